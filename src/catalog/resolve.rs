@@ -23,7 +23,8 @@ pub enum Unresolved {
         /// Today in UTC.
         today: Day,
     },
-    /// No tree of the repository has a state that is as old as the snapshot.
+    /// No tree of the repository has a state that is as old as the snapshot, which is before the first subscription or
+    /// of a part.
     #[error("no snapshot of this repository is as old as {requested}; its history starts at {first}")]
     BeforeHistory {
         /// The snapshot as the URL names it.
@@ -90,12 +91,12 @@ pub fn resolve(
     let states_end = list.step.states_end(end);
     let states = states(catalog, &list.step.list, part, (states_end, url));
     let Some(newest_at) = states.iter().map(|state| state.at).max() else {
-        let is_empty = is_now && part.is_none();
-        return if is_empty {
-            Ok(empty_point(repo))
-        } else {
-            Err(unresolved_reason(catalog, repo, part, snapshot, end))
-        };
+        if part.is_some() || !is_after_first_subscription(repo, end) {
+            return Err(unresolved_reason(catalog, repo, part, snapshot, end));
+        }
+        // The subscribed sources can get earlier states by a back-fill; without sources the point is final.
+        let open = !list.step.list.is_empty() || !catalog.is_closed(end);
+        return Ok(Point { open, ..empty_point(repo) });
     };
     // The state of an index can change without a publish, even several times in one second, so it has no
     // `Last-Modified`.
@@ -278,6 +279,12 @@ struct ListInForce<'a> {
     list_end: Timestamp,
 }
 
+/// Returns whether `end` is after the first subscription of the repository. From that time on each state of the
+/// repository is served, also without packages: it was served as `latest`.
+fn is_after_first_subscription(repo: &Repository, end: Timestamp) -> bool {
+    repo.steps.iter().find(|step| !step.list.is_empty()).is_some_and(|step| step.at < end)
+}
+
 /// Returns the list that a fixed URL fixes, otherwise the list in force before `end`.
 fn list_of<'a>(repo: &'a Repository, url: Option<&UrlAlias>, end: Timestamp) -> Option<ListInForce<'a>> {
     match fixed_list(url, repo) {
@@ -360,7 +367,7 @@ fn final_state<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<
     tree.steps.first().filter(|_| day.end() <= end)
 }
 
-/// Returns the reason why there is no state before `end`: the history starts on a later day, or there is none at all.
+/// Returns the reason why no state before `end` is served: the history starts on a later day, or there is none at all.
 fn unresolved_reason(
     catalog: &Catalog,
     repo: &Repository,
@@ -369,9 +376,11 @@ fn unresolved_reason(
     end: Timestamp,
 ) -> Unresolved {
     let has_state = |end: Timestamp| {
-        list_at(repo, end).is_some_and(|list| {
-            !states(catalog, &list.step.list, part, (list.step.states_end(end), None)).is_empty()
-        })
+        let is_served_empty = part.is_none() && is_after_first_subscription(repo, end);
+        is_served_empty
+            || list_at(repo, end).is_some_and(|list| {
+                !states(catalog, &list.step.list, part, (list.step.states_end(end), None)).is_empty()
+            })
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.
     let lists = repo.steps.iter().map(|step| step.at);
@@ -384,7 +393,9 @@ fn unresolved_reason(
     days.extend(last_update);
     days.sort_unstable();
     days.dedup();
-    match days.into_iter().find(|day| day.end() >= end && has_state(day.end())) {
+    // A part can lose its source and get it again; its history starts with the first state.
+    let first = days.into_iter().find(|day| has_state(day.end()));
+    match first.filter(|first| first.end() >= end) {
         Some(first) => Unresolved::BeforeHistory { requested: describe(snapshot), first },
         None => part.map_or(Unresolved::Empty, Unresolved::NoPart),
     }

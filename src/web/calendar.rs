@@ -170,7 +170,7 @@ impl Calendar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::repository::RepoKind;
+    use crate::model::repository::{ChangePolicy, RepoKind};
 
     fn day(text: &str) -> Day {
         text.parse().expect("a day")
@@ -201,7 +201,12 @@ mod tests {
             changes: &changes,
             today: day("2026-11-20"),
             selected: Some(day("2026-11-17")),
-            first_packages: &FirstPackages { repo: "prod".to_owned(), kind: RepoKind::R, source: None },
+            first_packages: &FirstPackages {
+                repo: "prod".to_owned(),
+                kind: RepoKind::R,
+                changes: ChangePolicy::Any,
+                source: None,
+            },
         };
         let html = calendar.render(&Root::of_path("/prod/latest/")).into_string();
         assert_eq!(html.matches("<a ").count(), 11, "{html}");
@@ -215,8 +220,12 @@ mod tests {
     #[test]
     fn links_have_the_selected_version_of_bioconductor() {
         let changes = BTreeSet::from([day("2026-10-10"), day("2026-11-17")]);
-        let first_packages =
-            FirstPackages { repo: "bioc".to_owned(), kind: RepoKind::Bioconductor, source: None };
+        let first_packages = FirstPackages {
+            repo: "bioc".to_owned(),
+            kind: RepoKind::Bioconductor,
+            changes: ChangePolicy::Any,
+            source: None,
+        };
         let calendar = Calendar {
             repo: "bioc",
             month: Month::of(day("2026-11-01")),

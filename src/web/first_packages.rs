@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::model::repository::RepoKind;
+use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 
 /// A repository, and its first source that a client may read.
@@ -12,6 +12,8 @@ pub struct FirstPackages {
     pub repo: String,
     /// Its kind.
     pub kind: RepoKind,
+    /// The changes that it accepts.
+    pub changes: ChangePolicy,
     /// The kind and the name of the source; `None` if no source is subscribed.
     pub source: Option<(SourceKind, String)>,
 }
@@ -20,6 +22,9 @@ impl FirstPackages {
     /// Returns the command for administrators.
     #[must_use]
     pub fn command(&self) -> String {
+        if self.changes != ChangePolicy::Any {
+            return format!("rspm promote --from=NAME --to={}", self.repo);
+        }
         let Some((kind, name)) = &self.source else {
             let source = match self.kind {
                 RepoKind::R => SourceKind::Cran,
@@ -46,6 +51,9 @@ impl FirstPackages {
     #[must_use]
     pub fn render(&self) -> Markup {
         let purpose = match &self.source {
+            _ if self.changes != ChangePolicy::Any => {
+                "An administrator promotes the state of another repository: "
+            }
             None => "An administrator subscribes it to a source: ",
             Some((kind, _)) => match kind {
                 SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => {
@@ -60,5 +68,31 @@ impl FirstPackages {
             },
         };
         html! { (purpose) code { (self.command()) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(changes: ChangePolicy, source: Option<(SourceKind, String)>) -> String {
+        let first_packages = FirstPackages { repo: "prod".to_owned(), kind: RepoKind::R, changes, source };
+        first_packages.render().into_string()
+    }
+
+    #[test]
+    fn the_command_is_one_that_the_change_policy_accepts() {
+        let team = Some((SourceKind::Local, "team".to_owned()));
+        for changes in [ChangePolicy::Promotion, ChangePolicy::TwoPersons] {
+            let expected = "An administrator promotes the state of another repository: \
+                <code>rspm promote --from=NAME --to=prod</code>";
+            assert_eq!(rendered(changes, None), expected, "{changes}");
+            assert_eq!(rendered(changes, team.clone()), expected, "{changes}");
+        }
+        let expected = "An administrator subscribes it to a source: \
+            <code>rspm subscribe --repo=prod --source=cran</code>";
+        assert_eq!(rendered(ChangePolicy::Any, None), expected);
+        let expected = "An administrator adds packages: <code>rspm add --source=team --path=FILE</code>";
+        assert_eq!(rendered(ChangePolicy::Any, team), expected);
     }
 }

@@ -179,8 +179,10 @@ impl Overview<'_> {
         let Location { repo, snapshot } = &self.location;
         html! {
             p { a href=(root.packages(repo, snapshot)) { (count(self.packages, "package", "packages")) } }
-            @if self.sources.is_empty() {
+            @if self.sources.is_empty() && self.stability == Stability::Newest {
                 p { "No source is subscribed. " (self.first_packages.render()) }
+            } @else if self.sources.is_empty() {
+                p { "No source had packages." }
             } @else {
                 p { "Sources; a package comes from the first one that has it:" }
                 ol { @for source in &self.sources { li { (source) } } }

@@ -104,6 +104,9 @@ fn each_list_without_rows_names_a_command_that_works() {
     ] {
         assert_eq!(command(&page(&server, path), text), subscribe, "{path}");
     }
+    server.rspm_stdout("create repo --name=live --changes=promotion");
+    let line = command(&page(&server, "/live/latest/"), "No source is subscribed");
+    assert_eq!(line, "rspm promote --from=NAME --to=live", "a subscription is refused");
     fill(&server, overview, "Nothing was published yet");
     // Then the one that reads the list of the source.
     assert_eq!(command(&page(&server, changes), "There is no earlier state"), "rspm sync --type=CRAN");

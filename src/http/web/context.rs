@@ -68,7 +68,7 @@ pub(super) fn first_packages(
     sources: &[(SourceId, SourceKind, String)],
 ) -> FirstPackages {
     let source = sources.first().map(|(_, kind, source)| (*kind, source.clone()));
-    FirstPackages { repo: name.to_owned(), kind: repo.kind, source }
+    FirstPackages { repo: name.to_owned(), kind: repo.kind, changes: repo.changes, source }
 }
 
 impl Context<'_> {

@@ -178,7 +178,9 @@ impl FetchTask {
             let (mut response, permits) = match self.open(candidate, resume, max_inactivity).await {
                 Ok(response) => response,
                 Err(UpstreamError::Missing(file)) if previous_bytes == 0 => {
-                    return Err(FetchError::Missing(format!("{file} is not on the mirror")));
+                    // SECURITY: clients must not learn the address or the directory of the mirror.
+                    tracing::debug!(file, "a mirror does not have a file");
+                    return Err(FetchError::Missing(format!("{} is not on the mirror", expected.name)));
                 }
                 Err(error) => {
                     tries += 1;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use crate::support::http;
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
@@ -200,4 +201,19 @@ fn an_overlong_address_gets_414_or_431() {
     }
     let query = format!("/__ping__?{}", "a=b&".repeat(2000));
     assert_eq!(server.get(&query).status, 414);
+}
+
+#[test]
+fn a_file_that_a_mirror_lacks_is_reported_without_the_directory_of_the_mirror() {
+    let server = Server::start();
+    let folder = server.dir().join("no-mirror");
+    let mut mirror = MirrorDir::new(&folder);
+    mirror.simple("one", "1.0", "2024-02-01");
+    mirror.write();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    std::fs::remove_file(folder.join("src/contrib/one_1.0.tar.gz")).expect("the file of the mirror");
+    let answer = server.get("/prod/latest/src/contrib/one_1.0.tar.gz");
+    assert_eq!((answer.status, answer.text().contains("no-mirror")), (404, false), "{}", answer.text());
+    assert!(answer.text().contains("one_1.0.tar.gz is not on the mirror"), "{}", answer.text());
 }

@@ -19,7 +19,7 @@ use crate::db::tx::Tx;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
-use crate::model::ids::{ReleaseId, SourceId, TreeId};
+use crate::model::ids::{ReleaseId, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -214,6 +214,37 @@ pub async fn source_transactions(
     Ok(state.db.read(move |c| db::tx::list(c, source, limit)).await?)
 }
 
+/// A transaction of a source that a repository contains.
+#[derive(Clone, Debug)]
+pub struct RepositoryChange {
+    /// The transaction.
+    pub tx: Tx,
+    /// Time at which the repository got the change: that of the transaction, or of the promotion that applied it.
+    pub at: Timestamp,
+    /// The transaction from which on the repository serves the change.
+    pub snapshot: TxId,
+}
+
+impl RepositoryChange {
+    fn new(tx: Tx, repo: &Repository) -> RepositoryChange {
+        let mut steps = repo.steps.iter().peekable();
+        while let Some(step) = steps.next() {
+            let end = steps.peek().map_or(Timestamp(i64::MAX), |next| next.at);
+            if !step.list.iter().any(|subscription| Some(subscription.source) == tx.source) {
+                continue;
+            }
+            match step.pinned_at {
+                Some(pin) if tx.at < pin && tx.at < step.at => {
+                    return RepositoryChange { tx, at: step.at, snapshot: step.tx };
+                }
+                None if tx.at < end => break,
+                Some(_) | None => {}
+            }
+        }
+        RepositoryChange { at: tx.at, snapshot: tx.id, tx }
+    }
+}
+
 /// Returns the transactions of a source that `latest` of a repository contains, newest first: if the list of subscriptions
 /// has a pin, those before it.
 ///
@@ -224,13 +255,14 @@ pub async fn newest_transactions(
     repo: &Repository,
     source: SourceId,
     limit: usize,
-) -> Result<Vec<Tx>, RepoError> {
+) -> Result<Vec<RepositoryChange>, RepoError> {
     let catalog = state.catalog.get();
     let Ok(selection) = selection(&catalog, repo, Snapshot::Latest, (state.clock)()) else {
         return Ok(Vec::new());
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok(state.db.read(move |c| db::tx::list_before(c, source, selection.end, limit)).await?)
+    let transactions = state.db.read(move |c| db::tx::list_before(c, source, selection.end, limit)).await?;
+    Ok(transactions.into_iter().map(|tx| RepositoryChange::new(tx, repo)).collect())
 }
 
 /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.

@@ -11,7 +11,9 @@ use crate::model::time::Timestamp;
 pub struct Entry {
     /// Its number.
     pub transaction: i64,
-    /// Publication time.
+    /// The transaction from which on the repository serves the change.
+    pub snapshot: i64,
+    /// Time at which the repository got the change.
     pub at: Timestamp,
     /// The source that changed.
     pub source: String,
@@ -45,7 +47,7 @@ impl Feed {
                     id { (base) "/" (segment) "/" (entry.transaction) "/" }
                     title { (plain(&entry.source)) ": " (plain(&entry.summary)) }
                     updated { (entry.at.to_string()) }
-                    link rel="alternate" href={ (base) "/" (segment) "/" (entry.transaction) "/" } {}
+                    link rel="alternate" href={ (base) "/" (segment) "/" (entry.snapshot) "/" } {}
                     summary { (plain(&entry.summary)) }
                 }
             }
@@ -181,6 +183,7 @@ mod tests {
             updated: "2026-11-20T07:50:28Z".parse().expect("a time"),
             entries: vec![Entry {
                 transaction: 7,
+                snapshot: 7,
                 at: "2026-11-20T07:50:28Z".parse().expect("a time"),
                 source: "cran".to_owned(),
                 summary: "3 new & more".to_owned(),

@@ -307,4 +307,13 @@ fn a_promoted_repository_has_no_changes_after_its_pin() {
     server.rspm_stdout("promote --from=team --to=live");
     assert_eq!(entries("live"), [added, promoted]);
     assert_eq!(changes("live"), 2);
+    // The links are to the states of the repository with the change, which it has from the promotion on.
+    let text = server.get("/live/latest/web/changes.atom").text();
+    let entry = text.split("<entry>").nth(1).expect("the newest entry");
+    let link = entry.split("href=\"").nth(1).and_then(|part| part.split('"').next()).expect("a link");
+    let path = link.split_once("/live/").expect("an address of the repository").1;
+    let index = server.get(&format!("/live/{path}src/contrib/PACKAGES")).text();
+    assert!(index.contains("Package: beta"), "{path}: {index}");
+    let at_the_addition = server.get(&format!("/live/{added}/src/contrib/PACKAGES")).text();
+    assert!(!at_the_addition.contains("Package: beta"), "{at_the_addition}");
 }

@@ -42,21 +42,22 @@ pub(super) async fn answer(
     }
     let app = context.app;
     let sources = sources(context.catalog, context.repo, context.point, snapshot, head);
-    let transactions = newest_transactions(app, context.repo, &sources, MAX_ENTRIES).await?;
+    let changes = newest_transactions(app, context.repo, &sources, MAX_ENTRIES).await?;
     let Timestamp(now) = (app.state.clock)();
-    let recent = transactions.iter().filter(|(tx, _)| tx.at.0 >= now.saturating_sub(PERIOD));
-    let newest = transactions.first().map(|(tx, _)| tx.at);
+    let recent = changes.iter().filter(|(change, _)| change.at.0 >= now.saturating_sub(PERIOD));
+    let newest = changes.first().map(|(change, _)| change.at);
     let feed = Feed {
         repo: context.location.repo.clone(),
         base: base_url::base_url(&app.site.load(), head),
         segment: segment(&context.location.repo),
         updated: newest.or(context.point.modified).unwrap_or(Timestamp(0)),
         entries: recent
-            .map(|(tx, source)| Entry {
-                transaction: tx.id.0,
-                at: tx.at,
+            .map(|(change, source)| Entry {
+                transaction: change.tx.id.0,
+                snapshot: change.snapshot.0,
+                at: change.at,
                 source: (*source).to_owned(),
-                summary: summary(tx),
+                summary: summary(&change.tx),
             })
             .collect(),
     };

@@ -21,6 +21,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::Day;
 use crate::serve;
+use crate::serve::info::RepositoryChange;
 use crate::serve::listing::PackageQuery;
 use crate::web::calendar::{Calendar, Month};
 use crate::web::frame::Location;
@@ -199,20 +200,20 @@ pub(super) fn sources(
     readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
 }
 
-/// Returns the newest transactions of sources that `latest` of a repository contains, newest first, each with the name of
-/// its source.
+/// Returns the newest changes of sources that `latest` of a repository contains, newest first, each with the name of its
+/// source.
 pub(super) async fn newest_transactions<'a>(
     app: &App,
     repo: &Repository,
     sources: &'a [(SourceId, SourceKind, String)],
     limit: usize,
-) -> Result<Vec<(Tx, &'a str)>, Failure> {
-    let mut all: Vec<(Tx, &str)> = Vec::new();
+) -> Result<Vec<(RepositoryChange, &'a str)>, Failure> {
+    let mut all: Vec<(RepositoryChange, &str)> = Vec::new();
     for (id, _, name) in sources {
-        let transactions = serve::info::newest_transactions(&app.state, repo, *id, limit).await?;
-        all.extend(transactions.into_iter().map(|tx| (tx, name.as_str())));
+        let changes = serve::info::newest_transactions(&app.state, repo, *id, limit).await?;
+        all.extend(changes.into_iter().map(|change| (change, name.as_str())));
     }
-    all.sort_by_key(|(tx, _)| std::cmp::Reverse((tx.at, tx.id)));
+    all.sort_by_key(|(change, _)| std::cmp::Reverse((change.at, change.tx.id)));
     all.truncate(limit);
     Ok(all)
 }
@@ -224,10 +225,10 @@ async fn changes(
     sources: &[(SourceId, SourceKind, String)],
 ) -> Result<Vec<Change>, Failure> {
     let all = newest_transactions(app, repo, sources, MAX_CHANGES).await?;
-    let changes = all.iter().map(|(tx, source)| Change {
-        day: tx.at.day(),
+    let changes = all.iter().map(|(change, source)| Change {
+        day: change.at.day(),
         source: (*source).to_owned(),
-        summary: summary(tx),
+        summary: summary(&change.tx),
     });
     Ok(changes.collect())
 }

@@ -78,7 +78,7 @@ pub struct Subscriptions<'a> {
 enum TreeVersions {
     /// No rule can match the package.
     WithoutRules(Vec<Span>),
-    WithRules(PackageLives),
+    WithRules(Box<PackageLives>),
 }
 
 impl TreeVersions {
@@ -192,7 +192,7 @@ impl<'a> Subscriptions<'a> {
                     None => None,
                 };
                 let of_tree = match lives {
-                    Some(lives) => TreeVersions::WithRules(lives),
+                    Some(lives) => TreeVersions::WithRules(Box::new(lives)),
                     None => TreeVersions::WithoutRules(listed_spans(c, tree, &name)?),
                 };
                 versions.insert(*id, of_tree);

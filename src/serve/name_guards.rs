@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::allowed::View;
 use super::{GuardedName, RepoError, policies};
-use crate::catalog::{Guards, Source};
+use crate::catalog::Guards;
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::Point;
@@ -38,21 +38,15 @@ pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &s
 
 /// Returns true if a guard hides the packages of a name in a source.
 pub(super) fn hides(state: &State, language: Language, name: &str, source: SourceId) -> bool {
-    hiding_guard(state, language, name, source).is_some()
-}
-
-/// Returns the guard that hides the packages of a name in a source, if there is one.
-fn hiding_guard(state: &State, language: Language, name: &str, source: SourceId) -> Option<Arc<NameGuard>> {
-    let catalog = state.catalog.get();
-    let is_own = catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
-    guard_of(state, language, name).filter(|guard| guard.hides(source, is_own))
+    HiddenNames::of(state, language, source).contains(name)
 }
 
 /// Returns why a guard hides the packages of a name in a source, for administrators: `hidden by name guard 7: …`;
 /// `None` if no guard does.
 #[must_use]
 pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
-    let guard = hiding_guard(state, language, name, source)?;
+    let hidden = HiddenNames::of(state, language, source);
+    let guard = hidden.guard_of(name)?;
     Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
 
@@ -67,15 +61,16 @@ pub struct HiddenNames {
 }
 
 impl HiddenNames {
-    /// Returns the hidden names of a source.
+    /// Returns the hidden names of a source, which may be deleted.
     #[must_use]
-    pub fn of(state: &State, source: &Source) -> HiddenNames {
+    pub fn of(state: &State, language: Language, source: SourceId) -> HiddenNames {
+        let catalog = state.catalog.get();
         HiddenNames {
-            guards: Arc::clone(&state.catalog.get().guards),
+            guards: Arc::clone(&catalog.guards),
             has_automatic_guards: policies::has_automatic_guards(state),
-            language: source.kind.language(),
-            source: source.id,
-            is_own: source.kind.is_own(),
+            language,
+            source,
+            is_own: catalog.source_by_id(source).is_some_and(|source| source.kind.is_own()),
         }
     }
 

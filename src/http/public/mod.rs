@@ -157,26 +157,21 @@ pub async fn answer(
             let version = bioconductor_version(query)?;
             let source = source(&catalog, name)?;
             let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
-            let hidden = HiddenNames::of(&app.state, source);
+            let hidden = HiddenNames::of(&app.state, source.kind.language(), source.id);
             ok(&packages::list(app, (&catalog, head.principal), &point, query, Some(hidden)).await?)
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
             let source = source(&catalog, name)?;
             let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
-            let hidden = HiddenNames::of(&app.state, source);
-            match source.kind.language() {
-                Language::R => {
-                    let releases = packages::releases(app, &point, package).await;
-                    hidden.require_visible(package, releases.is_ok())?;
-                    ok(&releases?)
-                }
-                Language::Python => {
-                    let releases = python_packages::releases(app, &point, package).await;
-                    hidden.require_visible(package, releases.is_ok())?;
-                    ok(&releases?)
-                }
-            }
+            let language = source.kind.language();
+            let releases = match language {
+                Language::R => packages::releases(app, &point, package).await,
+                Language::Python => python_packages::releases(app, &point, package).await,
+            };
+            let hidden = HiddenNames::of(&app.state, language, source.id);
+            hidden.require_visible(package, releases.is_ok())?;
+            ok(&releases?)
         }
         PublicRoute::Alerts => ok(&alerts::current(app, head.principal).await?),
         // A token that is not valid has been refused already.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use percent_encoding::percent_decode;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
@@ -122,31 +123,14 @@ fn field<'a>(form: &'a [u8], name: &str) -> Option<impl Iterator<Item = u8> + 'a
 }
 
 fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut rest = encoded;
-    std::iter::from_fn(move || {
-        let byte = next_byte(&mut rest)?;
-        let mut after = rest;
-        if byte == b'\r' && next_byte(&mut after) == Some(b'\n') {
-            rest = after;
-            return Some(b'\n');
-        }
-        Some(byte)
+    let parts = encoded.split(|byte| *byte == b'+').enumerate();
+    let mut bytes = parts
+        .flat_map(|(index, part)| (index > 0).then_some(b' ').into_iter().chain(percent_decode(part)))
+        .peekable();
+    std::iter::from_fn(move || match bytes.next()? {
+        b'\r' => Some(bytes.next_if_eq(&b'\n').unwrap_or(b'\r')),
+        byte => Some(byte),
     })
-}
-
-/// Removes the first byte from an encoded text and returns it decoded.
-fn next_byte(encoded: &mut &[u8]) -> Option<u8> {
-    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
-    let text = *encoded;
-    if let [b'%', high, low, rest @ ..] = text
-        && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-    {
-        *encoded = rest;
-        return Some(high * 16 + low);
-    }
-    let (first, rest) = text.split_first()?;
-    *encoded = rest;
-    Some(if *first == b'+' { b' ' } else { *first })
 }
 
 /// Returns true if the headers of a browser state that a page of another site sends the form; `address` is

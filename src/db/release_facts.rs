@@ -31,12 +31,15 @@ pub struct TreeRelease {
     pub has_record: bool,
 }
 
-macro_rules! releases {
+/// The lives that begin at or before a step: the columns that [`decode`] reads, and the first step and the one after the
+/// last.
+macro_rules! lives {
     ($rest:literal) => {
         concat!(
             "SELECT p.name, p.fold, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
-             (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id AND c.variant <= 0) FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-             WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2 ",
+             (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id AND c.variant <= 0), l.from_seq, l.to_seq \
+             FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+             WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 ",
             $rest
         )
     };
@@ -69,9 +72,10 @@ pub fn at_step(
         Ok(())
     };
     match package {
-        None => c.each(releases!(""), &[tree.into(), seq.into()], &mut each)?,
+        None => c.each(lives!("AND l.to_seq > $2"), &[tree.into(), seq.into()], &mut each)?,
         Some(package) => {
-            c.each(releases!("AND l.package_id = $3"), &[tree.into(), seq.into(), package.into()], &mut each)?
+            const OF_PACKAGE: &str = lives!("AND l.to_seq > $2 AND l.package_id = $3");
+            c.each(OF_PACKAGE, &[tree.into(), seq.into(), package.into()], &mut each)?
         }
     }
     Ok(rows)
@@ -91,12 +95,8 @@ pub struct ReleaseLife {
 /// Returns the lives of the releases of a package in a tree that begin at or before the step `seq`, in unspecified
 /// order.
 pub fn lives(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> Result<Vec<ReleaseLife>, DbError> {
-    const LIVES: &str = "SELECT p.name, p.fold, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
-        (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id AND c.variant <= 0), l.from_seq, l.to_seq \
-        FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND p.name = $3";
     let mut lives = Vec::new();
-    c.each(LIVES, &[tree.into(), seq.into(), package.into()], &mut |row| {
+    c.each(lives!("AND p.name = $3"), &[tree.into(), seq.into(), package.into()], &mut |row| {
         let (from, to) = (Seq(row.int(9)?), Seq(row.int(10)?));
         lives.push(ReleaseLife { release: decode(row)?, from, to });
         Ok(())

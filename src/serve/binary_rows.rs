@@ -8,7 +8,7 @@ use crate::catalog::BINARY_ROLE;
 use crate::config::platforms::{Distribution, Os};
 use crate::db::binary::Binary;
 use crate::db::file::FileState;
-use crate::db::{self, Conn, DbError};
+use crate::db::{self, Conn, DbError, life};
 use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
@@ -93,7 +93,7 @@ fn allowed_versions(c: &mut dyn Conn, tree: &View, package: &str) -> Result<Hash
     let decided = tree.decided(c, package)?;
     let blocked: HashSet<ReleaseId> =
         decided.iter().filter(|it| it.is_blocked()).map(|it| it.release.release).collect();
-    let releases = tree.package_detail(c, package)?.into_iter();
+    let releases = life::package_detail(c, tree.tree, tree.seq, package)?.into_iter();
     Ok(releases.filter(|it| !blocked.contains(&it.release)).map(|it| it.version).collect())
 }
 

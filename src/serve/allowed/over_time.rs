@@ -62,8 +62,8 @@ fn release_periods(
         }
     } else {
         for life in release_facts::lives(c, tree.id, newest, package)? {
-            let until = if life.to <= newest { instant(tree, life.to) } else { Some(Timestamp(i64::MAX)) };
-            let (Some(from), Some(until)) = (instant(tree, life.from), until) else { continue };
+            let bounds = instant(tree, life.from).zip(end(tree, life.to, newest));
+            let Some((from, until)) = bounds else { continue };
             periods.push(ReleasePeriod { release: life.release, from, until });
         }
     }
@@ -96,8 +96,8 @@ pub(in crate::serve) fn listed_spans(
     }
     let rows = life::listed_spans(c, tree.id, newest, package)?.into_iter();
     let spans = rows.filter_map(|row| {
-        let until = if row.to <= newest { instant(tree, row.to)? } else { Timestamp(i64::MAX) };
-        Some(Span { version: row.version, from: instant(tree, row.from)?, until, blocked: None })
+        let (from, until) = instant(tree, row.from).zip(end(tree, row.to, newest))?;
+        Some(Span { version: row.version, from, until, blocked: None })
     });
     Ok(spans.collect())
 }
@@ -105,6 +105,12 @@ pub(in crate::serve) fn listed_spans(
 /// Returns the publication time of a step; if the step is not in memory, that of the next one.
 pub(in crate::serve) fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
     tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
+}
+
+/// Returns the publication time of the step at which a life ends; the maximum for a life that continues after the newest
+/// step.
+fn end(tree: &Tree, to: Seq, newest: Seq) -> Option<Timestamp> {
+    if to <= newest { instant(tree, to) } else { Some(Timestamp(i64::MAX)) }
 }
 
 /// Returns the period during which a list of subscriptions lists what its tree lists from `from` up to `until`; `None`

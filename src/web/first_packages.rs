@@ -19,11 +19,11 @@ pub struct FirstPackages {
 }
 
 impl FirstPackages {
-    /// Returns the command for administrators.
-    #[must_use]
-    pub fn command(&self) -> String {
+    /// Returns what an administrator does, and the command.
+    fn advice(&self) -> (&'static str, String) {
         if self.changes != ChangePolicy::Any {
-            return format!("rspm promote --from=NAME --to={}", self.repo);
+            let command = format!("rspm promote --from=NAME --to={}", self.repo);
+            return ("promotes the state of another repository", command);
         }
         let Some((kind, name)) = &self.source else {
             let source = match self.kind {
@@ -32,42 +32,30 @@ impl FirstPackages {
                 RepoKind::Python => SourceKind::Pypi,
             };
             // The name of a built-in source is that of its type.
-            return format!("rspm subscribe --repo={} --source={}", self.repo, source.as_str());
+            let command = format!("rspm subscribe --repo={} --source={}", self.repo, source.as_str());
+            return ("subscribes it to a source", command);
         };
+        let sync = |kind: &str| ("reads the list of its source", format!("rspm sync --type={kind}"));
         match kind {
-            SourceKind::Cran => "rspm sync --type=CRAN".to_owned(),
-            SourceKind::Bioconductor => "rspm sync --type=bioconductor".to_owned(),
-            SourceKind::Pypi => "rspm sync --type=pypi".to_owned(),
-            SourceKind::Local | SourceKind::LocalPython => format!("rspm add --source={name} --path=FILE"),
+            SourceKind::Cran => sync("CRAN"),
+            SourceKind::Bioconductor => sync("bioconductor"),
+            SourceKind::Pypi => sync("pypi"),
+            SourceKind::Local | SourceKind::LocalPython => {
+                ("adds packages", format!("rspm add --source={name} --path=FILE"))
+            }
             SourceKind::CranSnapshot
             | SourceKind::CuratedCran
             | SourceKind::CuratedPypi
             | SourceKind::Git
-            | SourceKind::GitPython => format!("rspm info --source={name}"),
+            | SourceKind::GitPython => ("sees the state of its source", format!("rspm info --source={name}")),
         }
     }
 
     /// Renders the sentence with the command.
     #[must_use]
     pub fn render(&self) -> Markup {
-        let purpose = match &self.source {
-            _ if self.changes != ChangePolicy::Any => {
-                "An administrator promotes the state of another repository: "
-            }
-            None => "An administrator subscribes it to a source: ",
-            Some((kind, _)) => match kind {
-                SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => {
-                    "An administrator reads the list of its source: "
-                }
-                SourceKind::Local | SourceKind::LocalPython => "An administrator adds packages: ",
-                SourceKind::CranSnapshot
-                | SourceKind::CuratedCran
-                | SourceKind::CuratedPypi
-                | SourceKind::Git
-                | SourceKind::GitPython => "An administrator sees the state of its source: ",
-            },
-        };
-        html! { (purpose) code { (self.command()) } }
+        let (purpose, command) = self.advice();
+        html! { "An administrator " (purpose) ": " code { (command) } }
     }
 }
 

@@ -61,6 +61,18 @@ pub(super) struct Context<'a> {
     pub(super) base: &'a str,
 }
 
+/// Returns the sources with these numbers that a client may read, in their order. SECURITY: a source that was subscribed
+/// once may be private now.
+pub(super) fn readable_sources(
+    catalog: &Catalog,
+    principal: &Principal,
+    ids: &[SourceId],
+) -> Vec<(SourceId, SourceKind, String)> {
+    let known = ids.iter().filter_map(|id| catalog.source_by_id(*id));
+    let readable = known.filter(|source| principal.may_read_source(catalog, source));
+    readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
+}
+
 /// Returns the command by which a repository gets its first packages; `sources` are those that the client may read.
 pub(super) fn first_packages(
     repo: &Repository,
@@ -74,12 +86,10 @@ pub(super) fn first_packages(
 impl Context<'_> {
     /// Returns the command by which the repository gets its first packages; `None` for an earlier snapshot.
     pub(super) fn first_packages(&self) -> Option<FirstPackages> {
-        let ids = self.repo.sources();
-        let known = ids.iter().filter_map(|id| self.catalog.source_by_id(*id));
-        let readable = known.filter(|source| self.principal.may_read_source(self.catalog, source));
-        let sources: Vec<_> =
-            readable.map(|source| (source.id, source.kind, source.name.to_string())).collect();
-        (self.snapshot == Snapshot::Latest).then(|| first_packages(self.repo, &self.location.repo, &sources))
+        (self.snapshot == Snapshot::Latest).then(|| {
+            let sources = readable_sources(self.catalog, self.principal, &self.repo.sources());
+            first_packages(self.repo, &self.location.repo, &sources)
+        })
     }
 
     /// Returns the line that only a printed page has.

@@ -194,10 +194,7 @@ pub(super) fn sources(
             ids
         }
     };
-    let sources = ids.iter().filter_map(|id| catalog.source_by_id(*id));
-    // SECURITY: a source that was subscribed once may be private now.
-    let readable = sources.filter(|source| head.principal.may_read_source(catalog, source));
-    readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
+    context::readable_sources(catalog, head.principal, &ids)
 }
 
 /// Returns the newest changes of sources that `latest` of a repository contains, newest first, each with the name of its

@@ -51,7 +51,7 @@ fn the_answer_names_the_source_of_a_binary_or_reports_it_as_missing() {
     let query = format!("distribution=noble&r_version={r}");
     assert_eq!(message("nothing", &query), "Package 'nothing' not found");
     assert_eq!(message("tally", &format!("{query}&version=9.9")), "Package 'tally' not found");
-    let answer = server.get(&format!("/__api__/repos/nobody/packages/tally/binaries/logs?{query}"));
+    let answer = server.get(&format!("/__api__/repos/unknown/packages/tally/binaries/logs?{query}"));
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!(4)));
 
     for (query, word) in [

@@ -108,23 +108,32 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     let is_confirmed = body.changes.get("all").and_then(Value::as_bool) == Some(true);
     let changed = changed(&current, body.changes)?;
     let new = Rule { id: rule.id, ..rule_of_wire(&catalog, &changed)? };
-    if rule.criteria.has_release_criterion() && !new.criteria.has_release_criterion() && !changed.all {
-        return Err(Failure::bad_request(
-            "without this criterion, the rule matches all packages of its source; --all confirms that",
-        ));
-    }
-    let is_wider = (rule.criteria.repo.is_some() && new.criteria.repo.is_none())
-        || (rule.criteria.source.is_some() && new.criteria.source.is_none())
-        || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
-    if !new.criteria.has_release_criterion() && is_wider && !is_confirmed {
-        return Err(Failure::bad_request(
-            "the changed rule would match all packages of more repositories or sources, or block them; --all confirms \
-             that",
-        ));
+    if let (Some(reason), false) = (requires_confirmation(&rule, &new), is_confirmed) {
+        return Err(Failure::bad_request(reason));
     }
     let matches = matches(app, &new).await?;
     block_rule::update(&app.state, &new).await?;
     ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
+}
+
+/// Returns the reason why a change must be confirmed by `all`: the changed rule would match all packages of a source, a
+/// repository or the server, and the rule did not before. `None` if it need not.
+fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
+    let (old, criteria) = (&rule.criteria, &new.criteria);
+    if criteria.has_release_criterion() {
+        return None;
+    }
+    if old.has_release_criterion() {
+        return Some(
+            "without this criterion, the rule matches all packages of its source; --all confirms that",
+        );
+    }
+    let is_wider = (old.repo.is_some() && criteria.repo.is_none())
+        || (old.source.is_some() && criteria.source.is_none())
+        || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
+    is_wider.then_some(
+        "the changed rule would match all packages of more repositories or sources, or block them; --all confirms that",
+    )
 }
 
 fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {

@@ -77,7 +77,7 @@ impl IntegrityChecks {
         let check = match check {
             Some(check) => check,
             // Concurrent callers wait for the same read.
-            None => match self.results.get_or_insert_async(key, self.verify(key)).await {
+            None => match Box::pin(self.results.get_or_insert_async(key, self.verify(key))).await {
                 Err(StorageError::NotFound(_)) if self.storage.is_damaged(key) => {
                     let reason = format!(
                         "the object {} is damaged and was moved to the directory 'damaged'",

@@ -52,7 +52,8 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
                 response::failure(&failure, ErrorFormat::of_path(path))
             }
         }
-        Ok((route, query)) => read(app, route, &query, head, body).await,
+        // Boxed, because the futures of all routes together are large, and each request would move them.
+        Ok((route, query)) => Box::pin(read(app, route, &query, head, body)).await,
     }
 }
 

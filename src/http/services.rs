@@ -62,11 +62,11 @@ impl Service for PublicService {
                 Ok(principal) if admin::is_admin_path(path) => {
                     let address = app.site.load().client_address(peer, &parts.headers);
                     let request = AdminHead { peer, address, parts: &parts, path, principal };
-                    admin::answer_on_network(&self.0, app, request, body).await
+                    Box::pin(admin::answer_on_network(&self.0, app, request, body)).await
                 }
                 Ok(principal) if administration::is_path(path) => {
                     let head = RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
-                    administration::answer(&self.0, app, &head, body).await
+                    Box::pin(administration::answer(&self.0, app, &head, body)).await
                 }
                 Ok(principal) => {
                     let head = RequestHead { peer, parts: &parts, path, received_at, principal: &principal };
@@ -183,6 +183,18 @@ fn require_localhost<B>(request: &Request<B>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns the size of the future that `handle` returns, in bytes.
+    fn future_size<A, B, F: Future>(_: impl Fn(&'static PublicService, A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each request moves its future, at first into the connection. Futures that few requests need must be boxed.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        let size = future_size(|service, peer, request| service.handle(peer, request));
+        assert!(size <= 4096, "{size} bytes");
+    }
 
     #[test]
     fn the_admin_socket_serves_only_this_machine() {

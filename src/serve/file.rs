@@ -110,27 +110,39 @@ pub async fn open(
     located: &LocatedFile,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
-    let evicted;
-    let located = match located.key() {
-        None => located,
-        Some(key) => {
-            let attempt = || open_for_client(repositories, located, &key, range.clone());
-            let error = match visibility::when_visible(repositories, located, &key, attempt).await {
-                Err(error) => error,
-                result => return result,
-            };
-            if !is_fetched_instead(repositories, located, &key, &error) {
-                return Err(error);
-            }
-            if is_evicted(repositories, located, &error).await? {
-                evicted = LocatedFile { stored: false, ..located.clone() };
-                &evicted
-            } else {
-                tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
-                located
-            }
-        }
-    };
+    // The other futures are boxed: most requests need only this one, and the future of each request is moved.
+    let Some(key) = located.key() else { return Box::pin(open_absent(repositories, located, range)).await };
+    let attempt = || open_for_client(repositories, located, &key, range.clone());
+    match visibility::when_visible(repositories, located, &key, attempt).await {
+        Err(error) => Box::pin(open_again(repositories, located, (&key, error), range)).await,
+        result => result,
+    }
+}
+
+/// Opens a file whose object could not be opened: from its mirror, if the object is missing or damaged.
+async fn open_again(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    (key, error): (&Key, RepoError),
+    range: Option<Range<u64>>,
+) -> Result<OpenFile, RepoError> {
+    if !is_fetched_instead(repositories, located, key, &error) {
+        return Err(error);
+    }
+    if is_evicted(repositories, located, &error).await? {
+        let evicted = LocatedFile { stored: false, ..located.clone() };
+        return open_absent(repositories, &evicted, range).await;
+    }
+    tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
+    open_absent(repositories, located, range).await
+}
+
+/// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror.
+async fn open_absent(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    range: Option<Range<u64>>,
+) -> Result<OpenFile, RepoError> {
     if let Some(open) = bundle_files::open(repositories, located, range.as_ref()).await? {
         return Ok(open);
     }
@@ -302,7 +314,7 @@ async fn read_stored(
         && size != recorded_size
     {
         repositories.fetches.integrity.remove(key);
-        check_integrity(repositories, located, key).await?;
+        Box::pin(check_integrity(repositories, located, key)).await?;
         let reason = format!("the object {} has {size} bytes, not {recorded_size}", key.path());
         return Err(RepoError::Damaged { file: located.name.clone(), reason });
     }

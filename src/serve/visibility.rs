@@ -23,7 +23,9 @@ pub(super) async fn when_visible<T, F: Future<Output = Result<T, RepoError>>>(
 ) -> Result<T, RepoError> {
     let result = attempt().await;
     match &result {
-        Err(error) if becomes_visible(repositories, located, key, error).await? => attempt().await,
+        Err(error) if Box::pin(becomes_visible(repositories, located, key, error)).await? => {
+            Box::pin(attempt()).await
+        }
         _ => result,
     }
 }

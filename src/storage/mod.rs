@@ -308,9 +308,9 @@ impl Storage {
             return slice(&object, range.as_ref(), key);
         }
         let object = match self.find(key, range.clone()).await {
-            Err(StorageError::NotFound(_)) if self.restore(key).await? => {
+            Err(StorageError::NotFound(_)) if Box::pin(self.restore(key)).await? => {
                 tracing::warn!(object = %key, "restored an object from the trash: it was requested");
-                self.find(key, range.clone()).await?
+                Box::pin(self.find(key, range.clone())).await?
             }
             result => result?,
         };
@@ -331,13 +331,13 @@ impl Storage {
                 let result = blocking(disk, move |disk| disk.get(&key, range.as_ref())).await;
                 // If the class was unmounted, the comparison reports the class instead of each of its objects.
                 if let Err(StorageError::NotFound(_)) = &result
-                    && self.is_replaced(key.class()).await
+                    && Box::pin(self.is_replaced(key.class())).await
                 {
-                    self.compare_again().await;
+                    Box::pin(self.compare_again()).await;
                 }
                 result
             }
-            Backend::S3(s3) => s3.get(&key, range).await,
+            Backend::S3(s3) => Box::pin(s3.get(&key, range)).await,
         }
     }
 

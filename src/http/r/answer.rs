@@ -121,7 +121,7 @@ async fn answer_file(
         reason = error.to_string();
         missing_binary = Some((service_error(error), reason.as_str()));
         (served, platform) = (source, None);
-        open_result = open(app, source, parts).await;
+        open_result = Box::pin(open(app, source, parts)).await;
     }
     let record = |outcome: Completion<'_>, body_follows| {
         // A HEAD is not a download.
@@ -165,7 +165,7 @@ async fn answer_file(
     }
 }
 
-/// Returns the kind of service failure, as logged, for a binary that cannot be open_result.
+/// Returns the kind of service failure, as logged, for a binary that cannot be opened.
 fn service_error(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Binary,
@@ -197,7 +197,7 @@ async fn open(app: &App, file: &FileWithHeaders, parts: &Parts) -> Result<OpenRe
     if parts.method == Method::HEAD {
         // Never fetches: the size is known only from an index or an earlier fetch. HEAD fails if GET would fail,
         // as far as this can be determined without reading the file and without a request to the mirror.
-        serve::file::check(&app.repositories, located).await?;
+        Box::pin(serve::file::check(&app.repositories, located)).await?;
         return Ok(OpenResult::Ready(response::whole(representation, located.size, Body::empty())));
     }
     let range = match located.size {

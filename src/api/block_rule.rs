@@ -14,7 +14,7 @@ pub struct BlockRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// The priority, from 0; rules with a lower number are evaluated first. Among rules of equal priority,
-    /// exceptions come first, then older rules. The default is 100.
+    /// exceptions come first, then rules that block, then warnings, and of these the oldest first. The default is 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// The name of the package: exact for R, in any spelling for Python.

@@ -44,7 +44,7 @@ pub struct RuleFlags {
     /// A part of the text of the license, ignoring case
     #[arg(long, value_name = "TEXT")]
     pub license: Option<String>,
-    /// SPDX identifiers, or Unknown, comma separated: versions whose alternative licenses are all in this list
+    /// SPDX identifiers, or Unknown, comma separated: versions of which every alternative license is in this list
     #[arg(long, value_name = "IDS")]
     pub license_types: Option<String>,
     /// Versions with a known vulnerability

@@ -58,7 +58,7 @@ pub struct Node {
 /// A scheduled task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Schedule {
-    /// `cran`, `bioconductor`, `sysreqs`, `vulns`, `usage data`.
+    /// `cran`, `bioconductor`, `pypi`, `sysreqs`, `vulns`, `usage data`.
     pub name: String,
     /// Five cron fields, UTC.
     pub cron: String,

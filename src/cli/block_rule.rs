@@ -333,8 +333,8 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
             (None, _) => "none".to_owned(),
             (Some(version), true) => version.clone(),
             (Some(version), false) => format!(
-                "{version}, in the archive only; the index lists an archived version instead of a blocked one if its \
-                 record was read (rspm backfill)"
+                "{version}, in the archive only; the index does not list it, because its record was never read (rspm \
+                 backfill reads records)"
             ),
         };
         let compared: Vec<String> = test.compared.iter().map(ToString::to_string).collect();

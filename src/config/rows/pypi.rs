@@ -13,7 +13,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     property("FileHosts", Host, "",
       "A host that files of the index may come from, with a port or without, besides the host of `URL` and PyPI's file host.").multi().reloadable(),
     property("SyncSchedule", Schedule, "0 1 * * *",
-      "Schedule of the sync with the index, which runs only while a repository serves PyPI or a curated source of PyPI exists. `latest` is the state 15 minutes before the last sync; a day is complete once a sync ran 15 minutes after its end.").reloadable(),
+      "Schedule of the sync with the index, which runs only while a repository serves PyPI or a curated source of PyPI exists. `latest` is the state 15 minutes before the last sync; a day is complete once a sync ran at least 15 minutes after its end.").reloadable(),
     property("DelaySyncDuration", Duration, "0",
       "Minimum age of a file before it is listed. Files that were listed before a value was increased stay listed."),
     property("DelayExcept", Text, "",

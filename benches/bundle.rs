@@ -61,7 +61,7 @@ fn measure_syncs(report: &mut Report) {
             format!("{first_time:.2} s"),
             "< 10 s",
         );
-        row(format!("memory during it, {engine}"), format!("{peak:.0} MB"), "≤ 200 MB");
+        row(format!("memory during this sync, {engine}"), format!("{peak:.0} MB"), "≤ 200 MB");
         row(
             format!("sync of the bundle with nothing new, {engine}"),
             format!("{:.0} ms", second_time * 1e3),

@@ -28,7 +28,7 @@ pub(crate) fn run(report: &mut Report) {
             target,
         );
         report.row(
-            format!("memory during it, {engine}"),
+            format!("memory during this import, {engine}"),
             format!("{peak:.0} MB"),
             "—",
             format!("{peak:.0} MB"),
@@ -50,7 +50,7 @@ pub(crate) fn run(report: &mut Report) {
     let (memory, anonymous) = (empty_server.memory("VmRSS"), empty_server.memory("RssAnon"));
     report.row(
         "memory at rest, empty",
-        format!("{memory:.1} MB, {anonymous:.1} of them the process's own"),
+        format!("{memory:.1} MB, of which {anonymous:.1} MB are private memory of the process"),
         "—",
         format!("{memory:.1} MB"),
         "≤ 14 MB",

@@ -50,14 +50,15 @@ impl Nginx {
         Nginx::start_with("")
     }
 
-    fn start_with(tls_directives: &str) -> (Nginx, Duration) {
+    /// Starts nginx with further directives in the block of the server.
+    fn start_with(directives: &str) -> (Nginx, Duration) {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("www")).expect("a folder");
         let port = free_port();
         let conf = include_str!("nginx.conf")
             .replace("{root}", &folder.path().display().to_string())
             .replace("{port}", &port.to_string())
-            .replace("{tls}", tls_directives);
+            .replace("{directives}", directives);
         let path = folder.path().join("nginx.conf");
         fs::write(&path, conf).expect("written");
         let start = Instant::now();

@@ -17,8 +17,7 @@ const ROUNDS: usize = 201;
 const REMOVED: usize = 500;
 
 /// Pages: description, path, and the path of the same data in the public API. `{first}` is the most required
-/// package,
-/// `{before}` the transaction of the first sync.
+/// package, `{before}` the transaction of the first sync.
 const PAGES: &[(&str, &str, &str)] = &[
     ("home", "/", "/__ping__"),
     ("a repository", "/bench/latest/web/", "/__ping__"),

@@ -66,7 +66,7 @@ pub mod backup;
 pub mod build;
 /// The data that resolving needs, in memory, replaced after each publish.
 pub mod catalog;
-/// The servers that share one database: heartbeats, their list, requests of administrators, the leader.
+/// The servers that share one database: their heartbeats and list, requests of administrators, and the leader.
 pub mod cluster;
 /// Commands to the server process, and its mode.
 pub mod control;

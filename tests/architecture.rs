@@ -197,7 +197,7 @@ fn paths(code: &str) -> Vec<Vec<&str>> {
     all
 }
 
-/// Adds the paths at the beginning of `text`, below `above`; returns their length.
+/// Adds to `all` the paths with which `text` begins, each after the segments `above`; returns their length in bytes.
 fn path<'a>(text: &'a str, above: &[&'a str], all: &mut Vec<Vec<&'a str>>) -> usize {
     let mut at = text.len() - text.trim_start().len();
     if text[at..].starts_with('{') {
@@ -294,7 +294,8 @@ impl<'a> Modules<'a> {
         Modules { files, reexports }
     }
 
-    /// Returns the module of the file that a path in `within` names, or that defines what the path names.
+    /// Resolves a path in the code of the module `within`. Returns the module that the path names, or that defines the item
+    /// that the path names; `None` if it is in none of the files.
     fn resolve(&self, within: &str, path: &[&str]) -> Option<String> {
         let join = |above: &str, name: &str| {
             if above.is_empty() { name.to_owned() } else { format!("{above}::{name}") }
@@ -340,10 +341,10 @@ fn cycles() -> BTreeSet<BTreeSet<String>> {
     let mut edges: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (from, source) in &modules.files {
         let used = paths(&texts[from]).into_iter().filter_map(|path| modules.resolve(from, &path));
-        let counts = |to: &String| {
+        let is_edge = |to: &String| {
             modules.files[to].room == source.room && to != from && !from.starts_with(&format!("{to}::"))
         };
-        edges.insert(from, used.filter(counts).collect());
+        edges.insert(from, used.filter(is_edge).collect());
     }
     let reached = |from: &str| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
@@ -378,11 +379,11 @@ fn no_file_uses_super_super_or_re_exports_items_of_other_rooms() {
             if line.contains("super::super::") {
                 wrong.push(format!("{}: {line}", source.path.display()));
             }
-            let passes_on = line.starts_with("pub use ");
-            let own_face = source.path.file_name().is_some_and(|n| n == "mod.rs")
+            let is_reexport = line.starts_with("pub use ");
+            let is_of_own_folder = source.path.file_name().is_some_and(|n| n == "mod.rs")
                 && !line.starts_with("pub use crate::")
                 && !line.starts_with("pub use super::");
-            if passes_on && !own_face && source.room != "lib" {
+            if is_reexport && !is_of_own_folder && source.room != "lib" {
                 wrong.push(format!("{}: {line}", source.path.display()));
             }
         }
@@ -395,7 +396,7 @@ fn no_file_uses_super_super_or_re_exports_items_of_other_rooms() {
 }
 
 #[test]
-fn files_answer_one_question_and_say_which() {
+fn files_have_a_module_comment_few_lines_and_a_specific_name() {
     let mut wrong = Vec::new();
     for source in sources() {
         if !source.text.starts_with("//!") {
@@ -495,16 +496,16 @@ const RETIRED_TYPES: &[&str] = &[
 /// which take the type as an argument: the path of a call names the file.
 const SEVERAL_FILES: &[(&str, &str)] = &[
     ("catalog::Catalog", "the times of changes are computed from fields that only the catalog has"),
-    ("config::Config", "the example is for tests only"),
-    ("config::Platforms", "reading the sections is as long as what they mean"),
-    ("config::Property", "the table of properties is longer than a file; rows.rs only makes its rows"),
+    ("config::Config", "only tests use the example configuration"),
+    ("config::Platforms", "reading the sections needs as many lines as using them"),
+    ("config::Property", "the table of properties is longer than a file; rows.rs contains its rows"),
     ("daemon::Supervisor", "modes and hand-over are states of one task, which owns the app"),
     ("offline::Run", "the check whether anything is new is a part of the run"),
     ("storage::S3", "multipart uploads and bodies use the client and its retries"),
     ("storage::Storage", "one handle to all classes; trash, comparison and condition use its backends"),
     ("sync::Sync", "schedules and back-fills start as jobs of the same handle"),
     ("upstream::Upstream", "advisories and rules are fetched by the same client"),
-    ("usage::Inner", "the state of the handle below"),
+    ("usage::Inner", "the state of the handle usage::Usage"),
     ("usage::Usage", "the roll-up and the summary read what the handle counts"),
 ];
 

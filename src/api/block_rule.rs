@@ -14,7 +14,7 @@ pub struct BlockRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// The priority, from 0; rules with a lower number are evaluated first. Among rules of equal priority,
-    /// exceptions come first, then older rules. The default is 100.
+    /// exceptions come first, then rules that block, then warnings, and of these the oldest first. The default is 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// The name of the package: exact for R, in any spelling for Python.
@@ -77,7 +77,7 @@ pub struct BlockRule {
     /// Confirms a rule without a criterion other than the repository, which matches everything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// The reason why the rule has no effect, such as a deleted source or repository. In requests, a rule with a reason
+    /// The reason why the rule has no effect, such as a deleted source or repository. In requests, a rule with this key
     /// may refer to a deleted source or repository by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_effect: Option<String>,
@@ -121,7 +121,7 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
 /// `POST /block-rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreateBlockRules {
-    /// The rules; at least one. A rule that cannot be read is refused, as one that is not valid.
+    /// The rules; at least one. A rule that cannot be read is refused like one that is not valid.
     #[schema(value_type = Vec<BlockRule>)]
     pub rules: Vec<serde_json::Value>,
     /// Whether no rule is created if one of them is not valid.

@@ -58,7 +58,7 @@ pub struct Node {
 /// A scheduled task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Schedule {
-    /// `cran`, `bioconductor`, `sysreqs`, `vulns`, `usage data`.
+    /// `cran`, `bioconductor`, `pypi`, `sysreqs`, `vulns`, `usage data`.
     pub name: String,
     /// Five cron fields, UTC.
     pub cron: String,
@@ -75,14 +75,14 @@ pub struct GoOffline {
     pub timeout: u64,
 }
 
-/// A property whose value in the file differs from the active one.
+/// A property whose value in the file differs from the previous one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// The name of the property, such as `CRAN.URL`.
     pub property: String,
-    /// The previous value; secrets are `***`.
+    /// The previous value, set or default; secrets are `***`.
     pub from: String,
-    /// The value in the file; empty if absent.
+    /// The value in the file, or the default if the file does not set the property; may be empty.
     pub to: String,
 }
 

@@ -22,7 +22,7 @@ pub struct Distribution {
     pub arch: Vec<String>,
     /// The version of R for which the distribution is configured, if any.
     pub r_version: Option<String>,
-    /// Whether other R versions get no binaries.
+    /// Whether R versions other than `r_version` get no binaries.
     pub forced: bool,
     /// Whether it is hidden in user interfaces.
     pub hidden: bool,

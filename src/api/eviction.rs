@@ -10,9 +10,9 @@ pub enum EvictionKind {
     /// Files of mirrors that were not requested for 30 days.
     #[default]
     Normal,
-    /// Objects in the storage classes of mirrors that the database does not refer to.
+    /// Objects to which the database does not refer, in the storage classes of mirrors.
     Sweep,
-    /// Objects in the storage class `packages` that the database does not refer to.
+    /// Objects to which the database does not refer, in the storage class `packages`.
     Packages,
     /// All files of mirrors.
     Clear,
@@ -40,7 +40,7 @@ pub struct Eviction {
     pub dry_run: bool,
     /// Number of removed files.
     pub files: u64,
-    /// Their size in bytes.
+    /// Size of the removed files, in bytes.
     pub bytes: u64,
     /// Number of selected files that were not removed because they are in use.
     pub in_use: u64,

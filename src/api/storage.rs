@@ -51,14 +51,14 @@ pub struct StorageState {
     /// Number of objects that the database references, except usage data, rules and advisories.
     #[serde(default)]
     pub files: u64,
-    /// Their size in bytes.
+    /// Size in bytes of the objects that `files` counts.
     #[serde(default)]
     pub bytes: u64,
     /// Number of removed objects that can be restored.
     pub trash_objects: u64,
-    /// Their size in bytes.
+    /// Size in bytes of the objects that `trash_objects` counts.
     pub trash_bytes: u64,
-    /// Time at which the oldest of them was removed, RFC 3339.
+    /// Time at which the oldest object in the trash was removed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash_since: Option<String>,
     /// Number of damaged objects that were moved to the directory `damaged` and not stored again.

@@ -161,8 +161,8 @@ async fn open(
         }
         if let Some(future) = newest.as_ref().filter(|newest| newest.is_in_future(now)) {
             tracing::warn!(
-                "{place} contains a backup from {}, which is later than the clock; it stays the newest until then: remove its \
-                 manifest if the clock was wrong",
+                "{place} contains a backup from {}, which is later than the clock; until that time it is the newest one: remove \
+                 its manifest if the clock was wrong",
                 future.created
             );
         }

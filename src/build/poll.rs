@@ -161,8 +161,8 @@ pub(super) fn record(
                     .filter(|later| build.state == BuildState::Published && later.commit != build.commit)
                 {
                     message += &format!(
-                        " The branch was moved back: the source has {} of {}; to publish this commit again: rspm rerun \
-                         git-builder --commit-sha={} --replace",
+                        " The branch was moved back: the source has version {} of commit {}; to publish this commit again: \
+                         rspm rerun git-builder --commit-sha={} --replace",
                         later.version,
                         short(&later.commit),
                         short(&build.commit)

@@ -304,7 +304,7 @@ impl Attempt<'_> {
             let collection = dependencies::collect(self.builds, &self.builder, tree);
             tokio::select! {
                 collected = tokio::time::timeout(config.git.build_timeout, collection) => {
-                    let message = || "the packages that the build needs could not be read in its time limit".to_owned();
+                    let message = || "the packages that the build needs could not be read within its time limit".to_owned();
                     collected.map_err(|_| BuildFailure::Temporary(message()))??
                 }
                 () = &mut interrupted => return Err(BuildFailure::Interrupted),

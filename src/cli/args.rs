@@ -357,7 +357,7 @@ pub struct CreateSource {
     #[arg(long, value_name = "DATE")]
     pub snapshot: Option<String>,
     /// For a source of type curated-cran: kinds of dependencies to include: imports, depends, linking-to, suggests,
-    /// none, all
+    /// enhances, none, all
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
     /// Succeed when the source exists with the same type

@@ -44,7 +44,7 @@ pub struct RuleFlags {
     /// A part of the text of the license, ignoring case
     #[arg(long, value_name = "TEXT")]
     pub license: Option<String>,
-    /// SPDX identifiers, or Unknown, comma separated: versions whose alternative licenses are all in this list
+    /// SPDX identifiers, or Unknown, comma separated: versions of which every alternative license is in this list
     #[arg(long, value_name = "IDS")]
     pub license_types: Option<String>,
     /// Versions with a known vulnerability
@@ -333,8 +333,8 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
             (None, _) => "none".to_owned(),
             (Some(version), true) => version.clone(),
             (Some(version), false) => format!(
-                "{version}, in the archive only; the index lists an archived version instead of a blocked one if its \
-                 record was read (rspm backfill)"
+                "{version}, in the archive only; the index does not list it, because its record was never read (rspm \
+                 backfill reads records)"
             ),
         };
         let compared: Vec<String> = test.compared.iter().map(ToString::to_string).collect();

@@ -40,7 +40,7 @@ pub struct DefinitionFlags {
     #[arg(long)]
     pub strict: bool,
     /// For a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests,
-    /// none, all (default: those of the current definition; for a new one imports,depends,linking-to)
+    /// enhances, none, all (default: those of the current definition; for a new one imports,depends,linking-to)
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
     /// For a curated source of R packages: omit dependencies that CRAN does not have

@@ -125,7 +125,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
 fn host_key_lines(builder: &GitBuilder) -> String {
     let line = |key: &String| {
         format!(
-            "Accepted the host key {key}: compare it with the one that the server's administrator names.\n"
+            "Accepted the host key {key}: compare it with the one that the administrator of the git server names.\n"
         )
     };
     builder.accepted_host_keys.iter().map(line).collect()

@@ -1,5 +1,5 @@
-//! The servers that share a PostgreSQL database: heartbeats, their list, requests of administrators, the leader. A
-//! server on SQLite is the only one of its database.
+//! The servers that share a PostgreSQL database: their heartbeats and their list, requests of administrators, and the
+//! leader. A server on SQLite is the only one of its database.
 
 pub mod configuration;
 pub mod heartbeat;
@@ -64,7 +64,7 @@ struct Inner {
     row_lock: tokio::sync::Mutex<()>,
 }
 
-/// The open database.
+/// The database, and what is recorded about it while it is open.
 #[derive(Clone, Default)]
 struct Database {
     provider: Provider,
@@ -88,9 +88,9 @@ enum Provider {
 /// The state of the last request for this server.
 #[derive(Clone, Default)]
 struct RequestState {
-    /// Time of the last request that was started.
+    /// [`ModeRequest::at`] of the last request that was started.
     started: Option<Timestamp>,
-    /// Time of the last request that was completed, or failed.
+    /// [`ModeRequest::at`] of the last request that was completed, or failed.
     completed: Option<Timestamp>,
     /// The reason and the time of the failure of the last request.
     failure: Option<(String, Instant)>,
@@ -208,7 +208,8 @@ impl Cluster {
             .await
         };
         match tokio::time::timeout(LEAVE_TIMEOUT, removal).await {
-            // The markers are removed after the row: a row without markers would mean another storage.
+            // The markers are removed after the row: a row without markers would mean that this server
+            // uses another storage.
             Ok(Ok(())) => {
                 if let Some(storage) = storage {
                     markers::remove(&storage, id).await;
@@ -241,7 +242,7 @@ impl Cluster {
         self.0.database.lock().storage.as_ref().map(|(storage, _)| storage.clone())
     }
 
-    /// Removes the storage from this value and returns it.
+    /// Returns the recorded storage, and removes the record.
     fn take_storage(&self) -> Option<Storage> {
         self.0.database.lock().storage.take().map(|(storage, _)| storage)
     }

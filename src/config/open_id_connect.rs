@@ -97,7 +97,7 @@ impl OpenIdConnect {
         let scopes = scopes(reader, (SECTION, None), &texts);
         let role_claim = reader.optional(SECTION, "RoleClaim", text);
         if scopes.is_empty() && role_claim.is_none() && groups.is_empty() {
-            let message = "or RoleClaim or [GroupToScopeMapping \"group\"] must be set; otherwise a user who signs in \
+            let message = "must be set, or RoleClaim or [GroupToScopeMapping \"group\"]; otherwise a user who signs in \
                            has no permissions. For example: Scope = repos:read:*";
             reader.error(ProblemCategory::Settings, SECTION, None, "Scope", message);
         }

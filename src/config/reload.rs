@@ -28,9 +28,9 @@ pub struct Reload {
 pub struct Change {
     /// `CRAN.URL`, `FileStorage.cache.Location`.
     pub property: String,
-    /// The previous value; empty if there was none.
+    /// The previous value, set or default; may be empty.
     pub from: String,
-    /// The value of the file; empty if it has none.
+    /// The new value: that of the file, or the default if the file does not set the property; may be empty.
     pub to: String,
 }
 
@@ -51,8 +51,8 @@ impl Reload {
 /// Compares the running configuration with the file (and the environment).
 ///
 /// # Errors
-/// The running and the new settings contradict each other, for example if the certificate of a listener was
-/// removed that remains until a restart. Nothing is changed in this case.
+/// The running and the new settings contradict each other, for example if `HTTPS.Key` is empty while the listener
+/// that needs it remains until a restart. Nothing is changed in this case.
 pub fn reload(current: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     let mut settings = current.settings.clone();
     let (mut applied, mut ignored, mut restart) = (Vec::new(), Vec::new(), Vec::new());
@@ -243,7 +243,7 @@ mod tests {
         assert!(reload.loaded.warnings[0].to_string().contains("[CRNA]"));
     }
 
-    /// Returns a strategy for files: any selection of some lines, which is always valid.
+    /// Lines that are valid in any selection.
     const LINES: [&str; 16] = [
         "[CRAN]\nURL = https://a\n",
         "[CRAN]\nURL = file:///b\n",
@@ -263,6 +263,7 @@ mod tests {
         "[Repos]\nCRAN = cran\n",
     ];
 
+    /// Returns a strategy for files: any selection of some lines.
     fn files() -> impl Strategy<Value = String> {
         proptest::sample::subsequence(LINES.to_vec(), 0..LINES.len()).prop_map(|lines| lines.concat())
     }

@@ -204,13 +204,13 @@ section("CRAN", Never, "The source `cran`.", &[
 ]),
 section("SystemRequirements", Never, "System requirements of R packages: the rules that map the text of a DESCRIPTION to packages of a distribution.", &[
     property("URL", Url(UrlPurpose::Mirror), "",
-      "The rules: an archive (`….tar.gz`), one document (`….json`), or `file:///` of a directory with `rules/` and `systems.json`; if unset, the directory `sysreqs` below a `CRAN.URL` that is a directory, otherwise the public rules.").reloadable(),
+      "The rules: an archive (`….tar.gz`), one document (`….json`), or `file:///` of a directory with `rules/` and `systems.json`; if unset, the directory `sysreqs` below `CRAN.URL` if that is a directory, otherwise the public rules.").reloadable(),
     property("SyncSchedule", Schedule, "0 1 * * *",
       "Schedule for updating the rules and the package database of the CRAN mirror.").reloadable(),
 ]),
 section("Vulnerabilities", Never, "Advisories about vulnerable versions of packages.", &[
     property("URL", Url(UrlPurpose::Mirror), "",
-      "Advisories: the root of public data (one directory per ecosystem), an archive (`….tar.gz`, `….zip`), JSON lines (`….ndjson`, `….ndjson.zst`), or `file:///` of a directory of them; if unset, the directory `vulns` below a `CRAN.URL` that is a directory, otherwise the public data; empty turns advisories off.").multi().reloadable(),
+      "Advisories: the root of public data (one directory per ecosystem), an archive (`….tar.gz`, `….zip`), JSON lines (`….ndjson`, `….ndjson.zst`), or `file:///` of a directory of them; if unset, the directory `vulns` below `CRAN.URL` if that is a directory, otherwise the public data; empty turns advisories off.").multi().reloadable(),
     property("SyncSchedule", Schedule, "*/10 * * * *",
       "Schedule for updating the advisories.").reloadable(),
 ]),
@@ -273,7 +273,7 @@ section("Metrics", Never, "The Prometheus endpoint, `/metrics`.", &[
     property("Enabled", Boolean, "true",
       "Whether the endpoint is served."),
     property("Listen", Listen, ":2112",
-      "Address to listen on with plain HTTP. If the port is not available, an error is logged and everything else is served."),
+      "Address to listen on with plain HTTP; empty turns the listener off. If the port is not available, a warning is logged and everything else is served."),
 ]),
 section("StorageAudit", Never, "Monitoring of the disk space of storage.", &[
     property("Enabled", Boolean, "true",

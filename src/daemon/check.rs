@@ -118,7 +118,7 @@ type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
 /// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
 fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String {
-    let message = message.replace('\n', " ");
+    let message = message.replace('\n', ". ");
     let mut settings =
         names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
     match settings.next().and_then(|setting| setting.values.last()) {

@@ -4,7 +4,7 @@
 use crate::config::{Check, Config, Verdict};
 use crate::db::notification_queue;
 
-/// Used part of the queue, in per mille, from which the check reports it.
+/// The check reports the queue if at least this part of it is used, in per mille.
 const THRESHOLD: i64 = 5;
 
 /// Reports a notification queue that fills. `None` with SQLite, if little of the queue is used, and if the database

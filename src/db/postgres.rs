@@ -29,7 +29,7 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    /// Opens and migrates a database. `listen` is the target of the link, `None` if it is `target`.
+    /// Opens and migrates a database. The link connects to `listen`; `None` means `target`.
     pub(super) fn open(
         schema: Schema,
         target: Target,

@@ -52,7 +52,7 @@ pub async fn add(
     }
     if let Some(staged) = staged.iter().find(|staged| staged.python.is_some()) {
         return Err(RepoError::Invalid(format!(
-            "'{}' is a Python package; the source '{}' is of type {}, add it to one of type {}",
+            "'{}' is a Python package; the source '{}' is of type {}; add it to one of type {}",
             staged.upload.file,
             source.name,
             source.kind,

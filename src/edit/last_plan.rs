@@ -103,7 +103,9 @@ fn differences(planned: &str, selected: &[Selected]) -> Vec<String> {
             Some((planned, _)) if planned == version => {
                 differences.push(format!("{name} {version} has different files"));
             }
-            Some((planned, _)) => differences.push(format!("{name} is {version}, planned was {planned}")),
+            Some((planned, _)) => {
+                differences.push(format!("{name} is {version}, and was {planned} in the plan"))
+            }
         }
     }
     differences.extend(
@@ -131,7 +133,7 @@ mod tests {
         assert_eq!(
             differences(planned, &now),
             [
-                "b1 is 1.1, planned was 1.0",
+                "b1 is 1.1, and was 1.0 in the plan",
                 "c1 1.0 has different files",
                 "e1 2.0 is new",
                 "d1 1.0 is no longer selected",

@@ -20,7 +20,7 @@ pub(super) fn merge_size(
     let mismatch = |reason: String| Err(FetchError::Mismatch(format!("{path} on the mirror {reason}")));
     match (expected_size, declared_size) {
         (Some(expected_size), Some(declared_size)) if expected_size != declared_size => {
-            mismatch(format!("had {expected_size} bytes and has {declared_size} now"))
+            mismatch(format!("has {declared_size} bytes, but {expected_size} were expected"))
         }
         (None, Some(declared_size)) if declared_size < written_bytes => {
             mismatch(format!("has {declared_size} bytes, but {written_bytes} were received already"))

@@ -66,8 +66,8 @@ impl Commit<'_> {
         self.previous_head.map_or(today, |head| today.max(head.snapshot))
     }
 
-    /// Returns the day under which a record is written. Published snapshots never change: an event that is detected
-    /// late is dated to the day of the last snapshot.
+    /// Returns the day under which a record is written. Days before the last snapshot never change: an event that is
+    /// detected late has the day of that snapshot.
     pub(super) fn effective_day(&self, day: Day) -> Day {
         let earliest = self.previous_head.map_or(day, |head| head.snapshot);
         day.max(earliest).min(self.today())

@@ -255,7 +255,7 @@ pub(super) fn evidence(
     }
     if let Some(min_age) = criteria.min_age {
         let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
-        let basis = if Some(since) == release.claimed_at { "published" } else { "first seen here" };
+        let basis = if Some(since) == release.claimed_at { "published" } else { "first found here" };
         evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
     }
     evidence

@@ -153,8 +153,8 @@ pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> R
     Ok(clock::publish(c, &publish)?.tx)
 }
 
-/// Prevents further publishes at or before `now`. Returns the instant before which all states are final: one
-/// microsecond after `now`, or later.
+/// Makes the states up to `now` final: prevents further publishes at or before `now`. Returns the instant before which
+/// all states are final: one microsecond after `now`, or later.
 ///
 /// # Errors
 /// Database errors.

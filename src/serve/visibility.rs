@@ -43,12 +43,12 @@ async fn becomes_visible(
     error: &RepoError,
 ) -> Result<bool, RepoError> {
     let state = &repositories.state;
-    let may_be_late = matches!(error, RepoError::Storage(StorageError::NotFound(_)))
+    let may_become_visible = matches!(error, RepoError::Storage(StorageError::NotFound(_)))
         && is_shared(repositories, key)
         && state.storage.is_own(key.class())
         && !state.storage.is_lost(key)
         && !upstream::may_be_fetched(state, located);
-    if !may_be_late {
+    if !may_become_visible {
         return Ok(false);
     }
     for delay in DELAYS {

@@ -76,7 +76,7 @@ pub enum StorageError {
         limit: u64,
     },
     /// The range begins at or after the end of the object.
-    #[error("bytes {}-{} of {object} do not exist: it has {size} bytes", range.start, range.end)]
+    #[error("bytes {}..{} of {object} do not exist: it has {size} bytes", range.start, range.end)]
     Range {
         /// The object.
         object: String,
@@ -91,7 +91,7 @@ pub enum StorageError {
     /// Nothing may be stored in a class before it is compared with the database, or before an administrator decides
     /// which database owns it.
     #[error(
-        "nothing is stored in the storage class {class}, which {reason}; see rspm storage list; rspm storage adopt \
+        "no object may be stored in the storage class {class}, which {reason}; see rspm storage list; rspm storage adopt \
              --class={class} makes this database its owner"
     )]
     Refused {

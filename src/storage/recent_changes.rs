@@ -61,7 +61,7 @@ mod tests {
     use crate::model::storage_class::StorageClass;
 
     #[test]
-    fn a_scan_keeps_what_changed_after_its_begin() {
+    fn a_scan_keeps_what_changed_after_it_began() {
         let [stored, lost, removed, found] =
             [1, 2, 3, 4].map(|n| Key::Package(StorageClass::Packages, Sha256([n; 32])));
         let mut changes = RecentChanges::default();

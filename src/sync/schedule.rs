@@ -13,7 +13,7 @@ const RETRY_DELAY: i64 = 3600 * SECOND;
 impl Sync {
     /// Runs the schedule of a task until the future is dropped; a run missed while the server was down starts
     /// immediately, and a failed one is retried after an hour. While no repository offers Bioconductor or PyPI,
-    /// scheduled runs send no request to its mirror.
+    /// scheduled runs for it send no request to the mirror.
     pub async fn run_schedule(&self, task: Task) {
         let (state, source) = (&self.state, task.name());
         let last_success = match self.is_idle(task) {

@@ -61,7 +61,7 @@ pub struct EvictionResult {
     pub dry_run: bool,
     /// Number of removed files; in a dry run, of the files that would be removed.
     pub files: u64,
-    /// Their size in bytes.
+    /// Size of these files, in bytes.
     pub bytes: u64,
     /// Number of files that are not removed because they are being sent to clients, or because a job needs them.
     pub in_use: u64,

@@ -47,7 +47,9 @@ impl FirstPackages {
             | SourceKind::CuratedCran
             | SourceKind::CuratedPypi
             | SourceKind::Git
-            | SourceKind::GitPython => ("sees the state of its source", format!("rspm info --source={name}")),
+            | SourceKind::GitPython => {
+                ("displays the state of its source", format!("rspm info --source={name}"))
+            }
         }
     }
 

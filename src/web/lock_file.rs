@@ -254,7 +254,7 @@ impl Form {
                 ul { @for (from, until) in days.iter().rev().take(MAX_PERIODS) { li {
                     "from " a href=(of_day(*from)) { (text::day(*from)) }
                     @match until {
-                        Some(until) => { " until before " (text::day(*until)) },
+                        Some(until) => { " to the day before " (text::day(*until)) },
                         None => " up to this snapshot",
                     }
                 } } }
@@ -300,7 +300,7 @@ mod tests {
             "lists 2.0",
             "&lt;i&gt;",
             "/prod/2026-11-20/",
-            "until before",
+            "to the day before",
             "RSEC-1",
             "action=\"../../../../prod/latest/web/lockfile/\"",
         ] {

@@ -247,14 +247,14 @@ fn two_servers_write_one_trail() {
 }
 
 #[test]
-fn acts_on_the_process_are_recorded() {
+fn changes_of_log_level_and_mode_are_recorded() {
     let shared = Shared::new();
     let server = shared.start("pm1");
     server.rspm_stdout("config log --level=DEBUG");
     server.rspm_stdout("cluster online --nodes=pm1");
-    let acts = actions(&server);
+    let all = actions(&server);
     for (action, object) in [("set log level", "pm1"), ("request online", "pm1")] {
-        assert!(acts.contains(&(action.to_owned(), object.to_owned())), "{action}: {acts:?}");
+        assert!(all.contains(&(action.to_owned(), object.to_owned())), "{action}: {all:?}");
     }
     let row = exported(&server).into_iter().find(|row| row["action"] == "set log level").expect("recorded");
     assert_eq!((&row["detail"], &row["actor_kind"]), (&"DEBUG".into(), &"socket".into()));

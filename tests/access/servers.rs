@@ -1,4 +1,4 @@
-//! Two servers of a PostgreSQL database: tokens of one are valid and revoked on the other.
+//! Two servers of a PostgreSQL database: a token that one creates or revokes is valid or revoked on the other.
 
 use serde_json::json;
 

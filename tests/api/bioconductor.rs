@@ -12,8 +12,9 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 fn server() -> Server {
-    let url = data::path("bioc-mirror");
-    let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", url.display())).start();
+    let mirror = data::path("bioc-mirror");
+    let server =
+        Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", mirror.display())).start();
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
     server.sync_of("bioconductor").expect("a valid mirror");
     server
@@ -84,14 +85,15 @@ fn files_are_fetched_once_stored_and_served_in_ranges() {
         .arg(folder.path().join("mirror"))
         .status();
     assert!(copied.expect("cp runs").success());
-    let url = folder.path().join("mirror");
-    let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", url.display())).start();
+    let mirror = folder.path().join("mirror");
+    let server =
+        Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", mirror.display())).start();
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
     server.sync_of("bioconductor").expect("a valid mirror");
     let path = "/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz";
     let first = server.get(path);
     assert_eq!((first.status, first.header("x-repository-type")), (200, Some("RSPM")));
-    std::fs::remove_dir_all(url.join("packages/3.20")).expect("removed");
+    std::fs::remove_dir_all(mirror.join("packages/3.20")).expect("removed");
     assert!(server.get(path).body == first.body, "the file is stored");
     // No index of Bioconductor has sizes: ranges are answered once the file is recorded.
     let head = || http::request("HEAD", &server.url(path), &[], b"");

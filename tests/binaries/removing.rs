@@ -75,7 +75,7 @@ fn a_removed_binary_stays_in_older_snapshots() {
 }
 
 #[test]
-fn a_binary_for_every_processor_is_removed_by_the_platform_of_either() {
+fn a_binary_for_any_architecture_is_removed_with_the_platform_of_one() {
     let server = Server::start();
     let [greeting, ..] = server.team_with_examples();
     add(&server, &[&greeting], "noble");

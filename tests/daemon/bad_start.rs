@@ -55,7 +55,7 @@ fn a_privileged_port_gets_the_documented_error_and_three_remedies() {
     // For an ordinary user the check gives only a remark: the server may have the privilege.
     let output = run_to_end(command.arg("--check-config"));
     assert!(output.out.contains("[INFO] Listeners and start settings"), "{output:?}");
-    assert!(output.out.contains("listen tcp :80: bind: permission denied Ports below 1024"), "{output:?}");
+    assert!(output.out.contains("listen tcp :80: bind: permission denied. Ports below 1024"), "{output:?}");
 }
 
 #[test]

@@ -69,7 +69,10 @@ fn a_branch_that_was_rewritten_and_an_unchanged_version_are_built() {
     repository.git(&["branch", "--force", "main", &first]);
     let nothing = server.rspm_stdout("run git-builder --source=dev --name=tested");
     assert!(nothing.contains("Nothing new: main is at"), "{nothing}");
-    assert!(nothing.contains("The branch was moved back: the source has 1.0 of"), "{nothing}");
+    assert!(
+        nothing.contains("The branch was moved back: the source has version 1.0 of commit "),
+        "{nothing}"
+    );
     let rerun = format!("rerun git-builder --source=dev --name=tested --commit-sha={}", &first[..8]);
     let refused = server.rspm(&rerun);
     assert!(refused.code == 1 && refused.err.contains("with --replace it is built again"), "{}", refused.err);

@@ -201,7 +201,7 @@ fn the_age_of_a_file_that_an_index_backdates_counts_from_the_reading_before_it_a
     let path = format!("/py/latest/packages/{sha256}/{backdated}");
     let answer = server.get(&path);
     let reason = answer.header("x-pm-reason").unwrap_or_default();
-    assert!(answer.status == 403 && reason.contains("first seen here"), "{}", answer.text());
+    assert!(answer.status == 403 && reason.contains("first found here"), "{}", answer.text());
     // A yank begins a new life of the file, which is not a new age.
     pypi.edit("one", &first, |file| file.yanked = Some("broken".to_owned()));
     server.sync_of("pypi").expect("an index");

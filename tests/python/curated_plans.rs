@@ -28,8 +28,8 @@ async fn open_day(engine: Engine) {
     let refused = curated.plan_or_commit(Some(DEFINITION), PLANNED_DAY, true).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "PyPI has changed since the plan: lib is 3.0, planned was 2.0; plan again, or commit with --snapshot=TRANSACTION, \
-         which always names the same state"
+        "PyPI has changed since the plan: lib is 3.0, and was 2.0 in the plan; plan again, or commit with \
+         --snapshot=TRANSACTION, which always names the same state"
     );
     assert_eq!(curated.versions(Snapshot::Latest, "lib").await, None, "nothing was published");
 

@@ -22,7 +22,7 @@ async fn a_second_source_of_a_built_in_kind_is_refused() {
 }
 
 #[tokio::test]
-async fn an_existing_name_is_refused_or_left_as_requested() {
+async fn an_existing_name_is_an_error_or_a_success_as_requested() {
     let backend = Backend::new().await;
     backend.create_local_source("team").await;
     backend.create_repository("all", &["team"]).await;

@@ -1,4 +1,5 @@
-//! Metadata of packages on both databases: sources and repositories that are renamed and deleted, names of Python projects.
+//! Metadata of packages on both databases: sources and repositories that are deleted and created again, names of Python
+//! projects.
 
 use rstudio_pm::edit::metadata::{self, MetadataStatus, NewMetadata};
 use rstudio_pm::edit::{self, OnExisting};
@@ -70,7 +71,7 @@ async fn metadata_belongs_to_its_source_and_repository_on_both_databases() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_value_of_several_changes_nothing_if_all_must_be_set() {
+async fn if_all_values_must_be_set_one_refused_value_changes_nothing() {
     let backend = Backend::new().await;
     backend.create_local_source("team").await;
     backend.create_repository("prod", &["team"]).await;

@@ -19,7 +19,7 @@ pub(crate) fn has_token(text: &[u8]) -> bool {
     TOKEN.is_match(text)
 }
 
-/// The files with a token that a server wrote into its directory: logs, data and backups. Files of tests have other places.
+/// The files with a token that a server wrote into its directory: logs, data and backups. Tests write their own files elsewhere.
 pub(crate) fn files_with_tokens(server: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(server).into_iter().flatten().flatten() {

@@ -271,7 +271,7 @@ fn pages_and_feed_do_not_list_a_blocked_version() {
     assert!(html.contains("1.1 by rule 1") && !html.contains("still listed"), "{html}");
     assert!(!feed().contains("alpha 1.1"), "{}", feed());
     let html = lock("1.1");
-    assert!(html.contains("until before") && !html.contains("up to this snapshot"), "{html}");
+    assert!(html.contains("to the day before") && !html.contains("up to this snapshot"), "{html}");
     let today = stable_today();
     let html = page(&format!("/team/{today}/web/packages/alpha/history/"));
     assert!(html.contains(">1.1</td>") && html.contains("still listed"), "{html}");

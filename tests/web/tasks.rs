@@ -4,7 +4,7 @@
 use crate::support::chromium::Chromium;
 use crate::support::server::Server;
 
-/// The most clicks of a task.
+/// Maximum number of clicks of a task.
 const MAX_CLICKS: u32 = 3;
 
 /// A person at `/`.

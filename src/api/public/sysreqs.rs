@@ -72,7 +72,8 @@ pub struct Dependency {
     pub needs: Needs,
 }
 
-/// Response to `POST /repos/{r}/sysreqs`: requirements of the package of a DESCRIPTION and its dependencies.
+/// Response to `POST /repos/{r}/sysreqs`: requirements of the package that a DESCRIPTION describes, and of its
+/// dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DescriptionRequirements {
     /// The package, then its dependencies by name; packages without requirements are omitted.

@@ -94,8 +94,8 @@ impl ProviderClient {
             return Ok(client.clone());
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Without a provider, reqwest would panic.
-            return Err(ProviderError::new(url, "no TLS provider was installed"));
+            // Without a provider of cryptography, reqwest would panic.
+            return Err(ProviderError::new(url, "no cryptography provider for TLS was installed"));
         }
         let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)

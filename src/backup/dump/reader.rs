@@ -256,7 +256,7 @@ fn parse_table(
         let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
         DumpError::Table {
             found: format!("{name} ({})", names.join(", ")),
-            expected: expected.map_or("no further one".to_owned(), |table| {
+            expected: expected.map_or("no further table".to_owned(), |table| {
                 format!("{} ({})", table.name, table.column_list())
             }),
         }

@@ -23,7 +23,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     property("UniqueIdClaim", Text, "sub",
       "Claim that identifies the client, together with the issuer.").reloadable(),
     property("UsernameClaim", Text, "sub",
-      "Claim with the client's name, for the audit trail and lists of tokens; if there is none, that of `UniqueIdClaim`.").reloadable(),
+      "Claim with the client's name, for the audit trail and lists of tokens; if it is missing, `UniqueIdClaim` is used.").reloadable(),
     property("TokenLifetime", Duration, "1h",
       "Lifetime of a token issued by an exchange, from one second to 30 days; it does not depend on that of the issuer's token.").reloadable(),
     property("Logging", Boolean, "false",

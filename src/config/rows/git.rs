@@ -20,7 +20,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     property("BuildConcurrency", Integer(1, 64), "2",
       "Maximum number of simultaneous builds of the server; at most one of each builder."),
     property("BuildTimeout", Duration, "30m",
-      "Maximum duration of each part of a build: the fetch, which also ends after 14 minutes, the collection of the packages that it needs, and the build."),
+      "Maximum duration of each part of a build: the fetch, which ends after 14 minutes at the latest, the collection of the packages that the build needs, and the build itself."),
     property("FirstTags", COUNT, "10",
       "Number of existing tags that a new builder for tags builds, highest first; the others are skipped."),
     property("LocalPaths", Path, "",

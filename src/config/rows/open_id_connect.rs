@@ -35,7 +35,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     property("UniqueIdClaim", Text, "sub",
       "Claim that identifies a user, together with the issuer.").reloadable(),
     property("UsernameClaim", Text, "preferred_username",
-      "Claim with the user's name, for display, the audit trail and `rspm revoke token --user`; that of `UniqueIdClaim` in its absence.").reloadable(),
+      "Claim with the user's name, for display, the audit trail and `rspm revoke token --user`; if it is missing, `UniqueIdClaim` is used.").reloadable(),
     property("TokenLifetime", Duration, "1h",
       "Lifetime of the access token that a device gets for a sign-in, from one second to 30 days.").reloadable(),
     property("RequireLogin", Boolean, "false",

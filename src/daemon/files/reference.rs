@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES};
 
-/// The table in Markdown.
+/// Returns the table in Markdown.
 #[must_use]
 pub fn text() -> String {
     let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by all users | \
@@ -21,7 +21,7 @@ pub fn text() -> String {
             OnViolation::Warn => "warning",
         };
         let on_violation = consequence(rule.on_violation);
-        let is_own = rule.fixed_by == FixedBy::Daemon;
+        let is_fixed = rule.fixed_by == FixedBy::Daemon;
         let _ = writeln!(
             out,
             "| {} | {} | {file_type} | {:04o} | {:04o} | {} | {} | {} | {on_violation} |",
@@ -30,8 +30,8 @@ pub fn text() -> String {
             rule.mode,
             rule.max_mode,
             consequence(rule.on_foreign_owner()),
-            if is_own { "fixed" } else { "warning" },
-            if is_own { "fixed" } else { on_violation },
+            if is_fixed { "fixed" } else { "warning" },
+            if is_fixed { "fixed" } else { on_violation },
         );
     }
     out

@@ -32,7 +32,7 @@ pub struct YankResult {
 ///
 /// # Errors
 /// [`RepoError::NotFound`] when the source has none of the files, [`RepoError::Invalid`] for a source of another type
-/// or a reason that is not one line.
+/// or a reason that is too long or not one line.
 pub async fn set(
     state: &State,
     source: &str,

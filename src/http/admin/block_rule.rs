@@ -132,7 +132,8 @@ fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
         || (old.source.is_some() && criteria.source.is_none())
         || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
     is_wider.then_some(
-        "the changed rule would match all packages of more repositories or sources, or block them; --all confirms that",
+        "the changed rule would match all packages of further repositories or sources, or block all \
+         packages that it matches; --all confirms that",
     )
 }
 

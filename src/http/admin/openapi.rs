@@ -244,7 +244,7 @@ const TABLE: &[Row] = &[
         HttpMethod::Get,
         "/audit",
         "List rows of the audit trail, oldest first, or newest first with order=newest; the parameters since and until (RFC \
-         3339), actor, action, object and outcome select; after and limit divide into pages",
+         3339), actor, action, object and outcome select; after and limit select a page",
         None,
         Some("[AuditRow]"),
     ),

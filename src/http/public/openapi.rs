@@ -21,7 +21,7 @@ const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("name_search", "as name_like"),
     ("exact_first", "true: sort the exact match first"),
     ("bioc_version", "the version of a Bioconductor repository"),
-    ("snapshot", "of a repository: latest (default), a day or a transaction"),
+    ("snapshot", "the snapshot of a repository: latest (default), a day or a transaction"),
 ];
 const SYSTEM: &[(&str, &str)] = &[
     ("distribution", "the distribution of a row of /status whose sysReqs is true"),
@@ -41,7 +41,7 @@ const DESCRIPTION_SYSTEM: &[(&str, &str)] = &[
 const VERSION: &[(&str, &str)] = &[
     ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
-    ("snapshot", "of a repository: latest (default), a day or a transaction"),
+    ("snapshot", "the snapshot of a repository: latest (default), a day or a transaction"),
 ];
 const BUILD_LOG_PARAMETERS: &[(&str, &str)] = &[
     ("distribution", "as in rspm list distributions"),
@@ -49,7 +49,7 @@ const BUILD_LOG_PARAMETERS: &[(&str, &str)] = &[
     ("arch", "x86_64 (default) or arm64"),
     ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
-    ("snapshot", "of a repository: latest (default), a day or a transaction"),
+    ("snapshot", "the snapshot of a repository: latest (default), a day or a transaction"),
 ];
 const PAGES: &[(&str, &str)] = &[("_limit", "rows per page"), ("_page", "page number, from 1")];
 const DOWNLOADS: &[(&str, &str)] = &[
@@ -63,7 +63,7 @@ const VULNERABILITIES: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
     ("bioc_version", "the version of a Bioconductor repository"),
-    ("snapshot", "of a repository: latest (default), a day or a transaction"),
+    ("snapshot", "the snapshot of a repository: latest (default), a day or a transaction"),
 ];
 const SNAPSHOT: &[(&str, &str)] = &[
     ("snapshot", "latest (default), a day or a transaction"),
@@ -153,7 +153,7 @@ fn rows() -> Vec<Row> {
         ),
         post(
             "/repos/{repo}/sysreqs",
-            "System requirements of the package of a DESCRIPTION and its dependencies",
+            "System requirements of the package that a DESCRIPTION describes, and of its dependencies",
             DESCRIPTION_SYSTEM,
             ("text/plain", ""),
             (JSON, "DescriptionRequirements"),

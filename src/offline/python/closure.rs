@@ -67,8 +67,8 @@ impl Selector<'_> {
             requirement_count += pending.len();
             if requirement_count > MAX_REQUIREMENTS {
                 return Err(OfflineError::Refused(format!(
-                    "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package is wrong, or give \
-                     --file-in a lock file and omit --dependencies"
+                    "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package may be wrong; to \
+                     download without it, name a lock file with --file-in, and omit --dependencies"
                 )));
             }
             let projects = pending.iter().map(|requirement| requirement.project.clone()).collect();

@@ -12,7 +12,7 @@ use crate::python::requirement::{Constraint, Requirement};
 use crate::python::requirements_file::{self, Entry};
 use crate::python::specifier::Specifiers;
 
-/// Maximum number of files that refer to each other.
+/// Maximum number of files, each of which another one includes.
 const MAX_FILES: usize = 100;
 /// Endings of the names of lock files.
 const LOCK_FILES: [&str; 2] = [".toml", ".lock"];
@@ -51,7 +51,7 @@ pub(super) fn read(
                     let item = project_requirement(requirement, rule, &[], true);
                     requirements.extend(item.map(|item| ProjectRequirement { digests: sha256, ..item }));
                 }
-                Entry::File { path: other, .. } => pending_paths.push(sibling(&path, &other)),
+                Entry::File { path: other, .. } => pending_paths.push(resolve(&path, &other)),
             }
         }
     }
@@ -65,7 +65,7 @@ pub(super) fn read(
 }
 
 /// Resolves the path `other`, which the file at `path` names, relative to the directory of that file.
-fn sibling(path: &Path, other: &str) -> PathBuf {
+fn resolve(path: &Path, other: &str) -> PathBuf {
     path.parent().map_or_else(|| PathBuf::from(other), |folder| folder.join(other))
 }
 

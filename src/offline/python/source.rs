@@ -101,7 +101,9 @@ impl Source {
         let (folder, path) = address(&url, &self.url, &self.file_hosts).map_err(refused)?;
         let request = FileRequest { path: &path, validators: None, limit: MAX_METADATA };
         match self.upstream.transport(&folder)?.fetch(request).await? {
-            FileResponse::Unchanged => Err(refused("answered an unconditional request".to_owned())),
+            FileResponse::Unchanged => {
+                Err(refused("answered an unconditional request with 'not modified'".to_owned()))
+            }
             FileResponse::Body { bytes, .. } => match file.core_metadata {
                 MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
                     Err(refused(format!("its sha256 is not {sha256}, which the page states")))
@@ -150,7 +152,7 @@ fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String)
             check_host(&url, index, hosts)?;
             let _ = (url.set_username(""), url.set_password(None));
         }
-        _ => return Err("is not one of http, https or file".to_owned()),
+        _ => return Err("has a scheme other than http, https or file".to_owned()),
     }
     if let Some(object) = python_object_of_page(url.path()) {
         url.set_path(&object);
@@ -183,7 +185,7 @@ fn check_host(url: &Url, index: &Url, hosts: &[String]) -> Result<(), String> {
         ));
     }
     if index.scheme() == "https" && url.scheme() != "https" {
-        return Err("is without TLS, which the index has".to_owned());
+        return Err("is without TLS, but the index has TLS".to_owned());
     }
     Ok(())
 }

@@ -165,7 +165,7 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
     let skip = |reason: &str| skipped_file(&label, reason);
     let mut url = base.join(raw.url.trim()).map_err(|_| skip("its address is malformed"))?;
     if raw.url.trim().is_empty() || !matches!(url.scheme(), "http" | "https" | "file") {
-        return Err(skip("its address is not one of http, https or file"));
+        return Err(skip("its address has a scheme other than http, https or file"));
     }
     let mut hashes = hashes(raw.hashes);
     if let Some(fragment) = url.fragment() {

@@ -40,8 +40,8 @@ pub(super) struct BinarySyncSummary {
     pub(super) tx: Option<TxId>,
     /// Number of new binaries.
     pub(super) new_count: usize,
-    /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read
-    /// again.
+    /// Number of binaries in the lists that were read again whose versions the source does not have, or does not have
+    /// yet.
     pub(super) unknown_count: usize,
     /// Errors of single lists, for the result message.
     pub(super) errors: Vec<String>,

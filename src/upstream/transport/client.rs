@@ -73,7 +73,7 @@ impl HttpClient {
     fn build(&self) -> Result<reqwest::Client, UpstreamError> {
         let Some(provider) = rustls::crypto::CryptoProvider::get_default() else {
             // reqwest would panic.
-            return Err(refusal("no TLS provider was installed before the first request"));
+            return Err(refusal("no cryptography provider for TLS was installed before the first request"));
         };
         if let Ok(client) = self.builder().build() {
             return Ok(client);

@@ -99,7 +99,7 @@ pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
             h2 { "Description" }
             (description.render(page))
             h2 { "Visibility" }
-            p.prose { "A hidden repository is in no list. Without a token, everyone who can connect to the server can read it." }
+            p.prose { "A hidden repository is in no list. Everyone who can connect to the server can read a repository that requires no token." }
             (visibility.render(page))
             h2 { "Name" }
             p.prose { "The name is part of the address that clients use." }

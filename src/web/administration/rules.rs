@@ -43,7 +43,7 @@ pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&Cr
                 }
             }
             h2 { "Create a rule" }
-            p.prose { "All criteria of a rule must match; an empty one matches everything." }
+            p.prose { "All criteria of a rule must match; an empty criterion matches everything." }
             (create(names).render(page))
             p { "To see whether a version is blocked: " code { "rspm test blocklist-rules --repo=REPO --package-name=NAME" } }
         },

@@ -9,6 +9,8 @@ use crate::web::text::{count, number, time};
 
 /// The types of sources that administrators create.
 const TYPES: [&str; 5] = ["local", "local-python", "git", "git-python", "curated-pypi"];
+/// The types of the sources that always exist.
+const BUILT_IN: [&str; 3] = ["cran", "bioconductor", "pypi"];
 /// The kinds of data that can be synced: the value in the API, and the label.
 const SYNC_KINDS: [(&str, &str); 5] = [
     ("cran", "CRAN"),
@@ -108,9 +110,55 @@ pub fn show(page: &Page, source: &Source) -> String {
                 h2 { "Delete" }
                 p.prose { "A source can be deleted when no repository subscribes to it." }
                 (delete.render(page))
+            } @else if BUILT_IN.contains(&source.kind.as_str()) {
+                p { "This source always exists; its packages come from a mirror." }
             } @else {
-                p { "This source always exists; it is a copy of a mirror." }
+                p {
+                    "It is renamed with " code { "rspm edit source --name=" (name) " --new-name=NAME" }
+                    ", and deleted with " code { "rspm delete source --name=" (name) } "."
+                }
             }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::frame::Root;
+
+    #[test]
+    fn only_the_page_of_a_built_in_source_states_that_it_always_exists() {
+        let page = Page {
+            root: Root::of_path("/__ui__/admin/sources/subset/"),
+            section: Section::Sources,
+            object: Some("subset".to_owned()),
+            form_token: None,
+            done: None,
+            rejected: None,
+        };
+        let page_of_type = |kind: &str| {
+            let source = Source {
+                id: 7,
+                name: "subset".to_owned(),
+                kind: kind.to_owned(),
+                type_label: kind.to_owned(),
+                created: "2026-11-20T00:00:00Z".to_owned(),
+                packages: 0,
+                last_transaction: None,
+                index: None,
+                definition: None,
+            };
+            show(&page, &source)
+        };
+        for kind in BUILT_IN {
+            let text = page_of_type(kind);
+            assert!(text.contains("This source always exists"), "{kind}: {text}");
+        }
+        for kind in ["curated-cran", "cran-snapshot"] {
+            let text = page_of_type(kind);
+            assert!(!text.contains("always exists"), "{kind}: {text}");
+            assert!(text.contains("rspm delete source --name=subset"), "{kind}: {text}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::support::db::TestDb;
 both! {
     changed_tokens_are_the_same_in_batches_of_each_size
     tokens_of_one_revision_fill_several_parts
-    a_revoked_token_follows_those_that_are_older
+    a_revoked_token_is_read_after_tokens_that_did_not_change
 }
 
 /// Creates the tokens 1 to `count`; a third of them has no scopes, a third one and a third two.
@@ -93,7 +93,7 @@ fn tokens_of_one_revision_fill_several_parts(db: &mut TestDb) {
     assert_eq!(read(db, newest + 1, 2), (Vec::new(), newest + 1));
 }
 
-fn a_revoked_token_follows_those_that_are_older(db: &mut TestDb) {
+fn a_revoked_token_is_read_after_tokens_that_did_not_change(db: &mut TestDb) {
     create(db, 5);
     let (_, newest) = read(db, 0, 1_000);
     db.write(|c| token::revoke(c, TokenId(2), NEW_YEAR));

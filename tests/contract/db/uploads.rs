@@ -9,7 +9,7 @@ use crate::support::db::TestDb;
 
 both! {
     an_upload_is_of_its_owner_and_is_removed_once
-    an_upload_expires_after_an_hour_and_in_the_future
+    an_upload_is_ignored_after_its_end_or_if_that_is_too_late
     the_objects_of_an_upload_are_not_swept
 }
 
@@ -55,7 +55,7 @@ fn an_upload_is_of_its_owner_and_is_removed_once(db: &mut TestDb) {
     assert_eq!(get(7, "ann (token 1)"), None);
 }
 
-fn an_upload_expires_after_an_hour_and_in_the_future(db: &mut TestDb) {
+fn an_upload_is_ignored_after_its_end_or_if_that_is_too_late(db: &mut TestDb) {
     let now = now();
     let is_found = |db: &TestDb| db.read(move |c| upload::get(c, 7, "ann (token 1)", now)).is_some();
     for (end, is_valid) in [(60, true), (-1, false), (2 * LIFETIME / SECOND + 60, false)] {

@@ -106,13 +106,13 @@ fn a_rule_for_cran_reaches_packages_that_come_from_cran_through_curated_sources_
     let created = server.rspm_stdout(
         "create blocklist-rule --package-name=lib --version=>=2.0 --source=cran --description=ask",
     );
-    for place in ["in prod: lib 2.0", "in snap: lib 2.0"] {
-        assert!(created.contains(place), "{place}: {created}");
+    for line in ["in prod: lib 2.0", "in snap: lib 2.0"] {
+        assert!(created.contains(line), "{line}: {created}");
     }
     let reason = "rule 2 (ask; versions >=2.0)";
     assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "util 1.0"]);
     let expected: Vec<String> = whole.iter().map(|line| line.replace("lib 2.0", "lib 1.5")).collect();
-    assert_eq!(listed(server, "/snap/latest"), expected, "the whole of CRAN has a version for its place");
+    assert_eq!(listed(server, "/snap/latest"), expected, "the snapshot lists lib 1.5 instead");
     for snapshot in ["latest", &stable_today().to_string()] {
         for repo in ["prod", "snap"] {
             for file in ["lib_2.0.tar.gz", "Archive/lib/lib_2.0.tar.gz"] {

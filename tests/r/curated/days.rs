@@ -14,8 +14,8 @@ fn change_cran(curated: &Curated) {
 }
 
 const DIFFERENCE: &str = "\
-Error: CRAN has changed since the plan: fresh 1.0 is new; lib is 3.0, planned was 2.0; util is 1.1, planned was 1.0; plan \
-again, or commit with --snapshot=TRANSACTION, which always names the same state\n";
+Error: CRAN has changed since the plan: fresh 1.0 is new; lib is 3.0, and was 2.0 in the plan; util is 1.1, and was \
+1.0 in the plan; plan again, or commit with --snapshot=TRANSACTION, which always names the same state\n";
 
 #[test]
 fn a_commit_for_today_that_would_differ_from_its_plan_is_refused_with_the_difference() {

@@ -84,7 +84,8 @@ pub(in crate::builder::program) fn build_python_package(
     for name in sdist.into_iter().chain(package_file::names(&directory, ".whl")?) {
         if name.contains("-linux_") {
             job.write_log(&format!(
-                "{name} is not published: its code is compiled for this machine only; auditwheel makes wheels for others"
+                "{name} is not published: its code is compiled for this machine only; auditwheel makes wheels for other \
+                 machines"
             ));
             continue;
         }

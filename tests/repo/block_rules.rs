@@ -502,6 +502,43 @@ fn an_explanation_states_the_times_of_a_young_release_and_the_vulnerability_that
 }
 
 #[test]
+fn a_package_without_an_allowed_version_has_its_license_and_its_rule_in_the_api() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut mirror = MirrorDir::new(directory.path().join("mirror"));
+    mirror.simple("one", "1.0", "2024-02-01");
+    mirror.simple("two", "1.0", "2024-02-01");
+    mirror.simple("two", "1.1", "2024-02-02");
+    mirror.write();
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    server.rspm_stdout("create blocklist-rule --package-name=two --version=1.0");
+    let body = json!({ "repo": "prod", "names": ["one", "two", "two==1.0"] });
+    let headers = [("Content-Type", "application/json")];
+    let url = server.url("/__api__/filter/packages");
+    let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+    let rows: Vec<Value> =
+        answer.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let expected = [
+        ("one", "1.0", json!("rule 1"), json!([])),
+        ("two", "1.1", Value::Null, json!(["1.1"])),
+        ("two", "1.0", json!("rule 2 (versions 1.0)"), json!(["1.1"])),
+    ];
+    assert_eq!(rows.len(), expected.len(), "{}", answer.text());
+    for (row, (name, version, rule, versions)) in rows.iter().zip(expected) {
+        assert_eq!((&row["name"], &row["version"]), (&json!(name), &json!(version)), "{row}");
+        assert_eq!((&row["blocked"], &row["blocking_rule"]), (&json!(!rule.is_null()), &rule), "{row}");
+        assert_eq!(row["available_versions"], versions, "{row}");
+    }
+    assert_eq!((&rows[0]["license"], &rows[0]["license_types"]), (&json!("MIT"), &json!(["MIT"])));
+    let detail = server.get("/__api__/repos/prod/packages/one").json();
+    assert_eq!((&detail["blocked"], &detail["blocking_rule"]), (&json!(true), &json!("rule 1")), "{detail}");
+    assert_eq!(detail["license"], "MIT");
+    assert!(server.get("/__api__/repos/prod/packages/two").json().get("blocking_rule").is_none());
+}
+
+#[test]
 fn a_substitute_is_listed_with_the_record_of_its_source_package_and_not_of_a_binary() {
     let server = Server::start();
     let [_, tally, _] = server.team_with_examples();

@@ -220,7 +220,9 @@ fn a_warning_leaves_a_version_available_and_every_view_states_the_reason() {
 #[test]
 fn a_description_in_any_script_is_readable_in_the_header_and_the_body() {
     let server = server();
-    server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0 --description=zurückgezogen~100%");
+    server.rspm_stdout(
+        "create blocklist-rule --package-name=one --version=2.0 --description=zurückgezogen~100%",
+    );
     let answer = server.get(&format!("{BASE}/one_2.0.tar.gz"));
     assert_blocked(&answer, "rule 1 (zur%C3%BCckgezogen 100%25; versions 2.0)");
     assert!(answer.text().contains("by rule 1 (zurückgezogen 100%; versions 2.0)"), "{}", answer.text());

@@ -128,6 +128,57 @@ fn the_page_of_a_project_whose_files_are_all_blocked_is_forbidden_not_missing() 
     assert!(text(&output).contains("403"), "{}", text(&output));
 }
 
+/// Installs a project with two indexes; returns the installed version.
+fn install_from_two(
+    server: &Server,
+    client: &str,
+    (index, extra): (&str, &str),
+    project: &str,
+) -> Option<String> {
+    let target = server.dir().join(format!("{client}-{index}-{project}"));
+    let [index, extra] = [index, extra].map(|repo| server.url(&format!("/{repo}/latest/simple")));
+    let mut install = match client {
+        "pip" => {
+            let mut pip = command(server, &program("pip-newest", "python"), "home");
+            pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]);
+            pip
+        }
+        _ => {
+            let mut uv = command(server, &program("uv", "uv"), "uv");
+            uv.args(["pip", "install", "--no-cache"]);
+            uv
+        }
+    };
+    install.arg("--target").arg(&target);
+    install.args(["--index-url", &index, "--extra-index-url", &extra, project]);
+    let output = run(install);
+    let installed = installed_version(&target, project);
+    assert_eq!(output.status.success(), installed.is_some(), "{}", text(&output));
+    installed
+}
+
+#[test]
+fn with_a_further_index_pip_installs_blocked_versions_and_uv_prefers_the_extra_index() {
+    let server = server();
+    add(&server, "team", &Package::new("two", "1.0"));
+    server.rspm_stdout("create repo --name=open --type=python");
+    server.rspm_stdout("subscribe --repo=open --source=team");
+    server.rspm_stdout("create blocklist-rule --repo=py --package-name=one --version=2.0");
+    server.rspm_stdout("create blocklist-rule --repo=py --package-name=two");
+    for (client, indexes, project, expected) in [
+        ("pip", ("py", "open"), "one", Some("2.0")),
+        ("pip", ("open", "py"), "one", Some("2.0")),
+        ("pip", ("open", "py"), "two", Some("1.0")),
+        ("uv", ("py", "open"), "one", Some("2.0")),
+        ("uv", ("py", "open"), "two", Some("1.0")),
+        ("uv", ("open", "py"), "one", Some("1.0")),
+        ("uv", ("open", "py"), "two", None),
+    ] {
+        let installed = install_from_two(&server, client, indexes, project);
+        assert_eq!(installed.as_deref(), expected, "{client}, {indexes:?}, {project}");
+    }
+}
+
 #[test]
 fn a_file_with_a_warning_is_yanked_and_pip_and_uv_print_the_reason() {
     let server = server();

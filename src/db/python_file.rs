@@ -148,7 +148,8 @@ pub struct FileLife {
 pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<FileLife>, DbError> {
     const LIST: &str = "SELECT f.name, r.version, l.from_seq, l.to_seq, l.mark, l.note, n.read_at FROM life l \
         JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
-        LEFT JOIN file_reading n ON n.file_id = l.file_id WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq";
+        LEFT JOIN file_reading n ON n.file_id = l.file_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq";
     let decode = |mut row: Row| {
         let is_yanked = row.int(4)? != 0;
         let reason = row.opt_text(5)?.unwrap_or_default();

@@ -201,8 +201,11 @@ pub async fn python_projects(
                 }
                 (None, Some(blocked)) => row.state = State::Blocked(blocked.reason.clone()),
                 (None, None) => {
-                    let preferred = project.preferred().map(|release| release.version.clone());
-                    row.state = preferred.map_or(State::Missing, State::Other);
+                    row.state = match project.preferred() {
+                        Some(release) => State::Other(release.version.clone()),
+                        None if budget.is_left() => State::Missing,
+                        None => State::Unknown,
+                    };
                 }
             },
             Err(RepoError::Upstream { .. }) => row.state = State::Unknown,

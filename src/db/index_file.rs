@@ -84,6 +84,8 @@ pub enum FileRowChange {
         yanked: Option<String>,
         /// Start time of the yank; `None` if the file is yanked from `from` on, or is not yanked.
         marked_from: Option<i64>,
+        /// Time of the reading that found the file; `None` if no earlier reading lacked it.
+        read_at: Option<i64>,
     },
     /// A known file is listed from an instant on.
     Begin {
@@ -221,15 +223,19 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
     let (mut ends, mut locators) = (Vec::new(), Vec::new());
     let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    let mut readings = Vec::new();
     let mut new_files: Vec<IntroducedFile<'_>> = Vec::new();
     for change in changes {
         match change {
-            FileRowChange::Introduce { file, from, yanked, marked_from } => new_files.push(IntroducedFile {
-                file,
-                from: *from,
-                yanked: yanked.as_deref(),
-                marked_from: *marked_from,
-            }),
+            FileRowChange::Introduce { file, from, yanked, marked_from, read_at } => {
+                new_files.push(IntroducedFile {
+                    file,
+                    from: *from,
+                    yanked: yanked.as_deref(),
+                    marked_from: *marked_from,
+                    read_at: *read_at,
+                });
+            }
             FileRowChange::Begin { release, file, variant, from, yanked } => {
                 let period = (*from, Seq::OPEN.0);
                 lives.push(life(target, (*release, *file), *variant, period, yanked.as_deref()));
@@ -268,7 +274,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
             FileId(next - 1)
         };
         let mut rows = Vec::new();
-        for IntroducedFile { file, from, yanked, marked_from } in &new_files {
+        for IntroducedFile { file, from, yanked, marked_from, read_at } in &new_files {
             let release = releases.get(file.version.as_str()).copied().unwrap_or(ReleaseId(0));
             let file_id = id();
             let json = file.facts.as_slice().into();
@@ -288,6 +294,9 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                     Value::Null,
                 ));
             }
+            if let Some(at) = *read_at {
+                readings.push(vec![file_id.into(), at.into()]);
+            }
             if let Some(at) = *marked_from {
                 lives.push(life(target, (release, file_id), 0, (*from, at), None));
             }
@@ -305,6 +314,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
         c.batch_insert("file", &FILE_COLUMNS, &rows)?;
     }
     c.batch_insert("file_fact", &["file_id", "variant", "facts"], &facts)?;
+    c.batch_insert("file_reading", &["file_id", "read_at"], &readings)?;
     c.batch_insert("life", &LIFE_COLUMNS, &lives)
 }
 
@@ -374,6 +384,7 @@ struct IntroducedFile<'a> {
     from: i64,
     yanked: Option<&'a str>,
     marked_from: Option<i64>,
+    read_at: Option<i64>,
 }
 
 /// Returns the releases of the versions of new files, and inserts new ones.

@@ -9,7 +9,8 @@ use crate::model::time::Timestamp;
 /// The packages that a row applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The package as written; the normalized name if the row is for Python packages only.
+    /// The package as written; the normalized name if the row is for Python packages only, or if the text is not the name
+    /// of an R package.
     pub name: String,
     /// Its normalized name as a Python project.
     pub normalized_name: String,
@@ -87,19 +88,20 @@ fn of(c: &mut dyn Conn, sql: &'static str, names: &[String]) -> Result<Vec<Vec<M
     results.map(|rows| rows.into_iter().map(decode).collect()).collect()
 }
 
-/// Returns the row with this scope and key.
-pub fn find(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Option<Metadata>, DbError> {
+/// Returns the rows with this scope and key, also under other spellings of the name that have the same normalized name.
+pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metadata>, DbError> {
     let params = [
-        scope.name.as_str().into(),
+        scope.normalized_name.as_str().into(),
         scope.version.as_str().into(),
         scope.source.map_or(0, |id| id.0).into(),
         scope.repo.map_or(0, |id| id.0).into(),
         key.into(),
     ];
     let sql = select!(
-        "WHERE name = $1 AND version = $2 AND source_id = CAST($3 AS BIGINT) AND repo_id = CAST($4 AS BIGINT) AND key = $5"
+        "WHERE fold = $1 AND version = $2 AND source_id = CAST($3 AS BIGINT) AND repo_id = CAST($4 AS BIGINT) AND key = $5 \
+         ORDER BY id"
     );
-    c.query(sql, &params)?.into_iter().next().map(decode).transpose()
+    c.query(sql, &params)?.into_iter().map(decode).collect()
 }
 
 /// Inserts a row, whose id is ignored; returns its id.

@@ -9,6 +9,7 @@ use super::{Conn, DbError, Row, Value};
 use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+use crate::model::time::Timestamp;
 
 /// The role of a distribution.
 pub(super) const DISTRIBUTION: &str = "python";
@@ -108,17 +109,22 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, 
     c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
 }
 
-/// Returns the first sequence number at which a tree listed each file of a project, yanked or not. A yank ends a life and
-/// begins another, so [`ListedFile::key`] of a yanked file has a later one.
-pub fn first_listed(
+/// Returns the time from which the tree of an index has each file of a project, yanked or not: the beginning of its first
+/// life, or the first reading with the file if that is later and an earlier reading lacked the file. A yank ends a life
+/// and begins another, so [`ListedFile::key`] of a yanked file has a later beginning.
+pub fn discovered_at(
     c: &mut dyn Conn,
     tree: TreeId,
     package: PackageId,
-) -> Result<HashMap<FileId, Seq>, DbError> {
-    const FIRST: &str = "SELECT file_id, min(from_seq) FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 \
-        GROUP BY file_id";
-    let rows = c.query(FIRST, &[tree.into(), package.into()])?;
-    rows.into_iter().map(|row| Ok((FileId(row.int(0)?), Seq(row.int(1)?)))).collect()
+) -> Result<HashMap<FileId, Timestamp>, DbError> {
+    const FIRST: &str = "SELECT l.file_id, min(l.from_seq), min(n.read_at) FROM life l \
+        LEFT JOIN file_reading n ON n.file_id = l.file_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 GROUP BY l.file_id";
+    let decode = |row: Row| {
+        let (from, read_at) = (row.int(1)?, row.opt_int(2)?);
+        Ok((FileId(row.int(0)?), Timestamp(read_at.map_or(from, |read_at| read_at.max(from)))))
+    };
+    c.query(FIRST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
 }
 
 /// A period in which a tree lists a file; in all of it, the file is either yanked or not.
@@ -134,12 +140,15 @@ pub struct FileLife {
     pub to: Seq,
     /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
+    /// Time of the first reading with the file, if an earlier reading lacked it.
+    pub read_at: Option<Timestamp>,
 }
 
 /// Returns all periods of the files of a project in a tree, by name and beginning.
 pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<FileLife>, DbError> {
-    const LIST: &str = "SELECT f.name, r.version, l.from_seq, l.to_seq, l.mark, l.note FROM life l \
+    const LIST: &str = "SELECT f.name, r.version, l.from_seq, l.to_seq, l.mark, l.note, n.read_at FROM life l \
         JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
+        LEFT JOIN file_reading n ON n.file_id = l.file_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq";
     let decode = |mut row: Row| {
         let is_yanked = row.int(4)? != 0;
@@ -150,6 +159,7 @@ pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<F
             from: Seq(row.int(2)?),
             to: Seq(row.int(3)?),
             yanked: is_yanked.then_some(reason),
+            read_at: row.opt_time(6)?,
         })
     };
     c.query(LIST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()

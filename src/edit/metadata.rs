@@ -78,7 +78,8 @@ pub async fn set(
     for record in records {
         let row =
             record.map_err(RepoError::Invalid).and_then(|record| row(&catalog, record)).and_then(|row| {
-                let Scope { name, version, source, repo, .. } = &row.scope;
+                let Scope { name, normalized_name, version, source, repo } = &row.scope;
+                let name = if is_of_every_language(&row.scope) { normalized_name } else { name };
                 match distinct.insert((name.clone(), version.clone(), *source, *repo, row.key.clone())) {
                     true => Ok(row),
                     false => Err(RepoError::Invalid(format!("{} is repeated", describe(&catalog, &row)))),
@@ -97,21 +98,21 @@ pub async fn set(
         let mut present = Vec::with_capacity(rows.len());
         for row in &rows {
             present.push(match row {
-                Ok(row) => metadata::find(c, &row.scope, &row.key)?,
-                Err(_) => None,
+                Ok(row) => existing_row(&catalog, metadata::of_scope(c, &row.scope, &row.key)?, row),
+                Err(reason) => Err(reason.clone()),
             });
         }
         let mut results = Vec::with_capacity(rows.len());
         for (row, present) in rows.iter().zip(present.iter()) {
             results.push(match (row, present) {
-                (Err(reason), _) => Err(reason.clone()),
-                (Ok(row), Some(present)) if existing == OnExisting::Fail => Err(format!(
+                (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
+                (Ok(row), Ok(Some(present))) if existing == OnExisting::Fail => Err(format!(
                     "{} exists already, with the id {}; use --update-existing to replace the value, or \
                      --succeed-on-existing to leave it",
                     describe(&catalog, row),
                     present.id
                 )),
-                (Ok(row), present) => Ok((row, present.as_ref())),
+                (Ok(row), Ok(present)) => Ok((row, present.as_ref())),
             });
         }
         if is_atomic && let Some(text) = refusal(&results) {
@@ -139,6 +140,41 @@ fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
         _ => refused.map(|(index, reason)| format!("record {}: {reason}", index + 1)).collect(),
     };
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// Returns whether a scope has R packages and Python projects.
+fn is_of_every_language(scope: &Scope) -> bool {
+    scope.source.is_none() && scope.repo.is_none()
+}
+
+/// Returns the row among `rows` that sets the key for the packages of `row`. `rows` have the scope and the key of `row`, and
+/// names with the same normalized name.
+///
+/// # Errors
+/// The reason why `row` is refused: one of `rows` is for another R package, and sets the key for the same Python project.
+fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Result<Option<Metadata>, String> {
+    let is_r = |row: &Metadata| r::name::is_package(&row.scope.name);
+    let mut other = None;
+    for present in rows {
+        if present.scope.name == row.scope.name {
+            return Ok(Some(present));
+        }
+        if is_of_every_language(&row.scope) {
+            other = Some(present);
+        }
+    }
+    match other {
+        Some(other) if is_r(&other) || is_r(row) => Err(format!(
+            "{} cannot be set: the Python project '{}' has it already, as '{}' with the id {}; limit one of the two \
+             values with --source or --repo",
+            describe(catalog, row),
+            row.scope.normalized_name,
+            other.scope.name,
+            other.id
+        )),
+        // An earlier version of this program stored names of Python projects as written.
+        other => Ok(other),
+    }
 }
 
 /// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.
@@ -249,7 +285,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
         ));
     }
     let scope = Scope {
-        name: if language == Some(Language::Python) { normalize(name) } else { name.to_owned() },
+        name: if is_r && language != Some(Language::Python) { name.to_owned() } else { normalize(name) },
         normalized_name: normalize(name),
         version: version.to_owned(),
         source: source.map(|source| source.id),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::body::Body;
 use super::conditional::{self, Precondition, Validators};
@@ -25,6 +26,10 @@ const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
 const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
+/// Maximum length of `X-PM-Reason` in bytes: proxies limit the headers of a response to a few kB.
+const MAX_REASON: usize = 900;
+/// The ASCII characters that are percent-encoded in `X-PM-Reason`.
+const ENCODED_IN_REASONS: &AsciiSet = &CONTROLS.add(b'%');
 /// Capacity for all headers of one response, so that the map is allocated once.
 const HEADER_CAPACITY: usize = 20;
 
@@ -33,9 +38,21 @@ pub(in crate::http) fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Returns a header value from any text: characters other than visible ASCII become `?`, and at most 300 are sent.
-pub(in crate::http) fn visible_ascii(text: &str) -> HeaderValue {
-    header_value(text.chars().take(300).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect())
+/// Returns the value of `X-PM-Reason` for any text, of at most [`MAX_REASON`] bytes. Characters that are not in ASCII, control
+/// characters and `%` are percent-encoded as UTF-8, because clients do not agree on the encoding of other bytes in headers
+/// (RFC 9110, section 5.5).
+pub(in crate::http) fn reason_value(text: &str) -> HeaderValue {
+    let mut encoded = String::with_capacity(text.len());
+    let mut buffer = [0; 4];
+    for character in text.chars() {
+        let length = encoded.len();
+        encoded.extend(utf8_percent_encode(character.encode_utf8(&mut buffer), ENCODED_IN_REASONS));
+        if encoded.len() > MAX_REASON {
+            encoded.truncate(length);
+            break;
+        }
+    }
+    header_value(encoded)
 }
 
 pub(in crate::http) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
@@ -399,7 +416,7 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
         }
     };
     if let Some(reason) = failure.block_reason() {
-        response.headers_mut().insert(X_PM_REASON, visible_ascii(reason));
+        response.headers_mut().insert(X_PM_REASON, reason_value(reason));
     }
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -411,4 +428,28 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
         response.headers_mut().insert(header::ALLOW, header_value(methods.to_string()));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_ascii_and_can_be_decoded() {
+        for text in [
+            "rule 7 (no network access; RSEC-2023-1, severity 9.8)",
+            "a\u{e9}\u{4e2d}\u{1f4e6}",
+            "100% \r\nSet-Cookie: x",
+        ] {
+            let value = reason_value(text);
+            let value = value.to_str().expect("visible ASCII");
+            let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
+            assert_eq!(decoded.as_deref(), Ok(text), "{value}");
+        }
+        assert_eq!(reason_value("rule 1 (caf\u{e9}, 5%)"), "rule 1 (caf%C3%A9, 5%25)");
+        let long = reason_value(&"\u{4e2d}".repeat(400));
+        assert_eq!((long.len(), &long.as_bytes()[..9]), (900, &b"%E4%B8%AD"[..]));
+        let cut = reason_value(&format!("a{}", "\u{4e2d}".repeat(400)));
+        assert_eq!(cut.len(), 892, "the last character is whole");
+    }
 }

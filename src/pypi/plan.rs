@@ -38,6 +38,8 @@ pub struct Instants {
     pub previous_valid_at: Option<i64>,
     /// The instant up to which this reading is valid.
     pub valid_at: i64,
+    /// The time of this reading.
+    pub read_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
     pub head: i64,
     /// Whether files are listed although they are more recent than the head: see `[PyPI] DelayExcept`.
@@ -77,6 +79,12 @@ impl Instants {
             None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
             Some(previous_valid_at) => uploaded.unwrap_or_else(|| self.change()).max(previous_valid_at),
         }
+    }
+
+    /// Returns the time of this reading if an earlier one lacked the files that are new now, so that their upload times
+    /// may be wrong. A reading that is valid at no instant lacked files whose digests could not be computed.
+    fn later_reading(self) -> Option<i64> {
+        self.previous_valid_at.filter(|valid_at| *valid_at > 0).map(|_| self.read_at)
     }
 }
 
@@ -172,6 +180,7 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
         from,
         yanked: row.yanked,
         marked_from,
+        read_at: if others.is_empty() { instants.later_reading() } else { Some(instants.read_at) },
     });
 }
 

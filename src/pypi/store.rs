@@ -189,6 +189,7 @@ fn write(
     let instants = Instants {
         previous_valid_at,
         valid_at,
+        read_at: read.requested_at.0,
         head: known.head,
         lists_recent_files,
         begins_yanks_at_reading,
@@ -219,6 +220,7 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
         let instants = Instants {
             previous_valid_at,
             valid_at: at,
+            read_at: at,
             head: known.head,
             lists_recent_files,
             begins_yanks_at_reading,

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{name, version};
 
@@ -65,6 +65,19 @@ pub enum BadLockFile {
         /// The text.
         version: String,
     },
+    /// An entry of `renv.lock` has the key of another package than the one that it states.
+    #[error(
+        "entry {position} of 'Packages' has the key '{key}', but is about the package '{package}'; write the file again with \
+         renv::snapshot()"
+    )]
+    Contradiction {
+        /// The number of the entry, from 1.
+        position: usize,
+        /// The key.
+        key: String,
+        /// The field `Package` of the entry.
+        package: String,
+    },
     /// A package is listed with two versions.
     #[error("the package '{0}' has two versions in the file; a library contains one, so remove the other")]
     TwoVersions(String),
@@ -75,7 +88,32 @@ struct Renv {
     #[serde(rename = "R")]
     r: Option<RenvR>,
     #[serde(rename = "Packages")]
-    packages: BTreeMap<String, RenvPackage>,
+    packages: RenvPackages,
+}
+
+/// The members of an object in the order of the file. Repeated keys are preserved.
+struct RenvPackages(Vec<(String, RenvPackage)>);
+
+impl<'de> Deserialize<'de> for RenvPackages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RenvPackages, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = RenvPackages;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object with packages")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<RenvPackages, A::Error> {
+                let mut packages = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    packages.push(member);
+                }
+                Ok(RenvPackages(packages))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,6 +124,8 @@ struct RenvR {
 
 #[derive(Deserialize)]
 struct RenvPackage {
+    #[serde(rename = "Package")]
+    package: Option<String>,
     #[serde(rename = "Version")]
     version: Option<String>,
     #[serde(rename = "Source")]
@@ -128,11 +168,16 @@ fn renv(text: &str) -> Result<LockFile, BadLockFile> {
     let raw: Renv =
         serde_json::from_str(text).map_err(|error| BadLockFile::Syntax(excerpt(&error.to_string())))?;
     let mut lock = LockFile::new(LockKind::Renv, raw.r.and_then(|r| r.version));
-    for (package, entry) in raw.packages {
+    for (index, (package, entry)) in raw.packages.0.into_iter().enumerate() {
+        if let Some(stated) = entry.package.filter(|stated| *stated != package) {
+            let (key, package) = (excerpt(&package), excerpt(&stated));
+            return Err(BadLockFile::Contradiction { position: index + 1, key, package });
+        }
         let from_repository =
             matches!(entry.source.as_deref(), None | Some("Repository" | "Bioconductor" | "CRAN"));
         lock.insert(&package, entry.version.as_deref().unwrap_or_default(), from_repository)?;
     }
+    lock.skipped.sort_unstable();
     Ok(lock)
 }
 
@@ -260,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_another_package_is_refused_with_its_position() {
+        let text = r#"{"Packages": {
+            "R6": {"Package": "R6", "Version": "2.5.1"},
+            "cli": {"Package": "dplyr", "Version": "1.1.4", "Source": "GitHub"},
+            "MASS": {"Package": "mass", "Version": "7.3-61"}}}"#;
+        let error = parse(text.as_bytes()).expect_err("a contradiction");
+        assert_eq!(
+            error.to_string(),
+            "entry 2 of 'Packages' has the key 'cli', but is about the package 'dplyr'; write the file again with \
+             renv::snapshot()"
+        );
+    }
+
+    #[test]
     fn invalid_files_are_refused() {
         assert_eq!(parse(b"\xff"), Err(BadLockFile::NotUtf8));
         assert_eq!(parse(b"<html></html>"), Err(BadLockFile::Unknown));
@@ -272,6 +331,8 @@ mod tests {
         let version = r#"{"Packages": {"R6": {}}}"#;
         let expected = BadLockFile::Version { package: "R6".to_owned(), version: String::new() };
         assert_eq!(parse(version.as_bytes()), Err(expected));
+        let repeated = r#"{"Packages": {"R6": {"Version": "2.5.1"}, "R6": {"Version": "2.5.0"}}}"#;
+        assert_eq!(parse(repeated.as_bytes()), Err(BadLockFile::TwoVersions("R6".to_owned())));
         let entry = |version: &str| {
             format!(
                 "[[packages]]\nname = \"R6\"\nversion = \"{version}\"\nsource = {{ repository = \"x\" }}\n"

@@ -324,9 +324,13 @@ fn detail(
     let readme = detail_row.as_ref().and_then(|detail_row| detail_row.readme);
     let mut description = detail_row.map(|detail_row| detail_row.description).unwrap_or_default();
     if description.is_empty() && file.state == LifeState::Listed {
-        let records = tree.listed_of(c, &[file.package])?;
-        description =
-            records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
+        let mut records = tree.listed_of(c, &[file.package])?;
+        if records.iter().all(|record| record.release != file.release) {
+            // Rules block the listed version, and no other version replaces it.
+            records = View::without_rules(tree.tree()).listed_of(c, &[file.package])?;
+        }
+        let record = records.into_iter().find(|record| record.release == file.release);
+        description = record.map(|record| record.stanza).unwrap_or_default();
     }
     let blocked = |release: Release| {
         let blocked = blocked::of_release(&decided, release.id).map(|blocked| blocked.reason);

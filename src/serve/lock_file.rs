@@ -5,15 +5,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::history::{ListingScope, Subscriptions};
-use super::python::detail::{ProjectRelease, project_within};
+use super::python::detail::releases_within;
 use super::python::file::RequestBudget;
 use super::vulnerabilities::Vulnerabilities;
-use super::{RepoError, Repositories, info};
+use super::{RepoError, Repositories, info, name_guards};
 use crate::catalog::resolve::today;
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::{Day, Timestamp};
-use crate::python::version::Version;
 use crate::r;
 
 /// Maximum number of packages that are compared.
@@ -106,7 +105,7 @@ pub async fn r_packages(
     let mut rows = Vec::with_capacity(packages.len());
     for ((name, version), detail) in packages.into_iter().zip(details) {
         let is_version = |other: &str| r::version::compare(other, &version).is_eq();
-        let state = r_state(detail.as_ref(), &version);
+        let state = r_state(repositories, point, detail.as_ref(), (&name, &version));
         let vulnerabilities = detail.as_ref().map_or_else(Vec::new, |detail| {
             let found = advisories.of(detail.source, &name, &version);
             found.iter().map(|finding| finding.id.to_owned()).collect()
@@ -137,11 +136,22 @@ pub async fn r_states(
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let of_package = packages.iter().zip(details);
-    Ok(of_package.map(|((_, version), detail)| r_state(detail.as_ref(), version)).collect())
+    let state = |((name, version), detail): (&(String, String), Option<info::PackageDetail>)| {
+        r_state(repositories, point, detail.as_ref(), (name, version))
+    };
+    Ok(of_package.map(state).collect())
 }
 
-fn r_state(detail: Option<&info::PackageDetail>, version: &str) -> State {
-    let Some(detail) = detail else { return State::Missing };
+fn r_state(
+    repositories: &Repositories,
+    point: &Point,
+    detail: Option<&info::PackageDetail>,
+    (name, version): (&str, &str),
+) -> State {
+    let Some(detail) = detail else {
+        let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);
+        return guarded.map_or(State::Missing, |guarded| State::Blocked(guarded.reason));
+    };
     let is_version = |other: &str| r::version::compare(other, version).is_eq();
     let releases = || std::iter::once(&detail.release).chain(&detail.others);
     let requested = releases().find(|release| is_version(&release.version));
@@ -180,24 +190,27 @@ pub async fn python_projects(
             listed: None,
             is_hidden: false,
         };
-        match project_within(repositories, point, &row.name, None, Some(&budget)).await {
-            Ok(detail) => {
-                let requested = Version::lenient(&row.version);
-                let is_requested =
-                    |release: &&ProjectRelease| Version::lenient(&release.version) == requested;
-                match detail.releases.iter().find(is_requested) {
-                    Some(release) => {
-                        row.state = State::Listed;
-                        let found = advisories.of(detail.source, detail.project.as_str(), &release.version);
-                        row.vulnerabilities = found.iter().map(|finding| finding.id.to_owned()).collect();
-                    }
-                    None => row.state = State::Other(detail.release.version),
+        match releases_within(repositories, point, &row.name, Some(&budget)).await {
+            Ok(project) => match (project.release(&row.version), project.blocked(&row.version)) {
+                (Some(release), _) => {
+                    row.state = State::Listed;
+                    let (source, name) = (project.source(), project.project.as_str());
+                    let found = source.map(|source| advisories.of(source, name, &release.version));
+                    row.vulnerabilities =
+                        found.iter().flatten().map(|finding| finding.id.to_owned()).collect();
                 }
-            }
+                (None, Some(blocked)) => row.state = State::Blocked(blocked.reason.clone()),
+                (None, None) => {
+                    row.state = match project.preferred() {
+                        Some(release) => State::Other(release.version.clone()),
+                        None if budget.is_left() => State::Missing,
+                        None => State::Unknown,
+                    };
+                }
+            },
             Err(RepoError::Upstream { .. }) => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) => {}
-            Err(RepoError::Blocked(blocked)) => row.state = State::Blocked(blocked.reason),
             Err(RepoError::Guarded(guarded)) => row.state = State::Blocked(guarded.reason),
             Err(error) => return Err(error),
         }

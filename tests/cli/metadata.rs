@@ -115,6 +115,43 @@ fn an_existing_key_is_left_or_updated_only_with_a_flag() {
 }
 
 #[test]
+fn spellings_of_a_python_project_are_one_package() {
+    let server = server();
+    let create = |name: &str| format!("create metadata --package-name={name} --key=status --value=approved");
+    // No R package has such a name.
+    assert_eq!(
+        server.rspm_stdout(&create("Odd_Name")),
+        "Metadata 1 was created: status = approved for odd-name\n"
+    );
+    let message = server.refused(&create("odd-name"));
+    assert!(
+        message.starts_with("the key 'status' of 'odd-name' exists already, with the id 1;"),
+        "{message}"
+    );
+    // These are two R packages.
+    server.rspm_stdout(&create("Flask"));
+    for flags in ["", " --update-existing"] {
+        assert_eq!(
+            server.refused(&format!("{}{flags}", create("flask"))),
+            "the key 'status' of 'flask' cannot be set: the Python project 'flask' has it already, as 'Flask' with the \
+             id 2; limit one of the two values with --source or --repo"
+        );
+    }
+    let message = server.refused(&create("odd.name"));
+    assert!(
+        message.contains("the Python project 'odd-name' has it already, as 'odd-name' with the id 1"),
+        "{message}"
+    );
+    server.rspm_stdout(&format!("{} --source=team", create("flask")));
+    let rows = r#"[{"package_name": "New_Name", "key": "a", "value": "1"},
+        {"package_name": "new.name", "key": "a", "value": "2"}]"#;
+    let path = file(&server, "rows.json", rows);
+    let message = server.refused(&format!("create bulk-metadata --fail-all --path={path}"));
+    assert!(message.contains("record 2: the key 'a' of 'new.name' is repeated"), "{message}");
+    assert_eq!(server.json("list metadata").as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn bad_values_are_refused_with_the_reason() {
     let server = server();
     for (flags, words) in [

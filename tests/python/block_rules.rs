@@ -1,6 +1,6 @@
 //! Block rules on Python repositories: pages, files, metadata and the JSON API agree, and what pip and uv print.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Digest;
 
 use super::clients::{command, installed_version, program, run, text};
@@ -61,6 +61,45 @@ fn blocked_files_are_left_out_of_pages_and_forbidden_by_their_addresses() {
     assert_eq!(server.get(&path("2.0")).status, 200);
 }
 
+#[test]
+fn the_api_states_the_rule_that_blocks_a_version() {
+    let server = server();
+    add(&server, "team", &Package::new("two", "1.0"));
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0");
+    server.rspm_stdout("create blocklist-rule --package-name=two --description=unwanted");
+    let reason = "rule 1 (versions 2.0)";
+    for path in ["/__api__/repos/py/packages/one?version=2.0.0", "/py/latest/pypi/one/2.0/json"] {
+        assert_blocked(&server.get(path), reason);
+    }
+    let page = server.get("/py/latest/web/packages/one/?version=2.0");
+    assert!(page.status == 403 && page.text().contains(reason), "{}", page.text());
+    assert_eq!(server.get("/__api__/repos/py/packages/one?version=3.0").status, 404);
+
+    let body = json!({ "repo": "py", "names": ["one", "one==2.0", "two", "two==9.0", "gone"] });
+    let headers = [("Content-Type", "application/json")];
+    let url = server.url("/__api__/filter/packages");
+    let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+    let rows: Vec<Value> =
+        answer.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let expected = [
+        ("one", "1.0", Value::Null, json!(["1.0"])),
+        ("one", "2.0", json!(reason), json!(["1.0"])),
+        ("two", "1.0", json!("rule 2 (unwanted)"), json!([])),
+    ];
+    assert_eq!(rows.len(), expected.len(), "{}", answer.text());
+    for (row, (name, version, rule, versions)) in rows.iter().zip(expected) {
+        assert_eq!((&row["name"], &row["version"]), (&json!(name), &json!(version)), "{row}");
+        assert_eq!((&row["blocked"], &row["blocking_rule"]), (&json!(!rule.is_null()), &rule), "{row}");
+        assert_eq!(row["available_versions"], versions, "{row}");
+    }
+    let body = json!({ "repo": "py", "names": ["two"], "omit_package_details": true });
+    let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+    assert_eq!(
+        answer.json(),
+        json!({ "name": "two", "version": "1.0", "blocked": true, "blocking_rule": "rule 2 (unwanted)" })
+    );
+}
+
 /// Installs `one` with pip into a new folder; returns the folder and the output.
 fn pip(server: &Server, requirement: &str) -> (std::path::PathBuf, std::process::Output) {
     let target = server.dir().join("target");
@@ -87,6 +126,57 @@ fn the_page_of_a_project_whose_files_are_all_blocked_is_forbidden_not_missing() 
     let output = run(uv);
     assert!(!output.status.success());
     assert!(text(&output).contains("403"), "{}", text(&output));
+}
+
+/// Installs a project with two indexes; returns the installed version.
+fn install_from_two(
+    server: &Server,
+    client: &str,
+    (index, extra): (&str, &str),
+    project: &str,
+) -> Option<String> {
+    let target = server.dir().join(format!("{client}-{index}-{project}"));
+    let [index, extra] = [index, extra].map(|repo| server.url(&format!("/{repo}/latest/simple")));
+    let mut install = match client {
+        "pip" => {
+            let mut pip = command(server, &program("pip-newest", "python"), "home");
+            pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]);
+            pip
+        }
+        _ => {
+            let mut uv = command(server, &program("uv", "uv"), "uv");
+            uv.args(["pip", "install", "--no-cache"]);
+            uv
+        }
+    };
+    install.arg("--target").arg(&target);
+    install.args(["--index-url", &index, "--extra-index-url", &extra, project]);
+    let output = run(install);
+    let installed = installed_version(&target, project);
+    assert_eq!(output.status.success(), installed.is_some(), "{}", text(&output));
+    installed
+}
+
+#[test]
+fn with_a_further_index_pip_installs_blocked_versions_and_uv_prefers_the_extra_index() {
+    let server = server();
+    add(&server, "team", &Package::new("two", "1.0"));
+    server.rspm_stdout("create repo --name=open --type=python");
+    server.rspm_stdout("subscribe --repo=open --source=team");
+    server.rspm_stdout("create blocklist-rule --repo=py --package-name=one --version=2.0");
+    server.rspm_stdout("create blocklist-rule --repo=py --package-name=two");
+    for (client, indexes, project, expected) in [
+        ("pip", ("py", "open"), "one", Some("2.0")),
+        ("pip", ("open", "py"), "one", Some("2.0")),
+        ("pip", ("open", "py"), "two", Some("1.0")),
+        ("uv", ("py", "open"), "one", Some("2.0")),
+        ("uv", ("py", "open"), "two", Some("1.0")),
+        ("uv", ("open", "py"), "one", Some("1.0")),
+        ("uv", ("open", "py"), "two", None),
+    ] {
+        let installed = install_from_two(&server, client, indexes, project);
+        assert_eq!(installed.as_deref(), expected, "{client}, {indexes:?}, {project}");
+    }
 }
 
 #[test]
@@ -186,7 +276,7 @@ fn files_of_an_index_have_the_age_of_their_upload_and_the_vulnerabilities_of_pyp
 }
 
 #[test]
-fn the_age_of_a_file_that_an_index_backdates_counts_from_the_reading_before_it_appeared() {
+fn the_age_of_a_file_that_an_index_backdates_counts_from_the_reading_that_found_it() {
     let pypi = Pypi::start();
     let first = wheel(&pypi, &Package::new("one", "1.0"), "2015-03-04T05:06:07Z");
     let server = start(&pypi, "");

@@ -13,6 +13,7 @@ mod curated_plans;
 pub(crate) mod form;
 mod history;
 pub(crate) mod index;
+mod index_ages;
 mod index_changes;
 mod index_history;
 mod index_servers;

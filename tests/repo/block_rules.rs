@@ -218,6 +218,22 @@ fn a_warning_leaves_a_version_available_and_every_view_states_the_reason() {
 }
 
 #[test]
+fn a_description_in_any_script_is_readable_in_the_header_and_the_body() {
+    let server = server();
+    server.rspm_stdout(
+        "create blocklist-rule --package-name=one --version=2.0 --description=zurückgezogen~100%",
+    );
+    let answer = server.get(&format!("{BASE}/one_2.0.tar.gz"));
+    assert_blocked(&answer, "rule 1 (zur%C3%BCckgezogen 100%25; versions 2.0)");
+    assert!(answer.text().contains("by rule 1 (zurückgezogen 100%; versions 2.0)"), "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    server.rspm_stdout("edit blocklist-rule --id=1 --warn");
+    let answer = server.get(&format!("{BASE}/one_2.0.tar.gz"));
+    let reason = "rule 1 (zur%C3%BCckgezogen 100%25; versions 2.0)";
+    assert_eq!((answer.status, answer.header("x-pm-reason")), (200, Some(reason)));
+}
+
+#[test]
 fn a_package_whose_versions_are_all_blocked_is_absent_and_forbidden() {
     let server = server();
     server.rspm_stdout("create source --name=later");
@@ -499,6 +515,43 @@ fn an_explanation_states_the_times_of_a_young_release_and_the_vulnerability_that
     assert_eq!(index(&server, BASE), ["one 1.0", "two 1.0"]);
     let waiting = server.rspm_stdout("explain prod one");
     assert!(waiting.contains("blocked; published 2024-03-01"), "{waiting}");
+}
+
+#[test]
+fn a_package_without_an_allowed_version_has_its_license_and_its_rule_in_the_api() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut mirror = MirrorDir::new(directory.path().join("mirror"));
+    mirror.simple("one", "1.0", "2024-02-01");
+    mirror.simple("two", "1.0", "2024-02-01");
+    mirror.simple("two", "1.1", "2024-02-02");
+    mirror.write();
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    server.rspm_stdout("create blocklist-rule --package-name=two --version=1.0");
+    let body = json!({ "repo": "prod", "names": ["one", "two", "two==1.0"] });
+    let headers = [("Content-Type", "application/json")];
+    let url = server.url("/__api__/filter/packages");
+    let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+    let rows: Vec<Value> =
+        answer.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let expected = [
+        ("one", "1.0", json!("rule 1"), json!([])),
+        ("two", "1.1", Value::Null, json!(["1.1"])),
+        ("two", "1.0", json!("rule 2 (versions 1.0)"), json!(["1.1"])),
+    ];
+    assert_eq!(rows.len(), expected.len(), "{}", answer.text());
+    for (row, (name, version, rule, versions)) in rows.iter().zip(expected) {
+        assert_eq!((&row["name"], &row["version"]), (&json!(name), &json!(version)), "{row}");
+        assert_eq!((&row["blocked"], &row["blocking_rule"]), (&json!(!rule.is_null()), &rule), "{row}");
+        assert_eq!(row["available_versions"], versions, "{row}");
+    }
+    assert_eq!((&rows[0]["license"], &rows[0]["license_types"]), (&json!("MIT"), &json!(["MIT"])));
+    let detail = server.get("/__api__/repos/prod/packages/one").json();
+    assert_eq!((&detail["blocked"], &detail["blocking_rule"]), (&json!(true), &json!("rule 1")), "{detail}");
+    assert_eq!(detail["license"], "MIT");
+    assert!(server.get("/__api__/repos/prod/packages/two").json().get("blocking_rule").is_none());
 }
 
 #[test]

@@ -43,6 +43,34 @@ fn a_blocked_python_project_does_not_prevent_the_comparison_of_the_others() {
 }
 
 #[test]
+fn a_blocked_python_version_is_refused_with_its_own_rule() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("one", "1.0"));
+    add(&server, "team", &Package::new("one", "2.0"));
+    let path = "/py/latest/web/lockfile/";
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0 --description=broken");
+    let text = page(&server, path, "one==2.0.0\n");
+    assert!(text.contains("refuses it: rule 1 (broken; versions 2.0)"), "{text}");
+    assert!(page(&server, path, "one==3.0\n").contains("lists 1.0"), "a version that does not exist");
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=1.0 --description=old");
+    let text = page(&server, path, "one==1.0\n");
+    assert!(text.contains("refuses it: rule 2 (old; versions 1.0)"), "{text}");
+}
+
+#[test]
+fn a_guarded_name_is_refused_and_not_missing() {
+    let server = super::server();
+    server.rspm_stdout("create source --name=own");
+    server.rspm_stdout("create name-guard --name=acme.* --source=own");
+    let lock = r#"{"Packages": {"acme.tools": {"Package": "acme.tools", "Version": "1.0"},
+        "gone": {"Package": "gone", "Version": "1.0"}}}"#;
+    let text = page(&server, "/team/latest/web/lockfile/", lock);
+    assert!(text.contains("refuses it: name guard ") && text.contains("does not have it"), "{text}");
+    assert!(text.contains("1 refused") && text.contains("1 missing"), "{text}");
+}
+
+#[test]
 fn a_blocked_version_has_neither_files_nor_a_command_that_installs_it() {
     let server = super::server();
     let pages = ["files/", "files/DESCRIPTION", "news/", "license/"];

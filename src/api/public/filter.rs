@@ -32,7 +32,7 @@ pub struct Filter {
     /// Omit `dependencies`.
     #[serde(default)]
     pub omit_dependencies: bool,
-    /// Return only `name`, `version` and `blocked`.
+    /// Return only `name`, `version`, `blocked` and `blocking_rule`.
     #[serde(default)]
     pub omit_package_details: bool,
 }
@@ -46,6 +46,9 @@ pub struct FilterResult {
     pub version: String,
     /// Whether a rule blocks it.
     pub blocked: bool,
+    /// The rule that blocks it, with the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocking_rule: Option<String>,
     /// The details, unless omitted.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
@@ -63,7 +66,8 @@ pub struct FilterResult {
     pub vulns: Vec<Vulnerability>,
 }
 
-/// The fields that `omit_package_details` omits; unknown values are `null`.
+/// The fields that `omit_package_details` omits; unknown values are `null`. Of a blocked version of a Python package, only
+/// `available_versions` are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Details {
     /// `Title`; the summary of a Python package.
@@ -78,7 +82,8 @@ pub struct Details {
     pub package_date: Option<String>,
     /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
-    /// All versions in the snapshot: the listed one first, then the archive, newest first.
+    /// All versions in the snapshot that no rule blocks: the listed one first, then the archive, newest first; those of a
+    /// Python package by version, the highest first.
     pub available_versions: Vec<String>,
 }
 

@@ -113,6 +113,9 @@ pub struct Package {
     pub installed: bool,
     /// Whether a rule blocks it.
     pub blocked: bool,
+    /// The rule that blocks it, with the reason; only in the response for one R package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocking_rule: Option<String>,
     /// The rule that warns about it, with the reason; only in the response for one R package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -200,6 +203,9 @@ pub struct Release {
     pub checksum: String,
     /// Whether a rule blocks it.
     pub blocked: bool,
+    /// The rule that blocks it, with the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocking_rule: Option<String>,
 }
 
 /// One archived version.

@@ -269,6 +269,7 @@ fn filter_package(
         name: release.package.clone(),
         version: release.version.clone(),
         blocked: release.blocked.is_some(),
+        blocking_rule: release.blocked.clone(),
         details: (!filter.omit_package_details).then(|| details(detail, description.as_ref())),
         dependencies: (!filter.omit_dependencies && !filter.omit_package_details)
             .then(|| description.as_ref().map(dependencies).unwrap_or_default()),
@@ -289,7 +290,7 @@ fn details(detail: &PackageDetail, description: Option<&Description>) -> Details
     let licenses = license.as_deref().map(licenses::alternatives).unwrap_or_default();
     let releases = std::iter::once(&detail.release).chain(&detail.others);
     // If the requested version is archived, the listed one is among the others.
-    let mut versions: Vec<_> = releases.collect();
+    let mut versions: Vec<_> = releases.filter(|release| release.blocked.is_none()).collect();
     versions.sort_by_key(|release| (release.archived, std::cmp::Reverse(release.published_at)));
     Details {
         summary: field("Title"),

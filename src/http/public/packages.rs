@@ -105,6 +105,7 @@ pub(super) async fn detail(
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         is_archived: release.archived,
         blocked: release.blocked.is_some(),
+        blocking_rule: release.blocked.clone(),
         warning: release.warning.clone(),
         downloads: Downloads { count },
         readme: detail.readme.as_ref().map(|_| "md".to_owned()),
@@ -243,6 +244,7 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
         blocked: release.blocked.is_some(),
+        blocking_rule: release.blocked.clone(),
     };
     Ok(releases.map(wire).collect())
 }

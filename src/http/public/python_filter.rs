@@ -4,14 +4,16 @@ use super::vulnerabilities::wire;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterResult};
 use crate::api::public::package::KeyValue;
 use crate::http::error::Failure;
+use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::python::license::LicenseExpression;
 use crate::python::metadata::Metadata;
-use crate::python::name;
+use crate::python::name::{self, NormalName};
 use crate::python::requirement::Requirement;
+use crate::python::version::Version;
 use crate::serve::metadata::ServedVersion;
-use crate::serve::python::detail::{self, ProjectDetail};
+use crate::serve::python::detail::{self, ProjectDetail, ProjectRelease};
 use crate::serve::python::file::RequestBudget;
 use crate::serve::python::metadata;
 use crate::serve::vulnerabilities::Vulnerabilities;
@@ -36,9 +38,23 @@ pub(super) fn specification(text: &str) -> Result<(String, Option<String>), Stri
     Ok((name.to_owned(), version.map(str::to_owned)))
 }
 
-/// Returns the rows of the requested projects. Omits projects and versions that the point does not have, those whose
-/// files are all blocked or that a name guard hides, and projects of an index that require a request after the limit
-/// of [`MAX_REQUESTS`] is reached.
+/// A requested version of a project.
+struct RequestedVersion {
+    project: NormalName,
+    /// The name as the owner writes it.
+    display_name: String,
+    source: SourceId,
+    version: String,
+    /// The details; `None` if rules block the version.
+    detail: Option<Box<ProjectDetail>>,
+    /// The rule that blocks the version, with the reason.
+    blocking_rule: Option<String>,
+    /// The versions that are not blocked, the highest first.
+    available_versions: Vec<String>,
+}
+
+/// Returns the rows of the requested projects. Omits projects and versions that the point does not have, those that a name
+/// guard hides, and projects of an index that require a request after the limit of [`MAX_REQUESTS`] is reached.
 pub(super) async fn rows(
     (repositories, usage): (&Repositories, &Usage),
     point: &Point,
@@ -49,55 +65,102 @@ pub(super) async fn rows(
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(specifications.len());
     for (name, version) in specifications {
-        let detail = match detail::project_within(
-            repositories,
-            point,
-            name,
-            version.as_deref(),
-            Some(&budget),
-        )
-        .await
-        {
-            Ok(detail) => detail,
+        let requested = match find(repositories, point, (name, version.as_deref()), &budget).await {
+            Ok(requested) => requested,
             // A name without a row does not prevent the rows of other names.
-            Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => continue,
+            Err(RepoError::NotFound(_) | RepoError::Guarded(_)) => continue,
             Err(error) => return Err(error.into()),
         };
-        let project = detail.project.as_str();
+        let (source, project, version) = (requested.source, requested.project.as_str(), &requested.version);
         let mut row = FilterResult {
-            name: detail.display_name.clone(),
-            version: detail.release.version.clone(),
+            name: requested.display_name.clone(),
+            version: version.clone(),
+            blocked: requested.blocking_rule.is_some(),
+            blocking_rule: requested.blocking_rule.clone(),
             ..FilterResult::default()
         };
         if !filter.omit_package_details {
-            let metadata =
-                metadata::of_release_within(repositories, point, &detail.release, Some(&budget)).await;
-            row.details = Some(details(&detail, metadata.as_deref()));
+            let metadata = match &requested.detail {
+                Some(detail) => {
+                    metadata::of_release_within(repositories, point, &detail.release, Some(&budget)).await
+                }
+                None => None,
+            };
+            row.details = Some(Details {
+                available_versions: requested.available_versions.clone(),
+                ..requested
+                    .detail
+                    .as_deref()
+                    .map(|detail| details(detail, metadata.as_deref()))
+                    .unwrap_or_default()
+            });
             if !filter.omit_dependencies {
                 row.dependencies = Some(metadata.as_deref().map(dependencies).unwrap_or_default());
             }
             if !filter.omit_downloads {
-                row.downloads = usage.totals(&[(detail.source, project)]).await.first().copied();
+                row.downloads = usage.totals(&[(source, project)]).await.first().copied();
             }
         }
         if filter.metadata {
-            let served = ServedVersion {
-                source: detail.source,
-                name: project.to_owned(),
-                version: detail.release.version.clone(),
-            };
+            let served = ServedVersion { source, name: project.to_owned(), version: version.clone() };
             let scope = (Language::Python, point.repo);
             row.metadata = KeyValue::list(serve::metadata::of_one(repositories, scope, served).await?);
         }
         if let Some(advisories) = advisories {
-            let findings = advisories.of(detail.source, project, &detail.release.version);
-            row.vulns = findings.iter().map(wire).collect();
+            row.vulns = advisories.of(source, project, version).iter().map(wire).collect();
         }
         rows.push(row);
     }
     Ok(rows)
 }
 
+/// Finds a version of a project; without a version, the one that installers prefer, or if all files of the project are
+/// blocked, the highest one.
+async fn find(
+    repositories: &Repositories,
+    point: &Point,
+    (name, version): (&str, Option<&str>),
+    budget: &RequestBudget,
+) -> Result<RequestedVersion, RepoError> {
+    let blocked = match detail::project_within(repositories, point, name, version, Some(budget)).await {
+        Ok(detail) => {
+            return Ok(RequestedVersion {
+                project: detail.project.clone(),
+                display_name: detail.display_name.clone(),
+                source: detail.source,
+                version: detail.release.version.clone(),
+                available_versions: versions(&detail.releases),
+                detail: Some(Box::new(detail)),
+                blocking_rule: None,
+            });
+        }
+        Err(RepoError::Blocked(blocked)) => blocked,
+        Err(error) => return Err(error),
+    };
+    let found = detail::releases_within(repositories, point, name, Some(budget)).await?;
+    let display_name = found.preferred().and_then(|release| release.facts().find_map(|facts| facts.name));
+    let missing = || RepoError::NotFound(format!("there is no project '{name}' in this snapshot"));
+    let is_requested = |text: &str| Version::lenient(text) == Version::lenient(&blocked.version);
+    if version.is_some_and(|text| !is_requested(text)) {
+        // All files of the project are blocked, and it has no such version.
+        return Err(missing());
+    }
+    Ok(RequestedVersion {
+        display_name: display_name.unwrap_or_else(|| found.project.to_string()),
+        source: found.source().ok_or_else(missing)?,
+        version: blocked.version,
+        available_versions: versions(&found.releases),
+        project: found.project,
+        detail: None,
+        blocking_rule: Some(blocked.reason),
+    })
+}
+
+fn versions(releases: &[ProjectRelease]) -> Vec<String> {
+    releases.iter().map(|release| release.version.clone()).collect()
+}
+
+/// Returns the details of a version, without the other versions.
 fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
     let release = &detail.release;
     let license = metadata.and_then(Metadata::license_summary);
@@ -113,7 +176,7 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
         license,
         package_date: release.uploaded_at().map(|at| at.day().to_string()),
         package_size: release.files.first().map_or(0, |file| file.size.max(0)),
-        available_versions: detail.releases.iter().map(|release| release.version.clone()).collect(),
+        available_versions: Vec::new(),
     }
 }
 

@@ -104,6 +104,7 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         package_size: release.files.first().map_or(0, |file| file.size.max(0)),
         checksum: release.files.first().map(|file| file.sha256.to_string()).unwrap_or_default(),
         blocked: false,
+        blocking_rule: None,
     };
     Ok(detail.releases.iter().map(wire).collect())
 }

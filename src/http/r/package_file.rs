@@ -5,7 +5,7 @@ use http::header::HeaderValue;
 use crate::catalog::Catalog;
 use crate::http::etag;
 use crate::http::response::{
-    self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, visible_ascii,
+    self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, reason_value,
 };
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
@@ -52,7 +52,7 @@ impl ResolvedFile {
         let (etag, previous_etag) = etag::of_file(&located);
         let modified = located.modified.map(Timestamp::seconds);
         let is_cacheable = located.stored;
-        let warning = located.warning.as_deref().map(visible_ascii).map(Box::new);
+        let warning = located.warning.as_deref().map(reason_value).map(Box::new);
         let representation = Representation {
             etag,
             previous_etag,
@@ -131,7 +131,7 @@ impl FileWithHeaders {
     ) -> FileWithHeaders {
         let (etag, previous_etag) = etag::of_file(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
-        let warning = located.warning.as_deref().map(visible_ascii).map(Box::new);
+        let warning = located.warning.as_deref().map(reason_value).map(Box::new);
         // A new revision has different bytes and the same publication time, so its number is added as seconds.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let representation = Representation {

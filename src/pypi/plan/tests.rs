@@ -44,6 +44,7 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
 const FIRST: Instants = Instants {
     previous_valid_at: None,
     valid_at: 200,
+    read_at: 300,
     head: 200,
     lists_recent_files: false,
     begins_yanks_at_reading: false,
@@ -196,8 +197,27 @@ fn other_bytes_are_another_revision() {
     let plan = plan(vec![known(&file, Some(7))], vec![other], LATER);
     assert_eq!(plan.replaced, ["a"]);
     assert_eq!(plan.changes[0], end(7, 199));
-    let FileRowChange::Introduce { file, from, .. } = &plan.changes[1] else { panic!("{plan:?}") };
-    assert_eq!((file.revision, *from), (1, 199));
+    let FileRowChange::Introduce { file, from, read_at, .. } = &plan.changes[1] else { panic!("{plan:?}") };
+    assert_eq!((file.revision, *from, *read_at), (1, 199, Some(300)));
+}
+
+#[test]
+fn the_time_of_a_reading_is_recorded_for_files_that_an_earlier_one_lacked() {
+    let later = |previous_valid_at| Instants { previous_valid_at, ..FIRST };
+    let returned = KnownFile { last_end: Some(99), ..known(&row("b", Some(7)), None) };
+    for (instants, expected) in [
+        (FIRST, None),
+        // The previous reading left out files whose digests could not be computed.
+        (later(Some(0)), None),
+        (LATER, Some(300)),
+    ] {
+        let plan = plan(vec![returned.clone()], vec![row("a", Some(7)), row("b", Some(7))], instants);
+        let [FileRowChange::Introduce { read_at, .. }, FileRowChange::Begin { .. }] = &plan.changes[..]
+        else {
+            panic!("{plan:?}");
+        };
+        assert_eq!(*read_at, expected, "{instants:?}");
+    }
 }
 
 /// Files and their lives, as the database stores them.
@@ -211,7 +231,8 @@ impl Rows {
     fn apply(&mut self, changes: Vec<FileRowChange>) {
         for change in changes {
             match change {
-                FileRowChange::Introduce { file, from, yanked, marked_from } => {
+                FileRowChange::Introduce { file, from, yanked, marked_from, read_at } => {
+                    assert!(file.revision == 0 || read_at.is_some(), "{}", file.name);
                     let next = i64::try_from(self.files.len()).unwrap() + 1;
                     if let Some(at) = marked_from {
                         assert!(from < at, "{from} {at}");
@@ -286,8 +307,10 @@ proptest! {
                     PageRow { yanked, ..row(&number.to_string(), Some(uploaded)) }
                 })
                 .collect();
-            let (head, lists_recent_files) = (valid_at, false);
-            let instants = Instants { previous_valid_at, valid_at, head, lists_recent_files, begins_yanks_at_reading };
+            let instants = Instants {
+                previous_valid_at, valid_at, read_at: valid_at, head: valid_at, lists_recent_files: false,
+                begins_yanks_at_reading,
+            };
             rows.apply(plan(rows.files.clone(), page.clone(), instants).changes);
             for (seq, expected) in &finals {
                 prop_assert_eq!(&rows.at(*seq), expected, "at {}", seq);

@@ -146,7 +146,7 @@ fn blocked_release(
 }
 
 /// Returns the decision about each file. The age of a file counts from its upload, which an own source knows and an index
-/// claims; see [`effective_time`](crate::policy::effective_time).
+/// claims, or from the reading that found the file; see [`effective_time`](crate::policy::effective_time).
 fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<FileVerdict>, DbError> {
     let none = || Ok(vec![FileVerdict::Allowed; files.len()]);
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };
@@ -156,20 +156,20 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
     let listing = view.listing();
     let kind = policy.catalog.source_by_id(listing.source).map(|source| source.kind);
     let is_own = kind.is_some_and(SourceKind::is_own);
-    // Sequence numbers of the tree of an index are times. The first reading of a project lists a file from its upload on;
-    // a later one lists a new file from the previous reading on, if the index claims an earlier upload.
-    let listed_at = match policy.repo.set.needs_age() && !is_own {
-        true => python_file::first_listed(c, listing.tree, first.key.package)?,
+    // The files of the first reading of a project are known since the uploads that the index claims; otherwise, all files
+    // would be new on a new server.
+    let discovered_at = match policy.repo.set.needs_age() && !is_own {
+        true => python_file::discovered_at(c, listing.tree, first.key.package)?,
         false => HashMap::new(),
     };
     let release = |file: &ListedFile| {
         let uploaded_at = FileFacts::read(&file.facts).upload_time();
-        let listed_at = listed_at.get(&file.key.file).map(|seq| Timestamp(seq.0));
+        let discovered_at = discovered_at.get(&file.key.file).copied();
         ReleaseFacts {
             version: file.version.clone(),
             license: None,
             claimed_at: uploaded_at,
-            first_seen: listed_at.or(uploaded_at).unwrap_or(Timestamp(0)),
+            first_seen: discovered_at.or(uploaded_at).unwrap_or(Timestamp(0)),
             is_initial: is_own,
         }
     };

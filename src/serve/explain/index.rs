@@ -89,6 +89,7 @@ fn file_decision(life: &FileLife, seq: Seq, is_allowed: bool) -> Decision {
     } else {
         format!(" until {}", format_time(Timestamp(life.to.0)))
     };
+    let read = life.read_at.map(|at| format!(", first read {}", format_time(at))).unwrap_or_default();
     let yank = match life.yanked.as_deref() {
         None => String::new(),
         Some("") => ", yanked".to_owned(),
@@ -104,7 +105,7 @@ fn file_decision(life: &FileLife, seq: Seq, is_allowed: bool) -> Decision {
     Decision {
         topic: Topic::File,
         subject: life.name.clone(),
-        state: format!("listed from {}{until}{yank}", format_time(Timestamp(life.from.0))),
+        state: format!("listed from {}{until}{read}{yank}", format_time(Timestamp(life.from.0))),
         is_selected: is_listed && is_allowed && life.yanked.is_none(),
         rule: rule.to_owned(),
     }
@@ -122,6 +123,7 @@ mod tests {
             from: Seq(from),
             to: Seq(to),
             yanked: yanked.map(str::to_owned),
+            read_at: None,
         };
         let day = 86_400_000_000;
         let ended = file_decision(&life(0, day, None), Seq(2 * day), true);
@@ -130,7 +132,10 @@ mod tests {
         let yanked = file_decision(&life(day, Seq::OPEN.0, Some("bad")), Seq(2 * day), true);
         assert_eq!(yanked.state, "listed from 1970-01-02 00:00:00 UTC, yanked: bad");
         assert!(!yanked.is_selected && yanked.rule.contains("exact version"));
-        assert!(file_decision(&life(day, Seq::OPEN.0, None), Seq(2 * day), true).is_selected);
+        let later = FileLife { read_at: Some(Timestamp(2 * day)), ..life(day, Seq::OPEN.0, None) };
+        let decision = file_decision(&later, Seq(2 * day), true);
+        let expected = "listed from 1970-01-02 00:00:00 UTC, first read 1970-01-03 00:00:00 UTC";
+        assert_eq!((&*decision.state, decision.is_selected), (expected, true));
         let excluded = file_decision(&life(day, Seq::OPEN.0, None), Seq(2 * day), false);
         assert!(!excluded.is_selected && excluded.rule.contains("definition"), "{}", excluded.rule);
     }

@@ -1,7 +1,7 @@
 //! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
 
 use super::curated;
-use super::file::{RequestBudget, locate_page_within};
+use super::file::{LocatedPage, RequestBudget, find_page};
 use super::names::newest;
 use crate::db;
 use crate::db::python_file::ListedFile;
@@ -12,8 +12,8 @@ use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
-use crate::serve::allowed::View;
-use crate::serve::{RepoError, Repositories, name_guards};
+use crate::serve::allowed::{self, View};
+use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, policies};
 
 /// A project at a point.
 #[derive(Clone, Debug)]
@@ -72,7 +72,8 @@ impl ProjectRelease {
 /// Returns the releases of a project at a point; `name` and `version` in any spelling.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown project or version; database errors.
+/// [`RepoError::NotFound`] for an unknown project or version, [`RepoError::Blocked`] for a version without a file that is
+/// not blocked; database errors.
 pub async fn project(
     repositories: &Repositories,
     point: &Point,
@@ -94,26 +95,20 @@ pub async fn project_within(
     version: Option<&str>,
     budget: Option<&RequestBudget>,
 ) -> Result<ProjectDetail, RepoError> {
-    let project: NormalName =
-        name.parse().map_err(|error: crate::python::name::BadName| RepoError::NotFound(error.to_string()))?;
-    let page = locate_page_within(repositories, point, &project, budget).await?;
-    let unknown = || RepoError::NotFound(format!("there is no project '{project}' in this snapshot"));
-    let tree = page.point.trees.first().copied().ok_or_else(unknown)?;
-    let (name, views) = (project.clone(), View::of(&repositories.state, &page.point));
-    let files = repositories.state.db.read(move |c| {
-        match (db::package::by_name(c, tree.source, name.as_str())?, views.first()) {
-            (Some(package), Some(view)) => curated::of_project(c, view, package),
-            (None, _) | (_, None) => Ok(Vec::new()),
-        }
-    });
-    let files = files.await?;
-    let requested = match version {
-        Some(text) => Version::lenient(text),
-        None => newest(&files).map(|file| Version::lenient(&file.version)).ok_or_else(unknown)?,
+    let ProjectReleases { project, page, preferred, releases, blocked } =
+        releases_within(repositories, point, name, budget).await?;
+    let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+    let requested = version.map(Version::lenient);
+    let release = match requested.as_ref().or(preferred.as_ref()) {
+        Some(version) => release_of(&releases, version).cloned(),
+        None => None,
     };
-    let releases = releases(files);
-    let release = releases.iter().find(|release| Version::lenient(&release.version) == requested).cloned();
     let release = release.ok_or_else(|| {
+        if let Some(blocked) = blocked_of(&blocked, requested.as_ref(), releases.is_empty()) {
+            policies::log_frozen(&repositories.state, point, blocked);
+            return RepoError::Blocked(Box::new(blocked.clone()));
+        }
+        let Some(requested) = &requested else { return unknown(&project) };
         let text: String = requested.as_str().escape_debug().take(128).collect();
         let text = format!("the project '{project}' has no version '{text}'");
         name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text)
@@ -133,6 +128,101 @@ pub async fn project_within(
         releases,
         project,
     })
+}
+
+/// The releases of a project at a point, and the files that block rules forbid.
+#[derive(Clone, Debug)]
+pub struct ProjectReleases {
+    /// The project.
+    pub project: NormalName,
+    /// The page of the project, which has at least one tree: that of the source that owns the project.
+    page: LocatedPage,
+    /// The version that installers prefer; `None` if all files are blocked.
+    preferred: Option<Version>,
+    /// The releases with files that are not blocked, the highest version first.
+    pub releases: Vec<ProjectRelease>,
+    /// The reason for each blocked file.
+    blocked: Vec<BlockedRelease>,
+}
+
+impl ProjectReleases {
+    /// Returns the source that owns the project.
+    #[must_use]
+    pub fn source(&self) -> Option<SourceId> {
+        self.page.point.trees.first().map(|tree| tree.source)
+    }
+
+    /// Returns the release of a version, in any spelling.
+    #[must_use]
+    pub fn release(&self, version: &str) -> Option<&ProjectRelease> {
+        release_of(&self.releases, &Version::lenient(version))
+    }
+
+    /// Returns the release that installers prefer; `None` if all files are blocked.
+    #[must_use]
+    pub fn preferred(&self) -> Option<&ProjectRelease> {
+        release_of(&self.releases, self.preferred.as_ref()?)
+    }
+
+    /// Returns why a version, in any spelling, has no release: one of its files is blocked, or all files of the project
+    /// are. `None` if the version has a release, or if the project never had it.
+    #[must_use]
+    pub fn blocked(&self, version: &str) -> Option<&BlockedRelease> {
+        match self.release(version) {
+            Some(_) => None,
+            None => blocked_of(&self.blocked, Some(&Version::lenient(version)), self.releases.is_empty()),
+        }
+    }
+}
+
+/// Returns the releases of a project at a point; `name` in any spelling. The page of the project is requested from its
+/// index only while the budget lasts.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for a project that is unknown, or about which nothing is known; database errors.
+pub async fn releases_within(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    budget: Option<&RequestBudget>,
+) -> Result<ProjectReleases, RepoError> {
+    let project: NormalName =
+        name.parse().map_err(|error: crate::python::name::BadName| RepoError::NotFound(error.to_string()))?;
+    let page = find_page(repositories, point, &project, budget).await?;
+    let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+    let (name, views) = (project.clone(), View::of(&repositories.state, &page.point));
+    let files = repositories.state.db.read(move |c| {
+        match (db::package::by_name(c, tree.source, name.as_str())?, views.first()) {
+            (Some(package), Some(view)) => {
+                let mut files = curated::with_blocked(c, view, package)?;
+                let decided = allowed::python::take_decided(c, view, &mut files)?;
+                Ok((files, decided.blocked))
+            }
+            (None, _) | (_, None) => Ok((Vec::new(), Vec::new())),
+        }
+    });
+    let (files, blocked) = files.await?;
+    let preferred = newest(&files).map(|file| Version::lenient(&file.version));
+    Ok(ProjectReleases { project, page, preferred, releases: releases(files), blocked })
+}
+
+fn unknown(project: &NormalName) -> RepoError {
+    RepoError::NotFound(format!("there is no project '{project}' in this snapshot"))
+}
+
+fn release_of<'a>(releases: &'a [ProjectRelease], version: &Version) -> Option<&'a ProjectRelease> {
+    releases.iter().find(|release| Version::lenient(&release.version) == *version)
+}
+
+/// Returns the blocked file of a version; if all files are blocked, otherwise the one with the highest version.
+fn blocked_of<'a>(
+    blocked: &'a [BlockedRelease],
+    version: Option<&Version>,
+    is_all: bool,
+) -> Option<&'a BlockedRelease> {
+    let of = |blocked: &BlockedRelease| Version::lenient(&blocked.version);
+    let requested = version.and_then(|version| blocked.iter().find(|blocked| of(blocked) == *version));
+    requested.or_else(|| blocked.iter().filter(|_| is_all).max_by_key(|blocked| of(blocked)))
 }
 
 /// Groups the files of a project by version, the highest first.

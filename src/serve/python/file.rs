@@ -95,25 +95,14 @@ impl LocatedPage {
 /// index is read if it was not read for that time.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Upstream`] if the index does not answer and nothing is known;
-/// database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Blocked`] if all files are blocked; [`RepoError::Upstream`] if the index does not
+/// answer and nothing is known; database errors.
 pub async fn locate_page(
     repositories: &Repositories,
     point: &Point,
     project: &NormalName,
 ) -> Result<LocatedPage, RepoError> {
-    locate_page_within(repositories, point, project, None).await
-}
-
-/// Like [`locate_page`]; with a budget, a page that is not known for that time is requested only while the
-/// budget lasts. After that, the last known page is returned.
-pub(super) async fn locate_page_within(
-    repositories: &Repositories,
-    point: &Point,
-    project: &NormalName,
-    budget: Option<&RequestBudget>,
-) -> Result<LocatedPage, RepoError> {
-    let page = find_page(repositories, point, project, budget).await?;
+    let page = find_page(repositories, point, project, None).await?;
     if page.point.trees.iter().all(|tree| tree.rules.is_none()) {
         return Ok(page);
     }
@@ -134,8 +123,9 @@ pub(super) async fn locate_page_within(
     }
 }
 
-/// Like [`locate_page_within`], also for a project whose files are all blocked.
-async fn find_page(
+/// Like [`locate_page`], also for a project whose files are all blocked. With a budget, a page that is not known for that
+/// time is requested only while the budget lasts; after that, the last known page is returned.
+pub(super) async fn find_page(
     repositories: &Repositories,
     point: &Point,
     project: &NormalName,

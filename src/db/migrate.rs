@@ -213,6 +213,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0027_curated_cran.sqlite.sql"),
         postgres: include_str!("migrations/0027_curated_cran.postgres.sql"),
     },
+    Migration {
+        number: 28,
+        name: "block_rule_change",
+        expand_only: true,
+        sqlite: include_str!("migrations/0028_block_rule_change.sqlite.sql"),
+        postgres: include_str!("migrations/0028_block_rule_change.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -8,7 +8,7 @@ use serde::Serializer;
 use serde_json::{Map, Value};
 
 use super::block_rule_form::{rule_of_wire, wire_of_rule};
-use super::call::{AdminResult, Call, ok, read_row, refusal, version};
+use super::call::{AdminResult, Call, ok, read_row, version};
 use crate::api::block_rule as wire;
 use crate::catalog::{Catalog, StoredRule};
 use crate::edit::block_rule;
@@ -16,6 +16,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::{change_blocklist, inspect_repository};
+use crate::model::refused_rows::refused_rows;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
@@ -72,23 +73,24 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
         return Err(Failure::bad_request(format!("give at least one rule and at most {MAX_RULES}")));
     }
     let catalog = app.state.catalog.get();
+    let count = body.rules.len();
     let (mut rules, mut refused) = (Vec::new(), Vec::new());
-    for (index, row) in body.rules.iter().enumerate() {
+    for (index, row) in body.rules.into_iter().enumerate() {
         let rule: Result<wire::BlockRule, String> = read_row(row);
         match rule.and_then(|rule| rule_of_wire(&catalog, &rule).map_err(|failure| failure.phrase)) {
             Ok(rule) => rules.push(rule),
             Err(error) => refused.push(wire::RefusedBlockRule { index, error }),
         }
     }
-    match (&refused[..], body.rules.len()) {
+    match (&refused[..], count) {
         ([only], 1) => return Err(Failure::bad_request(only.error.clone())),
         ([_, ..], _) if body.fail_all => {
             let rows = refused.iter().map(|row| (row.index, row.error.as_str()));
-            return Err(Failure::bad_request(refusal("rule", rows)));
+            return Err(Failure::bad_request(refused_rows("rule", rows)));
         }
         _ => {}
     }
-    let matches = match (&rules[..], body.rules.len()) {
+    let matches = match (&rules[..], count) {
         ([rule], 1) => matches(app, rule).await?,
         _ => Vec::new(),
     };
@@ -134,23 +136,19 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
 }
 
-/// Returns the reason why a change must be confirmed by `all`: the changed rule would match all packages of a source, a
-/// repository or the server, and the rule did not before. `None` if it need not.
+/// Returns the reason why a change of a rule without a criterion of packages must be confirmed by `all` again: the changed
+/// rule would match all packages of a source, a repository or the server that it did not match before, or block them. `None`
+/// if it need not. The first confirmation of such a rule is a part of its form.
 fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
     let (old, criteria) = (&rule.criteria, &new.criteria);
-    if criteria.has_release_criterion() {
+    if criteria.has_release_criterion() || old.has_release_criterion() {
         return None;
     }
-    if old.has_release_criterion() {
-        return Some(
-            "without this criterion, the rule matches all packages of its source; --all confirms that",
-        );
-    }
-    let is_wider = (old.repo.is_some() && criteria.repo.is_none())
-        || (old.source.is_some() && criteria.source.is_none())
+    let has_others = (old.repo.is_some() && criteria.repo != old.repo)
+        || (old.source.is_some() && criteria.source != old.source)
         || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
-    is_wider.then_some(
-        "the changed rule would match all packages of more repositories or sources, or block them; --all confirms that",
+    has_others.then_some(
+        "the changed rule would match all packages of other repositories or sources, or block them; --all confirms that",
     )
 }
 

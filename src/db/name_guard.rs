@@ -417,7 +417,7 @@ fn matching(
     let (first, end) = range(&guard.pattern);
     let params: [Value; 4] = [guard.language.as_str().into(), first.into(), end.into(), guard.source.into()];
     let mut found = Vec::new();
-    for sql in queries {
+    for sql in queries.iter().copied() {
         for mut row in c.query(sql, &params)? {
             found.push((row.text(0)?, SourceId(row.int(1)?)));
         }

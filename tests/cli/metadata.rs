@@ -185,8 +185,9 @@ fn a_repeated_key_is_refused_and_the_only_value_of_a_file_has_a_number() {
     let server = server();
     let twice = r#"[{"package_name": "alpha", "key": "a", "value": "1", "value": "2"}]"#;
     let path = file(&server, "values.json", twice);
-    let message = server.refused(&format!("create bulk-metadata --path={path}"));
-    assert_eq!(message, "record 1: the key 'value' is repeated");
+    let output = server.rspm(&format!("create bulk-metadata --path={path}"));
+    assert_eq!((output.code, output.out.as_str()), (1, "0 created, 0 updated, 0 unchanged, 1 refused\n"));
+    assert_eq!(output.err, "Error: record 1: the key 'value' is repeated\n");
     let wrong = file(&server, "values.csv", "package_name,key,value\nal pha,status,x\n");
     for (flags, reason) in [
         (format!("--path={path}"), "record 1: the key 'value' is repeated"),

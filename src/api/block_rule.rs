@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::row::Row;
 use crate::model::rule_effect::RuleEffect;
 
 /// A block rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; the output of a
@@ -74,9 +75,12 @@ pub struct BlockRule {
     /// Free text, shown to clients.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Confirms a rule without a criterion other than the repository, which matches everything.
+    /// Confirms a rule without a criterion other than the source and the repository, which matches all packages there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
+    /// The language of the packages, `r` or `python`, if the source or the repository determines it. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// The reason why the rule has no effect, such as a deleted source or repository. In requests, a rule with this key
     /// may refer to a deleted source or repository by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,7 +107,10 @@ impl BlockRule {
 /// Reads a list, or a string of values separated by commas.
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(
+        untagged,
+        expecting = "expected an array of SPDX identifiers, or a text with identifiers separated by commas"
+    )]
     enum Form {
         List(Vec<String>),
         Text(String),
@@ -123,7 +130,7 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
 pub struct CreateBlockRules {
     /// The rules; at least one. A rule that cannot be read is refused like one that is not valid.
     #[schema(value_type = Vec<BlockRule>)]
-    pub rules: Vec<serde_json::Value>,
+    pub rules: Vec<Row>,
     /// Whether no rule is created if one of them is not valid.
     #[serde(default)]
     pub fail_all: bool,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::row::Row;
+
 /// A key with its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Metadata {
@@ -64,7 +66,7 @@ pub struct MetadataRecord {
 pub struct SetMetadata {
     /// The values, at most 2000. A value that cannot be read is refused like one that is not valid.
     #[schema(value_type = Vec<MetadataRecord>)]
-    pub records: Vec<serde_json::Value>,
+    pub records: Vec<Row>,
     /// Set no value if one is refused.
     #[serde(default)]
     pub fail_all: bool,

@@ -25,6 +25,7 @@ pub mod promotion;
 pub mod public;
 pub mod repair;
 pub mod repo;
+pub mod row;
 pub mod scrub;
 pub mod source;
 pub mod storage;

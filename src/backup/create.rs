@@ -21,6 +21,7 @@ use super::{destination, objects, results};
 use crate::config::{BackupPlace, Config};
 use crate::db;
 use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::time::Timestamp;
@@ -96,10 +97,11 @@ async fn make(
     let mut incomplete = String::new();
     if missing_count > 0 {
         incomplete = format!(
-            "the backup {} in {place} is incomplete: {missing_count} files are missing or damaged in storage; repair them: \
+            "the backup {} in {place} is incomplete: {} missing or damaged in storage; repair them: \
              rspm scrub --repair; if they are lost, add their packages again or remove them, or accept it with \
              --allow-missing:\n{}",
             manifest.created,
+            count_of(missing_count, "file is", "files are"),
             manifest.missing.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
         );
         if !options.allow_missing {

@@ -24,6 +24,7 @@ use crate::db::schema::Schema;
 use crate::db::transfer::destination::ExistingFiles;
 use crate::db::transfer::occupancy;
 use crate::db::{self, DbError};
+use crate::model::count::count_of;
 use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Marker, Storage, StorageError};
@@ -80,9 +81,9 @@ pub fn restore(
     check_key(config, manifest)?;
     if !manifest.missing.is_empty() && !options.allow_missing {
         return Err(BackupError::Refused(format!(
-            "{} files were missing when this backup was made, the first: {}; restore another one, or this one with \
+            "{} missing when this backup was made, the first: {}; restore another one, or this one with \
              --allow-missing",
-            manifest.missing.len(),
+            count_of(manifest.missing.len(), "file was", "files were"),
             manifest.missing.first().map_or("", String::as_str)
         )));
     }

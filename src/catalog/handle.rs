@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
-use super::{BlockRules, Catalog, Guards, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
+use super::{Catalog, Guards, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules};
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
-use crate::policy::{Criteria, NameGuard, NameGuards, NamePattern, Rule};
+use crate::policy::{NameGuard, NameGuards, NamePattern};
 use crate::r::bioconductor::config::Config;
 
 /// Pauses between attempts to read the catalog after a publish.
@@ -58,6 +58,13 @@ impl CatalogHandle {
     #[must_use]
     pub fn get(&self) -> Arc<Catalog> {
         self.current.load_full()
+    }
+
+    /// Returns the newest catalog for a short read, such as a comparison. Unlike [`CatalogHandle::get`], this does not
+    /// write to memory that all threads share.
+    #[must_use]
+    pub fn load(&self) -> arc_swap::Guard<Arc<Catalog>> {
+        self.current.load()
     }
 
     /// Returns a watch of the newest catalog's version.
@@ -196,7 +203,7 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         transactions,
         bioconductor: bioconductor(c, previous)?,
         fixed_urls: fixed_urls(c, previous)?,
-        rules: block_rules(c, previous)?,
+        rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules))?,
         guards: name_guards(c, previous)?,
     }))
 }
@@ -277,32 +284,6 @@ fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, Db
         return Ok(Arc::clone(&previous.fixed_urls));
     }
     Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))
-}
-
-/// Reads the block rules if they changed since the previous catalog.
-fn block_rules(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<BlockRules>, DbError> {
-    let revision = db::block_rule::revision(c)?;
-    if previous.clock_at.is_some() && previous.rules.revision == revision {
-        return Ok(Arc::clone(&previous.rules));
-    }
-    let mut rules = Vec::new();
-    for row in db::block_rule::list(c)? {
-        match crate::policy::read_criteria(&row.criteria, row.exception) {
-            Ok((criteria, effect)) => rules.push(Arc::new(Rule {
-                id: row.id,
-                priority: row.priority,
-                effect,
-                criteria: Criteria { source: row.source, repo: row.repo, ..criteria },
-                description: row.description,
-            })),
-            Err(error) => tracing::error!(
-                "block rule {} is not applied, because this version of the server cannot read it: {error}",
-                row.id
-            ),
-        }
-    }
-    let has_age = rules.iter().any(|rule: &Arc<Rule>| rule.criteria.min_age.is_some());
-    Ok(Arc::new(BlockRules { revision, rules, has_age }))
 }
 
 /// Reads the name guards if they changed since the previous catalog.

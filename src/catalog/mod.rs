@@ -3,11 +3,13 @@
 //! [`Catalog`] is a value that is read in one database transaction; [`resolve`] is a pure function of it;
 //! [`CatalogHandle`] contains the newest catalog.
 
+mod block_rules;
 pub mod fixed_url;
 mod handle;
 mod modified;
 pub mod resolve;
 
+pub use block_rules::{BlockRules, RuleChanges, StoredRule};
 pub use handle::{CatalogHandle, read};
 
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use crate::model::point::{Base, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::policy::{NameGuards, Rule};
+use crate::policy::NameGuards;
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Component, Part, Version};
 
@@ -73,17 +75,6 @@ impl Guards {
     pub fn in_force(&self, automatic: bool) -> &NameGuards {
         if automatic { &self.all } else { &self.created }
     }
-}
-
-/// All block rules.
-#[derive(Debug, Default)]
-pub struct BlockRules {
-    /// The number of changes so far.
-    pub revision: i64,
-    /// The rules, in unspecified order.
-    pub rules: Vec<Arc<Rule>>,
-    /// Whether a rule depends on the age of releases.
-    pub has_age: bool,
 }
 
 /// A reset of the database to an earlier state: a standby that lacked transactions was promoted, or a backup was

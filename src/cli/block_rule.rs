@@ -15,11 +15,17 @@ use crate::api::block_rule::{
     BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
     DeletedBlockRules, TestBlockRules,
 };
+use crate::api::row::Row;
+use crate::model::count::count_of;
+use crate::model::language::Language;
+use crate::model::refused_rows::refused_rows;
 use crate::model::rule_effect::RuleEffect;
 
 /// The effect of a rule about vulnerabilities on dated snapshots.
 const DATED: &str =
     "affected, by the advisories of today: a version can disappear from them; --not-dated excludes them";
+/// The expected values of `--min-severity`.
+const SCORES: &str = "give a number from 0 to 10, such as 7.0";
 /// Maximum size of a file with rules, in bytes.
 const MAX_INPUT: u64 = 64 << 20;
 
@@ -52,7 +58,7 @@ pub struct RuleFlags {
     pub vulns: Option<bool>,
     /// Versions with a vulnerability of at least this base score, 0 to 10
     #[arg(long, value_name = "SCORE", value_parser = score)]
-    pub min_severity: Option<f64>,
+    pub min_severity: Option<Value>,
     /// Whether a vulnerability without a score counts for --min-severity [default: true]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub block_unscored: Option<bool>,
@@ -88,7 +94,7 @@ pub struct CreateRule {
     /// The rule.
     #[command(flatten)]
     pub rule: RuleFlags,
-    /// Confirm a rule that matches all packages: one without a criterion other than --repo
+    /// Confirm a rule that matches all packages: one without a criterion other than --source and --repo
     #[arg(long)]
     pub all: bool,
     /// Show what the rule matches now, and create nothing
@@ -159,10 +165,14 @@ pub struct TestRules {
     pub bioc_version: Option<String>,
 }
 
-/// Parses a score. JSON has no `NaN` and no `inf`: they would become null, a rule without this criterion.
-fn score(text: &str) -> Result<f64, String> {
+/// Parses a score; an empty text removes the criterion of a rule. JSON has no `NaN` and no `inf`: they would become null, a
+/// rule without this criterion.
+fn score(text: &str) -> Result<Value, String> {
+    if text.is_empty() {
+        return Ok(Value::from(""));
+    }
     let score = text.parse::<f64>().ok().filter(|score| score.is_finite());
-    score.ok_or_else(|| "give a number from 0 to 10, such as 7.0".to_owned())
+    score.map(Value::from).ok_or_else(|| SCORES.to_owned())
 }
 
 impl RuleFlags {
@@ -178,7 +188,7 @@ impl RuleFlags {
             ("license", self.license.map(Value::from)),
             ("license_types", self.license_types.map(Value::from)),
             ("vulns", self.vulns.map(Value::from)),
-            ("min_severity", self.min_severity.map(Value::from)),
+            ("min_severity", self.min_severity),
             ("block_unscored", self.block_unscored.map(Value::from)),
             ("deleted_packages", self.deleted_packages.map(Value::from)),
             ("min_age", self.min_age.map(Value::from)),
@@ -198,15 +208,17 @@ impl RuleFlags {
 /// # Errors
 /// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
+    if args.rule.min_severity.as_ref().is_some_and(Value::is_string) {
+        return Err(CliError::refused(format!("--min-severity is empty: {SCORES}")));
+    }
     let mut values = args.rule.changes();
     values.insert("all".to_owned(), args.all.into());
-    let rules = vec![Value::Object(values)];
+    let rules = vec![Value::Object(values).into()];
     let body = CreateBlockRules { rules, fail_all: true, dry_run: args.dry_run };
     let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
     output.print(&created, || {
         let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
-        let effect = created.rules.first().map_or(RuleEffect::Block, BlockRule::effect);
-        lines.extend(describe_matches(effect, &created.matches));
+        lines.extend(created.rules.iter().flat_map(|rule| describe_matches(rule, &created.matches)));
         if args.dry_run {
             lines.push("Nothing was created: --dry-run".to_owned());
         }
@@ -222,21 +234,26 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
 pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> Result<(), CliError> {
     let path = args.path.as_deref();
     let text = input::read(path, MAX_INPUT)?;
-    let rules: Vec<Value> = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+    let rules: Vec<Row> = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
         CliError::refused(format!("{} is not an array of rules: {error}", input::name(path)))
     })?;
     let body = CreateBlockRules { rules, fail_all: args.fail_all, dry_run: args.dry_run };
-    let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
+    let created = client.send(Method::POST, "/block-rules", &body).await;
+    let created: CreatedBlockRules = created.map_err(|error: CliError| match body.rules.as_slice() {
+        // The server gives no number to the only row of a request.
+        [_] => error.of_row("rule", 0),
+        _ => error,
+    })?;
     output.print(&created, || {
         let verb = if args.dry_run { "would be created" } else { "created" };
-        format!("{} rules {verb}.", created.rules.len())
+        format!("{} {verb}.", count_of(created.rules.len(), "rule", "rules"))
     })?;
     if created.refused.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> =
-        created.refused.iter().map(|refused| format!("rule {}: {}", refused.index, refused.error)).collect();
-    Err(CliError::refused(format!("{} rules are not valid\n{}", lines.len(), lines.join("\n"))))
+    let count = count_of(created.refused.len(), "rule is", "rules are");
+    let rows = created.refused.iter().map(|refused| (refused.index, refused.error.as_str()));
+    Err(CliError::refused(format!("{count} not valid\n{}", refused_rows("rule", rows))))
 }
 
 /// `rspm create bulk-blocklist-rules --show-example`.
@@ -269,7 +286,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
     }
     let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &changes).await?;
     output.print(&rule, || {
-        let lines = std::iter::once(describe(&rule)).chain(describe_matches(rule.effect(), &rule.matches));
+        let lines = std::iter::once(describe(&rule)).chain(describe_matches(&rule, &rule.matches));
         lines.collect::<Vec<_>>().join("\n")
     })
 }
@@ -281,10 +298,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
 pub async fn delete(client: &Client, output: &Output, args: DeleteRule) -> Result<(), CliError> {
     let body = DeleteBlockRules { id: args.id };
     let deleted: DeletedBlockRules = client.send(Method::POST, "/block-rules/delete", &body).await?;
-    output.print(&deleted, || match deleted.deleted {
-        1 => "Deleted 1 rule.".to_owned(),
-        count => format!("Deleted {count} rules."),
-    })
+    output.print(&deleted, || format!("Deleted {}.", count_of(deleted.deleted, "rule", "rules")))
 }
 
 /// `rspm list blocklist-rules`.
@@ -351,14 +365,20 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
 }
 
 /// Returns a line for each repository in which a rule matches packages.
-fn describe_matches(effect: RuleEffect, matches: &[BlockRuleMatches]) -> Vec<String> {
-    let verb = match effect {
+fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<String> {
+    let verb = match rule.effect() {
         RuleEffect::Allow => "Exempts",
         RuleEffect::Warn => "Warns about",
         RuleEffect::Block => "Blocks",
     };
     if matches.is_empty() {
-        return vec!["Matches no listed version of an R package now.".to_owned()];
+        let line = match rule.language.as_deref() == Some(Language::Python.as_str()) {
+            true => {
+                "Matches only Python packages, which are not counted; rspm explain states its effect on a package."
+            }
+            false => "Matches no listed version of an R package now.",
+        };
+        return vec![line.to_owned()];
     }
     let line = |found: &BlockRuleMatches| {
         format!(

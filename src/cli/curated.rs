@@ -11,6 +11,7 @@ use super::curated_r;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
 use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
+use crate::model::count::count_of;
 use crate::model::csv;
 use crate::model::definition_path::{included_files, included_path};
 use crate::model::language::Language;
@@ -200,11 +201,13 @@ fn describe(plan: &DefinitionPlan) -> String {
     let blocked = plan.packages.iter().filter_map(|package| {
         let files = package.blocked_files.as_ref()?;
         let count = match (files.count, package.files) {
-            (Some(count), Some(all)) => format!("{} of {}", format_count(count), format_count(all)),
-            (Some(count), None) => format_count(count),
-            (None, _) => "all".to_owned(),
+            (Some(count), Some(all)) => {
+                format!("{} of {}", format_count(count), count_of(all, "file", "files"))
+            }
+            (Some(count), None) => count_of(count, "file", "files"),
+            (None, _) => "all files".to_owned(),
         };
-        Some(format!("{}: {count} files {}\n", package.name, files.reason))
+        Some(format!("{}: {count} {}\n", package.name, files.reason))
     });
     format!(
         "{table}{}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::api::error::Code;
 use crate::model::documentation::Page;
+use crate::model::refused_rows::refused_rows;
 
 /// An error of the command line.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,19 @@ impl CliError {
     /// Returns the error for a refusal by this program, not by the server.
     pub(super) fn refused(reason: impl Into<String>) -> CliError {
         CliError::Refused { code: None, reason: reason.into() }
+    }
+
+    /// Returns the error with the number of a row of a file, if the server refused the content of a request with that row
+    /// only.
+    pub(super) fn of_row(self, noun: &str, number: usize) -> CliError {
+        let is_about_content =
+            [Code::Invalid, Code::NotFound, Code::Conflict].map(|code| self.has_code(code));
+        match self {
+            CliError::Refused { code, reason } if is_about_content.contains(&true) => {
+                CliError::Refused { code, reason: refused_rows(noun, [(number, reason.as_str())]) }
+            }
+            other => other,
+        }
     }
 
     /// Returns whether the server refused the command with this code.

@@ -145,6 +145,7 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
         let (count, total) = (rows.len(), format_count(page.total));
         match (count, page.total) {
             (0, 0) => "No packages.".to_owned(),
+            (0, 1) => format!("Page {} is past the end: there is 1 package.", args.page),
             (0, _) => format!("Page {} is past the end: there are {total} packages.", args.page),
             _ => format!("{}\n{count} of {total}", table(&["Name", "Version", "Source", "Published"], &rows)),
         }

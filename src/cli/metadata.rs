@@ -13,6 +13,9 @@ use super::{csv_records, input};
 use crate::api::metadata::{
     DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
 };
+use crate::api::row::Row;
+use crate::model::count::count_of;
+use crate::model::refused_rows::refused_rows;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 12 << 20;
@@ -110,7 +113,7 @@ pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadat
         "package_name": package_name, "version": version, "source": source, "repo": repo, "key": key, "value": value
     });
     let body = SetMetadata {
-        records: vec![record],
+        records: vec![record.into()],
         fail_all: true,
         succeed_on_existing: existing.succeed_on_existing,
         update_existing: existing.update_existing,
@@ -136,15 +139,17 @@ pub(super) async fn create_bulk(
     output: &Output,
     args: CreateBulkMetadata,
 ) -> Result<(), CliError> {
-    let rows: Vec<Result<Value, String>> = match (&args.path, &args.csv_in) {
+    let rows: Vec<Result<Row, String>> = match (&args.path, &args.csv_in) {
         (_, Some(file)) => {
             let records = parse_csv(&input::read(Some(file), MAX_FILE)?);
-            records.map_err(|reason| CliError::refused(format!("{}: {reason}", file.display())))?
+            let records =
+                records.map_err(|reason| CliError::refused(format!("{}: {reason}", file.display())))?;
+            records.into_iter().map(|record| record.map(Row::from)).collect()
         }
         (file, None) => {
             let name = input::name(file.as_deref());
             let text = input::read(file.as_deref(), MAX_FILE)?;
-            let rows: Vec<Value> =
+            let rows: Vec<Row> =
                 serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|reason| {
                     CliError::refused(format!(
                         "{name}: {reason}\nFor an example: rspm create bulk-metadata --show-example"
@@ -172,7 +177,12 @@ pub(super) async fn create_bulk(
         succeed_on_existing: args.existing.succeed_on_existing,
         update_existing: args.existing.update_existing,
     };
-    let mut result: MetadataResult = client.send(Method::POST, "/metadata", &body).await?;
+    let result = client.send(Method::POST, "/metadata", &body).await;
+    let mut result: MetadataResult = result.map_err(|error: CliError| match positions.as_slice() {
+        // The server gives no number to the only row of a request.
+        [only] => error.of_row("record", only + 1),
+        _ => error,
+    })?;
     for refused in &mut result.refused {
         refused.index = positions.get(refused.index).copied().unwrap_or(refused.index);
     }
@@ -191,8 +201,8 @@ pub(super) async fn create_bulk(
 }
 
 fn refusal(refused: &[RefusedMetadata]) -> CliError {
-    let lines = refused.iter().map(|refused| format!("record {}: {}", refused.index + 1, refused.error));
-    CliError::refused(lines.collect::<Vec<_>>().join("\n"))
+    let rows = refused.iter().map(|refused| (refused.index + 1, refused.error.as_str()));
+    CliError::refused(refused_rows("record", rows))
 }
 
 /// `rspm create bulk-metadata --show-example`.
@@ -318,7 +328,8 @@ fn parse_csv(text: &str) -> Result<Vec<Result<Value, String>>, String> {
     }
     let record = |(line, fields): (usize, Vec<String>)| {
         if fields.len() != columns.len() {
-            return Err(format!("line {line}: {} fields, but line 1 has {}", fields.len(), columns.len()));
+            let count = count_of(fields.len(), "field", "fields");
+            return Err(format!("line {line}: {count}, but line 1 has {}", columns.len()));
         }
         Ok(columns.iter().cloned().zip(fields.into_iter().map(Value::from)).collect())
     };
@@ -347,8 +358,9 @@ mod tests {
             let reason = parse_csv(text).expect_err(text);
             assert!(reason.starts_with(error), "{reason}");
         }
-        let records = parse_csv("package_name,key,value\n\nx,y\na,b,c\n").expect("a first line");
+        let records = parse_csv("package_name,key,value\n\nx,y\nx\na,b,c\n").expect("a first line");
         assert_eq!(records[0], Err("line 3: 2 fields, but line 1 has 3".to_owned()));
-        assert_eq!(records[1], Ok(json!({ "package_name": "a", "key": "b", "value": "c" })));
+        assert_eq!(records[1], Err("line 4: 1 field, but line 1 has 3".to_owned()));
+        assert_eq!(records[2], Ok(json!({ "package_name": "a", "key": "b", "value": "c" })));
     }
 }

@@ -1,9 +1,13 @@
-//! Rules that block packages. Every change is announced, so that all servers apply it at once.
+//! Rules that block packages. Every change is announced, so that all servers apply it at once, and recorded, so that they
+//! read only the changed rules.
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value, clock};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
+
+/// Number of changes of which the records are stored. A server that missed more of them reads all rules.
+const STORED_CHANGES: i64 = 1000;
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,35 +46,31 @@ fn decode(mut row: Row) -> Result<BlockRule, DbError> {
     })
 }
 
-/// Returns all rules, by id.
-pub fn list(c: &mut dyn Conn) -> Result<Vec<BlockRule>, DbError> {
+/// Returns the rules with ids from `first` to `last`, by id; at most `limit` of them.
+pub fn range(c: &mut dyn Conn, (first, last): (i64, i64), limit: i64) -> Result<Vec<BlockRule>, DbError> {
     const LIST: &str = "SELECT id, priority, exception, source_id, repo_id, criteria, description, created_by, created_at \
-        FROM block_rule ORDER BY id";
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
-}
-
-/// The creation of a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Creation {
-    /// The id of the rule.
-    pub id: i64,
-    /// The user who created it.
-    pub by: String,
-    /// The time.
-    pub at: Timestamp,
-}
-
-/// Returns the creations of all rules, by id.
-pub fn creations(c: &mut dyn Conn) -> Result<Vec<Creation>, DbError> {
-    const LIST: &str = "SELECT id, created_by, created_at FROM block_rule ORDER BY id";
-    let decode = |mut row: Row| Ok(Creation { id: row.int(0)?, by: row.text(1)?, at: row.time(2)? });
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
+        FROM block_rule WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT $3";
+    c.query(LIST, &[first.into(), last.into(), limit.into()])?.into_iter().map(decode).collect()
 }
 
 /// Returns the number of changes of the rules so far.
 pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
     const FIND: &str = "SELECT next FROM sequence WHERE name = 'block_rule_change'";
     c.query(FIND, &[])?.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Returns the ids of the rules that changed after the change number `from`, up to the change number `to`: inclusive
+/// ranges in unspecified order. Returns `None` if the record of one of these changes is missing, because it is too old, or
+/// an older version of this program made the change.
+pub fn changed_ids(c: &mut dyn Conn, (from, to): (i64, i64)) -> Result<Option<Vec<(i64, i64)>>, DbError> {
+    const LIST: &str =
+        "SELECT first_id, last_id FROM block_rule_change WHERE revision > $1 AND revision <= $2";
+    let rows = c.query(LIST, &[from.into(), to.into()])?;
+    if i64::try_from(rows.len()).ok() != to.checked_sub(from) {
+        return Ok(None);
+    }
+    let ids = rows.into_iter().map(|row| Ok((row.int(0)?, row.int(1)?)));
+    ids.collect::<Result<_, DbError>>().map(Some)
 }
 
 /// Inserts rules, with the next ids in their order; returns the first id.
@@ -87,8 +87,9 @@ pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
         "created_at",
     ];
     let count = i64::try_from(rules.len()).unwrap_or(i64::MAX);
-    announce(c)?;
+    clock::bump_catalog(c)?;
     let first = ids::reserve(c, Sequence::BlockRule, count)?;
+    record_change(c, (first, first.saturating_add(count).saturating_sub(1)))?;
     let row = |(id, rule): (i64, &BlockRule)| -> Vec<Value> {
         vec![
             id.into(),
@@ -121,18 +122,24 @@ pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
         rule.description.as_str().into(),
         rule.id.into(),
     ];
-    announce(c)?;
+    clock::bump_catalog(c)?;
+    record_change(c, (rule.id, rule.id))?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
 /// Deletes the rules with ids from `first` to `last`; returns their number.
 pub fn delete(c: &mut dyn Conn, first: i64, last: i64) -> Result<u64, DbError> {
-    announce(c)?;
+    clock::bump_catalog(c)?;
+    record_change(c, (first, last))?;
     c.execute("DELETE FROM block_rule WHERE id >= $1 AND id <= $2", &[first.into(), last.into()])
 }
 
-/// Counts a change, and makes every server read the rules.
-fn announce(c: &mut dyn Conn) -> Result<(), DbError> {
-    clock::bump_catalog(c)?;
-    ids::reserve(c, Sequence::BlockRuleChange, 1).map(drop)
+/// Counts a change of the rules with ids from `first` to `last`, and records it.
+fn record_change(c: &mut dyn Conn, (first, last): (i64, i64)) -> Result<(), DbError> {
+    const RECORD: &str = "INSERT INTO block_rule_change (revision, first_id, last_id) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
+    const EXPIRE: &str = "DELETE FROM block_rule_change WHERE revision <= $1";
+    let revision = ids::reserve(c, Sequence::BlockRuleChange, 1)? + 1;
+    c.execute(RECORD, &[revision.into(), first.into(), last.into()])?;
+    c.execute(EXPIRE, &[(revision - STORED_CHANGES).into()]).map(drop)
 }

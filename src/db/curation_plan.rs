@@ -22,15 +22,9 @@ pub fn put(
     c.execute(WRITE, &row).map(drop)
 }
 
-/// Returns the selection of the last plan for a request, if it was planned at `since` or later.
-pub fn get(
-    c: &mut dyn Conn,
-    tree: TreeId,
-    request: Sha256,
-    since: Timestamp,
-) -> Result<Option<Vec<u8>>, DbError> {
-    const FIND: &str =
-        "SELECT selection FROM curation_plan WHERE tree_id = $1 AND request = $2 AND planned_at >= $3";
-    let row = c.query(FIND, &[tree.into(), request.to_string().into(), since.into()])?.into_iter().next();
-    row.map(|mut row| row.bytes(0)).transpose()
+/// Returns the time and the selection of the last plan for a request.
+pub fn get(c: &mut dyn Conn, tree: TreeId, request: Sha256) -> Result<Option<(Timestamp, Vec<u8>)>, DbError> {
+    const FIND: &str = "SELECT planned_at, selection FROM curation_plan WHERE tree_id = $1 AND request = $2";
+    let row = c.query(FIND, &[tree.into(), request.to_string().into()])?.into_iter().next();
+    row.map(|mut row| Ok((row.time(0)?, row.bytes(1)?))).transpose()
 }

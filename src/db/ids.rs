@@ -33,7 +33,7 @@ pub enum Sequence {
     Promotion,
     /// `block_rule.id`.
     BlockRule,
-    /// The number of changes of the table `block_rule`.
+    /// The number of changes of the table `block_rule`; also `block_rule_change.revision`.
     BlockRuleChange,
     /// `name_guard.id`.
     NameGuard,

@@ -220,6 +220,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0028_file_reading.sqlite.sql"),
         postgres: include_str!("migrations/0028_file_reading.postgres.sql"),
     },
+    Migration {
+        number: 29,
+        name: "block_rule_change",
+        expand_only: true,
+        sqlite: include_str!("migrations/0029_block_rule_change.sqlite.sql"),
+        postgres: include_str!("migrations/0029_block_rule_change.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -367,6 +367,29 @@ pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) ->
     Ok(())
 }
 
+/// Returns the names that a guard hides in other sources, also in those that contain packages of a mirror: [`present`],
+/// and the names of curated sources and snapshots, by name.
+pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
+    const SELECTED: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
+        JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
+        WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 AND s.id <> $4 AND s.kind = 'curated-cran' \
+        AND s.deleted_at IS NULL AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) \
+        AND l.package_id = p.id AND l.from_seq <= t.head)";
+    const SNAPSHOTS: &str = "SELECT DISTINCT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
+        JOIN tree t ON t.source_id = s.id JOIN curation k ON k.tree_id = t.id AND k.seq <= t.head \
+        WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 AND s.id <> $4 AND s.kind = 'cran-snapshot' \
+        AND s.deleted_at IS NULL AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = k.base_tree_id \
+        AND l.state IN (0, 1) AND l.package_id = p.id AND l.from_seq <= k.base_seq AND l.to_seq > k.base_seq)";
+    const PROJECTS: &str = "SELECT DISTINCT k.fold, s.id FROM curation_rule k \
+        JOIN tree t ON t.id = k.tree_id AND k.seq <= t.head JOIN source s ON s.id = t.source_id \
+        WHERE s.language = $1 AND k.fold >= $2 AND k.fold < $3 AND s.id <> $4 AND s.kind = 'curated-pypi' \
+        AND s.deleted_at IS NULL";
+    let mut found = present(c, guard)?;
+    found.extend(matching(c, guard, &[SELECTED, SNAPSHOTS, PROJECTS])?);
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// Returns the names that match a guard and that sources other than the guard's list or listed, by name, each with its
 /// source.
 pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
@@ -378,15 +401,26 @@ pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, So
         AND l.from_seq <= t.head)";
     const PROJECTS: &str = "SELECT r.fold, s.id FROM project r JOIN source s ON s.id = r.source_id \
         WHERE s.language = $1 AND r.fold >= $2 AND r.fold < $3 AND s.id <> $4";
+    let mut found = matching(c, guard, &[PACKAGES, PROJECTS])?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Runs queries with the parameters language, first name, end of the names, and source of a guard. They return names with
+/// their sources.
+fn matching(
+    c: &mut dyn Conn,
+    guard: &NameGuardRow,
+    queries: &[&'static str],
+) -> Result<Vec<(String, SourceId)>, DbError> {
     let (first, end) = range(&guard.pattern);
     let params: [Value; 4] = [guard.language.as_str().into(), first.into(), end.into(), guard.source.into()];
     let mut found = Vec::new();
-    for sql in [PACKAGES, PROJECTS] {
+    for sql in queries.iter().copied() {
         for mut row in c.query(sql, &params)? {
             found.push((row.text(0)?, SourceId(row.int(1)?)));
         }
     }
-    found.sort_unstable();
-    found.dedup();
     Ok(found)
 }

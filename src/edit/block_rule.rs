@@ -75,20 +75,19 @@ pub async fn update(state: &State, rule: &Rule) -> Result<(), RepoError> {
 /// [`RepoError::NotFound`] if a range that is a single id has no rule; nothing is deleted then.
 pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoError> {
     let write = apply_edit(state, move |c| {
-        let rules = block_rule::list(c)?;
-        let missing =
-            ranges.iter().find(|(first, last)| first == last && !rules.iter().any(|rule| rule.id == *first));
-        if let Some((id, _)) = missing {
-            return Ok(Err(*id));
+        let mut details = Vec::with_capacity(ranges.len());
+        for (first, last) in &ranges {
+            let rules = block_rule::range(c, (*first, *last), MAX_AUDITED_RULES as i64)?;
+            if rules.is_empty() && first == last {
+                return Ok(Err(*first));
+            }
+            details.push(rules.iter().map(describe).collect::<Vec<_>>().join("; "));
         }
         let mut deleted_count = 0;
-        for (first, last) in &ranges {
+        for ((first, last), detail) in ranges.iter().zip(&details) {
             deleted_count += block_rule::delete(c, *first, *last)?;
-            let is_deleted = |rule: &&BlockRule| (*first..=*last).contains(&rule.id);
-            let descriptions: Vec<String> =
-                rules.iter().filter(is_deleted).take(MAX_AUDITED_RULES).map(describe).collect();
             let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            audit::record(c, "delete block rules", ("block rule", &object), &descriptions.join("; "))?;
+            audit::record(c, "delete block rules", ("block rule", &object), detail)?;
         }
         Ok(Ok(deleted_count))
     });

@@ -16,8 +16,10 @@ use crate::state::State;
 /// Maximum number of differences in an error.
 const MAX_DIFFERENCES: usize = 20;
 
-/// Time after which a plan is deleted, in microseconds.
-const RETENTION: i64 = 24 * 3600 * SECOND;
+/// Time after a plan during which a commit must select the same packages, in microseconds.
+const VALIDITY: i64 = 24 * 3600 * SECOND;
+/// Time after which a plan is deleted, in microseconds. Until then, a commit states how it differs from the plan.
+const RETENTION: i64 = 30 * 24 * 3600 * SECOND;
 
 /// A package that an update selects. No field contains a space or a line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,34 +57,40 @@ pub(super) async fn store(
     Ok(write.await?)
 }
 
-/// Compares a selection with that of the last plan for the same request, if there was one within the last day. `index` is
-/// the name of the index in the error.
+/// Compares a selection with that of the last plan for the same request, if there is one. Returns a notice if the selection
+/// differs from a plan that is not valid any more. `index` is the name of the index in the error and in the notice.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] with the differences.
+/// [`RepoError::Conflict`] with the differences from a valid plan.
 pub(super) async fn compare(
     state: &State,
     (tree, index): (TreeId, &str),
     request: Sha256,
     selected: &[Selected],
-) -> Result<(), RepoError> {
-    let since = Timestamp((state.clock)().0.saturating_sub(RETENTION));
-    let planned = state.db.read(move |c| curation_plan::get(c, tree, request, since)).await?;
-    let Some(planned) = planned else { return Ok(()) };
+) -> Result<Option<String>, RepoError> {
+    let planned = state.db.read(move |c| curation_plan::get(c, tree, request)).await?;
+    let Some((planned_at, planned)) = planned else { return Ok(None) };
     let planned = String::from_utf8_lossy(&planned).into_owned();
     let differences = differences(&planned, selected);
     if differences.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let rest = differences.len().saturating_sub(MAX_DIFFERENCES);
     let mut listed_differences: Vec<String> = differences.into_iter().take(MAX_DIFFERENCES).collect();
     if rest > 0 {
         listed_differences.push(format!("and {rest} more"));
     }
+    let differences = listed_differences.join("; ");
+    if (state.clock)().0.saturating_sub(planned_at.0) > VALIDITY {
+        let planned_at = Timestamp(planned_at.seconds().saturating_mul(SECOND));
+        return Ok(Some(format!(
+            "the commit differs from its plan, which was not binding because it is older than 24 hours (it is of \
+             {planned_at}): {differences}"
+        )));
+    }
     Err(RepoError::Conflict(format!(
-        "{index} has changed since the plan: {}; plan again, or commit with --snapshot=TRANSACTION, which always names the same \
-         state",
-        listed_differences.join("; ")
+        "{index} has changed since the plan: {differences}; plan again, or commit with --snapshot=TRANSACTION, which always \
+         names the same state"
     )))
 }
 

@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::db::metadata::{self, Metadata, Scope};
 use crate::db::{Conn, DbError, audit};
 use crate::model::language::Language;
+use crate::model::refused_rows::refused_rows;
 use crate::python::name::normalize;
 use crate::serve::{RepoError, find};
 use crate::state::State;
@@ -133,13 +134,12 @@ pub async fn set(
 /// Returns the reasons of refused values: the reason of a single value, otherwise a line for each refused one with its
 /// number, from 1. Returns `None` if none is refused.
 fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
+    if let [Err(only)] = results {
+        return Some(only.clone());
+    }
     let refused =
-        results.iter().enumerate().filter_map(|(index, result)| Some((index, result.as_ref().err()?)));
-    let lines: Vec<String> = match results {
-        [Err(only)] => vec![only.clone()],
-        _ => refused.map(|(index, reason)| format!("record {}: {reason}", index + 1)).collect(),
-    };
-    (!lines.is_empty()).then(|| lines.join("\n"))
+        (1..).zip(results).filter_map(|(number, result)| Some((number, result.as_ref().err()?.as_str())));
+    Some(refused_rows("record", refused)).filter(|text| !text.is_empty())
 }
 
 /// Returns whether a scope has R packages and Python projects.

@@ -77,7 +77,7 @@ pub async fn create(
     if is_dry_run {
         let query = state.db.read(move |c| {
             let conflict = conflict(c, &row)?;
-            Ok((conflict, name_guard::present(c, &row)?, row.clone()))
+            Ok((conflict, name_guard::hidden(c, &row)?, row.clone()))
         });
         let (conflict, hidden, row) = query.await?;
         return match conflict {
@@ -90,7 +90,7 @@ pub async fn create(
             return Ok(Err((row.clone(), other)));
         }
         clock::bump_catalog(c)?;
-        let hidden = name_guard::present(c, &row)?;
+        let hidden = name_guard::hidden(c, &row)?;
         let id = name_guard::insert(c, std::slice::from_ref(&row))?;
         let row = NameGuardRow { id, ..row.clone() };
         name_guard::record_present(c, &row, now)?;

@@ -41,7 +41,7 @@ impl Validity {
     #[must_use]
     pub fn of(state: &State, now: Timestamp) -> Validity {
         let configuration = state.reloads.load(Ordering::Acquire);
-        let catalog = state.catalog.get();
+        let catalog = state.catalog.load();
         Validity {
             configuration,
             catalog: catalog.version,

@@ -286,7 +286,9 @@ pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Resp
     }
 }
 
-fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
+/// Returns a response with a JSON text, never cached.
+#[must_use]
+pub fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     let size = bytes.len();
     let mut response = new_response(status, Body::full(bytes));
     let headers = response.headers_mut();

@@ -16,6 +16,7 @@ pub mod language;
 pub mod license;
 pub mod name;
 pub mod point;
+pub mod refused_rows;
 pub mod repository;
 pub mod rule_effect;
 pub mod snapshot;

@@ -5,6 +5,7 @@ mod age;
 mod decide;
 mod name_guard;
 mod rule;
+mod rule_index;
 mod rule_set;
 mod stored;
 
@@ -12,5 +13,6 @@ pub use age::{MAX_CLAIM_LEAD, effective_time};
 pub use decide::{Clock, PackageFacts, ReleaseFacts, Verdict};
 pub use name_guard::{NameGuard, NameGuards, NamePattern, comparison_key};
 pub use rule::{BadRule, Criteria, MAX_MIN_AGE, Operator, Rule, VersionRange};
-pub use rule_set::{RuleSet, Scope};
+pub use rule_index::{RuleIndex, RuleIndexes, Scope};
+pub use rule_set::RuleSet;
 pub use stored::{criteria_text, read_criteria};

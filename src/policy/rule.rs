@@ -107,13 +107,8 @@ impl Rule {
 }
 
 impl Criteria {
-    /// Returns whether there is no criterion except the repository, so that the rule matches every release there.
-    #[must_use]
-    pub fn matches_all(&self) -> bool {
-        !self.has_release_criterion() && self.source.is_none()
-    }
-
-    /// Returns whether there is a criterion other than the source and the repository.
+    /// Returns whether there is a criterion other than the source and the repository. A rule without one matches every
+    /// release of its source, of its repository, or of all.
     #[must_use]
     pub fn has_release_criterion(&self) -> bool {
         self.package.is_some()

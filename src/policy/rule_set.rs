@@ -1,121 +1,86 @@
 //! The rules of one repository, indexed for decisions.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, fixes, matches};
 use super::rule::Rule;
-use crate::model::ids::{RepoId, SourceId};
-use crate::model::language::Language;
+use super::rule_index::{RuleCounts, RuleIndex};
+use crate::model::ids::SourceId;
 use crate::model::rule_effect::RuleEffect;
-use crate::python::name::normalize;
 
-/// The rules that can match releases of a repository, in their order.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The rules that can match releases of a repository. It is empty if all of them are exceptions, which have no effect
+/// without other rules.
+#[derive(Clone, Debug, Default)]
 pub struct RuleSet {
-    rules: Vec<Arc<Rule>>,
-    /// Indexes of the rules with a package name, by name.
-    by_package: HashMap<String, Vec<usize>>,
-    /// Indexes of the other rules.
-    general: Vec<usize>,
+    indexes: Vec<Arc<RuleIndex>>,
+    /// The rules of all indexes without a package name, in the order of evaluation.
+    general: Vec<Arc<Rule>>,
     /// The sources that select their packages from another source, with that source.
     origins: Vec<(SourceId, SourceId)>,
-}
-
-/// The repository of a [`RuleSet`].
-#[derive(Clone, Copy, Debug)]
-pub struct Scope<'a> {
-    /// The repository.
-    pub repo: RepoId,
-    /// The language of its packages.
-    pub language: Language,
-    /// All sources to which it ever subscribed, because dated snapshots still contain them.
-    pub sources: &'a [SourceId],
-    /// Those of them that select their packages from another source, with that source. A rule about a source applies to
-    /// packages that come from it in this way, too.
-    pub origins: &'a [(SourceId, SourceId)],
+    counts: RuleCounts,
 }
 
 impl RuleSet {
-    /// Returns the rules that can match in a repository, in their order; empty if all of them are exceptions.
+    /// Creates the set of the rules of indexes that [`RuleIndexes::in_scope`](super::RuleIndexes::in_scope) returned for a
+    /// repository. `origins` are those of the scope.
     #[must_use]
-    pub fn select(rules: &[Arc<Rule>], scope: Scope<'_>) -> Vec<Arc<Rule>> {
-        let is_in_scope = |rule: &&Arc<Rule>| {
-            rule.criteria.repo.is_none_or(|repo| repo == scope.repo)
-                && rule.criteria.source.is_none_or(|source| {
-                    scope.sources.contains(&source) || scope.origins.iter().any(|(_, origin)| *origin == source)
-                })
-                // Rules about licenses do not apply to Python projects, whose pages do not state licenses.
-                && !(scope.language == Language::Python && rule.criteria.needs_license())
-        };
-        let mut rules: Vec<Arc<Rule>> = rules.iter().filter(is_in_scope).cloned().collect();
-        rules.sort_by_key(|rule| rule.order());
-        // Exceptions without other rules have no effect.
-        if rules.iter().all(|rule| rule.effect == RuleEffect::Allow) { Vec::new() } else { rules }
-    }
-
-    /// Creates a set of rules that [`RuleSet::select`] returned for the same repository.
-    #[must_use]
-    pub fn new(rules: Vec<Arc<Rule>>, scope: Scope<'_>) -> RuleSet {
-        let mut set = RuleSet { rules, origins: scope.origins.to_vec(), ..RuleSet::default() };
-        for (index, rule) in set.rules.iter().enumerate() {
-            match &rule.criteria.package {
-                Some(name) => {
-                    let name = match scope.language {
-                        Language::R => name.clone(),
-                        Language::Python => normalize(name),
-                    };
-                    set.by_package.entry(name).or_default().push(index);
-                }
-                None => set.general.push(index),
-            }
+    pub fn new(indexes: Vec<Arc<RuleIndex>>, origins: &[(SourceId, SourceId)]) -> RuleSet {
+        let counts = indexes.iter().map(|index| index.counts()).fold(RuleCounts::default(), RuleCounts::plus);
+        let mut set = RuleSet { indexes, origins: origins.to_vec(), ..RuleSet::default() };
+        if counts.effective > 0 {
+            set.general = set.indexes.iter().flat_map(|index| index.general()).cloned().collect();
+            set.general.sort_by_key(|rule| rule.order());
+            set.counts = counts;
         }
         set
     }
 
-    /// Returns whether there are no rules.
+    /// Returns whether there are no rules with an effect.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.counts.effective == 0
     }
 
-    /// Returns whether the set consists of these rules, and they apply to the packages of the same sources.
+    /// Returns whether the set consists of the rules of these indexes, and they apply to the packages of the same sources.
     #[must_use]
-    pub fn has_rules(&self, rules: &[Arc<Rule>], origins: &[(SourceId, SourceId)]) -> bool {
+    pub fn consists_of(&self, indexes: &[Arc<RuleIndex>], origins: &[(SourceId, SourceId)]) -> bool {
         self.origins == origins
-            && self.rules.len() == rules.len()
-            && self.rules.iter().zip(rules).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
+            && self.indexes.len() == indexes.len()
+            && self.indexes.iter().zip(indexes).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// Returns the rules in their order.
-    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.rules.iter()
-    }
-
-    /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package.
+    /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package, or if there are
+    /// more than `limit` of them.
     #[must_use]
-    pub fn only_packages(&self) -> Option<Vec<&str>> {
-        let blocks_any = self.general.iter().any(|index| self.rules[*index].effect == RuleEffect::Block);
-        (!blocks_any).then(|| self.by_package.keys().map(String::as_str).collect())
+    pub fn only_packages(&self, limit: usize) -> Option<BTreeSet<&str>> {
+        let blocks_any = self.general.iter().any(|rule| rule.effect == RuleEffect::Block);
+        let count: usize = self.indexes_with_effect().iter().map(|index| index.names().len()).sum();
+        let names = || self.indexes_with_effect().iter().flat_map(|index| index.names()).collect();
+        (!blocks_any && count <= limit).then(names)
     }
 
     /// Returns whether a rule may match releases of a package.
     #[must_use]
     pub fn may_match(&self, package: &str) -> bool {
-        !self.general.is_empty() || self.by_package.contains_key(package)
+        !self.general.is_empty()
+            || self.indexes_with_effect().iter().any(|index| !index.of_package(package).is_empty())
+    }
+
+    fn indexes_with_effect(&self) -> &[Arc<RuleIndex>] {
+        if self.is_empty() { &[] } else { &self.indexes }
     }
 
     /// Returns the rules that may match releases of a package, in their order.
     fn of_package(&self, package: &str) -> impl Iterator<Item = &Arc<Rule>> {
-        let for_package = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
-        let (mut for_package, mut general) = (for_package.iter().peekable(), self.general.iter().peekable());
-        std::iter::from_fn(move || {
-            let index = match (for_package.peek(), general.peek()) {
-                (Some(a), Some(b)) if a < b => for_package.next(),
-                (_, Some(_)) => general.next(),
-                (_, None) => for_package.next(),
-            };
-            index.map(|index| &self.rules[*index])
+        let indexes = self.indexes_with_effect().iter();
+        let mut named: Vec<&Arc<Rule>> = indexes.flat_map(|index| index.of_package(package)).collect();
+        named.sort_by_key(|rule| rule.order());
+        let (mut named, mut general) = (named.into_iter().peekable(), self.general.iter().peekable());
+        std::iter::from_fn(move || match (named.peek(), general.peek()) {
+            (Some(a), Some(b)) if a.order() < b.order() => named.next(),
+            (_, Some(_)) => general.next(),
+            (_, None) => named.next(),
         })
     }
 
@@ -133,30 +98,33 @@ impl RuleSet {
         ids
     }
 
+    /// Returns the minimum ages of the rules that may match releases of a package, in microseconds.
+    pub fn min_ages(&self, package: &str) -> impl Iterator<Item = i64> {
+        self.of_package(package).filter_map(|rule| rule.criteria.min_age)
+    }
+
     /// Returns whether a decision depends on advisories.
     #[must_use]
     pub fn needs_advisories(&self) -> bool {
-        self.rules.iter().any(|rule| {
-            rule.criteria.needs_advisories() || (rule.criteria.min_age.is_some() && rule.criteria.fixes_pass)
-        })
+        self.counts.with_advisories > 0
     }
 
     /// Returns whether a decision depends on licenses.
     #[must_use]
     pub fn needs_license(&self) -> bool {
-        self.rules.iter().any(|rule| rule.criteria.needs_license())
+        self.counts.with_license > 0
     }
 
     /// Returns whether a decision depends on the age of releases.
     #[must_use]
     pub fn needs_age(&self) -> bool {
-        self.rules.iter().any(|rule| rule.criteria.min_age.is_some())
+        self.counts.with_age > 0
     }
 
     /// Returns true if a decision depends on whether the snapshot is dated.
     #[must_use]
     pub fn needs_snapshot(&self) -> bool {
-        self.rules.iter().any(|rule| rule.criteria.not_dated)
+        self.counts.not_dated > 0
     }
 
     /// Decides about a release of a package: the first rule that matches.

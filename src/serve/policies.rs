@@ -11,13 +11,16 @@ use crate::serve::BlockedRelease;
 use crate::state::State;
 use crate::state::policies::{PolicyInputs, RepoPolicy, has_policies};
 
-fn inputs(state: &State, now: Timestamp) -> PolicyInputs {
-    inputs_in(state, state.catalog.get(), now)
-}
-
-fn inputs_in(state: &State, catalog: Arc<Catalog>, now: Timestamp) -> PolicyInputs {
+/// Calls a function with the inputs of policies for a catalog.
+fn with_inputs<T>(
+    state: &State,
+    catalog: &Catalog,
+    now: Timestamp,
+    f: impl FnOnce(&PolicyInputs<'_>) -> T,
+) -> T {
+    let advisories = state.advisories.load();
     let has_automatic_guards = has_automatic_guards(state);
-    PolicyInputs { catalog, advisories: state.advisories.get(), has_automatic_guards, now }
+    f(&PolicyInputs { catalog, advisories: (*advisories).as_ref(), has_automatic_guards, now })
 }
 
 /// Returns true if uploaded names are guarded automatically.
@@ -27,7 +30,8 @@ pub(super) fn has_automatic_guards(state: &State) -> bool {
 
 /// Returns the rules of a repository; `None` if nothing is blocked there.
 pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
-    state.policies.of_repo(&inputs(state, (state.clock)()), repo)
+    let catalog = state.catalog.load();
+    with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_repo(inputs, repo))
 }
 
 /// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there. Waits while
@@ -38,17 +42,18 @@ pub(super) async fn of_rules(
     rules: &[Arc<Rule>],
 ) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
-    state.policies.of_rules(&inputs(state, (state.clock)()), repo, rules)
+    let catalog = state.catalog.load();
+    with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_rules(inputs, repo, rules))
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see
 /// [`crate::state::policies::Policies::generation`].
 #[must_use]
-pub fn generation(state: &State, catalog: &Arc<Catalog>, now: Timestamp) -> (u64, i64) {
+pub fn generation(state: &State, catalog: &Catalog, now: Timestamp) -> (u64, i64) {
     if !has_policies(catalog) {
         return (0, 0);
     }
-    state.policies.generation(&inputs_in(state, Arc::clone(catalog), now))
+    with_inputs(state, catalog, now, |inputs| state.policies.generation(inputs))
 }
 
 /// Logs a request that a rule about vulnerabilities refuses at a frozen point, once for each repository and release: the

@@ -29,6 +29,13 @@ impl<T> Deferred<T> {
         self.value.load_full()
     }
 
+    /// Returns the current value for a short read, such as a comparison. Unlike [`Deferred::get`], this does not write to
+    /// memory that all threads share.
+    #[must_use]
+    pub fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
+        self.value.load()
+    }
+
     /// Waits until no load is in progress, then returns the value, if there is one.
     pub async fn wait(&self) -> Option<Arc<T>> {
         // This fails only if the sender is dropped; it is a field of `self`.

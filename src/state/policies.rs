@@ -1,5 +1,6 @@
 //! The block rules and name guards of each repository, prepared for decisions. They are prepared again when rules,
-//! guards, subscriptions or advisories change, and when a backfill has added earlier releases.
+//! guards, subscriptions or advisories change, and when a backfill has added earlier releases. Repositories share the
+//! indexes of rules, and a change of a rule prepares only the repositories in whose scope it is.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 use crate::model::time::{SECOND, Timestamp};
-use crate::policy::{NameGuards, Rule, RuleSet, Scope};
+use crate::policy::{NameGuards, Rule, RuleIndexes, RuleSet, Scope};
 
 /// Precision of the ages of releases at a point that may still change, in microseconds. Documents that depend
 /// on ages are rendered again at most once in this time.
@@ -37,6 +38,8 @@ pub struct Policies {
 #[derive(Default)]
 struct PolicySet {
     rules: Arc<BlockRules>,
+    /// The indexes of `rules`, for each language that has repositories.
+    indexes: Vec<RuleIndexes>,
     guards: Arc<Guards>,
     has_automatic_guards: bool,
     /// The version of the catalog for which the rules were prepared: another version may have other subscriptions.
@@ -113,46 +116,77 @@ impl Substitute {
 }
 
 /// The inputs from which rules are prepared.
-#[derive(Clone)]
-pub struct PolicyInputs {
+#[derive(Clone, Copy)]
+pub struct PolicyInputs<'a> {
     /// Repositories and rules.
-    pub catalog: Arc<Catalog>,
+    pub catalog: &'a Catalog,
     /// The advisories in force.
-    pub advisories: Option<Arc<Index>>,
+    pub advisories: Option<&'a Arc<Index>>,
     /// Whether uploaded names are guarded automatically.
     pub has_automatic_guards: bool,
     /// The current time.
     pub now: Timestamp,
 }
 
+impl PolicySet {
+    /// Returns whether the set was prepared from these inputs.
+    fn is_of(&self, inputs: &PolicyInputs<'_>) -> bool {
+        let catalog = inputs.catalog;
+        self.catalog == catalog.version
+            && Arc::ptr_eq(&self.rules, &catalog.rules)
+            && Arc::ptr_eq(&self.guards, &catalog.guards)
+            && self.has_automatic_guards == inputs.has_automatic_guards
+            && is_same(self.advisories.as_ref(), inputs.advisories)
+    }
+
+    /// Returns indexes of rules for a language; those whose rules did not change are shared with this set.
+    fn indexes_of(&self, rules: &BlockRules, language: Language) -> RuleIndexes {
+        match self.indexes.iter().find(|indexes| indexes.language() == language) {
+            Some(indexes) => {
+                let mut indexes = indexes.clone();
+                let changes = rules.changes_since(&self.rules);
+                indexes.update(&changes.removed, &changes.added);
+                indexes
+            }
+            None => {
+                let all: Vec<Arc<Rule>> = rules.rules.iter().map(|it| Arc::clone(&it.rule)).collect();
+                let mut indexes = RuleIndexes::new(language);
+                indexes.update(&[], &all);
+                indexes
+            }
+        }
+    }
+}
+
 impl Policies {
     /// Returns the rules of a repository; `None` if nothing is blocked there.
     #[must_use]
-    pub fn of_repo(&self, inputs: &PolicyInputs, repo: RepoId) -> Option<Arc<RepoPolicy>> {
-        if !has_policies(&inputs.catalog) {
+    pub fn of_repo(&self, inputs: &PolicyInputs<'_>, repo: RepoId) -> Option<Arc<RepoPolicy>> {
+        if !has_policies(inputs.catalog) {
             return None;
         }
-        self.current(inputs).by_repo.get(&repo).cloned()
+        self.with_current(inputs, |current| current.by_repo.get(&repo).cloned())
     }
 
     /// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there.
     #[must_use]
     pub fn of_rules(
         &self,
-        inputs: &PolicyInputs,
+        inputs: &PolicyInputs<'_>,
         repo: &Repository,
         rules: &[Arc<Rule>],
     ) -> Option<Arc<RepoPolicy>> {
-        let rules = BlockRules { revision: 0, rules: rules.to_vec(), has_age: false };
-        self.prepare(inputs, repo, (&rules, &NameGuards::default()), (None, &HashMap::new()))
+        let mut indexes = RuleIndexes::new(repo.kind.language());
+        indexes.update(&[], rules);
+        self.prepare(inputs, repo, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
     }
 
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
     /// and each hour if rules depend on the age of releases.
     #[must_use]
-    pub fn generation(&self, inputs: &PolicyInputs) -> (u64, i64) {
+    pub fn generation(&self, inputs: &PolicyInputs<'_>) -> (u64, i64) {
         let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
-        (self.current(inputs).generation, hour)
+        (self.with_current(inputs, |current| current.generation), hour)
     }
 
     /// Records that a release that dated snapshots of a repository do not serve is logged; returns true if it
@@ -165,44 +199,50 @@ impl Policies {
         logged.insert((repo, release))
     }
 
-    fn current(&self, inputs: &PolicyInputs) -> Arc<PolicySet> {
-        let catalog = &inputs.catalog;
-        let is_current = |prepared: &PolicySet| {
-            prepared.catalog == catalog.version
-                && Arc::ptr_eq(&prepared.rules, &catalog.rules)
-                && Arc::ptr_eq(&prepared.guards, &catalog.guards)
-                && prepared.has_automatic_guards == inputs.has_automatic_guards
-                && is_same(prepared.advisories.as_ref(), inputs.advisories.as_ref())
-        };
-        let prepared = self.current.load_full();
-        if is_current(&prepared) {
-            return prepared;
-        }
+    /// Calls a function with the rules prepared from `inputs`. Every request calls this: without a change it does not
+    /// write to memory that all threads share.
+    fn with_current<T>(&self, inputs: &PolicyInputs<'_>, read: impl FnOnce(&PolicySet) -> T) -> T {
+        let current = self.current.load();
+        if current.is_of(inputs) { read(&current) } else { read(&self.prepare_all(inputs)) }
+    }
+
+    /// Prepares the rules of all repositories, unless another thread has just done so.
+    fn prepare_all(&self, inputs: &PolicyInputs<'_>) -> Arc<PolicySet> {
         let _guard = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = self.current.load_full();
-        if is_current(&previous) {
+        if previous.is_of(inputs) {
             return previous;
         }
+        let catalog = inputs.catalog;
         let guards = catalog.guards.in_force(inputs.has_automatic_guards);
         let mut by_repo: HashMap<RepoId, Arc<RepoPolicy>> = HashMap::new();
-        let mut has_changed = false;
-        for repo in &catalog.repos {
-            let before = previous.by_repo.get(&repo.id);
-            let policy = self.prepare(inputs, repo, (&catalog.rules, guards), (before, &by_repo));
-            let is_unchanged = match (before, &policy) {
-                (Some(before), Some(policy)) => Arc::ptr_eq(before, policy),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            };
-            has_changed |= !is_unchanged;
-            by_repo.extend(policy.map(|policy| (repo.id, policy)));
+        let (mut all_indexes, mut has_changed) = (Vec::new(), false);
+        for language in Language::ALL {
+            let mut repos = catalog.repos.iter().filter(|repo| repo.kind.language() == language).peekable();
+            if repos.peek().is_none() {
+                continue;
+            }
+            let indexes = previous.indexes_of(&catalog.rules, language);
+            for repo in repos {
+                let before = previous.by_repo.get(&repo.id);
+                let policy = self.prepare(inputs, repo, (&indexes, guards), (before, &by_repo));
+                let is_unchanged = match (before, &policy) {
+                    (Some(before), Some(policy)) => Arc::ptr_eq(before, policy),
+                    (None, None) => true,
+                    (Some(_), None) | (None, Some(_)) => false,
+                };
+                has_changed |= !is_unchanged;
+                by_repo.extend(policy.map(|policy| (repo.id, policy)));
+            }
+            all_indexes.push(indexes);
         }
         let prepared = Arc::new(PolicySet {
             rules: Arc::clone(&catalog.rules),
+            indexes: all_indexes,
             guards: Arc::clone(&catalog.guards),
             has_automatic_guards: inputs.has_automatic_guards,
             catalog: catalog.version,
-            advisories: inputs.advisories.clone(),
+            advisories: inputs.advisories.cloned(),
             generation: (previous.generation + u64::from(has_changed)).max(1),
             by_repo,
         });
@@ -210,13 +250,13 @@ impl Policies {
         prepared
     }
 
-    /// Prepares the rules of a repository; `None` if nothing is blocked there. Equal rules share memory with the
-    /// previous ones and with those of other repositories.
+    /// Prepares the rules of a repository; `None` if nothing is blocked there. Returns the previous ones if they did not
+    /// change. Equal name guards share memory with the previous ones and with those of other repositories.
     fn prepare(
         &self,
-        inputs: &PolicyInputs,
+        inputs: &PolicyInputs<'_>,
         repo: &Repository,
-        (rules, guards): (&BlockRules, &NameGuards),
+        (indexes, guards): (&RuleIndexes, &NameGuards),
         (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
     ) -> Option<Arc<RepoPolicy>> {
         let sources: BTreeSet<SourceId> =
@@ -224,28 +264,27 @@ impl Policies {
         let sources: Vec<SourceId> = sources.into_iter().collect();
         let language = repo.kind.language();
         let origins: Vec<(SourceId, SourceId)> =
-            sources.iter().filter_map(|source| Some((*source, origin(&inputs.catalog, *source)?))).collect();
-        let scope = Scope { repo: repo.id, language, sources: &sources, origins: &origins };
-        let selected = RuleSet::select(&rules.rules, scope);
+            sources.iter().filter_map(|source| Some((*source, origin(inputs.catalog, *source)?))).collect();
+        let indexes = indexes.in_scope(Scope { repo: repo.id, sources: &sources, origins: &origins });
+        let set = match before.map(|before| &before.set) {
+            Some(set) if set.consists_of(&indexes, &origins) => Arc::clone(set),
+            previous => {
+                let set = RuleSet::new(indexes, &origins);
+                let both_empty = previous.filter(|previous| previous.is_empty() && set.is_empty());
+                both_empty.map_or_else(|| Arc::new(set), Arc::clone)
+            }
+        };
         let own =
             |source: SourceId| inputs.catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
         let kinds: Vec<(SourceId, bool)> = sources.iter().map(|source| (*source, own(*source))).collect();
         let guards = guards.select(language, &kinds, true);
-        if selected.is_empty() && guards.is_empty() {
+        if set.is_empty() && guards.is_empty() {
             return None;
         }
         let shared_guards = before.into_iter().chain(others.values()).find(|policy| *policy.guards == guards);
         let guards = shared_guards.map_or_else(|| Arc::new(guards), |policy| Arc::clone(&policy.guards));
-        let is_shared = |policy: &&Arc<RepoPolicy>| {
-            policy.language == language && policy.set.has_rules(&selected, &origins)
-        };
-        let shared = before.into_iter().chain(others.values()).find(is_shared);
-        let set = match shared {
-            Some(policy) => Arc::clone(&policy.set),
-            None => Arc::new(RuleSet::new(selected, scope)),
-        };
-        let advisories = inputs.advisories.clone().filter(|_| set.needs_advisories());
-        let first_steps = first_steps(&inputs.catalog, &sources);
+        let advisories = inputs.advisories.cloned().filter(|_| set.needs_advisories());
+        let first_steps = first_steps(inputs.catalog, &sources);
         if let Some(before) = before
             && Arc::ptr_eq(&before.set, &set)
             && Arc::ptr_eq(&before.guards, &guards)
@@ -308,5 +347,101 @@ fn is_same(a: Option<&Arc<Index>>, b: Option<&Arc<Index>>) -> bool {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{RepoStep, StoredRule, Subscription};
+    use crate::model::ids::TxId;
+    use crate::model::repository::{ChangePolicy, RepoKind};
+    use crate::model::rule_effect::RuleEffect;
+    use crate::policy::Criteria;
+
+    fn repo(id: i64, kind: RepoKind) -> Repository {
+        let list = vec![Subscription::to(SourceId::CRAN)];
+        let step = RepoStep { seq: Seq(1), at: Timestamp(0), tx: TxId(1), list, pinned_at: None };
+        Repository {
+            id: RepoId(id),
+            name: format!("repo{id}").parse().expect("a name"),
+            kind,
+            description: String::new(),
+            hidden: false,
+            authenticated: false,
+            created_at: Timestamp(0),
+            changes: ChangePolicy::Any,
+            steps: vec![step],
+        }
+    }
+
+    fn rule(id: i64, effect: RuleEffect, criteria: Criteria) -> StoredRule {
+        let rule = Arc::new(Rule { id, priority: 100, effect, criteria, description: String::new() });
+        StoredRule { rule, created_by: "a".into(), created_at: Timestamp(0) }
+    }
+
+    fn catalog(version: i64, rules: &[&StoredRule]) -> Catalog {
+        let mut rules: Vec<StoredRule> = rules.iter().copied().cloned().collect();
+        rules.sort_by_key(|stored| stored.rule.order());
+        Catalog {
+            version,
+            repos: vec![repo(1, RepoKind::R), repo(2, RepoKind::R), repo(3, RepoKind::Python)],
+            rules: Arc::new(BlockRules { revision: version, rules, has_age: false }),
+            ..Catalog::default()
+        }
+    }
+
+    /// Returns the numbers of the rules of the three repositories, 0 for none, and the generation.
+    fn numbers(policies: &Policies, catalog: &Catalog) -> ([u64; 3], u64) {
+        let now = Timestamp(0);
+        let inputs = PolicyInputs { catalog, advisories: None, has_automatic_guards: false, now };
+        let number = |id| policies.of_repo(&inputs, RepoId(id)).map_or(0, |policy| policy.number);
+        ([1, 2, 3].map(number), policies.generation(&inputs).0)
+    }
+
+    #[test]
+    fn a_rule_changes_only_the_repositories_in_its_scope() {
+        let named = || Criteria { package: Some("one".to_owned()), ..Criteria::default() };
+        let everywhere = rule(1, RuleEffect::Block, named());
+        let in_two = rule(2, RuleEffect::Block, Criteria { repo: Some(RepoId(2)), ..named() });
+        let license = Criteria { license: Some("AGPL".to_owned()), ..Criteria::default() };
+        let of_licenses = rule(3, RuleEffect::Block, license);
+        let elsewhere = rule(4, RuleEffect::Block, Criteria { source: Some(SourceId(77)), ..named() });
+        let policies = Policies::default();
+        let (first, generation) = numbers(&policies, &catalog(1, &[&everywhere]));
+        assert!(first.iter().all(|number| *number > 0), "{first:?}");
+        let unchanged = catalog(2, &[&everywhere]);
+        assert_eq!(numbers(&policies, &unchanged), (first, generation), "only the catalog changed");
+        let (second, generation) = numbers(&policies, &catalog(3, &[&everywhere, &in_two]));
+        assert_eq!([second[0], second[2]], [first[0], first[2]]);
+        assert!(second[1] > first[1] && generation == 2, "{second:?} {generation}");
+        let (third, _) = numbers(&policies, &catalog(4, &[&everywhere, &in_two, &of_licenses]));
+        assert!(third[0] > second[1] && third[1] > second[1], "{third:?}");
+        assert_eq!(third[2], first[2], "rules about licenses do not apply to Python");
+        let rules = [&everywhere, &in_two, &of_licenses, &elsewhere];
+        assert_eq!(numbers(&policies, &catalog(5, &rules)), (third, 3), "no repository has the source");
+        let (last, _) = numbers(&policies, &catalog(6, &[&in_two]));
+        assert!(last[0] == 0 && last[1] > third[1] && last[2] == 0, "{last:?}");
+        let set = policies.with_current(
+            &PolicyInputs {
+                catalog: &catalog(7, &[&in_two, &everywhere]),
+                advisories: None,
+                has_automatic_guards: false,
+                now: Timestamp(0),
+            },
+            |current| Arc::clone(&current.by_repo[&RepoId(2)].set),
+        );
+        assert_eq!(set.compared("one", None), [1, 2]);
+    }
+
+    #[test]
+    fn exceptions_have_no_effect_without_other_rules() {
+        let policies = Policies::default();
+        let exception = rule(1, RuleEffect::Allow, Criteria::default());
+        assert_eq!(numbers(&policies, &catalog(1, &[&exception])).0, [0, 0, 0]);
+        let block = rule(2, RuleEffect::Block, Criteria { repo: Some(RepoId(1)), ..Criteria::default() });
+        let with_block = catalog(2, &[&exception, &block]);
+        let (numbers, _) = numbers(&policies, &with_block);
+        assert!(numbers[0] > 0 && numbers[1..] == [0, 0], "{numbers:?}");
     }
 }

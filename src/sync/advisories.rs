@@ -16,6 +16,7 @@ use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Index};
 use crate::config::Vulnerabilities;
 use crate::db::upstream::{self, ADVISORIES, StoredValidators};
 use crate::jobs::Reporter;
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
@@ -163,10 +164,11 @@ async fn refresh_all(
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, &Task::Advisories.success_key(), &row)).await?;
     let count = state.advisories.get().map_or(0, |index| index.len());
+    let advisories = count_of(count, "advisory about packages is", "advisories about packages are");
     let message = match (count, any_replaced) {
         (0, _) => "there are no advisories about packages".to_owned(),
-        (count, true) => format!("{count} advisories about packages are in use now"),
-        (count, false) => format!("the {count} advisories about packages are up to date"),
+        (_, true) => format!("{advisories} in use now"),
+        (_, false) => format!("the {advisories} up to date"),
     };
     Ok(match total_skipped_count {
         0 => message,

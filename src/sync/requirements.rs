@@ -73,9 +73,12 @@ pub(super) async fn refresh(
     let row =
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, &Task::Requirements.success_key(), &row)).await?;
+    let rules = |count: usize| {
+        count_of(count, "rule for system requirements is", "rules for system requirements are")
+    };
     let message = match result {
-        RulesUpdate::Unchanged(rules) => format!("the {rules} rules for system requirements are up to date"),
-        RulesUpdate::Replaced(rules) => format!("{rules} rules for system requirements are in use now"),
+        RulesUpdate::Unchanged(count) => format!("the {} up to date", rules(count)),
+        RulesUpdate::Replaced(count) => format!("{} in use now", rules(count)),
     };
     Ok(match descriptions {
         DescriptionsUpdate::Packages(0) => message,

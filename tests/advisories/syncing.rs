@@ -38,8 +38,8 @@ fn an_invalid_file_changes_nothing_and_the_error_names_it() {
     let valid_archive = archive(&[alpha("RSEC-1")]);
     mirror.put("main.tar.gz", valid_archive.clone());
     let server = server(&[format!("{}/main.tar.gz", mirror.url())]);
-    assert_eq!(server.sync_of("VULNS").expect("an archive"), "1 advisories about packages are in use now");
-    assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisories about packages are up to date");
+    assert_eq!(server.sync_of("VULNS").expect("an archive"), "1 advisory about packages is in use now");
+    assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisory about packages is up to date");
     assert_eq!(mirror.requests("main.tar.gz").len(), 2);
     assert_eq!(vulnerabilities(&server), "RSEC-1");
     for (defect, bytes) in [

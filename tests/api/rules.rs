@@ -50,7 +50,7 @@ fn without_rules_the_answer_names_the_command() {
     assert_eq!(server.job_alerts()[0]["name"], "sync:sysreqs");
     folder(&server.dir().join("no-mirror/sysreqs"), &["zlib"]);
     assert!(
-        server.sync_of("sysreqs").expect("rules").starts_with("1 rules for system requirements are in use")
+        server.sync_of("sysreqs").expect("rules").starts_with("1 rule for system requirements is in use")
     );
     assert_eq!(required_packages(&server), "zlib");
     assert_eq!(server.job_alerts(), json!([]));
@@ -67,7 +67,7 @@ fn an_archive_is_fetched_once_and_then_revalidated() {
         server
             .sync_of("sysreqs")
             .expect("unchanged rules")
-            .contains("the 1 rules for system requirements are up to date")
+            .contains("the 1 rule for system requirements is up to date")
     );
     assert_eq!(mirror.requests("base/main.tar.gz").len(), 2);
     mirror.put("base/main.tar.gz", archive(&["zlib", "gmp"]));

@@ -355,7 +355,7 @@ fn an_incomplete_backup_is_made_on_request_and_does_not_displace_a_complete_one(
     }
 
     let output = server.rspm(&backup_command(&server, "create"));
-    assert!(output.code == 1 && output.err.contains("is incomplete: 1 files"), "{output:?}");
+    assert!(output.code == 1 && output.err.contains("is incomplete: 1 file is"), "{output:?}");
     assert!(
         output.err.contains("rspm scrub --repair") && output.err.contains("--allow-missing"),
         "{output:?}"
@@ -389,7 +389,7 @@ fn an_object_that_cannot_be_read_is_listed_and_the_others_are_in_the_backup() {
     symlink(&object, &object).expect("a link");
     server.restart();
     let output = server.rspm(&backup_command(&server, "create"));
-    assert!(output.code == 1 && output.err.contains("is incomplete: 1 files"), "{output:?}");
+    assert!(output.code == 1 && output.err.contains("is incomplete: 1 file is"), "{output:?}");
     assert!(output.err.contains("cannot read '"), "{output:?}");
     let list = server.json(&backup_command(&server, "list"));
     assert_eq!((&list[0]["missing"], list[0]["files"].as_u64() >= Some(3)), (&1.into(), true), "{list}");

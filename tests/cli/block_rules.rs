@@ -95,7 +95,7 @@ fn a_file_of_rules_is_created_as_far_as_it_is_valid() {
     assert!(reasons.iter().all(|reason| refused.err.contains(reason)), "{}", refused.err);
     assert_eq!(server.json("list blocklist-rules"), json!([]));
     let partial = server.rspm(&line);
-    assert_eq!((partial.code, partial.out.as_str()), (1, "1 rules created.\n"));
+    assert_eq!((partial.code, partial.out.as_str()), (1, "1 rule created.\n"));
     assert!(partial.err.contains("rule 2: there is no repository 'moon'"), "{}", partial.err);
     // The example is valid but for the objects that it names.
     let example = server.rspm_stdout("create bulk-blocklist-rules --show-example");
@@ -154,6 +154,42 @@ fn wrong_types_and_unknown_keys_of_a_file_are_reported_by_the_number_of_the_rule
     assert!(error.contains("rules.json is not an array of rules: invalid type: map"), "{error}");
 }
 
+#[test]
+fn a_repeated_key_is_refused_and_the_only_rule_of_a_file_has_a_number() {
+    let server = server();
+    let path = server.dir().join("rules.json");
+    let write = |text: &str| std::fs::write(&path, text).expect("written");
+    let line = format!("create bulk-blocklist-rules --path={}", path.display());
+    let twice = r#"{"package_name": "one", "version": "1.0", "package_name": "two"}"#;
+    write(&format!(r#"[{twice}, {{"package_name": "one"}}]"#));
+    let partial = server.rspm(&line);
+    assert_eq!((partial.code, partial.out.as_str()), (1, "1 rule created.\n"));
+    assert_eq!(partial.err, "Error: 1 rule is not valid\nrule 0: the key 'package_name' is repeated\n");
+    write(&format!("[{twice}]"));
+    for flag in ["", " --fail-all", " --dry-run"] {
+        assert_eq!(
+            server.refused(&format!("{line}{flag}")),
+            "rule 0: the key 'package_name' is repeated",
+            "{flag}"
+        );
+    }
+    write(r#"[{"license_types": {"MIT": true}}]"#);
+    assert_eq!(
+        server.refused(&line),
+        "rule 0: 'license_types': expected an array of SPDX identifiers, or a text with identifiers separated by commas"
+    );
+    assert_eq!(server.json("list blocklist-rules").as_array().map(Vec::len), Some(1));
+    // A request through the API, too.
+    let body = format!(r#"{{"rules": [{twice}, {{"vulns": true}}], "fail_all": true}}"#);
+    let target = "/__api__/admin/v1/block-rules";
+    let answer = http::admin(&server.admin_socket(), "POST", target, body.as_bytes());
+    assert!(
+        answer.status == 400 && answer.text().contains("rule 0: the key 'package_name'"),
+        "{}",
+        answer.text()
+    );
+}
+
 /// A list of all kinds of rules, without what only a created rule has.
 fn listed(server: &Server) -> Vec<serde_json::Value> {
     let mut rules = server.json("list blocklist-rules").as_array().expect("rules").clone();
@@ -182,11 +218,11 @@ fn the_list_of_rules_of_every_kind_is_a_file_of_rules() {
         "--deleted-packages --source=cran",
         "--min-age=36h --min-age-fixes=wait",
         "--min-age=7d --repo=py",
-        "--source=prod",
+        "--source=prod --all",
         "--repo=prod --all --warn",
         "--all --exception --priority=900",
         "--vulns --source=gone",
-        "--source=gone",
+        "--source=gone --all",
         "--vulns --repo=gone",
         "--repo=gone --all",
         "--package-name=one --source=gone --repo=gone",
@@ -229,15 +265,31 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         refused.contains("other than the repository matches everything there; --all confirms"),
         "{refused}"
     );
+    for (flags, reason) in [
+        ("--source=prod", "other than the source matches all packages of the source; --all confirms"),
+        ("--bioconductor --exception", "matches all packages of the source; --all confirms"),
+        (
+            "--source=prod --repo=prod",
+            "the source and the repository matches all packages of the source there; --all",
+        ),
+    ] {
+        let refused = server.refused(&format!("create blocklist-rule {flags}"));
+        assert!(refused.contains(reason), "{flags}: {refused}");
+    }
+    assert_eq!(server.json("list blocklist-rules"), json!([]));
     let created = server.rspm_stdout("create blocklist-rule --repo=prod --all --dry-run");
     assert!(created.contains("Blocks the listed version of 2 of 2 packages in prod"), "{created}");
     for (flags, rest, reason) in [
         ("--package-name=one --repo=prod", "--package-name=", "matches everything there; --all confirms"),
         ("--package-name=one", "--package-name=", "matches everything; --all confirms"),
-        ("--package-name=one --source=prod", "--package-name=", "all packages of its source; --all confirms"),
+        ("--package-name=one --source=prod", "--package-name=", "all packages of the source; --all confirms"),
         ("--vulns --repo=prod", "--vulns=false", "matches everything there; --all confirms"),
         ("--min-severity=5 --source=prod", "--repo=prod --source= --min-severity=1", ""),
-        ("--source=prod", "--source= --repo=prod", "matches everything there; --all confirms"),
+        (
+            "--source=prod --all",
+            "--source= --repo=prod",
+            "of other repositories or sources, or block them; --all",
+        ),
     ] {
         server.rspm_stdout(&format!("create blocklist-rule {flags}"));
         let before = server.json("list blocklist-rules");
@@ -261,7 +313,7 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         let before = server.json("list blocklist-rules");
         let line = format!("edit blocklist-rule --id={} {rest}", before[0]["id"]);
         let refused = server.refused(&line);
-        assert!(refused.contains("sources, or block all packages that it matches; --all"), "{refused}");
+        assert!(refused.contains("of other repositories or sources, or block them; --all"), "{refused}");
         assert_eq!(server.json("list blocklist-rules"), before, "{flags}");
         server.rspm_stdout(&format!("{line} --all"));
         server.rspm_stdout("delete blocklist-rule --id=all");
@@ -276,6 +328,12 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
     );
     let none = edit("--version=>4.0.0 --warn=false");
     assert!(none.ends_with("\nMatches no listed version of an R package now.\n"), "{none}");
+    let scored = edit("--min-severity=7 --block-unscored=false");
+    assert!(scored.contains("  - Minimum severity: 7.0\n  - Without a score: do not match\n"), "{scored}");
+    let unscored = edit("--min-severity=");
+    assert!(unscored.contains("  - Versions: >4.0.0\n") && !unscored.contains("score"), "{unscored}");
+    let rule = server.json("list blocklist-rules")[0].clone();
+    assert!(rule.get("min_severity").is_none() && rule.get("block_unscored").is_none(), "{rule}");
     let json = server.json(&format!("edit blocklist-rule --id={id} --version=1.0"));
     assert_eq!((&json["version"], &json["matches"][0]["packages"]), (&json!("1.0"), &json!(1)));
 }
@@ -301,6 +359,14 @@ fn criteria_that_python_packages_do_not_have_are_refused_for_them() {
         assert!(refused.contains(reason), "{flags}: {refused}");
     }
     assert_eq!(server.json("list blocklist-rules"), json!([]));
+    let not_counted = "\nMatches only Python packages, which are not counted; rspm explain states its effect on a package.\n";
+    for flags in ["--source=pypi --all", "--repo=py --vulns", "--package-name=one --source=wheels --repo=py"]
+    {
+        let planned = server.rspm_stdout(&format!("create blocklist-rule {flags} --dry-run"));
+        assert!(planned.contains(not_counted) && !planned.contains("R package"), "{flags}: {planned}");
+    }
+    let planned = server.rspm_stdout("create blocklist-rule --source=cran --vulns --dry-run");
+    assert!(planned.contains("\nMatches no listed version of an R package now.\n"), "{planned}");
     server.rspm_stdout("create blocklist-rule --license=GPL");
     let refused = server.refused("edit blocklist-rule --id=1 --repo=py");
     assert!(refused.contains(licenses), "{refused}");
@@ -322,6 +388,7 @@ fn invalid_rules_are_refused_with_the_reason() {
         ("--vulns --repo=moon", "there is no repository 'moon'"),
         ("--license-types=MIT,NONE-1", "SPDX"),
         ("--min-severity=11", "0 to 10"),
+        ("--package-name=one --min-severity=", "--min-severity is empty: give a number from 0 to 10"),
         ("--min-age=soon", "7d or 36h"),
     ] {
         let error = server.refused(&format!("create blocklist-rule {flags}"));

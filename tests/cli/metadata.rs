@@ -218,6 +218,30 @@ fn wrong_types_unknown_keys_and_short_lines_are_reported_by_their_number() {
 }
 
 #[test]
+fn a_repeated_key_is_refused_and_the_only_value_of_a_file_has_a_number() {
+    let server = server();
+    let twice = r#"[{"package_name": "alpha", "key": "a", "value": "1", "value": "2"}]"#;
+    let path = file(&server, "values.json", twice);
+    let output = server.rspm(&format!("create bulk-metadata --path={path}"));
+    assert_eq!((output.code, output.out.as_str()), (1, "0 created, 0 updated, 0 unchanged, 1 refused\n"));
+    assert_eq!(output.err, "Error: record 1: the key 'value' is repeated\n");
+    let wrong = file(&server, "values.csv", "package_name,key,value\nal pha,status,x\n");
+    for (flags, reason) in [
+        (format!("--path={path}"), "record 1: the key 'value' is repeated"),
+        (format!("--csv-in={wrong}"), "record 1: 'al pha' is not the name of a package"),
+    ] {
+        assert_eq!(server.refused(&format!("create bulk-metadata {flags} --fail-all")), reason);
+    }
+    let message = server.refused("create metadata --package-name=al~pha --key=status --value=x");
+    assert_eq!(message, "'al pha' is not the name of a package");
+    let value = json!([{ "package_name": "alpha", "key": "status", "value": "x", "repo": "nothing" }]);
+    let path = file(&server, "values.json", &value.to_string());
+    let message = server.refused(&format!("create bulk-metadata --path={path} --fail-all"));
+    assert!(message.starts_with("record 1: there is no repository 'nothing'"), "{message}");
+    assert_eq!(server.json("list metadata"), json!([]));
+}
+
+#[test]
 fn a_file_sets_many_values_and_bad_ones_are_reported_by_their_number() {
     let server = server();
     let csv = "package_name,key,value,version\r\nalpha,status,approved,\r\nal pha,status,x,\r\nalpha,note,\"a, \"\"b\"\"\",1.0\r\n";

@@ -95,6 +95,9 @@ fn a_plan_is_printed_and_a_commit_serves_only_what_is_allowed() {
         (Some(2), Some("2022-01-01"))
     );
     assert_eq!(info["definition"]["files"][0]["text"], "Lib<2  # old\n-r more.txt\n", "{info}");
+    server.rspm_stdout("create source --name=wheels --type=local-python");
+    let guard = server.rspm_stdout("create name-guard --name=l* --source=wheels --dry-run");
+    assert!(guard.contains("It would hide 2 packages of other sources: lib (pypi), lib (subset)"), "{guard}");
     let listed = server.rspm_stdout("list packages --source=subset");
     assert!(listed.contains("lib") && listed.contains("other") && !listed.contains("odd"), "{listed}");
     let explained = server.rspm_stdout("explain py lib");

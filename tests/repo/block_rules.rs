@@ -458,6 +458,8 @@ fn an_age_rule_for_a_source_blocks_what_was_just_added() {
 
 #[test]
 fn a_download_that_runs_when_a_rule_is_created_ends_and_the_next_is_refused() {
+    // More than all buffers between the file and the client hold: those of the sockets grow to 4 and 6 MB on Linux
+    // (tcp_wmem, tcp_rmem), and the server reads ahead less than 1 MB. A larger file would be sent in the same way.
     const SIZE: usize = 24 << 20;
     let mirror = Mirror::of(&[Entry::new("one", "1.0", SIZE)], &[]);
     let gcfg = format!("[CRAN]\nURL = {}", mirror.url());

@@ -515,3 +515,35 @@ fn a_guarded_name_is_hidden_in_curated_sources_and_snapshots_of_the_mirror_too()
         }
     }
 }
+
+#[test]
+fn the_report_of_a_new_guard_names_curated_sources_and_snapshots() {
+    let mirror = Mirror::start();
+    let server =
+        Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).env("NO_PROXY", "*").start();
+    mirror.publish(&[upstream("acme.db", "1.0"), upstream("acme.web", "1.0"), upstream("other", "1.0")], &[]);
+    server.sync().expect("a mirror");
+    let synced = server.json("info --source=cran")["last_transaction"]["id"].clone();
+    let definition = server.dir().join("packages.txt");
+    server.rspm_stdout("create source --name=subset --type=curated-cran");
+    for lines in ["acme.db\n", "other\n"] {
+        std::fs::write(&definition, lines).expect("written");
+        let file = definition.display();
+        server.rspm_stdout(&format!("update --source=subset --file-in={file} --snapshot={synced} --commit"));
+    }
+    for name in ["pinned", "gone"] {
+        server.rspm_stdout(&format!("create source --name={name} --type=cran-snapshot --snapshot={synced}"));
+    }
+    server.rspm_stdout("delete source --name=gone");
+    server.rspm_stdout("create source --name=internal");
+    let create = "create name-guard --name=acme.* --source=internal";
+    let hidden = "5 packages of other sources: acme.db (cran), acme.db (subset), acme.db (pinned), acme.web (cran), \
+                  acme.web (pinned)";
+    let planned = server.rspm_stdout(&format!("{create} --dry-run"));
+    assert!(planned.contains(&format!("It would hide {hidden}\n")), "{planned}");
+    let created = server.rspm_stdout(create);
+    assert!(created.contains(&format!("It hides {hidden}\n")), "{created}");
+    // The audit names the mirror only, of which the others are copies.
+    let audit = server.rspm_stdout("audit names --format=csv");
+    assert!(!audit.contains("subset") && !audit.contains("pinned"), "{audit}");
+}

@@ -305,6 +305,17 @@ fn a_rule_is_compared_before_it_is_created_and_its_reason_is_on_the_pages() {
         assert!(answer.text().contains("role=\"alert\""), "{field}: {}", answer.text());
         document::page(&answer, path);
     }
+    // A rule about all packages needs a confirmation.
+    let all = [("action", "create"), ("repo", "team"), ("dry_run", "true")];
+    let refused = post(&server, &admin, path, &all);
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let reason = "other than the repository matches everything there; --all confirms that";
+    assert!(refused.text().contains(reason), "{}", refused.text());
+    let confirmed = post(&server, &admin, path, &[&all[..], &[("all", "true")]].concat());
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text());
+    for part in ["Nothing was created.", "2 of 2 in team", r#"name="all" value="true" checked"#] {
+        assert!(confirmed.text().contains(part), "{part}: {}", confirmed.text());
+    }
     let refused = post(&server, &admin, path, &[("action", "delete"), ("object", "1")]);
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert!(refused.text().contains("id=\"delete-1-confirm-problem\""), "{}", refused.text());

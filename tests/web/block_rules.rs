@@ -73,7 +73,7 @@ fn a_guarded_name_is_refused_and_not_missing() {
 #[test]
 fn a_blocked_version_has_neither_files_nor_a_command_that_installs_it() {
     let server = super::server();
-    let pages = ["files/", "files/DESCRIPTION", "news/", "license/"];
+    let pages = ["files/", "files/DESCRIPTION", "news/", "license/", "DESCRIPTION"];
     let of = |page: &str| format!("/team/latest/web/packages/alpha/{page}?version=1.1");
     assert_eq!(server.get(&of("files/")).status, 200);
     assert!(server.get(&of("")).text().contains("install.packages"), "before the rule");
@@ -87,4 +87,15 @@ fn a_blocked_version_has_neither_files_nor_a_command_that_installs_it() {
     let page = server.get(&of("")).text();
     assert!(page.contains("This version is blocked") && !page.contains("install.packages"), "{page}");
     assert_eq!(server.get("/team/latest/web/packages/alpha/files/").status, 200, "the allowed version");
+    assert!(!page.contains("DESCRIPTION") && !page.contains("files/"), "no links to what is refused: {page}");
+    let description = server.get("/team/latest/web/packages/alpha/DESCRIPTION");
+    assert!(
+        description.status == 200 && description.text().contains("Version: 1.0\n"),
+        "{}",
+        description.text()
+    );
+    server.rspm_stdout("create blocklist-rule --package-name=alpha --description=closed");
+    let description = server.get("/team/latest/web/packages/alpha/DESCRIPTION");
+    assert_eq!(description.status, 403, "all versions are blocked");
+    assert!(description.text().contains("is blocked in this repository by rule"), "{}", description.text());
 }

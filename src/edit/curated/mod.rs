@@ -178,7 +178,8 @@ async fn apply(
     }
     // A removal has no plan.
     if kind != TxKind::Remove {
-        last_plan::compare(state, (current.tree, "CRAN"), key, &selected).await?;
+        let notice = last_plan::compare(state, (current.tree, "CRAN"), key, &selected).await?;
+        update.notices.extend(notice);
     }
     let step = NewStep {
         curation: Curation {

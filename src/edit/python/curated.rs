@@ -146,7 +146,8 @@ pub async fn update(
     let flags = if request.strict { "strict" } else { "" };
     let key = last_plan::request_digest(new.sha256, &update.snapshot, flags);
     if request.commit {
-        last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
+        let notice = last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
+        update.notices.extend(notice);
         let curation = Curation {
             base_tree: base.base.tree,
             base_seq: base.base.seq,

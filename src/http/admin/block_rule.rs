@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::StatusCode;
+use serde::Serializer;
 use serde_json::{Map, Value};
 
 use super::block_rule_form::{rule_of_wire, wire_of_rule};
-use super::call::{AdminResult, Call, ok, read_row, refusal, version};
+use super::call::{AdminResult, Call, ok, read_row, version};
 use crate::api::block_rule as wire;
-use crate::catalog::Catalog;
-use crate::db;
+use crate::catalog::{Catalog, StoredRule};
 use crate::edit::block_rule;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::{change_blocklist, inspect_repository};
+use crate::model::refused_rows::refused_rows;
 use crate::model::rule_effect::RuleEffect;
+use crate::model::time::Timestamp;
 use crate::policy::Rule;
 use crate::serve::block_rules;
 
@@ -25,25 +27,42 @@ const BULK_LIMIT: usize = 64 << 20;
 /// Maximum number of rules in a request.
 const MAX_RULES: usize = 200_000;
 
-/// `GET /block-rules`: in the order of evaluation.
+/// `GET /block-rules`: in the order of evaluation. Omits rules that this version cannot read; the log names them.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    ok(&all(call.app).await?)
+    let catalog = call.app.state.catalog.get();
+    // 100,000 rules take some tens of milliseconds: not on an async thread.
+    match tokio::task::spawn_blocking(move || json_of_rules(&catalog)).await {
+        Ok(Ok(text)) => Ok(response::json_bytes(StatusCode::OK, text.into())),
+        Ok(Err(error)) => {
+            tracing::error!("could not serialize the block rules as JSON: {error}");
+            Err(Failure::unavailable(
+                "the list of block rules could not be written; the log states the reason",
+                60,
+            ))
+        }
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Failure::unavailable("the server is stopping", 5)),
+    }
 }
 
-/// Returns all rules in the order of evaluation. Omits those that this version cannot read; the log names them.
-async fn all(app: &App) -> Result<Vec<wire::BlockRule>, Failure> {
-    let mut creations = app.state.db.read(db::block_rule::creations).await?;
-    let catalog = app.state.catalog.get();
-    let mut rules: Vec<Arc<Rule>> = catalog.rules.rules.clone();
-    rules.sort_by_key(|rule| rule.order());
-    let wire = |rule: Arc<Rule>| {
-        let index = creations.binary_search_by_key(&rule.id, |creation| creation.id).ok();
-        let creation = index.and_then(|index| creations.get_mut(index));
-        let (created_by, created) =
-            creation.map(|it| (std::mem::take(&mut it.by), it.at.to_string())).unzip();
-        wire::BlockRule { created_by, created, ..wire_of_rule(&catalog, &rule) }
+/// Returns all rules as a JSON array. Each rule is serialized before the next one is converted, because as values of the
+/// API, 100,000 rules take much more memory, and time to fill it, than their text.
+fn json_of_rules(catalog: &Catalog) -> serde_json::Result<Vec<u8>> {
+    // Rules of one file have the same creation time.
+    let mut last = (Timestamp(i64::MIN), String::new());
+    let wire = |stored: &StoredRule| {
+        if stored.created_at != last.0 {
+            last = (stored.created_at, stored.created_at.to_string());
+        }
+        wire::BlockRule {
+            created_by: Some(stored.created_by.to_string()),
+            created: Some(last.1.clone()),
+            ..wire_of_rule(catalog, &stored.rule)
+        }
     };
-    Ok(rules.into_iter().map(wire).collect())
+    let mut text = Vec::new();
+    serde_json::Serializer::new(&mut text).collect_seq(catalog.rules.rules.iter().map(wire))?;
+    Ok(text)
 }
 
 /// `POST /block-rules`.
@@ -54,23 +73,24 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
         return Err(Failure::bad_request(format!("give at least one rule and at most {MAX_RULES}")));
     }
     let catalog = app.state.catalog.get();
+    let count = body.rules.len();
     let (mut rules, mut refused) = (Vec::new(), Vec::new());
-    for (index, row) in body.rules.iter().enumerate() {
+    for (index, row) in body.rules.into_iter().enumerate() {
         let rule: Result<wire::BlockRule, String> = read_row(row);
         match rule.and_then(|rule| rule_of_wire(&catalog, &rule).map_err(|failure| failure.phrase)) {
             Ok(rule) => rules.push(rule),
             Err(error) => refused.push(wire::RefusedBlockRule { index, error }),
         }
     }
-    match (&refused[..], body.rules.len()) {
+    match (&refused[..], count) {
         ([only], 1) => return Err(Failure::bad_request(only.error.clone())),
         ([_, ..], _) if body.fail_all => {
             let rows = refused.iter().map(|row| (row.index, row.error.as_str()));
-            return Err(Failure::bad_request(refusal("rule", rows)));
+            return Err(Failure::bad_request(refused_rows("rule", rows)));
         }
         _ => {}
     }
-    let matches = match (&rules[..], body.rules.len()) {
+    let matches = match (&rules[..], count) {
         ([rule], 1) => matches(app, rule).await?,
         _ => Vec::new(),
     };
@@ -116,24 +136,19 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
 }
 
-/// Returns the reason why a change must be confirmed by `all`: the changed rule would match all packages of a source, a
-/// repository or the server, and the rule did not before. `None` if it need not.
+/// Returns the reason why a change of a rule without a criterion of packages must be confirmed by `all` again: the changed
+/// rule would match all packages of a source, a repository or the server that it did not match before, or block them. `None`
+/// if it need not. The first confirmation of such a rule is a part of its form.
 fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
     let (old, criteria) = (&rule.criteria, &new.criteria);
-    if criteria.has_release_criterion() {
+    if criteria.has_release_criterion() || old.has_release_criterion() {
         return None;
     }
-    if old.has_release_criterion() {
-        return Some(
-            "without this criterion, the rule matches all packages of its source; --all confirms that",
-        );
-    }
-    let is_wider = (old.repo.is_some() && criteria.repo.is_none())
-        || (old.source.is_some() && criteria.source.is_none())
+    let has_others = (old.repo.is_some() && criteria.repo != old.repo)
+        || (old.source.is_some() && criteria.source != old.source)
         || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
-    is_wider.then_some(
-        "the changed rule would match all packages of further repositories or sources, or block all \
-         packages that it matches; --all confirms that",
+    has_others.then_some(
+        "the changed rule would match all packages of other repositories or sources, or block them; --all confirms that",
     )
 }
 
@@ -143,7 +158,8 @@ fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {
         Failure::not_found(format!("there is no block rule {id}; rspm list blocklist-rules shows all"))
     };
     let number: i64 = id.parse().map_err(|_| unknown())?;
-    catalog.rules.rules.iter().find(|rule| rule.id == number).cloned().ok_or_else(unknown)
+    let stored = catalog.rules.rules.iter().find(|stored| stored.rule.id == number);
+    stored.map(|stored| Arc::clone(&stored.rule)).ok_or_else(unknown)
 }
 
 /// Applies changes to the JSON form of a rule. A new source (by number, name or type) replaces the old one, and a new
@@ -234,6 +250,30 @@ pub(super) async fn test(call: Call<'_>) -> AdminResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::BlockRules;
+    use crate::policy::Criteria;
+
+    #[test]
+    fn the_list_of_rules_is_an_array_in_the_order_of_evaluation() {
+        let mut catalog = Catalog::default();
+        assert_eq!(json_of_rules(&catalog).expect("JSON"), b"[]");
+        let stored = |id, created_at| {
+            let criteria = Criteria { package: Some(format!("p{id}")), ..Criteria::default() };
+            let (effect, description) = (RuleEffect::Block, String::new());
+            let rule = Arc::new(Rule { id, priority: 100, effect, criteria, description });
+            StoredRule { rule, created_by: "a".into(), created_at: Timestamp(created_at) }
+        };
+        let rules = vec![stored(1, 0), stored(2, 0), stored(5, 1_500_000), stored(7, 0)];
+        catalog.rules = Arc::new(BlockRules { revision: 1, rules, has_age: false });
+        let text = String::from_utf8(json_of_rules(&catalog).expect("JSON")).expect("UTF-8");
+        let rule = |id: i64, created: &str| {
+            format!(
+                r#"{{"id":{id},"priority":100,"package_name":"p{id}","created_by":"a","created":"1970-01-01T00:00:{created}Z"}}"#
+            )
+        };
+        let expected = [rule(1, "00"), rule(2, "00"), rule(5, "01.500000"), rule(7, "00")];
+        assert_eq!(text, format!("[{}]", expected.join(",")));
+    }
 
     #[test]
     fn rules_are_named_by_numbers_and_ranges() {

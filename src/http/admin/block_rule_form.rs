@@ -62,11 +62,18 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
         fixes_pass: min_age.is_some() && fixes_pass,
         not_dated: rule.not_dated,
     };
-    if criteria.matches_all() && !rule.all {
-        return Err(bad(match criteria.repo {
-            None => "a rule without a criterion matches everything; --all confirms that",
-            Some(_) => {
+    if !criteria.has_release_criterion() && !rule.all {
+        return Err(bad(match (criteria.source, criteria.repo) {
+            (None, None) => "a rule without a criterion matches everything; --all confirms that",
+            (None, Some(_)) => {
                 "a rule without a criterion other than the repository matches everything there; --all confirms that"
+            }
+            (Some(_), None) => {
+                "a rule without a criterion other than the source matches all packages of the source; --all confirms that"
+            }
+            (Some(_), Some(_)) => {
+                "a rule without a criterion other than the source and the repository matches all packages of the source \
+                 there; --all confirms that"
             }
         }));
     }
@@ -250,6 +257,9 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
         (_, _, Some(id), None) => Some(format!("its repository (id {id}) was deleted")),
         _ => never_matches(catalog, &rule.criteria),
     };
+    let language = known_source
+        .map(|source| source.kind.language())
+        .or_else(|| known_repo.map(|repo| repo.kind.language()));
     wire::BlockRule {
         id: Some(rule.id),
         priority: Some(rule.priority),
@@ -275,7 +285,8 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
         exception: rule.effect == RuleEffect::Allow,
         warn: rule.effect == RuleEffect::Warn,
         description: rule.description.clone(),
-        all: rule.criteria.matches_all(),
+        all: !rule.criteria.has_release_criterion(),
+        language: language.map(|language| language.as_str().to_owned()),
         matches: Vec::new(),
         without_effect,
         created_by: None,
@@ -303,7 +314,7 @@ mod tests {
             r#"{"all":true}"#,
             r#"{"all":true,"warn":true,"not_dated":true}"#,
             r#"{"vulns":true,"exception":true}"#,
-            r#"{"source_id":9,"without_effect":"its source was deleted"}"#,
+            r#"{"source_id":9,"without_effect":"its source was deleted","all":true}"#,
             r#"{"vulns":true,"repo_id":9,"without_effect":"its repository was deleted"}"#,
         ] {
             let rule = parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -314,6 +325,7 @@ mod tests {
             ("{}", "--all"),
             (r#"{"not_dated":true}"#, "--all"),
             (r#"{"source_id":9}"#, "no source with the id 9"),
+            (r#"{"source_id":9,"without_effect":"its source was deleted"}"#, "--all"),
             (r#"{"vulns":true,"repo_id":9}"#, "no repository with the id 9"),
             (r#"{"package_name":"gg","warn":true,"exception":true}"#, "not both"),
             (r#"{"package_name":"gg*"}"#, "without patterns"),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::api::row::Row;
 use crate::edit::{Actor, OnExisting};
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -22,8 +23,6 @@ use crate::r::bioconductor::{BadVersion, Version};
 
 /// Maximum size of a JSON body, in bytes.
 const JSON_LIMIT: usize = 1 << 20;
-/// Maximum number of refused rows in an error; the others are counted.
-const MAX_REASONS: usize = 200;
 /// Maximum length of a reason, in characters: it may repeat a value of the request.
 const MAX_REASON: usize = 500;
 
@@ -97,14 +96,18 @@ pub(super) fn name(text: &str) -> Result<Name, Failure> {
 /// Reads a row of a request that creates many objects.
 ///
 /// # Errors
-/// The reason, with the key that has a wrong value or is not known.
-pub(super) fn read_row<T: DeserializeOwned>(row: &Value) -> Result<T, String> {
-    let Value::Object(fields) = row else {
-        return Err("it is not a JSON object".to_owned());
+/// The reason, with the key that has a wrong value, is repeated or is not known.
+pub(super) fn read_row<T: DeserializeOwned>(row: Row) -> Result<T, String> {
+    let reason = |text: String| text.chars().take(MAX_REASON).collect::<String>();
+    let fields = match row.into_object() {
+        Ok(Some(fields)) => Value::Object(fields),
+        Ok(None) => return Err("it is not a JSON object".to_owned()),
+        Err(key) => return Err(reason(format!("the key '{key}' is repeated"))),
     };
-    T::deserialize(row).map_err(|error| {
-        let wrong_field = fields.iter().find_map(|(key, value)| wrong_field::<T>(key, value));
-        wrong_field.unwrap_or_else(|| error.to_string()).chars().take(MAX_REASON).collect()
+    T::deserialize(&fields).map_err(|error| {
+        let mut fields = fields.as_object().into_iter().flatten();
+        let wrong_field = fields.find_map(|(key, value)| wrong_field::<T>(key, value));
+        reason(wrong_field.unwrap_or_else(|| error.to_string()))
     })
 }
 
@@ -117,18 +120,6 @@ fn wrong_field<T: DeserializeOwned>(key: &str, value: &Value) -> Option<String> 
         false if error.starts_with("unknown field") => Some(error),
         false => Some(format!("'{key}': {error}")),
     }
-}
-
-/// Returns the error text for a request of which nothing is stored because rows are refused: a line for each row, with
-/// its number.
-pub(super) fn refusal<'a>(noun: &str, rows: impl Iterator<Item = (usize, &'a str)>) -> String {
-    let mut lines: Vec<String> = rows.map(|(number, reason)| format!("{noun} {number}: {reason}")).collect();
-    let rest = lines.len().saturating_sub(MAX_REASONS);
-    if rest > 0 {
-        lines.truncate(MAX_REASONS);
-        lines.push(format!("and {rest} more"));
-    }
-    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -144,11 +135,18 @@ mod tests {
         for (row, reason) in [
             (json!({ "min_severity": "7" }), "'min_severity': invalid type: string \"7\", expected f64"),
             (json!({ "vulns": true, "moon": 1 }), "unknown field `moon`, expected one of `id`"),
-            (json!({ "license_types": 5 }), "'license_types': "),
+            (
+                json!({ "license_types": 5 }),
+                "'license_types': expected an array of SPDX identifiers, or a text",
+            ),
+            (
+                json!({ "license_types": ["MIT", 5] }),
+                "'license_types': expected an array of SPDX identifiers",
+            ),
             (json!([1]), "it is not a JSON object"),
             (json!(null), "it is not a JSON object"),
         ] {
-            let error = read_row::<BlockRule>(&row).expect_err("it is wrong");
+            let error = read_row::<BlockRule>(row.clone().into()).expect_err("it is wrong");
             assert!(error.starts_with(reason), "{row}: {error}");
         }
         for (row, reason) in [
@@ -159,18 +157,17 @@ mod tests {
                 "unknown field `versoin`",
             ),
         ] {
-            let error = read_row::<MetadataRecord>(&row).expect_err("it is wrong");
+            let error = read_row::<MetadataRecord>(row.clone().into()).expect_err("it is wrong");
             assert!(error.starts_with(reason), "{row}: {error}");
         }
         let long = json!({ "priority": "x".repeat(1 << 20) });
-        assert_eq!(read_row::<BlockRule>(&long).expect_err("it is wrong").chars().count(), MAX_REASON);
+        assert_eq!(read_row::<BlockRule>(long.into()).expect_err("it is wrong").chars().count(), MAX_REASON);
     }
 
     #[test]
-    fn an_error_has_a_line_for_each_row_up_to_a_limit() {
-        assert_eq!(refusal("rule", [(1, "a"), (4, "b")].into_iter()), "rule 1: a\nrule 4: b");
-        let many = refusal("rule", (0..=MAX_REASONS).map(|number| (number, "a")));
-        assert_eq!(many.lines().count(), MAX_REASONS + 1);
-        assert!(many.ends_with("\nand 1 more"), "{many}");
+    fn a_row_with_a_repeated_key_is_refused() {
+        let row: Row =
+            serde_json::from_str(r#"{"vulns":true,"package_name":"a","vulns":true}"#).expect("JSON");
+        assert_eq!(read_row::<BlockRule>(row), Err("the key 'vulns' is repeated".to_owned()));
     }
 }

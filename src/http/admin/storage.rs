@@ -10,6 +10,7 @@ use crate::api::storage::{
 };
 use crate::db;
 use crate::http::error::Failure;
+use crate::model::count::count_of;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{Timestamp, microseconds};
 use crate::serve::RepoError;
@@ -97,8 +98,8 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
         let result = result.map_err(|error| error.to_string())?;
         let counters = usage.sweep(is_metrics_confirmed).await.map_err(|error| error.to_string())?;
         let mut text = format!(
-            "{} objects were moved to the trash, {} deleted from it.",
-            result.objects + counters,
+            "{} moved to the trash, {} deleted from it.",
+            count_of(result.objects + counters, "object was", "objects were"),
             result.deleted
         );
         for warning in storage.condition().warnings() {
@@ -123,7 +124,7 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
             let objects = upkeep::sweep::trash::restore(&upkeep, *class).await;
             count += objects.map_err(|error: RepoError| error.to_string())?;
         }
-        Ok(format!("{count} objects were restored from the trash."))
+        Ok(format!("{} restored from the trash.", count_of(count, "object was", "objects were")))
     });
     start_response(app, &started).await
 }

@@ -1,11 +1,8 @@
 //! The pages of the files of a package: the list and single files; for R packages also the news and the license.
 
-use http::StatusCode;
-
 use super::context::Context;
 use super::project;
 use super::readme;
-use crate::api::error::Code;
 use crate::http::error::Failure;
 use crate::http::route::web::WebPath;
 use crate::serve::info::PackageDetail;
@@ -158,11 +155,7 @@ fn owned(names: &[&str]) -> Vec<String> {
 fn archive(detail: &PackageDetail) -> Result<StoredArchive, Failure> {
     let release = &detail.release;
     // The archive is not served, and neither are its files.
-    if let Some(reason) = &release.blocked {
-        let phrase =
-            format!("{} {} is blocked in this repository by {reason}", release.package, release.version);
-        return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
-    }
+    project::require_not_blocked(release)?;
     detail.archive.ok_or_else(|| {
         Failure::not_found(format!(
             "the server has not fetched the archive of {} {} yet; its files are shown after the first installation",

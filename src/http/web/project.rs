@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use http::StatusCode;
+
 use super::context::Context;
 use super::{readme, unknown};
+use crate::api::error::Code;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
@@ -48,6 +51,16 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
         Err(error) => return Err(error.into()),
     };
     Err(unknown::package(context, package, message).await)
+}
+
+/// Checks that block rules do not forbid the version of a page whose content is a file of the package.
+///
+/// # Errors
+/// 403 with the rule and its reason.
+pub(super) fn require_not_blocked(release: &Release) -> Result<(), Failure> {
+    let Some(reason) = &release.blocked else { return Ok(()) };
+    let phrase = format!("{} {} is blocked in this repository by {reason}", release.package, release.version);
+    Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase))
 }
 
 /// Returns the page of an R package; `base` is the URL of this server.
@@ -105,8 +118,8 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         json: Some(context.api(&format!("packages/{}", segment(&release.package)))),
         has_history: true,
         has_graph: true,
-        has_description,
-        has_files: detail.archive.is_some(),
+        has_description: has_description && release.blocked.is_none(),
+        has_files: detail.archive.is_some() && release.blocked.is_none(),
         has_downloads: app.usage.is_enabled() && !source.is_empty(),
         location: context.location,
     };

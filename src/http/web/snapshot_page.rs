@@ -134,8 +134,12 @@ pub(in crate::http) async fn answer(
 }
 
 /// Returns the DESCRIPTION of a package as text, or its index record if the archive was never read.
+///
+/// # Errors
+/// 404; 403 for a blocked version; failures of the database or storage.
 async fn description(context: &Context<'_>, package: &str) -> Result<Response<Body>, Failure> {
     let detail = project::detail(context, package).await?;
+    project::require_not_blocked(&detail.release)?;
     let mut response = response::text("text/plain; charset=utf-8", detail.description);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -3,9 +3,11 @@
 use super::*;
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index};
 use crate::model::digest::Sha256;
+use crate::model::ids::RepoId;
+use crate::model::language::Language;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::time::{SECOND, Timestamp};
-use crate::policy::{Criteria, Verdict};
+use crate::policy::{Criteria, RuleIndexes, Scope, Verdict};
 
 const DAY: i64 = 86_400 * SECOND;
 const REPO: RepoId = RepoId(3);
@@ -23,13 +25,11 @@ fn named(name: &str) -> Criteria {
 
 fn set(rules: &[Rule]) -> RuleSet {
     let rules: Vec<Arc<Rule>> = rules.iter().cloned().map(Arc::new).collect();
-    let scope = Scope {
-        repo: REPO,
-        language: Language::R,
-        sources: &[SOURCE, CURATED],
-        origins: &[(CURATED, SourceId::CRAN)],
-    };
-    RuleSet::new(RuleSet::select(&rules, scope), scope)
+    let origins = [(CURATED, SourceId::CRAN)];
+    let mut indexes = RuleIndexes::new(Language::R);
+    indexes.update(&[], &rules);
+    let scope = Scope { repo: REPO, sources: &[SOURCE, CURATED], origins: &origins };
+    RuleSet::new(indexes.in_scope(scope), &origins)
 }
 
 fn release(version: &str, day: i64) -> ReleaseFacts {
@@ -70,7 +70,7 @@ fn the_first_matching_rule_decides() {
         set(&[rule(4, Criteria::default()), Rule { effect: RuleEffect::Allow, ..rule(5, named("one")) }]);
     assert_eq!(general.decide(&package, &one[0], CLOCK).blocking_rule(), None);
     assert!(matches!(general.decide(&package, &one[0], CLOCK), Verdict::Exception(rule) if rule.id == 5));
-    assert!(general.may_match("two") && general.only_packages().is_none());
+    assert!(general.may_match("two") && general.only_packages(9).is_none());
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_warning_blocks_nothing_and_does_not_cancel_a_block_of_the_same_priority() {
     let only = set(std::slice::from_ref(&warning));
     assert!(matches!(only.decide(&package, &one[0], CLOCK), Verdict::Warned(rule) if rule.id == 1));
     assert_eq!(blocked_by(&only, &package, &one[0]), 0);
-    assert_eq!(only.only_packages(), Some(Vec::new()), "no release is looked for in the index");
+    assert_eq!(only.only_packages(9), Some(BTreeSet::new()), "no release is looked for in the index");
     let block = rule(2, named("one"));
     assert_eq!(blocked_by(&set(&[warning.clone(), block.clone()]), &package, &one[0]), 2);
     let earlier = Rule { priority: 50, ..warning.clone() };
@@ -114,7 +114,8 @@ fn rules_of_other_repositories_and_sources_are_left_out() {
     let (one, set) = ([release("1.0", 1)], set(&[rule(3, here)]));
     assert_eq!(blocked_by(&set, &package("one", &one), &one[0]), 3);
     assert_eq!(blocked_by(&set, &package("One", &one), &one[0]), 0, "names of R have case");
-    assert_eq!(set.only_packages(), Some(vec!["one"]));
+    assert_eq!(set.only_packages(1), Some(BTreeSet::from(["one"])));
+    assert_eq!(set.only_packages(0), None, "more than the limit");
 }
 
 #[test]

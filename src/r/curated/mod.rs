@@ -13,6 +13,7 @@ use std::fmt::Write;
 use super::closure::Kinds;
 use super::dependency::{DependencyKind, Operator};
 use super::{lock_file, version};
+use crate::model::count::count_of;
 
 /// Maximum length of a line, in bytes.
 const MAX_LINE: usize = 4096;
@@ -204,8 +205,12 @@ fn add_lock_file(definition: &mut Definition, file: &str, lock: lock_file::LockF
     }
     if !lock.skipped.is_empty() {
         definition.notices.push(format!(
-            "{file}: {} packages that are not from a repository were omitted: {}",
-            lock.skipped.len(),
+            "{file}: {} omitted: {}",
+            count_of(
+                lock.skipped.len(),
+                "package that is not from a repository was",
+                "packages that are not from a repository were"
+            ),
             lock.skipped.join(", ")
         ));
     }

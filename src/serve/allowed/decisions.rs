@@ -90,9 +90,7 @@ impl TreePolicy {
         let key = (self.tree.source, self.tree.tree, self.tree.seq, at, is_dated);
         self.repo.blocked.get_or_insert_with(&key, || {
             let mut blocked = BlockedReleases::default();
-            let single_packages =
-                self.repo.set.only_packages().filter(|names| names.len() <= MAX_SINGLE_PACKAGES);
-            match single_packages {
+            match self.repo.set.only_packages(MAX_SINGLE_PACKAGES) {
                 Some(names) => {
                     for name in names {
                         add(&mut blocked, &self.of_package(c, name)?);

@@ -196,8 +196,8 @@ impl PackageLives {
     /// Returns the instants just before the releases are old enough for the rules about their age.
     fn ends_of_ages(&self) -> Vec<Timestamp> {
         let history = self.history();
-        let min_ages: Vec<i64> =
-            self.policy.repo.set.rules().filter_map(|rule| rule.criteria.min_age).collect();
+        let Some(first) = self.lives.first() else { return Vec::new() };
+        let min_ages: Vec<i64> = self.policy.repo.set.min_ages(&first.release.name).collect();
         let of_life = |life: &ReleasePeriod| {
             let facts = history.facts(&life.release);
             let since = effective_time(facts.claimed_at, facts.first_seen, facts.is_initial);

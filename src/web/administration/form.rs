@@ -47,6 +47,8 @@ pub enum Kind {
     Choice(Vec<(String, String)>),
     /// A box to tick, which confirms the action.
     Confirm,
+    /// A box that can be ticked; its value is then `true`.
+    Checkbox,
 }
 
 /// A field.
@@ -155,6 +157,11 @@ impl Form {
                     }
                     Kind::Confirm => {
                         input type="checkbox" id=(id) name=(field.name) value="yes" required
+                            aria-describedby=[described.as_deref()] aria-invalid=[invalid];
+                        " " label.beside for=(id) { (field.label) }
+                    }
+                    Kind::Checkbox => {
+                        input type="checkbox" id=(id) name=(field.name) value="true" checked[value == "true"]
                             aria-describedby=[described.as_deref()] aria-invalid=[invalid];
                         " " label.beside for=(id) { (field.label) }
                     }

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::form::{CONFIRM, Form, Kind, yes_or_no};
-use crate::api::block_rule::{BlockRule, BlockRuleMatches, CreatedBlockRules};
+use crate::api::block_rule::{BlockRule, CreatedBlockRules};
+use crate::model::language::Language;
 use crate::model::rule_effect::RuleEffect;
 use crate::web::text::{number, time, visible};
 
@@ -26,7 +27,7 @@ pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&Cr
     page.render(
         "Rules",
         &html! {
-            @if let Some(checked) = checked { (matches(&checked.matches)) }
+            @if let Some(checked) = checked { (matches(checked)) }
             p.prose {
                 "Rules are compared in this order, and the first one that matches a version decides. A version that no "
                 "rule matches is allowed."
@@ -81,6 +82,11 @@ fn create(names: &Names) -> Form {
         )
         .filled("priority", "Priority, the lowest first", Kind::Text(10), "100")
         .field("description", "Reason; clients see it", Kind::Text(500))
+        .field(
+            "all",
+            "Confirm a rule that matches all packages: one without a criterion other than source and repository",
+            Kind::Checkbox,
+        )
         .filled(
             "dry_run",
             "Action",
@@ -169,18 +175,27 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
 }
 
 /// Renders the result of a test of a rule.
-fn matches(matches: &[BlockRuleMatches]) -> Markup {
+fn matches(checked: &CreatedBlockRules) -> Markup {
+    let python = Some(Language::Python.as_str());
+    let is_about_python = checked.rules.iter().any(|rule| rule.language.as_deref() == python);
     html! {
         div.notice role="status" {
-            p { strong { "Nothing was created." } " The rule matches these packages now:" }
-            @if matches.is_empty() {
-                p { "none, because no repository of R packages is affected." }
+            @if is_about_python {
+                p {
+                    strong { "Nothing was created." }
+                    " The rule matches only Python packages, which are not counted."
+                }
             } @else {
-                ul { @for found in matches { li {
-                    (number(found.packages)) " of " (number(found.total)) " in " (found.repo)
-                    @if !found.examples.is_empty() { ": " (visible(&found.examples.join(", "))) }
-                    @if found.packages > found.examples.len() && !found.examples.is_empty() { ", …" }
-                } } }
+                p { strong { "Nothing was created." } " The rule matches these packages now:" }
+                @if checked.matches.is_empty() {
+                    p { "none, because no repository of R packages is affected." }
+                } @else {
+                    ul { @for found in &checked.matches { li {
+                        (number(found.packages)) " of " (number(found.total)) " in " (found.repo)
+                        @if !found.examples.is_empty() { ": " (visible(&found.examples.join(", "))) }
+                        @if found.packages > found.examples.len() && !found.examples.is_empty() { ", …" }
+                    } } }
+                }
             }
             p { "Choose " em { "create the rule" } " below to create it." }
         }
@@ -190,7 +205,9 @@ fn matches(matches: &[BlockRuleMatches]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::block_rule::BlockRuleMatches;
     use crate::web::administration::Section;
+    use crate::web::administration::form::RejectedForm;
     use crate::web::frame::Root;
 
     fn page() -> Page {
@@ -254,5 +271,31 @@ mod tests {
         let checked = CreatedBlockRules { matches: vec![found], ..CreatedBlockRules::default() };
         let text = list(&page(), &[], &Names::default(), Some(&checked));
         assert!(text.contains("4 of 22\u{202f}362 in prod: a 1, b 2, c 3, …"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_about_python_packages_has_no_count() {
+        let rule = BlockRule { language: Some("python".to_owned()), ..BlockRule::default() };
+        let checked = CreatedBlockRules { rules: vec![rule], ..CreatedBlockRules::default() };
+        let text = list(&page(), &[], &Names::default(), Some(&checked));
+        assert!(text.contains("matches only Python packages, which are not counted"), "{text}");
+        assert!(!text.contains("matches these packages now"), "{text}");
+    }
+
+    #[test]
+    fn the_box_that_confirms_a_rule_about_all_packages_is_not_required_and_stays_ticked() {
+        let text = list(&page(), &[], &Names::default(), None);
+        assert!(
+            text.contains(r#"<input type="checkbox" id="create-all" name="all" value="true">"#),
+            "{text}"
+        );
+        let rejected = RejectedForm {
+            action: "create".to_owned(),
+            values: vec![("all".to_owned(), "true".to_owned())],
+            ..RejectedForm::default()
+        };
+        let page = Page { rejected: Some(rejected), ..page() };
+        let text = list(&page, &[], &Names::default(), None);
+        assert!(text.contains(r#"id="create-all" name="all" value="true" checked>"#), "{text}");
     }
 }

@@ -13,6 +13,7 @@ macro_rules! both {
 }
 
 mod audit;
+mod block_rules;
 mod clock;
 mod crash;
 mod encryption;

@@ -82,7 +82,7 @@ fn lock_files_pin_their_versions() {
     let lock = curated.file("renv.lock", renv);
     let flags = format!("update --source=subset --file-in={} --snapshot=2025-10-14", lock.display());
     let plan = curated.server.rspm(&flags);
-    let omitted = "renv.lock: 1 packages that are not from a repository were omitted: mine\n";
+    let omitted = "renv.lock: 1 package that is not from a repository was omitted: mine\n";
     assert_eq!((plan.code, plan.err.as_str()), (0, omitted), "{}", plan.out);
     assert_eq!(curated.server.rspm(&format!("{flags} --commit")).code, 0);
     assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "lib 1.5", "util 1.0"]);

@@ -2,15 +2,15 @@
 
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
-use rstudio_pm::edit::curated::{self, UpdateRequest, snapshot};
+use rstudio_pm::edit::curated::{self, Update, UpdateRequest, snapshot};
 use rstudio_pm::edit::python::curated::Input;
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::r::layout::IndexFormat;
-use rstudio_pm::serve;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::r::document::RDocument;
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
 use super::package;
@@ -34,6 +34,13 @@ impl Server {
 
     /// Publishes a definition, or the present one at another day; returns the transaction, or the problems.
     async fn update(&self, lines: Option<&str>, day: &str) -> Result<Option<String>, Vec<String>> {
+        let update = self.request(lines, day, true).await.expect("an update");
+        let transaction = update.transaction.map(|transaction| transaction.0.to_string());
+        if update.problems.is_empty() { Ok(transaction) } else { Err(update.problems) }
+    }
+
+    /// Plans or publishes a definition, or the present one at another day.
+    async fn request(&self, lines: Option<&str>, day: &str, commit: bool) -> Result<Update, RepoError> {
         let file = |text: &str| DefinitionFile { name: "p.txt".to_owned(), content: text.into() };
         let request = UpdateRequest {
             source: "subset".to_owned(),
@@ -42,13 +49,11 @@ impl Server {
             include: None,
             suggests: false,
             allow_missing: false,
-            commit: true,
+            commit,
             comment: String::new(),
         };
         let Backend { repositories, state, .. } = &self.backend;
-        let update = curated::update(repositories, state, request, &actor()).await.expect("an update");
-        let transaction = update.transaction.map(|transaction| transaction.0.to_string());
-        if update.problems.is_empty() { Ok(transaction) } else { Err(update.problems) }
+        curated::update(repositories, state, request, &actor()).await
     }
 
     /// The packages of a snapshot of a repository as one line: `name version, …`.
@@ -65,9 +70,9 @@ impl Server {
     }
 }
 
-async fn scenario(engine: db::Engine) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mirror = MirrorDir::new(folder.path());
+/// Starts a server with the packages `app`, which imports `lib`, and `lib` of CRAN on the first day.
+async fn start(engine: db::Engine, folder: &std::path::Path) -> Server {
+    let mirror = MirrorDir::new(folder);
     let settings = tokio::task::spawn_blocking(move || db::settings(engine)).await.expect("no panic");
     let gcfg = format!("{settings}\n[CRAN]\nURL = {}", mirror.url());
     let backend = Backend::with_stores(StoresConfig { gcfg }).await;
@@ -76,6 +81,37 @@ async fn scenario(engine: db::Engine) {
     server.mirror.publish(&app, "2024-02-01");
     server.mirror.publish(&package("lib", "1.0"), "2024-02-01");
     server.sync().await;
+    server
+}
+
+async fn old_plan(engine: db::Engine) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(engine, folder.path()).await;
+    let (source, kind) = ("subset".parse().expect("a name"), SourceKind::CuratedCran);
+    edit::source::create(&server.backend.state, &source, kind, OnExisting::Fail).await.expect("a source");
+    let day = "2024-03-01";
+    server.request(Some("app\n"), day, false).await.expect("a plan");
+    server.mirror.publish(&package("lib", "2.0"), "2024-03-01");
+    server.sync().await;
+    for next in ["2024-03-02", "2024-03-03"] {
+        let refused =
+            server.request(Some("app\n"), day, true).await.expect_err("the plan is binding").to_string();
+        assert!(refused.contains("changed since the plan: lib is 2.0, planned was 1.0"), "{refused}");
+        server.backend.advance_to_noon(next);
+    }
+    let update = server.request(Some("app\n"), day, true).await.expect("an update");
+    let notice = "the commit differs from its plan, which was not binding because it is older than 24 hours (it is of \
+                  2024-03-01T12:00:00Z): lib is 2.0, planned was 1.0";
+    assert_eq!((update.notices, update.transaction.is_some()), (vec![notice.to_owned()], true));
+    server.request(Some("lib\n"), day, false).await.expect("a plan");
+    server.backend.advance_to_noon("2024-03-05");
+    let update = server.request(Some("lib\n"), day, true).await.expect("an update");
+    assert_eq!(update.notices, Vec::<String>::new(), "the commit does not differ from the old plan");
+}
+
+async fn scenario(engine: db::Engine) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(engine, folder.path()).await;
     for (name, kind) in [("subset", SourceKind::CuratedCran), ("pin", SourceKind::CranSnapshot)] {
         let source = name.parse().expect("a name");
         edit::source::create(&server.backend.state, &source, kind, OnExisting::Fail).await.expect("a source");
@@ -143,4 +179,14 @@ async fn transactions_and_days_keep_their_packages_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_and_days_keep_their_packages_on_postgres() {
     scenario(db::Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_differs_from_a_plan_of_more_than_a_day_ago_states_the_difference_on_sqlite() {
+    old_plan(db::Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_differs_from_a_plan_of_more_than_a_day_ago_states_the_difference_on_postgres() {
+    old_plan(db::Engine::Postgres).await;
 }

@@ -32,6 +32,7 @@ pub(super) fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static st
         not_dated: is("not_dated"),
         exception: form.get("effect") == Some("allow"),
         warn: form.get("effect") == Some("warn"),
+        all: is("all"),
         description: text("description").unwrap_or_default(),
         ..BlockRule::default()
     })
@@ -55,8 +56,9 @@ mod tests {
         assert!(rule.vulns && rule.exception && !rule.warn && !rule.deleted_packages);
         assert!(
             read("effect=warn&not_dated=true")
-                .is_ok_and(|rule| rule.warn && rule.not_dated && !rule.exception)
+                .is_ok_and(|rule| rule.warn && rule.not_dated && !rule.exception && !rule.all)
         );
+        assert!(read("repo=prod&all=true").is_ok_and(|rule| rule.all));
     }
 
     #[test]

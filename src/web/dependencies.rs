@@ -20,6 +20,45 @@ pub struct RequiredPackage {
     pub chain: Vec<String>,
 }
 
+/// The reason why a snapshot does not list a package.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// A block rule.
+    Blocked {
+        /// The version that would be listed.
+        version: String,
+        /// The rule, with the reason.
+        reason: String,
+    },
+    /// The snapshot has only archived versions.
+    NotListed,
+}
+
+/// A required package that the snapshot does not list.
+#[derive(Clone, Debug)]
+pub struct MissingPackage {
+    /// Its name.
+    pub name: String,
+    /// The rule or the guard because of which the snapshot does not list it, if that is the reason.
+    pub reason: Option<String>,
+}
+
+/// A condition that the listed version of a required package does not meet.
+#[derive(Clone, Debug)]
+pub struct UnmetCondition {
+    /// The package that declares the condition.
+    pub dependent: String,
+    /// The package that it is about.
+    pub dependency: String,
+    /// The condition: `>= 2.0`.
+    pub condition: String,
+    /// The listed version of `dependency`.
+    pub version: String,
+}
+
+/// Maximum number of unmet conditions on the page.
+const MAX_UNMET: usize = 100;
+
 /// The requirements of the installation of a package.
 #[derive(Clone, Debug)]
 pub struct Closure {
@@ -31,8 +70,12 @@ pub struct Closure {
     pub required: Vec<RequiredPackage>,
     /// The number of packages that `required` omits.
     pub omitted: usize,
+    /// The reason why the snapshot does not list the package; `None` if it does.
+    pub refusal: Option<Refusal>,
     /// Required packages that the snapshot does not list.
-    pub missing: Vec<String>,
+    pub missing: Vec<MissingPackage>,
+    /// Conditions for versions that the listed versions do not meet.
+    pub unmet: Vec<UnmetCondition>,
     /// Names of packages, and the texts of their `SystemRequirements`.
     pub system_requirements: Vec<(String, String)>,
     /// The number of packages whose system requirements are not known.
@@ -55,18 +98,46 @@ impl Closure {
                 "All packages that the installation requires (Depends, Imports and LinkingTo, and those of these "
                 "packages), as this snapshot lists them. Packages of R itself are left out."
             }
-            (self.totals())
+            @if let Some(refusal) = &self.refusal {
+                p.notice { @match refusal {
+                    Refusal::Blocked { version, reason } => {
+                        "Version " (visible(version)) " is blocked in this repository by " (visible(reason))
+                        ", and this snapshot lists no other one: the package cannot be installed."
+                    },
+                    Refusal::NotListed => "This snapshot lists no version of the package; it has only archived ones.",
+                } }
+            } @else {
+                (self.totals())
+                (self.problems())
+                (self.table(root))
+                (self.requirements(root))
+            }
+        })
+    }
+
+    /// Renders what makes the installation fail.
+    fn problems(&self) -> Markup {
+        html! {
             @if !self.missing.is_empty() {
                 p.notice { span.danger { "Not in this snapshot" } ": "
-                    @for (at, name) in self.missing.iter().enumerate() {
+                    @for (at, package) in self.missing.iter().enumerate() {
                         @if at > 0 { ", " }
-                        (visible(name))
+                        (visible(&package.name))
+                        @if let Some(reason) = &package.reason { " (" (visible(reason)) ")" }
                     }
                 }
             }
-            (self.table(root))
-            (self.requirements(root))
-        })
+            @if !self.unmet.is_empty() {
+                div.notice {
+                    p { span.danger { "Conditions that the listed versions do not meet" } ":" }
+                    ul { @for unmet in self.unmet.iter().take(MAX_UNMET) { li {
+                        (visible(&unmet.dependent)) " needs " (visible(&unmet.dependency)) " "
+                        (visible(&unmet.condition)) "; this snapshot lists " (visible(&unmet.version))
+                    } } }
+                    @if self.unmet.len() > MAX_UNMET { p { "and " (self.unmet.len() - MAX_UNMET) " more" } }
+                }
+            }
+        }
     }
 
     fn totals(&self) -> Markup {
@@ -145,6 +216,10 @@ mod tests {
             vulnerabilities: usize::from(name == "b"),
             chain: chain.iter().map(|name| (*name).to_owned()).collect(),
         };
+        let missing = |name: &str, reason: Option<&str>| MissingPackage {
+            name: name.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
         let page = Closure {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             package: "a".to_owned(),
@@ -154,7 +229,14 @@ mod tests {
                 required("c", None, &["a", "b"]),
             ],
             omitted: 0,
-            missing: vec!["gone".to_owned()],
+            refusal: None,
+            missing: vec![missing("gone", None), missing("bad", Some("blocked by rule 1 (<x>)"))],
+            unmet: vec![UnmetCondition {
+                dependent: "a".to_owned(),
+                dependency: "b".to_owned(),
+                condition: ">= 2.0".to_owned(),
+                version: "1.0".to_owned(),
+            }],
             system_requirements: vec![("c".to_owned(), "<GNU make>".to_owned())],
             unknown_requirements: 2,
         };
@@ -163,11 +245,20 @@ mod tests {
             "<strong>3 packages</strong>, 2.0 kB as source packages without 1 whose size is not known, ",
             "1 with known vulnerabilities",
             "<td>a › b</td>",
-            "Not in this snapshot</span>: gone",
+            "Not in this snapshot</span>: gone, bad (blocked by rule 1 (&lt;x&gt;))",
+            "<li>a needs b &gt;= 2.0; this snapshot lists 1.0</li>",
             "&lt;GNU make&gt;",
             "of 2 packages are not known",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
+        let refused = |refusal: Refusal| {
+            let page = Closure { refusal: Some(refusal), ..page.clone() };
+            page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"))
+        };
+        let html = refused(Refusal::Blocked { version: "1.0".to_owned(), reason: "rule 2 (<y>)".to_owned() });
+        assert!(html.contains("Version 1.0 is blocked in this repository by rule 2 (&lt;y&gt;)"), "{html}");
+        assert!(!html.contains("3 packages") && !html.contains("<table"), "{html}");
+        assert!(refused(Refusal::NotListed).contains("only archived ones"));
     }
 }

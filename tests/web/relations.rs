@@ -44,6 +44,32 @@ fn an_installation_is_all_packages_with_the_chains_that_require_them() {
 }
 
 #[test]
+fn an_installation_that_fails_has_its_reasons() {
+    let server = Server::start();
+    server.local_repository(
+        "team",
+        &[
+            Tarball::new("app", "1.0").field("Imports: low (>= 2.0), bad, ours\nLinkingTo: low (>= 2.0)"),
+            Tarball::new("low", "1.9").field("Depends: R (>= 99.0)"),
+            Tarball::new("bad", "1.0"),
+        ],
+    );
+    let path = "/team/latest/web/packages/app/dependencies/";
+    let unmet = "<li>app needs low &gt;= 2.0; this snapshot lists 1.9</li>";
+    assert_eq!(text(&server, path).matches(unmet).count(), 1, "{}", text(&server, path));
+    server.rspm_stdout("create blocklist-rule --package-name=bad --description=unwanted");
+    server.rspm_stdout("create source --name=own");
+    server.rspm_stdout("create name-guard --name=ours --source=own");
+    let page = text(&server, path);
+    assert!(page.contains("bad (blocked by rule 1 (unwanted)), ours (guarded by name guard "), "{page}");
+    let page = text(&server, "/team/latest/web/packages/bad/dependencies/");
+    assert!(page.contains("Version 1.0 is blocked in this repository by rule 1 (unwanted)"), "{page}");
+    assert!(!page.contains("0 packages"), "{page}");
+    server.add("team", &Tarball::new("low", "2.0"));
+    assert!(!text(&server, path).contains("do not meet"), "{}", text(&server, path));
+}
+
+#[test]
 fn dependents_are_listed_by_field_with_their_conditions() {
     let server = chain();
     let page = text(&server, "/team/latest/web/packages/base1/dependents/");

@@ -56,6 +56,26 @@ pub struct UnmetCondition {
     pub version: String,
 }
 
+/// The packages of an operating system that an installation requires.
+#[derive(Clone, Debug)]
+pub struct SystemPackages {
+    /// The systems that can be selected: their names and the texts for them.
+    pub systems: Vec<(String, String)>,
+    /// The name of the selected system, if any.
+    pub selected: Option<String>,
+    /// Its packages; `None` if no system is selected, or if the server has no rules for system requirements.
+    pub needs: Option<SystemNeeds>,
+}
+
+/// The packages of one system.
+#[derive(Clone, Debug)]
+pub struct SystemNeeds {
+    /// The R packages that require packages of the system, with these.
+    pub by_package: Vec<(String, Vec<String>)>,
+    /// The commands that install all of them.
+    pub commands: Vec<String>,
+}
+
 /// Maximum number of unmet conditions on the page.
 const MAX_UNMET: usize = 100;
 
@@ -80,6 +100,8 @@ pub struct Closure {
     pub system_requirements: Vec<(String, String)>,
     /// The number of packages whose system requirements are not known.
     pub unknown_requirements: usize,
+    /// The packages of an operating system.
+    pub system_packages: SystemPackages,
 }
 
 impl Closure {
@@ -195,10 +217,49 @@ impl Closure {
                         ": " span dir="auto" { (visible(text)) }
                     }
                 } }
+                (self.system_packages(root))
             }
             @if self.unknown_requirements > 0 {
                 p.muted { "The system requirements of " (count(self.unknown_requirements, "package", "packages")) " are not known." }
             }
+        }
+    }
+}
+
+impl Closure {
+    /// Renders the packages of an operating system, with the form that selects it.
+    fn system_packages(&self, root: &Root) -> Markup {
+        let SystemPackages { systems, selected, needs } = &self.system_packages;
+        let display = systems.iter().find(|(name, _)| Some(name) == selected.as_ref()).map(|(_, text)| text);
+        html! {
+            form.fields method="get" action=(root.package(&self.location, &self.package, "dependencies/")) {
+                label { "Packages of the system "
+                    select name="platform" {
+                        @for (name, text) in systems {
+                            option value=(name) selected[Some(name) == selected.as_ref()] { (text) }
+                        }
+                    }
+                }
+                @if let Some(version) = root.bioconductor() { input type="hidden" name="bioc" value=(version); }
+                button { "Show" }
+            }
+            @if let Some(display) = display { @match needs {
+                None => p.notice {
+                    "This server has no rules for system requirements. " code { "rspm sync --type=sysreqs" } " fetches them."
+                },
+                Some(needs) if needs.by_package.is_empty() => p {
+                    "The rules for system requirements name no package of " (display) "."
+                },
+                Some(needs) => {
+                    figure.snippet {
+                        figcaption { span { "Packages of " (display) ", installed as root" } }
+                        pre tabindex="0" { code { (needs.commands.join("\n")) } }
+                    }
+                    ul { @for (package, packages) in &needs.by_package {
+                        li { (visible(package)) ": " (packages.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")) }
+                    } }
+                },
+            } }
         }
     }
 }
@@ -239,6 +300,11 @@ mod tests {
             }],
             system_requirements: vec![("c".to_owned(), "<GNU make>".to_owned())],
             unknown_requirements: 2,
+            system_packages: SystemPackages {
+                systems: vec![("noble".to_owned(), "Ubuntu 24.04".to_owned())],
+                selected: None,
+                needs: None,
+            },
         };
         let html = page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"));
         for part in [
@@ -249,6 +315,27 @@ mod tests {
             "<li>a needs b &gt;= 2.0; this snapshot lists 1.0</li>",
             "&lt;GNU make&gt;",
             "of 2 packages are not known",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("fetches them") && !html.contains("<figure"), "no system is selected: {html}");
+        let with_system = |needs: Option<SystemNeeds>| {
+            let system_packages =
+                SystemPackages { selected: Some("noble".to_owned()), needs, ..page.system_packages.clone() };
+            let page = Closure { system_packages, ..page.clone() };
+            page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"))
+        };
+        assert!(with_system(None).contains("rspm sync --type=sysreqs"));
+        let none = SystemNeeds { by_package: Vec::new(), commands: Vec::new() };
+        assert!(with_system(Some(none)).contains("name no package of Ubuntu 24.04"));
+        let html = with_system(Some(SystemNeeds {
+            by_package: vec![("c".to_owned(), vec!["make".to_owned(), "<gcc>".to_owned()])],
+            commands: vec!["apt-get install -y make '<gcc>'".to_owned()],
+        }));
+        for part in [
+            "<option value=\"noble\" selected>Ubuntu 24.04</option>",
+            "<code>apt-get install -y make '&lt;gcc&gt;'</code>",
+            "<li>c: make, &lt;gcc&gt;</li>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::context::Context;
-use super::project;
+use super::{project, system_packages};
 use crate::http::error::Failure;
 use crate::model::language::Language;
 use crate::r::dependency::DependencyKind;
@@ -108,6 +108,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
         });
     let required: Vec<RequiredPackage> = rows.collect();
     let closure = Closure {
+        system_packages: system_packages::of_package(&context, &package).await?,
         unmet: unmet(&graph, &required_packages, &required),
         omitted: required_packages.len() - required.len(),
         required,

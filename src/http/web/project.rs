@@ -24,7 +24,7 @@ use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::package::{Dependency, Package, PropertyValue, Vulnerability};
 use crate::web::readme::{Format, Links};
-use crate::web::text::{segment, size};
+use crate::web::text::{quoted_names, segment, size};
 
 /// Maximum number of dependents on the page; their total number is always displayed.
 const MAX_DEPENDENTS: usize = 20;
@@ -86,6 +86,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         blocked: release.blocked.clone(),
         blocked_version: blocked_version(&detail),
         warning: release.warning.clone(),
+        named_packages: named_packages(&graph, &release.package, [field("Title"), field("Description")]),
         title: field("Title").unwrap_or_default(),
         description: field("Description").unwrap_or_default(),
         language: field("Language").filter(|tag| is_language(tag)),
@@ -194,6 +195,19 @@ fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'st
     kinds.filter(|(_, dependencies)| !dependencies.is_empty()).collect()
 }
 
+/// Returns the other listed packages that texts name in quotes.
+fn named_packages(
+    graph: &DependencyGraph,
+    package: &str,
+    texts: impl IntoIterator<Item = Option<String>>,
+) -> BTreeSet<String> {
+    let listed = |text: String| {
+        let names = quoted_names(&text).filter(|name| *name != package && graph.lists(name));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    texts.into_iter().flatten().flat_map(listed).collect()
+}
+
 /// Returns the first listed packages that depend on this one, and the number of all.
 fn dependents(graph: &DependencyGraph, package: &str) -> (Vec<String>, usize) {
     let names: BTreeSet<&str> = graph.reverse_dependencies(package).map(|dependent| dependent.name).collect();
@@ -279,6 +293,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         warning: None,
         title: file_facts.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
+        named_packages: BTreeSet::new(),
         language: None,
         install: pip_command(name, &release.version),
         vulnerabilities: vulnerabilities(&known_vulnerabilities, detail.source, name, &release.version),

@@ -86,4 +86,31 @@ fn the_pages_of_a_long_list_are_complete_and_csv_has_their_rows() {
     let unique: BTreeSet<&String> = listed.iter().collect();
     assert_eq!(unique.len(), listed.len(), "no package is on two pages");
     assert!(listed.is_sorted_by_key(|name| name.to_lowercase()), "{listed:?}");
+    let sheet = csv(&server, "/prod/latest/web/packages/?format=csv");
+    let names: Vec<&str> = sheet.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, listed);
+    let index = server.get("/prod/latest/src/contrib/PACKAGES").text();
+    for row in &sheet {
+        let text = |key: &str| row[key].as_str().expect("a text");
+        assert!(
+            index.contains(&format!("Package: {}\nVersion: {}\n", text("name"), text("version"))),
+            "{row}"
+        );
+        assert_eq!(text("source"), "cran");
+    }
+    let part = names[0].chars().take(4).collect::<String>().to_uppercase();
+    let (found, _) = all_names(&server, &format!("/prod/latest/web/packages/?q={part}"));
+    let sheet = csv(&server, &format!("/prod/latest/web/packages/?q={part}&format=csv"));
+    let mut of_sheet: Vec<&str> = sheet.iter().filter_map(|row| row["name"].as_str()).collect();
+    let mut found: Vec<&str> = found.iter().map(String::as_str).collect();
+    of_sheet.sort_unstable();
+    found.sort_unstable();
+    assert!(!found.is_empty() && of_sheet == found, "{found:?} {of_sheet:?}");
+    for query in ["format=xml", "format=%FF"] {
+        assert_eq!(server.get(&format!("/prod/latest/web/packages/?{query}")).status, 400, "{query}");
+    }
+    server.rspm_stdout("create repo --name=py --type=python");
+    server.rspm_stdout("subscribe --repo=py --source=pypi");
+    let page = server.get("/py/latest/web/packages/").text();
+    assert!(!page.contains("All as CSV"), "{page}");
 }

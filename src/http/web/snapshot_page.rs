@@ -54,7 +54,7 @@ pub(in crate::http) async fn answer(
         base: &base,
     };
     let package = match path {
-        WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
+        WebPath::Packages => return packages::answer(context, head).await,
         WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
         WebPath::LockFile => {

@@ -6,7 +6,10 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::document::{self, unescape};
+use crate::python::index::{self, wheel};
+use crate::python::package::{Package, add, repository};
 use crate::support::full_mirror::{self, Size};
+use crate::support::pypi::Pypi;
 use crate::support::server::{Builder, Server};
 
 /// The first cells of the rows of a page.
@@ -109,8 +112,30 @@ fn the_pages_of_a_long_list_are_complete_and_csv_has_their_rows() {
     for query in ["format=xml", "format=%FF"] {
         assert_eq!(server.get(&format!("/prod/latest/web/packages/?{query}")).status, 400, "{query}");
     }
-    server.rspm_stdout("create repo --name=py --type=python");
-    server.rspm_stdout("subscribe --repo=py --source=pypi");
-    let page = server.get("/py/latest/web/packages/").text();
-    assert!(!page.contains("All as CSV"), "{page}");
+}
+
+#[test]
+fn python_packages_are_available_as_csv_but_those_of_an_index_are_not() {
+    let path = "/py/latest/web/packages/";
+    let server = Server::start();
+    repository(&server);
+    for version in ["1.0", "1.1"] {
+        add(&server, "team", &Package::new("Odd.Lib", version));
+    }
+    add(&server, "team", &Package::new("other", "2.0"));
+    assert!(server.get(path).text().contains("All as CSV"));
+    let sheet = csv(&server, &format!("{path}?q=odd_l&format=csv"));
+    let cells: Vec<(&str, &str)> = sheet
+        .iter()
+        .map(|row| (row["name"].as_str().expect("a name"), row["version"].as_str().expect("a version")))
+        .collect();
+    assert_eq!(cells, [("odd-lib", "1.1")]);
+    let pypi = Pypi::start();
+    wheel(&pypi, &Package::new("one", "1.0"), "2020-01-01T00:00:00Z");
+    let server = index::start(&pypi, "");
+    server.sync_of("pypi").expect("a sync");
+    let page = server.get(path).text();
+    assert!(page.contains(">one</a>") && !page.contains("All as CSV"), "{page}");
+    let answer = server.get(&format!("{path}?format=csv"));
+    assert!(answer.status == 400 && answer.text().contains("/simple/"), "{}", answer.text());
 }

@@ -10,8 +10,10 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::csv;
 use crate::http::error::Failure;
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::source::SourceKind;
+use crate::python::name::normalize;
 use crate::serve;
 use crate::serve::listing::{PackageQuery, SortBy};
 use crate::web::packages::{List, Row};
@@ -47,7 +49,10 @@ async fn as_csv(context: &Context<'_>) -> Result<Response<Body>, Failure> {
             "the packages of an index of Python packages are not available as CSV; /simple/ lists their names",
         ));
     }
-    let part = searched(context).to_lowercase();
+    let part = match context.repo.kind.language() {
+        Language::R => searched(context).to_lowercase(),
+        Language::Python => normalize(&searched(context)),
+    };
     let mut packages = serve::listing::listed_versions(&app.repositories, point).await?;
     packages.retain(|package| package.name.to_lowercase().contains(&part));
     Ok(csv::of_packages(&packages, |source| principal.source_name(catalog, source)))

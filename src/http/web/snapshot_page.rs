@@ -93,6 +93,12 @@ pub(in crate::http) async fn answer(
             return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
         }
     }
+    if let WebPath::File(_, file) = path
+        && repo.kind != RepoKind::Python
+        && let Some(response) = files::figure(&context, (package, file), head).await?
+    {
+        return Ok(response);
+    }
     let html = match (path, repo.kind) {
         (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
         (WebPath::Versions(_), _) => versions::of_package(context, package).await?,

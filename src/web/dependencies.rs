@@ -207,26 +207,6 @@ impl Closure {
         }
     }
 
-    fn requirements(&self, root: &Root) -> Markup {
-        html! {
-            @if !self.system_requirements.is_empty() {
-                h2 { "System requirements" }
-                ul { @for (package, text) in &self.system_requirements {
-                    li {
-                        a href=(root.package(&self.location, package, "")) { (visible(package)) }
-                        ": " span dir="auto" { (visible(text)) }
-                    }
-                } }
-                (self.system_packages(root))
-            }
-            @if self.unknown_requirements > 0 {
-                p.muted { "The system requirements of " (count(self.unknown_requirements, "package", "packages")) " are not known." }
-            }
-        }
-    }
-}
-
-impl Closure {
     /// Renders the packages of an operating system, with the form that selects it.
     fn system_packages(&self, root: &Root) -> Markup {
         let SystemPackages { systems, selected, needs } = &self.system_packages;
@@ -260,6 +240,24 @@ impl Closure {
                     } }
                 },
             } }
+        }
+    }
+
+    fn requirements(&self, root: &Root) -> Markup {
+        html! {
+            @if !self.system_requirements.is_empty() {
+                h2 { "System requirements" }
+                ul { @for (package, text) in &self.system_requirements {
+                    li {
+                        a href=(root.package(&self.location, package, "")) { (visible(package)) }
+                        ": " span dir="auto" { (visible(text)) }
+                    }
+                } }
+            }
+            @if self.unknown_requirements > 0 {
+                p.muted { "The system requirements of " (count(self.unknown_requirements, "package", "packages")) " are not known." }
+            }
+            @if !self.system_requirements.is_empty() || self.unknown_requirements > 0 { (self.system_packages(root)) }
         }
     }
 }

@@ -95,7 +95,7 @@ pub(in crate::http) async fn answer(
     }
     if let WebPath::File(_, file) = path
         && repo.kind != RepoKind::Python
-        && let Some(response) = files::figure(&context, (package, file), head).await?
+        && let Some(response) = files::figure(&context, (package.as_str(), file.as_str()), head).await?
     {
         return Ok(response);
     }

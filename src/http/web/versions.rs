@@ -71,7 +71,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
         project::detail(&context, package).await?;
     }
     let source = |id: SourceId| context.principal.source_name(context.catalog, id);
-    // No day is a link to a version that was listed only within a day.
+    // The page of a day does not have a version that was listed only within the day.
     let transaction = |row: &ListedVersion| {
         let is_within_day = row.until.map(Timestamp::day) == Some(row.from.day());
         let transaction = is_within_day.then(|| context.catalog.transaction_at(row.from)).flatten();

@@ -153,6 +153,13 @@ impl Index {
         self.packages[ecosystem as usize].len()
     }
 
+    /// Returns the time of the last change of an advisory of an ecosystem, withdrawn or not; `None` if it is not known.
+    #[must_use]
+    pub fn last_change(&self, ecosystem: Ecosystem) -> Option<Timestamp> {
+        let entries = self.packages[ecosystem as usize].values().flatten();
+        entries.filter_map(|entry| self.advisories[entry.advisory].modified).max()
+    }
+
     /// Returns the feeds of the index, by name.
     #[must_use]
     pub fn feeds(&self) -> &BTreeMap<String, FeedState> {

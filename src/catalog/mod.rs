@@ -330,6 +330,13 @@ impl Catalog {
         self.transactions.get(index).map(|(_, at)| *at)
     }
 
+    /// Returns the newest transaction with this instant; `None` if there is none.
+    #[must_use]
+    pub fn transaction_at(&self, instant: Timestamp) -> Option<TxId> {
+        let mut newest_first = self.transactions.iter().rev();
+        newest_first.find(|(_, at)| *at == instant).map(|(id, _)| *id)
+    }
+
     /// Returns the reason why nothing can be published at `now`; `None` if publishing is possible.
     #[must_use]
     pub fn skew(&self, now: Timestamp) -> Option<Skew> {

@@ -40,9 +40,12 @@ impl RequestHead<'_> {
 /// Returns scheme, authority and path prefix, without a trailing slash.
 #[must_use]
 pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
-    if let Some(address) = &site.address {
-        return address.clone();
-    }
+    site.address.clone().unwrap_or_else(|| requested_url(site, head))
+}
+
+/// Returns scheme, authority and path prefix of the URL that the client requests, without regard to `Server.Address`.
+#[must_use]
+pub(super) fn requested_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
     let headers = &head.parts.headers;
     // SECURITY: any client can send these headers. They are used from trusted proxies only.
     let forwarded = site.is_trusted_proxy(head.peer).then_some(headers);

@@ -8,6 +8,7 @@ use super::response;
 use crate::model::csv::cell;
 use crate::model::ids::SourceId;
 use crate::serve::difference::{Change, ListedPackage};
+use crate::serve::listing::ListedVersion;
 
 /// Returns the packages that differ between two snapshots as CSV; `name_of` returns the name of a source.
 #[must_use]
@@ -30,12 +31,34 @@ pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> Strin
             source(&change.to),
             published.map(|at| at.to_string()).unwrap_or_default(),
         ];
-        text.push_str(&cells.map(|text| cell(&text)).join(","));
-        text.push_str("\r\n");
+        push_row(&mut text, &cells);
     }
+    response(text, "attachment; filename=\"changes.csv\"")
+}
+
+/// Returns the packages of a snapshot as CSV; `name_of` returns the name of a source.
+#[must_use]
+pub(super) fn of_packages<'a>(
+    packages: impl IntoIterator<Item = &'a ListedVersion>,
+    name_of: impl Fn(SourceId) -> String,
+) -> Response<Body> {
+    let mut text = "name,version,source,published\r\n".to_owned();
+    for package in packages {
+        let ListedVersion { name, version, source, published_at, .. } = package;
+        let published = published_at.map(|at| at.to_string()).unwrap_or_default();
+        push_row(&mut text, &[name.clone(), version.clone(), name_of(*source), published]);
+    }
+    response(text, "attachment; filename=\"packages.csv\"")
+}
+
+fn push_row(text: &mut String, cells: &[String]) {
+    text.push_str(&cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join(","));
+    text.push_str("\r\n");
+}
+
+fn response(text: String, disposition: &'static str) -> Response<Body> {
     let mut response = response::text("text/csv; charset=utf-8", text.into_bytes());
-    let name = HeaderValue::from_static("attachment; filename=\"changes.csv\"");
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

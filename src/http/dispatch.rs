@@ -44,13 +44,19 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => {
-            if route::page::is_page_path(path) {
+            let mut response = if route::page::is_page_path(path) {
                 web::answer::failure_page(head, &failure)
             } else if route::page::is_repository_path(path) {
                 repository_failure(head, &failure)
             } else {
                 response::failure(&failure, ErrorFormat::of_path(path))
+            };
+            let catalog = app.state.catalog.get();
+            let repo = catalog.repo_by_name_or_id(route::repository_segment(path));
+            if repo.is_some_and(|repo| repo.authenticated) {
+                response::restrict_to_client(&mut response);
             }
+            response
         }
         // Boxed, because the futures of all routes together are large, and each request would move them.
         Ok((route, query)) => Box::pin(read(app, route, &query, head, body)).await,
@@ -120,6 +126,8 @@ pub(super) async fn read(
             };
         }
     };
+    // A page also names the account, and what only this client may see.
+    is_restricted |= is_page && *head.principal != Principal::Anonymous;
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
@@ -165,7 +173,11 @@ pub(super) async fn read(
                 RepoPath::Python(_) => return response::failure(&Failure::no_such_address(), format),
             };
             if let Err(failure) = python::refuse_r_path(app, &repo) {
-                return response::failure(&failure, format);
+                let mut response = response::failure(&failure, format);
+                if is_restricted {
+                    response::restrict_to_client(&mut response);
+                }
+                return response;
             }
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);

@@ -86,6 +86,38 @@ pub enum BadRequirements {
     },
 }
 
+/// The requirements of a file that name a project of an index, without their options, and the other lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedRequirements {
+    /// The text and the requirement of each line that names a project, in the order of the file.
+    pub requirements: Vec<(String, Requirement)>,
+    /// The other lines, in the order of the file.
+    pub skipped: Vec<SkippedLine>,
+}
+
+/// A line that names no project of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedLine {
+    /// The number of the line.
+    pub line: usize,
+    /// Its content.
+    pub kind: SkippedKind,
+    /// The name of the option or of the project; empty if there is none. Values of options and addresses may contain
+    /// passwords and are left out.
+    pub name: String,
+}
+
+/// The content of a skipped line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkippedKind {
+    /// An option of pip, such as `--index-url`.
+    Option,
+    /// A reference to another file: `-r`, `-c`.
+    File,
+    /// A package at an address or in a directory: `name @ https://…`, `./folder`, `-e folder`.
+    Address,
+}
+
 /// Options that a repository ignores.
 const IGNORED_OPTIONS: [&str; 7] = [
     "--require-hashes",
@@ -102,24 +134,78 @@ const IGNORED_OPTIONS: [&str; 7] = [
 /// # Errors
 /// The first error of the file.
 pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
+    let mut file = RequirementsFile::default();
+    for (line, text) in content_lines(bytes)? {
+        if text.starts_with('-') {
+            option(line, &text, &mut file)?;
+        } else {
+            file.entries.push(requirement(line, &text, &mut file.ignored)?);
+        }
+    }
+    Ok(file)
+}
+
+/// Parses the bytes of a requirements file, and skips all lines that name no project of an index, and all options.
+///
+/// # Errors
+/// The first line that is neither a requirement, an address nor an option.
+pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
+    let mut file = NamedRequirements::default();
+    for (line, text) in content_lines(bytes)? {
+        if text.starts_with('-') {
+            let (option, _) = split_option(&text);
+            let kind = match option {
+                "-r" | "--requirement" | "-c" | "--constraint" => SkippedKind::File,
+                "-e" | "--editable" => SkippedKind::Address,
+                _ => SkippedKind::Option,
+            };
+            file.skipped.push(SkippedLine { line, kind, name: option.chars().take(80).collect() });
+            continue;
+        }
+        let text = without_options(&text);
+        let address = |name: String| SkippedLine { line, kind: SkippedKind::Address, name };
+        match Requirement::parse(text) {
+            Ok(Requirement { name, constraint: Constraint::Url(_), .. }) => {
+                file.skipped.push(address(name.to_string()));
+            }
+            // The file name of an archive has the form of a name, too.
+            Ok(_) | Err(_) if is_address(text) => file.skipped.push(address(String::new())),
+            Ok(requirement) => file.requirements.push((text.to_owned(), requirement)),
+            Err(error) => return Err(BadRequirements::Requirement { line, error }),
+        }
+    }
+    Ok(file)
+}
+
+/// Returns the lines of a file without comments, joined where a line continues the previous one, with the numbers of
+/// their first lines. Empty lines are left out.
+fn content_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, BadRequirements> {
     if bytes.len() > MAX_FILE {
         return Err(BadRequirements::TooLarge(bytes.len()));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| BadRequirements::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut file = RequirementsFile::default();
-    for (line, text) in logical_lines(text) {
-        let text = without_comment(&text).trim();
-        if text.is_empty() {
-            continue;
-        }
-        if text.starts_with('-') {
-            option(line, text, &mut file)?;
-        } else {
-            file.entries.push(requirement(line, text, &mut file.ignored)?);
-        }
-    }
-    Ok(file)
+    let lines = logical_lines(text).into_iter();
+    let content = lines.map(|(line, text)| (line, without_comment(&text).trim().to_owned()));
+    Ok(content.filter(|(_, text)| !text.is_empty()).collect())
+}
+
+/// Removes the options at the end of a requirement: as pip, from the first word that begins with a hyphen.
+fn without_options(text: &str) -> &str {
+    let next = text.char_indices().skip(1).map(|(at, c)| (at, c == '-'));
+    let mut pairs = text.chars().zip(next);
+    let option = pairs.find(|(c, (_, is_hyphen))| c.is_whitespace() && *is_hyphen);
+    option.map_or(text, |(_, (at, _))| text[..at].trim_end())
+}
+
+/// Returns true if a line is an address, a path or the name of an archive, not the name of a project.
+fn is_address(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let is_archive = |ending: &&str| first.to_ascii_lowercase().ends_with(*ending);
+    first.contains('/')
+        || first.starts_with(['.', '~'])
+        || first.starts_with("file:")
+        || [".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().any(is_archive)
 }
 
 /// Joins lines that end in a backslash; a comment line ends the joined line. Each line has the number of its first
@@ -267,10 +353,46 @@ mod tests {
         assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadRequirements::TooLarge(MAX_FILE + 1)));
     }
 
+    #[test]
+    fn options_files_and_addresses_are_skipped_by_line() {
+        let text = "--index-url https://user:secret@example.org/simple\n-r other.txt\n-c https://example.org/c.txt\n\
+                    flask[async]==3.0.0 \\\n    --hash=sha256:00 \\\n    --hash=md5:00 # why\n-e ./own\n\
+                    mine @ git+https://user:secret@example.org/mine\ngit+ssh://git@example.org/other.git\n\
+                    ./folder\nfiles/a-1.0.whl\nb-1.0.tar.gz\nclick == 8.1 ; os_name == 'posix' -C x=y\n\
+                    -f dist\n--no-binary=:all:\n--unknown\n";
+        let file = parse_named(text.as_bytes()).expect("a file of pip");
+        let texts: Vec<&str> = file.requirements.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(texts, ["flask[async]==3.0.0", "click == 8.1 ; os_name == 'posix'"]);
+        let skipped = file.skipped.iter().map(|line| format!("{} {:?} {}", line.line, line.kind, line.name));
+        assert_eq!(
+            skipped.collect::<Vec<_>>(),
+            [
+                "1 Option --index-url",
+                "2 File -r",
+                "3 File -c",
+                "7 Address -e",
+                "8 Address mine",
+                "9 Address ",
+                "10 Address ",
+                "11 Address ",
+                "12 Address ",
+                "14 Option -f",
+                "15 Option --no-binary",
+                "16 Option --unknown",
+            ]
+        );
+        assert!(!format!("{file:?}").contains("secret"), "{file:?}");
+        let error = parse_named(b"flask==3.0\na b\n").expect_err("not a requirement").to_string();
+        assert!(error.starts_with("line 2: 'b' is not a version specifier"), "{error}");
+        assert_eq!(parse_named(b"\xff"), Err(BadRequirements::NotUtf8));
+        assert_eq!(parse_named(&vec![b' '; MAX_FILE + 1]), Err(BadRequirements::TooLarge(MAX_FILE + 1)));
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in "(a|==|1|-r|--hash=|sha256:|#| |\\\\|\\n|é|\\PC){0,30}") {
             let _ = parse(text.as_bytes());
+            let _ = parse_named(text.as_bytes());
         }
     }
 }

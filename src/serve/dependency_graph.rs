@@ -10,7 +10,7 @@ use super::allowed::View;
 use super::{RepoError, Repositories};
 use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
-use crate::r::dependency::{DependencyKind, Operator};
+use crate::r::dependency::{DependencyKind, Operator, Requirement};
 use crate::r::description::Description;
 use crate::r::name::is_base;
 use crate::state::State;
@@ -72,6 +72,17 @@ pub struct RequiredPackage<'a> {
     /// The position of the package that requires it, on the shortest path from the installed package; `None`
     /// for the installed package.
     pub required_by: Option<usize>,
+}
+
+/// A condition that a package declares for the version of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionCondition<'a> {
+    /// The package that declares it.
+    pub dependent: &'a str,
+    /// The package that it is about.
+    pub dependency: &'a str,
+    /// The allowed versions.
+    pub requirement: Requirement<'a>,
 }
 
 /// Returns the shortest chain of packages from the installed package to the one at `position`, without the latter.
@@ -283,6 +294,33 @@ impl DependencyGraph {
             edges.filter(is_hard).any(|edge| dependents.contains(&edge.dependent))
         };
         missing.filter(|(_, number)| is_needed(**number)).map(|(name, _)| &**name).collect()
+    }
+
+    /// Returns the conditions under which these packages can be installed together: those that they declare for the
+    /// versions of each other.
+    #[must_use]
+    pub fn conditions_of(&self, packages: &[RequiredPackage<'_>]) -> Vec<VersionCondition<'_>> {
+        let dependents: BTreeSet<u32> =
+            packages.iter().filter_map(|package| self.index_of(package.name)).collect();
+        let of_dependency = |package: &RequiredPackage<'_>| {
+            let (dependency, number) = self.dependency_numbers.get_key_value(package.name)?;
+            let begin = self.edges.partition_point(|edge| edge.dependency < *number);
+            let edges = self.edges[begin..].iter().take_while(|edge| edge.dependency == *number);
+            let edges = edges.filter(is_hard).filter(|edge| dependents.contains(&edge.dependent));
+            // Several fields may have the same condition.
+            let conditions: BTreeSet<(u32, Operator, u32)> = edges
+                .filter_map(|edge| {
+                    edge.requirement.map(|(operator, version)| (edge.dependent, operator, version))
+                })
+                .collect();
+            let condition = |(dependent, operator, version): (u32, Operator, u32)| VersionCondition {
+                dependent: &self.names[dependent as usize],
+                dependency,
+                requirement: Requirement { operator, version: &self.versions[version as usize] },
+            };
+            Some(conditions.into_iter().map(condition).collect::<Vec<_>>())
+        };
+        packages.iter().filter_map(of_dependency).flatten().collect()
     }
 
     fn index_of(&self, name: &str) -> Option<u32> {

@@ -39,6 +39,17 @@ pub struct HiddenVersion {
     pub version: String,
     /// The rule, with the reason.
     pub reason: String,
+    /// The last time from which the rule hid the version.
+    pub from: Timestamp,
+}
+
+/// The version that a snapshot lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentVersion {
+    /// The version.
+    pub version: String,
+    /// The source that owns the package.
+    pub source: SourceId,
 }
 
 /// What a repository listed of a package. Block rules apply as they are now, also to earlier times.
@@ -48,6 +59,9 @@ pub struct Listings {
     pub listed: Vec<ListedVersion>,
     /// The versions that rules hide at some time, the newest first.
     pub hidden: Vec<HiddenVersion>,
+    /// What `latest` lists if that is not what the present day lists, because of a rule that does not apply to dated
+    /// snapshots.
+    pub only_latest: Option<CurrentVersion>,
 }
 
 /// The snapshot of a repository up to which listings are read.
@@ -128,11 +142,15 @@ impl<'a> Subscriptions<'a> {
             let newest = self.listings_of(&trees, &present.collect::<Vec<_>>(), false);
             let current = |listings: &Listings| {
                 let first = listings.listed.first().filter(|version| version.until.is_none());
-                first.map(|version| (version.version.clone(), version.source))
+                let ListedVersion { version, source, .. } = first?.clone();
+                Some(CurrentVersion { version, source })
             };
-            let is_same = current(&dated) == current(&newest);
-            if let Some(first) = dated.listed.first_mut() {
-                first.is_only_dated = first.until.is_none() && !is_same;
+            let only_latest = current(&newest);
+            if current(&dated) != only_latest {
+                if let Some(first) = dated.listed.first_mut() {
+                    first.is_only_dated = first.until.is_none();
+                }
+                dated.only_latest = only_latest;
             }
             let unknown =
                 |hidden: &HiddenVersion| dated.hidden.iter().all(|other| other.version != hidden.version);
@@ -229,7 +247,8 @@ fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) ->
             for (_, span) in of_owner {
                 let Some(reason) = &span.blocked else { continue };
                 hidden.retain(|other| other.version != span.version);
-                hidden.push(HiddenVersion { version: span.version.clone(), reason: reason.clone() });
+                let (version, reason) = (span.version.clone(), reason.clone());
+                hidden.push(HiddenVersion { version, reason, from: *from });
             }
             if span.blocked.is_some() {
                 continue;
@@ -260,7 +279,7 @@ fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) ->
     }
     listed.reverse();
     hidden.reverse();
-    Listings { listed, hidden }
+    Listings { listed, hidden, only_latest: None }
 }
 
 #[cfg(test)]

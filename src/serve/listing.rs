@@ -194,17 +194,24 @@ pub(super) async fn owned_names(
 
 /// The listed version of a package at a point.
 #[derive(Clone, Debug)]
-pub(super) struct ListedVersion {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) source: SourceId,
+pub struct ListedVersion {
+    /// The name of the package.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The source that owns the package.
+    pub source: SourceId,
     /// The release; `None` for a Python project.
-    pub(super) release: Option<ReleaseId>,
-    pub(super) published_at: Option<Timestamp>,
+    pub release: Option<ReleaseId>,
+    /// Publication time of the version, if known.
+    pub published_at: Option<Timestamp>,
 }
 
-/// Returns the listed version of each package of a point, except of projects of an index.
-pub(super) async fn listed_versions(
+/// Returns the listed version of each package of a point, by lower-case name, except of projects of an index.
+///
+/// # Errors
+/// Database errors.
+pub async fn listed_versions(
     repositories: &Repositories,
     point: &Point,
 ) -> Result<Vec<ListedVersion>, RepoError> {

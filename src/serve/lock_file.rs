@@ -74,11 +74,16 @@ pub struct LockedPackage {
     pub version: String,
     /// Its state.
     pub state: State,
+    /// The text of the version at the point, if the text of the file has the same value: R regards `1.0-1` and `1.0-01`
+    /// as the same version, but the name of the file has the text.
+    pub spelling: Option<String>,
     /// The ids of advisories about the version.
     pub vulnerabilities: Vec<String>,
     /// The days at the end of which the version was listed, as half-open intervals; the last one has no end if the
     /// version is still listed. `None` if they are not known.
     pub listed: Option<Vec<Interval>>,
+    /// The last day within which the version was listed, if it was never listed at the end of a day.
+    pub listed_within: Option<Day>,
     /// Whether a block rule hides the version at some time.
     pub is_hidden: bool,
 }
@@ -105,7 +110,7 @@ pub async fn r_packages(
     let mut rows = Vec::with_capacity(packages.len());
     for ((name, version), detail) in packages.into_iter().zip(details) {
         let is_version = |other: &str| r::version::compare(other, &version).is_eq();
-        let state = r_state(repositories, point, detail.as_ref(), (&name, &version));
+        let (state, spelling) = r_state(repositories, point, detail.as_ref(), (&name, &version));
         let vulnerabilities = detail.as_ref().map_or_else(Vec::new, |detail| {
             let found = advisories.of(detail.source, &name, &version);
             found.iter().map(|finding| finding.id.to_owned()).collect()
@@ -113,13 +118,27 @@ pub async fn r_packages(
         let listings = subscriptions.listings(repositories, &name).await?;
         let is_hidden = listings.hidden.iter().any(|hidden| is_version(&hidden.version));
         let spans = listings.listed.into_iter().filter(|span| is_version(&span.version));
-        let days = spans.map(|span| {
-            // A version that only dated URLs list is listed up to today.
-            let until = span.until.map(Timestamp::day).or_else(|| span.is_only_dated.then_some(tomorrow));
-            (span.from.day(), until)
+        let days: Vec<Interval> = spans
+            .map(|span| {
+                // A version that only dated URLs list is listed up to today.
+                let until = span.until.map(Timestamp::day).or_else(|| span.is_only_dated.then_some(tomorrow));
+                (span.from.day(), until)
+            })
+            .collect();
+        let newest = days.first().map(|(from, _)| *from);
+        let listed = union(days);
+        let listed_within = newest.filter(|_| listed.is_empty());
+        let listed = Some(listed);
+        rows.push(LockedPackage {
+            name,
+            version,
+            state,
+            spelling,
+            vulnerabilities,
+            listed,
+            listed_within,
+            is_hidden,
         });
-        let listed = Some(union(days.collect()));
-        rows.push(LockedPackage { name, version, state, vulnerabilities, listed, is_hidden });
     }
     Ok(rows)
 }
@@ -137,35 +156,37 @@ pub async fn r_states(
     let details = info::packages(&repositories.state, point, requested).await?;
     let of_package = packages.iter().zip(details);
     let state = |((name, version), detail): (&(String, String), Option<info::PackageDetail>)| {
-        r_state(repositories, point, detail.as_ref(), (name, version))
+        r_state(repositories, point, detail.as_ref(), (name, version)).0
     };
     Ok(of_package.map(state).collect())
 }
 
+/// Returns the state of a version, and its text at the point if that is another text of the same value.
 fn r_state(
     repositories: &Repositories,
     point: &Point,
     detail: Option<&info::PackageDetail>,
     (name, version): (&str, &str),
-) -> State {
+) -> (State, Option<String>) {
     let Some(detail) = detail else {
         let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);
-        return guarded.map_or(State::Missing, |guarded| State::Blocked(guarded.reason));
+        return (guarded.map_or(State::Missing, |guarded| State::Blocked(guarded.reason)), None);
     };
-    let is_version = |other: &str| r::version::compare(other, version).is_eq();
     let releases = || std::iter::once(&detail.release).chain(&detail.others);
-    let requested = releases().find(|release| is_version(&release.version));
-    if let Some(reason) = requested.and_then(|release| release.blocked.clone()) {
-        return State::Blocked(reason);
-    }
-    let is_listed = |release: &&info::Release| !release.archived && release.blocked.is_none();
-    let listed = releases().find(is_listed).map(|release| release.version.clone());
-    match listed {
-        Some(listed) if is_version(&listed) => State::Listed,
-        listed if requested.is_some() => State::Archived(listed),
-        Some(listed) => State::Other(listed),
-        None => State::Missing,
-    }
+    let has_value = |release: &&info::Release| r::version::compare(&release.version, version).is_eq();
+    let requested = releases().find(|release| release.version == version);
+    let requested = requested.or_else(|| releases().find(has_value));
+    let listed = releases().find(|release| !release.archived && release.blocked.is_none());
+    let listed = listed.map(|release| release.version.clone());
+    let state = match (requested, listed) {
+        (Some(info::Release { blocked: Some(reason), .. }), _) => State::Blocked(reason.clone()),
+        (Some(info::Release { archived: false, .. }), _) => State::Listed,
+        (Some(_), listed) => State::Archived(listed),
+        (None, Some(listed)) => State::Other(listed),
+        (None, None) => State::Missing,
+    };
+    let spelling = requested.map(|release| release.version.clone()).filter(|text| text != version);
+    (state, spelling)
 }
 
 /// Compares the versions of Python projects with a point. The days on which a version was listed are not
@@ -186,8 +207,10 @@ pub async fn python_projects(
             name,
             version,
             state: State::Missing,
+            spelling: None,
             vulnerabilities: Vec::new(),
             listed: None,
+            listed_within: None,
             is_hidden: false,
         };
         match releases_within(repositories, point, &row.name, Some(&budget)).await {

@@ -2,8 +2,9 @@
 
 use std::io::Cursor;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::{RepoError, Repositories};
@@ -19,6 +20,14 @@ const MAX_INFLATED_BYTES: u64 = 256 << 20;
 pub const MAX_FILES: usize = 2_000;
 /// Maximum length of a text, in bytes; longer files are truncated.
 pub const MAX_TEXT: u64 = 256 << 10;
+/// Maximum size of a figure, in bytes.
+pub const MAX_FIGURE: u64 = 2 << 20;
+/// Number of bytes that determine the media type of an image.
+const MAGIC_BYTES: u64 = 12;
+/// Maximum number of figures of an archive.
+const MAX_FIGURES: usize = 500;
+/// Maximum number of archives whose figures are in memory.
+const FIGURE_ENTRIES: usize = 1_000;
 /// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_000;
 /// `Retry-After` in seconds while too many archives are read.
@@ -28,6 +37,9 @@ const RETRY_AFTER: u64 = 5;
 static READS: Semaphore = Semaphore::const_new(2);
 /// Limits the requests that read an archive or wait for one.
 static REQUESTS: Semaphore = Semaphore::const_new(32);
+
+/// The paths of the figures of the archives read last.
+static FIGURES: LazyLock<Cache<Key, Arc<[String]>>> = LazyLock::new(|| Cache::new(FIGURE_ENTRIES));
 
 /// The formats of archives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,17 +126,91 @@ pub async fn first(
 ) -> Result<Option<FileText>, RepoError> {
     read(repositories, archive, move |bytes| {
         let mut best: Option<(usize, FileText)> = None;
-        for_each_file(bytes, archive.kind, |path, size, text| {
+        for_each_file(bytes, archive.kind, |path, size, start| {
             let rank = paths.iter().position(|wanted| *wanted == path);
             let Some(rank) = rank.filter(|rank| best.as_ref().is_none_or(|(other, _)| rank < other)) else {
                 return Ok(ControlFlow::Continue(()));
             };
-            best = Some((rank, FileText { path, size, text: text()? }));
+            best = Some((rank, FileText { path, size, text: into_text(start(MAX_TEXT)?) }));
             Ok(if rank == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         Ok(best.map(|(_, file)| file))
     })
     .await
+}
+
+/// Returns true if a path has the form of those of figures: a raster image. Vector images are none, because they may have
+/// scripts.
+#[must_use]
+pub fn is_figure(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    extension.is_some_and(|extension| ["png", "jpg", "jpeg", "gif", "webp"].contains(&extension.as_str()))
+}
+
+/// Returns the paths of the figures of an archive; files that are larger than [`MAX_FIGURE`] or no raster images are left
+/// out. They are read once, then cached.
+///
+/// # Errors
+/// As [`list`].
+pub async fn figures(
+    repositories: &Arc<Repositories>,
+    archive: StoredArchive,
+) -> Result<Arc<[String]>, RepoError> {
+    if let Some(figures) = FIGURES.get(&archive.key) {
+        return Ok(figures);
+    }
+    let paths = read(repositories, archive, move |bytes| {
+        let mut figures: Vec<String> = Vec::new();
+        for_each_file(bytes, archive.kind, |path, size, start| {
+            if is_figure(&path) && size <= MAX_FIGURE && image_type(&start(MAGIC_BYTES)?).is_some() {
+                figures.push(path);
+            }
+            let is_full = figures.len() >= MAX_FIGURES;
+            Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(figures)
+    });
+    let figures: Arc<[String]> = paths.await?.into();
+    FIGURES.insert(archive.key, Arc::clone(&figures));
+    Ok(figures)
+}
+
+/// Returns the media type and the bytes of a figure; `None` if the archive has no such file, or one that is larger or no
+/// raster image.
+///
+/// # Errors
+/// As [`list`].
+pub async fn figure(
+    repositories: &Arc<Repositories>,
+    archive: StoredArchive,
+    wanted: String,
+) -> Result<Option<(&'static str, Vec<u8>)>, RepoError> {
+    read(repositories, archive, move |bytes| {
+        let mut figure = None;
+        for_each_file(bytes, archive.kind, |path, size, start| {
+            if path != wanted {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if size <= MAX_FIGURE {
+                let bytes = start(MAX_FIGURE)?;
+                figure = image_type(&bytes).map(|media_type| (media_type, bytes));
+            }
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(figure)
+    })
+    .await
+}
+
+/// Returns the media type of a raster image by its first bytes. SECURITY: the extension of a file may be wrong.
+fn image_type(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        _ => None,
+    }
 }
 
 async fn read<T: Send + 'static>(
@@ -149,15 +235,15 @@ async fn read<T: Send + 'static>(
     result.map_err(|error| RepoError::Invalid(format!("the archive cannot be read: {error}")))
 }
 
-/// Reads the beginning of a file as text; `None` if it is not text.
-type ReadText<'a> = &'a mut dyn FnMut() -> Result<Option<String>, ArchiveError>;
+/// Reads the beginning of a file, at most this number of bytes.
+type ReadStart<'a> = &'a mut dyn FnMut(u64) -> Result<Vec<u8>, ArchiveError>;
 
-/// Calls `visit` with the path, the size in bytes and the text of each file that an address can name, until it returns
+/// Calls `visit` with the path, the size in bytes and the beginning of each file that an address can name, until it returns
 /// `Break`.
 fn for_each_file(
     bytes: &[u8],
     kind: ArchiveKind,
-    mut visit: impl FnMut(String, u64, ReadText<'_>) -> Result<ControlFlow<()>, ArchiveError>,
+    mut visit: impl FnMut(String, u64, ReadStart<'_>) -> Result<ControlFlow<()>, ArchiveError>,
 ) -> Result<(), ArchiveError> {
     let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
     match kind {
@@ -170,7 +256,8 @@ fn for_each_file(
                 let Some(path) = path.filter(|path| member.kind == MemberKind::File && is_plain(path)) else {
                     continue;
                 };
-                if visit(path.to_owned(), member.size, &mut || tar_text(&mut members))?.is_break() {
+                let (path, size) = (path.to_owned(), member.size);
+                if visit(path, size, &mut |limit| tar_start(&mut members, limit))?.is_break() {
                     break;
                 }
             }
@@ -179,15 +266,15 @@ fn for_each_file(
             let mut file = Cursor::new(bytes);
             let zip = Zip::open(&mut file, ZipFormat::Wheel, limits)?;
             for member in zip.members.iter().filter(|member| !member.is_folder() && is_plain(&member.name)) {
-                let mut text = || {
-                    let mut text = TextStart::default();
+                let mut read_start = |limit| {
+                    let mut start = Start::new(limit);
                     member.for_each_piece(&mut file, |piece| {
-                        text.add(piece);
+                        start.add(piece);
                         Ok(())
                     })?;
-                    Ok(text.into_text())
+                    Ok(start.bytes)
                 };
-                if visit(member.name.clone(), member.size, &mut text)?.is_break() {
+                if visit(member.name.clone(), member.size, &mut read_start)?.is_break() {
                     break;
                 }
             }
@@ -203,35 +290,60 @@ fn is_plain(path: &str) -> bool {
         && !path.contains(|c: char| c.is_control() || matches!(c, '\\' | '%'))
 }
 
-/// Reads the beginning of the current member; `None` if it is not text.
-fn tar_text(members: &mut Members<&[u8]>) -> Result<Option<String>, ArchiveError> {
-    let mut text = TextStart::default();
-    while !text.is_full() {
+/// Reads the beginning of the current member.
+fn tar_start(members: &mut Members<&[u8]>, limit: u64) -> Result<Vec<u8>, ArchiveError> {
+    let mut start = Start::new(limit);
+    while start.missing() > 0 {
         let Some(chunk) = members.chunk()? else { break };
-        text.add(chunk);
+        start.add(chunk);
     }
-    Ok(text.into_text())
+    Ok(start.bytes)
 }
 
-/// The first [`MAX_TEXT`] bytes of a file.
-#[derive(Default)]
-struct TextStart(Vec<u8>);
+/// The first bytes of a file.
+struct Start {
+    bytes: Vec<u8>,
+    limit: usize,
+}
 
-impl TextStart {
-    fn missing(&self) -> usize {
-        usize::try_from(MAX_TEXT).unwrap_or(usize::MAX) - self.0.len()
+impl Start {
+    fn new(limit: u64) -> Start {
+        Start { bytes: Vec::new(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 
-    fn is_full(&self) -> bool {
-        self.missing() == 0
+    fn missing(&self) -> usize {
+        self.limit - self.bytes.len()
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(&bytes[..bytes.len().min(self.missing())]);
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(self.missing())]);
     }
+}
 
-    /// Returns the text, with U+FFFD for bytes that are not UTF-8; `None` for bytes that are not text.
-    fn into_text(self) -> Option<String> {
-        (!self.0.contains(&0)).then(|| String::from_utf8_lossy(&self.0).into_owned())
+/// Returns bytes as text, with U+FFFD for those that are not UTF-8; `None` for bytes that are not text.
+fn into_text(bytes: Vec<u8>) -> Option<String> {
+    (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bytes_of_raster_images_have_a_media_type() {
+        for (bytes, expected) in [
+            (b"\x89PNG\r\n\x1a\n\0".as_slice(), Some("image/png")),
+            (b"\xff\xd8\xff\xe0", Some("image/jpeg")),
+            (b"GIF89a", Some("image/gif")),
+            (b"GIF87a", Some("image/gif")),
+            (b"RIFF\0\0\0\0WEBPVP8 ", Some("image/webp")),
+            (b"RIFF\0\0\0\0WAVE", None),
+            (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", None),
+            (b"<script>", None),
+            (b"\x89PNG", None),
+            (b"", None),
+        ] {
+            assert_eq!(image_type(bytes), expected, "{bytes:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::advisory::{Ecosystem, Finding, Index, PackageAdvisories};
 use crate::catalog::Catalog;
 use crate::model::ids::SourceId;
+use crate::model::language::Language;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::state::State;
@@ -37,6 +38,18 @@ impl Vulnerabilities {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.index.as_ref().is_some_and(|index| !index.is_empty())
+    }
+
+    /// Returns the time of the last change of an advisory about packages of a language, withdrawn or not; `None` if it is
+    /// not known.
+    #[must_use]
+    pub fn last_change(&self, language: Language) -> Option<Timestamp> {
+        let ecosystems: &[Ecosystem] = match language {
+            Language::R => &[Ecosystem::Cran, Ecosystem::Bioconductor],
+            Language::Python => &[Ecosystem::Pypi],
+        };
+        let index = self.index.as_ref()?;
+        ecosystems.iter().filter_map(|ecosystem| index.last_change(*ecosystem)).max()
     }
 
     /// Returns the index of all advisories, if there is one.

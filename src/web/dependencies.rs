@@ -20,6 +20,65 @@ pub struct RequiredPackage {
     pub chain: Vec<String>,
 }
 
+/// The reason why a snapshot does not list a package.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// A block rule.
+    Blocked {
+        /// The version that would be listed.
+        version: String,
+        /// The rule, with the reason.
+        reason: String,
+    },
+    /// The snapshot has only archived versions.
+    NotListed,
+}
+
+/// A required package that the snapshot does not list.
+#[derive(Clone, Debug)]
+pub struct MissingPackage {
+    /// Its name.
+    pub name: String,
+    /// The rule or the guard because of which the snapshot does not list it, if that is the reason.
+    pub reason: Option<String>,
+}
+
+/// A condition that the listed version of a required package does not meet.
+#[derive(Clone, Debug)]
+pub struct UnmetCondition {
+    /// The package that declares the condition.
+    pub dependent: String,
+    /// The package that it is about.
+    pub dependency: String,
+    /// The condition: `>= 2.0`.
+    pub condition: String,
+    /// The listed version of `dependency`.
+    pub version: String,
+}
+
+/// The packages of an operating system that an installation requires.
+#[derive(Clone, Debug)]
+pub struct SystemPackages {
+    /// The systems that can be selected: their names and the texts for them.
+    pub systems: Vec<(String, String)>,
+    /// The name of the selected system, if any.
+    pub selected: Option<String>,
+    /// Its packages; `None` if no system is selected, or if the server has no rules for system requirements.
+    pub needs: Option<SystemNeeds>,
+}
+
+/// The packages of one system.
+#[derive(Clone, Debug)]
+pub struct SystemNeeds {
+    /// The R packages that require packages of the system, with these.
+    pub by_package: Vec<(String, Vec<String>)>,
+    /// The commands that install all of them.
+    pub commands: Vec<String>,
+}
+
+/// Maximum number of unmet conditions on the page.
+const MAX_UNMET: usize = 100;
+
 /// The requirements of the installation of a package.
 #[derive(Clone, Debug)]
 pub struct Closure {
@@ -31,12 +90,18 @@ pub struct Closure {
     pub required: Vec<RequiredPackage>,
     /// The number of packages that `required` omits.
     pub omitted: usize,
+    /// The reason why the snapshot does not list the package; `None` if it does.
+    pub refusal: Option<Refusal>,
     /// Required packages that the snapshot does not list.
-    pub missing: Vec<String>,
+    pub missing: Vec<MissingPackage>,
+    /// Conditions for versions that the listed versions do not meet.
+    pub unmet: Vec<UnmetCondition>,
     /// Names of packages, and the texts of their `SystemRequirements`.
     pub system_requirements: Vec<(String, String)>,
     /// The number of packages whose system requirements are not known.
     pub unknown_requirements: usize,
+    /// The packages of an operating system.
+    pub system_packages: SystemPackages,
 }
 
 impl Closure {
@@ -55,18 +120,46 @@ impl Closure {
                 "All packages that the installation requires (Depends, Imports and LinkingTo, and those of these "
                 "packages), as this snapshot lists them. Packages of R itself are left out."
             }
-            (self.totals())
+            @if let Some(refusal) = &self.refusal {
+                p.notice { @match refusal {
+                    Refusal::Blocked { version, reason } => {
+                        "Version " (visible(version)) " is blocked in this repository by " (visible(reason))
+                        ", and this snapshot lists no other one: the package cannot be installed."
+                    },
+                    Refusal::NotListed => "This snapshot lists no version of the package; it has only archived ones.",
+                } }
+            } @else {
+                (self.totals())
+                (self.problems())
+                (self.table(root))
+                (self.requirements(root))
+            }
+        })
+    }
+
+    /// Renders what makes the installation fail.
+    fn problems(&self) -> Markup {
+        html! {
             @if !self.missing.is_empty() {
                 p.notice { span.danger { "Not in this snapshot" } ": "
-                    @for (at, name) in self.missing.iter().enumerate() {
+                    @for (at, package) in self.missing.iter().enumerate() {
                         @if at > 0 { ", " }
-                        (visible(name))
+                        (visible(&package.name))
+                        @if let Some(reason) = &package.reason { " (" (visible(reason)) ")" }
                     }
                 }
             }
-            (self.table(root))
-            (self.requirements(root))
-        })
+            @if !self.unmet.is_empty() {
+                div.notice {
+                    p { span.danger { "Conditions that the listed versions do not meet" } ":" }
+                    ul { @for unmet in self.unmet.iter().take(MAX_UNMET) { li {
+                        (visible(&unmet.dependent)) " needs " (visible(&unmet.dependency)) " "
+                        (visible(&unmet.condition)) "; this snapshot lists " (visible(&unmet.version))
+                    } } }
+                    @if self.unmet.len() > MAX_UNMET { p { "and " (self.unmet.len() - MAX_UNMET) " more" } }
+                }
+            }
+        }
     }
 
     fn totals(&self) -> Markup {
@@ -114,6 +207,42 @@ impl Closure {
         }
     }
 
+    /// Renders the packages of an operating system, with the form that selects it.
+    fn system_packages(&self, root: &Root) -> Markup {
+        let SystemPackages { systems, selected, needs } = &self.system_packages;
+        let display = systems.iter().find(|(name, _)| Some(name) == selected.as_ref()).map(|(_, text)| text);
+        html! {
+            form.fields method="get" action=(root.package(&self.location, &self.package, "dependencies/")) {
+                label { "Packages of the system "
+                    select name="platform" {
+                        @for (name, text) in systems {
+                            option value=(name) selected[Some(name) == selected.as_ref()] { (text) }
+                        }
+                    }
+                }
+                @if let Some(version) = root.bioconductor() { input type="hidden" name="bioc" value=(version); }
+                button { "Show" }
+            }
+            @if let Some(display) = display { @match needs {
+                None => p.notice {
+                    "This server has no rules for system requirements. " code { "rspm sync --type=sysreqs" } " fetches them."
+                },
+                Some(needs) if needs.by_package.is_empty() => p {
+                    "The rules for system requirements name no package of " (display) "."
+                },
+                Some(needs) => {
+                    figure.snippet {
+                        figcaption { span { "Packages of " (display) ", installed as root" } }
+                        pre tabindex="0" { code { (needs.commands.join("\n")) } }
+                    }
+                    ul { @for (package, packages) in &needs.by_package {
+                        li { (visible(package)) ": " (packages.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")) }
+                    } }
+                },
+            } }
+        }
+    }
+
     fn requirements(&self, root: &Root) -> Markup {
         html! {
             @if !self.system_requirements.is_empty() {
@@ -128,6 +257,7 @@ impl Closure {
             @if self.unknown_requirements > 0 {
                 p.muted { "The system requirements of " (count(self.unknown_requirements, "package", "packages")) " are not known." }
             }
+            @if !self.system_requirements.is_empty() || self.unknown_requirements > 0 { (self.system_packages(root)) }
         }
     }
 }
@@ -145,6 +275,10 @@ mod tests {
             vulnerabilities: usize::from(name == "b"),
             chain: chain.iter().map(|name| (*name).to_owned()).collect(),
         };
+        let missing = |name: &str, reason: Option<&str>| MissingPackage {
+            name: name.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
         let page = Closure {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             package: "a".to_owned(),
@@ -154,20 +288,62 @@ mod tests {
                 required("c", None, &["a", "b"]),
             ],
             omitted: 0,
-            missing: vec!["gone".to_owned()],
+            refusal: None,
+            missing: vec![missing("gone", None), missing("bad", Some("blocked by rule 1 (<x>)"))],
+            unmet: vec![UnmetCondition {
+                dependent: "a".to_owned(),
+                dependency: "b".to_owned(),
+                condition: ">= 2.0".to_owned(),
+                version: "1.0".to_owned(),
+            }],
             system_requirements: vec![("c".to_owned(), "<GNU make>".to_owned())],
             unknown_requirements: 2,
+            system_packages: SystemPackages {
+                systems: vec![("noble".to_owned(), "Ubuntu 24.04".to_owned())],
+                selected: None,
+                needs: None,
+            },
         };
         let html = page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"));
         for part in [
             "<strong>3 packages</strong>, 2.0 kB as source packages without 1 whose size is not known, ",
             "1 with known vulnerabilities",
             "<td>a › b</td>",
-            "Not in this snapshot</span>: gone",
+            "Not in this snapshot</span>: gone, bad (blocked by rule 1 (&lt;x&gt;))",
+            "<li>a needs b &gt;= 2.0; this snapshot lists 1.0</li>",
             "&lt;GNU make&gt;",
             "of 2 packages are not known",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
+        assert!(!html.contains("fetches them") && !html.contains("<figure"), "no system is selected: {html}");
+        let with_system = |needs: Option<SystemNeeds>| {
+            let system_packages =
+                SystemPackages { selected: Some("noble".to_owned()), needs, ..page.system_packages.clone() };
+            let page = Closure { system_packages, ..page.clone() };
+            page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"))
+        };
+        assert!(with_system(None).contains("rspm sync --type=sysreqs"));
+        let none = SystemNeeds { by_package: Vec::new(), commands: Vec::new() };
+        assert!(with_system(Some(none)).contains("name no package of Ubuntu 24.04"));
+        let html = with_system(Some(SystemNeeds {
+            by_package: vec![("c".to_owned(), vec!["make".to_owned(), "<gcc>".to_owned()])],
+            commands: vec!["apt-get install -y make '<gcc>'".to_owned()],
+        }));
+        for part in [
+            "<option value=\"noble\" selected>Ubuntu 24.04</option>",
+            "<code>apt-get install -y make '&lt;gcc&gt;'</code>",
+            "<li>c: make, &lt;gcc&gt;</li>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        let refused = |refusal: Refusal| {
+            let page = Closure { refusal: Some(refusal), ..page.clone() };
+            page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"))
+        };
+        let html = refused(Refusal::Blocked { version: "1.0".to_owned(), reason: "rule 2 (<y>)".to_owned() });
+        assert!(html.contains("Version 1.0 is blocked in this repository by rule 2 (&lt;y&gt;)"), "{html}");
+        assert!(!html.contains("3 packages") && !html.contains("<table"), "{html}");
+        assert!(refused(Refusal::NotListed).contains("only archived ones"));
     }
 }

@@ -6,7 +6,7 @@ use super::text::segment;
 use super::vulnerabilities::{Row, versions};
 use crate::model::time::Timestamp;
 
-/// One transaction.
+/// One transaction of a source, or of the list of subscriptions.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its number.
@@ -15,8 +15,8 @@ pub struct Entry {
     pub snapshot: i64,
     /// Time at which the repository got the change.
     pub at: Timestamp,
-    /// The source that changed.
-    pub source: String,
+    /// The source that changed, or `subscriptions`.
+    pub subject: String,
     /// The changes in short: `3 new, 41 updated`.
     pub summary: String,
 }
@@ -45,7 +45,7 @@ impl Feed {
             @for entry in &self.entries {
                 entry {
                     id { (base) "/" (segment) "/" (entry.transaction) "/" }
-                    title { (plain(&entry.source)) ": " (plain(&entry.summary)) }
+                    title { (plain(&entry.subject)) ": " (plain(&entry.summary)) }
                     updated { (entry.at.to_string()) }
                     link rel="alternate" href={ (base) "/" (segment) "/" (entry.snapshot) "/" } {}
                     summary { (plain(&entry.summary)) }
@@ -63,6 +63,8 @@ impl Feed {
 pub struct VersionEntry {
     /// The version.
     pub version: String,
+    /// Whether `latest` still has the version, listed or archived.
+    pub is_served: bool,
     /// Time at which the repository began to list the version.
     pub at: Timestamp,
     /// The source; may be empty.
@@ -97,7 +99,8 @@ impl VersionFeed {
                     id { (address) "/?version=" (version) "#" (entry.at.0) }
                     title { (plain(package)) " " (plain(&entry.version)) }
                     updated { (entry.at.to_string()) }
-                    link rel="alternate" href={ (address) "/?version=" (version) } {}
+                    @if entry.is_served { link rel="alternate" href={ (address) "/?version=" (version) } {} }
+                    @else { link rel="alternate" href={ (address) "/history/" } {} }
                     summary {
                         "listed"
                         @if !entry.source.is_empty() { " from " (plain(&entry.source)) }
@@ -185,7 +188,7 @@ mod tests {
                 transaction: 7,
                 snapshot: 7,
                 at: "2026-11-20T07:50:28Z".parse().expect("a time"),
-                source: "cran".to_owned(),
+                subject: "cran".to_owned(),
                 summary: "3 new & more".to_owned(),
             }],
         };

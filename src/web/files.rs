@@ -54,7 +54,8 @@ pub fn page_of(path: &str) -> String {
 impl Files {
     /// Returns the address of a file; `None` for a path that is too long, or that this server would refuse in an
     /// address.
-    fn address(&self, root: &Root, path: &str) -> Option<String> {
+    #[must_use]
+    pub fn address(&self, root: &Root, path: &str) -> Option<String> {
         let is_possible = path.len() <= MAX_LINKED
             && !path.chars().any(|c| c.is_control() || c == '%' || c == '\\')
             && path.split('/').all(|part| !matches!(part, "" | "." | ".."));

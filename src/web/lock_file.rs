@@ -10,6 +10,8 @@ use crate::model::time::Day;
 const MAX_PERIODS: usize = 50;
 /// Maximum number of packages in the comparison with another day.
 const MAX_CHANGES: usize = 200;
+/// Maximum number of skipped parts of the file with the same reason.
+const MAX_SKIPPED: usize = 100;
 
 /// The state of a locked version in a snapshot.
 #[derive(Clone, Debug)]
@@ -28,6 +30,63 @@ pub enum State {
     Unknown,
 }
 
+/// Whether the repository listed a version up to the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastListing {
+    /// It listed it at the end of a day, or this was not compared.
+    EndOfDay,
+    /// It listed it within days, the last time on this one, but not at the end of any.
+    Within(Day),
+    /// It never listed it.
+    Never,
+}
+
+/// A part of the file that is not compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The name of a package, or the line.
+    pub name: String,
+    /// The reason.
+    pub reason: SkipReason,
+}
+
+/// The reason why a part of the file is not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The package is not from a repository.
+    NotFromRepository,
+    /// The line allows several versions of the package.
+    NoExactVersion,
+    /// A further version of a package.
+    OtherEnvironment,
+    /// The line refers to another file.
+    OtherFile,
+    /// The line has an option of pip.
+    Option,
+}
+
+impl SkipReason {
+    const ALL: [SkipReason; 5] = [
+        SkipReason::NotFromRepository,
+        SkipReason::NoExactVersion,
+        SkipReason::OtherEnvironment,
+        SkipReason::OtherFile,
+        SkipReason::Option,
+    ];
+
+    fn text(self) -> &'static str {
+        match self {
+            SkipReason::NotFromRepository => "not from a repository",
+            SkipReason::NoExactVersion => "without an exact version",
+            SkipReason::OtherEnvironment => {
+                "a further version of a package, such as one for other environments"
+            }
+            SkipReason::OtherFile => "a reference to another file, which is not read",
+            SkipReason::Option => "an option of pip",
+        }
+    }
+}
+
 /// A package of the file.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -37,10 +96,12 @@ pub struct Row {
     pub version: String,
     /// Its state.
     pub state: State,
+    /// The text of the version in the snapshot, if it is another text of the same version number.
+    pub spelling: Option<String>,
     /// The ids of advisories about the version.
     pub vulnerabilities: Vec<String>,
-    /// Whether the version was listed at the end of any day up to the snapshot.
-    pub was_listed: bool,
+    /// Whether the version was listed up to the snapshot.
+    pub past: PastListing,
     /// Whether a block rule hides the version at some time.
     pub is_hidden: bool,
 }
@@ -63,8 +124,8 @@ pub struct Result {
     /// The periods in which exactly these versions were listed at the end of each day: the first day, and the
     /// day after the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
     pub days: Option<Vec<(Day, Option<Day>)>>,
-    /// Names of skipped packages: they are not from a repository, or have no exact version.
-    pub skipped: Vec<String>,
+    /// The parts of the file that are not compared.
+    pub skipped: Vec<Skipped>,
     /// The comparison with the chosen day, if any.
     pub other_day: Option<OtherDay>,
 }
@@ -158,11 +219,7 @@ impl Form {
                 @if vulnerable > 0 { ", " span.danger { (vulnerable) " with known vulnerabilities" } }
                 "."
             }
-            @if !result.skipped.is_empty() {
-                p.muted { "Not compared, because they are not from a repository or have no exact version: "
-                    (result.skipped.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")) "."
-                }
-            }
+            (skipped(&result.skipped))
             @if let Some(days) = &result.days { (self.days(root, days, &result.rows)) }
             @if let Some(other) = &result.other_day { (self.other_day(root, other)) }
             section.scroll tabindex="0" aria-label="Packages of the file" { table {
@@ -177,15 +234,21 @@ impl Form {
                         @else { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } }
                     }
                     td { (visible(&row.version)) }
-                    td { @match &row.state {
-                        State::Listed => "lists it",
-                        State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
-                        State::Archived(None) => "has it in the archive",
-                        State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
-                        State::Blocked(reason) => { span.danger { "refuses it: " (visible(reason)) } },
-                        State::Missing => { span.danger { "does not have it" } },
-                        State::Unknown => "is not known: the index was not queried, or did not answer",
-                    } }
+                    td {
+                        @match &row.state {
+                            State::Listed => "lists it",
+                            State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
+                            State::Archived(None) => "has it in the archive",
+                            State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
+                            State::Blocked(reason) => { span.danger { "refuses it: " (visible(reason)) } },
+                            State::Missing => { span.danger { "does not have it" } },
+                            State::Unknown => "is not known: the index was not queried, or did not answer",
+                        }
+                        @if let Some(spelling) = &row.spelling {
+                            "; there it is written " span.changed { (visible(spelling)) }
+                            ": the same version number, but another file name"
+                        }
+                    }
                     td { span.danger { (row.vulnerabilities.iter().map(|id| visible(id)).collect::<Vec<_>>().join(", ")) } }
                 } } }
             } }
@@ -235,8 +298,13 @@ impl Form {
         let names = |is_meant: fn(&Row) -> bool| {
             rows.iter().filter(|row| is_meant(row)).map(|row| visible(&row.name)).collect::<Vec<String>>()
         };
-        let never = names(|row| !row.was_listed && !row.is_hidden);
+        let never = names(|row| row.past == PastListing::Never && !row.is_hidden);
         let hidden = names(|row| row.is_hidden);
+        let within = rows.iter().filter_map(|row| match row.past {
+            PastListing::Within(day) => Some((&row.name, &row.version, day)),
+            PastListing::EndOfDay | PastListing::Never => None,
+        });
+        let within: Vec<(&String, &String, Day)> = within.collect();
         html! {
             h2 { "Days with exactly these versions" }
             @if !hidden.is_empty() {
@@ -249,6 +317,15 @@ impl Form {
                 p {
                     "There is no day at the end of which this repository lists all of them."
                     @if !never.is_empty() { " It never listed the versions of: " (never.join(", ")) "." }
+                    @if !within.is_empty() {
+                        " Only within a day, it listed: "
+                        @for (at, (name, version, day)) in within.iter().enumerate() {
+                            @if at > 0 { ", " }
+                            a href=(root.package(&self.location, name, "history/")) { (visible(name)) " " (visible(version)) }
+                            " (" (text::day(*day)) ")"
+                        }
+                        "."
+                    }
                 }
             } @else {
                 ul { @for (from, until) in days.iter().rev().take(MAX_PERIODS) { li {
@@ -259,6 +336,27 @@ impl Form {
                     }
                 } } }
             }
+        }
+    }
+}
+
+/// Renders the parts of a file that are not compared, by reason.
+fn skipped(skipped: &[Skipped]) -> Markup {
+    let of = |reason: SkipReason| {
+        let names = skipped.iter().filter(|skipped| skipped.reason == reason);
+        names.map(|skipped| skipped.name.as_str()).collect::<Vec<&str>>()
+    };
+    html! {
+        @if !skipped.is_empty() {
+            p.muted { "Not compared:" }
+            ul.muted { @for reason in SkipReason::ALL {
+                @let names = of(reason);
+                @if !names.is_empty() { li {
+                    (reason.text()) ": "
+                    (names.iter().take(MAX_SKIPPED).map(|name| visible(name)).collect::<Vec<_>>().join(", "))
+                    @if names.len() > MAX_SKIPPED { " and " (names.len() - MAX_SKIPPED) " more" }
+                } }
+            } }
         }
     }
 }
@@ -274,10 +372,12 @@ mod tests {
             name: name.to_owned(),
             version: "1.0".to_owned(),
             state,
+            spelling: None,
             vulnerabilities: vec!["RSEC-1".to_owned()],
-            was_listed: true,
+            past: PastListing::EndOfDay,
             is_hidden: false,
         };
+        let skipped = |name: &str, reason: SkipReason| Skipped { name: name.to_owned(), reason };
         let result = Result {
             rows: vec![
                 row("a", State::Listed),
@@ -285,7 +385,11 @@ mod tests {
                 row("<i>", State::Missing),
             ],
             days: Some(vec![(day("2026-11-01"), Some(day("2026-11-04"))), (day("2026-11-20"), None)]),
-            skipped: vec!["mine".to_owned()],
+            skipped: vec![
+                skipped("mine", SkipReason::NotFromRepository),
+                skipped("-r (line 2)", SkipReason::OtherFile),
+                skipped("<u>", SkipReason::NotFromRepository),
+            ],
             other_day: None,
         };
         let form = Form {
@@ -302,11 +406,54 @@ mod tests {
             "/prod/2026-11-20/",
             "to the day before",
             "RSEC-1",
+            "<li>not from a repository: mine, &lt;u&gt;</li>",
+            "<li>a reference to another file, which is not read: -r (line 2)</li>",
             "action=\"../../../../prod/latest/web/lockfile/\"",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains("<i>") && !html.contains("would change<"), "{html}");
+    }
+
+    #[test]
+    fn a_version_within_a_day_and_another_text_of_a_version_are_named() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let row = |name: &str, spelling: Option<&str>, past: PastListing| Row {
+            name: name.to_owned(),
+            version: "1.0-01".to_owned(),
+            state: State::Listed,
+            spelling: spelling.map(str::to_owned),
+            vulnerabilities: Vec::new(),
+            past,
+            is_hidden: false,
+        };
+        let many = (0..MAX_SKIPPED + 2)
+            .map(|number| Skipped { name: format!("p{number}"), reason: SkipReason::NoExactVersion });
+        let result = Result {
+            rows: vec![
+                row("a", Some("1.0-1"), PastListing::EndOfDay),
+                row("b", None, PastListing::Within(day("2026-11-20"))),
+                row("c", None, PastListing::Never),
+            ],
+            days: Some(Vec::new()),
+            skipped: many.collect(),
+            other_day: None,
+        };
+        let form = Form {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            is_python: false,
+            refused: None,
+        };
+        let html = form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(&result));
+        for part in [
+            "lists it; there it is written <span class=\"changed\">1.0-1</span>: the same version number",
+            "It never listed the versions of: c.",
+            "Only within a day, it listed: <a href=\"../../../../prod/latest/web/packages/b/history/\">b 1.0-01</a> (<time",
+            "p99 and 2 more</li>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert_eq!(html.matches("there it is written").count(), 1, "{html}");
     }
 
     #[test]

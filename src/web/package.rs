@@ -1,5 +1,7 @@
 //! The page of a package, in one version.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
@@ -66,6 +68,8 @@ pub struct Package {
     pub title: String,
     /// The description, as in a DESCRIPTION file.
     pub description: String,
+    /// The listed packages that title and description name in quotes.
+    pub named_packages: BTreeSet<String>,
     /// The tag of the language of these texts, if it is known.
     pub language: Option<String>,
     /// The command that installs the version; `None` if there is none, as for a blocked version.
@@ -114,10 +118,14 @@ impl Package {
             )
         };
         let language = self.language.clone().unwrap_or_default();
+        let page = |name: &str| {
+            let is_known = self.named_packages.contains(name);
+            is_known.then(|| frame.root.package(&self.location, name, ""))
+        };
         frame.render(&html! {
             h1 data-automation="package-title" { (visible(&self.name)) " " (visible(&self.version)) }
             (self.state(&frame.root))
-            @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (visible(&self.title)) } } }
+            @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (text::with_packages(&self.title, page)) } } }
             @if let Some(install) = &self.install { figure.snippet {
                 figcaption {
                     span { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
@@ -130,7 +138,7 @@ impl Package {
                 div {
                     @if !self.description.is_empty() {
                         h2 { "Description" }
-                        p.prose lang=(language) dir="auto" { (text::description(&self.description)) }
+                        p.prose lang=(language) dir="auto" { (text::description(&self.description, page)) }
                     }
                     (self.dependencies(&frame.root))
                     @if let Some(readme) = &self.readme {

@@ -48,6 +48,8 @@ pub struct List {
     pub total: usize,
     /// The packages of this page.
     pub rows: Vec<Row>,
+    /// Whether the packages are available as CSV.
+    pub has_csv: bool,
     /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
     /// The command for the first packages, if the snapshot is the newest one.
@@ -80,6 +82,7 @@ impl List {
             @if !self.rows.is_empty() {
                 (self.table(&frame.root))
                 (pager(self.page, self.pages, |page| self.address(&frame.root, &self.sort, self.descending, page)))
+                @if self.has_csv { p { a href=(self.csv(&frame.root)) { "All as CSV" } } }
             }
         })
     }
@@ -132,6 +135,12 @@ impl List {
         }
     }
 
+    /// Returns the address of all packages of this list as CSV, as a query.
+    fn csv(&self, root: &Root) -> String {
+        let query = Some(("q", self.query.as_str())).filter(|(_, text)| !text.is_empty());
+        root.query(&query.into_iter().chain([("format", "csv")]).collect::<Vec<_>>())
+    }
+
     /// Returns the address of a page of this list, as a query.
     fn address(&self, root: &Root, sort: &str, descending: bool, page: usize) -> String {
         let page = page.to_string();
@@ -169,6 +178,7 @@ mod tests {
             pages: 9,
             total: 850,
             rows: (0..3).map(row).collect(),
+            has_csv: true,
             json: None,
             first_packages: None,
         };
@@ -179,6 +189,7 @@ mod tests {
         );
         assert!(html.contains("href=\"?q=a%26b&amp;sort=version&amp;page=5\""), "{html}");
         assert!(html.contains("href=\"?q=a%26b&amp;sort=version&amp;order=desc\""), "{html}");
+        assert!(html.contains("href=\"?q=a%26b&amp;format=csv\">All as CSV</a>"), "{html}");
         assert!(
             html.contains("aria-sort=\"ascending\"") && html.contains("aria-current=\"page\">4<"),
             "{html}"

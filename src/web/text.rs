@@ -107,20 +107,61 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>` and `<arXiv:…>` become links, as on
-/// CRAN's pages.
+/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in quotes become
+/// links, as on CRAN's pages. `page` returns the address of the page of a package, if there is one.
 #[must_use]
-pub fn description(text: &str) -> Markup {
+pub fn description(text: &str, page: impl Fn(&str) -> Option<String>) -> Markup {
     let mut parts: Vec<Markup> = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
         let Some((inside, after)) = after.split_once('>') else { break };
-        parts.push(html! { (visible(before)) });
+        parts.push(with_packages(before, &page));
         parts.push(reference(inside));
         rest = after;
     }
-    parts.push(html! { (visible(rest)) });
+    parts.push(with_packages(rest, &page));
     html! { @for part in &parts { (part) } }
+}
+
+/// Renders a text with links to the packages that it names in quotes; see [`description`].
+#[must_use]
+pub fn with_packages(text: &str, page: impl Fn(&str) -> Option<String>) -> Markup {
+    html! { @for (before, name) in quoted(text) {
+        (visible(before))
+        @if let Some(name) = name {
+            @if let Some(address) = page(name) { a href=(address) { (visible(name)) } } @else { (visible(name)) }
+        }
+    } }
+}
+
+/// Returns the texts in quotes that have the form of names of R packages.
+pub fn quoted_names(text: &str) -> impl Iterator<Item = &str> {
+    quoted(text).into_iter().filter_map(|(_, name)| name)
+}
+
+fn is_name(text: &str) -> bool {
+    (2..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+}
+
+/// Splits a text at the names in quotes: each part, and the name that follows it. Quotes belong to the parts.
+fn quoted(text: &str) -> Vec<(&str, Option<&str>)> {
+    let mut parts = Vec::new();
+    let (mut start, mut quote) = (0, text.find('\''));
+    while let Some(at) = quote {
+        let inside = at + 1;
+        let next = text[inside..].find('\'').map(|length| inside + length);
+        match next.map(|end| &text[inside..end]).filter(|name| is_name(name)) {
+            Some(name) => {
+                parts.push((&text[start..inside], Some(name)));
+                start = inside + name.len();
+                // The closing quote opens nothing.
+                quote = text[start + 1..].find('\'').map(|length| start + 1 + length);
+            }
+            None => quote = next,
+        }
+    }
+    parts.push((&text[start..], None));
+    parts
 }
 
 /// Renders the text between angle brackets, as a link if it is a known reference.
@@ -192,6 +233,7 @@ mod tests {
 
     #[test]
     fn descriptions_are_escaped_and_their_references_are_links() {
+        let description = |text: &str| description(text, |_| None);
         let html =
             description("A <b>&\"x\" <doi:10.1/a b> <https://a.example> <javascript:alert(1)>").into_string();
         assert!(html.contains("&lt;b&gt;&amp;&quot;x&quot;"), "{html}");
@@ -199,6 +241,22 @@ mod tests {
         assert!(html.contains("href=\"https://a.example\""), "{html}");
         assert_eq!(html.matches("<a ").count(), 2, "{html}");
         assert_eq!(description("a < b").into_string(), "a &lt; b");
+    }
+
+    #[test]
+    fn names_of_listed_packages_in_quotes_are_links() {
+        let page = |name: &str| (name == "ggplot2").then(|| format!("../{name}/"));
+        let link = "'<a href=\"../ggplot2/\">ggplot2</a>'";
+        for (text, expected) in [
+            ("The user's 'ggplot2' and 'other'", format!("The user's {link} and 'other'")),
+            ("'ggplot2''ggplot2' <x 'ggplot2'>", format!("{link}{link} &lt;x 'ggplot2'&gt;")),
+            ("ggplot2 'ggplot2", "ggplot2 'ggplot2".to_owned()),
+            ("'<b>' ' 'ggplot2'é'", format!("'&lt;b&gt;' ' {link}é'")),
+            ("", String::new()),
+        ] {
+            assert_eq!(description(text, page).into_string(), expected);
+        }
+        assert_eq!(quoted_names("'a1' x 'b.c' 'd e' 'f' '").collect::<Vec<_>>(), ["a1", "b.c"]);
     }
 
     #[test]

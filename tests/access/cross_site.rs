@@ -195,6 +195,8 @@ fn the_admin_socket_has_the_pages_for_localhost_alone() {
     assert_eq!(request("localhost:8080", "POST", media_type, &form).status, 403, "no origin");
     let other = format!("{media_type}Origin: http://localhost:9\r\n");
     assert_eq!(request("localhost:8080", "POST", &other, &form).status, 403, "another port");
+    let other = format!("{media_type}Origin: https://localhost:8080\r\n");
+    assert_eq!(request("localhost:8080", "POST", &other, &form).status, 403, "another scheme");
     let own = format!("{media_type}Origin: http://localhost:8080\r\n");
     let answer = request("localhost:8080", "POST", &own, &form);
     assert_eq!(answer.status, 303, "{}", answer.text());

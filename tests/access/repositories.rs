@@ -82,6 +82,41 @@ fn assert_restricted(answer: &http::Answer) {
 }
 
 #[test]
+fn errors_of_an_authenticated_repository_are_for_one_client() {
+    let server = start();
+    server.rspm_stdout("create repo --name=secretpy --type=python --authenticated");
+    let reader = bearer(&token(&server, "--scope=repos:read --repos=secretrepo,secretpy"));
+    let cache_control = |path: &str, authorization: Option<&str>, status: u16| {
+        let answer = get(&server, path, authorization);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        answer.header("cache-control").unwrap_or_else(|| panic!("{path}")).to_owned()
+    };
+    for path in [
+        "/secretrepo/latest/web/packages/nothing/",
+        "/secretrepo/latest/web/packages/secretpkg/?version=9",
+        "/secretrepo/2001-01-01/web/packages/secretpkg/",
+        "/secretrepo/latest/src/contrib/nothing_1.0.tar.gz",
+        "/secretpy/latest/src/contrib/PACKAGES",
+    ] {
+        assert_eq!(cache_control(path, None, 401), "private, no-cache", "{path}");
+        assert_eq!(cache_control(path, Some(&reader), 404), "private, no-cache", "{path}");
+    }
+    // Addresses that are not valid, for which no permission is required.
+    for path in
+        ["/secretrepo/2026-13-01/", "/secretrepo/latest/web/nothing/", "/secretrepo/x/src/contrib/PACKAGES"]
+    {
+        for authorization in [None, Some(reader.as_str())] {
+            assert_eq!(cache_control(path, authorization, 404), "private, no-cache", "{path}");
+        }
+        assert_eq!(cache_control(&path.replace("secretrepo", "open"), None, 404), "no-cache", "{path}");
+    }
+    // A page of an open repository names the account.
+    let page = "/open/latest/web/packages/alpha/";
+    assert_eq!(cache_control(page, None, 200), "no-cache");
+    assert_eq!(cache_control(page, Some(&reader), 200), "private, no-cache");
+}
+
+#[test]
 fn authentication_is_switched_on_and_off_and_applies_to_cached_addresses() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);

@@ -1,11 +1,12 @@
 //! The Atom feeds, read by an XML parser and compared with RFC 4287.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::advisories;
+use crate::support::data;
 use crate::support::full_mirror::{self, Size};
 use crate::support::http::Answer;
 use crate::support::server::{Builder, Server};
@@ -164,4 +165,76 @@ fn feeds_are_valid_and_have_the_newest_hundred_entries() {
     let titles = read(&server, path);
     let expected = (2..=MAX_ENTRIES + 1).rev().map(|number| format!("{package}: RSEC-{number}"));
     assert_eq!(titles, expected.collect::<Vec<_>>());
+}
+
+/// The time of the last change of a feed.
+fn updated(server: &Server, path: &str) -> jiff::Timestamp {
+    let answer = server.get(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    parse(server, &answer).identity().1
+}
+
+#[test]
+fn a_feed_is_never_older_than_its_repository_or_than_before() {
+    let server = Builder::default().gcfg("[Vulnerabilities]\nURL = file://{dir}/own").start();
+    let begin = jiff::Timestamp::now();
+    server.rspm_stdout("create repo --name=prod");
+    let changes = "/prod/latest/web/changes.atom";
+    let vulnerabilities = "/prod/latest/web/vulnerabilities.atom";
+    let versions = "/prod/latest/web/packages/alpha/versions.atom";
+    for path in [changes, vulnerabilities] {
+        assert_eq!(read(&server, path), Vec::<String>::new());
+        assert!(updated(&server, path) >= begin, "{path}");
+    }
+    let mut last: BTreeMap<&str, jiff::Timestamp> = BTreeMap::new();
+    let mut assert_not_older = |paths: &[&'static str], step: &str| {
+        for path in paths {
+            let now = updated(&server, path);
+            let before = last.insert(*path, now);
+            assert!(before.is_none_or(|before| before <= now), "{path} after {step}: {before:?} {now}");
+        }
+    };
+    let all = [changes, vulnerabilities, versions];
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("subscribe --repo=prod --source=team");
+    server.add("team", &Tarball::new("alpha", "1.0"));
+    assert_not_older(&all, "the first version");
+    server.add("team", &Tarball::new("alpha", "2.0"));
+    assert_not_older(&all, "the second version");
+    server.rspm_stdout("create blocklist-rule --package-name=alpha --version=2.0 --description=broken");
+    assert_eq!(read(&server, versions), ["alpha 1.0"]);
+    assert_not_older(&all, "a rule that hides the second version");
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    assert_not_older(&all, "the end of the rule");
+    server.rspm_stdout("remove package --source=team --name=alpha@2.0");
+    assert_eq!(read(&server, versions), ["alpha 1.0", "alpha 2.0", "alpha 1.0"]);
+    assert_not_older(&all, "the removal of the second version");
+    server.rspm_stdout("unsubscribe --repo=prod --source=team");
+    assert_eq!(read(&server, changes), ["subscriptions: team removed", "subscriptions: team added"]);
+    assert_not_older(&[changes, vulnerabilities], "the end of the subscription");
+}
+
+#[test]
+fn a_withdrawn_advisory_does_not_make_the_feed_older() {
+    let mirror = data::path("cran-mirror");
+    let gcfg =
+        format!("[CRAN]\nURL = file://{}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    let own = server.dir().join("own");
+    server.rspm_stdout("sync --type=CRAN");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    let path = "/prod/latest/web/vulnerabilities.atom";
+    let record =
+        |time: &str| advisories::with_modified(advisories::record("RSEC-1", "CRAN", "cli", "99.0"), time);
+    advisories::folder(&own, &[record("2090-05-06T07:08:09Z")]);
+    server.sync_of("vulns").expect("advisories");
+    assert_eq!(read(&server, path), ["cli: RSEC-1"]);
+    assert_eq!(updated(&server, path).to_string(), "2090-05-06T07:08:09Z");
+    let mut withdrawn = record("2090-06-01T00:00:00Z");
+    withdrawn["withdrawn"] = "2020-01-01T00:00:00Z".into();
+    advisories::folder(&own, &[withdrawn]);
+    server.sync_of("vulns").expect("advisories");
+    assert_eq!(read(&server, path), Vec::<String>::new());
+    assert_eq!(updated(&server, path).to_string(), "2090-06-01T00:00:00Z");
 }

@@ -2,8 +2,9 @@
 
 use super::document;
 use crate::python::package::{Package, add, repository, write};
+use crate::support::chromium::Chromium;
 use crate::support::fixtures::until;
-use crate::support::http::Answer;
+use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -67,6 +68,62 @@ fn files_of_a_package_are_listed_and_shown_as_text() {
         assert!([400, 404].contains(&status), "{path}: {status}");
     }
     assert_eq!(server.get("/team/latest/web/packages/nothing/files/").status, 404);
+}
+
+#[test]
+fn figures_of_the_archive_are_images_of_the_readme() {
+    // One pixel.
+    const GIF: &[u8] =
+        b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+        \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
+    let readme = "![dot](man/figures/dot.gif) ![fake](man/figures/fake.png) ![none](man/figures/none.png)\n\
+                  ![vector](man/figures/v.svg) ![large](man/figures/large.gif)\n";
+    let mut alpha = Tarball::new("alpha", "1.0")
+        .with("README.md", readme)
+        .with("man/figures/fake.png", "<script>alert(1)</script>")
+        .with("man/figures/v.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    alpha.files.push(("man/figures/dot.gif".to_owned(), GIF.to_vec()));
+    let large = [GIF, &vec![0; 2 << 20]].concat();
+    alpha.files.push(("man/figures/large.gif".to_owned(), large));
+    let server = Server::start();
+    server.local_repository("team", &[alpha]);
+    let html = page(&server, ALPHA);
+    let figure = "files/man/figures/dot.gif?version=1.0";
+    let image = format!("<img src=\"../../../../../team/latest/web/packages/alpha/{figure}\" alt=\"dot\">");
+    assert!(html.contains(&image) && html.matches("<img").count() == 1, "{html}");
+    for text in ["fake", "none", "vector", "large"] {
+        assert!(html.contains(text), "{text}: {html}");
+    }
+    let answer = server.get(&format!("{ALPHA}{figure}"));
+    assert_eq!((answer.status, answer.body.as_slice()), (200, GIF));
+    for (name, value) in [
+        ("content-type", "image/gif"),
+        ("content-security-policy", "default-src 'none'; sandbox"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    let etag = answer.header("etag").expect("an ETag");
+    let again =
+        http::request("GET", &server.url(&format!("{ALPHA}{figure}")), &[("If-None-Match", etag)], b"");
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    // Files that are no images are pages, whatever their names are.
+    let fake = page(&server, &format!("{ALPHA}files/man/figures/fake.png"));
+    assert!(fake.contains("&lt;script&gt;") && !fake.contains("<script>"), "{fake}");
+    for other in ["v.svg", "large.gif"] {
+        page(&server, &format!("{ALPHA}files/man/figures/{other}"));
+    }
+    assert_eq!(server.get(&format!("{ALPHA}files/man/figures/none.png")).status, 404);
+    let chromium = Chromium::start();
+    chromium.open(&server.url(ALPHA));
+    until("the image is loaded", || {
+        let width = "return document.querySelector('.readme img').naturalWidth;";
+        chromium.run(width, &[]) == serde_json::json!(1)
+    });
+    assert_eq!(chromium.messages(), Vec::<String>::new());
+    server.rspm_stdout("create blocklist-rule --package-name=alpha --description=broken");
+    assert_eq!(server.get(&format!("{ALPHA}{figure}")).status, 403);
+    assert!(!server.get(ALPHA).text().contains("<img"));
 }
 
 #[test]

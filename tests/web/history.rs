@@ -16,11 +16,11 @@ use rstudio_pm::serve::lock_file::{self, ComparisonPermit, Interval, LockedPacka
 
 use super::document;
 use crate::repo::package_versions;
-use crate::support::backend::{Backend, actor, day};
-use crate::support::http;
+use crate::support::backend::{Backend, StoresConfig, actor, day};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 use crate::support::today::stable_today;
+use crate::support::{db, http};
 
 const DAYS: std::ops::RangeInclusive<u8> = 1..=12;
 
@@ -30,8 +30,9 @@ fn day_of(number: u8) -> Day {
 
 /// A repository `prod` of the sources `team` and `other`, which have versions of `alpha` from several days, and `live`,
 /// which takes its state by promotion. The clock is at noon of the twelfth day.
-async fn environment() -> Backend {
-    let backend = Backend::new().await;
+async fn environment(engine: db::Engine) -> Backend {
+    let gcfg = tokio::task::spawn_blocking(move || db::settings(engine)).await.expect("no panic");
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
     for source in ["team", "other"] {
         backend.create_local_source(source).await;
     }
@@ -47,7 +48,10 @@ async fn environment() -> Backend {
             backend.advance_to_noon(&day_of(number).to_string());
         }
         for (_, source, version) in additions.iter().filter(|(day, ..)| *day == number) {
-            backend.add(source, "alpha", version).await;
+            let license = if *version == "1.1" { "AGPL-3" } else { "MIT + file LICENSE" };
+            let tarball = Tarball::new("alpha", version).field(&format!("License: {license}"));
+            let added = backend.try_add(source, &[tarball], edit::OnExisting::Fail).await;
+            assert_eq!(added.expect("a package"), [edit::AddStatus::New]);
         }
         if [5, 7].contains(&number) {
             let request = promotion::Request {
@@ -116,6 +120,9 @@ async fn assert_history(backend: &Backend, case: &str) -> Vec<String> {
         };
         assert_eq!(current(&newest), latest, "{case}, {repo}: {newest:?}");
         assert!(current(&dated).is_none_or(|version| latest == Some(version)), "{case}, {repo}: {dated:?}");
+        let only_latest = dated.only_latest.as_ref().map(|current| current.version.clone());
+        let is_other = |version: &String| days[DAYS.end()].as_ref() != Some(version);
+        assert_eq!(only_latest, latest.filter(is_other), "{case}, {repo}: {dated:?}");
         // The history of an earlier snapshot is its beginning.
         for number in [6, 10] {
             let (dated, _) = listings(backend, repo, &day_of(number).to_string()).await;
@@ -132,9 +139,25 @@ async fn assert_history(backend: &Backend, case: &str) -> Vec<String> {
     hidden
 }
 
-#[tokio::test]
-async fn the_history_has_on_each_day_the_version_that_the_index_of_the_day_has() {
-    let backend = environment().await;
+macro_rules! scenarios {
+    ($($scenario:ident)*) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test] async fn $scenario() { super::$scenario(environment(db::Engine::Sqlite).await).await; })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test] async fn $scenario() { super::$scenario(environment(db::Engine::Postgres).await).await; })*
+        }
+    };
+}
+
+scenarios! {
+    the_history_has_on_each_day_the_version_that_the_index_of_the_day_has
+    the_days_of_a_lock_file_are_those_on_which_rules_allow_its_version
+}
+
+async fn the_history_has_on_each_day_the_version_that_the_index_of_the_day_has(backend: Backend) {
     assert_eq!(assert_history(&backend, "no rules").await, [] as [&str; 0]);
     let team = backend.state.catalog.get().source("team").expect("a source").id;
     let version = |range: &str| Some(range.parse().expect("a range"));
@@ -164,6 +187,17 @@ async fn the_history_has_on_each_day_the_version_that_the_index_of_the_day_has()
             "versions of half a day",
             Criteria { min_age: Some(40_000 * SECOND), ..aged(0) },
             vec!["2.0", "1.2", "1.1", "1.0"],
+        ),
+        ("a license", Criteria { license: Some("agpl".to_owned()), ..Criteria::default() }, vec!["1.1"]),
+        (
+            "types of licenses",
+            Criteria { license_types: vec!["MIT".to_owned()], source: Some(team), ..Criteria::default() },
+            vec!["2.0", "1.2", "1.0"],
+        ),
+        (
+            "only latest, by license",
+            Criteria { license: Some("MIT".to_owned()), not_dated: true, ..Criteria::default() },
+            vec!["2.0"],
         ),
         ("versions of a year", aged(365), vec!["2.0", "1.2", "1.1", "1.0"]),
         ("only latest, by age", Criteria { not_dated: true, ..aged(30) }, vec!["2.0"]),
@@ -195,9 +229,7 @@ async fn locked(backend: &Backend, version: &str) -> LockedPackage {
     rows.expect("rows").pop().expect("one row")
 }
 
-#[tokio::test]
-async fn the_days_of_a_lock_file_are_those_on_which_rules_allow_its_version() {
-    let backend = environment().await;
+async fn the_days_of_a_lock_file_are_those_on_which_rules_allow_its_version(backend: Backend) {
     let days = |from: u8, until: u8| -> Interval { (day_of(from), (until > 0).then(|| day_of(until))) };
     let of = async |version: &str| {
         let row = locked(&backend, version).await;
@@ -269,6 +301,11 @@ fn pages_and_feed_do_not_list_a_blocked_version() {
     let html = history();
     assert!(html.contains(">1.1</td>") && html.contains("listed on days, not in latest"), "{html}");
     assert!(html.contains("1.1 by rule 1") && !html.contains("still listed"), "{html}");
+    let row = html.split("<tr>").find(|row| row.contains("listed in latest, not on days")).expect("a row");
+    assert!(
+        row.contains(">1.0</td>") && row.contains("/team/latest/web/packages/alpha/\">latest</a>"),
+        "{row}"
+    );
     assert!(!feed().contains("alpha 1.1"), "{}", feed());
     let html = lock("1.1");
     assert!(html.contains("to the day before") && !html.contains("up to this snapshot"), "{html}");
@@ -297,15 +334,22 @@ fn a_promoted_repository_has_no_changes_after_its_pin() {
         });
         ids.collect::<Vec<i64>>()
     };
-    assert_eq!(entries("live"), [promoted]);
-    assert_eq!(entries("team"), [added, promoted]);
+    let promotion = match entries("live")[..] {
+        [promotion, number] if number == promoted => promotion,
+        ref others => panic!("{promoted}: {others:?}"),
+    };
+    let subscription = match entries("team")[..] {
+        [first, second, subscription] if [first, second] == [added, promoted] => subscription,
+        ref others => panic!("{added}, {promoted}: {others:?}"),
+    };
+    assert!(subscription < promoted && promoted < promotion, "{subscription} {promotion}");
     let changes = |repo: &str| {
         let html = server.get(&format!("/{repo}/latest/")).text();
         html.matches("1 new").count()
     };
     assert_eq!((changes("team"), changes("live")), (2, 1));
     server.rspm_stdout("promote --from=team --to=live");
-    assert_eq!(entries("live"), [added, promoted]);
+    assert_eq!(entries("live"), [added, promotion, promoted]);
     assert_eq!(changes("live"), 2);
     // The links are to the states of the repository with the change, which it has from the promotion on.
     let text = server.get("/live/latest/web/changes.atom").text();
@@ -316,4 +360,45 @@ fn a_promoted_repository_has_no_changes_after_its_pin() {
     assert!(index.contains("Package: beta"), "{path}: {index}");
     let at_the_addition = server.get(&format!("/live/{added}/src/contrib/PACKAGES")).text();
     assert!(!at_the_addition.contains("Package: beta"), "{at_the_addition}");
+}
+
+#[test]
+fn a_promotion_that_only_changes_the_subscriptions_is_in_the_feed_and_on_the_page() {
+    let server = Server::start();
+    for name in ["one", "two"] {
+        server.local_repository(name, &[Tarball::new("alpha", "1.0")]);
+    }
+    server.rspm_stdout("create repo --name=dev");
+    server.rspm_stdout("subscribe --repo=dev --source=one");
+    server.rspm_stdout("subscribe --repo=dev --source=two");
+    server.rspm_stdout("create repo --name=live --changes=promotion");
+    let promote = || drop(server.rspm_stdout("promote --from=dev --to=live"));
+    let newest = || {
+        let text = server.get("/live/latest/web/changes.atom").text();
+        let entry = text.split("<entry>").nth(1).expect("an entry").to_owned();
+        let part = |start: &str, end: char| {
+            entry.split(start).nth(1).and_then(|rest| rest.split(end).next()).expect("a part").to_owned()
+        };
+        (part("<title>", '<'), part("href=\"", '"'))
+    };
+    let first_source = |path: &str| {
+        let text = server.get(path).text();
+        let list = text.split("<ol>").nth(1).expect("the sources").to_owned();
+        list.split("<li>").nth(1).and_then(|rest| rest.split('<').next()).expect("a source").to_owned()
+    };
+    promote();
+    assert_eq!(newest().0, "subscriptions: one, two added");
+    server.rspm_stdout("reorder --repo=dev --sources=two,one");
+    promote();
+    let (title, link) = newest();
+    assert_eq!(title, "subscriptions: order two, one");
+    let path = link.split_once("/live/").expect("an address of the repository").1;
+    assert_eq!(first_source(&format!("/live/{path}")), "two");
+    server.rspm_stdout("unsubscribe --repo=dev --source=two");
+    promote();
+    assert_eq!(newest().0, "subscriptions: two removed");
+    let page = server.get("/live/latest/").text();
+    let order = ["subscriptions: two removed", "subscriptions: order two, one"];
+    let order = order.map(|text| page.find(text).unwrap_or_else(|| panic!("{text}: {page}")));
+    assert!(order.is_sorted(), "{page}");
 }

@@ -6,7 +6,10 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::document::{self, unescape};
+use crate::python::index::{self, wheel};
+use crate::python::package::{Package, add, repository};
 use crate::support::full_mirror::{self, Size};
+use crate::support::pypi::Pypi;
 use crate::support::server::{Builder, Server};
 
 /// The first cells of the rows of a page.
@@ -86,4 +89,53 @@ fn the_pages_of_a_long_list_are_complete_and_csv_has_their_rows() {
     let unique: BTreeSet<&String> = listed.iter().collect();
     assert_eq!(unique.len(), listed.len(), "no package is on two pages");
     assert!(listed.is_sorted_by_key(|name| name.to_lowercase()), "{listed:?}");
+    let sheet = csv(&server, "/prod/latest/web/packages/?format=csv");
+    let names: Vec<&str> = sheet.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, listed);
+    let index = server.get("/prod/latest/src/contrib/PACKAGES").text();
+    for row in &sheet {
+        let text = |key: &str| row[key].as_str().expect("a text");
+        assert!(
+            index.contains(&format!("Package: {}\nVersion: {}\n", text("name"), text("version"))),
+            "{row}"
+        );
+        assert_eq!(text("source"), "cran");
+    }
+    let part = names[0].chars().take(4).collect::<String>().to_uppercase();
+    let (found, _) = all_names(&server, &format!("/prod/latest/web/packages/?q={part}"));
+    let sheet = csv(&server, &format!("/prod/latest/web/packages/?q={part}&format=csv"));
+    let mut of_sheet: Vec<&str> = sheet.iter().filter_map(|row| row["name"].as_str()).collect();
+    let mut found: Vec<&str> = found.iter().map(String::as_str).collect();
+    of_sheet.sort_unstable();
+    found.sort_unstable();
+    assert!(!found.is_empty() && of_sheet == found, "{found:?} {of_sheet:?}");
+    for query in ["format=xml", "format=%FF"] {
+        assert_eq!(server.get(&format!("/prod/latest/web/packages/?{query}")).status, 400, "{query}");
+    }
+}
+
+#[test]
+fn python_packages_are_available_as_csv_but_those_of_an_index_are_not() {
+    let path = "/py/latest/web/packages/";
+    let server = Server::start();
+    repository(&server);
+    for version in ["1.0", "1.1"] {
+        add(&server, "team", &Package::new("Odd.Lib", version));
+    }
+    add(&server, "team", &Package::new("other", "2.0"));
+    assert!(server.get(path).text().contains("All as CSV"));
+    let sheet = csv(&server, &format!("{path}?q=odd_l&format=csv"));
+    let cells: Vec<(&str, &str)> = sheet
+        .iter()
+        .map(|row| (row["name"].as_str().expect("a name"), row["version"].as_str().expect("a version")))
+        .collect();
+    assert_eq!(cells, [("odd-lib", "1.1")]);
+    let pypi = Pypi::start();
+    wheel(&pypi, &Package::new("one", "1.0"), "2020-01-01T00:00:00Z");
+    let server = index::start(&pypi, "");
+    server.sync_of("pypi").expect("a sync");
+    let page = server.get(path).text();
+    assert!(page.contains(">one</a>") && !page.contains("All as CSV"), "{page}");
+    let answer = server.get(&format!("{path}?format=csv"));
+    assert!(answer.status == 400 && answer.text().contains("/simple/"), "{}", answer.text());
 }

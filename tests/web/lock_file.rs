@@ -7,6 +7,7 @@ use crate::python::package::{Package, add, repository};
 use crate::support::data;
 use crate::support::http::{self, Answer};
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 const PAGE: &str = "/team/latest/web/lockfile/";
 
@@ -29,7 +30,7 @@ fn a_renv_lock_is_compared_with_the_snapshot() {
     for part in ["<strong>3 packages</strong>: 1 listed", "in the archive, lists 1.1", "does not have it"] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    assert!(page.contains("It never listed the versions of: alpha, gone."), "{page}");
+    assert!(page.contains("It never listed the versions of: gone."), "{page}");
     let none = r#"{"Packages": {"mine": {"Version": "0.1", "Source": "GitHub"}}}"#;
     let page = post(&server, PAGE, &[], none.as_bytes()).text();
     assert!(page.contains("<strong>0 packages</strong>") && !page.contains("of no day"), "{page}");
@@ -76,6 +77,73 @@ fn a_requirements_file_is_compared_with_a_python_repository() {
         let page = post(&server, path, &[], format!("odd_lib=={version}\n").as_bytes()).text();
         assert!(page.contains(state), "{version}: {page}");
     }
+}
+
+#[test]
+fn options_and_addresses_of_a_requirements_file_are_reported_by_line() {
+    let server = Server::start();
+    repository(&server);
+    add(&server, "team", &Package::new("one", "1.0"));
+    add(&server, "team", &Package::new("two", "2.0"));
+    let path = "/py/latest/web/lockfile/";
+    let file = format!(
+        "# as pip freeze and pip-compile write it\n--index-url https://user:secret@h.example/simple\n\
+         --require-hashes\n-r base.txt\n-e ./own\none==1.0 \\\n    --hash=sha256:{} \\\n    --hash=sha512:00\n\
+         mine @ git+https://h.example/mine\nhttps://h.example/x-1.0.tar.gz\n\
+         two==2.0 ; python_version >= '3.9'\ntwo==1.0 ; python_version < '3.9'\n",
+        "0".repeat(64)
+    );
+    let answer = post(&server, path, &[], file.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    document::page(&answer, path);
+    let page = answer.text();
+    for part in [
+        "<strong>2 packages</strong>: 2 listed",
+        "<li>an option of pip: --index-url (line 2), --require-hashes (line 3)</li>",
+        "<li>a reference to another file, which is not read: -r (line 4)</li>",
+        "<li>not from a repository: -e (line 5), mine (line 9), line 10</li>",
+        "<li>a further version of a package, such as one for other environments: two 1.0</li>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("secret"), "{page}");
+    let answer = post(&server, path, &[], b"one==1.0\nnot a requirement\n");
+    assert!(answer.status == 400 && answer.text().contains("line 2"), "{}", answer.text());
+}
+
+#[test]
+fn a_version_of_one_day_and_another_text_of_a_version_are_reported() {
+    let server = super::server();
+    let lock = |name: &str, version: &str| {
+        let file =
+            format!(r#"{{"Packages": {{"{name}": {{"Package": "{name}", "Version": "{version}"}}}}}}"#);
+        let answer = post(&server, PAGE, &[], file.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        document::page(&answer, PAGE);
+        answer.text()
+    };
+    // The repository listed alpha 1.0 until it got 1.1 on the same day.
+    let page = lock("alpha", "1.0");
+    assert!(page.contains("There is no day") && !page.contains("It never listed"), "{page}");
+    let listed = page.split_once("Only within a day, it listed: <a href=\"").expect("the version").1;
+    let (address, rest) = listed.split_once('"').expect("an address");
+    assert!(rest.starts_with(">alpha 1.0</a> (<time"), "{page}");
+    let history = server.get(address.trim_start_matches("../../..")).text();
+    let row = history.split("<tr>").find(|row| row.contains(">1.0</td>")).expect("a row");
+    assert!(row.contains("the same day"), "{row}");
+    // Its link is to the state that listed the version; the day lists another one.
+    let address = row.split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+    let path = address.trim_start_matches("../").to_owned();
+    let path = format!("/{path}");
+    assert!(path.starts_with("/team/") && !path.contains('-'), "{path}");
+    let page = server.get(&path);
+    assert!(page.status == 200 && page.text().contains("alpha 1.0"), "{path}: {}", page.text());
+    // R compares versions by their numbers.
+    server.add("team", &Tarball::new("gamma", "1.0-1"));
+    let page = lock("gamma", "1.0-01");
+    assert!(page.contains("1 listed in this version") && page.contains("up to this snapshot"), "{page}");
+    assert!(page.contains("there it is written <span class=\"changed\">1.0-1</span>"), "{page}");
+    assert!(!lock("gamma", "1.0-1").contains("there it is written"));
 }
 
 #[test]
@@ -172,6 +240,13 @@ fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
     for site in ["cross-site", "same-site", "none"] {
         let answer = post(&server, PAGE, &[("Content-Type", form), ("Sec-Fetch-Site", site)], b"file=x");
         assert_eq!(answer.status, 403, "{site}: {}", answer.text());
+    }
+    let own = server.url("");
+    let own = own.trim_end_matches('/');
+    let other_scheme = own.replacen("http:", "https:", 1);
+    for (origin, status) in [(own, 400), (other_scheme.as_str(), 403), ("null", 403)] {
+        let answer = post(&server, PAGE, &[("Content-Type", form), ("Origin", origin)], b"file=x");
+        assert_eq!(answer.status, status, "{origin}: {}", answer.text());
     }
     let answer = post(&server, PAGE, &[], b"<script>alert(1)</script>");
     assert_eq!(answer.status, 400);

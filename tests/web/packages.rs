@@ -31,6 +31,11 @@ fn a_package_page_has_its_facts_dependencies_and_versions() {
             "{text}"
         );
     }
+    let text = "  More about 'alpha', 'gamma' and 'nothing'.";
+    server.add("team", &Tarball::new("gamma", "1.0").field(text).field("License: MIT"));
+    let gamma = server.get("/team/latest/web/packages/gamma/").text();
+    let link = "More about '<a href=\"../../../../../team/latest/web/packages/alpha/\">alpha</a>', 'gamma' and 'nothing'";
+    assert!(gamma.contains(link), "{gamma}");
     let old = server.get("/team/latest/web/packages/alpha/?version=1.0").text();
     assert!(old.contains("alpha 1.0<") && old.contains("lists another version"), "{old}");
     assert!(old.contains("/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz"), "{old}");

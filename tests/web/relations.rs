@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::document;
-use crate::support::server::Server;
+use crate::support::rules::folder;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// A chain of packages, one of which is not listed.
@@ -41,6 +42,70 @@ fn an_installation_is_all_packages_with_the_chains_that_require_them() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("stats") && !page.contains(">tests<"), "{page}");
+}
+
+#[test]
+fn an_installation_has_the_packages_of_a_system() {
+    let server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
+    server.local_repository(
+        "team",
+        &[
+            Tarball::new("app", "1.0").field("Imports: low"),
+            Tarball::new("low", "1.0").field("SystemRequirements: zlib and gmp"),
+            Tarball::new("plain", "1.0").field("SystemRequirements: a good mood"),
+        ],
+    );
+    let of = |package: &str, query: &str| {
+        text(&server, &format!("/team/latest/web/packages/{package}/dependencies/{query}"))
+    };
+    assert!(of("app", "").contains("<option value=\"noble\">"), "{}", of("app", ""));
+    assert!(!of("app", "").contains("has no rules"), "no system is selected");
+    assert!(of("app", "?platform=noble").contains("<code>rspm sync --type=sysreqs</code>"));
+    folder(&server.dir().join("rules"), &["zlib", "gmp"]);
+    server.sync_of("sysreqs").expect("rules");
+    let page = of("app", "?platform=noble");
+    // As the API for programs.
+    let api = "/__api__/repos/team/packages/app/sysreqs?distribution=ubuntu&release=24.04";
+    let answer = server.get(api).json();
+    let packages: Vec<&str> = answer["dependencies"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|rule| rule["packages"].as_array().expect("a list"))
+        .map(|name| name.as_str().expect("a name"))
+        .collect();
+    assert!(packages.len() >= 2, "{answer}");
+    assert!(page.contains(&format!("<code>apt-get install -y {}</code>", packages.join(" "))), "{page}");
+    assert!(page.contains(&format!("<li>low: {}</li>", packages.join(", "))), "{page}");
+    assert!(page.contains("<option value=\"noble\" selected>"), "{page}");
+    assert!(of("plain", "?platform=noble").contains("The rules for system requirements name no package of"));
+    assert!(!of("app", "?platform=plan9").contains("selected"));
+}
+
+#[test]
+fn an_installation_that_fails_has_its_reasons() {
+    let server = Server::start();
+    server.local_repository(
+        "team",
+        &[
+            Tarball::new("app", "1.0").field("Imports: low (>= 2.0), bad, ours\nLinkingTo: low (>= 2.0)"),
+            Tarball::new("low", "1.9").field("Depends: R (>= 99.0)"),
+            Tarball::new("bad", "1.0"),
+        ],
+    );
+    let path = "/team/latest/web/packages/app/dependencies/";
+    let unmet = "<li>app needs low &gt;= 2.0; this snapshot lists 1.9</li>";
+    assert_eq!(text(&server, path).matches(unmet).count(), 1, "{}", text(&server, path));
+    server.rspm_stdout("create blocklist-rule --package-name=bad --description=unwanted");
+    server.rspm_stdout("create source --name=own");
+    server.rspm_stdout("create name-guard --name=ours --source=own");
+    let page = text(&server, path);
+    assert!(page.contains("bad (blocked by rule 1 (unwanted)), ours (guarded by name guard "), "{page}");
+    let page = text(&server, "/team/latest/web/packages/bad/dependencies/");
+    assert!(page.contains("Version 1.0 is blocked in this repository by rule 1 (unwanted)"), "{page}");
+    assert!(!page.contains("0 packages"), "{page}");
+    server.add("team", &Tarball::new("low", "2.0"));
+    assert!(!text(&server, path).contains("do not meet"), "{}", text(&server, path));
 }
 
 #[test]

@@ -139,6 +139,7 @@ pub fn lock(data: &[u8]) {
 /// A requirements file, and the lines of it as requirements, versions, specifiers and licenses.
 pub fn requirements(data: &[u8]) {
     let _ = requirements_file::parse(data);
+    let _ = requirements_file::parse_named(data);
     let text = String::from_utf8_lossy(data);
     let lines: Vec<&str> = text.lines().take(8).collect();
     for line in &lines {

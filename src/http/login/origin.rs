@@ -42,7 +42,8 @@ fn accepts_form(path: &str) -> bool {
 }
 
 /// Returns true if the headers of a browser state that a page of this server sends the request. `address` is
-/// `Server.Address`.
+/// `Server.Address`, or another URL of this server. Browsers send `Sec-Fetch-Site` only over TLS and to loopback
+/// addresses; without it, `Origin` is compared with scheme, host and port of `address`.
 pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
     match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
         (Some(site), _) => site == "same-origin",
@@ -51,7 +52,7 @@ pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> boo
     }
 }
 
-/// Returns true if `origin` is the origin of `address`, which is `Server.Address`.
+/// Returns true if `origin` is the origin of `address`, a URL of this server.
 pub(in crate::http) fn is_own_origin(address: Option<&str>, origin: &str) -> bool {
     address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
 }
@@ -96,6 +97,32 @@ mod tests {
         for site in ["cross-site", "same-site", "none"] {
             let fields = [json, ("sec-fetch-site", site), ("origin", "https://h.example")];
             assert!(!check(Method::DELETE, api, &fields), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_this_server_has_its_scheme_host_and_port() {
+        let own = ("origin", "https://pm.example");
+        for (url, fields, expected) in [
+            (Some("https://pm.example"), vec![own], true),
+            (Some("https://pm.example/rspm"), vec![own], true),
+            (Some("https://pm.example"), vec![("sec-fetch-site", "same-origin")], true),
+            (Some("http://pm.example"), vec![own], false),
+            (Some("https://pm.example:8443"), vec![own], false),
+            (Some("https://pm.example"), vec![("origin", "http://pm.example")], false),
+            (Some("https://pm.example"), vec![("origin", "https://other.example")], false),
+            (Some("https://pm.example"), vec![("origin", "null")], false),
+            (Some("https://pm.example"), vec![own, ("sec-fetch-site", "same-site")], false),
+            (Some("https://pm.example"), vec![own, ("sec-fetch-site", "none")], false),
+            (Some("https://pm.example"), vec![own, ("sec-fetch-site", "cross-site")], false),
+            (Some("https://pm.example"), vec![], false),
+            (None, vec![own], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.insert(*name, value.parse().expect("a value"));
+            }
+            assert_eq!(is_own(url, &headers), expected, "{url:?} {fields:?}");
         }
     }
 }

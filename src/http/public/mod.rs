@@ -14,7 +14,7 @@ mod packages;
 mod python_filter;
 mod python_packages;
 mod swagger;
-mod sysreqs;
+pub(super) mod sysreqs;
 mod url;
 mod usage;
 pub(super) mod vulnerabilities;

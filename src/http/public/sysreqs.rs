@@ -186,7 +186,8 @@ async fn newest_point(app: &App, repo: &str) -> Result<Point, Failure> {
     Ok(serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Latest).await?)
 }
 
-fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {
+/// Returns the packages and the commands that rules name; `installer` is the command that installs packages.
+pub(in crate::http) fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {
     let packages: Vec<String> = distinct(needs.iter().flat_map(|need| need.packages));
     let action =
         |action: &base::Action| Action { command: action.command.clone(), script: action.script.clone() };

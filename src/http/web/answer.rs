@@ -17,6 +17,8 @@ use crate::web::failure;
 use crate::web::frame::Root;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// The policy of images of packages.
+const IMAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 /// Minimum size of a page that is compressed, in bytes.
 const MIN_COMPRESSED_SIZE: usize = 1024;
 /// The level of compression: about a millisecond for 100 kB.
@@ -68,6 +70,33 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
 #[must_use]
 pub(super) fn private_page(status: StatusCode, html: String) -> Response<Body> {
     with_content(&HeaderMap::new(), status, html)
+}
+
+/// Returns the response with an image that the author of a package wrote. SECURITY: a browser that opens its address
+/// executes nothing of it.
+#[must_use]
+pub(super) fn image(head: &RequestHead<'_>, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let etag = etag::of_content(Sha256(sha2::Sha256::digest(&bytes).into()), true);
+    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
+    let (status, bytes) = match conditional::precondition(&head.parts.headers, current) {
+        Precondition::Proceed => (StatusCode::OK, bytes),
+        Precondition::NotModified => (StatusCode::NOT_MODIFIED, Vec::new()),
+        Precondition::Failed => (StatusCode::PRECONDITION_FAILED, Vec::new()),
+    };
+    let size = bytes.len();
+    let mut response = Response::new(Body::full(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if status == StatusCode::OK {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    headers.insert(header::ETAG, etag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, IMAGE_POLICY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
 }
 
 fn with_content(request: &HeaderMap, status: StatusCode, html: String) -> Response<Body> {

@@ -2,15 +2,14 @@
 
 use http::Response;
 
-use super::answer;
 use super::context::Context;
+use super::{answer, packages};
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::csv;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 use crate::model::snapshot::Snapshot;
-use crate::model::source::SourceKind;
 use crate::model::time::Day;
 use crate::r::bioconductor::Part;
 use crate::serve;
@@ -70,11 +69,7 @@ pub(super) async fn answer(
     let pages = changes.len().div_ceil(PER_PAGE);
     let page_changes = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
     let rows: Vec<Row> = page_changes.map(|change| row(change, source)).collect();
-    let has_index = point
-        .trees
-        .iter()
-        .filter_map(|tree| catalog.source_by_id(tree.source))
-        .any(|source| matches!(source.kind, SourceKind::Pypi | SourceKind::CuratedPypi));
+    let has_index = packages::has_index(catalog, point);
     let json = since.map(|since| {
         let location = &context.location;
         let (repo, to) = (segment(&location.repo), segment(&location.snapshot));

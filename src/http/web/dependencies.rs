@@ -1,12 +1,16 @@
 //! The page of the packages that depend on a package, and the page of the packages that its installation requires.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::context::Context;
-use super::project;
+use super::{project, system_packages};
 use crate::http::error::Failure;
+use crate::model::language::Language;
 use crate::r::dependency::DependencyKind;
-use crate::serve;
-use crate::serve::dependency_graph::{ReverseDependency, chain};
-use crate::web::dependencies::{Closure, RequiredPackage};
+use crate::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
+use crate::serve::info::{PackageDetail, Release};
+use crate::serve::{self, RepoError};
+use crate::web::dependencies::{Closure, MissingPackage, Refusal, RequiredPackage, UnmetCondition};
 use crate::web::dependents::{Dependent, Dependents};
 
 /// Number of rows on a page.
@@ -72,8 +76,13 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
 /// 404, failures of the database or storage.
 pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
-    let package = project::detail(&context, package).await?.release.package;
+    let Release { package, version, blocked, .. } = project::detail(&context, package).await?.release;
     let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
+    let refusal = match blocked {
+        _ if graph.lists(&package) => None,
+        Some(reason) => Some(Refusal::Blocked { version, reason }),
+        None => Some(Refusal::NotListed),
+    };
     let known_vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let required_packages = graph.required_by(&package);
     let names = || required_packages.iter().map(|required| required.name);
@@ -81,7 +90,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
     let system_requirements =
         system_requirements.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
     let unknown_requirements = graph.without_description_of([package.as_str()]).count();
-    let missing = graph.missing_of(&required_packages).into_iter().map(str::to_owned).collect();
+    let missing = missing(&context, graph.missing_of(&required_packages)).await?;
     let requested = names().take(MAX_ROWS).map(|name| (name.to_owned(), None)).collect();
     let details = serve::info::packages(&app.state, context.point, requested).await?;
     let rows =
@@ -99,8 +108,11 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
         });
     let required: Vec<RequiredPackage> = rows.collect();
     let closure = Closure {
+        system_packages: system_packages::of_package(&context, &package).await?,
+        unmet: unmet(&graph, &required_packages, &required),
         omitted: required_packages.len() - required.len(),
         required,
+        refusal,
         missing,
         system_requirements,
         unknown_requirements,
@@ -108,4 +120,44 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
         location: context.location,
     };
     Ok(closure.render(context.root))
+}
+
+/// Returns the conditions that the listed versions of `required` do not meet.
+fn unmet(
+    graph: &DependencyGraph,
+    required_packages: &[serve::dependency_graph::RequiredPackage<'_>],
+    required: &[RequiredPackage],
+) -> Vec<UnmetCondition> {
+    let versions: HashMap<&str, &str> =
+        required.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
+    let unmet = |condition: VersionCondition<'_>| {
+        let VersionCondition { dependent, dependency, requirement } = condition;
+        let version = versions.get(dependency).filter(|version| !requirement.is_met_by(version))?;
+        Some(UnmetCondition {
+            dependent: dependent.to_owned(),
+            dependency: dependency.to_owned(),
+            condition: format!("{} {}", requirement.operator.as_str(), requirement.version),
+            version: (*version).to_owned(),
+        })
+    };
+    graph.conditions_of(required_packages).into_iter().filter_map(unmet).collect()
+}
+
+/// Returns the packages that the snapshot does not list, with the block rule or the name guard that is the reason.
+async fn missing(context: &Context<'_>, names: BTreeSet<&str>) -> Result<Vec<MissingPackage>, Failure> {
+    let Context { app, point, .. } = *context;
+    let requested = names.iter().take(MAX_ROWS).map(|name| ((*name).to_owned(), None)).collect();
+    let details = serve::info::packages(&app.state, point, requested).await?;
+    let details = details.into_iter().chain(std::iter::repeat_with(|| None));
+    let package = |(name, detail): (&str, Option<PackageDetail>)| {
+        let blocked =
+            detail.and_then(|detail| detail.release.blocked).map(|reason| format!("blocked by {reason}"));
+        let guarded = || {
+            let error = serve::name_guards::missing(&app.state, point, Language::R, name, String::new());
+            let RepoError::Guarded(guarded) = error else { return None };
+            Some(format!("guarded by {}", guarded.reason))
+        };
+        MissingPackage { name: name.to_owned(), reason: blocked.or_else(guarded) }
+    };
+    Ok(names.into_iter().zip(details).map(package).collect())
 }

@@ -6,9 +6,10 @@ use sha2::Digest as _;
 
 use super::context::Context;
 use super::project;
-use super::repository::{newest_transactions, sources, summary};
+use super::repository::{newest_events, sources};
 use super::vulnerabilities::row;
 use crate::api::public::vulnerability::AffectedPackage;
+use crate::catalog::Repository;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::conditional::{self, Precondition, Validators};
@@ -19,7 +20,8 @@ use crate::http::response;
 use crate::model::digest::Sha256;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
-use crate::serve::history::Subscriptions;
+use crate::serve;
+use crate::serve::history::{Listings, Subscriptions};
 use crate::web::feed::{Entry, Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
 use crate::web::text::segment;
 
@@ -28,7 +30,7 @@ const MAX_ENTRIES: usize = 100;
 /// The period that a feed covers, in microseconds: 30 days.
 const PERIOD: i64 = 30 * 86_400 * SECOND;
 
-/// Answers with the transactions of the last 30 days.
+/// Answers with the changes of the last 30 days: transactions of the sources, and of the list of subscriptions.
 ///
 /// # Errors
 /// 404 for any snapshot but `latest`, failures of the database or storage.
@@ -42,22 +44,22 @@ pub(super) async fn answer(
     }
     let app = context.app;
     let sources = sources(context.catalog, context.repo, context.point, snapshot, head);
-    let changes = newest_transactions(app, context.repo, &sources, MAX_ENTRIES).await?;
+    let events = newest_events(app, context.repo, &sources, (context.principal, MAX_ENTRIES)).await?;
     let Timestamp(now) = (app.state.clock)();
-    let recent = changes.iter().filter(|(change, _)| change.at.0 >= now.saturating_sub(PERIOD));
-    let newest = changes.first().map(|(change, _)| change.at);
+    let newest = events.first().map(|event| event.at);
+    let recent = events.into_iter().filter(|event| event.at.0 >= now.saturating_sub(PERIOD));
     let feed = Feed {
         repo: context.location.repo.clone(),
         base: base_url::base_url(&app.site.load(), head),
         segment: segment(&context.location.repo),
-        updated: newest.or(context.point.modified).unwrap_or(Timestamp(0)),
+        updated: updated(context.repo, [newest, context.repo.steps.last().map(|step| step.at)]),
         entries: recent
-            .map(|(change, source)| Entry {
-                transaction: change.tx.id.0,
-                snapshot: change.snapshot.0,
-                at: change.at,
-                source: (*source).to_owned(),
-                summary: summary(&change.tx),
+            .map(|event| Entry {
+                transaction: event.transaction.0,
+                snapshot: event.snapshot.0,
+                at: event.at,
+                subject: event.subject,
+                summary: event.summary,
             })
             .collect(),
     };
@@ -81,10 +83,16 @@ pub(super) async fn of_package(
     let detail = project::detail(context, package).await?;
     let subscriptions = Subscriptions::new(&app.repositories, &context.listing_scope())?;
     // The feed is about `latest`: it has no version that a rule hides there.
-    let listed = subscriptions.newest_listings(&app.repositories, &detail.release.package).await?.listed;
-    let updated = listed.first().map(|version| version.from).or(detail.release.published_at);
+    let Listings { listed, hidden, .. } =
+        subscriptions.newest_listings(&app.repositories, &detail.release.package).await?;
+    // A rule that hides the newest version does not make the feed older.
+    let newest = [listed.first().map(|version| version.from), hidden.iter().map(|hidden| hidden.from).max()];
+    let is_served = |version: &str| {
+        std::iter::once(&detail.release).chain(&detail.others).any(|release| release.version == version)
+    };
     let entries = listed.into_iter().take(MAX_ENTRIES).map(|listed| VersionEntry {
         source: context.principal.source_name(context.catalog, listed.source),
+        is_served: is_served(&listed.version),
         version: listed.version,
         at: listed.from,
     });
@@ -97,7 +105,7 @@ pub(super) async fn of_package(
             segment(&context.location.repo),
             segment(&detail.release.package)
         ),
-        updated: updated.unwrap_or(Timestamp(0)),
+        updated: updated(context.repo, newest),
         entries: entries.collect(),
     };
     Ok(response(head, feed.render()))
@@ -121,6 +129,11 @@ pub(super) async fn of_vulnerabilities(
         time.and_then(|time| time.parse().ok()).unwrap_or(Timestamp(0))
     };
     let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), row(affected))).collect();
+    // A publish, or an advisory that is withdrawn, may remove the newest entry.
+    let language = context.repo.kind.language();
+    let advisories = serve::vulnerabilities::current(&app.state).await;
+    let newest =
+        [entries.first().map(|(changed, _)| *changed), advisories.last_change(language), point.modified];
     let feed = VulnerabilityFeed {
         repo: context.location.repo.clone(),
         folder: format!(
@@ -128,10 +141,16 @@ pub(super) async fn of_vulnerabilities(
             base_url::base_url(&app.site.load(), head),
             segment(&context.location.repo)
         ),
-        updated: entries.first().map_or(Timestamp(0), |(changed, _)| *changed),
+        updated: updated(context.repo, newest),
         entries,
     };
     Ok(response(head, feed.render()))
+}
+
+/// Returns the time of the last change of a feed about a repository: the newest of these times, which is never before
+/// the creation of the repository.
+fn updated(repo: &Repository, times: impl IntoIterator<Item = Option<Timestamp>>) -> Timestamp {
+    times.into_iter().flatten().fold(repo.created_at, Timestamp::max)
 }
 
 /// Returns the response with a feed.

@@ -1,8 +1,12 @@
 //! The pages of the files of a package: the list and single files; for R packages also the news and the license.
 
+use http::{Response, StatusCode};
+
 use super::context::Context;
-use super::project;
-use super::readme;
+use super::{answer, project, readme};
+use crate::api::error::Code;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::route::web::WebPath;
 use crate::serve::info::PackageDetail;
@@ -73,6 +77,25 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         Some(text) => Contents::Text(text),
     };
     Ok(files.file(context.root, page, (&file.path, file.size), &contents))
+}
+
+/// Returns the response with a figure of an R package, by default of the listed version; `None` if the file is not a raster
+/// image, or larger than 2 MiB.
+///
+/// # Errors
+/// As [`page`].
+pub(super) async fn figure(
+    context: &Context<'_>,
+    (package, path): (&str, &str),
+    head: &RequestHead<'_>,
+) -> Result<Option<Response<Body>>, Failure> {
+    if !package_files::is_figure(path) {
+        return Ok(None);
+    }
+    let detail = project::detail(context, package).await?;
+    let archive = archive(&detail)?;
+    let image = package_files::figure(&context.app.repositories, archive, path.to_owned()).await?;
+    Ok(image.map(|(media_type, bytes)| answer::image(head, media_type, bytes)))
 }
 
 /// Upper-case names, without extension, of the files of a Python package to which the list links as news or license.

@@ -5,32 +5,35 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
 use percent_encoding::percent_decode;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
 use crate::api::error::Code;
 use crate::http::app::App;
-use crate::http::base_url::RequestHead;
+use crate::http::base_url::{RequestHead, base_url, requested_url};
 use crate::http::budget::Share;
 use crate::http::error::Failure;
 use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
+use crate::http::site::SiteSettings;
 use crate::model::guarded::guarded;
 use crate::model::language::Language;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::python;
-use crate::python::requirements_file::{self, Entry};
+use crate::python::requirements_file::{self, SkippedKind, SkippedLine};
 use crate::r::lock_file::MAX_FILE;
 use crate::r::{self};
 use crate::serve;
 use crate::serve::lock_file::{self, ComparisonPermit, MAX_PACKAGES, MAX_WAIT};
 use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::web::lock_file::{Form, OtherDay, RefusedForm, Result as Comparison, Row, State};
+use crate::web::lock_file::{
+    Form, OtherDay, PastListing, RefusedForm, Result as Comparison, Row, SkipReason, Skipped, State,
+};
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
@@ -72,7 +75,7 @@ pub(in crate::http) async fn read(
         head.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
-    if is_form && is_of_other_site(app.site.load().address.as_deref(), &head.parts.headers) {
+    if is_form && is_of_other_site(&own_urls(&app.site.load(), head), &head.parts.headers) {
         let phrase = "the form must be sent from a page of this server";
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
     }
@@ -133,19 +136,15 @@ fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// Returns true if the headers of a browser state that a page of another site sends the form; `address` is
-/// `Server.Address`. Browsers send `Sec-Fetch-Site` only over TLS and to loopback addresses; without it, the host of
-/// `Origin` is compared.
-fn is_of_other_site(address: Option<&str>, headers: &HeaderMap) -> bool {
-    if origin::is_own(address, headers) {
-        return false;
-    }
-    let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match (field("sec-fetch-site"), field(ORIGIN.as_str())) {
-        (Some(_), _) => true,
-        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) != field(HOST.as_str()),
-        (None, None) => false,
-    }
+/// Returns the URLs at which the client may have opened the form: the one that it requests now, and `Server.Address`.
+fn own_urls(site: &SiteSettings, head: &RequestHead<'_>) -> [String; 2] {
+    [requested_url(site, head), base_url(site, head)]
+}
+
+/// Returns true if the headers of a browser state that a page of another site sends the form.
+fn is_of_other_site(own_urls: &[String], headers: &HeaderMap) -> bool {
+    let is_stated = ["sec-fetch-site", ORIGIN.as_str()].iter().any(|name| headers.contains_key(*name));
+    is_stated && !own_urls.iter().any(|url| origin::is_own(Some(url), headers))
 }
 
 /// Returns the form, with the comparison of a posted file, and the status. A form that is refused is returned with its
@@ -218,7 +217,12 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
     let days = intervals.filter(|lists| !lists.is_empty()).map(lock_file::intersection);
     let rows = locked.into_iter().map(|row| Row {
         state: page_state(row.state),
-        was_listed: row.listed.is_none_or(|listed| !listed.is_empty()),
+        spelling: row.spelling,
+        past: match (row.listed_within, row.listed) {
+            (Some(day), _) => PastListing::Within(day),
+            (None, Some(listed)) if listed.is_empty() => PastListing::Never,
+            (None, _) => PastListing::EndOfDay,
+        },
         is_hidden: row.is_hidden,
         name: row.name,
         version: row.version,
@@ -267,8 +271,8 @@ fn page_state(state: lock_file::State) -> State {
     }
 }
 
-/// Names and versions of packages, and the names of skipped packages.
-type Packages = (Vec<(String, String)>, Vec<String>);
+/// Names and versions of packages, and the skipped parts of the file.
+type Packages = (Vec<(String, String)>, Vec<Skipped>);
 
 /// Parses a file; waits at most `wait` until fewer than two other files are parsed.
 ///
@@ -294,10 +298,13 @@ fn busy() -> Failure {
 
 fn r_packages(file: &[u8]) -> Result<Packages, String> {
     let file = r::lock_file::parse(file).map_err(|error| error.to_string())?;
-    Ok((file.packages.into_iter().collect(), file.skipped))
+    let skipped =
+        file.skipped.into_iter().map(|name| Skipped { name, reason: SkipReason::NotFromRepository });
+    Ok((file.packages.into_iter().collect(), skipped.collect()))
 }
 
-/// Parses a lock file, or else a requirements file. Entries of the latter without an exact version are skipped.
+/// Parses a lock file, or else a requirements file. Lines of the latter that name no project with an exact version are
+/// skipped.
 fn python_packages(file: &[u8]) -> Result<Packages, String> {
     let mut packages: BTreeMap<String, String> = BTreeMap::new();
     let mut skipped = Vec::new();
@@ -306,20 +313,20 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
             for package in lock.packages {
                 add_package(&mut packages, &mut skipped, package.name.to_string(), package.version);
             }
-            skipped.extend(lock.skipped.into_iter().map(|package| package.name));
+            let names = lock.skipped.into_iter().map(|package| package.name);
+            skipped.extend(names.map(|name| Skipped { name, reason: SkipReason::NotFromRepository }));
         }
         Err(of_lock) => {
-            let file = requirements_file::parse(file)
+            let file = requirements_file::parse_named(file)
                 .map_err(|error| format!("{of_lock}; or as requirements: {error}"))?;
-            for entry in file.entries {
-                let Entry::Requirement { text, requirement, .. } = entry else { continue };
+            for (text, requirement) in file.requirements {
+                let name = requirement.name.to_string();
                 match exact_version(&text) {
-                    Some(version) => {
-                        add_package(&mut packages, &mut skipped, requirement.name.to_string(), version);
-                    }
-                    None => skipped.push(requirement.name.to_string()),
+                    Some(version) => add_package(&mut packages, &mut skipped, name, version),
+                    None => skipped.push(Skipped { name, reason: SkipReason::NoExactVersion }),
                 }
             }
+            skipped.extend(file.skipped.into_iter().map(skipped_line));
             if packages.is_empty() {
                 return Err(format!(
                     "{of_lock}; as requirements, no line names an exact version, such as flask==3.0.0"
@@ -330,15 +337,28 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
     Ok((packages.into_iter().collect(), skipped))
 }
 
+fn skipped_line(line: SkippedLine) -> Skipped {
+    let SkippedLine { line, kind, name } = line;
+    let reason = match kind {
+        SkippedKind::Option => SkipReason::Option,
+        SkippedKind::File => SkipReason::OtherFile,
+        SkippedKind::Address => SkipReason::NotFromRepository,
+    };
+    let name = if name.is_empty() { format!("line {line}") } else { format!("{name} (line {line})") };
+    Skipped { name, reason }
+}
+
 /// Adds a package. A second version of the same package, which is for other environments, is skipped.
 fn add_package(
     packages: &mut BTreeMap<String, String>,
-    skipped: &mut Vec<String>,
+    skipped: &mut Vec<Skipped>,
     name: String,
     version: String,
 ) {
     match packages.get(&name) {
-        Some(first) if *first != version => skipped.push(format!("{name} {version}")),
+        Some(first) if *first != version => {
+            skipped.push(Skipped { name: format!("{name} {version}"), reason: SkipReason::OtherEnvironment });
+        }
         Some(_) => {}
         None => drop(packages.insert(name, version)),
     }
@@ -360,21 +380,25 @@ mod tests {
     use crate::http::peer::Client;
 
     #[test]
-    fn a_form_is_of_this_server_if_its_page_has_the_host_or_the_address_of_the_configuration() {
+    fn a_form_is_of_this_server_if_its_page_has_the_requested_address_or_that_of_the_configuration() {
         let is_other = |fields: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in fields {
                 headers.insert(*name, value.parse().expect("a value"));
             }
-            is_of_other_site(Some("http://h.example/rspm"), &headers)
+            let own_urls = ["http://inner:4242", "https://h.example/rspm"].map(str::to_owned);
+            is_of_other_site(&own_urls, &headers)
         };
-        let host = ("host", "inner:4242");
-        assert!(!is_other(&[host]));
-        assert!(!is_other(&[host, ("origin", "http://inner:4242")]));
-        assert!(!is_other(&[host, ("origin", "http://h.example")]), "a proxy replaces the host");
-        assert!(is_other(&[host, ("origin", "http://other.example")]));
-        assert!(is_other(&[host, ("origin", "null")]));
-        assert!(is_other(&[host, ("origin", "http://h.example"), ("sec-fetch-site", "cross-site")]));
+        assert!(!is_other(&[]), "programs send no such fields");
+        assert!(!is_other(&[("origin", "http://inner:4242")]));
+        assert!(!is_other(&[("origin", "https://h.example")]), "a proxy replaces the host");
+        assert!(!is_other(&[("sec-fetch-site", "same-origin")]));
+        for origin in
+            ["https://inner:4242", "http://h.example", "http://inner", "https://other.example", "null"]
+        {
+            assert!(is_other(&[("origin", origin)]), "{origin}");
+        }
+        assert!(is_other(&[("origin", "https://h.example"), ("sec-fetch-site", "cross-site")]));
     }
 
     #[test]
@@ -414,13 +438,30 @@ mod tests {
     }
 
     #[test]
-    fn requirements_without_an_exact_version_are_skipped() {
-        let file = b"flask[async]==3.0.0 ; python_version > '3.8'\nrequests>=2\nnumpy==1.*\nclick===8.1\n";
+    fn lines_without_an_exact_version_are_skipped_with_the_reason() {
+        let file = b"--index-url https://h.example/simple\n-r other.txt\n\
+            flask[async]==3.0.0 ; python_version > '3.8' --hash=sha256:00\nrequests>=2\nnumpy==1.*\nclick===8.1\n\
+            mine @ git+https://h.example/mine\n./folder\nclick==7.0 ; python_version < '3.7'\n";
         let (packages, skipped) = python_packages(file).expect("requirements");
         let expected = [("click", "8.1"), ("flask", "3.0.0")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(packages, expected);
-        assert_eq!(skipped, ["requests", "numpy"]);
-        let error = python_packages(b"requests>=2\n").expect_err("no version");
-        assert!(error.contains("flask==3.0.0"), "{error}");
+        let skipped: Vec<(&str, SkipReason)> =
+            skipped.iter().map(|skipped| (skipped.name.as_str(), skipped.reason)).collect();
+        assert_eq!(
+            skipped,
+            [
+                ("requests", SkipReason::NoExactVersion),
+                ("numpy", SkipReason::NoExactVersion),
+                ("click 7.0", SkipReason::OtherEnvironment),
+                ("--index-url (line 1)", SkipReason::Option),
+                ("-r (line 2)", SkipReason::OtherFile),
+                ("mine (line 7)", SkipReason::NotFromRepository),
+                ("line 8", SkipReason::NotFromRepository),
+            ]
+        );
+        for text in ["requests>=2\n", "-r other.txt\n"] {
+            let error = python_packages(text.as_bytes()).expect_err("no version");
+            assert!(error.contains("flask==3.0.0"), "{error}");
+        }
     }
 }

@@ -20,6 +20,7 @@ mod project;
 mod readme;
 pub(super) mod repository;
 pub(super) mod snapshot_page;
+mod system_packages;
 mod unknown;
 mod versions;
 mod vulnerabilities;

@@ -1,8 +1,19 @@
 //! The package list of a snapshot, in pages, with sorting and a search by a part of the name.
 
+use http::Response;
+
+use super::answer;
 use super::context::Context;
 use super::home::{MAX_QUERY, title};
+use crate::catalog::Catalog;
+use crate::http::base_url::RequestHead;
+use crate::http::body::Body;
+use crate::http::csv;
 use crate::http::error::Failure;
+use crate::model::language::Language;
+use crate::model::point::Point;
+use crate::model::source::SourceKind;
+use crate::python::name::normalize;
 use crate::serve;
 use crate::serve::listing::{PackageQuery, SortBy};
 use crate::web::packages::{List, Row};
@@ -13,13 +24,50 @@ const PER_PAGE: usize = 100;
 /// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
 
-/// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`.
+/// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`; with
+/// `format=csv` all of them by name.
 ///
 /// # Errors
-/// 400 for a page that is not a number, failures of the database or storage.
-pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
+/// 400 for parameters that are not valid, failures of the database or storage.
+pub(super) async fn answer(context: Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
+    match context.query.get("format") {
+        None | Some("" | "html") => Ok(answer::page(head, list(context).await?, false)),
+        Some("csv") => as_csv(&context).await,
+        Some(_) => Err(Failure::bad_request("the parameter format must be csv or html")),
+    }
+}
+
+/// Returns the text that the names of the packages contain.
+fn searched(context: &Context<'_>) -> String {
+    context.query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect()
+}
+
+async fn as_csv(context: &Context<'_>) -> Result<Response<Body>, Failure> {
+    let Context { app, catalog, point, principal, .. } = *context;
+    if has_index(catalog, point) {
+        return Err(Failure::bad_request(
+            "the packages of an index of Python packages are not available as CSV; /simple/ lists their names",
+        ));
+    }
+    let part = match context.repo.kind.language() {
+        Language::R => searched(context).to_lowercase(),
+        Language::Python => normalize(&searched(context)),
+    };
+    let mut packages = serve::listing::listed_versions(&app.repositories, point).await?;
+    packages.retain(|package| package.name.to_lowercase().contains(&part));
+    Ok(csv::of_packages(&packages, |source| principal.source_name(catalog, source)))
+}
+
+/// Returns true if a point has an index of Python packages: the server knows the versions of the projects that were
+/// requested.
+pub(super) fn has_index(catalog: &Catalog, point: &Point) -> bool {
+    let sources = point.trees.iter().filter_map(|tree| catalog.source_by_id(tree.source));
+    sources.map(|source| source.kind).any(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
+}
+
+async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, catalog, point, query, principal, .. } = context;
-    let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
+    let searched = searched(&context);
     let (key, sort) = match query.get("sort") {
         Some("version") => ("version", SortBy::Version),
         Some("published") => ("published", SortBy::Published),
@@ -52,6 +100,7 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let json = format!("packages?name_search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
     let first_packages = context.first_packages();
     let list = List {
+        has_csv: !has_index(catalog, point),
         rows: rows.collect(),
         json: Some(context.api(&json)),
         first_packages,

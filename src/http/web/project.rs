@@ -1,6 +1,6 @@
 //! The page of a package.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 
@@ -23,11 +23,13 @@ use crate::r::version::compare;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::{PackageDetail, Release};
 use crate::serve::metadata::ServedVersion;
+use crate::serve::package_files;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
+use crate::web::files::Files;
 use crate::web::package::{Dependency, Package, PropertyValue, Vulnerability};
-use crate::web::readme::{Format, Links};
-use crate::web::text::{segment, size};
+use crate::web::readme::{Format, Links, image_paths};
+use crate::web::text::{quoted_names, segment, size};
 
 /// Maximum number of dependents on the page; their total number is always displayed.
 const MAX_DEPENDENTS: usize = 20;
@@ -78,7 +80,8 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
     let has_description = !detail.description.is_empty();
     let readme = match detail.readme.clone() {
         Some(text) => {
-            let links = links(&context, &release.package, has_description);
+            let mut links = links(&context, &release.package, has_description);
+            links.figures = figures(&context, &detail, &text).await;
             readme::html(text, Format::Markdown, links).await
         }
         None => None,
@@ -99,6 +102,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         blocked: release.blocked.clone(),
         blocked_version: blocked_version(&detail),
         warning: release.warning.clone(),
+        named_packages: named_packages(&graph, &release.package, [field("Title"), field("Description")]),
         title: field("Title").unwrap_or_default(),
         description: field("Description").unwrap_or_default(),
         language: field("Language").filter(|tag| is_language(tag)),
@@ -151,7 +155,29 @@ pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     Links {
         description: is_r.then(|| below("DESCRIPTION")),
         news: if is_r { below("news/") } else { below("versions/") },
+        figures: BTreeMap::new(),
     }
+}
+
+/// Returns the addresses of the figures that a README names, by their paths in the archive; none of a blocked version,
+/// whose files are not served, and none while the archive cannot be read.
+async fn figures(context: &Context<'_>, detail: &PackageDetail, readme: &[u8]) -> BTreeMap<String, String> {
+    let release = &detail.release;
+    let named = image_paths(readme);
+    let Some(archive) = detail.archive.filter(|_| release.blocked.is_none() && !named.is_empty()) else {
+        return BTreeMap::new();
+    };
+    let Ok(present) = package_files::figures(&context.app.repositories, archive).await else {
+        return BTreeMap::new();
+    };
+    let files = Files {
+        location: context.location.clone(),
+        package: release.package.clone(),
+        version: release.version.clone(),
+        distribution: None,
+    };
+    let named_paths = present.iter().filter(|path| named.contains(path.as_str()));
+    named_paths.filter_map(|path| Some((path.clone(), files.address(&context.root, path)?))).collect()
 }
 
 /// Returns true if a text can be the tag of a language (BCP 47).
@@ -205,6 +231,19 @@ fn dependencies(description: &Description, graph: &DependencyGraph) -> Vec<(&'st
     };
     let kinds = DependencyKind::ALL.into_iter().map(of_kind);
     kinds.filter(|(_, dependencies)| !dependencies.is_empty()).collect()
+}
+
+/// Returns the other listed packages that texts name in quotes.
+fn named_packages(
+    graph: &DependencyGraph,
+    package: &str,
+    texts: impl IntoIterator<Item = Option<String>>,
+) -> BTreeSet<String> {
+    let listed = |text: String| {
+        let names = quoted_names(&text).filter(|name| *name != package && graph.lists(name));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    texts.into_iter().flatten().flat_map(listed).collect()
 }
 
 /// Returns the first listed packages that depend on this one, and the number of all.
@@ -292,6 +331,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         warning: None,
         title: file_facts.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
         description: String::new(),
+        named_packages: BTreeSet::new(),
         language: None,
         install: pip_command(name, &release.version),
         vulnerabilities: vulnerabilities(&known_vulnerabilities, detail.source, name, &release.version),

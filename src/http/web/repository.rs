@@ -6,22 +6,22 @@ use http::{Response, StatusCode};
 
 use super::{answer, choice, context};
 use crate::catalog::resolve::today;
-use crate::catalog::{Catalog, Repository};
+use crate::catalog::{Catalog, Repository, Subscription};
 use crate::db::tx::Tx;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::error::Failure;
+use crate::http::permission::Principal;
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
-use crate::model::ids::SourceId;
+use crate::model::ids::{SourceId, TxId};
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
-use crate::model::time::Day;
+use crate::model::time::{Day, Timestamp};
 use crate::serve;
-use crate::serve::info::RepositoryChange;
 use crate::serve::listing::PackageQuery;
 use crate::web::calendar::{Calendar, Month};
 use crate::web::frame::Location;
@@ -31,6 +31,8 @@ use crate::web::text::{number, segment};
 
 /// Maximum number of changes on the page.
 const MAX_CHANGES: usize = 5;
+/// The subject of changes of the list of subscriptions.
+const SUBSCRIPTIONS: &str = "subscriptions";
 
 /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot, or to the day in the parameter `day`.
 ///
@@ -138,7 +140,7 @@ pub(in crate::http) async fn answer(
         published,
         packages: first.total,
         changes: match snapshot {
-            Snapshot::Latest => changes(app, repo, &sources).await?,
+            Snapshot::Latest => changes(app, repo, &sources, head.principal).await?,
             Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => Vec::new(),
         },
         // The API discloses the name of a hidden repository, so it has none under the number.
@@ -197,41 +199,103 @@ pub(super) fn sources(
     context::readable_sources(catalog, head.principal, &ids)
 }
 
-/// Returns the newest changes of sources that `latest` of a repository contains, newest first, each with the name of its
-/// source.
-pub(super) async fn newest_transactions<'a>(
-    app: &App,
-    repo: &Repository,
-    sources: &'a [(SourceId, SourceKind, String)],
-    limit: usize,
-) -> Result<Vec<(RepositoryChange, &'a str)>, Failure> {
-    let mut all: Vec<(RepositoryChange, &str)> = Vec::new();
-    for (id, _, name) in sources {
-        let changes = serve::info::newest_transactions(&app.state, repo, *id, limit).await?;
-        all.extend(changes.into_iter().map(|change| (change, name.as_str())));
-    }
-    all.sort_by_key(|(change, _)| std::cmp::Reverse((change.at, change.tx.id)));
-    all.truncate(limit);
-    Ok(all)
+/// A change of what `latest` of a repository lists: a transaction of one of its sources, or of its list of subscriptions.
+pub(super) struct RepositoryEvent {
+    pub(super) transaction: TxId,
+    /// The transaction from which on the repository serves the change.
+    pub(super) snapshot: TxId,
+    /// Time at which the repository got the change.
+    pub(super) at: Timestamp,
+    /// The name of the source, or [`SUBSCRIPTIONS`].
+    pub(super) subject: String,
+    /// The changes in short.
+    pub(super) summary: String,
 }
 
-/// Returns the newest changes of the sources.
+/// Returns the newest changes of what `latest` of a repository contains, newest first; `sources` are its sources that the
+/// client may read.
+pub(super) async fn newest_events(
+    app: &App,
+    repo: &Repository,
+    sources: &[(SourceId, SourceKind, String)],
+    (principal, limit): (&Principal, usize),
+) -> Result<Vec<RepositoryEvent>, Failure> {
+    let catalog = app.state.catalog.get();
+    let mut events = subscription_events(repo, |subscription| {
+        let source = catalog.source_by_id(subscription.source)?;
+        principal.may_read_source(&catalog, source).then(|| match subscription.version {
+            Some(version) => format!("{} {version}", source.name),
+            None => source.name.to_string(),
+        })
+    });
+    for (id, _, name) in sources {
+        let changes = serve::info::newest_transactions(&app.state, repo, *id, limit).await?;
+        events.extend(changes.into_iter().map(|change| RepositoryEvent {
+            transaction: change.tx.id,
+            snapshot: change.snapshot,
+            at: change.at,
+            subject: name.clone(),
+            summary: summary(&change.tx),
+        }));
+    }
+    events.sort_by_key(|event| std::cmp::Reverse((event.at, event.transaction)));
+    events.truncate(limit);
+    Ok(events)
+}
+
+/// Returns the changes of the list of subscriptions of a repository. `name` returns the text for a subscription, or
+/// `None` for one of which the client must not learn: a change that concerns only such ones is left out.
+fn subscription_events(
+    repo: &Repository,
+    name: impl Fn(&Subscription) -> Option<String>,
+) -> Vec<RepositoryEvent> {
+    let mut before: Vec<String> = Vec::new();
+    let mut events = Vec::new();
+    for step in &repo.steps {
+        let after: Vec<String> = step.list.iter().filter_map(&name).collect();
+        if after != before {
+            events.push(RepositoryEvent {
+                transaction: step.tx,
+                snapshot: step.tx,
+                at: step.at,
+                subject: SUBSCRIPTIONS.to_owned(),
+                summary: list_change(&before, &after),
+            });
+        }
+        before = after;
+    }
+    events
+}
+
+/// Returns the difference of two lists of subscriptions as text: `cran added; team removed`, `order team, cran`.
+fn list_change(before: &[String], after: &[String]) -> String {
+    let only_in = |list: &[String], other: &[String]| {
+        list.iter().filter(|name| !other.contains(name)).cloned().collect::<Vec<String>>()
+    };
+    let parts = [(only_in(after, before), "added"), (only_in(before, after), "removed")];
+    let parts = parts.into_iter().filter(|(names, _)| !names.is_empty());
+    let parts: Vec<String> = parts.map(|(names, verb)| format!("{} {verb}", names.join(", "))).collect();
+    if parts.is_empty() { format!("order {}", after.join(", ")) } else { parts.join("; ") }
+}
+
+/// Returns the newest changes for the page.
 async fn changes(
     app: &App,
     repo: &Repository,
     sources: &[(SourceId, SourceKind, String)],
+    principal: &Principal,
 ) -> Result<Vec<Change>, Failure> {
-    let all = newest_transactions(app, repo, sources, MAX_CHANGES).await?;
-    let changes = all.iter().map(|(change, source)| Change {
-        day: change.at.day(),
-        source: (*source).to_owned(),
-        summary: summary(&change.tx),
-    });
-    Ok(changes.collect())
+    let events = newest_events(app, repo, sources, (principal, MAX_CHANGES)).await?;
+    let change = |event: RepositoryEvent| Change {
+        day: event.at.day(),
+        source: event.subject,
+        summary: event.summary,
+    };
+    Ok(events.into_iter().map(change).collect())
 }
 
 /// Returns the numbers of packages that a transaction changed, as text: `3 new, 41 updated`.
-pub(super) fn summary(tx: &Tx) -> String {
+fn summary(tx: &Tx) -> String {
     let counts = [
         (tx.counts.added, "new"),
         (tx.counts.updated, "updated"),
@@ -246,7 +310,49 @@ pub(super) fn summary(tx: &Tx) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::RepoId;
+    use crate::catalog::RepoStep;
+    use crate::model::ids::{RepoId, Seq};
+    use crate::model::repository::ChangePolicy;
+
+    #[test]
+    fn changes_of_the_subscriptions_name_the_sources_that_the_client_may_read() {
+        let step = |number: i64, sources: &[i64]| RepoStep {
+            seq: Seq(number),
+            at: Timestamp(number),
+            tx: TxId(number),
+            list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
+            pinned_at: None,
+        };
+        let repo = Repository {
+            id: RepoId(1),
+            name: "prod".parse().expect("a name"),
+            kind: RepoKind::R,
+            description: String::new(),
+            hidden: false,
+            authenticated: false,
+            created_at: Timestamp(0),
+            changes: ChangePolicy::Any,
+            // Source 3 is private.
+            steps: vec![
+                step(1, &[]),
+                step(2, &[1]),
+                step(3, &[1, 2]),
+                step(4, &[1, 3, 2]),
+                step(5, &[2, 1]),
+                step(6, &[2, 1]),
+                step(7, &[3]),
+            ],
+        };
+        let events = subscription_events(&repo, |entry| {
+            (entry.source != SourceId(3)).then(|| format!("s{}", entry.source.0))
+        });
+        let texts: Vec<(i64, String)> =
+            events.into_iter().map(|event| (event.transaction.0, event.summary)).collect();
+        let expected = [(2, "s1 added"), (3, "s2 added"), (5, "order s2, s1"), (7, "s2, s1 removed")];
+        assert_eq!(texts, expected.map(|(number, text)| (number, text.to_owned())));
+        let names = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(list_change(&names[..2], &names[1..]), "c added; a removed");
+    }
 
     #[test]
     fn only_the_current_day_has_not_ended() {

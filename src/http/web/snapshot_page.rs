@@ -54,7 +54,7 @@ pub(in crate::http) async fn answer(
         base: &base,
     };
     let package = match path {
-        WebPath::Packages => return Ok(answer::page(head, packages::list(context).await?, false)),
+        WebPath::Packages => return packages::answer(context, head).await,
         WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
         WebPath::LockFile => {
@@ -92,6 +92,12 @@ pub(in crate::http) async fn answer(
             let target = format!("{page}{query}");
             return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
         }
+    }
+    if let WebPath::File(_, file) = path
+        && repo.kind != RepoKind::Python
+        && let Some(response) = files::figure(&context, (package.as_str(), file.as_str()), head).await?
+    {
+        return Ok(response);
     }
     let html = match (path, repo.kind) {
         (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,

@@ -4,12 +4,14 @@ use super::context::Context;
 use super::project;
 use crate::db::python_file::ListedFile;
 use crate::http::error::Failure;
+use crate::model::ids::SourceId;
 use crate::model::repository::RepoKind;
+use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::layout::{FileId, link};
 use crate::serve;
-use crate::serve::history::Subscriptions;
+use crate::serve::history::{ListedVersion, Subscriptions};
 use crate::serve::info::Release;
 use crate::serve::python::detail::ProjectRelease;
 use crate::web::history::{self, History};
@@ -68,15 +70,28 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
         // Fails with a 404 that suggests similar names.
         project::detail(&context, package).await?;
     }
+    let source = |id: SourceId| context.principal.source_name(context.catalog, id);
+    // The page of a day does not have a version that was listed only within the day.
+    let transaction = |row: &ListedVersion| {
+        let is_within_day = row.until.map(Timestamp::day) == Some(row.from.day());
+        let transaction = is_within_day.then(|| context.catalog.transaction_at(row.from)).flatten();
+        transaction.map(|transaction| transaction.0)
+    };
     let rows = listings.listed.into_iter().map(|row| history::ListedVersion {
+        transaction: transaction(&row),
         version: row.version,
-        source: context.principal.source_name(context.catalog, row.source),
+        source: source(row.source),
         from: row.from.day(),
         until: row.until.map(|at| at.day()),
         is_only_dated: row.is_only_dated,
     });
     let hidden = listings.hidden.into_iter().map(|hidden| (hidden.version, hidden.reason));
-    let history = History { package: package.to_owned(), listed: rows.collect(), hidden: hidden.collect() };
+    let history = History {
+        package: package.to_owned(),
+        listed: rows.collect(),
+        hidden: hidden.collect(),
+        only_latest: listings.only_latest.map(|current| (current.version, source(current.source))),
+    };
     Ok(history.render(context.root.clone(), &context.location))
 }
 

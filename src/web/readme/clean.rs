@@ -3,11 +3,11 @@
 //! replace images.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 
-/// The elements of a README. An `img` is replaced by its text.
+/// The elements of a README. An `img` is replaced by its text unless it is a figure of the archive.
 pub(super) const ELEMENTS: [&str; 46] = [
     "a",
     "abbr",
@@ -79,6 +79,8 @@ pub struct Links {
     pub description: Option<String>,
     /// The address of the page with the news of the package; empty if there is none.
     pub news: String,
+    /// The addresses of the figures of the archive, by path. Other images are replaced by their text.
+    pub figures: BTreeMap<String, String>,
 }
 
 /// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse.
@@ -94,7 +96,7 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
         .generic_attributes(HashSet::from(["title", "id", "dir", "lang"]))
         .tag_attributes(HashMap::from([
             ("a", HashSet::from(["href"])),
-            ("img", HashSet::from(["alt"])),
+            ("img", HashSet::from(["alt", "src"])),
             ("ol", HashSet::from(["start"])),
             ("td", HashSet::from(["colspan", "rowspan"])),
             ("th", HashSet::from(["colspan", "rowspan"])),
@@ -104,7 +106,7 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
         .link_rel(Some("nofollow noopener noreferrer"))
         .strip_comments(true)
         .id_prefix(Some(ID_PREFIX));
-    Some(adapt(&builder.clean(html).to_string()))
+    Some(adapt(&builder.clean(html).to_string(), links))
 }
 
 /// Converts the relative addresses of a README.
@@ -121,7 +123,11 @@ fn target(address: &str, links: &Links) -> Option<String> {
     if let Some(fragment) = address.strip_prefix('#') {
         return Some(format!("#{ID_PREFIX}{}", fragment.strip_prefix(ID_PREFIX).unwrap_or(fragment)));
     }
-    let name = address.strip_prefix("./").unwrap_or(address).to_ascii_lowercase();
+    let path = address.strip_prefix("./").unwrap_or(address);
+    if let Some(figure) = links.figures.get(path) {
+        return Some(figure.clone());
+    }
+    let name = path.to_ascii_lowercase();
     match name.as_str() {
         "description" => links.description.clone(),
         "news" | "news.md" | "changelog.md" | "changelog" | "changes.rst" | "changelog.rst" => {
@@ -259,8 +265,11 @@ fn heading(tag: &str) -> Option<usize> {
 }
 
 /// Adapts clean HTML to a page.
-fn adapt(html: &str) -> String {
+fn adapt(html: &str, links: &Links) -> String {
     let parts = parts(html);
+    // SECURITY: only addresses from the list, as they are written in an attribute, and no other that looks like them.
+    let figures: BTreeSet<String> =
+        links.figures.values().map(|address| address.replace('&', "&amp;")).collect();
     let (own_ids, headings) = ids(&parts);
     let known: BTreeSet<&str> =
         own_ids.iter().copied().chain(headings.iter().flatten().map(String::as_str)).collect();
@@ -289,10 +298,14 @@ fn adapt(html: &str) -> String {
         } else if tag == "/a" && std::mem::take(&mut hidden_end) {
             // The end of a link without text is omitted.
         } else if is_named(tag, "img") {
-            out.push_str(attribute(tag, "alt").unwrap_or_default());
+            let text = attribute(tag, "alt").unwrap_or_default();
+            match figure(tag, &figures) {
+                Some(address) => out.push_str(&format!("<img src=\"{address}\" alt=\"{text}\">")),
+                None => out.push_str(text),
+            }
         } else if is_named(tag, "a")
             && attribute(tag, "id").is_none()
-            && is_empty_link(parts.get(at + 1..).unwrap_or_default())
+            && is_empty_link(parts.get(at + 1..).unwrap_or_default(), &figures)
         {
             hidden_end = true;
         } else {
@@ -307,13 +320,19 @@ fn is_named(tag: &str, name: &str) -> bool {
     tag.split(' ').next() == Some(name)
 }
 
-/// Returns true if a link has no text; `after` are the parts after its start tag.
-fn is_empty_link(after: &[Part<'_>]) -> bool {
+/// Returns the escaped address of an image that is a figure of the archive.
+fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a str> {
+    attribute(tag, "src").filter(|address| figures.contains(*address))
+}
+
+/// Returns true if a link has neither text nor a figure; `after` are the parts after its start tag.
+fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
     for part in after {
         match part {
             Part::Text(text) if text.trim().is_empty() => {}
             Part::Tag(tag) if is_named(tag, "img") => {
-                if attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty()) {
+                let has_text = attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty());
+                if has_text || figure(tag, figures).is_some() {
                     return false;
                 }
             }

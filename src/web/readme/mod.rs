@@ -7,6 +7,7 @@ mod clean;
 mod restructured;
 mod restructured_inline;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use maud::{PreEscaped, Render, html};
@@ -18,6 +19,9 @@ pub use clean::Links;
 const MAX_CONVERTED: usize = 256 << 10;
 /// Maximum number of quotes and lists that may begin on one line of Markdown.
 const MAX_MARKERS: usize = 100;
+
+/// Maximum number of images that are searched in a README.
+const MAX_IMAGES: usize = 100;
 
 /// The format of a README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +65,21 @@ impl Render for Html {
     fn render_to(&self, buffer: &mut String) {
         buffer.push_str(&self.0);
     }
+}
+
+/// Returns the relative paths of raster images that the text of a README may name: at most 100.
+#[must_use]
+pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
+    let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
+    let is_other = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"_./-".contains(byte));
+    let words = excerpt.split(is_other).filter_map(|word| std::str::from_utf8(word).ok());
+    let paths = words.map(|word| word.strip_prefix("./").unwrap_or(word)).filter(|word| {
+        let extension = word.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let is_image =
+            ["png", "jpg", "jpeg", "gif", "webp"].iter().any(|e| e.eq_ignore_ascii_case(extension));
+        is_image && word.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    });
+    paths.take(MAX_IMAGES).collect()
 }
 
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead.
@@ -112,9 +131,14 @@ fn markers(line: &str) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn links() -> Links {
-        Links { description: Some("DESCRIPTION".to_owned()), news: "news/".to_owned() }
+        Links {
+            description: Some("DESCRIPTION".to_owned()),
+            news: "news/".to_owned(),
+            figures: BTreeMap::new(),
+        }
     }
 
     fn html(text: &str, format: Format) -> String {
@@ -180,6 +204,39 @@ mod tests {
         assert!(html.contains("href=\"news/\""), "{html}");
         assert!(!html.contains("vignettes/") && !html.contains("#readme-nothing"), "{html}");
         assert_harmless(&html, text);
+    }
+
+    #[test]
+    fn figures_of_the_archive_are_images_and_others_are_their_text() {
+        let address = "../files/man/figures/logo.png?version=1.0&bioc=3.20";
+        let links = Links {
+            figures: BTreeMap::from([("man/figures/logo.png".to_owned(), address.to_owned())]),
+            ..links()
+        };
+        let text = "# a <img src=\"man/figures/logo.png\" align=\"right\" onerror=\"x\" alt=\"\" />\n\n\
+            ![A \"plot\"](./man/figures/logo.png) [![](man/figures/logo.png)](https://a.example)\n\n\
+            ![remote](https://e.example/man/figures/logo.png) ![other](man/figures/other.png)\n\n\
+            <img src=\"../files/man/figures/logo.png?version=1.0&bioc=3.20\" alt=\"forged\">\n\n\
+            ![data](data:image/png;base64,AA==) ![svg](man/figures/logo.svg)\n";
+        assert_eq!(
+            image_paths(text.as_bytes()).into_iter().collect::<Vec<_>>(),
+            ["man/figures/logo.png", "man/figures/other.png",]
+        );
+        let html = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        let image = |text: &str| {
+            format!("<img src=\"../files/man/figures/logo.png?version=1.0&amp;bioc=3.20\" alt=\"{text}\">")
+        };
+        for part in [image(""), image("A &quot;plot&quot;"), format!(">{}</a>", image(""))] {
+            assert!(html.contains(&part), "{part}: {html}");
+        }
+        assert_eq!(html.matches("<img ").count(), 3, "{html}");
+        for text in ["remote", "other", "forged", "data", "svg"] {
+            assert!(html.contains(text), "{text}: {html}");
+        }
+        assert!(
+            !html.contains("e.example") && !html.contains("onerror") && !html.contains("align"),
+            "{html}"
+        );
     }
 
     #[test]

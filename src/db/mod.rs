@@ -89,6 +89,7 @@ pub mod upload;
 pub mod upstream;
 pub mod url_alias;
 pub mod used_proof;
+pub mod wheel_metadata;
 mod workers;
 
 pub use conn::{Conn, Row, Value};

@@ -14,6 +14,9 @@ use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 pub(super) const DISTRIBUTION: &str = "python";
 /// The role of the METADATA of a wheel.
 pub(super) const METADATA: &str = "metadata";
+/// The locator of METADATA that this server read from a wheel of an index, because the index declares none. Queries of
+/// other modules contain it as text.
+pub const METADATA_OF_WHEEL: &str = "wheel";
 
 /// A file that is listed at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ mod digests;
 pub mod locator;
 pub mod plan;
 mod store;
+mod wheel_metadata;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::db::pypi::{self, KnownProject, Project};
 use crate::db::{Conn, tree};
-use crate::model::ids::{Seq, SourceId};
+use crate::model::ids::{FileId, Seq, SourceId};
 use crate::model::time::SECOND;
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
@@ -79,6 +80,8 @@ pub struct PageReads {
     failures: Mutex<HashMap<NormalName, (Instant, PageError)>>,
     /// Set while the index does not answer.
     unavailable: Mutex<Option<(Instant, UpstreamError)>>,
+    /// Stored wheels whose METADATA cannot be read; they are not read again.
+    unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Semaphore,
 }
 
@@ -92,6 +95,7 @@ impl PageReads {
             running: Mutex::default(),
             failures: Mutex::default(),
             unavailable: Mutex::default(),
+            unreadable_wheels: Mutex::default(),
             permits,
         })
     }

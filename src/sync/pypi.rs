@@ -49,7 +49,7 @@ pub(super) async fn run(
     let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
     let index = upstream.python_index(&config.pypi.url)?;
     let lease = Lease::claim(&state.db, state.node, "sync:pypi").await?;
-    let result = sync(state, &index, &lease, trigger, report).await;
+    let result = sync(state, page_reads, &index, &lease, trigger, report).await;
     lease.release().await;
     let (message, removed_at) = result?;
     if !config.pypi.follow {
@@ -62,6 +62,7 @@ pub(super) async fn run(
 /// Syncs the list of projects. Returns a message, and the head before the sync.
 async fn sync(
     state: &State,
+    page_reads: &PageReads,
     index: &PythonIndex,
     lease: &Lease,
     trigger: &SyncTrigger,
@@ -104,6 +105,9 @@ async fn sync(
     let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
     let instants = ListInstants { old_head, head };
     let counts = write(state, lease, report, changes, instants).await?;
+    // Before the head is published, so that pages declare METADATA from this state on.
+    report.progress("reading METADATA of stored wheels", 0, None);
+    let wheels = page_reads.add_wheel_metadata(|| report.is_halted()).await?;
     let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(SOURCE),
@@ -144,7 +148,8 @@ async fn sync(
     for name in &namesakes {
         tracing::warn!(target: "sync", source = "pypi", project = name, "a new project of the index has the name of a local package; in repositories that subscribe to the local source first, the name belongs to it");
     }
-    let message = format!("{}{}", message(tx, count, counts), namesakes_message(&namesakes));
+    let message =
+        format!("{}{}{}", message(tx, count, counts), wheels_message(wheels), namesakes_message(&namesakes));
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
@@ -280,6 +285,14 @@ fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
             "pypi was synced (transaction {tx}): {projects}, {} added, {} changed, {} removed",
             counts.added, counts.changed, counts.removed
         ),
+    }
+}
+
+/// Returns the part of the result message about stored wheels whose METADATA was read.
+fn wheels_message(wheels: usize) -> String {
+    match wheels {
+        0 => String::new(),
+        wheels => format!("; METADATA was read from {}", count_of(wheels, "stored wheel", "stored wheels")),
     }
 }
 

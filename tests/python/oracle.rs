@@ -7,6 +7,7 @@ use rstudio_pm::model::time::Day;
 use rstudio_pm::python::accept::SimpleFormat;
 
 use super::clients::{command, program, run, text};
+use super::flask;
 use super::index_history::{Files, files, page, subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::data;
@@ -63,22 +64,10 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
 /// pip resolves to the last releases before the end of that day that work together.
 #[test]
 fn pip_resolves_a_past_day_to_the_versions_of_that_day() {
-    let web = data::path("pypi-mirror/web");
-    // The data that `tests/setup` makes has other projects.
-    if !web.join("simple/werkzeug/index.v1_json").exists() {
-        return;
-    }
     let temporary = tempfile::tempdir().expect("a folder");
     let folder = temporary.path().canonicalize().expect("a folder");
-    // With the metadata that pages advertise, which is in an archive.
-    let mut copy = Command::new("cp");
-    copy.args(["-r", "--no-preserve=mode"]).arg(&web).arg(folder.join("web"));
-    let mut unpack = Command::new("tar");
-    unpack.arg("-xzf").arg(data::path("pypi-mirror/metadata.tar.gz")).arg("-C").arg(folder.join("web"));
-    for mut command in [copy, unpack] {
-        assert!(command.status().expect("a program").success(), "{command:?}");
-    }
-    let gcfg = format!("[PyPI]\nURL = file://{}/web", folder.display());
+    let gcfg =
+        format!("[PyPI]\nURL = file://{}", flask::mirror(&data::path("pypi-mirror/web"), &folder).display());
     let server = Builder::default().gcfg(&gcfg).start();
     server.rspm_stdout("create repo --name=py --type=python");
     server.rspm_stdout("subscribe --repo=py --source=pypi");

@@ -283,6 +283,57 @@ fn install(server: &Server, run_name: &str) -> [Option<String>; 2] {
     [by_pip, installed_version(&target, "app")]
 }
 
+/// An index whose pages declare the MD5 of files, and no METADATA.
+#[test]
+fn files_without_sha256_and_metadata_are_stored_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = Pypi::start();
+    pypi.declare_md5();
+    let packages = [Package::new("app", "1.0").requires("lib"), Package::new("lib", "1.0")];
+    for package in &packages {
+        pypi.add(&package.name, &package.wheel_name(), &package.wheel(), "2020-01-01T00:00:00Z");
+    }
+    pypi.add("lib", &packages[1].sdist_name(), &packages[1].sdist(), "2020-01-01T00:00:00Z");
+    must_get_pypi(&pypi.url(), &bundle, "app\n", &["--dependencies"]);
+    assert_complete(&bundle);
+    assert_eq!(objects(&bundle).len(), 5, "two wheels with METADATA, and a source distribution");
+    let server = serve(&file_url(&bundle.canonicalize().unwrap()));
+    let (wheel, metadata) = download(&server);
+    assert_eq!((wheel.status, wheel.body), (200, packages[0].wheel()));
+    assert_eq!((metadata.status, metadata.body), (200, packages[0].metadata().into_bytes()));
+    let file = get(&server, "/py/latest/simple/app/").json()["files"][0].clone();
+    assert_eq!(file["hashes"]["sha256"], hex(&packages[0].wheel()));
+    assert_eq!(file["core-metadata"]["sha256"], hex(packages[0].metadata().as_bytes()));
+
+    // The same MD5: nothing is fetched again. Another MD5: another file.
+    pypi.take_requests();
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nlib\n", &[]);
+    assert!(output.contains("nothing is new"), "{output}");
+    let requests = pypi.take_requests();
+    assert!(requests.iter().all(|path| path.starts_with("/simple/")), "{requests:?}");
+    let rebuilt = Package::new("lib", "1.0").code("rebuilt = 1\n").wheel();
+    pypi.edit("lib", &packages[1].wheel_name(), |file| file.bytes = rebuilt.clone());
+    must_get_pypi(&pypi.url(), &bundle, "app\nlib\n", &[]);
+    assert_complete(&bundle);
+    server.sync_of("pypi").expect("a bundle");
+    let page = get(&server, "/py/latest/simple/lib/").json();
+    let entries = page["files"].as_array().unwrap();
+    let wheel = entries.iter().find(|file| file["filename"] == packages[1].wheel_name()).unwrap();
+    assert_eq!(wheel["hashes"]["sha256"], hex(&rebuilt));
+
+    // A file with another MD5 than the page declares is left out.
+    let third = Package::new("third", "1.0");
+    pypi.add("third", &third.wheel_name(), &third.wheel(), "2020-01-01T00:00:00Z");
+    pypi.edit("third", &third.wheel_name(), |file| file.sent = Some(vec![b'x'; third.wheel().len()]));
+    let output = get_pypi(&pypi.url(), &bundle, "app\nthird\n", &[]);
+    assert!(output.code == Some(1) && output.err.contains("its md5 is"), "{}", output.err);
+    // A requirement with a digest is not satisfied by a file of unknown digest.
+    let pinned = format!("third==1.0 --hash=sha256:{}\n", hex(&third.wheel()));
+    let output = get_pypi(&pypi.url(), &bundle, &pinned, &[]);
+    assert!(output.err.contains("no file of the index satisfies it"), "{}", output.err);
+}
+
 #[test]
 fn an_incremental_bundle_is_copied_over_its_base() {
     if rerun::without_network() {

@@ -88,7 +88,8 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     };
     let known_projects = current.state.projects().keys().filter_map(|name| name.parse::<NormalName>().ok());
     let other_projects: BTreeSet<NormalName> = known_projects.chain(earlier_names.iter().cloned()).collect();
-    let selection = selector.select(requirements, other_projects).await?;
+    let mut selection = selector.select(requirements, other_projects).await?;
+    plan::reuse_digests(&mut selection, &current.state);
     let fields = HeadFields {
         subset: Some(subset(&selection)),
         files: Some(rule.files.clone()),

@@ -264,7 +264,7 @@ impl PageReads {
             if !is_listed {
                 add_unlisted(&self.state, project, known.head).await?;
             }
-            if !read.is_older_than_list(&known) {
+            let Some(reason) = read.older_than_list(&known) else {
                 let read = with_digests(&self.state, &known, read).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
@@ -273,7 +273,7 @@ impl PageReads {
                     self.state.catalog.refresh_after_publish(&self.state.db).await;
                 }
                 return Ok(());
-            }
+            };
             // The next request is unconditional, because a response 304 may lack the serial.
             etag = None;
             if let Some(pause) = pauses.next() {
@@ -284,9 +284,8 @@ impl PageReads {
                 // An outdated first page is better than none; a later one would hide known files.
                 store::store(&self.state, project, read).await?;
             }
-            let reason = "the page is older than the list of projects".to_owned();
             let url = format!("{}/simple/{project}/", index.address());
-            return Err(UpstreamError::Refused { url, reason }.into());
+            return Err(UpstreamError::Refused { url, reason: reason.to_owned() }.into());
         }
     }
 }

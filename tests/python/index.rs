@@ -240,6 +240,33 @@ fn an_older_page_does_not_replace_a_newer_one() {
 }
 
 #[test]
+fn a_page_without_the_serial_that_earlier_ones_had_is_not_used() {
+    let pypi = Pypi::start();
+    for version in ["1.0", "2.0"] {
+        wheel(&pypi, &Package::new("one", version), "2021-03-05T00:00:00Z");
+    }
+    let mut server = start(&pypi, "Follow = false");
+    server.sync_of("pypi").expect("an index");
+    let before = names(&server, "latest", "one");
+    assert_eq!(before.len(), 2);
+    wheel(&pypi, &Package::new("one", "3.0"), "2022-03-05T00:00:00Z");
+    // An old copy, as a cache sends while the index does not answer.
+    let copy = serde_json::json!({ "meta": { "api-version": "1.4" }, "name": "one", "files": [{
+        "filename": "one-1.0-py3-none-any.whl", "url": "../../packages/x/one-1.0-py3-none-any.whl",
+        "hashes": { "sha256": "0".repeat(64) },
+    }] });
+    pypi.set_raw_page("one", JSON, copy.to_string().as_bytes());
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one"), before, "the last page is served");
+    assert!(server.log_lines().iter().any(|line| line.contains("it may be an old copy")));
+    pypi.remove_raw_page("one");
+    // Ends the time in which the page is not requested again.
+    server.restart();
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one").len(), 3);
+}
+
+#[test]
 fn lower_serials_must_be_accepted() {
     let pypi = Pypi::start();
     let name = wheel(&pypi, &Package::new("one", "1.0"), "2021-03-05T00:00:00Z");

@@ -11,9 +11,9 @@ macro_rules! is_only_copy {
     () => {
         "EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator IN ('', 'wheel') \
          OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
-         AND (f.role NOT IN ('binary', 'python', 'metadata') OR l.file_id = f.id OR EXISTS (SELECT 1 FROM file d \
-         WHERE d.id = l.file_id AND d.role = 'python' AND f.role = 'metadata' AND d.build = f.build \
-         AND d.name = f.name)) \
+         AND (f.role NOT IN ('binary', 'python', 'metadata', 'provenance') OR l.file_id = f.id \
+         OR EXISTS (SELECT 1 FROM file d WHERE d.id = l.file_id AND d.role = 'python' \
+         AND f.role IN ('metadata', 'provenance') AND d.build = f.build AND d.name = f.name)) \
          AND l.from_seq <= t.head AND l.to_seq > t.head)))"
     };
 }

@@ -57,6 +57,7 @@ mod pgerror;
 mod pgwire;
 mod postgres;
 pub mod promotion;
+pub mod provenance;
 pub mod pypi;
 pub mod python_file;
 pub mod python_write;

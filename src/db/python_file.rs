@@ -14,6 +14,8 @@ use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 pub(super) const DISTRIBUTION: &str = "python";
 /// The role of the METADATA of a wheel.
 pub(super) const METADATA: &str = "metadata";
+/// The role of the provenance object of a distribution.
+pub(super) const PROVENANCE: &str = "provenance";
 /// The locator of METADATA that this server read from a wheel of an index, because the index declares none. Queries of
 /// other modules contain it as text.
 pub const METADATA_OF_WHEEL: &str = "wheel";

@@ -69,7 +69,7 @@ pub(super) async fn find_page(
         located => located?,
     };
     let is_final = located.is_cacheable && !located.point.open;
-    let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format));
+    let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format, None));
     let document = serve::index::document(&backend.repositories, &request).await?;
     let url = format!("http://h/simple/{project}/").parse().unwrap();
     let page = read::read(format, &document.bytes, &url, &project).unwrap().page;

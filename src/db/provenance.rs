@@ -38,9 +38,7 @@ pub fn find(c: &mut dyn Conn, distribution: FileId) -> Result<Option<ProvenanceR
         let facts = row.opt_bytes(0)?.unwrap_or_default();
         let digest: Option<Sha256> = row.opt_parse(1, "a digest")?;
         let object = match digest {
-            Some(sha256) => {
-                Some(ProvenanceObject { sha256, class: row.text(2)?, stored_at: row.time(3)? })
-            }
+            Some(sha256) => Some(ProvenanceObject { sha256, class: row.text(2)?, stored_at: row.time(3)? }),
             None => None,
         };
         Ok(ProvenanceRow { facts, object })

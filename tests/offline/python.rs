@@ -8,6 +8,7 @@ use crate::python::clients::{command, installed_version, program, run, text};
 use crate::python::flask;
 use crate::python::index::{get, names};
 use crate::python::package::Package;
+use crate::python::provenance::object;
 use crate::support::data;
 use crate::support::downloader::{self, copy_over, objects, tree, validate};
 use crate::support::fixtures::until;
@@ -332,6 +333,55 @@ fn files_without_sha256_and_metadata_are_stored_with_both() {
     let pinned = format!("third==1.0 --hash=sha256:{}\n", hex(&third.wheel()));
     let output = get_pypi(&pypi.url(), &bundle, &pinned, &[]);
     assert!(output.err.contains("no file of the index satisfies it"), "{}", output.err);
+}
+
+#[test]
+fn provenance_objects_are_carried_checked_and_validated() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    let wheel = Package::new("app", "1.0").requires("odd_lib>=1");
+    let good = object(&wheel.wheel_name(), &hex(&wheel.wheel()));
+    pypi.attest("app", &wheel.wheel_name(), &good);
+    let other = Package::new("other", "1.0");
+    pypi.attest("other", &other.wheel_name(), &good);
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    assert!(output.contains("other-1.0-py3-none-any.whl: its provenance is left out"), "{output}");
+    assert_complete(&bundle);
+    let stored: Vec<String> =
+        objects(&bundle).into_iter().filter(|path| path.ends_with(".provenance")).collect();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+
+    // Without `Server.Address`, pages state no address; documents of the JSON API do.
+    let carried = file_url(&bundle.canonicalize().unwrap());
+    let server = serve(&carried);
+    let file = get(&server, "/py/latest/simple/app/").json()["files"][0].clone();
+    assert!(file.get("provenance").is_none(), "{file}");
+    let document = server.get("/py/latest/pypi/app/json").json();
+    let url = document["urls"][0]["provenance"].as_str().expect("an address").to_owned();
+    let answer = server.get(url.strip_prefix(&server.url("")).expect("this server"));
+    assert_eq!((answer.status, answer.body), (200, good.clone()));
+    assert!(server.get("/py/latest/pypi/other/json").json()["urls"][0]["provenance"].is_null());
+
+    let gcfg = format!("[Server]\nAddress = https://packages.example.com\n[PyPI]\nURL = {carried}");
+    let addressed = Builder::default().gcfg(&gcfg).start();
+    addressed.rspm_stdout("create repo --name=py --type=python");
+    addressed.rspm_stdout("subscribe --repo=py --source=pypi");
+    addressed.sync_of("pypi").expect("a bundle");
+    let file = get(&addressed, "/py/latest/simple/app/").json()["files"][0].clone();
+    let url = file["provenance"].as_str().expect("an address");
+    let path = url.strip_prefix("https://packages.example.com").expect("this server");
+    assert_eq!(addressed.get(path).body, good);
+
+    // A run with nothing new; an object that was changed or removed is found, and fetched again.
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    assert!(output.contains("nothing is new"), "{output}");
+    std::fs::write(bundle.join(&stored[0]), "changed").unwrap();
+    let (code, findings) = validate("pypi", &bundle, &["--packages"]);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+    std::fs::remove_file(bundle.join(&stored[0])).unwrap();
+    must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    assert_complete(&bundle);
 }
 
 #[test]

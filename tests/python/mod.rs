@@ -24,6 +24,7 @@ mod name_guards;
 mod oracle;
 pub(crate) mod package;
 mod pages;
+pub(crate) mod provenance;
 mod publish;
 mod quiet_year;
 mod resume;

@@ -23,6 +23,8 @@ pub(crate) struct IndexFile {
     pub(crate) requires_python: Option<String>,
     /// The address of its provenance object.
     pub(crate) provenance: Option<String>,
+    /// The bytes of its provenance object, see [`Pypi::attest`].
+    pub(crate) provenance_object: Vec<u8>,
     /// The bytes that are sent, if they differ from those of the digest.
     pub(crate) sent: Option<Vec<u8>>,
 }
@@ -114,6 +116,7 @@ impl Pypi {
             yanked: None,
             requires_python: None,
             provenance: None,
+            provenance_object: Vec::new(),
             sent: None,
         };
         self.change(project, |entry| drop(entry.files.insert(name.to_owned(), file)));
@@ -137,6 +140,15 @@ impl Pypi {
         entry.silent_changes += 1;
         entry.status = status;
         edit(entry.files.get_mut(name).expect("a file"));
+    }
+
+    /// Adds the provenance object of a file.
+    pub(crate) fn attest(&self, project: &str, name: &str, object: &[u8]) {
+        let url = format!("{}/integrity/{project}/{name}/provenance", self.url());
+        self.edit(project, name, |file| {
+            file.provenance = Some(url);
+            file.provenance_object = object.to_vec();
+        });
     }
 
     /// Removes a file.
@@ -339,6 +351,11 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
             }
             (200, head, page(shared, name, project, serial).to_string().into_bytes())
         }
+        ["integrity", project, name, "provenance"] => {
+            let file = shared.projects.get(project).and_then(|project| project.files.get(name));
+            let head = "Content-Type: application/vnd.pypi.integrity.v1+json\r\n".to_owned();
+            file.map_or_else(missing, |file| (200, head, file.provenance_object.clone()))
+        }
         ["packages", sha256, name] => {
             let (file, is_metadata) = match name.strip_suffix(".metadata") {
                 Some(file) => (file, true),
@@ -372,9 +389,12 @@ fn links(shared: &Shared, project: &Project) -> String {
     for (name, file) in offered_files(project) {
         let yanked =
             file.yanked.as_ref().map(|reason| format!(" data-yanked=\"{reason}\"")).unwrap_or_default();
+        let provenance =
+            file.provenance.as_ref().map(|url| format!(" data-provenance=\"{url}\"")).unwrap_or_default();
         let address = address(shared, name, file);
         let (algorithm, digest) = declared_digest(shared, file);
-        writeln!(text, "<a href=\"{address}#{algorithm}={digest}\"{yanked}>{name}</a>").expect("memory");
+        writeln!(text, "<a href=\"{address}#{algorithm}={digest}\"{yanked}{provenance}>{name}</a>")
+            .expect("memory");
     }
     text
 }

@@ -1,10 +1,10 @@
-//! Fetches a file and its METADATA, compares them with the digests on the page, and stores them under the SHA-256 of the
+//! Fetches a file, its METADATA and its provenance, compares them with the digests on the page, and stores them under the SHA-256 of the
 //! file, which is computed if the page declares another digest or none. METADATA of a wheel for which the index has none
 //! is read from the wheel.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256 as Hasher, Sha512};
 
 use super::plan::PlannedFile;
 use super::source::Source;
-use crate::bundle::layout::METADATA_EXTENSION;
+use crate::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
 use crate::bundle::python_record::{FileObject, FileRecord, MetadataObject, object_extension};
 use crate::bundle::{Product, self_digest};
 use crate::model::digest::{Md5, Sha256};
@@ -21,8 +21,10 @@ use crate::model::time::Day;
 use crate::offline::buffer::{Budget, CompleteFile, FileBuffer};
 use crate::offline::destination::{self, Destination};
 use crate::offline::file::Failure;
+use crate::offline::progress::Output;
 use crate::python::archive::{WHEEL_LIMITS, wheel};
 use crate::python::file_name::FileKind;
+use crate::python::provenance;
 use crate::python::simple::page::{MetadataFile, PageFile};
 use crate::upstream::UpstreamError;
 
@@ -37,6 +39,7 @@ pub(super) struct DownloadContext {
     pub(super) budget: Arc<Budget>,
     /// The day for records of files whose upload time the index does not state.
     pub(super) today: Day,
+    pub(super) output: Output,
 }
 
 /// Fetches a file, unless the destination has it from an interrupted run. Returns its record, dated to its upload.
@@ -74,15 +77,9 @@ pub(super) async fn fetch(context: &DownloadContext, planned: &PlannedFile) -> R
             result => Some(result.map_err(Failure::Mirror)?),
         },
     };
-    let meta = match metadata {
-        None => None,
-        Some(bytes) => {
-            let meta = MetadataObject { sha256: self_digest::digest(&bytes), size: bytes.len() as u64 };
-            let path = metadata_path.clone();
-            blocking(&metadata_path, move || write(&path, &bytes)).await?;
-            Some(meta)
-        }
-    };
+    let meta = store(metadata_path, metadata).await?;
+    let provenance_path = context.destination.path(&Product::Pypi.object_path(sha256, PROVENANCE_EXTENSION));
+    let prov = store(provenance_path, read_provenance(context, file, sha256).await).await?;
     Ok(FileRecord {
         project: planned.project.clone(),
         version: planned.version.clone(),
@@ -92,8 +89,37 @@ pub(super) async fn fetch(context: &DownloadContext, planned: &PlannedFile) -> R
         obj: object,
         rp: file.requires_python.clone(),
         meta,
+        prov,
         yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
     })
+}
+
+/// Stores an object beside a file.
+async fn store(path: PathBuf, bytes: Option<Bytes>) -> Result<Option<MetadataObject>, Failure> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    let object = MetadataObject { sha256: self_digest::digest(&bytes), size: bytes.len() as u64 };
+    let target = path.clone();
+    blocking(&path, move || write(&target, &bytes)).await?;
+    Ok(Some(object))
+}
+
+/// Reads and checks the provenance object of a file. A file is complete without it, so errors are warnings.
+async fn read_provenance(context: &DownloadContext, file: &PageFile, sha256: Sha256) -> Option<Bytes> {
+    let url = file.provenance.as_deref()?;
+    let checked = match context.source.provenance(url).await {
+        Ok(bytes) => match provenance::check(&bytes, &file.name, sha256) {
+            Ok(()) => Ok(bytes),
+            Err(error) => Err(error.to_string()),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    match checked {
+        Ok(bytes) => Some(bytes),
+        Err(reason) => {
+            context.output.warn(&format!("{}: its provenance is left out: {reason}", file.name));
+            None
+        }
+    }
 }
 
 /// Reads METADATA from a stored wheel. This is needed if the index declares none, or declares a metadata file and does

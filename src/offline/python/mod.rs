@@ -249,6 +249,7 @@ async fn download(
         destination: setup.destination.clone(),
         budget: Budget::new(BUDGET),
         today,
+        output: setup.request.output,
     };
     let progress = Arc::new(Progress::new(setup.request.output, plan.fetches.len() as u64, plan.size()));
     let task_progress = Arc::clone(&progress);

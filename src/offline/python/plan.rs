@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::closure::Selection;
 use super::selection::{ChosenFile, version_of};
-use crate::bundle::python_record::{MarkRecord, RemoveRecord, SkipRecord, StatusRecord, object_extension};
+use crate::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
+use crate::bundle::python_record::{
+    FileRecord, MarkRecord, RemoveRecord, SkipRecord, StatusRecord, object_extension,
+};
 use crate::bundle::python_state::{ProjectState, file_line};
 use crate::bundle::{Product, PythonRecord, PythonState};
 use crate::model::time::Day;
@@ -132,7 +135,7 @@ fn plan_project(
                 if known_file.yanked != yanked {
                     plan.events.push(mark(yanked));
                 }
-                if !has_objects(known_file.obj.size, known_file.meta.is_some(), file, existing) {
+                if !has_objects(known_file, existing) {
                     plan.fetches.push(fetch(true));
                 }
             }
@@ -156,14 +159,13 @@ fn is_in_base(file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
-/// Returns true if the objects of a file exist and have the expected sizes.
-fn has_objects(size: u64, has_metadata: bool, file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
-    let (Some(sha256), Ok(extension)) = (file.sha256(), object_extension(file.name.as_str())) else {
-        return false;
-    };
-    let object = |extension: &str| existing.objects.get(&object_name(sha256, extension));
-    object(&extension) == Some(&size)
-        && (!has_metadata || object(crate::bundle::layout::METADATA_EXTENSION).is_some())
+/// Returns true if the objects of a file exist, and that of the file has the expected size.
+fn has_objects(file: &FileRecord, existing: &ExistingFiles<'_>) -> bool {
+    let Ok(extension) = object_extension(&file.name) else { return false };
+    let object = |extension: &str| existing.objects.get(&object_name(file.obj.sha256, extension));
+    object(&extension) == Some(&file.obj.size)
+        && (file.meta.is_none() || object(METADATA_EXTENSION).is_some())
+        && (file.prov.is_none() || object(PROVENANCE_EXTENSION).is_some())
 }
 
 /// Returns the name of an object in its folder.
@@ -220,7 +222,7 @@ fn plan_skips(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::python_record::{FileObject, FileRecord};
+    use crate::bundle::python_record::FileObject;
     use crate::model::digest::{Md5, Sha256};
     use crate::python::file_name::FileName;
     use crate::python::simple::page::Yank;
@@ -261,6 +263,7 @@ mod tests {
             obj: FileObject { sha256: Sha256([1; 32]), size: 7, md5: Md5([1; 16]) },
             rp: None,
             meta: None,
+            prov: None,
             yanked: None,
         }));
         state.apply(&record, 5).expect("a consistent record");

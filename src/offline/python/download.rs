@@ -1,6 +1,6 @@
-//! Fetches a file, its METADATA and its provenance, compares them with the digests on the page, and stores them under the SHA-256 of the
-//! file, which is computed if the page declares another digest or none. METADATA of a wheel for which the index has none
-//! is read from the wheel.
+//! Fetches a file, its METADATA and its provenance, compares them with the digests on the page, and stores them under the
+//! SHA-256 of the file, which is computed if the page declares another digest or none. METADATA of a wheel for which the
+//! index has none is read from the wheel.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -275,3 +275,31 @@ async fn final_pages_and_latest_are_stable_on_sqlite() {
 async fn final_pages_and_latest_are_stable_on_postgres() {
     scenario(db::Engine::Postgres).await;
 }
+
+/// An index without serials, whose readings are valid beyond the head because of a delay from which a project is exempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wheel_of_a_project_without_delay_is_listed_once_with_its_metadata() {
+    let index = Pypi::start();
+    index.set_plain();
+    let package = Package::new("one", "1.0");
+    index.add("one", &package.wheel_name(), &package.wheel(), "2024-02-01T08:00:00Z");
+    let gcfg = format!("[PyPI]\nURL = {}\nDelaySyncDuration = 72h\nDelayExcept = one", index.url());
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    subscribe(&backend).await;
+    backend.advance_to_noon("2024-03-02");
+    sync(&backend).await;
+    let (before, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert!(store_wheel(&backend, &before).await);
+    for day in 3..8 {
+        backend.advance_to_noon(&format!("2024-03-{day:02}"));
+        sync(&backend).await;
+        let (latest, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+        assert_eq!(files(&latest), files(&before), "day {day}");
+        assert_eq!(latest.files.len(), 1, "day {day}");
+        let declared = MetadataFile::Sha256(Sha256(sha2::Sha256::digest(package.metadata()).into()));
+        assert_eq!(latest.files[0].core_metadata, declared, "day {day}");
+        check_metadata(&backend, &latest).await;
+        let violations = backend.state.db.read(invariants::violations).await.unwrap();
+        assert_eq!(violations, Vec::<String>::new(), "day {day}");
+    }
+}

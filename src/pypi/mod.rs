@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::db::pypi::{self, KnownProject, Project};
 use crate::db::{Conn, tree};
+use crate::metrics;
 use crate::model::ids::{FileId, Seq, SourceId};
 use crate::model::time::SECOND;
 use crate::python::accept::{ACCEPT, SimpleFormat};
@@ -135,6 +136,7 @@ impl PageReads {
                     return Err(error);
                 }
                 tracing::debug!(target: "sync", %project, %error, "the index does not answer; serving the last page");
+                metrics::outdated_page();
                 Ok(Validity::Outdated)
             }
         }

@@ -212,7 +212,10 @@ fn known_pages_are_served_while_the_index_does_not_answer() {
     pypi.edit("one", &name, |file| file.yanked = Some("bad".to_owned()));
     server.sync_of("pypi").expect("an index");
     pypi.set_unavailable(true);
+    let outdated = || server.series("ppm_python_outdated_pages_total");
+    assert_eq!(outdated(), Some(0.0));
     assert_eq!(files(&server, "latest", "one").expect("the last page")[&name], false);
+    assert_eq!(outdated(), Some(1.0));
     let unknown = get(&server, "/py/latest/simple/two/");
     assert_eq!((unknown.status, unknown.header("retry-after")), (503, Some("30")), "{unknown:?}");
     assert!(server.sync_of("pypi").is_err());

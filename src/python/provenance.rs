@@ -304,7 +304,8 @@ mod tests {
         #[test]
         fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..1000) {
             let _ = check(&bytes, &file(), DIGEST);
-            let mut damaged = object(&statement("odd_lib-1.0-py3-none-any.whl", &DIGEST.to_string())).to_string().into_bytes();
+            let object = object(&statement("odd_lib-1.0-py3-none-any.whl", &DIGEST.to_string()));
+            let mut damaged = object.to_string().into_bytes();
             let at = at % damaged.len();
             damaged.truncate(at);
             prop_assert!(check(&damaged, &file(), DIGEST).is_err());

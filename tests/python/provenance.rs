@@ -132,7 +132,7 @@ fn hostile_provenance_is_not_served() {
     let other = String::from_utf8(object("one-0.9.tar.gz", &hex(b"0.9"))).expect("JSON");
     let bytes = String::from_utf8(object("one-5.0.tar.gz", &hex(b"other bytes"))).expect("JSON");
     for (version, object) in
-        [("1.0", "<html>"), ("2.0", &long), ("3.0", &deep), ("4.0", &other), ("5.0", &bytes), ("6.0", "")]
+        [("1.0", "<html>"), ("2.0", &*long), ("3.0", &*deep), ("4.0", &*other), ("5.0", &*bytes), ("6.0", "")]
     {
         let name = format!("one-{version}.tar.gz");
         pypi.add("one", &name, version.as_bytes(), OLD);

@@ -1,5 +1,5 @@
-//! Responses at the addresses of a Python repository: pages of the simple API, files, provenance objects, documents of the
-//! JSON API and redirects.
+//! Responses at the addresses of a Python repository: pages of the simple API, files, provenance objects, documents of
+//! the JSON API and redirects.
 
 pub(super) mod json;
 pub(super) mod project;

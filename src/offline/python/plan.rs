@@ -317,7 +317,7 @@ mod tests {
             assert!(plan.fetches.iter().all(|fetch| !fetch.is_known), "{hashes:?} {size:?}");
         }
         // Without a record, the file is fetched even if the base of an incremental bundle may have it.
-        let file = PageFile { hashes: [].into(), ..page_file("a-1.tar.gz", 1, "2025-01-01T00:00:00Z") };
+        let file = PageFile { hashes: BTreeMap::new(), ..page_file("a-1.tar.gz", 1, "2025-01-01T00:00:00Z") };
         let chosen = selection(vec![file], &["a-1.tar.gz"]);
         let plan = planned(&chosen, &PythonState::default(), Some("2026-01-10"));
         assert_eq!((plan.fetches.len(), plan.base_lines.len()), (1, 0));

@@ -11,8 +11,8 @@ use crate::python::simple::page::ProjectStatus;
 pub(in crate::serve) const RENDERER: u32 = 2;
 
 /// The URL below which this server has the files of a repository, for the addresses of provenance objects, which must be
-/// absolute: `https://host/packages/{repository}/{snapshot}`. `None` if the URL of the server is not known: pages then have
-/// the addresses that the index states.
+/// absolute: `https://host/packages/{repository}/{snapshot}`. `None` if the URL of the server is not known: pages then
+/// have the addresses that the index states.
 pub type ProvenanceLinks = Option<Arc<str>>;
 
 /// The generated documents of a point of a Python repository.

@@ -93,8 +93,8 @@ pub async fn object(
     let facts = row.as_ref().map(|row| FileFacts::read(&row.facts)).unwrap_or_default();
     let stored = row.and_then(|row| row.object);
     let now = (state.clock)();
-    let is_recent = |object: &ProvenanceObject| now.0.saturating_sub(object.stored_at.0) < MAX_AGE;
-    if let Some(object) = stored.as_ref().filter(|object| is_recent(object)) {
+    let is_recent = |object: &&ProvenanceObject| now.0.saturating_sub(object.stored_at.0) < MAX_AGE;
+    if let Some(object) = stored.as_ref().filter(is_recent) {
         match read(repositories, object).await {
             Ok(bytes) => return Ok(bytes),
             Err(error) => {

@@ -58,6 +58,7 @@ fn every_past_day_of_a_project_is_available_after_one_request() {
     wheel(&pypi, &Package::new("other", "1.0"), "2020-01-01T00:00:00Z");
     let server = start(&pypi, "");
     assert_eq!(get(&server, "/py/latest/simple/one/").status, 404, "nothing is synced");
+    assert!(server.json("info --source=pypi")["index"].get("first_sync").is_none());
     let message = server.sync_of("pypi").expect("an index");
     assert!(message.contains("2 projects, 2 added, 0 changed, 0 removed"), "{message}");
     assert_eq!(pypi.take_requests(), ["/simple/"], "a sync reads the list only");
@@ -66,6 +67,9 @@ fn every_past_day_of_a_project_is_available_after_one_request() {
     let info = server.json("info --source=pypi");
     assert_eq!((&info["packages"], &info["index"]["read_projects"]), (&Value::from(2), &Value::from(0)));
     assert!(info["index"]["state_at"].is_string(), "{info}");
+    let first_sync = info["index"]["first_sync"].clone();
+    assert_eq!(first_sync, info["last_transaction"]["at"], "{info}");
+    assert!(server.rspm_stdout("info --source=pypi").contains("First sync"));
 
     for (snapshot, expected) in [
         ("latest", vec![&first, &second]),

@@ -36,6 +36,9 @@ pub struct Source {
 pub struct IndexState {
     /// Number of projects whose page was read; the page of any other project is read when a client requests it.
     pub read_projects: i64,
+    /// The time of the first sync, RFC 3339, from which on the list of projects has a history; absent before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_sync: Option<String>,
     /// The time of the newest state, `latest`, RFC 3339; absent before the first sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_at: Option<String>,

@@ -26,6 +26,8 @@ pub const SEGMENTS: &str = "log";
 pub const READMES: &str = "doc";
 /// The extension of the METADATA of a wheel. The name of its object is the digest of the wheel.
 pub const METADATA_EXTENSION: &str = "metadata";
+/// The extension of the provenance object of a file. The name of its object is the digest of the file.
+pub const PROVENANCE_EXTENSION: &str = "provenance";
 /// The file with the versions of Bioconductor.
 pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 

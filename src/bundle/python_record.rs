@@ -93,6 +93,9 @@ pub struct FileRecord {
     /// METADATA of a wheel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<MetadataObject>,
+    /// The provenance object (PEP 740).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prov: Option<MetadataObject>,
     /// The reason why it is yanked; `None` if it is not yanked.
     #[serde(default, serialize_with = "write_yank", deserialize_with = "read_yank")]
     pub yanked: Option<String>,
@@ -111,7 +114,7 @@ pub struct FileObject {
     pub md5: Md5,
 }
 
-/// METADATA of a wheel.
+/// METADATA of a wheel, or the provenance of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetadataObject {
     /// The digest.
@@ -256,6 +259,16 @@ mod tests {
         assert_eq!(serde_json::to_string(&record).expect("a line"), line);
         let PythonRecord::File(file) = record else { panic!("no file") };
         assert_eq!((file.extension().as_deref(), file.yanked.as_deref()), (Ok("whl"), Some("broken")));
+    }
+
+    #[test]
+    fn the_provenance_of_a_file_is_an_object() {
+        let prov = format!(r#","prov":{{"sha256":"{}","size":5}},"yanked""#, "01".repeat(32));
+        let line = file_line().replace(r#","yanked""#, &prov);
+        let record = PythonRecord::read(line.as_bytes()).expect("a record");
+        assert_eq!(serde_json::to_string(&record).expect("a line"), line);
+        let PythonRecord::File(file) = record else { panic!("no file") };
+        assert_eq!(file.prov.map(|object| object.size), Some(5));
     }
 
     #[test]

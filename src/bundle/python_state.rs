@@ -195,6 +195,7 @@ mod tests {
             obj: FileObject { sha256: Sha256([byte; 32]), size: 1, md5: Md5([byte; 16]) },
             rp: None,
             meta: None,
+            prov: None,
             yanked: None,
         }))
     }

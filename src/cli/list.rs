@@ -206,6 +206,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         );
         let index = source.index.as_ref();
         let state_at = index.and_then(|index| index.state_at.as_deref());
+        let first_sync = index.and_then(|index| index.first_sync.as_deref());
         let definition = source.definition.as_ref();
         let written = definition.filter(|definition| !definition.files.is_empty());
         let summary = written.map(|definition| {
@@ -226,6 +227,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             ),
             ("Packages", format_count(source.packages)),
             ("Pages read", index.map(|index| format_count(index.read_projects)).unwrap_or_default()),
+            ("First sync", first_sync.map(format_time).unwrap_or_default()),
             ("State as of", state_at.map(format_time).unwrap_or_default()),
             ("Definition", summary.unwrap_or_default()),
             ("Selected from", selected.unwrap_or_default()),

@@ -5,15 +5,15 @@ use super::{Conn, DbError, Row};
 use crate::model::digest::Sha256;
 
 /// The condition that no mirror has the object of a row `b` of the table `blob`: one of its files has no location on a
-/// mirror, or is neither listed nor archived now. The life of a listed binary or Python file names the file; the life
+/// mirror (METADATA that was read from a wheel has the locator `wheel`), or is neither listed nor archived now. The life of a listed binary or Python file names the file; the life
 /// of a listed source package names only the release.
 macro_rules! is_only_copy {
     () => {
-        "EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator = '' \
+        "EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator IN ('', 'wheel') \
          OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
-         AND (f.role NOT IN ('binary', 'python', 'metadata') OR l.file_id = f.id OR EXISTS (SELECT 1 FROM file d \
-         WHERE d.id = l.file_id AND d.role = 'python' AND f.role = 'metadata' AND d.build = f.build \
-         AND d.name = f.name)) \
+         AND (f.role NOT IN ('binary', 'python', 'metadata', 'provenance') OR l.file_id = f.id \
+         OR EXISTS (SELECT 1 FROM file d WHERE d.id = l.file_id AND d.role = 'python' \
+         AND f.role IN ('metadata', 'provenance') AND d.build = f.build AND d.name = f.name)) \
          AND l.from_seq <= t.head AND l.to_seq > t.head)))"
     };
 }

@@ -58,7 +58,8 @@ pub struct FetchedFacts {
 
 /// Returns true if a stored file with this digest is on no mirror.
 pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
-    const FIND: &str = "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator = '' LIMIT 1";
+    const FIND: &str =
+        "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator IN ('', 'wheel') LIMIT 1";
     Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
 }
 

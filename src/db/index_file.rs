@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::file::FileState;
-use super::python_file::{DISTRIBUTION, METADATA};
+use super::python_file::{DISTRIBUTION, METADATA, METADATA_OF_WHEEL};
 use super::python_write::{FILE_COLUMNS, LIFE_COLUMNS};
 use super::{Conn, DbError, Row, Value, ids, import};
 use crate::model::change::LifeState;
@@ -34,8 +34,10 @@ pub struct KnownFile {
     pub life: Option<OpenLife>,
     /// The latest end of its lives that have ended; `None` if none has ended.
     pub last_end: Option<i64>,
-    /// The declared digest of its METADATA.
+    /// The digest of its METADATA.
     pub metadata: Option<Sha256>,
+    /// Whether METADATA was read from the wheel, because the index declares none.
+    pub is_metadata_of_wheel: bool,
 }
 
 /// A life that has not ended.
@@ -127,7 +129,7 @@ pub enum FileRowChange {
         /// The location.
         locator: String,
     },
-    /// METADATA of a file that had none.
+    /// METADATA of a file that had none, at the index.
     Metadata {
         /// Its release.
         release: ReleaseId,
@@ -139,6 +141,19 @@ pub enum FileRowChange {
         locator: String,
         /// Its declared digest.
         sha256: Sha256,
+    },
+    /// METADATA of a file that had none, read from the wheel. Its object must be in storage.
+    StoredMetadata {
+        /// Its release.
+        release: ReleaseId,
+        /// The revision of the file.
+        revision: i64,
+        /// The name of the file.
+        name: String,
+        /// Its digest.
+        sha256: Sha256,
+        /// Its size in bytes.
+        size: i64,
     },
 }
 
@@ -162,7 +177,7 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
     const FACTS: &str = "SELECT v.file_id, v.variant, v.facts FROM release r \
         JOIN file f ON f.release_id = r.id AND f.role = 'python' JOIN file_fact v ON v.file_id = f.id \
         WHERE r.package_id = $1 AND r.origin_id = $2";
-    const METADATA_OF: &str = "SELECT f.id, m.sha256 FROM release r \
+    const METADATA_OF: &str = "SELECT f.id, m.sha256, m.locator FROM release r \
         JOIN file f ON f.release_id = r.id AND f.role = 'python' \
         JOIN file m ON m.release_id = r.id AND m.role = 'metadata' AND m.platform = '' AND m.build = f.build \
         AND m.name = f.name WHERE r.package_id = $1 AND r.origin_id = $2";
@@ -186,15 +201,17 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
         let last = last_variants.entry(file).or_insert(variant);
         *last = variant.max(*last);
     }
-    let mut metadata: HashMap<i64, Sha256> = HashMap::new();
+    let mut metadata: HashMap<i64, (Sha256, bool)> = HashMap::new();
     for mut row in c.query(METADATA_OF, &[target.package.into(), target.source.into()])? {
-        metadata.insert(row.int(0)?, row.parse(1, "a digest")?);
+        let is_of_wheel = row.text(2)? == METADATA_OF_WHEEL;
+        metadata.insert(row.int(0)?, (row.parse(1, "a digest")?, is_of_wheel));
     }
     let mut decode = |mut row: Row| {
         let file = row.int(1)?;
         let life = lives.remove(&file);
         let variant = life.as_ref().map_or(0, |life| life.variant);
         let first_facts = row.opt_bytes(6)?.unwrap_or_default();
+        let metadata = metadata.get(&file).copied();
         Ok(KnownFile {
             release: ReleaseId(row.int(0)?),
             file: FileId(file),
@@ -205,7 +222,8 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
             last_variant: last_variants.get(&file).copied().unwrap_or(0),
             facts: facts.remove(&(file, variant)).unwrap_or(first_facts),
             last_end: ends.get(&file).copied(),
-            metadata: metadata.get(&file).copied(),
+            metadata: metadata.map(|(sha256, _)| sha256),
+            is_metadata_of_wheel: metadata.is_some_and(|(_, is_of_wheel)| is_of_wheel),
             life,
         })
     };
@@ -256,7 +274,12 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                 locators.push(vec![locator.as_str().into(), (*file).into()]);
             }
             FileRowChange::Metadata { release, revision, name, locator, sha256 } => {
-                metadata.push((*release, *revision, name.as_str(), locator.as_str(), *sha256));
+                let content = (None, *sha256, FileState::Known);
+                metadata.push((*release, (*revision, name.as_str(), locator.as_str()), content));
+            }
+            FileRowChange::StoredMetadata { release, revision, name, sha256, size } => {
+                let content = (Some(*size), *sha256, FileState::Stored);
+                metadata.push((*release, (*revision, name.as_str(), METADATA_OF_WHEEL), content));
             }
         }
     }
@@ -282,7 +305,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
             rows.push(file_row(
                 (file_id, release, DISTRIBUTION),
                 (file.revision, name, locator),
-                (file.size, file.sha256),
+                (file.size, file.sha256, FileState::Known),
                 json,
             ));
             if let Some(sha256) = file.metadata {
@@ -290,7 +313,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                 rows.push(file_row(
                     (id(), release, METADATA),
                     (file.revision, name, &locator),
-                    (None, sha256),
+                    (None, sha256, FileState::Known),
                     Value::Null,
                 ));
             }
@@ -303,13 +326,8 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
             let period = (marked_from.unwrap_or(*from), Seq::OPEN.0);
             lives.push(life(target, (release, file_id), 0, period, *yanked));
         }
-        for (release, revision, name, locator, sha256) in metadata {
-            rows.push(file_row(
-                (id(), release, METADATA),
-                (revision, name, locator),
-                (None, sha256),
-                Value::Null,
-            ));
+        for (release, address, content) in metadata {
+            rows.push(file_row((id(), release, METADATA), address, content, Value::Null));
         }
         c.batch_insert("file", &FILE_COLUMNS, &rows)?;
     }
@@ -324,20 +342,26 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
 /// # Errors
 /// Database errors.
 pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
-    // Deletes the lives that ended before they were visible, because the moved lives would overlap them.
-    const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq > $3 \
+    // Deletes the lives that ended before they were visible, and shortens those before a moved life, because the moved
+    // lives would overlap them.
+    const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq >= $3 \
         AND to_seq < $4";
+    const SHORTEN: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE from_seq < $1 AND to_seq > $1 \
+        AND tree_id = $2 AND state = 0 AND package_id = $3 AND to_seq < $4 AND EXISTS (SELECT 1 FROM life n \
+        WHERE n.tree_id = $2 AND n.state = 0 AND n.package_id = $3 AND n.file_id = life.file_id AND n.from_seq > $1 \
+        AND n.to_seq = $4)";
     const MOVE: &str = "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
         AND package_id = $3 AND to_seq = $4";
     let (tree, package) = (target.tree, target.package);
     c.execute(DROP, &[tree.into(), package.into(), at.into(), Seq::OPEN.into()])?;
+    c.execute(SHORTEN, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()])?;
     c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
 }
 
 fn file_row(
     (id, release, role): (FileId, ReleaseId, &str),
     (revision, name, locator): (i64, &str, &str),
-    (size, sha256): (Option<i64>, Sha256),
+    (size, sha256, state): (Option<i64>, Sha256, FileState),
     facts: Value,
 ) -> Vec<Value> {
     vec![
@@ -351,7 +375,7 @@ fn file_row(
         size.into(),
         Value::Null,
         sha256.to_string().into(),
-        FileState::Known.as_i64().into(),
+        state.as_i64().into(),
         facts,
     ]
 }

@@ -57,6 +57,7 @@ mod pgerror;
 mod pgwire;
 mod postgres;
 pub mod promotion;
+pub mod provenance;
 pub mod pypi;
 pub mod python_file;
 pub mod python_write;
@@ -89,6 +90,7 @@ pub mod upload;
 pub mod upstream;
 pub mod url_alias;
 pub mod used_proof;
+pub mod wheel_metadata;
 mod workers;
 
 pub use conn::{Conn, Row, Value};

@@ -412,6 +412,21 @@ pub fn outdated_readings(
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
+/// Returns the names of listed projects with a serial whose page was last read before `before`, those with the oldest
+/// readings first; at most `limit`.
+pub fn old_readings(
+    c: &mut dyn Conn,
+    source: SourceId,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
+        JOIN project r ON r.source_id = k.source_id AND r.fold = p.name AND r.to_at = $2 AND r.serial IS NOT NULL \
+        WHERE k.source_id = $1 AND k.fetched_at < $3 ORDER BY k.fetched_at, r.fold LIMIT $4";
+    let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), before.into(), limit.into()])?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}
+
 /// Numbers about a source of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexCounts {

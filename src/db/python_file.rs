@@ -15,6 +15,11 @@ use crate::model::time::Timestamp;
 pub(super) const DISTRIBUTION: &str = "python";
 /// The role of the METADATA of a wheel.
 pub(super) const METADATA: &str = "metadata";
+/// The role of the provenance object of a distribution.
+pub(super) const PROVENANCE: &str = "provenance";
+/// The locator of METADATA that this server read from a wheel of an index, because the index declares none. Queries of
+/// other modules contain it as text.
+pub const METADATA_OF_WHEEL: &str = "wheel";
 
 /// A file that is listed at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]

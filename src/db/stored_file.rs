@@ -27,7 +27,7 @@ pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFi
         f.name, f.locator, f.size, f.md5, b.class, e.source_id, l.tree_id, l.from_seq, p.name, f.platform \
         FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         JOIN blob b ON b.sha256 = f.sha256 JOIN life l ON l.release_id = f.release_id JOIN tree e ON e.id = l.tree_id \
-        WHERE f.sha256 = $1 AND f.state = 1 AND f.locator <> '' AND l.state IN (0, 1) \
+        WHERE f.sha256 = $1 AND f.state = 1 AND f.locator NOT IN ('', 'wheel') AND l.state IN (0, 1) \
         AND (f.platform = '' AND e.role = 'source' OR l.file_id = f.id) ORDER BY f.id, l.from_seq DESC";
     let decode = |mut row: Row| {
         Ok(MirroredFile {

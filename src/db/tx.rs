@@ -195,6 +195,12 @@ pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, D
     c.query(LIST, &[source.into(), limit.into()])?.into_iter().map(decode).collect()
 }
 
+/// Returns the instant of the first transaction of a source; `None` if there is none.
+pub fn first_instant(c: &mut dyn Conn, source: SourceId) -> Result<Option<Timestamp>, DbError> {
+    let rows = c.query("SELECT min(at) FROM tx WHERE source_id = $1", &[source.into()])?;
+    Ok(rows.first().map(|row| row.opt_time(0)).transpose()?.flatten())
+}
+
 /// Returns the newest `limit` transactions of a source before an instant, newest first.
 pub fn list_before(
     c: &mut dyn Conn,

@@ -56,6 +56,7 @@ struct Metrics {
     sync_duration: GaugeVec,
     upstream_requests: [IntCounter; STATUSES.len() + 1],
     upstream_bytes: IntCounter,
+    outdated_pages: IntCounter,
     fetches: IntGauge,
     storage_time: GaugeVec,
     storage_size: GaugeVec,
@@ -218,6 +219,10 @@ impl Metrics {
             upstream_bytes: registrar.counter(
                 "ppm_upstream_bytes_total",
                 "Bytes read from mirrors over HTTP.",
+            ),
+            outdated_pages: registrar.counter(
+                "ppm_python_outdated_pages_total",
+                "Requests answered with the last known state of a project, because the index does not answer.",
             ),
             fetches: registrar.gauge("ppm_fetches", "Running fetches of package files from mirrors."),
             storage_time: registrar.float_gauges(
@@ -423,6 +428,11 @@ pub fn upstream_request_ended(status: Option<u16>) {
 /// Counts bytes read from mirrors.
 pub fn upstream_bytes_read(bytes: usize) {
     METRICS.upstream_bytes.inc_by(bytes as u64);
+}
+
+/// Counts a request for a project that is answered with its last known state, because the index does not answer.
+pub fn outdated_page() {
+    METRICS.outdated_pages.inc();
 }
 
 /// Sets the number of running fetches of package files.

@@ -226,6 +226,7 @@ mod tests {
             life: None,
             last_end: None,
             metadata: None,
+            is_metadata_of_wheel: false,
         };
         let earlier = [known(0, "aa", 1), known(1, "bb", 2)];
         let digest = |md5: &str, locator: &str| earlier_digest(&earlier, &page_file(md5), locator);

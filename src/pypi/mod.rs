@@ -5,8 +5,9 @@ mod digests;
 pub mod locator;
 pub mod plan;
 mod store;
+mod wheel_metadata;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::db::pypi::{self, KnownProject, Project};
 use crate::db::{Conn, tree};
-use crate::model::ids::{Seq, SourceId};
+use crate::metrics;
+use crate::model::ids::{FileId, Seq, SourceId};
 use crate::model::time::SECOND;
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
@@ -79,6 +81,8 @@ pub struct PageReads {
     failures: Mutex<HashMap<NormalName, (Instant, PageError)>>,
     /// Set while the index does not answer.
     unavailable: Mutex<Option<(Instant, UpstreamError)>>,
+    /// Stored wheels whose METADATA cannot be read; they are not read again.
+    unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Semaphore,
 }
 
@@ -92,6 +96,7 @@ impl PageReads {
             running: Mutex::default(),
             failures: Mutex::default(),
             unavailable: Mutex::default(),
+            unreadable_wheels: Mutex::default(),
             permits,
         })
     }
@@ -131,6 +136,7 @@ impl PageReads {
                     return Err(error);
                 }
                 tracing::debug!(target: "sync", %project, %error, "the index does not answer; serving the last page");
+                metrics::outdated_page();
                 Ok(Validity::Outdated)
             }
         }
@@ -260,7 +266,7 @@ impl PageReads {
             if !is_listed {
                 add_unlisted(&self.state, project, known.head).await?;
             }
-            if !read.is_older_than_list(&known) {
+            let Some(reason) = read.older_than_list(&known) else {
                 let read = with_digests(&self.state, &known, read).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
@@ -269,7 +275,7 @@ impl PageReads {
                     self.state.catalog.refresh_after_publish(&self.state.db).await;
                 }
                 return Ok(());
-            }
+            };
             // The next request is unconditional, because a response 304 may lack the serial.
             etag = None;
             if let Some(pause) = pauses.next() {
@@ -280,9 +286,8 @@ impl PageReads {
                 // An outdated first page is better than none; a later one would hide known files.
                 store::store(&self.state, project, read).await?;
             }
-            let reason = "the page is older than the list of projects".to_owned();
             let url = format!("{}/simple/{project}/", index.address());
-            return Err(UpstreamError::Refused { url, reason }.into());
+            return Err(UpstreamError::Refused { url, reason: reason.to_owned() }.into());
         }
     }
 }

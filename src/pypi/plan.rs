@@ -194,6 +194,9 @@ fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: Page
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }
     let facts = match (file.metadata, row.facts.metadata()) {
+        // The page of the index does not state METADATA that was read from the wheel. If it states METADATA later, the
+        // digest stays the same, too.
+        (Some(known), _) if file.is_metadata_of_wheel => row.facts.with_metadata_of_wheel(known),
         (None, Some(sha256)) => {
             plan.changes.push(FileRowChange::Metadata {
                 release: file.release,

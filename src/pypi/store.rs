@@ -74,9 +74,20 @@ impl PageRead {
         PageRead { etag: None, digest: Sha256([0; 32]), digests, ..self }
     }
 
-    /// Returns whether the list of projects states a newer serial than the page.
-    pub(super) fn is_older_than_list(&self, known: &KnownProject) -> bool {
-        self.serial.zip(known.project.serial).is_some_and(|(page, listed)| page < listed)
+    /// Returns the reason why the page may be older than the list of projects: the list states a newer serial, or the
+    /// page has no serial although the previous one had. PyPI's network sends copies without serial, months old, while
+    /// PyPI does not answer.
+    pub(super) fn older_than_list(&self, known: &KnownProject) -> Option<&'static str> {
+        let had_serial = known.reading.as_ref().is_some_and(|reading| reading.serial.is_some());
+        match (self.serial, known.project.serial) {
+            (Some(page), Some(listed)) if page < listed => {
+                Some("the page is older than the list of projects")
+            }
+            (None, Some(_)) if had_serial => {
+                Some("the page has no serial, which the previous one had: it may be an old copy")
+            }
+            _ => None,
+        }
     }
 
     /// Returns the instant up to which the page describes the project.

@@ -29,6 +29,9 @@ pub struct FileFacts {
     /// The digest of METADATA that an index declares.
     #[serde(rename = "cm", skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
+    /// The digest of METADATA that this server read from the wheel, because the index declares none.
+    #[serde(rename = "wm", skip_serializing_if = "Option::is_none")]
+    metadata_of_wheel: Option<String>,
     /// The address of the provenance object at the index.
     #[serde(rename = "pv", skip_serializing_if = "Option::is_none")]
     pub provenance: Option<String>,
@@ -50,6 +53,7 @@ impl FileFacts {
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
             metadata: None,
+            metadata_of_wheel: None,
             provenance: None,
             other_digest: None,
         }
@@ -67,6 +71,7 @@ impl FileFacts {
                 MetadataFile::Sha256(sha256) => Some(sha256.to_string()),
                 MetadataFile::None | MetadataFile::Unverified => None,
             },
+            metadata_of_wheel: None,
             provenance: file.provenance.clone(),
             other_digest: match file.sha256() {
                 Some(_) => None,
@@ -81,10 +86,16 @@ impl FileFacts {
         FileFacts { metadata: None, ..self }
     }
 
-    /// Returns the digest of METADATA that an index declares.
+    /// Sets the digest of METADATA that was read from the wheel; a digest that the index declares is removed.
+    #[must_use]
+    pub fn with_metadata_of_wheel(self, sha256: Sha256) -> FileFacts {
+        FileFacts { metadata: None, metadata_of_wheel: Some(sha256.to_string()), ..self }
+    }
+
+    /// Returns the digest of METADATA that an index declares, or that was read from the wheel.
     #[must_use]
     pub fn metadata(&self) -> Option<Sha256> {
-        self.metadata.as_ref()?.parse().ok()
+        self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.parse().ok()
     }
 
     /// Sets the time of the upload.

@@ -172,6 +172,14 @@ pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {
     format!("packages/{repository}/{id}/{file}")
 }
 
+/// Returns the address of the provenance object of a distribution. `base` is the URL of the directory with the files of a
+/// repository, such as `https://host/packages/py/latest`.
+#[must_use]
+pub fn provenance_link(base: &str, id: FileId, file: &FileName) -> String {
+    let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
+    format!("{base}/{id}/{file}{}", FilePart::Provenance.suffix())
+}
+
 /// Returns the address of a document of the JSON API relative to the directory `pypi/` of the snapshot.
 #[must_use]
 pub fn json_link(project: &NormalName, version: Option<&str>) -> String {
@@ -283,6 +291,10 @@ mod tests {
         assert_eq!(
             root_link("py/latest", FileId::Row(7), &file),
             "packages/py/latest/7/odd-1!1.0%2Bx%20y.tar.gz"
+        );
+        assert_eq!(
+            provenance_link("https://h/packages/py/latest", FileId::Row(7), &file),
+            "https://h/packages/py/latest/7/odd-1!1.0%2Bx%20y.tar.gz.provenance"
         );
         let project: NormalName = "Odd.Name".parse().expect("a name");
         assert_eq!(json_link(&project, None), "odd-name/json");

@@ -15,6 +15,7 @@ pub mod lock_file;
 pub mod marker;
 pub mod metadata;
 pub mod name;
+pub mod provenance;
 pub mod requirement;
 pub mod requirements_file;
 pub mod simple;

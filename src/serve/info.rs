@@ -95,6 +95,8 @@ pub struct SourceInfo {
 pub struct IndexInfo {
     /// The number of projects whose page was read.
     pub read_projects: i64,
+    /// The time of the first sync, from which on the list of projects has a history.
+    pub first_sync: Option<Timestamp>,
     /// The instant up to which the list of projects is known; `None` before the first sync.
     pub head: Option<Timestamp>,
 }
@@ -186,9 +188,12 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     let source = find::source(&catalog, name)?.clone();
     let (point, id) = (point::of_source(&repositories.state, name, None)?, source.id);
     let (packages, index) = if source.kind == SourceKind::Pypi {
-        let counts = repositories.state.db.read(move |c| db::pypi::counts(c, id)).await?;
+        let query = move |c: &mut dyn db::Conn| {
+            Ok::<_, db::DbError>((db::pypi::counts(c, id)?, db::tx::first_instant(c, id)?))
+        };
+        let (counts, first_sync) = repositories.state.db.read(query).await?;
         let head = catalog.source_package_trees(id).find_map(|tree| tree.time_head);
-        let index = IndexInfo { read_projects: counts.readings, head };
+        let index = IndexInfo { read_projects: counts.readings, first_sync, head };
         (usize::try_from(counts.projects).unwrap_or(0), Some(index))
     } else {
         (listing::package_count(repositories, &point).await?, None)

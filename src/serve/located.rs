@@ -118,9 +118,12 @@ impl LocatedFile {
     }
 
     /// Returns true if it may be fetched again: a binary without a locator was uploaded and exists only in
-    /// storage.
+    /// storage, as METADATA that was read from a wheel does.
     pub(super) fn has_upstream(&self) -> bool {
-        self.platform.is_none() || !self.row.locator.is_empty()
+        match self.platform {
+            Some(_) => !self.row.locator.is_empty(),
+            None => self.row.locator != db::python_file::METADATA_OF_WHEEL,
+        }
     }
 
     /// Replaces a source package by one of its binaries.

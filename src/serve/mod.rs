@@ -75,6 +75,7 @@ pub struct Repositories {
     read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
     python_metadata: python::metadata::Cache,
+    provenance_requests: python::provenance::ProvenanceRequests,
     /// Held while an archive, or a README of a bundle, is read.
     archive_lock: tokio::sync::Mutex<()>,
     /// Held while a source distribution is fetched and read: separate, because an index may send it slowly.
@@ -101,6 +102,7 @@ impl Repositories {
             read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
             python_metadata: python::metadata::cache(),
+            provenance_requests: python::provenance::ProvenanceRequests::default(),
             archive_lock: tokio::sync::Mutex::default(),
             sdist_lock: tokio::sync::Mutex::default(),
             index_names_lock: tokio::sync::Mutex::default(),

@@ -19,7 +19,7 @@ use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
 use crate::model::count::count_of;
 use crate::model::ids::{SourceId, TxId};
-use crate::model::time::{SECOND, microseconds};
+use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::publish::transaction::CHUNK;
 use crate::pypi::{MARGIN, PageReads};
 use crate::python::accept::{ACCEPT, SimpleFormat};
@@ -36,8 +36,13 @@ const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
 const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of names of local packages in a message.
 const MAX_NAMES: usize = 20;
-/// Maximum number of pages that are read again after one sync.
+/// Maximum number of pages that are read again after one sync because they changed.
 const MAX_REFRESHED_PAGES: i64 = 20_000;
+/// Age from which the page of a project is requested again although its serial is the same, in microseconds: PyPI adds
+/// METADATA, provenance and the status of projects without a new serial.
+const REVALIDATION_AGE: i64 = 30 * 86_400 * SECOND;
+/// Maximum number of pages that are requested again after one sync because of their age.
+const MAX_REVALIDATED_PAGES: i64 = 1_000;
 
 /// Syncs the built-in source of PyPI. Returns a message about the result.
 pub(super) async fn run(
@@ -49,7 +54,7 @@ pub(super) async fn run(
     let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
     let index = upstream.python_index(&config.pypi.url)?;
     let lease = Lease::claim(&state.db, state.node, "sync:pypi").await?;
-    let result = sync(state, &index, &lease, trigger, report).await;
+    let result = sync(state, page_reads, &index, &lease, trigger, report).await;
     lease.release().await;
     let (message, removed_at) = result?;
     if !config.pypi.follow {
@@ -62,6 +67,7 @@ pub(super) async fn run(
 /// Syncs the list of projects. Returns a message, and the head before the sync.
 async fn sync(
     state: &State,
+    page_reads: &PageReads,
     index: &PythonIndex,
     lease: &Lease,
     trigger: &SyncTrigger,
@@ -104,6 +110,9 @@ async fn sync(
     let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
     let instants = ListInstants { old_head, head };
     let counts = write(state, lease, report, changes, instants).await?;
+    // Before the head is published, so that pages declare METADATA from this state on.
+    report.progress("reading METADATA of stored wheels", 0, None);
+    let wheels = page_reads.add_wheel_metadata(|| report.is_halted()).await?;
     let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(SOURCE),
@@ -144,7 +153,8 @@ async fn sync(
     for name in &namesakes {
         tracing::warn!(target: "sync", source = "pypi", project = name, "a new project of the index has the name of a local package; in repositories that subscribe to the local source first, the name belongs to it");
     }
-    let message = format!("{}{}", message(tx, count, counts), namesakes_message(&namesakes));
+    let message =
+        format!("{}{}{}", message(tx, count, counts), wheels_message(wheels), namesakes_message(&namesakes));
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
@@ -233,8 +243,8 @@ async fn write(
     Ok(changes.counts)
 }
 
-/// Reads the pages of projects that were requested before and changed. A page that cannot be read is read
-/// when it is requested. Returns the part of the result message about these pages.
+/// Reads the pages of projects that were requested before and changed, and revalidates those that were read long ago. A
+/// page that cannot be read is read when it is requested. Returns the part of the result message about these pages.
 async fn refresh_pages(
     state: &Arc<State>,
     page_reads: &Arc<PageReads>,
@@ -246,9 +256,29 @@ async fn refresh_pages(
     let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
     let names =
         state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;
-    if names.is_empty() {
-        return Ok(String::new());
+    let (changed, read) = (names.len(), read_pages(state, page_reads, report, names).await);
+    let before = Timestamp((state.clock)().0.saturating_sub(REVALIDATION_AGE));
+    let names = state.db.read(move |c| pypi::old_readings(c, SOURCE, before, MAX_REVALIDATED_PAGES)).await?;
+    let (old, revalidated) = (names.len(), read_pages(state, page_reads, report, names).await);
+    let mut text = String::new();
+    if changed > 0 {
+        let pages = count_of(changed, "page", "pages");
+        text += &format!("; read {read} of {pages} again that were requested before and changed");
     }
+    if old > 0 {
+        let pages = count_of(old, "page", "pages");
+        text += &format!("; revalidated {revalidated} of {pages} that were read more than 30 days ago");
+    }
+    Ok(text)
+}
+
+/// Reads the pages of projects again. Returns the number of pages that were read.
+async fn read_pages(
+    state: &State,
+    page_reads: &Arc<PageReads>,
+    report: &Reporter,
+    names: Vec<String>,
+) -> usize {
     let total = names.len();
     // The other half of the requests is for clients.
     let concurrency = (state.config.load().pypi.concurrency / 2).max(1);
@@ -263,13 +293,12 @@ async fn refresh_pages(
     while let Some(is_read) = reads.next().await {
         done_count += 1;
         read_count += usize::from(is_read);
-        report.progress("reading pages of projects that changed", done_count, Some(total as u64));
+        report.progress("reading pages that were requested before", done_count, Some(total as u64));
         if report.is_halted() {
             break;
         }
     }
-    let pages = count_of(total, "page", "pages");
-    Ok(format!("; read {read_count} of {pages} again that were requested before and changed"))
+    read_count
 }
 
 fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
@@ -280,6 +309,14 @@ fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
             "pypi was synced (transaction {tx}): {projects}, {} added, {} changed, {} removed",
             counts.added, counts.changed, counts.removed
         ),
+    }
+}
+
+/// Returns the part of the result message about stored wheels whose METADATA was read.
+fn wheels_message(wheels: usize) -> String {
+    match wheels {
+        0 => String::new(),
+        wheels => format!("; METADATA was read from {}", count_of(wheels, "stored wheel", "stored wheels")),
     }
 }
 

@@ -40,6 +40,7 @@ fn the_text_has_the_format_of_prometheus() {
         ("ppm_sync_failures", "counter"),
         ("ppm_upstream_requests", "counter"),
         ("ppm_upstream_bytes", "counter"),
+        ("ppm_python_outdated_pages", "counter"),
         ("ppm_fetches", "gauge"),
         ("ppm_storage_calculation_time", "gauge"),
         ("ppm_storage_size", "gauge"),

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::python::clients::{command, installed_version, program, run, text};
+use crate::python::flask;
 use crate::python::index::{get, names};
 use crate::python::package::Package;
+use crate::python::provenance::object;
 use crate::support::data;
 use crate::support::downloader::{self, copy_over, objects, tree, validate};
 use crate::support::fixtures::until;
@@ -136,18 +138,14 @@ fn metadata_that_the_index_does_not_have_is_read_from_the_wheel() {
     assert!(file.get("core-metadata").is_none_or(|value| *value == false), "{file}");
 }
 
-/// The released flask and its dependencies from the mirror of the test data.
+/// flask and its dependencies: the released ones if the test data has them, otherwise small packages in their place.
 #[test]
 fn pip_and_uv_install_flask_from_a_bundle_of_a_mirror_without_a_network() {
     if rerun::without_network() {
         return;
     }
-    let web = data::path("pypi-mirror/web");
-    // The data that `tests/setup` makes has other projects.
-    if !web.join("simple/werkzeug/index.v1_json").exists() {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
+    let web = flask::mirror_without_metadata(data::path("pypi-mirror/web"), dir.path());
     let (bundle, carried) = (dir.path().join("bundle"), dir.path().join("carried"));
     let versions = "flask==3.1.3\nwerkzeug==3.1.9\njinja2==3.1.6\nmarkupsafe==3.0.4\nitsdangerous==2.2.0\nclick==8.5.1\n\
                     blinker==1.9.0\n";
@@ -284,6 +282,106 @@ fn install(server: &Server, run_name: &str) -> [Option<String>; 2] {
     let output = run(uv);
     assert!(output.status.success(), "{}", text(&output));
     [by_pip, installed_version(&target, "app")]
+}
+
+/// An index whose pages declare the MD5 of files, and no METADATA.
+#[test]
+fn files_without_sha256_and_metadata_are_stored_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = Pypi::start();
+    pypi.declare_md5();
+    let packages = [Package::new("app", "1.0").requires("lib"), Package::new("lib", "1.0")];
+    for package in &packages {
+        pypi.add(&package.name, &package.wheel_name(), &package.wheel(), "2020-01-01T00:00:00Z");
+    }
+    pypi.add("lib", &packages[1].sdist_name(), &packages[1].sdist(), "2020-01-01T00:00:00Z");
+    must_get_pypi(&pypi.url(), &bundle, "app\n", &["--dependencies"]);
+    assert_complete(&bundle);
+    assert_eq!(objects(&bundle).len(), 5, "two wheels with METADATA, and a source distribution");
+    let server = serve(&file_url(&bundle.canonicalize().unwrap()));
+    let (wheel, metadata) = download(&server);
+    assert_eq!((wheel.status, wheel.body), (200, packages[0].wheel()));
+    assert_eq!((metadata.status, metadata.body), (200, packages[0].metadata().into_bytes()));
+    let file = get(&server, "/py/latest/simple/app/").json()["files"][0].clone();
+    assert_eq!(file["hashes"]["sha256"], hex(&packages[0].wheel()));
+    assert_eq!(file["core-metadata"]["sha256"], hex(packages[0].metadata().as_bytes()));
+
+    // The same MD5: nothing is fetched again. Another MD5: another file.
+    pypi.take_requests();
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nlib\n", &[]);
+    assert!(output.contains("nothing is new"), "{output}");
+    let requests = pypi.take_requests();
+    assert!(requests.iter().all(|path| path.starts_with("/simple/")), "{requests:?}");
+    let rebuilt = Package::new("lib", "1.0").code("rebuilt = 1\n").wheel();
+    pypi.edit("lib", &packages[1].wheel_name(), |file| file.bytes = rebuilt.clone());
+    must_get_pypi(&pypi.url(), &bundle, "app\nlib\n", &[]);
+    assert_complete(&bundle);
+    server.sync_of("pypi").expect("a bundle");
+    let page = get(&server, "/py/latest/simple/lib/").json();
+    let entries = page["files"].as_array().unwrap();
+    let wheel = entries.iter().find(|file| file["filename"] == packages[1].wheel_name()).unwrap();
+    assert_eq!(wheel["hashes"]["sha256"], hex(&rebuilt));
+
+    // A file with another MD5 than the page declares is left out.
+    let third = Package::new("third", "1.0");
+    pypi.add("third", &third.wheel_name(), &third.wheel(), "2020-01-01T00:00:00Z");
+    pypi.edit("third", &third.wheel_name(), |file| file.sent = Some(vec![b'x'; third.wheel().len()]));
+    let output = get_pypi(&pypi.url(), &bundle, "app\nthird\n", &[]);
+    assert!(output.code == Some(1) && output.err.contains("its md5 is"), "{}", output.err);
+    // A requirement with a digest is not satisfied by a file of unknown digest.
+    let pinned = format!("third==1.0 --hash=sha256:{}\n", hex(&third.wheel()));
+    let output = get_pypi(&pypi.url(), &bundle, &pinned, &[]);
+    assert!(output.err.contains("no file of the index satisfies it"), "{}", output.err);
+}
+
+#[test]
+fn provenance_objects_are_carried_checked_and_validated() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    let pypi = index();
+    let wheel = Package::new("app", "1.0").requires("odd_lib>=1");
+    let good = object(&wheel.wheel_name(), &hex(&wheel.wheel()));
+    pypi.attest("app", &wheel.wheel_name(), &good);
+    let other = Package::new("other", "1.0");
+    pypi.attest("other", &other.wheel_name(), &good);
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    assert!(output.contains("other-1.0-py3-none-any.whl: its provenance is left out"), "{output}");
+    assert_complete(&bundle);
+    let stored: Vec<String> =
+        objects(&bundle).into_iter().filter(|path| path.ends_with(".provenance")).collect();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+
+    // Without `Server.Address`, pages state no address; documents of the JSON API do.
+    let carried = file_url(&bundle.canonicalize().unwrap());
+    let server = serve(&carried);
+    let file = get(&server, "/py/latest/simple/app/").json()["files"][0].clone();
+    assert!(file.get("provenance").is_none(), "{file}");
+    let document = server.get("/py/latest/pypi/app/json").json();
+    let url = document["urls"][0]["provenance"].as_str().expect("an address").to_owned();
+    let answer = server.get(url.strip_prefix(&server.url("")).expect("this server"));
+    assert_eq!((answer.status, answer.body), (200, good.clone()));
+    assert!(server.get("/py/latest/pypi/other/json").json()["urls"][0]["provenance"].is_null());
+
+    let gcfg = format!("[Server]\nAddress = https://packages.example.com\n[PyPI]\nURL = {carried}");
+    let addressed = Builder::default().gcfg(&gcfg).start();
+    addressed.rspm_stdout("create repo --name=py --type=python");
+    addressed.rspm_stdout("subscribe --repo=py --source=pypi");
+    addressed.sync_of("pypi").expect("a bundle");
+    let file = get(&addressed, "/py/latest/simple/app/").json()["files"][0].clone();
+    let url = file["provenance"].as_str().expect("an address");
+    let path = url.strip_prefix("https://packages.example.com").expect("this server");
+    assert_eq!(addressed.get(path).body, good);
+
+    // A run with nothing new; an object that was changed or removed is found, and fetched again.
+    let output = must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    assert!(output.contains("nothing is new"), "{output}");
+    std::fs::write(bundle.join(&stored[0]), "changed").unwrap();
+    let (code, findings) = validate("pypi", &bundle, &["--packages"]);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+    std::fs::remove_file(bundle.join(&stored[0])).unwrap();
+    must_get_pypi(&pypi.url(), &bundle, "app\nother\n", &[]);
+    assert_complete(&bundle);
 }
 
 #[test]

@@ -50,7 +50,8 @@ async fn page(backend: &Backend, snapshot: &str, format: SimpleFormat) -> Option
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.ok()?;
     let project: NormalName = PROJECT.parse().unwrap();
     let owned = serve::python::file::locate_page(&backend.repositories, &point, &project).await;
-    let request = DocumentRequest::new(owned.ok()?.point, PythonDocument::Project(project.clone(), format));
+    let request =
+        DocumentRequest::new(owned.ok()?.point, PythonDocument::Project(project.clone(), format, None));
     let document = serve::index::document(&backend.repositories, &request).await.unwrap();
     let url = "http://h/simple/one/".parse().unwrap();
     let page = read::read(format, &document.bytes, &url, &project).unwrap().page;

@@ -58,6 +58,7 @@ fn every_past_day_of_a_project_is_available_after_one_request() {
     wheel(&pypi, &Package::new("other", "1.0"), "2020-01-01T00:00:00Z");
     let server = start(&pypi, "");
     assert_eq!(get(&server, "/py/latest/simple/one/").status, 404, "nothing is synced");
+    assert!(server.json("info --source=pypi")["index"].get("first_sync").is_none());
     let message = server.sync_of("pypi").expect("an index");
     assert!(message.contains("2 projects, 2 added, 0 changed, 0 removed"), "{message}");
     assert_eq!(pypi.take_requests(), ["/simple/"], "a sync reads the list only");
@@ -66,6 +67,9 @@ fn every_past_day_of_a_project_is_available_after_one_request() {
     let info = server.json("info --source=pypi");
     assert_eq!((&info["packages"], &info["index"]["read_projects"]), (&Value::from(2), &Value::from(0)));
     assert!(info["index"]["state_at"].is_string(), "{info}");
+    let first_sync = info["index"]["first_sync"].clone();
+    assert_eq!(first_sync, info["last_transaction"]["at"], "{info}");
+    assert!(server.rspm_stdout("info --source=pypi").contains("First sync"));
 
     for (snapshot, expected) in [
         ("latest", vec![&first, &second]),
@@ -212,7 +216,10 @@ fn known_pages_are_served_while_the_index_does_not_answer() {
     pypi.edit("one", &name, |file| file.yanked = Some("bad".to_owned()));
     server.sync_of("pypi").expect("an index");
     pypi.set_unavailable(true);
+    let outdated = || server.series("ppm_python_outdated_pages_total");
+    assert_eq!(outdated(), Some(0.0));
     assert_eq!(files(&server, "latest", "one").expect("the last page")[&name], false);
+    assert_eq!(outdated(), Some(1.0));
     let unknown = get(&server, "/py/latest/simple/two/");
     assert_eq!((unknown.status, unknown.header("retry-after")), (503, Some("30")), "{unknown:?}");
     assert!(server.sync_of("pypi").is_err());
@@ -237,6 +244,33 @@ fn an_older_page_does_not_replace_a_newer_one() {
     pypi.take_requests();
     assert_eq!(names(&server, "latest", "one"), [&*name]);
     assert!(pypi.take_requests().is_empty(), "it is not requested again at once");
+}
+
+#[test]
+fn a_page_without_the_serial_that_earlier_ones_had_is_not_used() {
+    let pypi = Pypi::start();
+    for version in ["1.0", "2.0"] {
+        wheel(&pypi, &Package::new("one", version), "2021-03-05T00:00:00Z");
+    }
+    let mut server = start(&pypi, "Follow = false");
+    server.sync_of("pypi").expect("an index");
+    let before = names(&server, "latest", "one");
+    assert_eq!(before.len(), 2);
+    wheel(&pypi, &Package::new("one", "3.0"), "2022-03-05T00:00:00Z");
+    // An old copy, as a cache sends while the index does not answer.
+    let copy = serde_json::json!({ "meta": { "api-version": "1.4" }, "name": "one", "files": [{
+        "filename": "one-1.0-py3-none-any.whl", "url": "../../packages/x/one-1.0-py3-none-any.whl",
+        "hashes": { "sha256": "0".repeat(64) },
+    }] });
+    pypi.set_raw_page("one", JSON, copy.to_string().as_bytes());
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one"), before, "the last page is served");
+    assert!(server.log_lines().iter().any(|line| line.contains("it may be an old copy")));
+    pypi.remove_raw_page("one");
+    // Ends the time in which the page is not requested again.
+    server.restart();
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(names(&server, "latest", "one").len(), 3);
 }
 
 #[test]

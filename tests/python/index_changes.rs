@@ -1,15 +1,25 @@
 //! The source `pypi` while its index changes at random, with and without a sync: several projects with uploads, yanks,
 //! corrected metadata, removals of files and of whole projects, which may be back; readings of any day in any order and
-//! format; restarts of the server. A final page never changes, `latest` changes only with a sync, and no name that the
-//! list lacks is requested from the index.
+//! format; downloads of wheels, whose METADATA a later sync reads; restarts of the server. A final page never changes,
+//! `latest` changes only with a sync, every METADATA that it declares has the declared digest, and no name that the list
+//! lacks is requested from the index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
+use futures_util::StreamExt;
 use rstudio_pm::db::invariants;
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::Day;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::simple::page::{MetadataFile, PageFile, ProjectPage};
+use rstudio_pm::serve;
+use rstudio_pm::serve::located::{FileBody, LocatedFile};
+use sha2::Digest;
 
-use super::index_history::{Files, files, find_page, subscribe, sync};
+use super::index_history::{Files, files, find_page, page, subscribe, sync};
+use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::db;
 use crate::support::pypi::Pypi;
@@ -52,10 +62,15 @@ impl Index {
         index
     }
 
+    /// Adds a file; every second one is a wheel.
     fn add(&mut self, project: &'static str, day: u32) {
         self.last_added += 1;
-        let name = format!("{project}-1.{}.tar.gz", self.last_added);
-        self.pypi.add(project, &name, name.as_bytes(), &format!("2024-03-{day:02}T08:00:00.5Z"));
+        let package = Package::new(project, &format!("1.{}", self.last_added));
+        let (name, bytes) = match self.last_added % 2 {
+            0 => (package.wheel_name(), package.wheel()),
+            _ => (package.sdist_name(), package.sdist_name().into_bytes()),
+        };
+        self.pypi.add(project, &name, &bytes, &format!("2024-03-{day:02}T08:00:00.5Z"));
         self.projects.entry(project).or_default().insert(name, None);
     }
 
@@ -94,6 +109,52 @@ impl Index {
     }
 }
 
+async fn locate(backend: &Backend, file: &PageFile, is_metadata: bool) -> LocatedFile {
+    let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
+    let sha256 = file.sha256().expect("a digest");
+    serve::python::file::locate(&backend.repositories, &point, sha256, &file.name, is_metadata).await.unwrap()
+}
+
+/// Downloads a file.
+async fn download(backend: &Backend, located: &LocatedFile) -> Vec<u8> {
+    match serve::file::open(&backend.repositories, located, None).await.unwrap().body {
+        FileBody::Memory(bytes) => bytes.to_vec(),
+        FileBody::Stream(mut pieces) => {
+            let mut bytes = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                bytes.extend_from_slice(&piece.unwrap());
+            }
+            bytes
+        }
+    }
+}
+
+/// Downloads a wheel without METADATA until it is in storage. Returns false if the page has none.
+async fn store_wheel(backend: &Backend, page: &ProjectPage) -> bool {
+    let is_wheel = |file: &&PageFile| file.name.as_str().ends_with(".whl");
+    let mut wheels = page.files.iter().filter(is_wheel);
+    let Some(file) = wheels.find(|file| file.core_metadata == MetadataFile::None) else { return false };
+    // The row is written after the response.
+    for _ in 0..6_000 {
+        let located = locate(backend, file, false).await;
+        if located.stored {
+            return true;
+        }
+        download(backend, &located).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} is not stored", file.name);
+}
+
+/// Compares every METADATA that a page declares.
+async fn check_metadata(backend: &Backend, page: &ProjectPage) {
+    for file in &page.files {
+        let MetadataFile::Sha256(declared) = file.core_metadata else { continue };
+        let bytes = download(backend, &locate(backend, file, true).await).await;
+        assert_eq!(Sha256(sha2::Sha256::digest(&bytes).into()), declared, "{}", file.name);
+    }
+}
+
 async fn scenario(engine: db::Engine) {
     let mut index = Index::start();
     let settings = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
@@ -124,6 +185,12 @@ async fn scenario(engine: db::Engine) {
                 let is_same =
                     found.as_ref() == expected || (found.is_none() && expected.is_some_and(Files::is_empty));
                 assert!(is_same, "{project} on day {day}, seed {seed}: {found:?} {expected:?}");
+            }
+            let project = PROJECTS[random.below(PROJECTS.len())];
+            let latest = find_page(&backend, "latest", project, SimpleFormat::Json).await.unwrap();
+            if let Some((latest, ..)) = latest {
+                check_metadata(&backend, &latest).await;
+                store_wheel(&backend, &latest).await;
             }
         }
         if random.one_in(4) {
@@ -173,12 +240,28 @@ async fn scenario(engine: db::Engine) {
             assert_eq!(listed[0], listed[1], "{project} at {snapshot}, seed {seed}");
         }
         assert!(find_page(&backend, "latest", "private-name", SimpleFormat::Json).await.unwrap().is_none());
-        for path in index.pypi.take_requests() {
+        let requests = index.pypi.take_requests();
+        for path in requests.iter().filter(|path| !path.starts_with("/packages/")) {
             let name = path.trim_start_matches("/simple/").trim_end_matches('/').to_owned();
             assert!(name.is_empty() || ever_listed.contains(&*name), "{path}, seed {seed}");
         }
     }
     assert!(finals.values().filter(|page| page.is_some()).count() > 10, "seed {seed}");
+    // A wheel that was not downloaded yet, and its METADATA.
+    let package = Package::new("zero", "1.0");
+    index.pypi.add("zero", &package.wheel_name(), &package.wheel(), "2024-02-01T08:00:00Z");
+    backend.advance_to_noon("2024-03-29");
+    sync(&backend).await;
+    let (before, past, _) = page(&backend, "2024-03-20", "zero", SimpleFormat::Json).await;
+    assert_eq!(before.files[0].core_metadata, MetadataFile::None);
+    assert!(store_wheel(&backend, &before).await, "seed {seed}");
+    backend.advance_to_noon("2024-03-30");
+    sync(&backend).await;
+    let (latest, ..) = page(&backend, "latest", "zero", SimpleFormat::Json).await;
+    let digest = Sha256(sha2::Sha256::digest(package.metadata()).into());
+    assert_eq!(latest.files[0].core_metadata, MetadataFile::Sha256(digest), "seed {seed}");
+    check_metadata(&backend, &latest).await;
+    assert!(page(&backend, "2024-03-20", "zero", SimpleFormat::Json).await.1 == past, "seed {seed}");
     let violations = backend.state.db.read(invariants::violations).await.unwrap();
     assert_eq!(violations, Vec::<String>::new(), "seed {seed}");
 }
@@ -191,4 +274,32 @@ async fn final_pages_and_latest_are_stable_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_pages_and_latest_are_stable_on_postgres() {
     scenario(db::Engine::Postgres).await;
+}
+
+/// An index without serials, whose readings are valid beyond the head because of a delay from which a project is exempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wheel_of_a_project_without_delay_is_listed_once_with_its_metadata() {
+    let index = Pypi::start();
+    index.set_plain();
+    let package = Package::new("one", "1.0");
+    index.add("one", &package.wheel_name(), &package.wheel(), "2024-02-01T08:00:00Z");
+    let gcfg = format!("[PyPI]\nURL = {}\nDelaySyncDuration = 72h\nDelayExcept = one", index.url());
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    subscribe(&backend).await;
+    backend.advance_to_noon("2024-03-02");
+    sync(&backend).await;
+    let (before, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert!(store_wheel(&backend, &before).await);
+    for day in 3..8 {
+        backend.advance_to_noon(&format!("2024-03-{day:02}"));
+        sync(&backend).await;
+        let (latest, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+        assert_eq!(files(&latest), files(&before), "day {day}");
+        assert_eq!(latest.files.len(), 1, "day {day}");
+        let declared = MetadataFile::Sha256(Sha256(sha2::Sha256::digest(package.metadata()).into()));
+        assert_eq!(latest.files[0].core_metadata, declared, "day {day}");
+        check_metadata(&backend, &latest).await;
+        let violations = backend.state.db.read(invariants::violations).await.unwrap();
+        assert_eq!(violations, Vec::<String>::new(), "day {day}");
+    }
 }

@@ -14,7 +14,7 @@ use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::name::NormalName;
-use rstudio_pm::python::simple::page::ProjectPage;
+use rstudio_pm::python::simple::page::{ProjectPage, ProjectStatus};
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::python::document::PythonDocument;
@@ -69,7 +69,7 @@ pub(super) async fn find_page(
         located => located?,
     };
     let is_final = located.is_cacheable && !located.point.open;
-    let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format));
+    let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format, None));
     let document = serve::index::document(&backend.repositories, &request).await?;
     let url = format!("http://h/simple/{project}/").parse().unwrap();
     let page = read::read(format, &document.bytes, &url, &project).unwrap().page;
@@ -219,6 +219,50 @@ async fn a_project_that_returns_does_not_change_the_days_before_its_removal() {
     assert!(lists[0] == lists[1] && lists[1] == lists[2] && lists[2] != lists[3], "{lists:?}");
     let violations = backend.state.db.read(invariants::violations).await.unwrap();
     assert_eq!(violations, Vec::<String>::new());
+}
+
+/// Facts that an index adds without a new serial: the page is requested again after a month.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_page_is_requested_again_although_its_serial_is_the_same() {
+    let index = Pypi::start();
+    let backend = Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = {}", index.url()) }).await;
+    subscribe(&backend).await;
+    let name = "one-0.1.tar.gz";
+    index.add("one", name, b"first", "2024-02-01T00:00:00Z");
+    index.add("other", "other-1.tar.gz", b"x", "2024-02-01T00:00:00Z");
+    backend.advance_to_noon("2024-03-02");
+    sync(&backend).await;
+    let requires_python = |page: &ProjectPage| page.files[0].requires_python.clone();
+    let (first, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert_eq!((requires_python(&first), first.status), (None, ProjectStatus::Active));
+    index
+        .edit_silently("one", Some("archived"), name, |file| file.requires_python = Some(">=3.9".to_owned()));
+    index.take_requests();
+    backend.advance_to_noon("2024-03-31");
+    sync(&backend).await;
+    assert_eq!(index.take_requests(), ["/simple/"], "the serial is the same");
+    backend.advance_to_noon("2024-04-02");
+    sync(&backend).await;
+    assert_eq!(index.take_requests(), ["/simple/", "/simple/one/"], "only the page that was read");
+    let (_, before, _) = page(&backend, "2024-03-31", "one", SimpleFormat::Json).await;
+    backend.advance_to_noon("2024-04-03");
+    sync(&backend).await;
+    assert_eq!(index.take_requests(), ["/simple/"], "the page was read a day ago");
+    let (latest, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
+    assert_eq!(requires_python(&latest).as_deref(), Some(">=3.9"));
+    let (past, after, _) = page(&backend, "2024-03-31", "one", SimpleFormat::Json).await;
+    assert_eq!((requires_python(&past), after), (None, before), "past days stay");
+    let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
+    let project = "one".parse().unwrap();
+    let located = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
+    assert_eq!(located.latest.status, ProjectStatus::Archived);
+    // A month later, the page is unchanged.
+    backend.advance_to_noon("2024-05-10");
+    sync(&backend).await;
+    assert_eq!(index.take_requests(), ["/simple/", "/simple/one/"]);
+    backend.advance_to_noon("2024-05-11");
+    sync(&backend).await;
+    assert_eq!(index.take_requests(), ["/simple/"], "an unchanged page is not requested every day");
 }
 
 /// Every project of a mirror in a directory: `latest` has the files of its page, and a past day those that were uploaded

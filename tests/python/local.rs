@@ -65,6 +65,10 @@ fn pages_and_files_are_served_with_their_headers() {
             root["projects"][0]["_last-serial"].as_u64() <= root["meta"]["_last-serial"].as_u64(),
             "{root}"
         );
+        for path in ["/py/simple/odd-name/", "/simple/odd-name/", "/simple/odd-name"] {
+            let answer = server.get(path);
+            assert!(answer.status == 404 && answer.text().contains("/latest/simple/"), "{path}: {answer:?}");
+        }
         let page = json(&server, "/py/latest/simple/odd-name/");
         assert_eq!(
             (page["name"].as_str(), &page["versions"]),

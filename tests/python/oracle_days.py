@@ -1,5 +1,6 @@
 # Prints, for each project of a mirror and each day, the files that existed at its end, with the reasons of their yanks:
-# JSON of {project: {day: {file: reason or null}}}. Reads the HTML pages only.
+# JSON of {project: {day: {file: reason or null}}}, with null for a day with the same files as the day before it in the
+# list of days. Reads the HTML pages only.
 import html.parser, json, pathlib, sys
 
 class Page(html.parser.HTMLParser):
@@ -17,7 +18,9 @@ for folder in pathlib.Path(sys.argv[1]).iterdir():
         page = Page()
         page.files = {}
         page.feed((folder / "index.html").read_text(encoding="utf-8"))
+        last = None
         for day in sys.argv[2:]:
             listed = {name: yank for name, (uploaded, yank) in page.files.items() if uploaded <= day}
-            result.setdefault(folder.name, {})[day] = listed
+            result.setdefault(folder.name, {})[day] = None if listed == last else listed
+            last = listed
 print(json.dumps(result))

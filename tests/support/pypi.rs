@@ -20,8 +20,11 @@ pub(crate) struct IndexFile {
     /// RFC 3339; empty if the page does not state it.
     pub(crate) uploaded: String,
     pub(crate) yanked: Option<String>,
+    pub(crate) requires_python: Option<String>,
     /// The address of its provenance object.
     pub(crate) provenance: Option<String>,
+    /// The bytes of its provenance object, see [`Pypi::attest`].
+    pub(crate) provenance_object: Vec<u8>,
     /// The bytes that are sent, if they differ from those of the digest.
     pub(crate) sent: Option<Vec<u8>>,
 }
@@ -29,6 +32,8 @@ pub(crate) struct IndexFile {
 #[derive(Default)]
 struct Project {
     serial: i64,
+    /// The number of changes without a new serial.
+    silent_changes: u32,
     /// The serial of the page, if a cache still has an older one.
     page_serial: Option<i64>,
     status: Option<&'static str>,
@@ -104,13 +109,46 @@ impl Pypi {
     /// Adds a file.
     pub(crate) fn add(&self, project: &str, name: &str, bytes: &[u8], uploaded: &str) {
         let (bytes, uploaded) = (bytes.to_vec(), uploaded.to_owned());
-        let file = IndexFile { bytes, metadata: None, uploaded, yanked: None, provenance: None, sent: None };
+        let file = IndexFile {
+            bytes,
+            metadata: None,
+            uploaded,
+            yanked: None,
+            requires_python: None,
+            provenance: None,
+            provenance_object: Vec::new(),
+            sent: None,
+        };
         self.change(project, |entry| drop(entry.files.insert(name.to_owned(), file)));
     }
 
     /// Changes a file.
     pub(crate) fn edit(&self, project: &str, name: &str, edit: impl FnOnce(&mut IndexFile)) {
         self.change(project, |entry| edit(entry.files.get_mut(name).expect("a file")));
+    }
+
+    /// Changes a file, and sets the status of its project, without a new serial.
+    pub(crate) fn edit_silently(
+        &self,
+        project: &str,
+        status: Option<&'static str>,
+        name: &str,
+        edit: impl FnOnce(&mut IndexFile),
+    ) {
+        let mut shared = self.lock();
+        let entry = shared.projects.get_mut(project).expect("a project");
+        entry.silent_changes += 1;
+        entry.status = status;
+        edit(entry.files.get_mut(name).expect("a file"));
+    }
+
+    /// Adds the provenance object of a file.
+    pub(crate) fn attest(&self, project: &str, name: &str, object: &[u8]) {
+        let url = format!("{}/integrity/{project}/{name}/provenance", self.url());
+        self.edit(project, name, |file| {
+            file.provenance = Some(url);
+            file.provenance_object = object.to_vec();
+        });
     }
 
     /// Removes a file.
@@ -148,6 +186,11 @@ impl Pypi {
     /// Sends these bytes as the page of a project.
     pub(crate) fn set_raw_page(&self, project: &str, media_type: &'static str, body: &[u8]) {
         self.change(project, |entry| entry.raw_page = Some((media_type, body.to_vec())));
+    }
+
+    /// Sends the page of a project again instead of the bytes of [`Pypi::set_raw_page`].
+    pub(crate) fn remove_raw_page(&self, project: &str) {
+        self.change(project, |entry| entry.raw_page = None);
     }
 
     /// Removes the list of projects; their pages stay.
@@ -301,12 +344,17 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
                 return (200, HTML.to_owned(), page.into_bytes());
             }
             let serial = project.page_serial.unwrap_or(project.serial);
-            let validator = format!("\"{serial}\"");
+            let validator = format!("\"{serial}-{}\"", project.silent_changes);
             let head = format!("{JSON}ETag: {validator}\r\nX-PyPI-Last-Serial: {serial}\r\n");
             if etag == Some(validator.as_str()) {
                 return (304, head, Vec::new());
             }
             (200, head, page(shared, name, project, serial).to_string().into_bytes())
+        }
+        ["integrity", project, name, "provenance"] => {
+            let file = shared.projects.get(project).and_then(|project| project.files.get(name));
+            let head = "Content-Type: application/vnd.pypi.integrity.v1+json\r\n".to_owned();
+            file.map_or_else(missing, |file| (200, head, file.provenance_object.clone()))
         }
         ["packages", sha256, name] => {
             let (file, is_metadata) = match name.strip_suffix(".metadata") {
@@ -341,9 +389,12 @@ fn links(shared: &Shared, project: &Project) -> String {
     for (name, file) in offered_files(project) {
         let yanked =
             file.yanked.as_ref().map(|reason| format!(" data-yanked=\"{reason}\"")).unwrap_or_default();
+        let provenance =
+            file.provenance.as_ref().map(|url| format!(" data-provenance=\"{url}\"")).unwrap_or_default();
         let address = address(shared, name, file);
         let (algorithm, digest) = declared_digest(shared, file);
-        writeln!(text, "<a href=\"{address}#{algorithm}={digest}\"{yanked}>{name}</a>").expect("memory");
+        writeln!(text, "<a href=\"{address}#{algorithm}={digest}\"{yanked}{provenance}>{name}</a>")
+            .expect("memory");
     }
     text
 }
@@ -356,7 +407,7 @@ fn page(shared: &Shared, name: &str, project: &Project, serial: i64) -> Value {
             "url": address(shared, name, file),
             "hashes": { algorithm: digest },
             "size": file.bytes.len(),
-            "requires-python": null,
+            "requires-python": file.requires_python,
             "yanked": file.yanked.as_ref().map_or(json!(false), |reason| match &**reason {
                 "" => json!(true),
                 reason => json!(reason),

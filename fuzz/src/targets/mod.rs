@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "python_metadata", run: python::metadata },
     Target { name: "python_page_html", run: python::page_html },
     Target { name: "python_page_json", run: python::page_json },
+    Target { name: "python_provenance", run: python::provenance },
     Target { name: "python_requirements", run: python::requirements },
     Target { name: "python_text", run: python::text },
     Target { name: "python_upload", run: python::upload },

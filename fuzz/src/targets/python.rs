@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::python::accept::{self, SimpleFormat};
 use rstudio_pm::python::archive::{sdist, wheel};
 use rstudio_pm::python::file_name::FileName;
@@ -15,7 +16,7 @@ use rstudio_pm::python::target::{Platform, PythonMinor, Target};
 use rstudio_pm::python::upload::multipart::{self, BadForm, Event, FormReader};
 use rstudio_pm::python::version::Version;
 use rstudio_pm::python::wheel_name::WheelName;
-use rstudio_pm::python::{layout, lock_file, requirements_file};
+use rstudio_pm::python::{layout, lock_file, provenance, requirements_file};
 use rstudio_pm::r::archive::Limits;
 
 /// Small limits that are reached quickly.
@@ -50,6 +51,15 @@ pub fn upload(data: &[u8]) {
     match (&whole, &pieces) {
         (Err(_), Err(_)) => {}
         _ => assert_eq!(whole, pieces),
+    }
+}
+
+/// A file name in the first line, and a provenance object. An accepted object is not that of a file with other bytes.
+pub fn provenance(data: &[u8]) {
+    let (line, object) = super::line(data);
+    let Ok(file) = FileName::parse(&String::from_utf8_lossy(line)) else { return };
+    if provenance::check(object, &file, Sha256([0xab; 32])).is_ok() {
+        assert!(provenance::check(object, &file, Sha256([0xcd; 32])).is_err());
     }
 }
 

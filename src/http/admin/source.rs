@@ -40,6 +40,7 @@ fn wire(info: SourceInfo) -> Source {
         }),
         index: info.index.map(|index| IndexState {
             read_projects: index.read_projects,
+            first_sync: index.first_sync.map(|at| at.to_string()),
             state_at: index.head.map(|head| head.to_string()),
         }),
         definition: None,

@@ -1,8 +1,9 @@
-//! Responses at the addresses of a Python repository: pages of the simple API, files, documents of the JSON API and
-//! redirects.
+//! Responses at the addresses of a Python repository: pages of the simple API, files, provenance objects, documents of
+//! the JSON API and redirects.
 
 pub(super) mod json;
 pub(super) mod project;
+mod provenance;
 pub(super) mod trusted_publishing;
 pub(super) mod upload;
 
@@ -56,6 +57,9 @@ pub(super) async fn answer(
     require_python(app, address.repo)?;
     let format = match address.path {
         PythonPath::Redirect(target) => return Ok(redirect(address, target, parts)),
+        PythonPath::File { id: FileId::Sha256(sha256), file, part: FilePart::Provenance } => {
+            return provenance::answer(app, address, (*sha256, file), parts).await;
+        }
         PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
         PythonPath::File { .. } | PythonPath::Json { .. } => None,
     };
@@ -173,7 +177,8 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
         PythonPath::Project(project) => {
             let page = serve::python::file::locate_page(&app.repositories, &point, project).await?;
             let catalog = app.state.catalog.get();
-            let document = page.document(project.clone(), format);
+            let links = provenance::links(app, &page.point, address);
+            let document = page.document(project.clone(), format, links);
             let resolved = ResolvedDocument::new(&catalog, page.point, document.into());
             Resource::Document(Box::new(if page.is_cacheable { resolved } else { resolved.not_cacheable() }))
         }
@@ -181,12 +186,14 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
             let metadata = match part {
                 FilePart::Distribution => false,
                 FilePart::Metadata => true,
-                FilePart::Signature | FilePart::Provenance => {
+                FilePart::Signature => {
                     return Err(Failure::not_found(format!(
                         "this repository has no {} of '{file}'",
                         part.suffix()
                     )));
                 }
+                // `provenance` answers these requests.
+                FilePart::Provenance => return Err(Failure::no_such_address()),
             };
             let located =
                 serve::python::file::locate(&app.repositories, &point, *sha256, file, metadata).await?;

@@ -7,7 +7,7 @@ use crate::advisory::{EventKind, Finding};
 use crate::db::python_file::ListedFile;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
-use crate::python::layout::{FileId, json_link, root_link};
+use crate::python::layout::{FileId, FilePart, json_link, root_link};
 use crate::python::metadata::Metadata;
 use crate::python::wheel_name::WheelName;
 use crate::serve::python::detail::{ProjectDetail, ProjectRelease};
@@ -112,6 +112,9 @@ fn file(file: &ListedFile, base: &Base) -> Value {
         "filename": file.name,
         "has_sig": false,
         "packagetype": name.as_ref().map(|name| name.kind().package_type()),
+        "provenance": url.as_ref().filter(|_| facts.provenance.is_some()).map(|url| {
+            format!("{url}{}", FilePart::Provenance.suffix())
+        }),
         "python_version": python,
         "requires_python": facts.requires_python,
         "size": u64::try_from(file.size).ok(),

@@ -229,6 +229,14 @@ pub fn parse(
                  latest",
             ));
         }
+        // A client whose index is `https://host/simple`. A repository may have the name `simple`.
+        [SIMPLE, project] | [SIMPLE, project, ""]
+            if !project.is_empty() && project.parse::<Snapshot>().is_err() =>
+        {
+            return Err(Failure::not_found(
+                "the address of a Python repository begins with its name: /{repository}/latest/simple/",
+            ));
+        }
         [repo, PACKAGES, ..] => repository(repo, None, "latest", &names[1..])?,
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
         [] => return Err(Failure::no_such_address()),
@@ -406,6 +414,7 @@ mod tests {
             ("/cran/2022-08-01%2BY3JhbiwyOjQ1", page("cran", "2022-08-01")),
             ("/cran/5", page("cran", "5")),
             ("/py/latest/simple/", python("py", "latest", "simple/")),
+            ("/simple/latest/simple/", python("simple", "latest", "simple/")),
             ("/py/2026-11-20/simple/Odd.Name", python("py", "2026-11-20", "simple/Odd.Name")),
             (file.as_str(), python("py", "5", file.strip_prefix("/py/5/").expect("the prefix"))),
         ];
@@ -473,6 +482,8 @@ mod tests {
             "/cran/__other__/noble/latest/src/contrib/PACKAGES",
             "/py/simple",
             "/py/simple/odd/",
+            "/simple/odd",
+            "/simple/Odd.Name/",
             "/py/latest/simple/-/",
             "/py/__linux__/noble/latest/simple/",
             "/__docs/",

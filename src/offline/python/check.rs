@@ -1,7 +1,7 @@
 //! `validate pypi`.
 
-use crate::bundle::layout::METADATA_EXTENSION;
-use crate::bundle::python_record::FileRecord;
+use crate::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
+use crate::bundle::python_record::{FileRecord, MetadataObject};
 use crate::bundle::{Product, PythonRecord, PythonState};
 use crate::offline::args::CheckFlags;
 use crate::offline::destination::Destination;
@@ -82,9 +82,12 @@ fn objects(file: &FileRecord) -> impl Iterator<Item = (String, ExpectedFile)> + 
         let path = Product::Pypi.object_path(sha256, &extension);
         (path, ExpectedFile { label: label.clone(), size, sha256 })
     });
-    let metadata = file.meta.map(|meta| {
-        let path = Product::Pypi.object_path(file.obj.sha256, METADATA_EXTENSION);
-        (path, ExpectedFile { label: format!("{label}.metadata"), size: meta.size, sha256: meta.sha256 })
+    let beside = [(file.meta, METADATA_EXTENSION), (file.prov, PROVENANCE_EXTENSION)];
+    let sha256 = file.obj.sha256;
+    let beside = beside.into_iter().filter_map(move |(object, extension)| {
+        let MetadataObject { sha256: digest, size } = object?;
+        let label = format!("{label}.{extension}");
+        Some((Product::Pypi.object_path(sha256, extension), ExpectedFile { label, size, sha256: digest }))
     });
-    object.into_iter().chain(metadata)
+    object.into_iter().chain(beside)
 }

@@ -220,7 +220,7 @@ async fn read_metadata(source: &Source, file: &PageFile) -> Result<Metadata, Str
     let (mirror, path) = source.file(file).map_err(|error| error.to_string())?;
     let mut buffer = MemoryFile { bytes: Vec::new(), url: file.url.clone() };
     mirror.download(&path, file.size, &mut buffer).await.map_err(|error| error.to_string())?;
-    if file.sha256() != Some(self_digest::digest(&buffer.bytes)) {
+    if file.sha256().is_some_and(|sha256| sha256 != self_digest::digest(&buffer.bytes)) {
         return Err("its sha256 is not the one that the page states".to_owned());
     }
     let name = file.name.clone();

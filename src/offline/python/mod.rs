@@ -88,7 +88,8 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     };
     let known_projects = current.state.projects().keys().filter_map(|name| name.parse::<NormalName>().ok());
     let other_projects: BTreeSet<NormalName> = known_projects.chain(earlier_names.iter().cloned()).collect();
-    let selection = selector.select(requirements, other_projects).await?;
+    let mut selection = selector.select(requirements, other_projects).await?;
+    plan::reuse_digests(&mut selection, &current.state);
     let fields = HeadFields {
         subset: Some(subset(&selection)),
         files: Some(rule.files.clone()),
@@ -248,6 +249,7 @@ async fn download(
         destination: setup.destination.clone(),
         budget: Budget::new(BUDGET),
         today,
+        output: setup.request.output,
     };
     let progress = Arc::new(Progress::new(setup.request.output, plan.fetches.len() as u64, plan.size()));
     let task_progress = Arc::clone(&progress);

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::closure::Selection;
 use super::selection::{ChosenFile, version_of};
-use crate::bundle::python_record::{MarkRecord, RemoveRecord, SkipRecord, StatusRecord, object_extension};
+use crate::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
+use crate::bundle::python_record::{
+    FileRecord, MarkRecord, RemoveRecord, SkipRecord, StatusRecord, object_extension,
+};
 use crate::bundle::python_state::{ProjectState, file_line};
 use crate::bundle::{Product, PythonRecord, PythonState};
 use crate::model::time::Day;
@@ -51,6 +54,24 @@ pub(super) struct ExistingFiles<'a> {
     pub(super) today: Day,
 }
 
+/// Adds the SHA-256 of files for which a page declares none and that the bundle has: those of the same name for which
+/// the page declares the same MD5, or, without an MD5, no other size.
+pub(super) fn reuse_digests(selection: &mut Selection, state: &PythonState) {
+    for (project, read) in &mut selection.pages {
+        let Some((read, known)) = read.as_mut().zip(state.project(project.as_str())) else { continue };
+        for file in read.page.files.iter_mut().filter(|file| file.sha256().is_none()) {
+            let Some(known) = known.files.get(file.name.as_str()) else { continue };
+            let is_same = match file.hashes.get("md5") {
+                Some(declared) => declared.eq_ignore_ascii_case(&known.obj.md5.to_string()),
+                None => file.size.is_none_or(|size| size == known.obj.size),
+            };
+            if is_same {
+                file.hashes.insert("sha256".to_owned(), known.obj.sha256.to_string());
+            }
+        }
+    }
+}
+
 /// Returns the changes that make the bundle contain the chosen files, and its previous files that the index still
 /// has.
 pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> Plan {
@@ -92,12 +113,11 @@ fn plan_project(
     let mut lost_names = Vec::new();
     for name in names {
         let known_file = known_files.and_then(|files| files.get(name));
-        let (Some(file), Some(sha256)) =
-            (page_files.get(name), page_files.get(name).and_then(|file| file.sha256()))
-        else {
+        let Some(file) = page_files.get(name) else {
             lost_names.extend(known_file.map(|file| &file.name));
             continue;
         };
+        let sha256 = file.sha256();
         let yanked = file.yanked.as_ref().map(|yank| yank.reason.clone());
         let mark = |yanked: Option<String>| {
             let (project, name) = (project.to_owned(), name.to_owned());
@@ -110,20 +130,21 @@ fn plan_project(
             file: (*file).clone(),
             is_known,
         };
-        match known_file {
-            Some(known_file) if known_file.obj.sha256 == sha256 => {
+        match (known_file, sha256) {
+            (Some(known_file), Some(sha256)) if known_file.obj.sha256 == sha256 => {
                 if known_file.yanked != yanked {
                     plan.events.push(mark(yanked));
                 }
-                if !has_objects(known_file.obj.size, known_file.meta.is_some(), file, existing) {
+                if !has_objects(known_file, existing) {
                     plan.fetches.push(fetch(true));
                 }
             }
-            None if is_in_base(file, existing) => {
+            (None, Some(sha256)) if is_in_base(file, existing) => {
                 plan.base_lines.insert(file_line(name, sha256));
                 plan.events.push(mark(yanked));
             }
-            Some(_) | None => plan.fetches.push(fetch(false)),
+            // A file without a SHA-256 is fetched even if the base has it, because its line in the listing needs one.
+            _ => plan.fetches.push(fetch(false)),
         }
     }
     if let Some(known) = known {
@@ -138,14 +159,13 @@ fn is_in_base(file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
-/// Returns true if the objects of a file exist and have the expected sizes.
-fn has_objects(size: u64, has_metadata: bool, file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
-    let (Some(sha256), Ok(extension)) = (file.sha256(), object_extension(file.name.as_str())) else {
-        return false;
-    };
-    let object = |extension: &str| existing.objects.get(&object_name(sha256, extension));
-    object(&extension) == Some(&size)
-        && (!has_metadata || object(crate::bundle::layout::METADATA_EXTENSION).is_some())
+/// Returns true if the objects of a file exist, and that of the file has the expected size.
+fn has_objects(file: &FileRecord, existing: &ExistingFiles<'_>) -> bool {
+    let Ok(extension) = object_extension(&file.name) else { return false };
+    let object = |extension: &str| existing.objects.get(&object_name(file.obj.sha256, extension));
+    object(&extension) == Some(&file.obj.size)
+        && (file.meta.is_none() || object(METADATA_EXTENSION).is_some())
+        && (file.prov.is_none() || object(PROVENANCE_EXTENSION).is_some())
 }
 
 /// Returns the name of an object in its folder.
@@ -202,7 +222,7 @@ fn plan_skips(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::python_record::{FileObject, FileRecord};
+    use crate::bundle::python_record::FileObject;
     use crate::model::digest::{Md5, Sha256};
     use crate::python::file_name::FileName;
     use crate::python::simple::page::Yank;
@@ -243,6 +263,7 @@ mod tests {
             obj: FileObject { sha256: Sha256([1; 32]), size: 7, md5: Md5([1; 16]) },
             rp: None,
             meta: None,
+            prov: None,
             yanked: None,
         }));
         state.apply(&record, 5).expect("a consistent record");
@@ -272,6 +293,34 @@ mod tests {
         // Different bytes replace the file.
         let plan = planned(&selection(vec![page_file("a-1.tar.gz", 9, UPLOADED)], &[]), &state(), None);
         assert_eq!((plan.fetches.len(), plan.events.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_file_without_sha256_is_fetched_unless_the_bundle_has_it() {
+        let plan_of = |hashes: &[(&str, &str)], size: Option<u64>| {
+            let file = page_file("a-1.tar.gz", 1, "2026-01-05T00:00:00Z");
+            let hashes = hashes.iter().map(|(name, hex)| ((*name).to_owned(), (*hex).to_owned())).collect();
+            let mut selection = selection(vec![PageFile { hashes, size, ..file }], &["a-1.tar.gz"]);
+            reuse_digests(&mut selection, &state());
+            planned(&selection, &state(), Some("2026-01-10"))
+        };
+        let (same, other) = ("01".repeat(16), "02".repeat(16));
+        for (hashes, size, fetches) in [
+            (vec![("md5", same.as_str())], None, 0),
+            (vec![("md5", other.as_str())], Some(7), 1),
+            (vec![], Some(7), 0),
+            (vec![], None, 0),
+            (vec![], Some(8), 1),
+        ] {
+            let plan = plan_of(&hashes, size);
+            assert_eq!((plan.fetches.len(), plan.events.len()), (fetches, 0), "{hashes:?} {size:?}");
+            assert!(plan.fetches.iter().all(|fetch| !fetch.is_known), "{hashes:?} {size:?}");
+        }
+        // Without a record, the file is fetched even if the base of an incremental bundle may have it.
+        let file = PageFile { hashes: BTreeMap::new(), ..page_file("a-1.tar.gz", 1, "2025-01-01T00:00:00Z") };
+        let chosen = selection(vec![file], &["a-1.tar.gz"]);
+        let plan = planned(&chosen, &PythonState::default(), Some("2026-01-10"));
+        assert_eq!((plan.fetches.len(), plan.base_lines.len()), (1, 0));
     }
 
     #[test]

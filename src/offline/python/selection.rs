@@ -99,8 +99,8 @@ pub(super) fn version_of(page: &ProjectPage, file: &PageFile) -> Option<String> 
     listed.or_else(|| file.name.version(&page.name, None))
 }
 
-/// Returns the files that satisfy all requirements: for each environment those of the newest version that has any.
-/// Files without a SHA-256 are never taken.
+/// Returns the files that satisfy all requirements: for each environment those of the newest version that has any. A
+/// file for which the page declares no SHA-256 satisfies no requirement with digests.
 pub(super) fn choose(
     page: &ProjectPage,
     requirements: &[&ProjectRequirement],
@@ -111,7 +111,7 @@ pub(super) fn choose(
     let allowed_files: Vec<(Version, String, &PageFile)> = page
         .offered_files()
         .iter()
-        .filter(|file| file.sha256().is_some() && (file.yanked.is_none() || is_pinned))
+        .filter(|file| file.yanked.is_none() || is_pinned)
         .filter_map(|file| {
             let text = version_of(page, file)?;
             Some((Version::lenient(&text), text, file))

@@ -12,6 +12,7 @@ use crate::bundle::self_digest;
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::metadata::MAX_METADATA;
 use crate::python::name::NormalName;
+use crate::python::provenance::MAX_PROVENANCE;
 use crate::python::simple::page::{MetadataFile, PageFile};
 use crate::python::simple::read::{self, MAX_PAGE, ReadPage};
 use crate::upstream::{
@@ -110,6 +111,17 @@ impl Source {
                 }
                 _ => Ok(bytes),
             },
+        }
+    }
+
+    /// Reads the provenance object of a file at its address.
+    pub(super) async fn provenance(&self, url: &str) -> Result<Bytes, UpstreamError> {
+        let refused = |reason: String| UpstreamError::Refused { url: url.to_owned(), reason };
+        let (folder, path) = address(url, &self.url, &self.file_hosts).map_err(refused)?;
+        let request = FileRequest { path: &path, validators: None, limit: MAX_PROVENANCE };
+        match self.upstream.transport(&folder)?.fetch(request).await? {
+            FileResponse::Unchanged => Err(refused("answered an unconditional request".to_owned())),
+            FileResponse::Body { bytes, .. } => Ok(bytes),
         }
     }
 

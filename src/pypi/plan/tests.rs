@@ -8,6 +8,8 @@ use super::*;
 use crate::db::index_file::OpenLife;
 use crate::model::ids::{FileId, ReleaseId};
 use crate::model::time::Timestamp;
+use crate::python::file_name::FileName;
+use crate::python::simple::page::{MetadataFile, PageFile};
 
 fn row(name: &str, uploaded: Option<i64>) -> PageRow {
     let facts =
@@ -38,6 +40,7 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
         life: from.map(|from| OpenLife { from, variant: 0, yanked: row.yanked.clone() }),
         last_end: None,
         metadata: row.facts.metadata(),
+        is_metadata_of_wheel: false,
     }
 }
 
@@ -191,6 +194,44 @@ fn other_facts_begin_a_life_with_new_facts() {
 }
 
 #[test]
+fn metadata_that_was_read_from_a_wheel_stays_whatever_the_index_declares() {
+    let (read, other) = (Sha256([5; 32]), Sha256([6; 32]));
+    let declares = |core_metadata: MetadataFile| {
+        let name = FileName::parse("a-1.0-py3-none-any.whl").unwrap();
+        let file =
+            PageFile { core_metadata, ..PageFile::new(name, "http://h/a-1.0-py3-none-any.whl".to_owned()) };
+        PageRow { facts: FileFacts::of_page(&file).uploaded_at(Timestamp(7)), ..row("a", Some(7)) }
+    };
+    let facts = declares(MetadataFile::None).facts.with_metadata_of_wheel(read);
+    let life = Some(OpenLife { from: 150, variant: 1, yanked: None });
+    let wheel = KnownFile {
+        facts: facts.write(),
+        life,
+        last_variant: 1,
+        metadata: Some(read),
+        is_metadata_of_wheel: true,
+        ..known(&row("a", Some(7)), None)
+    };
+    for declared in [MetadataFile::None, MetadataFile::Sha256(read), MetadataFile::Sha256(other)] {
+        let mut page_row = declares(declared);
+        assert_eq!(plan(vec![wheel.clone()], vec![page_row.clone()], LATER), Plan::default(), "{declared:?}");
+        page_row.yanked = Some("bad".to_owned());
+        let changes = plan(vec![wheel.clone()], vec![page_row], LATER).changes;
+        assert_eq!(changes, [end(150, 199), begin(1, 199, Some("bad"))], "{declared:?}");
+    }
+    // Facts of the first reading lack the digest of a wheel that the page did not list for some time.
+    let gone = KnownFile {
+        facts: declares(MetadataFile::None).facts.write(),
+        life: None,
+        last_end: Some(120),
+        ..wheel
+    };
+    let changes = plan(vec![gone], vec![declares(MetadataFile::None)], LATER).changes;
+    let facts = FileRowChange::Facts { file: FileId(1), variant: 2, facts: facts.write() };
+    assert_eq!(changes, [facts, begin(2, 121, None)]);
+}
+
+#[test]
 fn other_bytes_are_another_revision() {
     let (file, mut other) = (row("a", Some(7)), row("a", Some(7)));
     other.sha256 = Sha256([2; 32]);
@@ -251,6 +292,7 @@ impl Rows {
                         life: Some(OpenLife { from: begin, variant: 0, yanked }),
                         last_end: marked_from,
                         metadata: file.metadata,
+                        is_metadata_of_wheel: false,
                     });
                 }
                 FileRowChange::Begin { file, variant, from, yanked, .. } => {
@@ -267,7 +309,8 @@ impl Rows {
                 }
                 FileRowChange::Facts { .. }
                 | FileRowChange::Locate { .. }
-                | FileRowChange::Metadata { .. } => {}
+                | FileRowChange::Metadata { .. }
+                | FileRowChange::StoredMetadata { .. } => {}
             }
         }
     }

@@ -192,12 +192,20 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
         yanked: raw.yanked.map(|reason| Yank { reason }),
         size: raw.size,
         upload_time: raw.upload_time.and_then(|text| text.trim().parse().ok()).filter(is_plausible),
-        provenance: raw.provenance.filter(|url| is_web_address(url)),
+        provenance: raw.provenance.filter(|url| is_web_address(url) || is_object_of(base, url)),
     })
 }
 
+/// Returns true for the address of a file on this machine on a page that is a file, too, as in a bundle in a directory.
+fn is_object_of(page: &Url, text: &str) -> bool {
+    page.scheme() == "file"
+        && text.len() <= MAX_ADDRESS
+        && Url::parse(text).is_ok_and(|url| url.scheme() == "file")
+}
+
 /// Returns true for an absolute `http` or `https` address, which can be passed on to clients.
-fn is_web_address(text: &str) -> bool {
+#[must_use]
+pub fn is_web_address(text: &str) -> bool {
     text.len() <= MAX_ADDRESS
         && Url::parse(text)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base())

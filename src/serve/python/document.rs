@@ -1,6 +1,7 @@
 //! The documents of a Python repository, and their parts of a cache key.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::python::accept::SimpleFormat;
 use crate::python::name::NormalName;
@@ -9,13 +10,18 @@ use crate::python::simple::page::ProjectStatus;
 /// Version of the renderer, part of every key; must be incremented when the same rows give different bytes.
 pub(in crate::serve) const RENDERER: u32 = 2;
 
+/// The URL below which this server has the files of a repository, for the addresses of provenance objects, which must be
+/// absolute: `https://host/packages/{repository}/{snapshot}`. `None` if the URL of the server is not known: pages then
+/// have the addresses that the index states.
+pub type ProvenanceLinks = Option<Arc<str>>;
+
 /// The generated documents of a point of a Python repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PythonDocument {
     /// The names of all projects: `simple/`.
     Root(SimpleFormat),
     /// The page of a project, which the only tree of the point owns: `simple/{project}/`.
-    Project(NormalName, SimpleFormat),
+    Project(NormalName, SimpleFormat, ProvenanceLinks),
     /// As [`PythonDocument::Root`] of a point that may still change: with serials; the number is the highest of
     /// them.
     LatestRoot(SimpleFormat, Option<u64>),
@@ -30,6 +36,8 @@ pub struct LatestProject {
     pub project: NormalName,
     /// The format.
     pub format: SimpleFormat,
+    /// The addresses of provenance objects.
+    pub links: ProvenanceLinks,
     /// The facts on the page besides its files.
     pub state: LatestState,
 }
@@ -52,7 +60,7 @@ impl PythonDocument {
     pub fn format(&self) -> SimpleFormat {
         match self {
             PythonDocument::Root(format)
-            | PythonDocument::Project(_, format)
+            | PythonDocument::Project(_, format, _)
             | PythonDocument::LatestRoot(format, _) => *format,
             PythonDocument::LatestProject(latest) => latest.format,
         }
@@ -65,6 +73,15 @@ impl PythonDocument {
             PythonDocument::Root(_) | PythonDocument::Project(..) => None,
             PythonDocument::LatestRoot(_, serial) => *serial,
             PythonDocument::LatestProject(latest) => latest.state.serial,
+        }
+    }
+
+    /// Returns the URL for the addresses of provenance objects.
+    pub(in crate::serve) fn links(&self) -> Option<&str> {
+        match self {
+            PythonDocument::Root(_) | PythonDocument::LatestRoot(..) => None,
+            PythonDocument::Project(_, _, links) => links.as_deref(),
+            PythonDocument::LatestProject(latest) => latest.links.as_deref(),
         }
     }
 
@@ -92,12 +109,14 @@ impl PythonDocument {
     pub(in crate::serve) fn write_key(&self, key: &mut String) {
         let written = match self {
             PythonDocument::Root(_) => Ok(()),
-            PythonDocument::Project(project, _) => write!(key, "/{project}"),
+            PythonDocument::Project(project, _, None) => write!(key, "/{project}"),
+            PythonDocument::Project(project, _, Some(links)) => write!(key, "/{project}/{links}"),
             PythonDocument::LatestRoot(_, serial) => write!(key, "/{}", serial.unwrap_or(0)),
             PythonDocument::LatestProject(latest) => {
                 let LatestState { serial, status, reason } = &latest.state;
                 let (serial, reason) = (serial.unwrap_or(0), reason.as_deref().unwrap_or_default());
-                write!(key, "/{}/{serial}/{}/{reason}", latest.project, status.as_str())
+                let links = latest.links.as_deref().unwrap_or_default();
+                write!(key, "/{}/{serial}/{}/{links}/{reason}", latest.project, status.as_str())
             }
         };
         written.expect("writing to a String cannot fail");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::curated;
-use super::document::{LatestProject, LatestState, PythonDocument};
+use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
 use super::owner::{self, OwnedProject};
 use super::serial;
 use crate::catalog::{Catalog, Tree};
@@ -80,12 +80,17 @@ pub struct LocatedPage {
 impl LocatedPage {
     /// Returns the document with the page.
     #[must_use]
-    pub fn document(&self, project: NormalName, format: SimpleFormat) -> PythonDocument {
+    pub fn document(
+        &self,
+        project: NormalName,
+        format: SimpleFormat,
+        links: ProvenanceLinks,
+    ) -> PythonDocument {
         if self.point.open {
             let state = self.latest.clone();
-            PythonDocument::LatestProject(Box::new(LatestProject { project, format, state }))
+            PythonDocument::LatestProject(Box::new(LatestProject { project, format, links, state }))
         } else {
-            PythonDocument::Project(project, format)
+            PythonDocument::Project(project, format, links)
         }
     }
 }
@@ -264,17 +269,12 @@ pub async fn locate(
 ) -> Result<LocatedFile, RepoError> {
     let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
     let views = View::of(&repositories.state, point);
-    let catalog = repositories.state.catalog.get();
-    let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
-    let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
+    let restricted: Vec<bool> =
+        point.trees.iter().map(|tree| is_restricted(repositories, point, tree)).collect();
     let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, point, file);
     let query = repositories.state.db.read(move |c| {
         let mut is_hidden = false;
-        for (tree, view) in trees.iter().zip(&views) {
-            // SECURITY: the source may have become private, so an old snapshot must not give access to its
-            // other files. A curated source offers only the files that its definition allows at the point,
-            // and a promoted repository only those that it lists.
-            let is_restricted = tree.base.is_some() || !subscribed.contains(&tree.source);
+        for ((tree, view), is_restricted) in trees.iter().zip(&views).zip(&restricted) {
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
             let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, metadata, step)? else {
@@ -344,6 +344,16 @@ pub async fn locate(
         located.name.push_str(".metadata");
     }
     Ok(located)
+}
+
+/// Returns true if only the files that a tree lists at the point are served.
+pub(super) fn is_restricted(repositories: &Repositories, point: &Point, tree: &PointTree) -> bool {
+    // SECURITY: the source may have become private, so an old snapshot must not give access to its other files. A
+    // curated source offers only the files that its definition allows at the point, and a promoted repository only those
+    // that it lists.
+    let catalog = repositories.state.catalog.get();
+    let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
+    tree.base.is_some() || !repo.is_some_and(|repo| repo.sources().contains(&tree.source))
 }
 
 /// Returns the guarded projects to which a file of this name may belong: their name is the text before one of its

@@ -14,6 +14,7 @@ use crate::db::python_file::ListedFile;
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
 use crate::python::archive::{PackageError, SDIST_LIMITS, sdist};
+use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
 use crate::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
 use crate::serve::file;
@@ -113,8 +114,10 @@ pub async fn of_release_within(
 fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile, FileName)> {
     let files = || release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
     let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_SDIST);
+    let has_metadata =
+        |file: &ListedFile| file.metadata.is_some() || FileFacts::read(&file.facts).metadata().is_some();
     let wheel = files()
-        .find(|(file, _)| file.metadata.is_some())
+        .find(|(file, name)| name.kind() == FileKind::Wheel && has_metadata(file))
         .or_else(|| files().find(|(_, name)| name.kind() == FileKind::Wheel));
     let sdist = files().find(|(file, name)| name.kind() == FileKind::Sdist && is_small(file));
     wheel.into_iter().chain(sdist)

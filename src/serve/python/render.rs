@@ -10,9 +10,10 @@ use crate::db::{self, Conn, DbError};
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
-use crate::python::layout::{FileId, link};
+use crate::python::layout::{FileId, link, provenance_link};
 use crate::python::name::NormalName;
 use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
+use crate::python::simple::read::is_web_address;
 use crate::python::simple::{root, write};
 use crate::python::version::Version;
 use crate::serve::allowed::View;
@@ -33,7 +34,7 @@ pub(in crate::serve) fn rows(
     match document {
         PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, false)?)),
         PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, true)?)),
-        PythonDocument::Project(project, _) => {
+        PythonDocument::Project(project, ..) => {
             let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
             let state = LatestState { status, ..LatestState::default() };
@@ -61,8 +62,8 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Res
         Rows::Projects(projects) => encode_root(document, &projects)?,
         Rows::Files(project, state, files) => {
             let LatestState { serial, status, reason } = state;
-            let page =
-                ProjectPage { last_serial: serial, status, status_reason: reason, ..page(project, files) };
+            let page = page(project, files, document.links());
+            let page = ProjectPage { last_serial: serial, status, status_reason: reason, ..page };
             match document.format() {
                 SimpleFormat::Json => write::json(&page)?,
                 SimpleFormat::Html | SimpleFormat::TextHtml => write::html(&page).into_bytes(),
@@ -97,8 +98,9 @@ fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Resul
     Ok(out)
 }
 
-/// Returns the page of a project: files in the order of version and name.
-fn page(project: NormalName, files: Vec<ListedFile>) -> ProjectPage {
+/// Returns the page of a project: files in the order of version and name. `links` is the URL below which this server has
+/// provenance objects.
+fn page(project: NormalName, files: Vec<ListedFile>, links: Option<&str>) -> ProjectPage {
     let mut files: Vec<(Version, ListedFile)> =
         files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
     files.sort_by(|(a, x), (b, y)| {
@@ -106,15 +108,20 @@ fn page(project: NormalName, files: Vec<ListedFile>) -> ProjectPage {
     });
     let mut versions: Vec<String> = files.iter().map(|(version, _)| version.as_str().to_owned()).collect();
     versions.dedup();
-    let files = files.into_iter().filter_map(|(_, file)| page_file(file)).collect();
+    let files = files.into_iter().filter_map(|(_, file)| page_file(file, links)).collect();
     ProjectPage { versions: Some(versions), files, ..ProjectPage::new(project) }
 }
 
 /// Returns a file of the page; `None` for an invalid file name, which no upload accepts.
-fn page_file(file: ListedFile) -> Option<PageFile> {
+fn page_file(file: ListedFile, links: Option<&str>) -> Option<PageFile> {
     let name = FileName::parse(&file.name).ok()?;
     let facts = FileFacts::read(&file.facts);
     let url = link(FileId::Sha256(file.sha256), &name);
+    let provenance = facts.provenance.as_deref().and_then(|url| match links {
+        Some(links) => Some(provenance_link(links, FileId::Sha256(file.sha256), &name)),
+        // The object of a bundle in a directory has no address for clients.
+        None => is_web_address(url).then(|| url.to_owned()),
+    });
     Some(PageFile {
         hashes: [("sha256".to_owned(), file.sha256.to_string())].into(),
         requires_python: facts.requires_python.clone(),
@@ -122,7 +129,7 @@ fn page_file(file: ListedFile) -> Option<PageFile> {
         yanked: file.yanked.map(|reason| Yank { reason }),
         size: u64::try_from(file.size).ok(),
         upload_time: facts.upload_time(),
-        provenance: facts.provenance.clone(),
+        provenance,
         ..PageFile::new(name, url)
     })
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use url::Url;
 
 use super::bundle::{Bundle, BundleError, VerifiedHead};
+use crate::bundle::layout::PROVENANCE_EXTENSION;
 use crate::bundle::python_record::{FileRecord, object_extension};
 use crate::bundle::{Product, PythonRecord, PythonState, SegmentRef, segment};
 use crate::model::digest::Sha256;
@@ -160,6 +161,10 @@ fn page_file(file: &FileRecord, base: &Url) -> Option<PageFile> {
     page_file.requires_python.clone_from(&file.rp);
     page_file.core_metadata =
         file.meta.as_ref().map_or(MetadataFile::None, |metadata| MetadataFile::Sha256(metadata.sha256));
+    page_file.provenance = file.prov.and_then(|_| {
+        let path = Product::Pypi.object_path(file.obj.sha256, PROVENANCE_EXTENSION);
+        base.join(&path).ok().map(Into::into)
+    });
     page_file.yanked = file.yanked.clone().map(|reason| Yank { reason });
     page_file.size = Some(file.obj.size);
     page_file.upload_time = file.upload;
@@ -176,10 +181,11 @@ mod tests {
     #[test]
     fn a_page_of_a_bundle_is_one_of_an_index() {
         let line = format!(
-            r#"{{"t":"file","project":"odd-lib","version":"1.0+x","name":"odd_lib-1.0+x-py3-none-any.whl","day":"2026-01-02","upload":"2026-01-01T00:00:00Z","obj":{{"sha256":"{}","size":7,"md5":"{}"}},"rp":">=3.7","meta":{{"sha256":"{}","size":3}},"yanked":"broken"}}"#,
+            r#"{{"t":"file","project":"odd-lib","version":"1.0+x","name":"odd_lib-1.0+x-py3-none-any.whl","day":"2026-01-02","upload":"2026-01-01T00:00:00Z","obj":{{"sha256":"{}","size":7,"md5":"{}"}},"rp":">=3.7","meta":{{"sha256":"{}","size":3}},"prov":{{"sha256":"{}","size":3}},"yanked":"broken"}}"#,
             "ab".repeat(32),
             "cd".repeat(16),
-            "ef".repeat(32)
+            "ef".repeat(32),
+            "01".repeat(32)
         );
         let mut state = PythonState::default();
         state.apply(&PythonRecord::read(line.as_bytes()).expect("a record"), 9).expect("consistent");
@@ -192,6 +198,8 @@ mod tests {
             assert_eq!((page.last_serial, file.size, file.yanked.is_some()), (Some(9), Some(7), true));
             assert_eq!(file.core_metadata, MetadataFile::Sha256(Sha256([0xef; 32])));
             let url: Url = file.url.parse().expect("a URL");
+            let provenance = file.provenance.as_deref().expect("an address");
+            assert_eq!(provenance, format!("{base}pypi/v1/1/obj/ab/{}.provenance", "ab".repeat(32)));
             let object = python_object_of_page(url.path()).expect("an object");
             assert!(object.ends_with(&format!("pypi/v1/1/obj/ab/{}.whl", "ab".repeat(32))), "{object}");
         }

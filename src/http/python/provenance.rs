@@ -1,0 +1,92 @@
+//! Provenance objects of files (PEP 740): their addresses on pages, and the responses at them.
+
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Response};
+use sha2::Digest;
+use url::{Host, Url};
+
+use super::Address;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::etag;
+use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use crate::model::digest::Sha256;
+use crate::model::point::Point;
+use crate::python::file_name::FileName;
+use crate::python::provenance::MEDIA_TYPE;
+use crate::serve;
+use crate::serve::python::document::ProvenanceLinks;
+use crate::serve::python::provenance;
+
+/// Returns the URL for the addresses of provenance objects on the page at an address. `None` without `Server.Address`, or
+/// if that is not a secure origin, which the specification requires.
+pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
+    let site = app.site.load();
+    let server = site.address.as_deref().filter(|server| is_secure(server))?;
+    let base = provenance::link_base(&app.repositories, point, address.repo, address.snapshot);
+    Some(format!("{server}/packages/{base}").into())
+}
+
+/// Returns true if the URL is that of a secure origin: one with TLS, or on this machine.
+fn is_secure(server: &str) -> bool {
+    let Ok(url) = Url::parse(server) else { return false };
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || is_loopback
+}
+
+/// Answers a GET or HEAD.
+///
+/// # Errors
+/// 404 if the repository does not have the file, or the index no provenance of it; 502 if the object of the index is not
+/// valid, 503 if the index does not answer.
+pub(super) async fn answer(
+    app: &App,
+    address: &Address<'_>,
+    (sha256, file): (Sha256, &FileName),
+    parts: &Parts,
+) -> Result<Response<Body>, Failure> {
+    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let bytes = provenance::object(&app.repositories, &point, sha256, file).await?;
+    let content = Sha256(sha2::Sha256::digest(&bytes).into());
+    let representation = Representation {
+        etag: Some(etag::of_content(content, false)),
+        previous_etag: None,
+        modified: None,
+        vary: Vary::Nothing,
+        kind: RepresentationKind::Document {
+            media_type: HeaderValue::from_static(MEDIA_TYPE),
+            // The index may add attestations.
+            open: true,
+            accept_ranges: false,
+            encoded: false,
+        },
+    };
+    if let Some(response) = response::check_preconditions(&representation, None, parts) {
+        return Ok(response);
+    }
+    let size = bytes.len() as u64;
+    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
+    Ok(response::whole(&representation, Some(size), body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_secure_origins_have_addresses() {
+        for secure in ["https://h/prefix", "http://localhost:4242", "http://127.0.0.1", "http://[::1]:80"] {
+            assert!(is_secure(secure), "{secure}");
+        }
+        for other in ["http://h", "http://192.0.2.1", "http://localhost.example.org", "h"] {
+            assert!(!is_secure(other), "{other}");
+        }
+    }
+}

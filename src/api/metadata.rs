@@ -62,7 +62,7 @@ pub struct MetadataRecord {
 }
 
 /// Sets values, in one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SetMetadata {
     /// The values, at most 2000. A value that cannot be read is refused like one that is not valid.
     #[schema(value_type = Vec<MetadataRecord>)]

@@ -86,7 +86,7 @@ fn metadata_of_a_stored_wheel_is_declared_from_the_next_sync_on() {
         let attribute = format!("data-core-metadata=\"sha256={}\"", hex(package.metadata().as_bytes()));
         assert_eq!(html.matches(&attribute).count(), 1, "{what}: {html}");
         let answer = server.get(&format!("{address}.metadata"));
-        assert_eq!((answer.status, answer.body), (200, package.metadata().into_bytes()), "{what}");
+        assert_eq!((answer.status, &answer.body), (200, &package.metadata().into_bytes()), "{what}");
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"), "{what}");
     };
     is_declared(&server, "after the sync");

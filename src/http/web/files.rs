@@ -1,10 +1,9 @@
 //! The pages of the files of a package: the list and single files; for R packages also the news and the license.
 
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::context::Context;
 use super::{answer, project, readme};
-use crate::api::error::Code;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;

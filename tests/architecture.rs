@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
-    ("pypi", &["model", "config", "python", "bundle", "db", "upstream", "state"]),
+    ("pypi", &["model", "config", "python", "bundle", "metrics", "db", "storage", "upstream", "state"]),
     (
         "serve",
         &[

@@ -4,6 +4,7 @@
 //! Statistics of the process are read on each scrape.
 
 mod process;
+mod registrar;
 mod tokens;
 
 use std::sync::LazyLock;
@@ -11,12 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use parking_lot::Mutex;
-use prometheus::core::Collector;
 use prometheus::{
     Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use registrar::Registrar;
 pub use tokens::{IssuedToken, RefusedToken, TokenCounters};
 
 use crate::model::time::{SECOND, Timestamp};
@@ -81,37 +82,6 @@ struct Process {
     threads: IntGauge,
     open_fds: IntGauge,
     max_fds: IntGauge,
-}
-
-/// Creates and registers series.
-struct Registrar<'a>(&'a Registry);
-
-impl Registrar<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
-        let metric = metric.expect("names and labels of this file are valid");
-        self.0.register(Box::new(metric.clone())).expect("names of this file are unique");
-        metric
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.register(IntCounter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.register(IntGauge::new(name, help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.register(GaugeVec::new(Opts::new(name, help), labels))
-    }
 }
 
 impl Metrics {

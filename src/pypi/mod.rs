@@ -5,7 +5,7 @@ mod digests;
 pub mod locator;
 pub mod plan;
 mod store;
-mod wheel_metadata;
+pub mod wheel_metadata;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

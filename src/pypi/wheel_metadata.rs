@@ -43,37 +43,34 @@ enum WheelError {
     Stopping,
 }
 
-impl PageReads {
-    /// Reads METADATA of stored wheels for which the index declares none, and stores it. Returns the number of wheels.
-    /// A wheel whose METADATA cannot be read is skipped, with a line in the log.
-    ///
-    /// # Errors
-    /// Database errors.
-    pub async fn add_wheel_metadata(&self, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
-        let started_at = Instant::now();
-        let (mut last_digest, mut count) = (None, 0);
-        loop {
-            let after = last_digest;
-            let find =
-                move |c: &mut dyn Conn| wheel_metadata::without_metadata(c, SourceId::PYPI, after, PAGE);
-            let page = self.state.db.read(find).await?;
-            let Some(last) = page.last() else { return Ok(count) };
-            last_digest = Some(last.sha256);
-            for wheel in page {
-                if started_at.elapsed() >= TIME || is_halted() {
-                    return Ok(count);
-                }
-                if self.unreadable_wheels.lock().contains(&wheel.file) {
-                    continue;
-                }
-                match add(&self.state, &wheel).await {
-                    Ok(is_added) => count += usize::from(is_added),
-                    Err(WheelError::Db(error)) => return Err(error),
-                    Err(error) => {
-                        tracing::info!(target: "sync", file = %wheel.name, %error, "could not read METADATA of a wheel; clients read the wheel");
-                        if matches!(error, WheelError::Package(_)) {
-                            self.unreadable_wheels.lock().insert(wheel.file);
-                        }
+/// Reads METADATA of stored wheels for which the index declares none, and stores it. Returns the number of wheels.
+/// A wheel whose METADATA cannot be read is skipped, with a line in the log.
+///
+/// # Errors
+/// Database errors.
+pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
+    let started_at = Instant::now();
+    let (mut last_digest, mut count) = (None, 0);
+    loop {
+        let after = last_digest;
+        let find = move |c: &mut dyn Conn| wheel_metadata::without_metadata(c, SourceId::PYPI, after, PAGE);
+        let page = reads.state.db.read(find).await?;
+        let Some(last) = page.last() else { return Ok(count) };
+        last_digest = Some(last.sha256);
+        for wheel in page {
+            if started_at.elapsed() >= TIME || is_halted() {
+                return Ok(count);
+            }
+            if reads.unreadable_wheels.lock().contains(&wheel.file) {
+                continue;
+            }
+            match add(&reads.state, &wheel).await {
+                Ok(is_added) => count += usize::from(is_added),
+                Err(WheelError::Db(error)) => return Err(error),
+                Err(error) => {
+                    tracing::info!(target: "sync", file = %wheel.name, %error, "could not read METADATA of a wheel; clients read the wheel");
+                    if matches!(error, WheelError::Package(_)) {
+                        reads.unreadable_wheels.lock().insert(wheel.file);
                     }
                 }
             }

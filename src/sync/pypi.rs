@@ -21,7 +21,7 @@ use crate::model::count::count_of;
 use crate::model::ids::{SourceId, TxId};
 use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::publish::transaction::CHUNK;
-use crate::pypi::{MARGIN, PageReads};
+use crate::pypi::{MARGIN, PageReads, wheel_metadata};
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
 use crate::state::State;
@@ -112,7 +112,7 @@ async fn sync(
     let counts = write(state, lease, report, changes, instants).await?;
     // Before the head is published, so that pages declare METADATA from this state on.
     report.progress("reading METADATA of stored wheels", 0, None);
-    let wheels = page_reads.add_wheel_metadata(|| report.is_halted()).await?;
+    let wheels = wheel_metadata::add_to_pages(&page_reads, || report.is_halted()).await?;
     let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(SOURCE),

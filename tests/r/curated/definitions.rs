@@ -50,7 +50,7 @@ fn the_kinds_of_dependencies_are_those_of_the_source_and_of_the_line() {
         assert_eq!(selected_packages(&curated, definition, flags), expected, "{definition} {flags}");
     }
     let output = curated.update("app [suggests]\n", "--snapshot=2025-10-14");
-    assert_eq!(output.err, "1 dependencies are not in CRAN at 2025-10-14 and were omitted: absent\n");
+    assert_eq!(output.err, "1 dependency is not in CRAN at 2025-10-14 and was omitted: absent\n");
 
     let added = curated.server.rspm(
         "add --source=subset --packages=app --include-suggests --include=imports,depends --snapshot=2025-10-14 --commit",
@@ -82,7 +82,7 @@ fn lock_files_pin_their_versions() {
     let lock = curated.file("renv.lock", renv);
     let flags = format!("update --source=subset --file-in={} --snapshot=2025-10-14", lock.display());
     let plan = curated.server.rspm(&flags);
-    let omitted = "renv.lock: 1 packages that are not from a repository were omitted: mine\n";
+    let omitted = "renv.lock: 1 package that is not from a repository was omitted: mine\n";
     assert_eq!((plan.code, plan.err.as_str()), (0, omitted), "{}", plan.out);
     assert_eq!(curated.server.rspm(&format!("{flags} --commit")).code, 0);
     assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "lib 1.5", "util 1.0"]);

@@ -278,6 +278,18 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
     assert!(none.ends_with("\nMatches no listed version of an R package now.\n"), "{none}");
     let json = server.json(&format!("edit blocklist-rule --id={id} --version=1.0"));
     assert_eq!((&json["version"], &json["matches"][0]["packages"]), (&json!("1.0"), &json!(1)));
+
+    let before = server.json("list blocklist-rules");
+    let trail = server.json("audit list");
+    let planned = edit("--package-name=two --warn --dry-run");
+    assert!(planned.contains("\n  - Package name: two\n  - Versions: 1.0\n"), "{planned}");
+    let end = "\nWarns about the listed version of 1 of 2 packages in prod: two 1.0\nNothing was changed: --dry-run\n";
+    assert!(planned.ends_with(end), "{planned}");
+    assert!(
+        server.refused(&format!("edit blocklist-rule --id={id} --repo=moon --dry-run")).contains("'moon'")
+    );
+    assert_eq!(server.json("list blocklist-rules"), before);
+    assert_eq!(server.json("audit list"), trail);
 }
 
 #[test]
@@ -320,13 +332,28 @@ fn invalid_rules_are_refused_with_the_reason() {
         ("--version=^1.0", "at most one of the operators"),
         ("--vulns --source=prd", "did you mean 'prod'?"),
         ("--vulns --repo=moon", "there is no repository 'moon'"),
-        ("--license-types=MIT,NONE-1", "SPDX"),
+        ("--license-types=MIT,NONE-1", "'NONE-1' is not a license identifier of SPDX"),
+        ("--license-types=MIT2", "'MIT2' is not a license identifier of SPDX; did you mean 'MIT'?"),
+        (
+            "--license-types=GPL-3",
+            "'GPL-3' is not a license identifier of SPDX; did you mean 'GPL-3.0-only'?",
+        ),
+        (
+            "--vulns --block-unscored=false",
+            "(--block-unscored) applies only with min_severity (--min-severity)",
+        ),
+        ("--vulns --min-age-fixes=wait", "(--min-age-fixes) applies only with min_age (--min-age)"),
         ("--min-severity=11", "0 to 10"),
         ("--min-age=soon", "7d or 36h"),
     ] {
         let error = server.refused(&format!("create blocklist-rule {flags}"));
         assert!(error.contains(reason), "{flags}: {error}");
     }
+    server.rspm_stdout("create blocklist-rule --license-types=GPL-3.0");
+    assert_eq!(server.json("list blocklist-rules")[0]["license_types"], json!(["GPL-3.0-only"]));
+    let refused = server.refused("edit blocklist-rule --id=1 --block-unscored");
+    assert!(refused.contains("applies only with min_severity"), "{refused}");
+    server.rspm_stdout("delete blocklist-rule --id=1");
     assert!(server.refused("edit blocklist-rule --id=9 --priority=5").contains("no block rule 9"));
     assert!(server.refused("edit blocklist-rule --id=9").contains("nothing to change"));
     assert!(server.refused("delete blocklist-rule --id=9").contains("no block rule 9"));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::advisory::Index;
-use crate::catalog::{BlockRules, Catalog, Guards, Repository};
+use crate::catalog::{BlockRules, Catalog, Guards, Repository, Source};
 use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
@@ -147,6 +147,19 @@ impl Policies {
         self.prepare(inputs, repo, (&rules, &NameGuards::default()), (None, &HashMap::new()))
     }
 
+    /// Returns rules that name no repository, prepared for a source; `None` if they block nothing there.
+    #[must_use]
+    pub fn of_source(
+        &self,
+        inputs: &PolicyInputs,
+        source: &Source,
+        rules: Vec<Arc<Rule>>,
+    ) -> Option<Arc<RepoPolicy>> {
+        let rules = BlockRules { revision: 0, rules, has_age: false };
+        let place = Place { repo: RepoId(0), language: source.kind.language(), sources: vec![source.id] };
+        self.prepare_place(inputs, place, (&rules, &NameGuards::default()), (None, &HashMap::new()))
+    }
+
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
     /// and each hour if rules depend on the age of releases.
     #[must_use]
@@ -222,10 +235,20 @@ impl Policies {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
-        let language = repo.kind.language();
+        let place = Place { repo: repo.id, language: repo.kind.language(), sources };
+        self.prepare_place(inputs, place, (rules, guards), (before, others))
+    }
+
+    fn prepare_place(
+        &self,
+        inputs: &PolicyInputs,
+        Place { repo, language, sources }: Place,
+        (rules, guards): (&BlockRules, &NameGuards),
+        (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
+    ) -> Option<Arc<RepoPolicy>> {
         let origins: Vec<(SourceId, SourceId)> =
             sources.iter().filter_map(|source| Some((*source, origin(&inputs.catalog, *source)?))).collect();
-        let scope = Scope { repo: repo.id, language, sources: &sources, origins: &origins };
+        let scope = Scope { repo, language, sources: &sources, origins: &origins };
         let selected = RuleSet::select(&rules.rules, scope);
         let own =
             |source: SourceId| inputs.catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
@@ -267,6 +290,15 @@ impl Policies {
             first_steps,
         }))
     }
+}
+
+/// A repository, or a single source, in which rules are prepared.
+struct Place {
+    /// The repository; no repository has the number 0.
+    repo: RepoId,
+    language: Language,
+    /// All sources to which the repository ever subscribed.
+    sources: Vec<SourceId>,
 }
 
 /// Returns the source from which a source selects its packages, also if it was deleted: old snapshots still contain it.

@@ -80,6 +80,21 @@ fn a_test_names_the_rule_and_has_its_own_exit_code() {
     assert!(
         server.refused("test blocklist-rules --repo=prd --package-name=one").contains("did you mean 'prod'?")
     );
+    server.rspm_stdout("create repo --name=py --type=python");
+    assert_eq!(
+        server.refused("test blocklist-rules --repo=py --package-name=one"),
+        "the repository 'py' has Python packages, whose rules this command does not test; run: rspm explain py PACKAGE"
+    );
+}
+
+#[test]
+fn a_test_of_a_hidden_name_states_the_guard() {
+    let server = server();
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create name-guard --name=one --source=team");
+    let hidden = server.refused("test blocklist-rules --repo=prod --package-name=one");
+    assert!(hidden.starts_with("the name 'one' is guarded here by name guard "), "{hidden}");
+    assert!(!server.refused("test blocklist-rules --repo=prod --package-name=none").contains("guard"));
 }
 
 #[test]

@@ -271,7 +271,9 @@ fn the_versions_of_a_source_state_the_rules_of_all_repositories_and_no_others() 
             let version = row["version"].as_str().expect("a version").to_owned();
             (version, row["blocked"].as_bool().expect("a boolean"), row["blocking_rule"].clone())
         };
-        rows.as_array().expect("releases").iter().map(row).collect()
+        let mut rows: Vec<_> = rows.as_array().expect("releases").iter().map(row).collect();
+        rows.sort_by(|a, b| b.0.cmp(&a.0));
+        rows
     };
     let allowed = |version: &str| (version.to_owned(), false, Value::Null);
     let all_allowed = ["2.0", "1.1", "1.0"].map(allowed);

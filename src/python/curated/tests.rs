@@ -212,7 +212,8 @@ fn all_defects_of_all_files_are_reported() {
     for (line, begin) in text.lines().zip(begins) {
         assert!(line.starts_with(begin), "{begin}: {line}");
     }
-    let many = refusal(&[("r.txt", &"-e .\n".repeat(30))], false);
+    let many = "-e .\n".repeat(30);
+    let many = refusal(&[("r.txt", many.as_str())], false);
     assert!(many.lines().count() == 21 && many.ends_with("\nand 10 more"), "{many}");
 }
 

@@ -8,6 +8,8 @@ const REFERENCE: &str = "LicenseRef-Unknown";
 
 /// The minimum similarity of a suggested identifier, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
+/// Minimum length of a text for which an identifier that begins with it is suggested, in bytes.
+const MIN_PREFIX: usize = 3;
 /// Maximum length of a text for which an identifier is suggested, in bytes: no identifier is as long.
 const MAX_SUGGESTION_LENGTH: usize = 64;
 
@@ -81,8 +83,8 @@ pub fn identifier(text: &str) -> Option<&'static str> {
     found.map(|license| license.name).filter(|name| !matches!(*name, "NOASSERTION" | "NONE"))
 }
 
-/// Returns the identifier that is most similar to a text, ignoring case; `None` if none is similar enough. Only
-/// identifiers with the same first character that are not deprecated are compared.
+/// Returns the shortest identifier that begins with a text, otherwise the most similar one, ignoring case; `None` if none
+/// is similar enough. Only identifiers with the same first character that are not deprecated are compared.
 #[must_use]
 pub fn similar_identifier(text: &str) -> Option<&'static str> {
     let first = text.chars().next().filter(|_| text.len() <= MAX_SUGGESTION_LENGTH)?;
@@ -92,10 +94,17 @@ pub fn similar_identifier(text: &str) -> Option<&'static str> {
             && license.name.starts_with(|other: char| other.eq_ignore_ascii_case(&first))
             && !matches!(license.name, "NOASSERTION" | "NONE")
     };
+    let candidates = spdx::identifiers::LICENSES.iter().filter(is_candidate).map(|license| license.name);
+    let candidates: Vec<&'static str> = candidates.collect();
+    let begins = |name: &&str| name.get(..text.len()).is_some_and(|part| part.eq_ignore_ascii_case(&text));
+    let longer = candidates.iter().copied().filter(|name| text.len() >= MIN_PREFIX && begins(name));
+    if let Some(shortest) = longer.min_by_key(|name| (name.len(), *name)) {
+        return Some(shortest);
+    }
     let similarity = |name: &str| strsim::jaro_winkler(&text, &name.to_ascii_lowercase());
-    let candidates = spdx::identifiers::LICENSES.iter().filter(is_candidate);
     let similar = candidates
-        .map(|license| (similarity(license.name), license.name))
+        .into_iter()
+        .map(|name| (similarity(name), name))
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
     // Of equal similarities, the first name by alphabet.
     similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)

@@ -156,8 +156,9 @@ impl Policies {
         rules: Vec<Arc<Rule>>,
     ) -> Option<Arc<RepoPolicy>> {
         let rules = BlockRules { revision: 0, rules, has_age: false };
-        let place = Place { repo: RepoId(0), language: source.kind.language(), sources: vec![source.id] };
-        self.prepare_place(inputs, place, (&rules, &NameGuards::default()), (None, &HashMap::new()))
+        let scope =
+            PolicyScope { repo: RepoId(0), language: source.kind.language(), sources: vec![source.id] };
+        self.prepare_scope(inputs, scope, (&rules, &NameGuards::default()), (None, &HashMap::new()))
     }
 
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
@@ -235,14 +236,14 @@ impl Policies {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
-        let place = Place { repo: repo.id, language: repo.kind.language(), sources };
-        self.prepare_place(inputs, place, (rules, guards), (before, others))
+        let scope = PolicyScope { repo: repo.id, language: repo.kind.language(), sources };
+        self.prepare_scope(inputs, scope, (rules, guards), (before, others))
     }
 
-    fn prepare_place(
+    fn prepare_scope(
         &self,
         inputs: &PolicyInputs,
-        Place { repo, language, sources }: Place,
+        PolicyScope { repo, language, sources }: PolicyScope,
         (rules, guards): (&BlockRules, &NameGuards),
         (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
     ) -> Option<Arc<RepoPolicy>> {
@@ -293,7 +294,7 @@ impl Policies {
 }
 
 /// A repository, or a single source, in which rules are prepared.
-struct Place {
+struct PolicyScope {
     /// The repository; no repository has the number 0.
     repo: RepoId,
     language: Language,

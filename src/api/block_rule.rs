@@ -51,7 +51,7 @@ pub struct BlockRule {
     /// The lowest base score of a vulnerability, 0 to 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_severity: Option<f64>,
-    /// Whether a vulnerability without a score counts for `min_severity`; default true.
+    /// Whether a vulnerability without a score counts for `min_severity`; default true. Refused without `min_severity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_unscored: Option<bool>,
     /// Whether the rule matches only packages that are no longer listed in any version.
@@ -60,7 +60,8 @@ pub struct BlockRule {
     /// The age below which a version matches: `7d`, `36h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age: Option<String>,
-    /// Whether versions that fix a vulnerability are exempt from `min_age`: `pass` (default) or `wait`.
+    /// Whether versions that fix a vulnerability are exempt from `min_age`: `pass` (default) or `wait`. Refused without
+    /// `min_age`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_age_fixes: Option<String>,
     /// Whether the rule does not apply to dated snapshots: days, transactions and fixed URLs.
@@ -176,6 +177,9 @@ pub struct BlockRuleMatches {
 /// all packages requires `all`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EditBlockRule {
+    /// Whether to change nothing, and only return the changed rule with what it would match.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// Keys of [`BlockRule`] with new values.
     #[serde(flatten)]
     #[schema(value_type = Object)]

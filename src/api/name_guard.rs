@@ -16,6 +16,9 @@ pub struct NameGuard {
     /// The source that may provide the names, or its number if it was deleted. For an automatic guard, the first source
     /// that had the name.
     pub source: String,
+    /// Whether the source was deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_deleted: bool,
     /// Whether it was created by the first upload of the name.
     pub automatic: bool,
     /// `in force`; `listed before`: has no effect, because a mirror listed the name before the first upload; `ended` by
@@ -93,8 +96,11 @@ pub struct AuditedName {
     pub language: String,
     /// The name or pattern.
     pub name: String,
-    /// The source of the name.
+    /// The source of the name, or its number if it was deleted.
     pub source: String,
+    /// Whether the source was deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_deleted: bool,
     /// The number of the guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<i64>,

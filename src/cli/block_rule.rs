@@ -13,7 +13,7 @@ use super::output::Output;
 use super::suggested_values::SuggestedValues;
 use crate::api::block_rule::{
     BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
-    DeletedBlockRules, TestBlockRules,
+    DeletedBlockRules, EditBlockRule, TestBlockRules,
 };
 use crate::api::row::Row;
 use crate::model::count::count_of;
@@ -114,6 +114,9 @@ pub struct EditRule {
     /// Confirm a change after which the rule matches all packages: of its source, of its repository, or of all
     #[arg(long)]
     pub all: bool,
+    /// Show what the changed rule would match now, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `create bulk-blocklist-rules`.
@@ -284,10 +287,15 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
     if args.all {
         changes.insert("all".to_owned(), true.into());
     }
-    let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &changes).await?;
+    let body = EditBlockRule { dry_run: args.dry_run, changes };
+    let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &body).await?;
     output.print(&rule, || {
-        let lines = std::iter::once(describe(&rule)).chain(describe_matches(&rule, &rule.matches));
-        lines.collect::<Vec<_>>().join("\n")
+        let mut lines = vec![describe(&rule)];
+        lines.extend(describe_matches(&rule, &rule.matches));
+        if args.dry_run {
+            lines.push("Nothing was changed: --dry-run".to_owned());
+        }
+        lines.join("\n")
     })
 }
 

@@ -155,7 +155,8 @@ async fn send(
     if plan.problems.is_empty() {
         return Ok(());
     }
-    Err(CliError::refused(format!("{}\nNothing was changed.", plan.problems.join("\n"))))
+    let result = if body.commit { "Nothing was changed." } else { "The plan cannot be committed." };
+    Err(CliError::refused(format!("{}\n{result}", plan.problems.join("\n"))))
 }
 
 fn unwritable(file: &Path, source: std::io::Error) -> CliError {

@@ -157,7 +157,7 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
                 guard.id.map(|id| id.to_string()).unwrap_or_default(),
                 guard.name.clone(),
                 guard.language.clone(),
-                guard.source.clone(),
+                source_text(&guard.source, guard.source_deleted),
                 if guard.automatic { "automatic" } else { "created" }.to_owned(),
                 guard.state.clone(),
                 format_time(&guard.created),
@@ -187,6 +187,11 @@ pub async fn audit(client: &Client, output: &Output, args: &AuditNames) -> Resul
     })
 }
 
+/// Returns the name of a source, or states that it was deleted.
+fn source_text(source: &str, is_deleted: bool) -> String {
+    if is_deleted { format!("deleted source {source}") } else { source.to_owned() }
+}
+
 const HEADER: [&str; 9] =
     ["finding", "language", "name", "source", "guard", "other name", "other source", "since", "note"];
 
@@ -195,7 +200,7 @@ fn cells(name: &AuditedName, time: impl Fn(&str) -> String) -> Vec<String> {
         name.finding.clone(),
         name.language.clone(),
         name.name.clone(),
-        name.source.clone(),
+        source_text(&name.source, name.source_deleted),
         name.guard.map(|id| id.to_string()).unwrap_or_default(),
         name.other_name.clone().unwrap_or_default(),
         name.other_source.clone().unwrap_or_default(),

@@ -8,13 +8,17 @@ use sha2::Digest;
 
 use crate::db::curation_plan;
 use crate::model::digest::Sha256;
-use crate::model::ids::TreeId;
+use crate::model::ids::{TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve::RepoError;
 use crate::state::State;
 
 /// Maximum number of differences in an error.
 const MAX_DIFFERENCES: usize = 20;
+
+/// First word of the line with the transaction of the state from which a plan selects. It precedes the packages; the
+/// line of a package has three words.
+const TRANSACTION: &str = "transaction ";
 
 /// Time after a plan during which a commit must select the same packages, in microseconds.
 const VALIDITY: i64 = 24 * 3600 * SECOND;
@@ -39,14 +43,15 @@ pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) ->
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 
-/// Stores the selection of a plan.
+/// Stores the selection of a plan. `transaction` is that of the state from which it selects, if a transaction names this
+/// state.
 pub(super) async fn store(
     state: &State,
     tree: TreeId,
     request: Sha256,
-    selected: &[Selected],
+    (selected, transaction): (&[Selected], Option<TxId>),
 ) -> Result<(), RepoError> {
-    let mut text = String::new();
+    let mut text = transaction.map(|id| format!("{TRANSACTION}{id}\n")).unwrap_or_default();
     for Selected { name, version, files } in selected {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{name} {version} {files}");
@@ -88,10 +93,20 @@ pub(super) async fn compare(
              {planned_at}): {differences}"
         )));
     }
+    let exact = match planned_transaction(&planned) {
+        Some(id) => format!("commit the planned state with --snapshot={id}"),
+        None => {
+            "plan and commit with a transaction as --snapshot, which always names the same state".to_owned()
+        }
+    };
     Err(RepoError::Conflict(format!(
-        "{index} has changed since the plan: {differences}; plan again, or commit with --snapshot=TRANSACTION, which always \
-         names the same state"
+        "{index} has changed since the plan: {differences}; plan again, or {exact}"
     )))
+}
+
+/// Returns the transaction of the state from which a plan selects, if the stored plan has it.
+fn planned_transaction(planned: &str) -> Option<TxId> {
+    planned.lines().next()?.strip_prefix(TRANSACTION)?.parse().ok().map(TxId)
 }
 
 /// Returns the differences between the planned and the present selection, one sentence for each package.
@@ -148,6 +163,18 @@ mod tests {
             ]
         );
         assert!(differences("a1 1.0 1\n", &selected(&[("a1", "1.0", 1)])).is_empty());
+    }
+
+    #[test]
+    fn a_plan_may_have_the_transaction_of_its_state() {
+        let lib = Selected { name: "lib".to_owned(), version: "1.0".to_owned(), files: "1".to_owned() };
+        let planned = "transaction 17\nlib 1.0 1\n";
+        assert_eq!(planned_transaction(planned), Some(TxId(17)));
+        assert!(differences(planned, std::slice::from_ref(&lib)).is_empty());
+        // A plan of PyPI, and a package of this name.
+        for planned in ["lib 1.0 1\n", "transaction 1.0 1\n", ""] {
+            assert_eq!(planned_transaction(planned), None, "{planned}");
+        }
     }
 
     #[test]

@@ -6,6 +6,13 @@ pub const UNKNOWN: &str = "Unknown";
 /// The part of an expression that stands for a license without an identifier (SPDX specification 2.3, annex D).
 const REFERENCE: &str = "LicenseRef-Unknown";
 
+/// The minimum similarity of a suggested identifier, from 0 to 1.
+const MIN_SIMILARITY: f64 = 0.8;
+/// Minimum length of a text for which an identifier that begins with it is suggested, in bytes.
+const MIN_PREFIX: usize = 3;
+/// Maximum length of a text for which an identifier is suggested, in bytes: no identifier is as long.
+const MAX_SUGGESTION_LENGTH: usize = 64;
+
 /// The licenses of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Licenses {
@@ -76,6 +83,33 @@ pub fn identifier(text: &str) -> Option<&'static str> {
     found.map(|license| license.name).filter(|name| !matches!(*name, "NOASSERTION" | "NONE"))
 }
 
+/// Returns the shortest identifier that begins with a text, otherwise the most similar one, ignoring case; `None` if none
+/// is similar enough. Only identifiers with the same first character that are not deprecated are compared.
+#[must_use]
+pub fn similar_identifier(text: &str) -> Option<&'static str> {
+    let first = text.chars().next().filter(|_| text.len() <= MAX_SUGGESTION_LENGTH)?;
+    let text = text.to_ascii_lowercase();
+    let is_candidate = |license: &&spdx::License| {
+        license.flags & spdx::flags::IS_DEPRECATED == 0
+            && license.name.starts_with(|other: char| other.eq_ignore_ascii_case(&first))
+            && !matches!(license.name, "NOASSERTION" | "NONE")
+    };
+    let candidates = spdx::identifiers::LICENSES.iter().filter(is_candidate).map(|license| license.name);
+    let candidates: Vec<&'static str> = candidates.collect();
+    let begins = |name: &&str| name.get(..text.len()).is_some_and(|part| part.eq_ignore_ascii_case(&text));
+    let longer = candidates.iter().copied().filter(|name| text.len() >= MIN_PREFIX && begins(name));
+    if let Some(shortest) = longer.min_by_key(|name| (name.len(), *name)) {
+        return Some(shortest);
+    }
+    let similarity = |name: &str| strsim::jaro_winkler(&text, &name.to_ascii_lowercase());
+    let similar = candidates
+        .into_iter()
+        .map(|name| (similarity(name), name))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
+    // Of equal similarities, the first name by alphabet.
+    similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +122,22 @@ mod tests {
         let unknown = Licenses::of_alternatives([None, None]);
         assert_eq!((unknown.expression(), unknown.types()), (None, &["Unknown".to_owned()][..]));
         assert_eq!(Licenses::of_alternatives([]), Licenses::default());
+    }
+
+    #[test]
+    fn a_misspelled_identifier_has_a_similar_one() {
+        for (text, expected) in [
+            ("MIT2", Some("MIT")),
+            ("apache2.0", Some("Apache-2.0")),
+            ("BSD-3", Some("BSD-3-Clause")),
+            ("AGPL-3.0only", Some("AGPL-3.0-only")),
+            ("MYOWN", None),
+            ("", None),
+            ("é", None),
+        ] {
+            assert_eq!(similar_identifier(text), expected, "{text}");
+        }
+        assert_eq!(similar_identifier(&"MIT".repeat(100)), None);
     }
 
     #[test]

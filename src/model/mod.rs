@@ -7,6 +7,7 @@ pub mod definition_path;
 pub mod digest;
 pub mod documentation;
 pub mod error_chain;
+pub mod error_list;
 pub mod file_change;
 pub mod fingerprint;
 pub mod guarded;

@@ -3,6 +3,7 @@
 
 use super::requirement::{BadRequirement, Constraint, Requirement};
 use crate::model::digest::Sha256;
+use crate::model::error_list::ErrorList;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: usize = 16 << 20;
@@ -134,15 +135,29 @@ const IGNORED_OPTIONS: [&str; 7] = [
 /// # Errors
 /// The first error of the file.
 pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
-    let mut file = RequirementsFile::default();
-    for (line, text) in content_lines(bytes)? {
-        if text.starts_with('-') {
-            option(line, &text, &mut file)?;
+    let (file, errors) = read(bytes);
+    errors.into_first().map_or(Ok(file), Err)
+}
+
+/// Reads the bytes of a requirements file: the valid entries, and the errors of the others.
+#[must_use]
+pub fn read(bytes: &[u8]) -> (RequirementsFile, ErrorList<BadRequirements>) {
+    let (mut file, mut errors) = (RequirementsFile::default(), ErrorList::default());
+    let lines = match content_lines(bytes) {
+        Ok(lines) => lines,
+        Err(error) => return (file, ErrorList::from(error)),
+    };
+    for (line, text) in lines {
+        let result = if text.starts_with('-') {
+            option(line, &text, &mut file)
         } else {
-            file.entries.push(requirement(line, &text, &mut file.ignored)?);
+            requirement(line, &text, &mut file.ignored).map(|entry| file.entries.push(entry))
+        };
+        if let Err(error) = result {
+            errors.push(error);
         }
     }
-    Ok(file)
+    (file, errors)
 }
 
 /// Parses the bytes of a requirements file, and skips all lines that name no project of an index, and all options.
@@ -349,6 +364,16 @@ mod tests {
             let error = parse(text.as_bytes()).expect_err(text).to_string();
             assert!(error.starts_with(reason), "{text}: {error}");
         }
+        let (file, errors) = read(b"-e .\nodd\n--index-url x\na b\n");
+        assert_eq!(file.entries.len(), 1);
+        let errors = errors.to_string();
+        let (options, last) = errors.rsplit_once('\n').expect("several errors");
+        assert_eq!(
+            options,
+            "line 1: the option '-e' is not supported here; remove it\n\
+             line 3: the option '--index-url' is not supported here; remove it"
+        );
+        assert!(last.starts_with("line 4: 'b' is not a version specifier"), "{last}");
         assert_eq!(parse(b"\xff"), Err(BadRequirements::NotUtf8));
         assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadRequirements::TooLarge(MAX_FILE + 1)));
     }

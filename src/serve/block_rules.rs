@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::allowed::{Decided, Decision, View, blocked};
-use super::{AllowedVersion, RepoError, Repositories, find, owner, point, policies, python};
+use super::{AllowedVersion, RepoError, Repositories, find, name_guards, owner, point, policies};
 use crate::db::life;
 use crate::model::change::LifeState;
+use crate::model::language::Language;
 use crate::model::point::PointRules;
 use crate::model::repository::RepoKind;
 use crate::model::rule_effect::RuleEffect;
@@ -94,8 +95,8 @@ pub struct RuleTest {
 /// selects the version that would be listed without rules.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Invalid`] for a
-/// repository of Python packages; database errors.
+/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Guarded`] for a name that a name
+/// guard hides; [`RepoError::Invalid`] for a repository of Python packages; database errors.
 pub async fn test(
     repositories: &Repositories,
     repo: &str,
@@ -107,15 +108,23 @@ pub async fn test(
     let catalog = state.catalog.get();
     let repo = find::repo(&catalog, repo)?;
     let part = bioconductor.map(Part::whole);
+    if repo.kind == RepoKind::Python {
+        return Err(RepoError::Invalid(format!(
+            "the repository '{}' has Python packages, whose rules this command does not test; run: rspm explain {} PACKAGE",
+            repo.name, repo.name
+        )));
+    }
     let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
-    python::require_r(state, &point)?;
     let (views, name) = (View::of(state, &point), package.to_owned());
     let query = state.db.read(move |c| {
         let Some(view) = owner::owner(c, &views, &name)? else { return Ok(None) };
         let files = life::package_detail(c, view.tree, view.seq, &name)?;
         Ok(Some((files, view.decided(c, &name)?)))
     });
-    let unknown = || RepoError::NotFound(format!("there is no package '{package}' in {}", repo.name));
+    let unknown = || {
+        let text = format!("there is no package '{package}' in {}", repo.name);
+        name_guards::missing(state, &point, Language::R, package, text)
+    };
     let (files, decided) = query.await?.filter(|(files, _)| !files.is_empty()).ok_or_else(unknown)?;
     let file = match version {
         Some(version) => files.iter().find(|file| file.version == version).ok_or_else(|| {

@@ -40,6 +40,7 @@ pub mod r;
 mod readmes;
 pub mod remote_binaries;
 pub mod requirements;
+pub mod source_rules;
 pub mod stored_again;
 mod upstream;
 mod visibility;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Repository};
-use crate::model::ids::RepoId;
+use crate::model::ids::{RepoId, SourceId};
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
+use crate::python::name::normalize;
 use crate::serve::BlockedRelease;
 use crate::state::State;
 use crate::state::policies::{PolicyInputs, RepoPolicy, has_policies};
@@ -44,6 +46,24 @@ pub(super) async fn of_rules(
     state.advisories.wait().await;
     let catalog = state.catalog.load();
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_rules(inputs, repo, rules))
+}
+
+/// Returns the rules that name no repository and may match a package, prepared for a source; `None` if they block
+/// nothing there. A name of Python must be in normal form. Waits while advisories are being loaded at the start.
+pub(super) async fn of_source(state: &State, source: SourceId, package: &str) -> Option<Arc<RepoPolicy>> {
+    state.advisories.wait().await;
+    let inputs = inputs(state, (state.clock)());
+    let source = inputs.catalog.source_by_id(source)?;
+    let language = source.kind.language();
+    let is_named = |name: &String| match language {
+        Language::R => name == package,
+        Language::Python => normalize(name) == package,
+    };
+    let rules =
+        inputs.catalog.rules.rules.iter().filter(|rule| {
+            rule.criteria.repo.is_none() && rule.criteria.package.as_ref().is_none_or(is_named)
+        });
+    state.policies.of_source(&inputs, source, rules.cloned().collect())
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see

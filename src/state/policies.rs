@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::advisory::Index;
-use crate::catalog::{BlockRules, Catalog, Guards, Repository};
+use crate::catalog::{BlockRules, Catalog, Guards, Repository, Source};
 use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
@@ -181,6 +181,21 @@ impl Policies {
         self.prepare(inputs, repo, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
     }
 
+    /// Returns rules that name no repository, prepared for a source; `None` if they block nothing there.
+    #[must_use]
+    pub fn of_source(
+        &self,
+        inputs: &PolicyInputs<'_>,
+        source: &Source,
+        rules: &[Arc<Rule>],
+    ) -> Option<Arc<RepoPolicy>> {
+        let language = source.kind.language();
+        let mut indexes = RuleIndexes::new(language);
+        indexes.update(&[], rules);
+        let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id] };
+        self.prepare_scope(inputs, scope, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
+    }
+
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
     /// and each hour if rules depend on the age of releases.
     #[must_use]
@@ -262,10 +277,20 @@ impl Policies {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
-        let language = repo.kind.language();
+        let scope = PolicyScope { repo: repo.id, language: repo.kind.language(), sources };
+        self.prepare_scope(inputs, scope, (indexes, guards), (before, others))
+    }
+
+    fn prepare_scope(
+        &self,
+        inputs: &PolicyInputs<'_>,
+        PolicyScope { repo, language, sources }: PolicyScope,
+        (indexes, guards): (&RuleIndexes, &NameGuards),
+        (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
+    ) -> Option<Arc<RepoPolicy>> {
         let origins: Vec<(SourceId, SourceId)> =
             sources.iter().filter_map(|source| Some((*source, origin(inputs.catalog, *source)?))).collect();
-        let indexes = indexes.in_scope(Scope { repo: repo.id, sources: &sources, origins: &origins });
+        let indexes = indexes.in_scope(Scope { repo, sources: &sources, origins: &origins });
         let set = match before.map(|before| &before.set) {
             Some(set) if set.consists_of(&indexes, &origins) => Arc::clone(set),
             previous => {
@@ -306,6 +331,15 @@ impl Policies {
             first_steps,
         }))
     }
+}
+
+/// A repository, or a single source, in which rules are prepared.
+struct PolicyScope {
+    /// The repository; no repository has the number 0.
+    repo: RepoId,
+    language: Language,
+    /// All sources to which the repository ever subscribed.
+    sources: Vec<SourceId>,
 }
 
 /// Returns the source from which a source selects its packages, also if it was deleted: old snapshots still contain it.

@@ -279,7 +279,7 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/backfill", Administer),
     ("DELETE", "/__api__/admin/v1/backfill/{source}", Administer),
     ("GET", "/__api__/admin/v1/bioconductor/versions", AnyToken),
-    ("GET", "/__api__/admin/v1/license-types", Administer),
+    ("GET", "/__api__/admin/v1/license-types", ChangeBlocklist),
     ("GET", "/__api__/admin/v1/metadata", Metadata),
     ("POST", "/__api__/admin/v1/metadata", Metadata),
     ("POST", "/__api__/admin/v1/metadata/delete", Metadata),

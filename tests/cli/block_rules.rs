@@ -80,6 +80,21 @@ fn a_test_names_the_rule_and_has_its_own_exit_code() {
     assert!(
         server.refused("test blocklist-rules --repo=prd --package-name=one").contains("did you mean 'prod'?")
     );
+    server.rspm_stdout("create repo --name=py --type=python");
+    assert_eq!(
+        server.refused("test blocklist-rules --repo=py --package-name=one"),
+        "the repository 'py' has Python packages, whose rules this command does not test; run: rspm explain py PACKAGE"
+    );
+}
+
+#[test]
+fn a_test_of_a_hidden_name_states_the_guard() {
+    let server = server();
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create name-guard --name=one --source=team");
+    let hidden = server.refused("test blocklist-rules --repo=prod --package-name=one");
+    assert!(hidden.starts_with("the name 'one' is guarded here by name guard "), "{hidden}");
+    assert!(!server.refused("test blocklist-rules --repo=prod --package-name=none").contains("guard"));
 }
 
 #[test]
@@ -336,6 +351,18 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
     assert!(rule.get("min_severity").is_none() && rule.get("block_unscored").is_none(), "{rule}");
     let json = server.json(&format!("edit blocklist-rule --id={id} --version=1.0"));
     assert_eq!((&json["version"], &json["matches"][0]["packages"]), (&json!("1.0"), &json!(1)));
+
+    let before = server.json("list blocklist-rules");
+    let trail = server.json("audit list");
+    let planned = edit("--package-name=two --warn --dry-run");
+    assert!(planned.contains("\n  - Package name: two\n  - Versions: 1.0\n"), "{planned}");
+    let end = "\nWarns about the listed version of 1 of 2 packages in prod: two 1.0\nNothing was changed: --dry-run\n";
+    assert!(planned.ends_with(end), "{planned}");
+    assert!(
+        server.refused(&format!("edit blocklist-rule --id={id} --repo=moon --dry-run")).contains("'moon'")
+    );
+    assert_eq!(server.json("list blocklist-rules"), before);
+    assert_eq!(server.json("audit list"), trail);
 }
 
 #[test]
@@ -386,7 +413,17 @@ fn invalid_rules_are_refused_with_the_reason() {
         ("--version=^1.0", "at most one of the operators"),
         ("--vulns --source=prd", "did you mean 'prod'?"),
         ("--vulns --repo=moon", "there is no repository 'moon'"),
-        ("--license-types=MIT,NONE-1", "SPDX"),
+        ("--license-types=MIT,NONE-1", "'NONE-1' is not a license identifier of SPDX"),
+        ("--license-types=MIT2", "'MIT2' is not a license identifier of SPDX; did you mean 'MIT'?"),
+        (
+            "--license-types=GPL-3",
+            "'GPL-3' is not a license identifier of SPDX; did you mean 'GPL-3.0-only'?",
+        ),
+        (
+            "--vulns --block-unscored=false",
+            "(--block-unscored) applies only with min_severity (--min-severity)",
+        ),
+        ("--vulns --min-age-fixes=wait", "(--min-age-fixes) applies only with min_age (--min-age)"),
         ("--min-severity=11", "0 to 10"),
         ("--package-name=one --min-severity=", "--min-severity is empty: give a number from 0 to 10"),
         ("--min-age=soon", "7d or 36h"),
@@ -394,6 +431,11 @@ fn invalid_rules_are_refused_with_the_reason() {
         let error = server.refused(&format!("create blocklist-rule {flags}"));
         assert!(error.contains(reason), "{flags}: {error}");
     }
+    server.rspm_stdout("create blocklist-rule --license-types=GPL-3.0");
+    assert_eq!(server.json("list blocklist-rules")[0]["license_types"], json!(["GPL-3.0-only"]));
+    let refused = server.refused("edit blocklist-rule --id=1 --block-unscored");
+    assert!(refused.contains("applies only with min_severity"), "{refused}");
+    server.rspm_stdout("delete blocklist-rule --id=1");
     assert!(server.refused("edit blocklist-rule --id=9 --priority=5").contains("no block rule 9"));
     assert!(server.refused("edit blocklist-rule --id=9").contains("nothing to change"));
     assert!(server.refused("delete blocklist-rule --id=9").contains("no block rule 9"));

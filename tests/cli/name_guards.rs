@@ -120,3 +120,27 @@ fn guards_are_refused_with_the_reason() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_guard_of_a_deleted_source_states_that_it_was_deleted() {
+    let server = Server::start();
+    server.rspm_stdout("create source --name=old");
+    server.rspm_stdout("create source --name=7");
+    for (name, source) in [("acme.*", "old"), ("ours", "7")] {
+        server.rspm_stdout(&format!("create name-guard --name={name} --source={source}"));
+    }
+    let id = server.json("info --source=old")["id"].clone();
+    server.rspm_stdout("delete source --name=old");
+    let listed = server.rspm_stdout("list name-guards");
+    let columns = |name: &str| -> String {
+        let line = listed.lines().find(|line| line.contains(name)).expect("a row");
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|")
+    };
+    assert!(columns("acme.*").starts_with(&format!("1|acme.*|r|deleted source {id}|created|")), "{listed}");
+    assert!(columns("ours").starts_with("2|ours|r|7|created|"), "{listed}");
+    let json = server.json("list name-guards");
+    assert_eq!((&json[0]["source"], &json[0]["source_deleted"]), (&json!(id.to_string()), &json!(true)));
+    assert_eq!((&json[1]["source"], json[1].get("source_deleted")), (&json!("7"), None));
+    let audited = server.rspm_stdout("audit names --format=csv");
+    assert!(audited.contains(&format!(",acme.*,deleted source {id},")), "{audited}");
+}

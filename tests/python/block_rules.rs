@@ -101,6 +101,23 @@ fn the_api_states_the_rule_that_blocks_a_version() {
 }
 
 /// Installs `one` with pip into a new folder; returns the folder and the output.
+#[test]
+fn the_versions_of_a_source_state_the_rules_of_all_repositories() {
+    let server = server();
+    let blocked = || -> Vec<serde_json::Value> {
+        let rows = server.get("/__api__/sources/team/packages/One/releases").json();
+        let rows = rows.as_array().expect("releases").clone();
+        rows.iter().map(|row| json!([row["version"], row["blocked"], row["blocking_rule"]])).collect()
+    };
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=1.0 --repo=py");
+    assert_eq!(blocked(), [json!(["2.0", false, null]), json!(["1.0", false, null])]);
+    server.rspm_stdout("create blocklist-rule --package-name=ONE --version=>=2.0 --description=broken");
+    let reason = "rule 2 (broken; versions >=2.0)";
+    assert_eq!(blocked(), [json!(["2.0", true, reason]), json!(["1.0", false, null])]);
+    server.rspm_stdout("create blocklist-rule --package-name=one --exception --source=team");
+    assert_eq!(blocked(), [json!(["2.0", false, null]), json!(["1.0", false, null])]);
+}
+
 fn pip(server: &Server, requirement: &str) -> (std::path::PathBuf, std::process::Output) {
     let target = server.dir().join("target");
     let mut pip = command(server, &program("pip-newest", "python"), "home");

@@ -102,6 +102,7 @@ fn a_plan_is_printed_and_a_commit_serves_only_what_is_allowed() {
     assert!(listed.contains("lib") && listed.contains("other") && !listed.contains("odd"), "{listed}");
     let explained = server.rspm_stdout("explain py lib");
     assert!(explained.contains("subset") && explained.contains("1.5"), "{explained}");
+    assert!(explained.starts_with("Snapshot\n* latest: with PyPI as of 20"), "{explained}");
     let detail = server.get("/__api__/repos/py/packages/lib").json();
     assert_eq!(detail["version"], "1.5", "{detail}");
 

@@ -28,8 +28,8 @@ async fn open_day(engine: Engine) {
     let refused = curated.plan_or_commit(Some(DEFINITION), PLANNED_DAY, true).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "PyPI has changed since the plan: lib is 3.0, and was 2.0 in the plan; plan again, or commit with \
-         --snapshot=TRANSACTION, which always names the same state"
+        "PyPI has changed since the plan: lib is 3.0, and was 2.0 in the plan; plan again, or plan and commit with a \
+         transaction as --snapshot, which always names the same state"
     );
     assert_eq!(curated.versions(Snapshot::Latest, "lib").await, None, "nothing was published");
 
@@ -63,19 +63,14 @@ fn a_plan_names_the_rules_that_block_files_and_a_package_without_any_other_file_
     let plan = update(&server, &flags);
     let lib = "lib: 1 of 2 files blocked in 'py' by rule 1 (broken; versions >=2)\n";
     let odd = "odd: 2 of 2 files blocked in 'py' by rule 2 (unwanted)\n";
-    assert!(plan.code == 0 && plan.out.contains(lib) && plan.out.contains(odd), "{plan:?}");
+    assert!(plan.code == 1 && plan.out.contains(lib) && plan.out.contains(odd), "{plan:?}");
+    let problem = "Error: all 2 files of 'odd' are blocked in 'py' by rule 2 (unwanted); no client could download them: \
+                   allow other versions, or create an exception\n";
+    assert_eq!(plan.err, format!("{problem}The plan cannot be committed.\n"));
+    assert!(!plan.out.contains("To complete"), "{plan:?}");
     let csv = server.dir().join("plan.csv");
     let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
-    assert_eq!(
-        (commit.code, commit.err.as_str()),
-        (
-            1,
-            "Error: all 2 files of 'odd' are blocked in 'py' by rule 2 (unwanted); no client could download them: allow \
-             other versions, or create an exception\nNothing was changed.\n"
-        ),
-        "{}",
-        commit.out
-    );
+    assert_eq!((commit.code, commit.err), (1, format!("{problem}Nothing was changed.\n")), "{}", commit.out);
     assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");
 
     server.rspm_stdout("delete blocklist-rule --id=2");
@@ -99,14 +94,15 @@ fn a_plan_names_the_guard_that_hides_a_package_and_the_commit_is_refused() {
     let flags = format!("--file-in={} --snapshot=2022-01-01", definition.display());
     let reason = "hidden by name guard 1: only another source may provide the name";
     let plan = update(&server, &flags);
-    assert!(plan.code == 0 && plan.out.contains(&format!("odd: all files {reason}\n")), "{plan:?}");
+    assert!(plan.code == 1 && plan.out.contains(&format!("odd: all files {reason}\n")), "{plan:?}");
+    let problem = format!(
+        "Error: all files of 'odd' are {reason}; no client could download them: remove it from the definition, or change \
+         the guard (rspm list name-guards shows all)\n"
+    );
+    assert_eq!(plan.err, format!("{problem}The plan cannot be committed.\n"));
     let csv = server.dir().join("plan.csv");
     let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
-    let expected = format!(
-        "Error: all files of 'odd' are {reason}; no client could download them: remove it from the definition, or change \
-         the guard (rspm list name-guards shows all)\nNothing was changed.\n"
-    );
-    assert_eq!((commit.code, commit.err.as_str()), (1, expected.as_str()), "{}", commit.out);
+    assert_eq!((commit.code, commit.err), (1, format!("{problem}Nothing was changed.\n")), "{}", commit.out);
     let csv = std::fs::read_to_string(csv).expect("a plan");
     assert!(csv.contains(&format!("odd,all versions,,,added,,{reason}\n")), "{csv}");
     assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");

@@ -279,6 +279,43 @@ fn rules_of_a_repository_or_source_leave_others_as_they_are() {
 }
 
 #[test]
+fn the_versions_of_a_source_state_the_rules_of_all_repositories_and_no_others() {
+    let server = server();
+    let blocked = || -> Vec<(String, bool, Value)> {
+        let rows = server.get("/__api__/sources/prod/packages/one/releases").json();
+        let row = |row: &Value| {
+            let version = row["version"].as_str().expect("a version").to_owned();
+            (version, row["blocked"].as_bool().expect("a boolean"), row["blocking_rule"].clone())
+        };
+        let mut rows: Vec<_> = rows.as_array().expect("releases").iter().map(row).collect();
+        rows.sort_by(|a, b| b.0.cmp(&a.0));
+        rows
+    };
+    let allowed = |version: &str| (version.to_owned(), false, Value::Null);
+    let all_allowed = ["2.0", "1.1", "1.0"].map(allowed);
+    assert_eq!(blocked(), all_allowed);
+    // Rules of a repository, another package and another source do not count.
+    for flags in
+        ["--repo=prod --package-name=one", "--package-name=two", "--source=cran", "--license=AGPL --warn"]
+    {
+        server.rspm_stdout(&format!("create blocklist-rule {flags}"));
+    }
+    assert_eq!(blocked(), all_allowed);
+    server.rspm_stdout("create blocklist-rule --license=AGPL --priority=50 --description=legal");
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=<1.1 --source=prod");
+    let expected = [
+        ("2.0".to_owned(), true, json!("rule 5 (legal; license AGPL-3)")),
+        allowed("1.1"),
+        ("1.0".to_owned(), true, json!("rule 6 (versions <1.1)")),
+    ];
+    assert_eq!(blocked(), expected);
+    server.rspm_stdout("create blocklist-rule --package-name=one --exception --priority=1 --repo=prod");
+    assert_eq!(blocked(), expected, "an exception of a repository");
+    server.rspm_stdout("create blocklist-rule --package-name=one --exception --priority=1");
+    assert_eq!(blocked(), all_allowed);
+}
+
+#[test]
 fn an_exception_of_the_same_priority_allows_what_a_rule_blocks() {
     let server = server();
     server.rspm_stdout("create blocklist-rule --license=AGPL");

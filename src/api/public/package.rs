@@ -201,9 +201,10 @@ pub struct Release {
     pub package_size: i64,
     /// SHA-256 of the file; empty until it is fetched.
     pub checksum: String,
-    /// Whether a rule blocks it.
+    /// Whether a block rule that names no repository blocks it: every repository that offers it from this source then
+    /// refuses it, unless it has an exception. True for a version of a Python package if all its files are blocked.
     pub blocked: bool,
-    /// The rule that blocks it, with the reason.
+    /// That rule, with the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocking_rule: Option<String>,
 }

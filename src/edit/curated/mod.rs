@@ -10,7 +10,7 @@ use crate::catalog::resolve::today;
 use crate::db::curation::{Curation, RuleRow};
 use crate::db::tx::{Publish, TxKind};
 use crate::edit::last_plan::{self, Selected};
-use crate::edit::python::curated::Input;
+use crate::edit::python::curated::{Input, require_snapshot};
 use crate::edit::{Actor, RemoveScope, publish};
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
@@ -83,6 +83,7 @@ pub struct UpdateRow {
 }
 
 /// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction.
+/// Packages that no client could download are problems.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
@@ -95,13 +96,7 @@ pub async fn update(
     actor: &Actor,
 ) -> Result<Update, RepoError> {
     let source = curated_source(state, &request.source)?;
-    if request.commit && request.snapshot.is_none() {
-        return Err(RepoError::Invalid(
-            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
-             ends with the flags"
-                .to_owned(),
-        ));
-    }
+    require_snapshot(request.commit, request.snapshot)?;
     let current = definition::current(state, &source).await?;
     let new = definition::new_definition(&source, &current, request.input.clone(), request.suggests).await?;
     let default = current_snapshot(&current);
@@ -145,8 +140,11 @@ async fn apply(
     if base.is_open {
         notices.push(open_notice(state, &base, &label));
     }
-    let input =
-        SelectionInput { definition, include, label: label.clone(), allow_missing: request.allow_missing };
+    let name = match snapshot {
+        Snapshot::Transaction(id) => format!("transaction {id}"),
+        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => label.clone(),
+    };
+    let input = SelectionInput { definition, include, name, allow_missing: request.allow_missing };
     let (selection, index) = selection(state, base, input).await?;
     notices.extend(selection.notices.iter().cloned());
     let rows = update_rows(repositories, state, (source, current, base), &selection, &index).await?;
@@ -159,9 +157,7 @@ async fn apply(
         sha256,
         transaction: None,
     };
-    if request.commit {
-        update.problems.extend(blocked_problems(&update.rows));
-    }
+    update.problems.extend(blocked_problems(&update.rows));
     if !update.problems.is_empty() {
         return Ok(update);
     }
@@ -173,7 +169,8 @@ async fn apply(
     let flags = format!("{} {}", include_text(include), request.allow_missing);
     let key = last_plan::request_digest(sha256, &update.snapshot, &flags);
     if !request.commit {
-        last_plan::store(state, current.tree, key, &selected).await?;
+        let transaction = state_transaction(state, &base);
+        last_plan::store(state, current.tree, key, (&selected, transaction)).await?;
         return Ok(update);
     }
     // A removal has no plan.
@@ -300,7 +297,8 @@ fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds
 struct SelectionInput {
     definition: Definition,
     include: Kinds,
-    label: String,
+    /// The name of the snapshot in messages.
+    name: String,
     allow_missing: bool,
 }
 
@@ -318,7 +316,7 @@ async fn selection(
                 include: input.include,
                 listed: &index.index,
                 known: &index.known,
-                snapshot: &input.label,
+                snapshot: &input.name,
                 allow_missing: input.allow_missing,
             });
             (outcome, input, index)
@@ -370,13 +368,17 @@ fn blocked_problems(rows: &[UpdateRow]) -> Vec<String> {
 
 /// Returns the notice that a later plan for the same snapshot may differ.
 fn open_notice(state: &State, base: &BaseState, label: &str) -> String {
-    let catalog = state.catalog.get();
-    let steps = catalog.tree(base.base.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
-    let step = steps.iter().find(|step| step.seq == base.base.seq);
-    let exact = step
-        .map(|step| format!("; --snapshot={} names exactly the planned state", step.tx.0))
+    let exact = state_transaction(state, base)
+        .map(|id| format!("; --snapshot={id} names exactly the planned state"))
         .unwrap_or_default();
     format!("{label} is not over: a sync before the commit may change what is selected{exact}")
+}
+
+/// Returns the transaction that published a state of CRAN.
+fn state_transaction(state: &State, base: &BaseState) -> Option<TxId> {
+    let catalog = state.catalog.get();
+    let steps = &catalog.tree(base.base.tree)?.steps;
+    steps.iter().find(|step| step.seq == base.base.seq).map(|step| step.tx)
 }
 
 fn counts(rows: &[UpdateRow]) -> Counts {

@@ -2,7 +2,8 @@
 //! has no definition yet.
 
 use super::commit::{self, NewStep};
-use super::{Update, definition};
+use super::{Update, definition, open_notice};
+use crate::catalog::resolve::today;
 use crate::db::curation::Curation;
 use crate::db::tx::{Publish, TxKind};
 use crate::edit::python::curated::digest;
@@ -79,6 +80,10 @@ pub async fn set(
         transaction: None,
     };
     if !commit {
+        let is_today = label == today(&state.catalog.get(), (state.clock)()).to_string();
+        if base.is_open && is_today {
+            update.notices.push(open_notice(state, &base, &label));
+        }
         return Ok(update);
     }
     let curation = Curation {

@@ -97,8 +97,23 @@ struct NewDefinition {
     sha256: Sha256,
 }
 
+/// Requires that a commit names a snapshot.
+///
+/// # Errors
+/// [`RepoError::Invalid`].
+pub fn require_snapshot(is_commit: bool, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
+    if is_commit && snapshot.is_none() {
+        return Err(RepoError::Invalid(
+            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
+             ends with the flags"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one
-/// transaction. The pages of packages with a version or a digest are read from PyPI, if they are not known at that
+/// transaction. A package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI, if they are not known at that
 /// time.
 ///
 /// # Errors
@@ -112,13 +127,7 @@ pub async fn update(
     actor: &Actor,
 ) -> Result<Update, RepoError> {
     let source = curated_source(state, &request.source)?;
-    if request.commit && request.snapshot.is_none() {
-        return Err(RepoError::Invalid(
-            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
-             ends with the flags"
-                .to_owned(),
-        ));
-    }
+    require_snapshot(request.commit, request.snapshot)?;
     let current = current(state, &source).await?;
     let base = base_state(state, request.snapshot.unwrap_or(Snapshot::Latest))?;
     let snapshot = match request.snapshot {
@@ -131,14 +140,16 @@ pub async fn update(
     let mut notices = std::mem::take(&mut new.definition.notices);
     notices.extend(open_notice(&base, &snapshot));
     let projects = base_projects(repositories, base.base, &new.definition).await?;
-    let plan = plan(&current.rules, &new.definition, &projects, &snapshot);
+    let name = match request.snapshot {
+        Some(Snapshot::Transaction(id)) => format!("transaction {id}"),
+        Some(Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_)) | None => snapshot.clone(),
+    };
+    let plan = plan(&current.rules, &new.definition, &projects, &name);
     let blocked = blocked_files(repositories, source.id, base.base, &new.definition.rules).await?;
     let mut update =
         Update { plan, blocked, notices, snapshot, base_at: base.at, sha256: new.sha256, transaction: None };
-    if request.commit {
-        let problems = blocked_problems(&update);
-        update.plan.problems.extend(problems);
-    }
+    let problems = blocked_problems(&update);
+    update.plan.problems.extend(problems);
     if !update.plan.problems.is_empty() {
         return Ok(update);
     }
@@ -166,7 +177,8 @@ pub async fn update(
         update.transaction =
             commit(state, &source, &current, curation, &new.definition.rules, publish).await?;
     } else {
-        last_plan::store(state, current.tree, key, &selected).await?;
+        // No transaction names the state of an index.
+        last_plan::store(state, current.tree, key, (&selected, None)).await?;
     }
     Ok(update)
 }

@@ -132,7 +132,9 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
         return Err(Failure::bad_request(reason));
     }
     let matches = matches(app, &new).await?;
-    block_rule::update(&app.state, &new).await?;
+    if !body.dry_run {
+        block_rule::update(&app.state, &new).await?;
+    }
     ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
 }
 
@@ -162,8 +164,11 @@ fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {
     stored.map(|stored| Arc::clone(&stored.rule)).ok_or_else(unknown)
 }
 
+/// Criteria with an option that applies only with them.
+const OPTIONS: [(&str, &str); 2] = [("min_severity", "block_unscored"), ("min_age", "min_age_fixes")];
+
 /// Applies changes to the JSON form of a rule. A new source (by number, name or type) replaces the old one, and a new
-/// repository the old one.
+/// repository the old one. A criterion is removed with its option.
 fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wire::BlockRule, Failure> {
     let bad = |error: serde_json::Error| Failure::bad_request(error.to_string());
     let mut form = match serde_json::to_value(current).map_err(bad)? {
@@ -175,11 +180,18 @@ fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wir
             keys.iter().for_each(|key| drop(form.remove(*key)));
         }
     }
+    let options = OPTIONS.into_iter().filter(|(_, option)| !changes.contains_key(*option));
+    let options: Vec<(&str, &str)> = options.collect();
     for (key, value) in changes {
         match value {
             Value::Null => drop(form.remove(&key)),
             Value::String(text) if text.is_empty() => drop(form.remove(&key)),
             value => drop(form.insert(key, value)),
+        }
+    }
+    for (criterion, option) in options {
+        if !form.contains_key(criterion) {
+            form.remove(option);
         }
     }
     serde_json::from_value(Value::Object(form)).map_err(bad)
@@ -301,5 +313,18 @@ mod tests {
         assert_eq!((new.source_id, new.source_name.as_deref()), (None, Some("other")));
         assert_eq!((new.license, new.priority), (None, Some(5)));
         assert!(change(r#"{"moon":1}"#).is_err());
+        let current = wire::BlockRule {
+            min_severity: Some(7.0),
+            block_unscored: Some(false),
+            min_age: Some("7d".to_owned()),
+            min_age_fixes: Some("wait".to_owned()),
+            ..wire::BlockRule::default()
+        };
+        let change =
+            |text: &str| changed(&current, serde_json::from_str(text).expect("an object")).expect("a rule");
+        let new = change(r#"{"min_severity":null,"min_age":""}"#);
+        assert_eq!(new, wire::BlockRule::default(), "a criterion is removed with its option");
+        let new = change(r#"{"min_severity":null,"block_unscored":true}"#);
+        assert_eq!((new.min_severity, new.block_unscored), (None, Some(true)), "which is refused");
     }
 }

@@ -5,12 +5,13 @@ use crate::catalog::Catalog;
 use crate::http::error::{Failure, truncate};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
-use crate::model::license::UNKNOWN;
+use crate::model::license::{UNKNOWN, similar_identifier};
 use crate::model::rule_effect::RuleEffect;
 use crate::model::source::SourceKind;
 use crate::model::time::SECOND;
 use crate::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
-use crate::python::license::LicenseExpression;
+use crate::python::license::{BadLicense, LicenseExpression};
+use crate::r;
 use crate::serve::find;
 
 /// The default priority of a rule.
@@ -36,12 +37,18 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
         return Err(bad(format!("the description must be one line of at most {MAX_DESCRIPTION} characters")));
     }
     let min_severity = rule.min_severity.map(severity).transpose()?;
+    if min_severity.is_none() && rule.block_unscored.is_some() {
+        return Err(bad("block_unscored (--block-unscored) applies only with min_severity (--min-severity)"));
+    }
     let min_age = rule.min_age.as_deref().map(age).transpose()?;
     let fixes_pass = match rule.min_age_fixes.as_deref() {
         None | Some("pass") => true,
         Some("wait") => false,
         Some(_) => return Err(bad("min_age_fixes is pass or wait")),
     };
+    if min_age.is_none() && rule.min_age_fixes.is_some() {
+        return Err(bad("min_age_fixes (--min-age-fixes) applies only with min_age (--min-age)"));
+    }
     let criteria = Criteria {
         package: rule.package_name.as_deref().map(package_name).transpose()?,
         version: rule
@@ -123,15 +130,41 @@ fn license_type(id: &str) -> Result<String, Failure> {
     if id.eq_ignore_ascii_case(UNKNOWN) {
         return Ok(UNKNOWN.to_owned());
     }
-    let expression: LicenseExpression =
-        id.parse().map_err(|error: crate::python::license::BadLicense| bad(error.to_string()))?;
+    let expression: LicenseExpression = match id.parse() {
+        Ok(expression) => expression,
+        Err(BadLicense::Identifier(_) | BadLicense::Form(_)) => return Err(unknown_license_type(id)),
+    };
     let mut ids = expression.ids();
     match (ids.next(), ids.next()) {
-        (Some(only), None) if expression.to_string() == only => Ok(only.to_owned()),
+        // Of the deprecated identifiers of GNU licenses, such as GPL-3.0, packages have the current form.
+        (Some(only), None) if expression.to_string() == only => Ok(match known_types(only).as_deref() {
+            Some([current]) => current.clone(),
+            Some(_) | None => only.to_owned(),
+        }),
         _ => {
             Err(bad(format!("'{}' is not one identifier of SPDX; separate several by commas", truncate(id))))
         }
     }
+}
+
+/// Returns the identifiers for the text of a field `License` of R; `None` if it has a license without an identifier.
+fn known_types(text: &str) -> Option<Vec<String>> {
+    let types = r::license::licenses(text).types().to_vec();
+    (!types.iter().any(|id| id == UNKNOWN)).then_some(types)
+}
+
+/// Returns the error for a text that is no identifier: with the identifiers that R's name of a license stands for, such
+/// as `GPL-3`, otherwise with the most similar identifier.
+fn unknown_license_type(text: &str) -> Failure {
+    let suggestion = match known_types(text) {
+        Some(types) => Some(types.join(", ")),
+        None => similar_identifier(text).map(str::to_owned),
+    };
+    let hint = match suggestion {
+        Some(suggestion) => format!("did you mean '{suggestion}'?"),
+        None => "rspm list license-types shows all".to_owned(),
+    };
+    bad(format!("'{}' is not a license identifier of SPDX; {hint}", truncate(text)))
 }
 
 /// Parses `7d`, `36h` or a number of days; returns microseconds.
@@ -321,6 +354,12 @@ mod tests {
             let again = rule_of_wire(&catalog, &wire_of_rule(&catalog, &rule)).expect("its own form");
             assert_eq!(again, rule, "{good}");
         }
+        // A deprecated identifier is replaced by the one that packages have, a current one by itself.
+        let types = |text: &str| license_type(text).map_err(|failure| failure.phrase);
+        assert_eq!(types("gpl-3.0"), Ok("GPL-3.0-only".to_owned()));
+        for (id, _) in crate::model::license::all() {
+            assert_eq!(types(id).as_deref(), Ok(id));
+        }
         for (bad, reason) in [
             ("{}", "--all"),
             (r#"{"not_dated":true}"#, "--all"),
@@ -331,7 +370,19 @@ mod tests {
             (r#"{"package_name":"gg*"}"#, "without patterns"),
             (r#"{"package_name":""}"#, "1 to 200"),
             (r#"{"version":"~=1.0"}"#, "operators"),
-            (r#"{"license_types":["MYOWN"]}"#, "SPDX"),
+            (r#"{"license_types":["MYOWN"]}"#, "of SPDX; rspm list license-types shows all"),
+            (
+                r#"{"license_types":["MIT2"]}"#,
+                "'MIT2' is not a license identifier of SPDX; did you mean 'MIT'?",
+            ),
+            (r#"{"license_types":["GPL-3"]}"#, "did you mean 'GPL-3.0-only'?"),
+            (r#"{"license_types":["GPL (>= 2)"]}"#, "did you mean 'GPL-2.0-or-later'?"),
+            (r#"{"license_types":["Artistic"]}"#, "did you mean 'Artistic-1.0, Artistic-2.0'?"),
+            (
+                r#"{"vulns":true,"block_unscored":false}"#,
+                "block_unscored (--block-unscored) applies only with",
+            ),
+            (r#"{"vulns":true,"min_age_fixes":"pass"}"#, "min_age_fixes (--min-age-fixes) applies only with"),
             (r#"{"license_types":["MIT OR ISC"]}"#, "SPDX"),
             (r#"{"min_severity":11}"#, "0 to 10"),
             (r#"{"min_age":"soon"}"#, "7d"),

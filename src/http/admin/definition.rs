@@ -90,12 +90,13 @@ async fn update_r(
         return Err(Failure::bad_request("--strict is for Python packages: lock files of R have no digests"));
     }
     let update = if kind == SourceKind::CranSnapshot {
-        let Some(snapshot) = snapshot.filter(|_| input == Input::Keep) else {
+        if input != Input::Keep || flags.include.is_some() || flags.suggests || flags.allow_missing {
             return Err(Failure::bad_request(format!(
                 "the source '{name}' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot"
             )));
-        };
-        let state = (name, snapshot, flags.include);
+        }
+        curated::require_snapshot(flags.commit, snapshot)?;
+        let state = (name, snapshot.unwrap_or(Snapshot::Latest), None);
         r_curated::snapshot::set(&app.repositories, &app.state, state, (flags.commit, &comment, actor))
             .await?
     } else {

@@ -99,10 +99,16 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let (snapshot, include) =
         (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
     let is_snapshot = kind == SourceKind::CranSnapshot;
-    if kind != SourceKind::CuratedCran && (include.is_some() || (snapshot.is_some() && !is_snapshot)) {
+    let curated = SourceKind::CuratedCran;
+    if kind != curated && include.is_some() {
         return Err(Failure::bad_request(format!(
-            "a source of type {kind} has no state of CRAN: --snapshot and --include are for sources of type {}",
-            SourceKind::CuratedCran
+            "a source of type {kind} selects no dependencies: --include is for sources of type {curated}"
+        )));
+    }
+    if kind != curated && !is_snapshot && snapshot.is_some() {
+        return Err(Failure::bad_request(format!(
+            "a source of type {kind} has no state of CRAN: --snapshot is for sources of type {curated} and {}",
+            SourceKind::CranSnapshot
         )));
     }
     let existed = app.state.catalog.get().source(name.as_str()).is_some();

@@ -25,6 +25,7 @@ use crate::serve::info::Release;
 use crate::serve::listing::{PackageQuery, UnknownSort};
 use crate::serve::metadata::{self, ServedVersion};
 use crate::serve::name_guards::HiddenNames;
+use crate::serve::source_rules;
 use crate::serve::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
@@ -235,6 +236,7 @@ fn archived_release(
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
     let detail = serve::info::package(&app.repositories, point, name, None).await?;
     let releases = std::iter::once(&detail.release).chain(&detail.others);
+    let blocked = source_rules::blocked_releases(&app.repositories, point, detail.source, name).await?;
     let wire = |release: &Release| WireRelease {
         source_id: detail.source.0,
         name: release.package.clone(),
@@ -243,8 +245,8 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         date_publication: release.published_at.map(|at| at.to_string()),
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
-        blocked: release.blocked.is_some(),
-        blocking_rule: release.blocked.clone(),
+        blocked: blocked.contains_key(&release.id),
+        blocking_rule: blocked.get(&release.id).cloned(),
     };
     Ok(releases.map(wire).collect())
 }

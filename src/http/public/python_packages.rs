@@ -15,10 +15,12 @@ use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::python::facts::FileFacts;
+use crate::python::version::Version;
 use crate::serve;
 use crate::serve::metadata::ServedVersion;
 use crate::serve::python::detail::{self, ProjectRelease};
 use crate::serve::python::metadata;
+use crate::serve::source_rules;
 
 /// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
@@ -95,6 +97,9 @@ pub(super) async fn package(
 /// Returns all versions of a project of a source, the highest first. Size and digest are those of the first file.
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<Release>, Failure> {
     let detail = detail::project(&app.repositories, point, name, None).await?;
+    let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();
+    let blocked = source_rules::blocked_versions(&app.repositories, point, detail.source, files).await?;
+    let reason = |release: &ProjectRelease| blocked.get(&Version::lenient(&release.version)).cloned();
     let wire = |release: &ProjectRelease| Release {
         source_id: detail.source.0,
         name: detail.display_name.clone(),
@@ -103,8 +108,8 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         date_publication: release.uploaded_at().map(|at| at.to_string()),
         package_size: release.files.first().map_or(0, |file| file.size.max(0)),
         checksum: release.files.first().map(|file| file.sha256.to_string()).unwrap_or_default(),
-        blocked: false,
-        blocking_rule: None,
+        blocked: reason(release).is_some(),
+        blocking_rule: reason(release),
     };
     Ok(detail.releases.iter().map(wire).collect())
 }

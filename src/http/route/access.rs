@@ -227,9 +227,11 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         DataRoute::BlockRules | DataRoute::TestBlockRules | DataRoute::BlockedRequests => {
             server(Action::ReadBlocklist)
         }
-        DataRoute::CreateBlockRules | DataRoute::EditBlockRule(_) | DataRoute::DeleteBlockRules => {
-            server(Action::ChangeBlocklist)
-        }
+        // Authors of rules need the types of licenses; their counts are those of a dry run of a rule.
+        DataRoute::CreateBlockRules
+        | DataRoute::EditBlockRule(_)
+        | DataRoute::DeleteBlockRules
+        | DataRoute::LicenseTypes => server(Action::ChangeBlocklist),
         DataRoute::Metadata | DataRoute::SetMetadata | DataRoute::DeleteMetadata => {
             server(Action::ManageMetadata)
         }
@@ -261,7 +263,6 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::DeleteGitCredential(_, _)
         | DataRoute::StartBackfill
         | DataRoute::StopBackfill(_)
-        | DataRoute::LicenseTypes
         | DataRoute::Storage
         | DataRoute::AdoptStorage
         | DataRoute::SweepStorage

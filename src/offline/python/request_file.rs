@@ -41,7 +41,8 @@ pub(super) fn read(
                 .extend(locked(&bytes, rule, output).map_err(|error| usage_error(error.to_string()))?);
             continue;
         }
-        let file = requirements_file::parse(&bytes).map_err(|error| usage_error(error.to_string()))?;
+        let (file, errors) = requirements_file::read(&bytes);
+        let file = errors.or_value(file).map_err(|errors| usage_error(errors.to_string()))?;
         for (line, option) in &file.ignored {
             output.warn(&format!("{}:{line}: {option} has no effect", path.display()));
         }

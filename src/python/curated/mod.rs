@@ -14,6 +14,7 @@ use super::specifier::BadSpecifier;
 use super::version::Version;
 use crate::model::definition_path::included_path;
 use crate::model::digest::Sha256;
+use crate::model::error_list::ErrorList;
 use rule::{Alternative, Rule};
 
 /// Maximum number of projects of a definition.
@@ -158,34 +159,38 @@ fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
 /// Reads a definition: the first file, and the files to which it refers.
 ///
 /// # Errors
-/// [`BadDefinition`], for the first defect.
-pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition, BadDefinition> {
+/// All defects of these files.
+pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition, ErrorList<BadDefinition>> {
     let Some((main, _)) = files.first() else {
-        return Err(BadDefinition::Empty("the definition".to_owned()));
+        return Err(BadDefinition::Empty("the definition".to_owned()).into());
     };
     if files.len() > MAX_FILES {
-        return Err(BadDefinition::TooManyFiles(files.len()));
+        return Err(BadDefinition::TooManyFiles(files.len()).into());
     }
     if let Some(nul) = files.iter().find_map(|file| nul(*file)) {
-        return Err(nul);
+        return Err(nul.into());
     }
     let mut reader = Reader { files, options, ..Reader::default() };
-    reader.file(main, false, None)?;
+    if let Err(defect) = reader.file(main, false, None) {
+        reader.errors.push(defect);
+    }
     let mut restrictions_size = 0;
     for (name, (origin, restriction)) in &reader.constraints {
         if let Some(rule) = reader.definition.rules.get_mut(name) {
             restrictions_size += rule.alternatives().len().saturating_sub(1) * restriction.size();
             if restrictions_size > MAX_RESTRICTIONS {
-                return Err(BadDefinition::LongConstraints(origin.clone()));
+                reader.errors.push(BadDefinition::LongConstraints(origin.clone()));
+                break;
             }
-            rule.restrict(restriction)
-                .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
+            if let Err(error) = rule.restrict(restriction) {
+                reader.errors.push(BadDefinition::Versions { origin: origin.clone(), error });
+            }
         }
     }
-    let mut definition = reader.definition;
+    let Reader { mut definition, mut errors, markers, .. } = reader;
     match definition.rules.len() {
-        0 => return Err(BadDefinition::Empty((*main).to_owned())),
-        count if count > MAX_PROJECTS => return Err(BadDefinition::TooMany(count)),
+        0 if errors.is_empty() => errors.push(BadDefinition::Empty((*main).to_owned())),
+        count if count > MAX_PROJECTS => errors.push(BadDefinition::TooMany(count)),
         _ => {}
     }
     let omitted_count = definition.notices.len().saturating_sub(MAX_NOTICES);
@@ -193,12 +198,12 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
         definition.notices.truncate(MAX_NOTICES);
         definition.notices.push(format!("… and {omitted_count} more notices"));
     }
-    if let Some((origin, count)) = reader.markers {
+    if let Some((origin, count)) = markers {
         definition.notices.push(format!(
             "{origin}: environment markers are ignored ({count} in all): files for all platforms are served"
         ));
     }
-    Ok(definition)
+    errors.or_value(definition)
 }
 
 #[derive(Default)]
@@ -213,10 +218,13 @@ struct Reader<'a> {
     read: HashSet<(String, bool)>,
     /// The origin of the first marker, and the number of markers.
     markers: Option<(String, usize)>,
+    /// The defects of lines.
+    errors: ErrorList<BadDefinition>,
 }
 
 impl Reader<'_> {
-    /// Reads a file. `reference` is the place that refers to it: a file, a line, and the path as written there.
+    /// Reads a file, and the files to which it refers. `reference` is the place that refers to it: a file, a line, and
+    /// the path as written there. Returns a defect of the whole file; the reader collects those of lines.
     fn file(
         &mut self,
         name: &str,
@@ -241,23 +249,26 @@ impl Reader<'_> {
             }
             return self.lock_file(name, bytes);
         }
-        let content = requirements_file::parse(bytes)
-            .map_err(|error| BadDefinition::Requirements { file: name.to_owned(), error })?;
+        let (content, errors) = requirements_file::read(bytes);
+        self.errors.append(errors, |error| BadDefinition::Requirements { file: name.to_owned(), error });
         for (line, option) in content.ignored {
             self.definition.notices.push(format!("{name}, line {line}: the option {option} is ignored"));
         }
         for entry in content.entries {
-            match entry {
+            let result = match entry {
                 Entry::Requirement { line, text, requirement, sha256 } => {
                     let origin = format!("{name}, line {line}");
                     // In a file that constraints include by `-r`, requirements are constraints too.
-                    self.requirement(origin, &text, requirement, (sha256, is_constraint))?;
+                    self.requirement(origin, &text, requirement, (sha256, is_constraint))
                 }
                 Entry::File { line, path, is_constraint: names_constraints } => {
                     let included = included_path(name, &path);
                     let is_constraint = is_constraint || names_constraints;
-                    self.file(&included, is_constraint, Some((name, line, &path)))?;
+                    self.file(&included, is_constraint, Some((name, line, &path)))
                 }
+            };
+            if let Err(defect) = result {
+                self.errors.push(defect);
             }
         }
         Ok(())
@@ -311,7 +322,8 @@ impl Reader<'_> {
             }
             let sha256: Vec<Sha256> = package.files.iter().filter_map(|file| file.sha256).collect();
             if self.options.strict && sha256.is_empty() {
-                return Err(BadDefinition::NoDigest { origin, name: package.name });
+                self.errors.push(BadDefinition::NoDigest { origin: origin.clone(), name: package.name });
+                continue;
             }
             let operator = if Version::lenient(&package.version).is_valid() { "==" } else { "===" };
             let sha256 = if self.options.strict { sha256 } else { Vec::new() };

@@ -197,6 +197,27 @@ fn a_missing_package_or_version_is_a_problem_with_the_line_and_near_versions() {
 }
 
 #[test]
+fn all_defects_of_all_files_are_reported() {
+    let main = "odd\n-e .\n--index-url https://example.org\n-r a.txt\n-r missing.txt\nodd=>1\n";
+    let text = refusal(&[("r.txt", main), ("a.txt", "a b\n-c lock.txt\n"), ("lock.txt", "a = 1\n")], false);
+    let begins = [
+        "r.txt: line 2: the option '-e'",
+        "r.txt: line 3: the option '--index-url'",
+        "r.txt: line 6: '=>1' is not a version specifier",
+        "a.txt: line 1: 'b' is not a version specifier",
+        "a.txt, line 2: the constraints 'lock.txt' are a lock file",
+        "r.txt, line 5: the file 'missing.txt' is missing",
+    ];
+    assert_eq!(text.lines().count(), begins.len(), "{text}");
+    for (line, begin) in text.lines().zip(begins) {
+        assert!(line.starts_with(begin), "{begin}: {line}");
+    }
+    let many = "-e .\n".repeat(30);
+    let many = refusal(&[("r.txt", many.as_str())], false);
+    assert!(many.lines().count() == 21 && many.ends_with("\nand 10 more"), "{many}");
+}
+
+#[test]
 fn many_files_and_many_lines_of_one_package_are_refused() {
     let names: Vec<String> = (0..200).map(|number| format!("{number}.txt")).collect();
     let files: Vec<NamedFile<'_>> = names.iter().map(|name| (name.as_str(), &b"odd"[..])).collect();

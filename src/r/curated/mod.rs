@@ -14,6 +14,7 @@ use super::closure::Kinds;
 use super::dependency::{DependencyKind, Operator};
 use super::{lock_file, version};
 use crate::model::count::count_of;
+use crate::model::error_list::ErrorList;
 
 /// Maximum length of a line, in bytes.
 const MAX_LINE: usize = 4096;
@@ -165,29 +166,41 @@ pub fn include_text(kinds: Kinds) -> String {
 /// Reads the files of a definition: each is a list of lines, `renv.lock`, `rv.lock` or the output of `sessionInfo()`.
 ///
 /// # Errors
-/// [`BadDefinition`] for the first defect, also if the files request no package.
-pub fn read(files: &[(&str, &[u8])]) -> Result<Definition, BadDefinition> {
-    let mut definition = Definition::default();
+/// All defects of all files, also if the files request no package.
+pub fn read(files: &[(&str, &[u8])]) -> Result<Definition, ErrorList<BadDefinition>> {
+    let (mut definition, mut errors) = (Definition::default(), ErrorList::default());
     for (name, bytes) in files {
-        let bad_file = |reason: String| BadDefinition::File { file: (*name).to_owned(), reason };
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let position = error.valid_up_to();
-            bad_file(format!("the bytes after position {position} are not UTF-8; save the file as UTF-8"))
-        })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        if is_lock_file(text) {
-            let lock = lock_file::parse(text.as_bytes()).map_err(|error| bad_file(error.to_string()))?;
-            add_lock_file(&mut definition, name, lock);
-        } else {
-            add_lines(&mut definition, name, text)?;
+        if let Err(reason) = add_file(&mut definition, &mut errors, name, bytes) {
+            errors.push(BadDefinition::File { file: (*name).to_owned(), reason });
         }
     }
-    if definition.roots.is_empty() {
+    if definition.roots.is_empty() && errors.is_empty() {
         let file = files.first().map_or("the definition", |(name, _)| name).to_owned();
         let reason = "no line names a package; write one package on each line, such as: ggplot2 >=3.4.0";
-        return Err(BadDefinition::File { file, reason: reason.to_owned() });
+        errors.push(BadDefinition::File { file, reason: reason.to_owned() });
     }
-    Ok(definition)
+    errors.or_value(definition)
+}
+
+/// Adds the packages of a file, and the defects of its lines. Returns a defect of the whole file.
+fn add_file(
+    definition: &mut Definition,
+    errors: &mut ErrorList<BadDefinition>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let position = error.valid_up_to();
+        format!("the bytes after position {position} are not UTF-8; save the file as UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if is_lock_file(text) {
+        let lock = lock_file::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+        add_lock_file(definition, name, lock);
+    } else {
+        add_lines(definition, errors, name, text);
+    }
+    Ok(())
 }
 
 fn is_lock_file(text: &str) -> bool {
@@ -204,37 +217,42 @@ fn add_lock_file(definition: &mut Definition, file: &str, lock: lock_file::LockF
         add_root(definition, package, root);
     }
     if !lock.skipped.is_empty() {
-        definition.notices.push(format!(
-            "{file}: {} omitted: {}",
-            count_of(
-                lock.skipped.len(),
-                "package that is not from a repository was",
-                "packages that are not from a repository were"
-            ),
-            lock.skipped.join(", ")
-        ));
+        let omitted = count_of(
+            lock.skipped.len(),
+            "package that is not from a repository was omitted",
+            "packages that are not from a repository were omitted",
+        );
+        definition.notices.push(format!("{file}: {omitted}: {}", lock.skipped.join(", ")));
     }
 }
 
-fn add_lines(definition: &mut Definition, file: &str, text: &str) -> Result<(), BadDefinition> {
+fn add_lines(definition: &mut Definition, errors: &mut ErrorList<BadDefinition>, file: &str, text: &str) {
     for (number, line) in (1..).zip(text.lines()) {
-        let bad_line = |reason: String| BadDefinition::Line { file: file.to_owned(), line: number, reason };
-        if line.len() > MAX_LINE {
-            return Err(bad_line(format!(
-                "the line has {} bytes, more than the {MAX_LINE} allowed",
-                line.len()
-            )));
+        match read_line(line) {
+            Ok(Some((name, root))) => {
+                let origin = format!("{file}, line {number}");
+                add_root(definition, name, RootPackage { origin, ..root });
+            }
+            Ok(None) => {}
+            Err(reason) => {
+                errors.push(BadDefinition::Line { file: file.to_owned(), line: number, reason });
+            }
         }
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if line.is_empty() {
-            continue;
-        }
-        let (name, rest) = line::name_and_rest(line).map_err(bad_line)?;
-        let (constraints, extras) = line::constraints_and_extras(rest).map_err(bad_line)?;
-        let root = RootPackage { constraints, extras, origin: format!("{file}, line {number}") };
-        add_root(definition, name.to_owned(), root);
     }
-    Ok(())
+}
+
+/// Reads a line; returns `None` if it names no package.
+fn read_line(line: &str) -> Result<Option<(String, RootPackage)>, String> {
+    if line.len() > MAX_LINE {
+        return Err(format!("the line has {} bytes, more than the {MAX_LINE} allowed", line.len()));
+    }
+    let line = line.split('#').next().unwrap_or_default().trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let (name, rest) = line::name_and_rest(line)?;
+    let (constraints, extras) = line::constraints_and_extras(rest)?;
+    Ok(Some((name.to_owned(), RootPackage { constraints, extras, origin: String::new() })))
 }
 
 /// Adds a package. If several lines name a package, all their constraints apply.
@@ -332,6 +350,29 @@ mod tests {
         assert!(refused(&vec![b'a'; 1 << 20]).contains("more than the 4096 allowed"));
         assert!(refused(b"base\n").contains("part of R"));
         assert!(refused(b"{\"Packages\": 7}").starts_with("packages.txt: "));
+    }
+
+    #[test]
+    fn all_defects_are_reported_up_to_a_limit() {
+        let defects = refused(b"base\nok1\n-e .\nstats\n--index-url=x\n");
+        let lines: Vec<&str> = defects.lines().collect();
+        for (line, begin) in lines.iter().zip([
+            "packages.txt, line 1: 'base' is part of R",
+            "packages.txt, line 3: '-e' is an option",
+            "packages.txt, line 4: 'stats' is part of R",
+            "packages.txt, line 5: '--index-url=x' is an option",
+        ]) {
+            assert!(line.starts_with(begin), "{line}");
+        }
+        assert_eq!(lines.len(), 4, "{defects}");
+        let many = refused("1\n".repeat(50).as_bytes());
+        assert!(many.lines().count() == 21 && many.ends_with("\nand 30 more"), "{many}");
+        let files = [("a.txt", &b"1\n"[..]), ("b.lock", &b"{"[..])];
+        let more = [("c.txt", &b"\xff"[..]), ("d.txt", &b"ok1\n2\n"[..])];
+        let files: Vec<(&str, &[u8])> = files.into_iter().chain(more).collect();
+        let defects = read(&files).expect_err("defects").to_string();
+        let files: Vec<&str> = defects.lines().map(|line| &line[..5]).collect();
+        assert_eq!(files, ["a.txt", "b.loc", "c.txt", "d.txt"], "{defects}");
     }
 
     #[test]

@@ -331,11 +331,13 @@ fn add_missing(request: &Request<'_>, closure: &Closure<'_>, selection: &mut Sel
         let rest = omitted.len().saturating_sub(MAX_NAMES);
         let names = omitted.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
         let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
-        selection.notices.push(format!(
-            "{} dependencies are not in CRAN at {} and were omitted: {names}{rest}",
-            omitted.len(),
-            request.snapshot
-        ));
+        let (subject, verb) = match omitted.len() {
+            1 => ("1 dependency is".to_owned(), "was"),
+            count => (format!("{count} dependencies are"), "were"),
+        };
+        selection
+            .notices
+            .push(format!("{subject} not in CRAN at {} and {verb} omitted: {names}{rest}", request.snapshot));
     }
 }
 
@@ -433,10 +435,7 @@ mod tests {
     fn suggested_packages_are_those_of_the_requested_ones() {
         let selection = selected("app1 [suggests]", STRONG, false);
         assert_eq!(versions_of(&selection), ["app1 2.0", "extra 1.0", "lib1 1.6", "old1 1.0", "util 1.0"]);
-        assert_eq!(
-            selection.notices,
-            ["1 dependencies are not in CRAN at 2024-01-31 and were omitted: absent"]
-        );
+        assert_eq!(selection.notices, ["1 dependency is not in CRAN at 2024-01-31 and was omitted: absent"]);
     }
 
     #[test]

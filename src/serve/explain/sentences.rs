@@ -9,6 +9,7 @@ use crate::model::time::Timestamp;
 use crate::r::user_agent::{self, ClientSystem, UserAgent};
 use crate::serve::located::LocatedFile;
 use crate::serve::negotiate::{MatchFailure, RVersionMatch};
+use crate::serve::python::owner;
 
 /// The maximum length of a header in the output, in characters.
 const MAX_HEADER: usize = 200;
@@ -21,10 +22,13 @@ pub(super) fn format_time(time: Timestamp) -> String {
 
 /// Returns the decision on the resolved snapshot.
 pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
-    let newest_change = point.modified.map_or_else(
-        || "nothing was published yet".to_owned(),
-        |time| format!("its newest change is from {}", format_time(time)),
-    );
+    // The state of an index has no time of a change; its sequence number is the time up to which the index is known.
+    let index = point.trees.iter().find(|tree| owner::is_index(tree));
+    let newest_change = match (point.modified, index) {
+        (Some(time), _) => format!("its newest change is from {}", format_time(time)),
+        (None, Some(tree)) => format!("with PyPI as of {}", format_time(Timestamp(tree.listing().seq.0))),
+        (None, None) => "nothing was published yet".to_owned(),
+    };
     let rule = match snapshot {
         Snapshot::Latest => "the newest published state of every source",
         Snapshot::Date(_) => "the state at the end of that day, in UTC",
@@ -186,6 +190,8 @@ pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
+    use crate::model::point::{Base, PointTree};
 
     #[test]
     fn a_header_is_described_and_escaped_for_terminals() {
@@ -197,6 +203,23 @@ mod tests {
         assert!(hostile.starts_with("\\u{1b}[31m") && !hostile.contains('\u{1b}'), "{hostile}");
         assert_eq!(client(Some(&[b'x'; 9999])).subject.len(), MAX_HEADER);
         assert!(!client(None).is_selected);
+    }
+
+    #[test]
+    fn a_snapshot_states_its_newest_change_or_the_time_of_its_index() {
+        let day: i64 = 86_400_000_000;
+        let tree = |source| PointTree { source, tree: TreeId(4), seq: Seq(day - 1), base: None, rules: None };
+        let point = |modified, trees| Point { repo: RepoId(1), trees, open: true, frozen: false, modified };
+        let state = |point: &Point| snapshot(Snapshot::Latest, point).state;
+        assert_eq!(state(&point(None, Vec::new())), "nothing was published yet");
+        let published = point(Some(Timestamp(day)), vec![tree(SourceId(9))]);
+        assert_eq!(state(&published), "its newest change is from 1970-01-02 00:00:00 UTC");
+        let index = tree(SourceId::PYPI);
+        let expected = "with PyPI as of 1970-01-01 23:59:59 UTC";
+        assert_eq!(state(&point(None, vec![tree(SourceId(9)), index])), expected);
+        let base = Base { source: SourceId::PYPI, tree: TreeId(5), seq: Seq(day - 1), is_whole: false };
+        let curated = PointTree { seq: Seq(1), base: Some(base), ..tree(SourceId(9)) };
+        assert_eq!(state(&point(None, vec![curated])), expected, "a curated source of PyPI");
     }
 
     #[test]

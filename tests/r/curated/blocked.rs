@@ -13,9 +13,18 @@ fn a_blocked_package_is_marked_in_the_plan_and_refused_at_the_commit() {
     let reason = "blocked in 'prod' by rule 1 (ask; versions 2.0)";
     let csv = server.dir().join("plan.csv");
     let flags = format!("--snapshot=2025-10-14 --csv-out={}", csv.display());
+    let problem = format!(
+        "Error: lib 2.0 is {reason}; no client could download it: select another version, or create an exception\n"
+    );
     let plan = curated.update("app\n", &flags);
-    assert_eq!((plan.code, plan.err.as_str()), (0, ""), "{}", plan.out);
+    assert_eq!(
+        (plan.code, plan.err),
+        (1, format!("{problem}The plan cannot be committed.\n")),
+        "{}",
+        plan.out
+    );
     assert!(plan.out.contains(&format!("\nlib 2.0 is {reason}\n4 added")), "{}", plan.out);
+    assert!(!plan.out.contains("--snapshot="), "no flags of a commit: {}", plan.out);
     let text = std::fs::read_to_string(&csv).expect("a plan");
     assert!(text.lines().any(|line| line.starts_with("lib,2.0,") && line.ends_with(reason)), "{text}");
     let json = curated.update("app\n", &format!("{flags} -o json"));
@@ -23,11 +32,7 @@ fn a_blocked_package_is_marked_in_the_plan_and_refused_at_the_commit() {
     assert_eq!(json["packages"][2]["release"]["blocked"], reason, "{json}");
 
     let commit = curated.update("app\n", "--snapshot=2025-10-14 --commit");
-    let expected = format!(
-        "Error: lib 2.0 is {reason}; no client could download it: select another version, or create an exception\n\
-         Nothing was changed.\n"
-    );
-    assert_eq!((commit.code, commit.err), (1, expected));
+    assert_eq!((commit.code, commit.err), (1, format!("{problem}Nothing was changed.\n")));
     assert_eq!(curated.listed("latest"), [""; 0]);
     // Another version, or an exception.
     curated.commit("app\nlib !=2.0\n", "2025-10-14");
@@ -67,15 +72,20 @@ fn a_package_that_a_name_guard_hides_is_marked_in_the_plan_and_refused_at_the_co
     server.rspm_stdout("create source --name=team --type=local");
     server.rspm_stdout("create name-guard --name=lib --source=team");
     let reason = "hidden by name guard 1: only another source may provide the name";
+    let problem = format!(
+        "Error: lib 2.0 is {reason}; no client could download it: remove it from the definition, or change the guard \
+         (rspm list name-guards shows all)\n"
+    );
     let plan = curated.update("app\n", "--snapshot=2025-10-14");
-    assert_eq!((plan.code, plan.err.as_str()), (0, ""), "{}", plan.out);
+    assert_eq!(
+        (plan.code, plan.err),
+        (1, format!("{problem}The plan cannot be committed.\n")),
+        "{}",
+        plan.out
+    );
     assert!(plan.out.contains(&format!("\nlib 2.0 is {reason}\n4 added")), "{}", plan.out);
     let commit = curated.update("app\n", "--snapshot=2025-10-14 --commit");
-    let expected = format!(
-        "Error: lib 2.0 is {reason}; no client could download it: remove it from the definition, or change the guard \
-         (rspm list name-guards shows all)\nNothing was changed.\n"
-    );
-    assert_eq!((commit.code, commit.err), (1, expected));
+    assert_eq!((commit.code, commit.err), (1, format!("{problem}Nothing was changed.\n")));
     assert_eq!(curated.listed("latest"), [""; 0]);
     server.rspm_stdout("delete name-guard --id=1");
     curated.commit("app\n", "2025-10-14");

@@ -13,9 +13,19 @@ fn change_cran(curated: &Curated) {
     curated.server.rspm_stdout("sync");
 }
 
-const DIFFERENCE: &str = "\
-Error: CRAN has changed since the plan: fresh 1.0 is new; lib is 3.0, and was 2.0 in the plan; util is 1.1, and was \
-1.0 in the plan; plan again, or commit with --snapshot=TRANSACTION, which always names the same state\n";
+/// The refusal of a commit whose plan selected from the state of the transaction `exact`.
+fn difference(exact: &str) -> String {
+    format!(
+        "Error: CRAN has changed since the plan: fresh 1.0 is new; lib is 3.0, and was 2.0 in the plan; util is 1.1, and was \
+         1.0 in the plan; plan again, or commit the planned state with --snapshot={exact}\n"
+    )
+}
+
+/// The transaction in the notice of a plan for a day that is not over.
+fn exact_transaction(notice: &str) -> String {
+    let (_, exact) = notice.trim_end().split_once("; --snapshot=").expect("the transaction");
+    exact.strip_suffix(" names exactly the planned state").expect("the transaction").to_owned()
+}
 
 #[test]
 fn a_commit_for_today_that_would_differ_from_its_plan_is_refused_with_the_difference() {
@@ -28,14 +38,13 @@ fn a_commit_for_today_that_would_differ_from_its_plan_is_refused_with_the_differ
     let start_of_notice =
         format!("{today} is not over: a sync before the commit may change what is selected");
     assert!(notice.starts_with(&start_of_notice), "{notice}");
-    let (_, exact) = notice.split_once("; --snapshot=").expect("the transaction");
-    let exact = exact.strip_suffix(" names exactly the planned state").expect("the transaction");
+    let exact = exact_transaction(notice);
     assert!(exact.parse::<u64>().is_ok(), "{exact}; cran: {synced}");
 
     change_cran(&curated);
     let commit = format!("--snapshot={today} --commit");
     let refused = curated.update("app\n", &commit);
-    assert_eq!((refused.code, refused.out.as_str(), refused.err.as_str()), (1, "", DIFFERENCE));
+    assert_eq!((refused.code, refused.out.as_str(), refused.err), (1, "", difference(&exact)));
     assert_eq!(curated.listed("latest"), [""; 0]);
     // The same definition with other flags was not planned: nothing to compare with.
     let other = curated.update("app\n", &format!("{commit} --include=none"));
@@ -55,9 +64,7 @@ fn a_commit_for_today_that_would_differ_from_its_plan_is_refused_with_the_differ
 #[test]
 fn a_transaction_id_commits_the_state_of_that_transaction() {
     let curated = start();
-    let notice = curated.update("app\n", "").err;
-    let (_, exact) = notice.trim_end().split_once("; --snapshot=").expect("the transaction");
-    let exact = exact.strip_suffix(" names exactly the planned state").expect("the transaction").to_owned();
+    let exact = exact_transaction(&curated.update("app\n", "").err);
     change_cran(&curated);
     let commit = curated.update("app\n", &format!("--transaction-id={exact}"));
     assert_eq!((commit.code, commit.err.as_str()), (0, ""), "{}", commit.out);
@@ -110,7 +117,12 @@ fn a_server_killed_between_plan_and_commit_loses_neither_the_plan_nor_the_source
     assert_eq!(curated.update("app\n", "--snapshot=2025-10-12").out, closed.out);
     change_cran(&curated);
     let refused = curated.update("app\n", &format!("--snapshot={today} --commit"));
-    assert_eq!((refused.code, refused.err.as_str()), (1, DIFFERENCE), "{}", refused.out);
+    assert_eq!(
+        (refused.code, refused.err),
+        (1, difference(&exact_transaction(&open.err))),
+        "{}",
+        refused.out
+    );
     let commit = curated.update("app\n", "--snapshot=2025-10-12 --commit");
     assert_eq!((commit.code, commit.err.as_str()), (0, ""), "{}", commit.out);
     let second = transaction(&commit.out);

@@ -50,7 +50,7 @@ fn the_kinds_of_dependencies_are_those_of_the_source_and_of_the_line() {
         assert_eq!(selected_packages(&curated, definition, flags), expected, "{definition} {flags}");
     }
     let output = curated.update("app [suggests]\n", "--snapshot=2025-10-14");
-    assert_eq!(output.err, "1 dependencies are not in CRAN at 2025-10-14 and were omitted: absent\n");
+    assert_eq!(output.err, "1 dependency is not in CRAN at 2025-10-14 and was omitted: absent\n");
 
     let added = curated.server.rspm(
         "add --source=subset --packages=app --include-suggests --include=imports,depends --snapshot=2025-10-14 --commit",

@@ -2,17 +2,30 @@
 
 use super::{Curated, start};
 
-const END: &str = "; change the line, or choose another --snapshot\nNothing was changed.\n";
+const END: &str = "; change the line, or choose another --snapshot";
 
-fn assert_refused(curated: &Curated, definition: &[u8], expected: &str) {
+/// Asserts that a plan and a commit are refused with this text, which `results` end: that of the plan, that of the commit.
+fn assert_refused_with(curated: &Curated, definition: &[u8], expected: &str, results: [&str; 2]) {
     let before = curated.server.json("info --source=subset");
-    for commit in ["", " --commit"] {
+    for (commit, result) in ["", " --commit"].into_iter().zip(results) {
         let output = curated.update(definition, &format!("--snapshot=2025-10-14{commit}"));
         let text = String::from_utf8_lossy(definition).chars().take(80).collect::<String>();
-        assert_eq!((output.code, output.err.as_str()), (1, expected), "{text}");
+        let expected = format!("{expected}\n{result}");
+        assert_eq!((output.code, output.err), (1, expected), "{text}");
         assert!(!output.out.contains("--snapshot="), "no flags for a commit: {}", output.out);
     }
     assert_eq!(curated.server.json("info --source=subset"), before);
+}
+
+/// Asserts that a definition cannot be read.
+fn assert_refused(curated: &Curated, definition: &[u8], expected: &str) {
+    assert_refused_with(curated, definition, expected, [""; 2]);
+}
+
+/// Asserts that a definition has a problem.
+fn assert_problem(curated: &Curated, definition: &str, problem: &str) {
+    let results = ["The plan cannot be committed.\n", "Nothing was changed.\n"];
+    assert_refused_with(curated, definition.as_bytes(), &format!("Error: {problem}"), results);
 }
 
 #[test]
@@ -30,7 +43,7 @@ fn what_cannot_be_selected_is_refused_with_line_reason_and_remedy() {
             "line 1 and packages.txt, line 3: no version of 'lib' is ==1.0, ==1.5; there are 2.0, 1.5, 1.0 at 2025-10-14",
         ),
     ] {
-        assert_refused(&curated, definition.as_bytes(), &format!("Error: packages.txt, {problem}{END}"));
+        assert_problem(&curated, definition, &format!("packages.txt, {problem}{END}"));
     }
     for (definition, problem) in [
         (
@@ -49,9 +62,12 @@ fn what_cannot_be_selected_is_refused_with_line_reason_and_remedy() {
              --allow-missing, or remove the package",
         ),
     ] {
-        assert_refused(&curated, definition.as_bytes(), &format!("Error: {problem}\nNothing was changed.\n"));
+        assert_problem(&curated, definition, problem);
     }
     assert_eq!(curated.listed("latest"), listed);
+    let output = curated.update("ringl\n", "--snapshot=1");
+    let problem = "line 1: there is no package 'ringl' (did you mean 'ring1'?) at transaction 1;";
+    assert!(output.code == 1 && output.err.contains(problem), "{output:?}");
 }
 
 #[test]
@@ -59,7 +75,7 @@ fn lines_and_files_that_cannot_be_read_are_refused_with_their_position() {
     let curated = start();
     curated.commit("app\n", "2025-10-12");
     let refused = |definition: &[u8], reason: &str| {
-        assert_refused(&curated, definition, &format!("Error: packages.txt{reason}\n"));
+        assert_refused(&curated, definition, &format!("Error: packages.txt{reason}"));
     };
     refused(b"app\n\nstats\n", ", line 3: 'stats' is part of R and in no repository; remove the line");
     refused(
@@ -91,13 +107,19 @@ fn lines_and_files_that_cannot_be_read_are_refused_with_their_position() {
     long.resize(4 + (1 << 20), b'a');
     refused(&long, ", line 2: the line has 1048576 bytes, more than the 4096 allowed");
     refused(&[b'\n'; 1 << 20], empty);
+    refused(
+        b"base\napp\n-e .\nstats\n",
+        ", line 1: 'base' is part of R and in no repository; remove the line\n\
+         packages.txt, line 3: '-e' is an option of pip; write one package on each line\n\
+         packages.txt, line 4: 'stats' is part of R and in no repository; remove the line",
+    );
 
     let path = curated.server.dir().join("packages.txt");
     let utf16: Vec<u8> =
         [0xFF, 0xFE].into_iter().chain("app\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
     for (definition, position) in [(b"app # r\xe9sum\xe9\n".to_vec(), 7), (utf16, 0)] {
         let reason = format!("the bytes after position {position} are not UTF-8; save the file as UTF-8");
-        assert_refused(&curated, &definition, &format!("Error: {}: {reason}\n", path.display()));
+        assert_refused(&curated, &definition, &format!("Error: {}: {reason}", path.display()));
     }
     let refused =
         curated.server.refused("update --source=subset --file-in=/nonexistent --snapshot=2025-10-12");

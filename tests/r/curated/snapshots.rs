@@ -2,6 +2,7 @@
 
 use super::{Curated, listed, start, transaction};
 use crate::support::server::Server;
+use crate::support::today::stable_today;
 
 #[test]
 fn sources_are_created_with_a_day_a_transaction_or_the_newest_state() {
@@ -48,11 +49,11 @@ fn sources_are_created_with_a_day_a_transaction_or_the_newest_state() {
         ),
         (
             "--type=cran-snapshot --include=all",
-            "a source of type cran-snapshot has no state of CRAN: --snapshot and --include are for",
+            "a source of type cran-snapshot selects no dependencies: --include is for sources of type curated-cran",
         ),
         (
             "--type=local --snapshot=2025-10-12",
-            "a source of type local has no state of CRAN: --snapshot and --include are for",
+            "a source of type local has no state of CRAN: --snapshot is for sources of type curated-cran and",
         ),
         ("--type=curated-cran --include=sugests", "'sugests' is not a kind of dependency"),
     ] {
@@ -113,6 +114,16 @@ fn a_snapshot_has_all_packages_of_its_day_and_is_moved_by_edit_and_update() {
     assert_eq!(commit, format!("{state}Source 'pin' was updated in transaction {}.\n", transaction(&commit)));
     assert_eq!(pinned(), of_day("2025-10-12"));
     assert_eq!(status("lib_2.0.tar.gz"), 404, "not published yet");
+    // Without a snapshot, a plan is about the newest state; a commit requires one.
+    let current = pinned();
+    let plan = server.rspm("update --source=pin");
+    let today = stable_today();
+    assert!(plan.out.ends_with(&format!("with the --commit and --snapshot={today} flags.\n")), "{plan:?}");
+    assert!(plan.err.starts_with(&format!("{today} is not over: a sync before the commit")), "{plan:?}");
+    assert_eq!((plan.code, pinned()), (0, current));
+    assert_eq!(server.rspm("update --source=pin --commit").code, 2);
+    server.rspm_stdout(&format!("update --source=pin --snapshot={today} --commit"));
+    assert_eq!(pinned(), of_day("latest"));
     let file = server.dir().join("packages.txt");
     std::fs::write(&file, "app\n").expect("written");
     for (line, reason) in [
@@ -121,7 +132,7 @@ fn a_snapshot_has_all_packages_of_its_day_and_is_moved_by_edit_and_update() {
             "the source 'pin' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot",
         ),
         (
-            "update --source=pin".to_owned(),
+            "update --source=pin --snapshot=2025-10-12 --include=all".to_owned(),
             "the source 'pin' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot",
         ),
         ("edit source --name=pin --snapshot=2999-01-01".to_owned(), "--snapshot=2999-01-01 is in the future"),

@@ -14,7 +14,7 @@ use http::Method;
 use parking_lot::Mutex;
 use prometheus::{
     Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
 use registrar::Registrar;

@@ -52,18 +52,19 @@ pub(super) async fn of_rules(
 /// nothing there. A name of Python must be in normal form. Waits while advisories are being loaded at the start.
 pub(super) async fn of_source(state: &State, source: SourceId, package: &str) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
-    let inputs = inputs(state, (state.clock)());
-    let source = inputs.catalog.source_by_id(source)?;
+    let catalog = state.catalog.load();
+    let source = catalog.source_by_id(source)?;
     let language = source.kind.language();
     let is_named = |name: &String| match language {
         Language::R => name == package,
         Language::Python => normalize(name) == package,
     };
-    let rules =
-        inputs.catalog.rules.rules.iter().filter(|rule| {
-            rule.criteria.repo.is_none() && rule.criteria.package.as_ref().is_none_or(is_named)
-        });
-    state.policies.of_source(&inputs, source, rules.cloned().collect())
+    let may_match = |rule: &&Arc<Rule>| {
+        rule.criteria.repo.is_none() && rule.criteria.package.as_ref().is_none_or(is_named)
+    };
+    let rules: Vec<Arc<Rule>> =
+        catalog.rules.rules.iter().map(|stored| &stored.rule).filter(may_match).cloned().collect();
+    with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_source(inputs, source, &rules))
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see

@@ -12,7 +12,6 @@ use super::{
     RepoError, Repositories, bundle_files, bundles, name_guards, owner, policies, upstream, visibility,
 };
 use crate::db;
-use crate::fetch::accesses::Transfer;
 use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
 use crate::model::change::LifeState;
@@ -158,8 +157,11 @@ async fn open_absent(
     match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(error.into()),
         Some(FetchOutcome::Done(Delivery::Stored(key))) => {
-            let transfer = repositories.fetches.accesses.begin_transfer(key);
-            return Ok(with_transfer(read_stored(repositories, located, &key, range).await?, transfer));
+            return Ok(with_transfer(
+                repositories,
+                read_stored(repositories, located, &key, range).await?,
+                key,
+            ));
         }
         Some(FetchOutcome::Done(Delivery::SentOnly)) | None => {}
     }
@@ -231,23 +233,22 @@ async fn open_for_client(
     key: &Key,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
-    let accesses = &repositories.fetches.accesses;
-    let transfer = accesses.begin_transfer(*key);
     let open = open_stored(repositories, located, key, range).await?;
-    accesses.record(key, (repositories.state.clock)());
-    Ok(with_transfer(open, transfer))
+    repositories.fetches.accesses.record(key, (repositories.state.clock)());
+    Ok(with_transfer(repositories, open, *key))
 }
 
-/// Keeps the transfer until the stream of an open file is dropped. Bytes in memory do not depend on the object.
-fn with_transfer(open: OpenFile, transfer: Transfer) -> OpenFile {
+/// Marks the object of an open file as being transferred until its stream is dropped. Bytes in memory do not depend on the
+/// object.
+fn with_transfer(repositories: &Repositories, open: OpenFile, key: Key) -> OpenFile {
     let body = match open.body {
-        FileBody::Stream(stream) => FileBody::Stream(
-            stream
-                .inspect(move |_| {
-                    let _ = &transfer;
-                })
-                .boxed(),
-        ),
+        FileBody::Stream(stream) => {
+            let transfer = repositories.fetches.accesses.begin_transfer(key);
+            let stream = stream.inspect(move |_| {
+                let _ = &transfer;
+            });
+            FileBody::Stream(stream.boxed())
+        }
         body @ FileBody::Memory(_) => body,
     };
     OpenFile { body, ..open }

@@ -241,8 +241,10 @@ fn two_servers_write_one_trail() {
     pm1.rspm_stdout("cluster offline --nodes=pm2");
     let names: Vec<String> = actions(&pm1).into_iter().map(|(_, object)| object).take(10).collect();
     assert_eq!(names, ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"]);
-    let last = exported(&pm1).pop().expect("a row");
-    assert_eq!((&last["action"], &last["detail"]), (&"offline".into(), &"pm2".into()));
+    // The server that goes offline may write its row before or after the row of the request.
+    let rows = exported(&pm1);
+    let is_recorded = rows.iter().any(|row| row["action"] == "offline" && row["detail"] == "pm2");
+    assert!(is_recorded, "{rows:?}");
     assert_eq!(pm1.json("audit verify")["problems"], serde_json::json!([]));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::http::Answer;
 
-const VOID: [&str; 5] = ["meta", "link", "input", "br", "hr"];
+const VOID: [&str; 6] = ["meta", "link", "input", "br", "hr", "img"];
 /// Elements that end a paragraph, so that they cannot be in one.
 const BLOCKS: [&str; 14] =
     ["p", "div", "ul", "ol", "dl", "pre", "table", "section", "form", "figure", "details", "h1", "h2", "h3"];

@@ -214,15 +214,17 @@ mod tests {
     }
 
     #[test]
-    fn yanked_files_and_files_without_a_digest_are_left_out() {
+    fn yanked_files_and_files_without_a_required_digest_are_left_out() {
         let mut page = page(&[("odd-1.0.tar.gz", ""), ("odd-2.0.tar.gz", ""), ("odd-3.0.tar.gz", "")]);
         page.files[1].yanked = Some(Yank::default());
         page.files[2].hashes.clear();
-        assert_eq!(names(&page, &[&requirement("")], &[], &[]), ["odd-1.0.tar.gz"]);
+        assert_eq!(names(&page, &[&requirement("")], &[], &[]), ["odd-3.0.tar.gz"]);
         assert_eq!(names(&page, &[&requirement("==2.0")], &[], &[]), ["odd-2.0.tar.gz"]);
         let other = ProjectRequirement { digests: vec![Sha256([1; 32])], ..requirement("") };
         assert!(names(&page, &[&other], &[], &[]).is_empty());
         let same = ProjectRequirement { digests: vec![Sha256([0xab; 32])], ..requirement("==1.0") };
         assert_eq!(names(&page, &[&same], &[], &[]), ["odd-1.0.tar.gz"]);
+        let unknown = ProjectRequirement { digests: vec![Sha256([0xab; 32])], ..requirement("==3.0") };
+        assert!(names(&page, &[&unknown], &[], &[]).is_empty());
     }
 }

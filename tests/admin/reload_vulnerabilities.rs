@@ -13,7 +13,7 @@ pub(super) fn url_is_the_origin_of_the_next_sync() {
         "[Vulnerabilities]\nURL = file://{dir}/other",
         &["Vulnerabilities.URL is 'file://{dir}/other' now, was ''"],
     );
-    assert!(server.sync_of("vulns").expect("the new advisories").starts_with("1 advisories"));
+    assert!(server.sync_of("vulns").expect("the new advisories").starts_with("1 advisory"));
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn a_directory_of_packages_without_advisories_is_not_an_error() {
     let server = Server::start();
     assert_eq!(server.sync_of("vulns").expect("no advisories"), "there are no advisories about packages");
     folder(&server.dir().join("no-mirror/vulns"), &[alpha("RSEC-1")]);
-    assert!(server.sync_of("vulns").expect("a folder").starts_with("1 advisories"));
+    assert!(server.sync_of("vulns").expect("a folder").starts_with("1 advisory"));
 }
 
 #[test]

@@ -122,7 +122,8 @@ impl Limits {
 }
 
 impl RuleIndex {
-    /// Returns the rules with this package name, in the order of evaluation. The name of a Python project must be normalized.
+    /// Returns the rules with this package name, in the order of evaluation. The name of a Python project must be
+    /// normalized.
     pub(super) fn of_package(&self, name: &str) -> &[Arc<Rule>] {
         self.by_package.get(name).map(Vec::as_slice).unwrap_or_default()
     }

@@ -202,8 +202,8 @@ pub struct Release {
     /// SHA-256 of the file; empty until it is fetched.
     pub checksum: String,
     /// Whether a block rule that names no repository blocks the version: every repository that offers the version from
-    /// this source then refuses it, unless the repository has an exception. True for a version of a Python package if all
-    /// its files are blocked.
+    /// this source then refuses it, unless the repository has an exception. True for a version of a Python package if
+    /// all its files are blocked.
     pub blocked: bool,
     /// That rule, with the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]

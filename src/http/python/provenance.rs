@@ -20,8 +20,8 @@ use crate::serve;
 use crate::serve::python::document::ProvenanceLinks;
 use crate::serve::python::provenance;
 
-/// Returns the base URL of the provenance objects for the page at `address`. `None` without `Server.Address`, or if that is
-/// not a secure origin, which the specification requires.
+/// Returns the base URL of the provenance objects for the page at `address`. `None` without `Server.Address`, or if that
+/// is not a secure origin, which the specification requires.
 pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
     let site = app.site.load();
     let server = site.address.as_deref().filter(|server| is_secure(server))?;

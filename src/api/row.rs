@@ -1,4 +1,5 @@
-//! Rows of requests that create many objects. A row is read after the request, so that a wrong one is refused alone.
+//! Rows of requests that create many objects. A row is decoded after the request that contains
+//! it, so that only a wrong row is refused, and not the whole request.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 /// A row: any JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
-    /// The keys of an object with their values. A file can have a key several times.
+    /// The keys of an object with their values. A key may occur several times.
     Object(Vec<(String, Value)>),
     /// A value that is not an object.
     Other(Value),

@@ -111,7 +111,7 @@ pub struct EditRule {
     /// The new values; an empty text removes a criterion.
     #[command(flatten)]
     pub rule: RuleFlags,
-    /// Confirm a change after which the rule matches all packages: of its source, of its repository, or of all
+    /// Confirm a change after which the rule matches all packages of its source, of its repository or of the server
     #[arg(long)]
     pub all: bool,
     /// Show what the changed rule would match now, and change nothing

@@ -82,7 +82,7 @@ pub struct EffectiveProperty {
     pub section: String,
     /// The name of the property.
     pub property: &'static str,
-    /// Safe to print: secrets are `***`, URLs lack user and password; empty if unset.
+    /// Safe to print: secrets, and user and password in URLs, are `***`; empty if unset.
     pub value: String,
     /// The position at which the property is set.
     pub origin: Origin,
@@ -392,7 +392,7 @@ mod tests {
         let rows = settings.effective_properties();
         let line = |section: &str, property: &str| {
             let row =
-                rows.iter().find(|row| row.section == section && row.property == property).expect("shown");
+                rows.iter().find(|row| row.section == section && row.property == property).expect("a row");
             format!("{} {}", row.value, row.origin)
         };
         assert_eq!(line("[Server]", "DataDir"), "/d f:2:11");

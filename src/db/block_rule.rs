@@ -6,7 +6,7 @@ use super::{Conn, DbError, Row, Value, clock};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
 
-/// Number of changes of which the records are stored. A server that missed more of them reads all rules.
+/// Number of changes whose records are stored. A server that missed more of them reads all rules.
 const STORED_CHANGES: i64 = 1000;
 
 /// A rule.

@@ -95,7 +95,7 @@ const RULES: &[Rule] = &[
             WHERE f.release_id = m.release_id AND f.role = 'python' AND f.build = m.build AND f.name = m.name) LIMIT $1",
     },
     Rule {
-        violation: "the time of a reading has no file",
+        violation: "a row of file_reading has no file",
         columns: &["file"],
         sql: "SELECT n.file_id FROM file_reading n WHERE NOT EXISTS \
             (SELECT 1 FROM file f WHERE f.id = n.file_id AND f.role = 'python') LIMIT $1",

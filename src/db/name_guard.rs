@@ -367,8 +367,8 @@ pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) ->
     Ok(())
 }
 
-/// Returns the names that a guard hides in other sources, also in those that contain packages of a mirror: [`present`],
-/// and the names of curated sources and snapshots, by name.
+/// Returns the names that a guard hides in other sources, by name: those of [`present`], and those of curated sources
+/// and snapshots, whose packages are those of a mirror.
 pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
     const SELECTED: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
         JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \

@@ -1,5 +1,5 @@
-//! Provenance objects of Python files: a file of role `provenance` with the name of the distribution, once it was
-//! fetched.
+//! Provenance objects of Python files: each one that was fetched is a row of `file` with the role `provenance` and the
+//! name of the distribution.
 
 use super::file::FileState;
 use super::python_file::{DISTRIBUTION, PROVENANCE};

@@ -192,7 +192,7 @@ impl Metrics {
             ),
             outdated_pages: registrar.counter(
                 "ppm_python_outdated_pages_total",
-                "Requests answered with the last known state of a project, because the index does not answer.",
+                "Requests answered with the last known state of a project, because the index does not answer or its page cannot be used.",
             ),
             fetches: registrar.gauge("ppm_fetches", "Running fetches of package files from mirrors."),
             storage_time: registrar.float_gauges(

@@ -106,7 +106,7 @@ pub fn similar_identifier(text: &str) -> Option<&'static str> {
         .into_iter()
         .map(|name| (similarity(name), name))
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
-    // Of equal similarities, the first name by alphabet.
+    // Of equally similar names, the first one in alphabetical order.
     similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
 }
 

@@ -108,7 +108,7 @@ impl Rule {
 
 impl Criteria {
     /// Returns whether there is a criterion other than the source and the repository. A rule without one matches every
-    /// release of its source, of its repository, or of all.
+    /// release of its source, of its repository, or of the server.
     #[must_use]
     pub fn has_release_criterion(&self) -> bool {
         self.package.is_some()

@@ -1,5 +1,5 @@
 //! The rules of a server for packages of one language, indexed by their limits and by package. A change of rules copies
-//! only the indexes with their limits; copies of all indexes share the others.
+//! only the indexes with the limits of these rules; copies of [`RuleIndexes`] share the other indexes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -122,7 +122,8 @@ impl Limits {
 }
 
 impl RuleIndex {
-    /// Returns the rules with this package name, in the order of evaluation. The name of a Python project is normalized.
+    /// Returns the rules with this package name, in the order of evaluation. The name of a Python project must be
+    /// normalized.
     pub(super) fn of_package(&self, name: &str) -> &[Arc<Rule>] {
         self.by_package.get(name).map(Vec::as_slice).unwrap_or_default()
     }
@@ -189,7 +190,7 @@ impl RuleIndex {
     }
 }
 
-/// Returns the name in the criteria of a rule, as packages of the language are looked up.
+/// Returns the name in the criteria of a rule, in the form in which packages of the language are looked up.
 fn package_name(language: Language, rule: &Rule) -> Option<Arc<str>> {
     let name = rule.criteria.package.as_deref()?;
     Some(match language {
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
     use crate::policy::Criteria;
 
-    /// A rule that is one of many kinds, by its id and a number.
+    /// Returns a rule whose priority, effect and criteria depend on `kind`.
     fn rule(id: i64, kind: u64) -> Arc<Rule> {
         let names = [None, Some("one"), Some("two"), Some("Two"), Some("a_b")];
         let criteria = Criteria {

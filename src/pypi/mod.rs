@@ -135,7 +135,7 @@ impl PageReads {
                 if known.reading.is_none() && self.known(project).await?.reading.is_none() {
                     return Err(error);
                 }
-                tracing::debug!(target: "sync", %project, %error, "the index does not answer; serving the last page");
+                tracing::debug!(target: "sync", %project, %error, "could not read the page of a project; serving its last known state");
                 metrics::outdated_page();
                 Ok(Validity::Outdated)
             }

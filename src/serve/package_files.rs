@@ -139,8 +139,8 @@ pub async fn first(
     .await
 }
 
-/// Returns true if a path has the form of those of figures: a raster image. Vector images are none, because they may have
-/// scripts.
+/// Returns true if a path has the form of those of figures: a raster image. Vector images are excluded, because they may
+/// contain scripts.
 #[must_use]
 pub fn is_figure(path: &str) -> bool {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());

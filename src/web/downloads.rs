@@ -39,8 +39,8 @@ impl Downloads {
         let sum: i64 = self.weeks.iter().map(|(_, count)| count).sum();
         frame.render(&html! {
             h1 { "Downloads of " (visible(&self.package)) }
-            p { (number(sum)) " in " (self.weeks.len()) " weeks, " (number(self.total)) " since counting began, from this server." }
-            (self.picture())
+            p { "From this server: " (number(sum)) " in " (self.weeks.len()) " weeks, " (number(self.total)) " since counting began." }
+            (self.chart())
             section.scroll tabindex="0" aria-label="Downloads by week" { table {
                 thead { tr { th scope="col" { "Week from" } th.number scope="col" { "Downloads" } } }
                 tbody { @for (day, count) in self.weeks.iter().rev() { tr {
@@ -52,7 +52,7 @@ impl Downloads {
     }
 
     /// Renders the chart. Sizes are attributes, because the policy of the pages forbids inline styles.
-    fn picture(&self) -> Markup {
+    fn chart(&self) -> Markup {
         let highest = self.weeks.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
         let lowest = self.weeks.iter().map(|(_, count)| *count).min().unwrap_or(0);
         let step = WIDTH / self.weeks.len().max(1);

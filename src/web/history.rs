@@ -95,7 +95,7 @@ impl History {
                         td.name { (visible(version)) }
                         td { (visible(source)) }
                         td.name { a href=(of_snapshot("latest".to_owned())) { "latest" } }
-                        td.name { "listed in latest, not on days" }
+                        td.name { "only in latest, not in dated snapshots" }
                     } }
                     @for row in listed { tr {
                         td.name { (visible(&row.version)) }
@@ -107,7 +107,7 @@ impl History {
                         td.name {
                             @if row.is_within_day() { "the same day" }
                             @else if let Some(day) = row.until { (text::day(day)) }
-                            @else if row.is_only_dated { "listed on days, not in latest" }
+                            @else if row.is_only_dated { "only in dated snapshots, not in latest" }
                             @else { strong { "still listed" } }
                         }
                     } }
@@ -154,7 +154,10 @@ mod tests {
         dated[0].is_only_dated = true;
         let hidden = (0..=MAX_HIDDEN).map(|at| (format!("2.{at}"), "rule 1 (<b>)".to_owned())).collect();
         let html = history(dated, hidden);
-        assert!(html.contains("listed on days, not in latest") && !html.contains("still listed"), "{html}");
+        assert!(
+            html.contains("only in dated snapshots, not in latest") && !html.contains("still listed"),
+            "{html}"
+        );
         assert!(
             html.contains("2.0 by rule 1 (&lt;b&gt;); 2.1 by") && html.contains("; and 1 more. The table"),
             "{html}"
@@ -166,9 +169,11 @@ mod tests {
             only_latest: Some(("1.9".to_owned(), "team".to_owned())),
         };
         let html = only_latest.render(Root::of_path("/prod/latest/web/packages/a/history/"), &location);
-        for part in
-            [">1.9</td>", "/prod/latest/web/packages/a/\">latest</a>", "listed in latest, not on days"]
-        {
+        for part in [
+            ">1.9</td>",
+            "/prod/latest/web/packages/a/\">latest</a>",
+            "only in latest, not in dated snapshots",
+        ] {
             assert!(html.contains(part), "{part}: {html}");
         }
     }

@@ -33,11 +33,11 @@ pub enum State {
 /// Whether the repository listed a version up to the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PastListing {
-    /// It listed it at the end of a day, or this was not compared.
+    /// The version was listed at the end of a day, or this was not compared.
     EndOfDay,
-    /// It listed it within days, the last time on this one, but not at the end of any.
+    /// The version was listed only within days, not at the end of any; this is the last of them.
     Within(Day),
-    /// It never listed it.
+    /// The version was never listed.
     Never,
 }
 

@@ -47,7 +47,7 @@ fn tokens_are_in_no_log_database_or_backup() {
     let third = response["token"].as_str().expect("a token").to_owned();
     server.rspm_stdout(&format!("revoke token --token={reader}"));
     assert_eq!(get(&server, file, Some(&bearer(&reader))).status, 401);
-    // An upload that is never added, credentials that are not valid, and a token in the place of an address or a name.
+    // An upload that is never added, credentials that are not valid, and the revocation of an unknown token.
     let package = Tarball::new("beta", "1.0");
     let path = format!("/__api__/admin/v1/uploads?file={}&type=source", package.file());
     let uploaded =

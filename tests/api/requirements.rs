@@ -114,7 +114,7 @@ fn a_description_is_answered_with_the_requirements_of_it_and_its_dependencies() 
         "mine web",
         "suggested packages only on request"
     );
-    // The request of pkgdepends: only a text.
+    // pkgdepends sends only the field `SystemRequirements`.
     let answer = post(&server, JAMMY, "SystemRequirements: java\n").json();
     assert_eq!(answer["install_scripts"], json!(["apt-get install -y default-jdk"]));
     // A package in the body replaces the one in the repository.
@@ -207,7 +207,7 @@ fn an_unknown_system_has_its_own_error_code() {
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(1)), "{query}");
         assert!(answer.text().contains(word), "{query}: {}", answer.text());
     }
-    assert_eq!(server.get(&format!("/__api__/repos/nobody/sysreqs?all=true&{JAMMY}")).status, 404);
+    assert_eq!(server.get(&format!("/__api__/repos/unknown/sysreqs?all=true&{JAMMY}")).status, 404);
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         (
             "--source=prod --all",
             "--source= --repo=prod",
-            "of other repositories or sources, or block them; --all",
+            "of other repositories or sources, or block packages that it did not block; --all",
         ),
     ] {
         server.rspm_stdout(&format!("create blocklist-rule {flags}"));
@@ -328,7 +328,11 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         let before = server.json("list blocklist-rules");
         let line = format!("edit blocklist-rule --id={} {rest}", before[0]["id"]);
         let refused = server.refused(&line);
-        assert!(refused.contains("of other repositories or sources, or block them; --all"), "{refused}");
+        assert!(
+            refused
+                .contains("of other repositories or sources, or block packages that it did not block; --all"),
+            "{refused}"
+        );
         assert_eq!(server.json("list blocklist-rules"), before, "{flags}");
         server.rspm_stdout(&format!("{line} --all"));
         server.rspm_stdout("delete blocklist-rule --id=all");

@@ -11,27 +11,28 @@ fn guards_are_refused_with_the_reason() {
     server.rspm_stdout("create source --name=internal");
     server.rspm_stdout("create source --name=second");
     server.rspm_stdout("create source --name=wheels --type=local-python");
-    let rule = |shown: &str, title: &str, rule: &str| {
+    let rule = |pattern: &str, title: &str, rule: &str| {
         format!(
-            "'{shown}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at most 128 characters"
+            "'{pattern}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at most 128 characters"
         )
     };
-    let r = |shown: &str| rule(shown, "an R package", "letters, digits and dots, and begins with a letter");
-    let python = |shown: &str| {
+    let r =
+        |pattern: &str| rule(pattern, "an R package", "letters, digits and dots, and begins with a letter");
+    let python = |pattern: &str| {
         rule(
-            shown,
+            pattern,
             "a Python package",
             "letters, digits, '.', '_' and '-', and begins with a letter or digit",
         )
     };
-    let every = |shown: &str| {
+    let every = |pattern: &str| {
         format!(
-            "'{shown}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
+            "'{pattern}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
         )
     };
-    let star = |shown: &str| {
+    let star = |pattern: &str| {
         format!(
-            "'{shown}' is not a name or the beginning of names: '*' is allowed only at the end, as in 'acme.*'"
+            "'{pattern}' is not a name or the beginning of names: '*' is allowed only at the end, as in 'acme.*'"
         )
     };
     let long = "a".repeat(129);
@@ -93,9 +94,9 @@ fn guards_are_refused_with_the_reason() {
     {
         server.rspm_stdout(&format!("create name-guard --name={pattern} --source={source}"));
     }
-    let python = server.json("list name-guards");
+    let guards = server.json("list name-guards");
     let wheels =
-        python.as_array().expect("a list").iter().find(|row| row["source"] == "wheels").expect("a guard");
+        guards.as_array().expect("a list").iter().find(|row| row["source"] == "wheels").expect("a guard");
     assert_eq!((&wheels["name"], &wheels["language"]), (&json!("acme-*"), &json!("python")));
 
     let changed = server.rspm_stdout("edit name-guard --id=5 --name=beta.*");

@@ -336,7 +336,7 @@ fn files_without_sha256_and_metadata_are_stored_with_both() {
 }
 
 #[test]
-fn provenance_objects_are_carried_checked_and_validated() {
+fn provenance_objects_are_bundled_checked_and_validated() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
     let pypi = index();
@@ -353,8 +353,8 @@ fn provenance_objects_are_carried_checked_and_validated() {
     assert_eq!(stored.len(), 1, "{stored:?}");
 
     // Without `Server.Address`, pages state no address; documents of the JSON API do.
-    let carried = file_url(&bundle.canonicalize().unwrap());
-    let server = serve(&carried);
+    let bundle_url = file_url(&bundle.canonicalize().unwrap());
+    let server = serve(&bundle_url);
     let file = get(&server, "/py/latest/simple/app/").json()["files"][0].clone();
     assert!(file.get("provenance").is_none(), "{file}");
     let document = server.get("/py/latest/pypi/app/json").json();
@@ -363,7 +363,7 @@ fn provenance_objects_are_carried_checked_and_validated() {
     assert_eq!((answer.status, answer.body), (200, good.clone()));
     assert!(server.get("/py/latest/pypi/other/json").json()["urls"][0]["provenance"].is_null());
 
-    let gcfg = format!("[Server]\nAddress = https://packages.example.com\n[PyPI]\nURL = {carried}");
+    let gcfg = format!("[Server]\nAddress = https://packages.example.com\n[PyPI]\nURL = {bundle_url}");
     let addressed = Builder::default().gcfg(&gcfg).start();
     addressed.rspm_stdout("create repo --name=py --type=python");
     addressed.rspm_stdout("subscribe --repo=py --source=pypi");

@@ -82,7 +82,7 @@ async fn backdated(engine: db::Engine) {
     // The days after the upload that the index claims do not list it: it is unknown whether it was there.
     assert_eq!(versions(&backend, "2024-03-15").await, ["1.0"]);
 
-    // A yank, its end, a removal, a return and another claim do not begin another age.
+    // A yank, its end, a removal, a return and another claim do not restart the age.
     pypi.edit("one", "one-2.0.tar.gz", |file| file.yanked = Some("broken".to_owned()));
     sync_on(&backend, "2024-03-21").await;
     assert_eq!(versions(&backend, "latest").await, ["1.0"]);
@@ -131,7 +131,7 @@ async fn the_age_of_a_backdated_file_counts_from_the_reading_that_found_it_on_po
     backdated(db::Engine::Postgres).await;
 }
 
-/// The claim of a file that appears up to 48 hours after it counts, and a claim in the future delays the file.
+/// A claim counts if the file appears at most 48 hours after the claimed time; a claim in the future delays the file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_shortly_before_the_reading_counts() {
     let pypi = Pypi::start();

@@ -175,7 +175,7 @@ fn updated(server: &Server, path: &str) -> jiff::Timestamp {
 }
 
 #[test]
-fn a_feed_is_never_older_than_its_repository_or_than_before() {
+fn the_time_of_a_feed_never_decreases_and_is_not_before_its_repository() {
     let server = Builder::default().gcfg("[Vulnerabilities]\nURL = file://{dir}/own").start();
     let begin = jiff::Timestamp::now();
     server.rspm_stdout("create repo --name=prod");

@@ -299,9 +299,10 @@ fn pages_and_feed_do_not_list_a_blocked_version() {
     // Days serve the version, `latest` does not.
     server.rspm_stdout("edit blocklist-rule --id=1 --not-dated");
     let html = history();
-    assert!(html.contains(">1.1</td>") && html.contains("listed on days, not in latest"), "{html}");
+    assert!(html.contains(">1.1</td>") && html.contains("only in dated snapshots, not in latest"), "{html}");
     assert!(html.contains("1.1 by rule 1") && !html.contains("still listed"), "{html}");
-    let row = html.split("<tr>").find(|row| row.contains("listed in latest, not on days")).expect("a row");
+    let row =
+        html.split("<tr>").find(|row| row.contains("only in latest, not in dated snapshots")).expect("a row");
     assert!(
         row.contains(">1.0</td>") && row.contains("/team/latest/web/packages/alpha/\">latest</a>"),
         "{row}"

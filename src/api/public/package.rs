@@ -201,8 +201,9 @@ pub struct Release {
     pub package_size: i64,
     /// SHA-256 of the file; empty until it is fetched.
     pub checksum: String,
-    /// Whether a block rule that names no repository blocks it: every repository that offers it from this source then
-    /// refuses it, unless it has an exception. True for a version of a Python package if all its files are blocked.
+    /// Whether a block rule that names no repository blocks the version: every repository that offers the version from
+    /// this source then refuses it, unless the repository has an exception. True for a version of a Python package if
+    /// all its files are blocked.
     pub blocked: bool,
     /// That rule, with the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]

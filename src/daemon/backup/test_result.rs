@@ -42,7 +42,9 @@ pub(super) fn send(config: &Config, place: &BackupPlace, error: Option<String>, 
 }
 
 fn note(reason: &str) {
-    eprintln!("Note: the server did not record the result of the test, which rspm status shows: {reason}");
+    eprintln!(
+        "Note: the server did not record the result of the test, so rspm status does not show it: {reason}"
+    );
 }
 
 async fn exchange(stream: UnixStream, request: &RecordBackupTest) -> Result<RecordedBackupTest, String> {

@@ -139,8 +139,9 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
 }
 
 /// Returns the reason why a change of a rule without a criterion of packages must be confirmed by `all` again: the changed
-/// rule would match all packages of a source, a repository or the server that it did not match before, or block them. `None`
-/// if it need not. The first confirmation of such a rule is a part of its form.
+/// rule would match all packages of a source, a repository or the server that it did not match before, or would block
+/// packages that it did not block before. `None` if no confirmation is needed. The confirmation at the creation of such
+/// a rule is a part of its form.
 fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
     let (old, criteria) = (&rule.criteria, &new.criteria);
     if criteria.has_release_criterion() || old.has_release_criterion() {
@@ -150,7 +151,7 @@ fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
         || (old.source.is_some() && criteria.source != old.source)
         || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
     has_others.then_some(
-        "the changed rule would match all packages of other repositories or sources, or block them; --all confirms that",
+        "the changed rule would match all packages of other repositories or sources, or block packages that it did not block; --all confirms that",
     )
 }
 

@@ -20,8 +20,8 @@ use crate::serve;
 use crate::serve::python::document::ProvenanceLinks;
 use crate::serve::python::provenance;
 
-/// Returns the URL for the addresses of provenance objects on the page at an address. `None` without `Server.Address`, or
-/// if that is not a secure origin, which the specification requires.
+/// Returns the base URL of the provenance objects for the page at `address`. `None` without `Server.Address`, or if that
+/// is not a secure origin, which the specification requires.
 pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
     let site = app.site.load();
     let server = site.address.as_deref().filter(|server| is_secure(server))?;
@@ -44,8 +44,8 @@ fn is_secure(server: &str) -> bool {
 /// Answers a GET or HEAD.
 ///
 /// # Errors
-/// 404 if the repository does not have the file, or the index no provenance of it; 502 if the object of the index is not
-/// valid, 503 if the index does not answer.
+/// 404 if the repository does not have the file, or if the index states no provenance of it; 502 if the object that the
+/// index sends is not valid; 503 if the index does not answer.
 pub(super) async fn answer(
     app: &App,
     address: &Address<'_>,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_secure_origins_have_addresses() {
+    fn only_tls_and_loopback_are_secure_origins() {
         for secure in ["https://h/prefix", "http://localhost:4242", "http://127.0.0.1", "http://[::1]:80"] {
             assert!(is_secure(secure), "{secure}");
         }

@@ -17,7 +17,7 @@ use crate::web::failure;
 use crate::web::frame::Root;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-/// The policy of images of packages.
+/// The content security policy of images of packages.
 const IMAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 /// Minimum size of a page that is compressed, in bytes.
 const MIN_COMPRESSED_SIZE: usize = 1024;
@@ -25,7 +25,7 @@ const MIN_COMPRESSED_SIZE: usize = 1024;
 const LEVEL: i32 = 6;
 
 /// Returns the response with a page. The `ETag` is the digest of its text, so that only a changed page is sent again.
-/// `depends_on_browser` states whether browsers get different pages at the same address.
+/// `depends_on_browser` states whether different browsers get different pages at the same address.
 #[must_use]
 pub(in crate::http) fn page(
     head: &RequestHead<'_>,

@@ -12,7 +12,7 @@ use crate::python::requirement::{Constraint, Requirement};
 use crate::python::requirements_file::{self, Entry};
 use crate::python::specifier::Specifiers;
 
-/// Maximum number of files, each of which another one includes.
+/// Maximum number of files that a requirements file includes, directly or through other files.
 const MAX_FILES: usize = 100;
 /// Endings of the names of lock files.
 const LOCK_FILES: [&str; 2] = [".toml", ".lock"];

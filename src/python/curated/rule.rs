@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::python::specifier::{BadSpecifier, Specifiers};
 use crate::python::version::Version;
@@ -151,9 +152,9 @@ impl Rule {
         let summary =
             |alternative: &Alternative| match (alternative.versions.as_str(), alternative.sha256.len()) {
                 ("", 0) => "all versions".to_owned(),
-                ("", count) => format!("{count} digests"),
+                ("", count) => count_of(count, "digest", "digests"),
                 (versions, 0) => versions.to_owned(),
-                (versions, count) => format!("{versions} ({count} digests)"),
+                (versions, count) => format!("{versions} ({})", count_of(count, "digest", "digests")),
             };
         self.alternatives.iter().map(summary).collect::<Vec<_>>().join(" or ")
     }

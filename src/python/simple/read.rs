@@ -196,7 +196,8 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
     })
 }
 
-/// Returns true for the address of a file on this machine on a page that is a file, too, as in a bundle in a directory.
+/// Returns true if the page is a file on this machine and the text the address of another one, as in a bundle in a
+/// directory.
 fn is_object_of(page: &Url, text: &str) -> bool {
     page.scheme() == "file"
         && text.len() <= MAX_ADDRESS

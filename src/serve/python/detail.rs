@@ -72,8 +72,8 @@ impl ProjectRelease {
 /// Returns the releases of a project at a point; `name` and `version` in any spelling.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown project or version, [`RepoError::Blocked`] for a version without a file that is
-/// not blocked; database errors.
+/// [`RepoError::NotFound`] for an unknown project or version, [`RepoError::Blocked`] for a version whose files
+/// are all blocked; database errors.
 pub async fn project(
     repositories: &Repositories,
     point: &Point,
@@ -214,7 +214,7 @@ fn release_of<'a>(releases: &'a [ProjectRelease], version: &Version) -> Option<&
     releases.iter().find(|release| Version::lenient(&release.version) == *version)
 }
 
-/// Returns the blocked file of a version; if all files are blocked, otherwise the one with the highest version.
+/// Returns the blocked file of a version; if there is none and all files are blocked, the one with the highest version.
 fn blocked_of<'a>(
     blocked: &'a [BlockedRelease],
     version: Option<&Version>,

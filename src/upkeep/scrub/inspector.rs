@@ -59,8 +59,8 @@ impl Inspector<'_> {
     }
 
     /// Examines an object that was not listed, has a different size or digest, or cannot be read: reads it again
-    /// and moves it to the directory `damaged`. Nothing is stored meanwhile, so that an object that replaces it
-    /// is not moved.
+    /// and, if it is bad, moves it to the directory `damaged`. Nothing is stored meanwhile, so that an object that
+    /// replaces it is not moved.
     pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
@@ -113,8 +113,8 @@ impl Inspector<'_> {
         error: &StorageError,
     ) -> Result<Finding, RepoError> {
         let detail = format!(
-            "{detail}; it was not moved to the directory 'damaged': {error}; if it belongs to another user: chown -R \
-             rstudio-pm the location of its class"
+            "{detail}; it was not moved to the directory 'damaged': {error}; if it belongs to another user, \
+             run chown -R rstudio-pm on the location of its class"
         );
         let finding = self.report(key, fault, detail).await?;
         // The bad object is still in place, so it is not generated again.

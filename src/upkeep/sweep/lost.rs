@@ -22,7 +22,8 @@ use crate::upkeep::references::object_key;
 const MAX_COUNT: usize = 10_000;
 /// The maximum number of lost objects that are logged by name.
 const MAX_NAMES: usize = 100;
-/// Age from which an object that another server stored is visible here, even if the clocks of both differ a little.
+/// Age from which an object that another server stored must be visible here, even if the clocks of the two servers differ
+/// a little.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(600);
 
 /// Compares the rows of a class with `scan`, which began after `conditions`. Objects in the trash are restored; objects

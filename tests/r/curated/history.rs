@@ -96,12 +96,12 @@ async fn old_plan(engine: db::Engine) {
     for next in ["2024-03-02", "2024-03-03"] {
         let refused =
             server.request(Some("app\n"), day, true).await.expect_err("the plan is binding").to_string();
-        assert!(refused.contains("changed since the plan: lib is 2.0, planned was 1.0"), "{refused}");
+        assert!(refused.contains("changed since the plan: lib is 2.0, and was 1.0 in the plan"), "{refused}");
         server.backend.advance_to_noon(next);
     }
     let update = server.request(Some("app\n"), day, true).await.expect("an update");
     let notice = "the commit differs from its plan, which was not binding because it is older than 24 hours (it is of \
-                  2024-03-01T12:00:00Z): lib is 2.0, planned was 1.0";
+                  2024-03-01T12:00:00Z): lib is 2.0, and was 1.0 in the plan";
     assert_eq!((update.notices, update.transaction.is_some()), (vec![notice.to_owned()], true));
     server.request(Some("lib\n"), day, false).await.expect("a plan");
     server.backend.advance_to_noon("2024-03-05");

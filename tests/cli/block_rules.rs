@@ -349,8 +349,8 @@ fn refused_requests_are_counted_by_rule_version_and_client() {
     let request = |method: &str, agent: &str| {
         http::request(method, &server.url(path), &[("User-Agent", agent)], b"").status
     };
-    for _ in 0..2 {
-        assert_eq!(request("GET", "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)"), 403);
+    for agent in ["R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", "libcurl/7.88.1"] {
+        assert_eq!(request("GET", agent), 403);
     }
     assert_eq!(request("GET", "renv/1.1.5; R (4.5.1 x86_64-pc-linux-gnu)"), 403);
     assert_eq!(request("HEAD", "curl/8.5.0"), 403);

@@ -152,17 +152,40 @@ pub struct RefusedBlockRule {
     pub error: String,
 }
 
-/// The packages of a repository that a rule matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The packages of a repository about whose versions a rule decides, in addition to the other rules and the name guards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockRuleMatches {
     /// The repository.
     pub repo: String,
-    /// Packages whose listed version matches.
+    /// Packages about whose listed version the rule decides. It is the version that is listed without the rule; for an
+    /// exception or a warning, the version that is listed with it.
     pub packages: usize,
-    /// All packages that the repository lists.
+    /// All packages that the repository lists now, and the others that `packages` counts.
     pub total: usize,
-    /// At most three matching packages: `name version`.
+    /// At most three of these packages with the version: `name version`.
     pub examples: Vec<String>,
+    /// The packages of `examples` with the versions that the index lists without and with the rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ListedVersionChange>,
+    /// Versions about which the rule decides and that only the archive has.
+    #[serde(default)]
+    pub archived: usize,
+    /// At most three of the archived versions: `name version`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archived_examples: Vec<String>,
+}
+
+/// The listed version of a package without and with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedVersionChange {
+    /// The package.
+    pub name: String,
+    /// The version that the index lists without the rule; absent if it lists none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<String>,
+    /// The version that the index lists with the rule; absent if it lists none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_version: Option<String>,
 }
 
 /// `PATCH /block-rules/{id}`: the criteria to change. A null or an empty text removes a criterion. A rule that would match

@@ -8,7 +8,7 @@ mod handle;
 mod modified;
 pub mod resolve;
 
-pub use handle::{CatalogHandle, read};
+pub use handle::{CatalogHandle, guards_in_force, read};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

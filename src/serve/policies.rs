@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Repository};
 use crate::model::ids::RepoId;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
-use crate::policy::Rule;
+use crate::policy::{NameGuards, Rule};
 use crate::serve::BlockedRelease;
 use crate::state::State;
 use crate::state::policies::{PolicyInputs, RepoPolicy, has_policies};
@@ -30,15 +30,25 @@ pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
     state.policies.of_repo(&inputs(state, (state.clock)()), repo)
 }
 
-/// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there. Waits while
-/// advisories are being loaded at the start.
+/// Returns these rules and name guards, which need not be in force, prepared for a repository; `None` if they hide
+/// nothing there. Waits while advisories are being loaded at the start.
 pub(super) async fn of_rules(
     state: &State,
     repo: &Repository,
-    rules: &[Arc<Rule>],
+    (rules, guards): (&[Arc<Rule>], &NameGuards),
 ) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
-    state.policies.of_rules(&inputs(state, (state.clock)()), repo, rules)
+    state.policies.of_rules(&inputs(state, (state.clock)()), repo, (rules, guards))
+}
+
+/// Returns the block rules of all repositories, in unspecified order.
+pub(super) fn rules(state: &State) -> Vec<Arc<Rule>> {
+    state.catalog.get().rules.rules.clone()
+}
+
+/// Returns the name guards in force.
+pub(super) fn guards(state: &State) -> NameGuards {
+    state.catalog.get().guards.in_force(has_automatic_guards(state)).clone()
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see

@@ -135,16 +135,17 @@ impl Policies {
         self.current(inputs).by_repo.get(&repo).cloned()
     }
 
-    /// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there.
+    /// Returns these rules and name guards, which need not be in force, prepared for a repository; `None` if they hide
+    /// nothing there.
     #[must_use]
     pub fn of_rules(
         &self,
         inputs: &PolicyInputs,
         repo: &Repository,
-        rules: &[Arc<Rule>],
+        (rules, guards): (&[Arc<Rule>], &NameGuards),
     ) -> Option<Arc<RepoPolicy>> {
         let rules = BlockRules { revision: 0, rules: rules.to_vec(), has_age: false };
-        self.prepare(inputs, repo, (&rules, &NameGuards::default()), (None, &HashMap::new()))
+        self.prepare(inputs, repo, (&rules, guards), (None, &HashMap::new()))
     }
 
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,

@@ -26,6 +26,7 @@ mod pages;
 mod publish;
 mod quiet_year;
 mod resume;
+mod rule_effects;
 mod servers;
 mod undeclared_digests;
 mod unlisted;

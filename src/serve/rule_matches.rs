@@ -17,6 +17,7 @@ use crate::model::repository::RepoKind;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::snapshot::Snapshot;
 use crate::policy::Rule;
+use crate::r::version;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy};
 
@@ -41,7 +42,7 @@ pub struct RuleMatches {
     pub examples: Vec<RuleMatch>,
     /// Number of versions about which the rule decides and that only the archive has.
     pub archived: usize,
-    /// Some of the archived versions, by name: `name version`.
+    /// Some of the archived versions, by name and version: `name version`.
     pub archived_examples: Vec<String>,
 }
 
@@ -96,6 +97,7 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
         let listed = listing::package_count(repositories, &point).await?;
         let hidden = hidden_count(repositories, &point, &packages).await?;
         packages.sort_by_cached_key(|found| (found.name.to_lowercase(), found.name.clone()));
+        archived.sort_by(|(_, a), (_, b)| version::compare(a, b));
         archived.sort_by_cached_key(|(name, _)| (name.to_lowercase(), name.clone()));
         let archived_example = |(name, version): &(String, String)| format!("{name} {version}");
         matches.push(RuleMatches {

@@ -65,11 +65,12 @@ struct Comparison {
     after: Vec<View>,
 }
 
-/// What a rule decides about, in unspecified order.
+/// What a rule decides about.
 #[derive(Default)]
 struct Decisions {
+    /// By name.
     packages: Vec<RuleMatch>,
-    /// Names and versions.
+    /// Names and versions, in their order.
     archived: Vec<(String, String)>,
 }
 
@@ -89,16 +90,12 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
         let resolved = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await;
         let Ok(point) = resolved else { continue };
         let Some(comparison) = comparison(state, repo, &point, &rule).await else { continue };
-        let Decisions { mut packages, mut archived } =
-            state.db.read(move |c| decisions(c, &comparison)).await?;
+        let Decisions { packages, archived } = state.db.read(move |c| decisions(c, &comparison)).await?;
         if packages.is_empty() && archived.is_empty() {
             continue;
         }
         let listed = listing::package_count(repositories, &point).await?;
         let hidden = hidden_count(repositories, &point, &packages).await?;
-        packages.sort_by_cached_key(|found| (found.name.to_lowercase(), found.name.clone()));
-        archived.sort_by(|(_, a), (_, b)| version::compare(a, b));
-        archived.sort_by_cached_key(|(name, _)| (name.to_lowercase(), name.clone()));
         let archived_example = |(name, version): &(String, String)| format!("{name} {version}");
         matches.push(RuleMatches {
             repo: repo.name.to_string(),
@@ -177,6 +174,7 @@ fn decisions(c: &mut dyn Conn, comparison: &Comparison) -> Result<Decisions, DbE
             }
         }
     }
+    decisions.sort();
     Ok(decisions)
 }
 
@@ -205,6 +203,13 @@ fn listing_owners(
 }
 
 impl Decisions {
+    fn sort(&mut self) {
+        let key = |name: &str| (name.to_lowercase(), name.to_owned());
+        self.packages.sort_by_cached_key(|found| key(&found.name));
+        self.archived.sort_by(|(_, a), (_, b)| version::compare(a, b));
+        self.archived.sort_by_cached_key(|(name, _)| key(name));
+    }
+
     /// Adds a package of its owner, if the rule decides about one of its versions. `blocked` are the releases that the
     /// other rules block.
     fn add(&mut self, package: &[Decided], blocked: &BlockedReleases, rule: &Rule) {

@@ -175,6 +175,28 @@ pub struct BlockRuleMatches {
     pub archived_examples: Vec<String>,
 }
 
+impl BlockRuleMatches {
+    /// Returns the examples of a rule with this effect, each with the version that the index lists in its place, or that it
+    /// replaces: `one 2.0 (replaced by 1.1)`.
+    #[must_use]
+    pub fn described_examples(&self, effect: RuleEffect) -> Vec<String> {
+        let changes = self.changes.iter().map(Some).chain(std::iter::repeat(None));
+        let describe = |(example, change): (&String, Option<&ListedVersionChange>)| {
+            let Some(ListedVersionChange { from_version, to_version, .. }) = change else {
+                return example.clone();
+            };
+            match (effect, from_version, to_version) {
+                (RuleEffect::Block, _, Some(to)) => format!("{example} (replaced by {to})"),
+                (RuleEffect::Block, _, None) => format!("{example} (not replaced)"),
+                (_, Some(from), Some(to)) if from == to => example.clone(),
+                (_, Some(from), _) => format!("{example} (replaces {from})"),
+                (_, None, _) => format!("{example} (not listed before)"),
+            }
+        };
+        self.examples.iter().zip(changes).map(describe).collect()
+    }
+}
+
 /// The listed version of a package without and with a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListedVersionChange {
@@ -280,4 +302,35 @@ pub struct BlockedCount {
     pub count: i64,
     /// The day of the last request.
     pub last: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_state_what_the_index_lists_instead() {
+        let (old, new) = (Some("1.0"), Some("2.0"));
+        for (effect, from, to, suffix) in [
+            (RuleEffect::Block, new, old, " (replaced by 1.0)"),
+            (RuleEffect::Block, new, None, " (not replaced)"),
+            (RuleEffect::Allow, old, new, " (replaces 1.0)"),
+            (RuleEffect::Allow, None, new, " (not listed before)"),
+            (RuleEffect::Allow, new, new, ""),
+            (RuleEffect::Warn, new, new, ""),
+        ] {
+            let change = ListedVersionChange {
+                name: "one".to_owned(),
+                from_version: from.map(str::to_owned),
+                to_version: to.map(str::to_owned),
+            };
+            let matches = BlockRuleMatches {
+                examples: vec!["one 2.0".to_owned(), "two 1".to_owned()],
+                changes: vec![change],
+                ..BlockRuleMatches::default()
+            };
+            let expected = [format!("one 2.0{suffix}"), "two 1".to_owned()];
+            assert_eq!(matches.described_examples(effect), expected, "{effect:?}");
+        }
+    }
 }

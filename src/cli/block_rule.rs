@@ -13,8 +13,9 @@ use super::output::Output;
 use super::suggested_values::SuggestedValues;
 use crate::api::block_rule::{
     BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
-    DeletedBlockRules, ListedVersionChange, TestBlockRules,
+    DeletedBlockRules, TestBlockRules,
 };
+use crate::model::count::count_of;
 use crate::model::rule_effect::RuleEffect;
 
 /// The effect of a rule about vulnerabilities on dated snapshots.
@@ -366,34 +367,17 @@ fn describe_matches(effect: RuleEffect, matches: &[BlockRuleMatches]) -> Vec<Str
 /// Returns the line for a repository.
 fn describe_repository(verb: &str, effect: RuleEffect, found: &BlockRuleMatches) -> String {
     let BlockRuleMatches { repo, packages, total, archived, .. } = found;
-    let changes = found.changes.iter().map(Some).chain(std::iter::repeat(None));
-    let examples = found.examples.iter().zip(changes);
-    let examples: Vec<String> =
-        examples.map(|(example, change)| describe_change(example, change, effect)).collect();
     let mut line = format!("{verb} the listed version of {packages} of {total} packages in {repo}");
+    let examples = found.described_examples(effect).join(", ");
     if !examples.is_empty() {
-        line += &format!(": {}", examples.join(", "));
+        line += &format!(": {examples}");
     }
     if *archived > 0 {
-        let noun = if *archived == 1 { "version" } else { "versions" };
+        let count = count_of(*archived, "version", "versions");
         let examples = found.archived_examples.join(", ");
-        line += &format!("; and {archived} {noun} that only the archive has: {examples}");
+        line += &format!("; and {count} that only the archive has: {examples}");
     }
     line
-}
-
-/// Returns an example with the version that the index lists in its place, or that it replaces.
-fn describe_change(example: &str, change: Option<&ListedVersionChange>, effect: RuleEffect) -> String {
-    let Some(ListedVersionChange { from_version, to_version, .. }) = change else {
-        return example.to_owned();
-    };
-    match (effect, from_version, to_version) {
-        (RuleEffect::Block, _, Some(to)) => format!("{example} (replaced by {to})"),
-        (RuleEffect::Block, _, None) => format!("{example} (not replaced)"),
-        (_, Some(from), Some(to)) if from == to => example.to_owned(),
-        (_, Some(from), _) => format!("{example} (replaces {from})"),
-        (_, None, _) => format!("{example} (not listed before)"),
-    }
 }
 
 /// Formats a rule as Posit Package Manager lists it.
@@ -445,50 +429,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matches_state_what_the_index_lists_and_what_only_the_archive_has() {
-        let change = |from: Option<&str>, to: Option<&str>| ListedVersionChange {
-            name: "one".to_owned(),
-            from_version: from.map(str::to_owned),
-            to_version: to.map(str::to_owned),
+    fn matches_state_the_listed_versions_and_those_that_only_the_archive_has() {
+        let found = |packages: usize, archived: usize| BlockRuleMatches {
+            repo: "prod".to_owned(),
+            packages,
+            total: 9,
+            examples: ["one 2.0"].iter().take(packages).map(|it| (*it).to_owned()).collect(),
+            archived,
+            archived_examples: ["two 1.0", "two 1.1"]
+                .iter()
+                .take(archived)
+                .map(|it| (*it).to_owned())
+                .collect(),
+            ..BlockRuleMatches::default()
         };
-        let line = |effect, packages: usize, changes: Vec<ListedVersionChange>, archived: usize| {
-            let found = BlockRuleMatches {
-                repo: "prod".to_owned(),
-                packages,
-                total: 9,
-                examples: changes.iter().map(|_| "one 2.0".to_owned()).collect(),
-                changes,
-                archived,
-                archived_examples: ["two 1.0", "two 1.1"]
-                    .iter()
-                    .take(archived)
-                    .map(|it| (*it).to_owned())
-                    .collect(),
-            };
-            describe_matches(effect, &[found]).join("|")
-        };
-        let (old, new) = (Some("1.0"), Some("2.0"));
-        for (effect, change, suffix) in [
-            (RuleEffect::Block, change(new, old), " (replaced by 1.0)"),
-            (RuleEffect::Block, change(new, None), " (not replaced)"),
-            (RuleEffect::Allow, change(old, new), " (replaces 1.0)"),
-            (RuleEffect::Allow, change(None, new), " (not listed before)"),
-            (RuleEffect::Allow, change(new, new), ""),
-            (RuleEffect::Warn, change(new, new), ""),
-        ] {
-            let text = line(effect, 1, vec![change], 0);
-            assert!(
-                text.ends_with(&format!(" the listed version of 1 of 9 packages in prod: one 2.0{suffix}")),
-                "{text}"
-            );
-        }
+        let lines = describe_matches(RuleEffect::Block, &[found(0, 2), found(1, 1), found(1, 0)]);
         assert_eq!(
-            line(RuleEffect::Block, 0, Vec::new(), 2),
-            "Blocks the listed version of 0 of 9 packages in prod; and 2 versions that only the archive has: two 1.0, two 1.1"
-        );
-        assert_eq!(
-            line(RuleEffect::Block, 1, vec![change(new, None)], 1),
-            "Blocks the listed version of 1 of 9 packages in prod: one 2.0 (not replaced); and 1 version that only the archive has: two 1.0"
+            lines,
+            [
+                "Blocks the listed version of 0 of 9 packages in prod; and 2 versions that only the archive has: two 1.0, two 1.1",
+                "Blocks the listed version of 1 of 9 packages in prod: one 2.0; and 1 version that only the archive has: two 1.0",
+                "Blocks the listed version of 1 of 9 packages in prod: one 2.0",
+            ]
         );
     }
 

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::form::{CONFIRM, Form, Kind, yes_or_no};
-use crate::api::block_rule::{BlockRule, BlockRuleMatches, CreatedBlockRules};
+use crate::api::block_rule::{BlockRule, CreatedBlockRules};
+use crate::model::count::count_of;
 use crate::model::rule_effect::RuleEffect;
 use crate::web::text::{number, time, visible};
 
@@ -26,7 +27,7 @@ pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&Cr
     page.render(
         "Rules",
         &html! {
-            @if let Some(checked) = checked { (matches(&checked.matches)) }
+            @if let Some(checked) = checked { (matches(checked)) }
             p.prose {
                 "Rules are compared in this order, and the first one that matches a version decides. A version that no "
                 "rule matches is allowed."
@@ -169,7 +170,9 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
 }
 
 /// Renders the result of a test of a rule.
-fn matches(matches: &[BlockRuleMatches]) -> Markup {
+fn matches(checked: &CreatedBlockRules) -> Markup {
+    let matches = &checked.matches;
+    let effect = checked.rules.first().map_or(RuleEffect::Block, BlockRule::effect);
     html! {
         div.notice role="status" {
             p { strong { "Nothing was created." } " The rule matches these packages now:" }
@@ -178,8 +181,13 @@ fn matches(matches: &[BlockRuleMatches]) -> Markup {
             } @else {
                 ul { @for found in matches { li {
                     (number(found.packages)) " of " (number(found.total)) " in " (found.repo)
-                    @if !found.examples.is_empty() { ": " (visible(&found.examples.join(", "))) }
+                    @if !found.examples.is_empty() { ": " (visible(&found.described_examples(effect).join(", "))) }
                     @if found.packages > found.examples.len() && !found.examples.is_empty() { ", …" }
+                    @if found.archived > 0 {
+                        "; and " (count_of(found.archived, "version", "versions")) " that only the archive has: "
+                        (visible(&found.archived_examples.join(", ")))
+                        @if found.archived > found.archived_examples.len() { ", …" }
+                    }
                 } } }
             }
             p { "Choose " em { "create the rule" } " below to create it." }
@@ -190,6 +198,7 @@ fn matches(matches: &[BlockRuleMatches]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::block_rule::{BlockRuleMatches, ListedVersionChange};
     use crate::web::administration::Section;
     use crate::web::frame::Root;
 
@@ -245,14 +254,27 @@ mod tests {
 
     #[test]
     fn a_comparison_names_the_packages() {
+        let change = |name: &str, from: &str, to: Option<&str>| ListedVersionChange {
+            name: name.to_owned(),
+            from_version: Some(from.to_owned()),
+            to_version: to.map(str::to_owned),
+        };
         let found = BlockRuleMatches {
             repo: "prod".to_owned(),
             packages: 4,
             total: 22_362,
             examples: ["a 1", "b 2", "c 3"].map(str::to_owned).to_vec(),
+            changes: vec![change("a", "1", Some("0.9")), change("b", "2", None)],
+            archived: 2_000,
+            archived_examples: vec!["d <1>".to_owned()],
         };
         let checked = CreatedBlockRules { matches: vec![found], ..CreatedBlockRules::default() };
         let text = list(&page(), &[], &Names::default(), Some(&checked));
-        assert!(text.contains("4 of 22\u{202f}362 in prod: a 1, b 2, c 3, …"), "{text}");
+        for part in [
+            "4 of 22\u{202f}362 in prod: a 1 (replaced by 0.9), b 2 (not replaced), c 3, …",
+            "; and 2,000 versions that only the archive has: d &lt;1&gt;, …",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::index::{get, wheel};
-use super::package::{Package, add};
+use super::package::{Package, add, write};
 use crate::support::postgres;
 use crate::support::pypi::Pypi;
 use crate::support::server::{Builder, Server};
@@ -88,7 +88,10 @@ fn servers(pypi: &Pypi) -> [Server; 2] {
         server.rspm_stdout("subscribe --repo=py --source=pypi");
         assert_eq!(get(&server, "/py/latest/simple/acme-db/").status, 200);
         for (name, version) in [("acme-db", "1.0"), ("acme-db", "1.1"), ("ours", "1.0")] {
-            add(&server, "internal", &Package::new(name, version));
+            let package = Package::new(name, version);
+            let path = write(&server, &package.wheel_name(), &package.wheel());
+            let output = server.rspm(&format!("add --source=internal --path={}", path.display()));
+            assert_eq!((output.code, output.err.is_empty()), (0, name == "ours"), "{output:?}");
         }
         server
     })
@@ -98,8 +101,8 @@ fn servers(pypi: &Pypi) -> [Server; 2] {
 fn a_deleted_or_changed_guard_prints_what_the_repositories_provide_then() {
     let pypi = Pypi::start();
     for server in servers(&pypi) {
-        server.rspm_stdout("subscribe --repo=py --source=internal");
         server.rspm_stdout("create name-guard --name=acme-* --source=internal");
+        server.rspm_stdout("subscribe --repo=py --source=internal");
         let version = || {
             let page = get(&server, "/py/latest/simple/acme-db/").json();
             page["versions"].as_array().expect("versions").last().expect("a version").clone()

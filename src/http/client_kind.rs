@@ -37,10 +37,11 @@ pub(super) fn client_kind(agent: Option<&[u8]>) -> &'static str {
         // A word matches only at the beginning of a product name: `r/` does not match `docker/`.
         at.into_iter().any(|at| text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric()))
     };
-    match KINDS.iter().find(|(word, _)| is_in(word)) {
-        Some((_, kind)) => kind,
-        None if text.starts_with(LIBCURL) => "R",
-        None => OTHER,
+    let found = KINDS.iter().find(|(word, _)| is_in(word)).map(|(_, kind)| *kind);
+    // Packages of R add `r-curl/`.
+    match found {
+        None | Some("curl") if text.starts_with(LIBCURL) => "R",
+        found => found.unwrap_or(OTHER),
     }
 }
 

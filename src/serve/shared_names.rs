@@ -8,8 +8,10 @@ use crate::catalog::Catalog;
 use crate::db::{Conn, DbError, python_file};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
+use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::python::name::NormalName;
+use crate::r::bioconductor::{Part, Version};
 
 /// Maximum number of names in a warning.
 const MAX_EXAMPLES: usize = 3;
@@ -25,7 +27,7 @@ struct SharedNames {
 
 /// Returns a warning for each pair of sources of a repository, `source` and another one, of which one is a local or git
 /// source and the other is not, if both list packages of the same names. Names that a guard hides in one of them are
-/// left out: only the other one provides them.
+/// left out: only the other one provides them. `version` selects the version of Bioconductor in a Bioconductor repository.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository or source; database errors.
@@ -33,12 +35,14 @@ pub async fn warnings(
     repositories: &Repositories,
     repo: &str,
     source: &str,
+    version: Option<Version>,
 ) -> Result<Vec<String>, RepoError> {
     let state = &repositories.state;
     let catalog = state.catalog.get();
     let (repo, source) = (find::repo(&catalog, repo)?, find::source(&catalog, source)?.id);
     let language = repo.kind.language();
-    let point = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await?;
+    let part = version.filter(|_| repo.kind == RepoKind::Bioconductor).map(Part::whole);
+    let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
     let views = View::of(state, &point);
     let own: HashSet<SourceId> =
         views.iter().map(|view| view.source).filter(|source| is_own(&catalog, *source)).collect();

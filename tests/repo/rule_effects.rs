@@ -474,7 +474,7 @@ async fn the_effects_of_a_guard_are_the_changes_of_the_index(server: Server) {
 async fn a_subscription_warns_about_names_of_two_sources_that_no_guard_hides(server: Server) {
     let Backend { repositories, state, .. } = &server.backend;
     let warnings = async |repo: &str, source: &str| {
-        shared_names::warnings(repositories, repo, source).await.expect("warnings")
+        shared_names::warnings(repositories, repo, source, None).await.expect("warnings")
     };
     assert_eq!(warnings("dev", "internal").await, [] as [&str; 0], "guards hide all common names");
     server.backend.add("internal", "other4", "5.0").await;

@@ -160,17 +160,62 @@ pub struct RefusedBlockRule {
     pub error: String,
 }
 
-/// The packages of a repository that a rule matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The packages of a repository about whose versions a rule decides, in addition to the other rules and the name guards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockRuleMatches {
     /// The repository.
     pub repo: String,
-    /// Packages whose listed version matches.
+    /// Packages about whose listed version the rule decides. It is the version that is listed without the rule; for an
+    /// exception or a warning, the version that is listed with it.
     pub packages: usize,
-    /// All packages that the repository lists.
+    /// All packages that the repository lists now, and the others that `packages` counts.
     pub total: usize,
-    /// At most three matching packages: `name version`.
+    /// At most three of these packages with the version: `name version`.
     pub examples: Vec<String>,
+    /// The packages of `examples` with the versions that the index lists without and with the rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ListedVersionChange>,
+    /// Versions about which the rule decides and that only the archive has.
+    #[serde(default)]
+    pub archived: usize,
+    /// At most three of the archived versions: `name version`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archived_examples: Vec<String>,
+}
+
+impl BlockRuleMatches {
+    /// Returns the examples of a rule with this effect, each with the version that the index lists in its place, or that it
+    /// replaces: `one 2.0 (replaced by 1.1)`.
+    #[must_use]
+    pub fn described_examples(&self, effect: RuleEffect) -> Vec<String> {
+        let changes = self.changes.iter().map(Some).chain(std::iter::repeat(None));
+        let describe = |(example, change): (&String, Option<&ListedVersionChange>)| {
+            let Some(ListedVersionChange { from_version, to_version, .. }) = change else {
+                return example.clone();
+            };
+            match (effect, from_version, to_version) {
+                (RuleEffect::Block, _, Some(to)) => format!("{example} (replaced by {to})"),
+                (RuleEffect::Block, _, None) => format!("{example} (not replaced)"),
+                (_, Some(from), Some(to)) if from == to => example.clone(),
+                (_, Some(from), _) => format!("{example} (replaces {from})"),
+                (_, None, _) => format!("{example} (not listed before)"),
+            }
+        };
+        self.examples.iter().zip(changes).map(describe).collect()
+    }
+}
+
+/// The listed version of a package without and with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedVersionChange {
+    /// The package.
+    pub name: String,
+    /// The version that the index lists without the rule; absent if it lists none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<String>,
+    /// The version that the index lists with the rule; absent if it lists none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_version: Option<String>,
 }
 
 /// `PATCH /block-rules/{id}`: the criteria to change. A null or an empty text removes a criterion. A rule that would match
@@ -268,4 +313,35 @@ pub struct BlockedCount {
     pub count: i64,
     /// The day of the last request.
     pub last: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_state_what_the_index_lists_instead() {
+        let (old, new) = (Some("1.0"), Some("2.0"));
+        for (effect, from, to, suffix) in [
+            (RuleEffect::Block, new, old, " (replaced by 1.0)"),
+            (RuleEffect::Block, new, None, " (not replaced)"),
+            (RuleEffect::Allow, old, new, " (replaces 1.0)"),
+            (RuleEffect::Allow, None, new, " (not listed before)"),
+            (RuleEffect::Allow, new, new, ""),
+            (RuleEffect::Warn, new, new, ""),
+        ] {
+            let change = ListedVersionChange {
+                name: "one".to_owned(),
+                from_version: from.map(str::to_owned),
+                to_version: to.map(str::to_owned),
+            };
+            let matches = BlockRuleMatches {
+                examples: vec!["one 2.0".to_owned(), "two 1".to_owned()],
+                changes: vec![change],
+                ..BlockRuleMatches::default()
+            };
+            let expected = [format!("one 2.0{suffix}"), "two 1".to_owned()];
+            assert_eq!(matches.described_examples(effect), expected, "{effect:?}");
+        }
+    }
 }

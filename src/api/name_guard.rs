@@ -32,6 +32,36 @@ pub struct NameGuard {
     pub created: String,
 }
 
+/// A package that a repository lists in another version, or from another source, after a change of a name guard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NameChange {
+    /// The repository.
+    pub repo: String,
+    /// The package.
+    pub name: String,
+    /// The version before the change; absent if there is none, and for a project of an index whose page was not read yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<String>,
+    /// The source before the change; absent if the repository did not list the package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_source: Option<String>,
+    /// The version after the change, as `from_version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_version: Option<String>,
+    /// The source after the change; absent if the repository no longer lists the package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_source: Option<String>,
+}
+
+/// Response to `PATCH` and `DELETE /name-guards/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedNameGuard {
+    /// The guard after the change; a deleted one with the state `ended`.
+    pub guard: NameGuard,
+    /// The packages that repositories list in another way after the change, by repository and name.
+    pub changes: Vec<NameChange>,
+}
+
 /// `POST /name-guards`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +112,9 @@ pub struct EditNameGuard {
     /// Free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Whether to change nothing, and only return what the change would do.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A row of `GET /audit/names`.

@@ -82,8 +82,13 @@ pub struct Promotion {
 pub struct PromotionPlan {
     /// The sources in the order of the new state, then the removed ones.
     pub sources: Vec<PromotedSource>,
-    /// The packages that differ, by name; for Bioconductor, those of the release version.
+    /// The packages that differ, by name, as clients get them under the present block rules and name guards; for
+    /// Bioconductor, those of the release version.
     pub packages: Vec<PromotedPackage>,
+    /// Whether block rules or name guards can hide packages in the repository. A later change of them has an effect on the
+    /// repository without a promotion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_rules: bool,
     /// Sources whose packages are not compared, because their versions are known only for projects that were requested.
     pub not_compared: Vec<String>,
     /// The transaction whose snapshot is the new state, even after later changes.

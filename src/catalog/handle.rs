@@ -12,6 +12,7 @@ use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
 use super::{Catalog, Guards, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules};
 use crate::db::clock::ClockRow;
+use crate::db::name_guard::{NameGuardRow, Overlap};
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::language::Language;
@@ -292,10 +293,19 @@ fn name_guards(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<Guards>, DbEr
     if previous.clock_at.is_some() && previous.guards.revision == revision {
         return Ok(Arc::clone(&previous.guards));
     }
+    let overlaps = db::name_guard::overlaps(c)?;
+    let all = guards_in_force(db::name_guard::list(c)?, overlaps);
+    Ok(Arc::new(Guards { revision, created: all.without_automatic(), all }))
+}
+
+/// Returns the guards in force of these rows, including the automatic ones. `overlaps` are the guarded names that other
+/// sources list.
+#[must_use]
+pub fn guards_in_force(rows: Vec<NameGuardRow>, overlaps: Vec<Overlap>) -> NameGuards {
     let overlaps: HashSet<(String, String)> =
-        db::name_guard::overlaps(c)?.into_iter().map(|overlap| (overlap.language, overlap.name)).collect();
+        overlaps.into_iter().map(|overlap| (overlap.language, overlap.name)).collect();
     let mut guards = Vec::new();
-    for row in db::name_guard::list(c)?.into_iter().filter(|row| row.state == db::name_guard::IN_FORCE) {
+    for row in rows.into_iter().filter(|row| row.state == db::name_guard::IN_FORCE) {
         let language = Language::ALL.into_iter().find(|language| language.as_str() == row.language);
         let Some(language) = language else { continue };
         // An automatic guard is for exactly one name, which was validated when the package was added.
@@ -313,8 +323,7 @@ fn name_guards(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<Guards>, DbEr
             description: row.description,
         }));
     }
-    let all = NameGuards::new(guards);
-    Ok(Arc::new(Guards { revision, created: all.without_automatic(), all }))
+    NameGuards::new(guards)
 }
 
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {

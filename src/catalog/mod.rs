@@ -10,7 +10,7 @@ mod modified;
 pub mod resolve;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule};
-pub use handle::{CatalogHandle, read};
+pub use handle::{CatalogHandle, guards_in_force, read};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

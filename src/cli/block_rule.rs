@@ -374,7 +374,8 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
 
 /// Returns a line for each repository in which a rule matches packages.
 fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<String> {
-    let verb = match rule.effect() {
+    let effect = rule.effect();
+    let verb = match effect {
         RuleEffect::Allow => "Exempts",
         RuleEffect::Warn => "Warns about",
         RuleEffect::Block => "Blocks",
@@ -388,16 +389,23 @@ fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<Strin
         };
         return vec![line.to_owned()];
     }
-    let line = |found: &BlockRuleMatches| {
-        format!(
-            "{verb} the listed version of {} of {} packages in {}: {}",
-            found.packages,
-            found.total,
-            found.repo,
-            found.examples.join(", ")
-        )
-    };
-    matches.iter().map(line).collect()
+    matches.iter().map(|found| describe_repository(verb, effect, found)).collect()
+}
+
+/// Returns the line for a repository.
+fn describe_repository(verb: &str, effect: RuleEffect, found: &BlockRuleMatches) -> String {
+    let BlockRuleMatches { repo, packages, total, archived, .. } = found;
+    let mut line = format!("{verb} the listed version of {packages} of {total} packages in {repo}");
+    let examples = found.described_examples(effect).join(", ");
+    if !examples.is_empty() {
+        line += &format!(": {examples}");
+    }
+    if *archived > 0 {
+        let count = count_of(*archived, "version", "versions");
+        let examples = found.archived_examples.join(", ");
+        line += &format!("; and {count} that only the archive has: {examples}");
+    }
+    line
 }
 
 /// Formats a rule as Posit Package Manager lists it.
@@ -447,6 +455,32 @@ fn describe(rule: &BlockRule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn matches_state_the_listed_versions_and_those_that_only_the_archive_has() {
+        let found = |packages: usize, archived: usize| BlockRuleMatches {
+            repo: "prod".to_owned(),
+            packages,
+            total: 9,
+            examples: ["one 2.0"].iter().take(packages).map(|it| (*it).to_owned()).collect(),
+            archived,
+            archived_examples: ["two 1.0", "two 1.1"]
+                .iter()
+                .take(archived)
+                .map(|it| (*it).to_owned())
+                .collect(),
+            ..BlockRuleMatches::default()
+        };
+        let lines = describe_matches(&BlockRule::default(), &[found(0, 2), found(1, 1), found(1, 0)]);
+        assert_eq!(
+            lines,
+            [
+                "Blocks the listed version of 0 of 9 packages in prod; and 2 versions that only the archive has: two 1.0, two 1.1",
+                "Blocks the listed version of 1 of 9 packages in prod: one 2.0; and 1 version that only the archive has: two 1.0",
+                "Blocks the listed version of 1 of 9 packages in prod: one 2.0",
+            ]
+        );
+    }
 
     #[test]
     fn a_rule_is_listed_as_in_posit_package_manager() {

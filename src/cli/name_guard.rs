@@ -9,11 +9,15 @@ use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
 use super::suggested_values::SuggestedValues;
-use crate::api::name_guard::{AuditedName, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameGuard};
+use crate::api::name_guard::{
+    AuditedName, ChangedNameGuard, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameChange, NameGuard,
+};
 use crate::model::csv::cell;
 
 /// Number of hidden packages that are printed.
 const MAX_EXAMPLES: usize = 10;
+/// Number of packages that change and are printed; the JSON output has all.
+const MAX_ROWS: usize = 20;
 
 /// Flags of `create name-guard`.
 #[derive(Debug, Args)]
@@ -50,6 +54,9 @@ pub struct EditGuard {
     /// The reason, shown in lists
     #[arg(long)]
     pub description: Option<String>,
+    /// Show which packages of repositories would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `delete name-guard`.
@@ -58,6 +65,9 @@ pub struct DeleteGuard {
     /// Number of the guard
     #[arg(long)]
     pub id: i64,
+    /// Show which packages of repositories would change, and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `audit names`.
@@ -123,10 +133,23 @@ pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Resu
 /// # Errors
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(), CliError> {
-    let body = EditNameGuard { name: args.name, source: args.source, description: args.description };
-    let guard: NameGuard = client.send(Method::PATCH, &format!("/name-guards/{}", args.id), &body).await?;
-    output.print(&guard, || {
-        format!("Changed name guard {}: only the source {} provides '{}'.", args.id, guard.source, guard.name)
+    let EditGuard { id, name, source, description, dry_run } = args;
+    let changes_names = name.is_some() || source.is_some();
+    let body = EditNameGuard { name, source, description, dry_run };
+    let changed: ChangedNameGuard = client.send(Method::PATCH, &format!("/name-guards/{id}"), &body).await?;
+    output.print(&changed, || {
+        let NameGuard { name, source, .. } = &changed.guard;
+        let mut text = match dry_run {
+            true => format!("Only the source {source} would provide '{name}'."),
+            false => format!("Changed name guard {id}: only the source {source} provides '{name}'."),
+        };
+        if changes_names || dry_run {
+            text += &format!("\n{}", describe_changes(&changed.changes, dry_run));
+        }
+        if dry_run {
+            text += "\nNothing was changed: --dry-run";
+        }
+        text
     })
 }
 
@@ -135,11 +158,48 @@ pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(
 /// # Errors
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGuard) -> Result<(), CliError> {
-    let guard: NameGuard = client.delete(&format!("/name-guards/{}", args.id)).await?;
-    output.print(&guard, || match guard.automatic {
-        true => format!("Ended the automatic guard of '{}': other sources may provide the name.", guard.name),
-        false => format!("Deleted name guard {}: other sources may provide '{}'.", args.id, guard.name),
+    let DeleteGuard { id, dry_run } = args;
+    let parameter = if dry_run { "?dry_run=true" } else { "" };
+    let deleted: ChangedNameGuard = client.delete(&format!("/name-guards/{id}{parameter}")).await?;
+    output.print(&deleted, || {
+        let NameGuard { name, automatic, .. } = &deleted.guard;
+        let first = match (dry_run, automatic) {
+            (true, _) => format!("Without name guard {id}, other sources could provide '{name}'."),
+            (false, true) => {
+                format!("Ended the automatic guard of '{name}': other sources may provide the name.")
+            }
+            (false, false) => format!("Deleted name guard {id}: other sources may provide '{name}'."),
+        };
+        let last = if dry_run { "\nNothing was deleted: --dry-run" } else { "" };
+        format!("{first}\n{}{last}", describe_changes(&deleted.changes, dry_run))
     })
+}
+
+/// Returns a table of the packages that repositories list in another way.
+fn describe_changes(changes: &[NameChange], is_dry_run: bool) -> String {
+    if changes.is_empty() {
+        let verb = if is_dry_run { "would list" } else { "lists" };
+        return format!("No repository {verb} a package differently.");
+    }
+    let listed = |version: Option<&String>, source: Option<&String>| match (version, source) {
+        (Some(version), Some(source)) => format!("{version} of {source}"),
+        (None, Some(source)) => format!("a version of {source}"),
+        (_, None) => "none".to_owned(),
+    };
+    let row = |change: &NameChange| {
+        vec![
+            change.repo.clone(),
+            change.name.clone(),
+            listed(change.from_version.as_ref(), change.from_source.as_ref()),
+            listed(change.to_version.as_ref(), change.to_source.as_ref()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = changes.iter().take(MAX_ROWS).map(row).collect();
+    let mut text = table(&["Repository", "Package", "Before", "After"], &rows);
+    if let Some(more) = changes.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
+        text += &format!("and {more} more; -o json shows all");
+    }
+    text.trim_end().to_owned()
 }
 
 /// `rspm list name-guards`.

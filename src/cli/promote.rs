@@ -198,6 +198,9 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
         text += &format!("and {more} more; -o json shows all\n");
     }
     text += &format!("\n{}\n", counts(&plan.packages));
+    if plan.has_rules {
+        text += "The present block rules and name guards are applied to both states; they can change without a promotion.\n";
+    }
     if !plan.not_compared.is_empty() {
         text += &format!("The packages of {} are not compared.\n", plan.not_compared.join(", "));
     }
@@ -261,6 +264,7 @@ mod tests {
         let plan = PromotionPlan {
             sources: vec![source],
             packages: packages.collect(),
+            has_rules: true,
             not_compared: vec!["pypi".to_owned()],
             transaction: Some(9),
             warnings: Vec::new(),
@@ -272,6 +276,7 @@ mod tests {
             "p99 ",
             "and 51 more; -o json shows all\n",
             "Packages: 150 added, 1 updated\n",
+            "The present block rules and name guards are applied to both states",
             "The packages of pypi are not compared.\n",
             "run: rspm promote --from=dev --to=prod --snapshot=9\n",
         ] {
@@ -279,6 +284,6 @@ mod tests {
         }
         assert!(!text.contains("p100 "), "{text}");
         let nothing = describe_plan(&PromotionPlan::default(), None);
-        assert!(nothing.ends_with("No package differs.\n"), "{nothing}");
+        assert!(nothing.ends_with("\nNo package differs.\n"), "{nothing}");
     }
 }

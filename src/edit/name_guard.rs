@@ -8,7 +8,8 @@ use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::policy::NamePattern;
 use crate::publish::edit::apply_edit;
-use crate::serve::{RepoError, find};
+use crate::serve::guard_effects::{self, NameChange};
+use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
 
 /// Maximum length of a description, in characters.
@@ -40,6 +41,15 @@ pub struct NameGuardChanges {
 
 /// A guard, and the names of other sources that it hides.
 pub type HidingGuard = (NameGuardRow, Vec<(String, SourceId)>);
+
+/// A guard that was changed or deleted, or would be in a dry run.
+#[derive(Clone, Debug)]
+pub struct ChangedGuard {
+    /// The guard; a deleted one as it was.
+    pub row: NameGuardRow,
+    /// The packages that repositories provide in another way afterwards.
+    pub changes: Vec<NameChange>,
+}
 
 /// Creates a guard, or only validates it in a dry run; its id is 0 then.
 ///
@@ -100,11 +110,17 @@ pub async fn create(
     write.await?.map_err(|(row, other)| conflict_error(&catalog, &row, &other))
 }
 
-/// Changes a guard. Only the description of an automatic guard can be changed.
+/// Changes a guard, or only validates the change in a dry run. Only the description of an automatic guard can be changed.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard.
-pub async fn update(state: &State, id: i64, changes: &NameGuardChanges) -> Result<NameGuardRow, RepoError> {
+pub async fn update(
+    repositories: &Repositories,
+    state: &State,
+    id: i64,
+    changes: &NameGuardChanges,
+    is_dry_run: bool,
+) -> Result<ChangedGuard, RepoError> {
     let catalog = state.catalog.get();
     let known = state.db.read(name_guard::list).await?;
     let current = known.into_iter().find(|row| row.id == id).ok_or_else(|| unknown(id))?;
@@ -133,11 +149,22 @@ pub async fn update(state: &State, id: i64, changes: &NameGuardChanges) -> Resul
     if let Some(text) = &changes.description {
         row.description = description(text)?;
     }
+    let candidate = row.clone();
+    let other = state.db.read(move |c| conflict_of_change(c, &candidate)).await?;
+    if let Some(other) = other {
+        return Err(conflict_error(&catalog, &row, &other));
+    }
+    let is_same = (&row.pattern, row.source) == (&current.pattern, current.source);
+    let name_changes = match is_same || current.state != name_guard::IN_FORCE {
+        true => Vec::new(),
+        false => guard_effects::of_change(repositories, &current, Some(&row)).await?,
+    };
+    if is_dry_run {
+        return Ok(ChangedGuard { row, changes: name_changes });
+    }
     let now = (state.clock)();
     let write = apply_edit(state, move |c| {
-        if !row.automatic
-            && let Some(other) = conflict(c, &row)?
-        {
+        if let Some(other) = conflict_of_change(c, &row)? {
             return Ok(Err(Some((row.clone(), other))));
         }
         clock::bump_catalog(c)?;
@@ -151,22 +178,34 @@ pub async fn update(state: &State, id: i64, changes: &NameGuardChanges) -> Resul
         audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;
         Ok(Ok(row.clone()))
     });
-    write.await?.map_err(|conflict| match conflict {
+    let row = write.await?.map_err(|conflict| match conflict {
         Some((row, other)) => conflict_error(&catalog, &row, &other),
         None => unknown(id),
-    })
+    })?;
+    Ok(ChangedGuard { row, changes: name_changes })
 }
 
-/// Deletes a guard. An automatic one is ended: a later upload of the name does not create it again.
+/// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of
+/// the name does not create it again.
 ///
 /// # Errors
 /// [`RepoError::NotFound`].
-pub async fn delete(state: &State, id: i64) -> Result<NameGuardRow, RepoError> {
+pub async fn delete(
+    repositories: &Repositories,
+    state: &State,
+    id: i64,
+    is_dry_run: bool,
+) -> Result<ChangedGuard, RepoError> {
+    let row = state.db.read(move |c| deletable(c, id)).await?.ok_or_else(|| unknown(id))?;
+    let changes = match row.state {
+        name_guard::IN_FORCE => guard_effects::of_change(repositories, &row, None).await?,
+        _ => Vec::new(),
+    };
+    if is_dry_run {
+        return Ok(ChangedGuard { row, changes });
+    }
     let write = apply_edit(state, move |c| {
-        let known = name_guard::list(c)?;
-        let Some(row) = known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED) else {
-            return Ok(None);
-        };
+        let Some(row) = deletable(c, id)? else { return Ok(None) };
         clock::bump_catalog(c)?;
         if row.automatic {
             name_guard::update(c, &NameGuardRow { state: name_guard::ENDED, ..row.clone() })?;
@@ -176,7 +215,14 @@ pub async fn delete(state: &State, id: i64) -> Result<NameGuardRow, RepoError> {
         audit::record(c, "delete name guard", ("name guard", &id.to_string()), &describe(&row))?;
         Ok(Some(row))
     });
-    write.await?.ok_or_else(|| unknown(id))
+    let row = write.await?.ok_or_else(|| unknown(id))?;
+    Ok(ChangedGuard { row, changes })
+}
+
+/// Returns a guard, unless it was ended.
+fn deletable(c: &mut dyn Conn, id: i64) -> Result<Option<NameGuardRow>, DbError> {
+    let known = name_guard::list(c)?;
+    Ok(known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED))
 }
 
 fn unknown(id: i64) -> RepoError {
@@ -221,6 +267,11 @@ fn conflict(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>
         let Ok(pattern) = pattern_of(&other.pattern, &other.language) else { return false };
         if other.source == row.source { pattern == own } else { pattern.overlaps(&own) }
     }))
+}
+
+/// Like [`conflict`]; an automatic guard, of which only the description changes, has none.
+fn conflict_of_change(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
+    if row.automatic { Ok(None) } else { conflict(c, row) }
 }
 
 fn conflict_error(catalog: &Catalog, row: &NameGuardRow, other: &NameGuardRow) -> RepoError {

@@ -22,6 +22,10 @@ const KINDS: [(&str, &str); 14] = [
 /// The kind of all other clients.
 const OTHER: &str = "other";
 
+/// The beginning of the `User-Agent` that R sends with its method `libcurl`, unless its option `HTTPUserAgent` begins
+/// with `R/`.
+const LIBCURL: &str = "libcurl/";
+
 /// Returns the kind of a client.
 pub(super) fn client_kind(agent: Option<&[u8]>) -> &'static str {
     let Some(agent) = agent else { return OTHER };
@@ -33,7 +37,12 @@ pub(super) fn client_kind(agent: Option<&[u8]>) -> &'static str {
         // A word matches only at the beginning of a product name: `r/` does not match `docker/`.
         at.into_iter().any(|at| text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric()))
     };
-    KINDS.iter().find(|(word, _)| is_in(word)).map_or(OTHER, |(_, kind)| kind)
+    let found = KINDS.iter().find(|(word, _)| is_in(word)).map(|(_, kind)| *kind);
+    // Packages of R add `r-curl/`.
+    match found {
+        None | Some("curl") if text.starts_with(LIBCURL) => "R",
+        found => found.unwrap_or(OTHER),
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +56,9 @@ mod tests {
             ("RStudio Desktop (2025.9.1); R (4.5.1 x86_64)", "R"),
             ("renv/1.1.5; R (4.5.1 x86_64-pc-linux-gnu)", "renv"),
             ("R/4.5.1 R (4.5.1 x86_64) pkgcache/2.2.4", "pak"),
+            ("libcurl/7.88.1", "R"),
+            ("libcurl/8.5.0 r-curl/6.2.0 httr/1.4.7", "R"),
+            ("Client libcurl/8.5.0", "other"),
             ("pip/26.1 {\"ci\":null}", "pip"),
             ("uv/0.11.5 {\"installer\":{}}", "uv"),
             ("poetry/2.1.0 CPython/3.12", "Poetry"),

@@ -1,6 +1,5 @@
-//! The effects of block rules: the packages that a new rule would block, and the decision about one version.
+//! The decision of the block rules about one version, for administrators.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::allowed::{Decided, Decision, View, blocked};
@@ -8,71 +7,11 @@ use super::{AllowedVersion, RepoError, Repositories, find, name_guards, owner, p
 use crate::db::life;
 use crate::model::change::LifeState;
 use crate::model::language::Language;
-use crate::model::point::PointRules;
 use crate::model::repository::RepoKind;
-use crate::model::rule_effect::RuleEffect;
 use crate::model::snapshot::Snapshot;
 use crate::policy::Rule;
 use crate::r::bioconductor::{Part, Version};
 use crate::r::version::compare;
-use crate::state::policies::age_instant;
-
-/// Maximum number of examples.
-const MAX_EXAMPLES: usize = 3;
-
-/// The packages of a repository that a rule matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleMatches {
-    /// The repository.
-    pub repo: String,
-    /// Number of packages whose listed version matches.
-    pub packages: usize,
-    /// Number of packages that the repository would list without rules.
-    pub total: usize,
-    /// Some of the matching packages: `name version`.
-    pub examples: Vec<String>,
-}
-
-/// Returns the packages that a rule matches now, regardless of other rules, for each repository of R packages
-/// in which it matches any.
-///
-/// # Errors
-/// Database errors.
-pub async fn matches(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
-    let state = &repositories.state;
-    let rule = Arc::new(Rule { effect: RuleEffect::Block, ..rule.clone() });
-    let mut matches = Vec::new();
-    for repo in state.catalog.get().repos.iter().filter(|repo| repo.kind != RepoKind::Python) {
-        let Some(policy) = policies::of_rules(state, repo, &[Arc::clone(&rule)]).await else { continue };
-        let Ok(point) = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await else {
-            continue;
-        };
-        let rules = PointRules { number: 0, at: age_instant((state.clock)()), is_dated: false };
-        let views = View::with_policy(state, &point, &policy, rules);
-        let query = state.db.read(move |c| {
-            let mut names: HashSet<String> = HashSet::new();
-            let mut found = Vec::new();
-            for view in &views {
-                for name in life::names(c, view.tree, view.seq)? {
-                    if !names.insert(name.name.clone()) {
-                        continue;
-                    }
-                    if view.is_blocked(c, name.release)? {
-                        found.push(format!("{} {}", name.name, name.version));
-                    }
-                }
-            }
-            Ok((names.len(), found))
-        });
-        let (total, mut found) = query.await?;
-        if !found.is_empty() {
-            let packages = found.len();
-            found.truncate(MAX_EXAMPLES);
-            matches.push(RuleMatches { repo: repo.name.to_string(), packages, total, examples: found });
-        }
-    }
-    Ok(matches)
-}
 
 /// The decision about a version.
 #[derive(Clone, Debug)]

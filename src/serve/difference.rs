@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use tokio::sync::Semaphore;
 
+use super::allowed::View;
 use super::listing::{self, ListedVersion};
-use super::{RepoError, Repositories, python};
+use super::{RepoError, Repositories, policies, python};
+use crate::catalog::Repository;
 use crate::model::ids::{ReleaseId, SourceId};
 use crate::model::language::Language;
 use crate::model::point::Point;
@@ -117,7 +119,50 @@ pub async fn between(
     let _permit = COMPARISONS.acquire().await.ok();
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
-    let language = python::language(&repositories.state, to);
+    compare_lists(before, after, python::language(&repositories.state, to)).await
+}
+
+/// The packages that differ between two states of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateDifference {
+    /// The packages, by name.
+    pub changes: Vec<Change>,
+    /// Whether block rules or name guards can hide packages in the repository.
+    pub has_rules: bool,
+}
+
+/// Like [`between`], for two points as `latest` of a repository under the present block rules and name guards. Points of a
+/// state that is not published yet have no rules. `repo` has the subscriptions of both points, now or earlier, because
+/// rules and guards depend on them.
+///
+/// # Errors
+/// Database errors.
+pub async fn in_repository(
+    repositories: &Repositories,
+    repo: &Repository,
+    from: &Point,
+    to: &Point,
+) -> Result<StateDifference, RepoError> {
+    let (state, language) = (&repositories.state, repo.kind.language());
+    let (rules, guards) = (policies::rules(state), policies::guards(state));
+    let policy = policies::of_rules(state, repo, (&rules, &guards)).await;
+    let has_rules = policy.is_some();
+    if from.trees == to.trees {
+        return Ok(StateDifference { changes: Vec::new(), has_rules });
+    }
+    let _permit = COMPARISONS.acquire().await.ok();
+    let names = |point: &Point| {
+        listing::versions_of(repositories, View::under(state, point, policy.as_ref()), language)
+    };
+    let (before, after) = (names(from).await?, names(to).await?);
+    Ok(StateDifference { changes: compare_lists(before, after, language).await?, has_rules })
+}
+
+async fn compare_lists(
+    before: Vec<ListedVersion>,
+    after: Vec<ListedVersion>,
+    language: Language,
+) -> Result<Vec<Change>, RepoError> {
     // The comparison must not block a thread that serves other requests.
     let changes = tokio::task::spawn_blocking(move || compare(before, after, language)).await;
     changes.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))

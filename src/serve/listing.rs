@@ -215,49 +215,72 @@ pub async fn listed_versions(
     repositories: &Repositories,
     point: &Point,
 ) -> Result<Vec<ListedVersion>, RepoError> {
-    Ok(match &*cached_names(repositories, point).await? {
-        Names::R(names) => {
-            let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
-                name: name.name.clone(),
-                version: name.version.clone(),
-                source: tree.source,
-                release: Some(name.release),
-                published_at: name.published_at,
-            };
-            names.iter().map(listed).collect()
+    Ok(cached_names(repositories, point).await?.versions())
+}
+
+/// Like [`listed_versions`], for trees under rules that need not be in force. The result is not cached.
+pub(super) async fn versions_of(
+    repositories: &Repositories,
+    views: Vec<View>,
+    language: Language,
+) -> Result<Vec<ListedVersion>, RepoError> {
+    Ok(read_names(repositories, views, language).await?.versions())
+}
+
+impl Names {
+    fn versions(&self) -> Vec<ListedVersion> {
+        match self {
+            Names::R(names) => {
+                let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
+                    name: name.name.clone(),
+                    version: name.version.clone(),
+                    source: tree.source,
+                    release: Some(name.release),
+                    published_at: name.published_at,
+                };
+                names.iter().map(listed).collect()
+            }
+            Names::Python(names) => {
+                let listed = |position: usize| {
+                    let version = names.version(position)?;
+                    Some(ListedVersion {
+                        name: names.name(position).to_owned(),
+                        version: version.version.clone(),
+                        source: names.tree(position)?.source,
+                        release: None,
+                        published_at: version.published_at,
+                    })
+                };
+                (0..names.len()).filter_map(listed).collect()
+            }
         }
-        Names::Python(names) => {
-            let listed = |position: usize| {
-                let version = names.version(position)?;
-                Some(ListedVersion {
-                    name: names.name(position).to_owned(),
-                    version: version.version.clone(),
-                    source: names.tree(position)?.source,
-                    release: None,
-                    published_at: version.published_at,
-                })
-            };
-            (0..names.len()).filter_map(listed).collect()
-        }
-    })
+    }
 }
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let read = async {
-        let (trees, language) = (point.trees.clone(), python::language(&repositories.state, point));
-        let views = View::of(&repositories.state, point);
-        let _guard = if trees.iter().any(python::owner::is_whole_index) {
-            Some(repositories.index_names_lock.lock().await)
-        } else {
-            None
-        };
-        let names = repositories.state.db.read(move |c| match language {
-            Language::R => names(c, &views).map(Names::R),
-            Language::Python => python::names::names(c, &views).map(Names::Python),
-        });
+        let language = python::language(&repositories.state, point);
+        let names = read_names(repositories, View::of(&repositories.state, point), language);
         Ok::<_, RepoError>(Arc::new(names.await?))
     };
     repositories.name_lists.get_or_insert_async(&point.trees, read).await
+}
+
+async fn read_names(
+    repositories: &Repositories,
+    views: Vec<View>,
+    language: Language,
+) -> Result<Names, RepoError> {
+    let _guard = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
+        Some(repositories.index_names_lock.lock().await)
+    } else {
+        None
+    };
+    let names = repositories.state.db.read(move |c| match language {
+        Language::R => names(c, &views).map(Names::R),
+        Language::Python => python::names::names(c, &views).map(Names::Python),
+    });
+    Ok(names.await?)
 }
 
 impl PackageQuery {

@@ -7,7 +7,7 @@ use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
-use crate::policy::Rule;
+use crate::policy::{NameGuards, Rule};
 use crate::python::name::normalize;
 use crate::serve::BlockedRelease;
 use crate::state::State;
@@ -36,16 +36,18 @@ pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_repo(inputs, repo))
 }
 
-/// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there. Waits while
-/// advisories are being loaded at the start.
+/// Returns these rules and name guards, which need not be in force, prepared for a repository; `None` if they hide
+/// nothing there. Waits while advisories are being loaded at the start.
 pub(super) async fn of_rules(
     state: &State,
     repo: &Repository,
-    rules: &[Arc<Rule>],
+    (rules, guards): (&[Arc<Rule>], &NameGuards),
 ) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
     let catalog = state.catalog.load();
-    with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_rules(inputs, repo, rules))
+    with_inputs(state, &catalog, (state.clock)(), |inputs| {
+        state.policies.of_rules(inputs, repo, (rules, guards))
+    })
 }
 
 /// Returns the rules that name no repository and may match a package, prepared for a source; `None` if they block
@@ -65,6 +67,16 @@ pub(super) async fn of_source(state: &State, source: SourceId, package: &str) ->
     let rules: Vec<Arc<Rule>> =
         catalog.rules.rules.iter().map(|stored| &stored.rule).filter(may_match).cloned().collect();
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_source(inputs, source, &rules))
+}
+
+/// Returns the block rules of all repositories, in the order of evaluation.
+pub(super) fn rules(state: &State) -> Vec<Arc<Rule>> {
+    state.catalog.load().rules.rules.iter().map(|stored| Arc::clone(&stored.rule)).collect()
+}
+
+/// Returns the name guards in force.
+pub(super) fn guards(state: &State) -> NameGuards {
+    state.catalog.load().guards.in_force(has_automatic_guards(state)).clone()
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see

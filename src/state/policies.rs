@@ -168,17 +168,18 @@ impl Policies {
         self.with_current(inputs, |current| current.by_repo.get(&repo).cloned())
     }
 
-    /// Returns rules that are not in force, prepared for a repository; `None` if they cannot match there.
+    /// Returns these rules and name guards, which need not be in force, prepared for a repository; `None` if they hide
+    /// nothing there.
     #[must_use]
     pub fn of_rules(
         &self,
         inputs: &PolicyInputs<'_>,
         repo: &Repository,
-        rules: &[Arc<Rule>],
+        (rules, guards): (&[Arc<Rule>], &NameGuards),
     ) -> Option<Arc<RepoPolicy>> {
         let mut indexes = RuleIndexes::new(repo.kind.language());
         indexes.update(&[], rules);
-        self.prepare(inputs, repo, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
+        self.prepare(inputs, repo, (&indexes, guards), (None, &HashMap::new()))
     }
 
     /// Returns rules that name no repository, prepared for a source; `None` if they block nothing there.

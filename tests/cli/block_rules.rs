@@ -27,7 +27,7 @@ fn a_rule_is_planned_created_changed_listed_and_deleted() {
     assert_eq!(
         server.rspm_stdout("create blocklist-rule --package-name=one --version=<4.0.0 --dry-run"),
         "ID: new  Priority: 100\n -- Match criteria:\n  - Package name: one\n  - Versions: <4.0.0\n\
-         Blocks the listed version of 1 of 2 packages in prod: one 1.0\nNothing was created: --dry-run\n"
+         Blocks the listed version of 1 of 2 packages in prod: one 1.0 (not replaced)\nNothing was created: --dry-run\n"
     );
     assert_eq!(
         server.rspm_stdout("list blocklist-rules"),
@@ -318,7 +318,8 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         assert!(refused.contains(reason), "{flags}: {refused}");
         assert_eq!(server.json("list blocklist-rules"), before, "{flags}");
         let edited = server.rspm_stdout(&format!("edit blocklist-rule --id={id} {rest} --all"));
-        assert!(edited.ends_with("2 of 2 packages in prod: one 1.0, two 1.0\n"), "{flags}: {edited}");
+        let all = "2 of 2 packages in prod: one 1.0 (not replaced), two 1.0 (not replaced)\n";
+        assert!(edited.ends_with(all), "{flags}: {edited}");
         // A confirmed rule stays one.
         server.rspm_stdout(&format!("edit blocklist-rule --id={id} --priority=5"));
         server.rspm_stdout("delete blocklist-rule --id=all");
@@ -462,8 +463,8 @@ fn refused_requests_are_counted_by_rule_version_and_client() {
     let request = |method: &str, agent: &str| {
         http::request(method, &server.url(path), &[("User-Agent", agent)], b"").status
     };
-    for _ in 0..2 {
-        assert_eq!(request("GET", "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)"), 403);
+    for agent in ["R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", "libcurl/7.88.1"] {
+        assert_eq!(request("GET", agent), 403);
     }
     assert_eq!(request("GET", "renv/1.1.5; R (4.5.1 x86_64-pc-linux-gnu)"), 403);
     assert_eq!(request("HEAD", "curl/8.5.0"), 403);

@@ -100,7 +100,22 @@ fn guards_are_refused_with_the_reason() {
     assert_eq!((&wheels["name"], &wheels["language"]), (&json!("acme-*"), &json!("python")));
 
     let changed = server.rspm_stdout("edit name-guard --id=5 --name=beta.*");
-    assert_eq!(changed, "Changed name guard 5: only the source second provides 'beta.*'.\n");
+    assert_eq!(
+        changed,
+        "Changed name guard 5: only the source second provides 'beta.*'.\nNo repository lists a package differently.\n"
+    );
+    assert_eq!(
+        server.rspm_stdout("edit name-guard --id=5 --source=internal --dry-run"),
+        "Only the source internal would provide 'beta.*'.\nNo repository would list a package differently.\n\
+         Nothing was changed: --dry-run\n"
+    );
+    assert_eq!(
+        server.rspm_stdout("edit name-guard --id=5 --description=second"),
+        "Changed name guard 5: only the source second provides 'beta.*'.\n"
+    );
+    assert_eq!(server.refused("edit name-guard --id=5 --name=acme.d* --dry-run"), conflict("acme.d*"));
+    let answer = server.admin("DELETE", "/name-guards/5?dry_run=yes", &json!({}));
+    assert!(answer.status == 400 && answer.text().contains("dry_run is true or false"), "{}", answer.text());
     assert_eq!(server.refused("edit name-guard --id=5 --name=acme.d*"), conflict("acme.d*"));
     assert_eq!(
         server.refused("edit name-guard --id=5 --source=wheels"),
@@ -111,7 +126,11 @@ fn guards_are_refused_with_the_reason() {
         "nothing to change: give a new name, source or description"
     );
     assert_eq!(server.refused("edit name-guard --id=5 --name=*"), every("*"));
-    for command in ["edit name-guard --id=99 --name=x.*", "delete name-guard --id=99"] {
+    for command in [
+        "edit name-guard --id=99 --name=x.*",
+        "delete name-guard --id=99",
+        "delete name-guard --id=99 --dry-run",
+    ] {
         assert_eq!(server.refused(command), "there is no name guard 99; rspm list name-guards shows all");
     }
     server.add("internal", &Tarball::new("ours", "1.0"));

@@ -66,6 +66,39 @@ fn a_plan_is_printed_and_the_promotion_serves_it() {
     assert!(index("live").contains("Version: 1.1"));
 }
 
+#[test]
+fn the_plan_and_the_shown_promotion_apply_name_guards_and_block_rules() {
+    let server = server_with_live("two-persons");
+    server.rspm_stdout("create source --name=outside");
+    add(&server, "outside", &[Tarball::new("alpha", "99.0"), Tarball::new("acme.db", "7.0")]);
+    add(&server, "team", &[Tarball::new("yaml", "2.3.7")]);
+    add(&server, "team", &[Tarball::new("yaml", "2.3.10"), Tarball::new("gone", "1.0")]);
+    server.rspm_stdout("create repo --name=dev");
+    server.rspm_stdout("subscribe --repo=dev --source=outside");
+    server.rspm_stdout("subscribe --repo=dev --source=team");
+    for name in ["alpha", "acme.*"] {
+        server.rspm_stdout(&format!("create name-guard --name={name} --source=team"));
+    }
+    server.rspm_stdout("create blocklist-rule --package-name=yaml --version=2.3.10");
+    server.rspm_stdout("create blocklist-rule --package-name=gone");
+    let packages = "Package  Change  From  To     Source\n\
+                    alpha    added         1.0    team\n\
+                    yaml     added         2.3.7  team\n\
+                    \n\
+                    Packages: 2 added\n\
+                    The present block rules and name guards are applied to both states; they can change without a \
+                    promotion.\n";
+    let plan = server.rspm_stdout("promote --from=dev --to=live --plan");
+    assert!(plan.contains(packages), "{plan}");
+    server.rspm_stdout("promote --from=dev --to=live");
+    let shown = server.rspm_stdout("promote --show=1");
+    assert!(shown.ends_with(packages), "{shown}");
+    assert_eq!(server.json("promote --show=1")["plan"]["has_rules"], true);
+    server.rspm_stdout("delete blocklist-rule --id=2");
+    let shown = server.rspm_stdout("promote --show=1");
+    assert!(shown.contains("gone     added         1.0    team\n"), "{shown}");
+}
+
 /// Runs `rspm` with a token, without the configuration of the server.
 fn with_token(server: &Server, token: &str, line: &str) -> RspmOutput {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"));

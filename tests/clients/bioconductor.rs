@@ -103,8 +103,14 @@ fn biocmanager_installs_packages_of_additional_sources() {
     assert!(warnings.starts_with(warning), "{warnings}");
     server.rspm_stdout("create source --name=other");
     add(&server, "other", &[Tarball::new("labmore", "1.0")]);
-    let listed = server.rspm_stdout("subscribe --repo=bioc --source=team --version=3.16");
-    assert_eq!(listed, "Repository: bioc\nSources:\n--team@3.16 (Local)\n--bioconductor (Bioconductor)\n");
+    let subscribed = server.rspm("subscribe --repo=bioc --source=team --version=3.16");
+    assert_eq!(
+        (subscribed.code, subscribed.out.as_str()),
+        (0, "Repository: bioc\nSources:\n--team@3.16 (Local)\n--bioconductor (Bioconductor)\n")
+    );
+    let warning = "Warning: the sources team and bioconductor both have the package 'IRanges'; team, which precedes \
+                   bioconductor in the repository 'bioc', provides them. ";
+    assert!(subscribed.err.starts_with(warning), "{}", subscribed.err);
     server.rspm_stdout("subscribe --repo=bioc --source=other");
     let cran = server.url("/cran/latest");
     let output = r(CODE, &[&server.url("/bioc/latest"), &cran, "3.16", "labtools,labmore"]);

@@ -53,7 +53,10 @@ fn a_higher_version_of_a_mirror_is_never_served_to_r_while_the_team_comes_first(
     assert_eq!(versions(&server, "prod"), safe);
     server.rspm_stdout("unsubscribe --repo=prod --source=cran");
     assert_eq!(versions(&server, "prod"), ("1.0 1.0 FALSE".to_owned(), [200, 200, 404, 404]));
-    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    let subscribed = server.rspm("subscribe --repo=prod --source=cran");
+    let warning =
+        "Warning: the sources team and cran both have the package 'internalpkg'; team, which precedes cran ";
+    assert!(subscribed.code == 0 && subscribed.err.starts_with(warning), "{subscribed:?}");
     assert_eq!(versions(&server, "prod"), safe);
 }
 

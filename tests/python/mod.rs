@@ -29,6 +29,7 @@ pub(crate) mod provenance;
 mod publish;
 mod quiet_year;
 mod resume;
+mod rule_effects;
 mod servers;
 mod undeclared_digests;
 mod unlisted;

@@ -15,6 +15,7 @@ mod name_guards;
 mod ownership;
 mod packages;
 mod promotion;
+mod rule_effects;
 mod scrub;
 mod snapshots;
 mod sweep;

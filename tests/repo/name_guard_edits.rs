@@ -108,8 +108,17 @@ fn a_name_that_the_mirror_had_first_is_not_guarded_until_an_administrator_decide
     // The response to the author of a guard names the hidden packages, so there is no alert.
     assert_eq!(name_alerts(&server), [] as [String; 0]);
 
+    let table =
+        "Repository  Package  Before           After\nprod        acme.db  1.1 of internal  99.0 of cran\n";
+    assert_eq!(
+        server.rspm_stdout("delete name-guard --id=2 --dry-run"),
+        format!(
+            "Without name guard 2, other sources could provide 'acme.*'.\n{table}Nothing was deleted: --dry-run\n"
+        )
+    );
+    assert_eq!(versions(&server, "acme.db"), ["1.1"]);
     let deleted = server.rspm_stdout("delete name-guard --id=2");
-    assert_eq!(deleted, "Deleted name guard 2: other sources may provide 'acme.*'.\n");
+    assert_eq!(deleted, format!("Deleted name guard 2: other sources may provide 'acme.*'.\n{table}"));
     assert_eq!(versions(&server, "acme.db"), ["99.0"]);
     assert_eq!(
         server.refused("delete name-guard --id=2"),
@@ -193,11 +202,43 @@ fn a_guarded_name_that_appears_in_the_mirror_is_reported_exactly_once() {
     server.rspm_stdout("delete name-guard --id=2");
     assert_eq!(name_alerts(&server), [alert("ours")]);
     let ended = server.rspm_stdout("delete name-guard --id=1");
-    assert_eq!(ended, "Ended the automatic guard of 'ours': other sources may provide the name.\n");
+    assert_eq!(
+        ended,
+        "Ended the automatic guard of 'ours': other sources may provide the name.\n\
+         Repository  Package  Before           After\n\
+         prod        ours     1.0 of internal  2.1 of cran\n"
+    );
     add(&server, "internal", &Tarball::new("ours", "1.2"));
     assert_eq!(versions(&server, "ours"), ["2.1"], "the first subscribed source provides it");
     assert_eq!(name_alerts(&server), [] as [String; 0]);
     assert_eq!(server.json("list name-guards")[0]["state"], "ended");
+}
+
+#[test]
+fn a_subscription_warns_about_the_names_of_two_sources() {
+    let names = ["a.one", "b.two", "c.three", "d.four"];
+    let packages: Vec<(&str, &str)> = names.iter().map(|name| (*name, "9.0")).collect();
+    let mirror = Mirror::of(&entries(&packages), &[]);
+    let server =
+        Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).env("NO_PROXY", "*").start();
+    server.sync().expect("a mirror");
+    server.rspm_stdout("create source --name=internal");
+    names.iter().for_each(|name| server.add("internal", &Tarball::new(name, "1.0")));
+    server.repository("prod", "cran");
+    let output = server.rspm("subscribe --repo=prod --source=internal");
+    assert_eq!(
+        (output.code, output.err.as_str()),
+        (
+            0,
+            "Warning: the sources cran and internal both have 4 packages, such as a.one, b.two, c.three; cran, which precedes \
+             internal in the repository 'prod', provides them. rspm audit names lists such names; rspm create name-guard hides \
+             those of the other source\n"
+        )
+    );
+    assert_eq!(versions(&server, "a.one"), ["9.0"]);
+    let body = json!({ "source": "internal", "succeed_on_existing": true });
+    let again = server.admin("POST", "/repos/prod/sources", &body).json();
+    assert_eq!(again["warnings"].as_array().map(Vec::len), Some(1), "{again}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The changes of a promotion: compares the sources and the packages of two states of a repository.
 
 use crate::catalog::resolve::{self, Selection};
-use crate::catalog::{Catalog, Repository, Subscription};
-use crate::model::ids::{SourceId, TxId};
+use crate::catalog::{Catalog, RepoStep, Repository, Subscription};
+use crate::model::ids::{Seq, SourceId, TxId};
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::snapshot::Snapshot;
@@ -26,6 +26,8 @@ pub struct Plan {
     pub sources: Vec<SourceChange>,
     /// The packages that differ, by name. In a Bioconductor repository, only the release version is compared.
     pub packages: Vec<Change>,
+    /// Whether block rules or name guards can hide packages in the repository. Those of the present apply to both states.
+    pub has_rules: bool,
     /// Sources whose packages are not compared: their versions are known only for projects that were requested.
     pub not_compared: Vec<SourceId>,
     /// The newest transaction of the new state: the snapshot that names the same state later.
@@ -129,7 +131,22 @@ pub(super) fn selection_before(repo: &Repository, tx: TxId) -> Selection {
     }
 }
 
-/// Compares two states of a repository.
+/// Returns a repository as it is with a further subscription list.
+fn with_list(repo: &Repository, selection: &Selection) -> Repository {
+    let last = repo.steps.last();
+    let step = RepoStep {
+        seq: Seq(last.map_or(1, |step| step.seq.0.saturating_add(1))),
+        at: last.map_or(repo.created_at, |step| step.at),
+        tx: last.map_or(TxId(0), |step| step.tx),
+        list: selection.list.clone(),
+        pinned_at: Some(selection.end),
+    };
+    let mut changed = repo.clone();
+    changed.steps.push(step);
+    changed
+}
+
+/// Compares two states of a repository, as clients get them under its present block rules and name guards.
 ///
 /// # Errors
 /// Database errors.
@@ -145,7 +162,10 @@ pub(super) async fn compare(
     };
     let point = |selection: &Selection| resolve::selected_point(catalog, repo.id, selection, part);
     let (old, new): (Point, Point) = (point(&before), point(&after));
-    let packages = difference::between(repositories, &old, &new).await?;
+    // SECURITY: a person approves the plan, so it must contain what the repository will serve. The rules and guards about
+    // sources that only the new state has apply, too.
+    let changed = with_list(repo, &after);
+    let difference = difference::in_repository(repositories, &changed, &old, &new).await?;
     let is_not_compared = |entry: &&Subscription| {
         let kind = catalog.source_by_id(entry.source).map(|source| source.kind);
         kind.is_some_and(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
@@ -156,7 +176,8 @@ pub(super) async fn compare(
     let transactions = catalog.transactions.iter().filter(|(_, at)| *at < after.end);
     Ok(Plan {
         sources: source_changes(catalog, repo, &before, &after),
-        packages,
+        packages: difference.changes,
+        has_rules: difference.has_rules,
         not_compared,
         transaction: transactions.max_by_key(|(_, at)| *at).map(|(tx, _)| *tx),
     })

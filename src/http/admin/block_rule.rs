@@ -20,7 +20,8 @@ use crate::model::refused_rows::refused_rows;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::time::Timestamp;
 use crate::policy::Rule;
-use crate::serve::block_rules;
+use crate::serve::rule_matches::{RuleMatch, RuleMatches};
+use crate::serve::{block_rules, rule_matches};
 
 /// Maximum size of a request with many rules, in bytes.
 const BULK_LIMIT: usize = 64 << 20;
@@ -108,12 +109,25 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
 }
 
 async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, Failure> {
-    let matches = block_rules::matches(&app.repositories, rule).await?.into_iter();
-    let wire = |found: block_rules::RuleMatches| wire::BlockRuleMatches {
+    let matches = rule_matches::of_rule(&app.repositories, rule).await?.into_iter();
+    let is_block = rule.effect == RuleEffect::Block;
+    let example = |found: &RuleMatch| {
+        let version = if is_block { &found.before } else { &found.after };
+        format!("{} {}", found.name, version.as_deref().unwrap_or_default())
+    };
+    let change = |found: RuleMatch| wire::ListedVersionChange {
+        name: found.name,
+        from_version: found.before,
+        to_version: found.after,
+    };
+    let wire = |found: RuleMatches| wire::BlockRuleMatches {
         repo: found.repo,
         packages: found.packages,
         total: found.total,
-        examples: found.examples,
+        examples: found.examples.iter().map(example).collect(),
+        changes: found.examples.into_iter().map(change).collect(),
+        archived: found.archived,
+        archived_examples: found.archived_examples,
     };
     Ok(matches.map(wire).collect())
 }

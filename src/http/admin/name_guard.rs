@@ -7,11 +7,12 @@ use crate::api::name_guard as wire;
 use crate::catalog::Catalog;
 use crate::db::name_guard::{self, NameGuardRow};
 use crate::edit;
-use crate::edit::name_guard::{NameGuardChanges, NewNameGuard};
+use crate::edit::name_guard::{ChangedGuard, NameGuardChanges, NewNameGuard};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::response;
 use crate::model::language::Language;
+use crate::serve::guard_effects::{NameChange, ProvidedPackage};
 use crate::serve::name_audit;
 
 /// `GET /name-guards`: all guards, in the order of their numbers.
@@ -79,15 +80,44 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     if changes == NameGuardChanges::default() {
         return Err(Failure::bad_request("nothing to change: give a new name, source or description"));
     }
-    let row = edit::name_guard::update(&app.state, id, &changes).await?;
-    ok(&wire_of_row(app, &app.state.catalog.get(), row))
+    let changed = edit::name_guard::update(&app.repositories, &app.state, id, &changes, body.dry_run).await?;
+    ok(&wire_of_change(app, changed))
 }
 
-/// `DELETE /name-guards/{id}`.
+/// `DELETE /name-guards/{id}?dry_run=`.
 pub(super) async fn delete(call: Call<'_>, id: &str) -> AdminResult {
-    let row = edit::name_guard::delete(&call.app.state, number(id)?).await?;
-    let row = NameGuardRow { state: name_guard::ENDED, ..row };
-    ok(&wire_of_row(call.app, &call.app.state.catalog.get(), row))
+    let (app, id) = (call.app, number(id)?);
+    let is_dry_run = match call.query.get("dry_run") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Failure::bad_request("the parameter dry_run is true or false")),
+    };
+    let deleted = edit::name_guard::delete(&app.repositories, &app.state, id, is_dry_run).await?;
+    let row = NameGuardRow { state: name_guard::ENDED, ..deleted.row };
+    ok(&wire_of_change(app, ChangedGuard { row, ..deleted }))
+}
+
+fn wire_of_change(app: &App, changed: ChangedGuard) -> wire::ChangedNameGuard {
+    let catalog = app.state.catalog.get();
+    let parts = |package: Option<ProvidedPackage>| {
+        package.map_or((None, None), |it| (it.version, Some(catalog.source_name(it.source))))
+    };
+    let change = |change: NameChange| {
+        let (from_version, from_source) = parts(change.before);
+        let (to_version, to_source) = parts(change.after);
+        wire::NameChange {
+            repo: change.repo,
+            name: change.name,
+            from_version,
+            from_source,
+            to_version,
+            to_source,
+        }
+    };
+    wire::ChangedNameGuard {
+        changes: changed.changes.into_iter().map(change).collect(),
+        guard: wire_of_row(app, &catalog, changed.row),
+    }
 }
 
 fn number(id: &str) -> Result<i64, Failure> {

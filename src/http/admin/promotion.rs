@@ -191,6 +191,7 @@ fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> Promotio
             })
             .collect(),
         packages: plan.packages.into_iter().map(package).collect(),
+        has_rules: plan.has_rules,
         not_compared: plan.not_compared.into_iter().map(name).collect(),
         transaction: plan.transaction.map(|tx| tx.0),
     }

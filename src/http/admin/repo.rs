@@ -141,6 +141,13 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let mut repo = show(app, name)?;
     let warning = open_access_warning(app, &repo, &body.source);
     repo.warnings.extend(warning);
+    match serve::shared_names::warnings(&app.repositories, name, &body.source, version).await {
+        Ok(warnings) => repo.warnings.extend(warnings),
+        // The subscription is made, so that the request has not failed.
+        Err(error) => {
+            tracing::warn!(%error, repository = name, "could not compare the names of the subscribed sources");
+        }
+    }
     ok(&repo)
 }
 

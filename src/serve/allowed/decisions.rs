@@ -71,6 +71,16 @@ impl Decided {
         }
     }
 
+    /// Returns the id of the rule that decides about it; `None` if no rule matches.
+    pub(in crate::serve) fn rule_id(&self) -> Option<i64> {
+        match &self.decision {
+            Decision::Exception(rule, _) | Decision::Blocked(rule, _) | Decision::Warned(rule, _) => {
+                Some(rule.id)
+            }
+            Decision::NoRule | Decision::AdmittedEarly(_) => None,
+        }
+    }
+
     /// Returns the rule that warns about it, with the reason.
     pub(in crate::serve) fn warning(&self) -> Option<&str> {
         match &self.decision {
@@ -116,7 +126,11 @@ impl TreePolicy {
     }
 
     /// Decides about the releases of one package or all, grouped by package.
-    fn decide(&self, c: &mut dyn Conn, package: Option<PackageId>) -> Result<Vec<Vec<Decided>>, DbError> {
+    pub(super) fn decide(
+        &self,
+        c: &mut dyn Conn,
+        package: Option<PackageId>,
+    ) -> Result<Vec<Vec<Decided>>, DbError> {
         let (tree, seq) = (self.tree.tree, self.tree.seq);
         // A release of a curated source is as old as in the source that it comes from.
         let origin = self.tree.listing().tree;
@@ -226,6 +240,13 @@ impl PackageHistory<'_> {
             is_initial: first_step.is_none_or(|seq| seq.0 <= 1),
         }
     }
+}
+
+/// Returns the blocked releases of a package.
+pub(super) fn blocked_releases(package: &[Decided]) -> BlockedReleases {
+    let mut blocked = BlockedReleases::default();
+    add(&mut blocked, package);
+    blocked
 }
 
 /// Adds the blocked releases of a package, and the release that replaces a blocked listed one: the highest

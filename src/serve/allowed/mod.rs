@@ -99,13 +99,23 @@ impl View {
         }
     }
 
-    /// Returns the trees of a point under rules other than those of the point.
-    pub(in crate::serve) fn with_policy(
+    /// Returns the trees of the newest state of a repository under these rules, which need not be in force; without rules
+    /// if `policy` is `None`.
+    pub(in crate::serve) fn under(
         state: &State,
         point: &Point,
-        policy: &Arc<RepoPolicy>,
-        rules: PointRules,
+        policy: Option<&Arc<RepoPolicy>>,
     ) -> Vec<View> {
+        let Some(policy) = policy else {
+            return point.trees.iter().copied().map(View::without_rules).collect();
+        };
+        let at = age_instant((state.clock)());
+        let rules = PointRules { number: policy.number, at, is_dated: false };
+        View::with_policy(state, point, policy, rules)
+    }
+
+    /// Returns the trees of a point under rules other than those of the point.
+    fn with_policy(state: &State, point: &Point, policy: &Arc<RepoPolicy>, rules: PointRules) -> Vec<View> {
         let catalog = state.catalog.get();
         let view = |tree: &PointTree| {
             let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);
@@ -171,6 +181,48 @@ impl View {
     /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
     pub(in crate::serve) fn decided(&self, c: &mut dyn Conn, package: &str) -> Result<Vec<Decided>, DbError> {
         self.policy.as_ref().map_or(Ok(Vec::new()), |policy| policy.of_package(c, package))
+    }
+
+    /// Returns the releases of one package or of all, grouped by package, with the decisions about them. Packages that no
+    /// rule can match are omitted.
+    pub(in crate::serve) fn decisions(
+        &self,
+        c: &mut dyn Conn,
+        package: Option<&str>,
+    ) -> Result<Vec<Vec<Decided>>, DbError> {
+        match (&self.policy, package) {
+            (None, _) => Ok(Vec::new()),
+            (Some(policy), Some(name)) => Ok(vec![policy.of_package(c, name)?]),
+            (Some(policy), None) => policy.decide(c, None),
+        }
+    }
+
+    /// Returns the blocked releases of one package or of all.
+    pub(in crate::serve) fn blocked_releases(
+        &self,
+        c: &mut dyn Conn,
+        package: Option<&str>,
+    ) -> Result<Arc<BlockedReleases>, DbError> {
+        match package {
+            Some(name) => Ok(Arc::new(decisions::blocked_releases(&self.decided(c, name)?))),
+            None => Ok(self.blocked(c)?.unwrap_or_default()),
+        }
+    }
+
+    /// Returns the version of a package that the index has; `None` if it has none. A name guard is not considered.
+    pub(in crate::serve) fn listed_version(
+        &self,
+        c: &mut dyn Conn,
+        package: &str,
+    ) -> Result<Option<String>, DbError> {
+        let blocked = self.blocked_releases(c, Some(package))?;
+        let files = life::package_detail(c, self.tree, self.seq, package)?;
+        let listed = files.into_iter().filter(|file| file.state == LifeState::Listed);
+        let Some(listed) = listed.min_by_key(|file| !file.path.is_empty()) else { return Ok(None) };
+        Ok(match blocked.releases.contains(&listed.release) {
+            true => blocked.substitutes.get(&listed.package).map(|substitute| substitute.version.clone()),
+            false => Some(listed.version),
+        })
     }
 
     /// Returns the records of the index.

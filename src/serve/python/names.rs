@@ -12,7 +12,7 @@ use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
-use crate::serve::allowed::View;
+use crate::serve::allowed::{self, View};
 
 /// Number of names that are compared sequentially before a binary search.
 const SEQUENTIAL_COMPARISONS: usize = 8;
@@ -36,7 +36,8 @@ pub(in crate::serve) struct ListedVersion {
     pub(in crate::serve) published_at: Option<Timestamp>,
 }
 
-/// Returns the listed projects of a point by name.
+/// Returns the listed projects of a point by name. A project of which block rules hide all files is left out, except one
+/// of an index.
 pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
     let owned = owner::listed(c, views)?;
     let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
@@ -44,6 +45,11 @@ pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<Projec
     for tree in trees.iter().filter(|tree| !owner::is_index(tree)) {
         for file in python_file::all(c, tree.tree, tree.seq)? {
             files.entry((file.project.clone(), *tree)).or_default().push(file);
+        }
+    }
+    for ((_, tree), files) in &mut files {
+        if let Some(view) = views.iter().find(|view| view.tree() == *tree) {
+            allowed::python::retain_allowed(c, view, files)?;
         }
     }
     let mut names = ProjectNames {

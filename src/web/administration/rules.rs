@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Page;
 use super::form::{CONFIRM, Form, Kind, yes_or_no};
 use crate::api::block_rule::{BlockRule, CreatedBlockRules};
+use crate::model::count::count_of;
 use crate::model::language::Language;
 use crate::model::rule_effect::RuleEffect;
 use crate::web::text::{number, time, visible};
@@ -178,6 +179,8 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
 fn matches(checked: &CreatedBlockRules) -> Markup {
     let python = Some(Language::Python.as_str());
     let is_about_python = checked.rules.iter().any(|rule| rule.language.as_deref() == python);
+    let matches = &checked.matches;
+    let effect = checked.rules.first().map_or(RuleEffect::Block, BlockRule::effect);
     html! {
         div.notice role="status" {
             @if is_about_python {
@@ -187,13 +190,18 @@ fn matches(checked: &CreatedBlockRules) -> Markup {
                 }
             } @else {
                 p { strong { "Nothing was created." } " The rule matches these packages now:" }
-                @if checked.matches.is_empty() {
+                @if matches.is_empty() {
                     p { "none, because no repository of R packages is affected." }
                 } @else {
-                    ul { @for found in &checked.matches { li {
+                    ul { @for found in matches { li {
                         (number(found.packages)) " of " (number(found.total)) " in " (found.repo)
-                        @if !found.examples.is_empty() { ": " (visible(&found.examples.join(", "))) }
+                        @if !found.examples.is_empty() { ": " (visible(&found.described_examples(effect).join(", "))) }
                         @if found.packages > found.examples.len() && !found.examples.is_empty() { ", …" }
+                        @if found.archived > 0 {
+                            "; and " (count_of(found.archived, "version", "versions")) " that only the archive has: "
+                            (visible(&found.archived_examples.join(", ")))
+                            @if found.archived > found.archived_examples.len() { ", …" }
+                        }
                     } } }
                 }
             }
@@ -205,7 +213,7 @@ fn matches(checked: &CreatedBlockRules) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::block_rule::BlockRuleMatches;
+    use crate::api::block_rule::{BlockRuleMatches, ListedVersionChange};
     use crate::web::administration::Section;
     use crate::web::administration::form::RejectedForm;
     use crate::web::frame::Root;
@@ -262,15 +270,28 @@ mod tests {
 
     #[test]
     fn a_comparison_names_the_packages() {
+        let change = |name: &str, from: &str, to: Option<&str>| ListedVersionChange {
+            name: name.to_owned(),
+            from_version: Some(from.to_owned()),
+            to_version: to.map(str::to_owned),
+        };
         let found = BlockRuleMatches {
             repo: "prod".to_owned(),
             packages: 4,
             total: 22_362,
             examples: ["a 1", "b 2", "c 3"].map(str::to_owned).to_vec(),
+            changes: vec![change("a", "1", Some("0.9")), change("b", "2", None)],
+            archived: 2_000,
+            archived_examples: vec!["d <1>".to_owned()],
         };
         let checked = CreatedBlockRules { matches: vec![found], ..CreatedBlockRules::default() };
         let text = list(&page(), &[], &Names::default(), Some(&checked));
-        assert!(text.contains("4 of 22\u{202f}362 in prod: a 1, b 2, c 3, …"), "{text}");
+        for part in [
+            "4 of 22\u{202f}362 in prod: a 1 (replaced by 0.9), b 2 (not replaced), c 3, …",
+            "; and 2,000 versions that only the archive has: d &lt;1&gt;, …",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -151,7 +151,9 @@ async fn the_same_bytes_of_two_sources_are_one_object() {
     // The mirror gets the bytes that the server serves, whose DESCRIPTION differs from the uploaded one.
     let theirs = Entry { package: "alpha".to_owned(), version: "1.0".to_owned(), bytes };
     // The name of the local package may come from the mirror, too.
-    rstudio_pm::edit::name_guard::delete(&backend.state, 1).await.expect("its guard");
+    rstudio_pm::edit::name_guard::delete(&backend.repositories, &backend.state, 1, false)
+        .await
+        .expect("its guard");
     fixture.mirror.publish(&[stub, theirs.clone()], &[]);
     fixture.sync().await;
     assert!(fixture.get(&theirs).await.expect("the mirror's") == theirs.bytes);

@@ -20,8 +20,20 @@ pub(super) const TABLE: &[Row] = &[
         Some("CreateNameGuard"),
         Some("CreatedNameGuard"),
     ),
-    (HttpMethod::Patch, "/name-guards/{id}", "Change a name guard", Some("EditNameGuard"), Some("NameGuard")),
-    (HttpMethod::Delete, "/name-guards/{id}", "Delete a name guard", None, Some("NameGuard")),
+    (
+        HttpMethod::Patch,
+        "/name-guards/{id}",
+        "Change a name guard, or only return what that would change",
+        Some("EditNameGuard"),
+        Some("ChangedNameGuard"),
+    ),
+    (
+        HttpMethod::Delete,
+        "/name-guards/{id}",
+        "Delete a name guard; with the parameter dry_run=true, only return what that would change",
+        None,
+        Some("ChangedNameGuard"),
+    ),
     (
         HttpMethod::Get,
         "/audit/names",

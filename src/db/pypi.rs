@@ -421,8 +421,8 @@ pub fn old_readings(
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
     const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
-        JOIN project r ON r.source_id = k.source_id AND r.fold = p.name AND r.to_at = $2 AND r.serial IS NOT NULL \
-        WHERE k.source_id = $1 AND k.fetched_at < $3 ORDER BY k.fetched_at, r.fold LIMIT $4";
+        JOIN project r ON r.source_id = k.source_id AND r.fold = p.name AND r.serial IS NOT NULL \
+        WHERE k.source_id = $1 AND r.to_at = $2 AND k.fetched_at < $3 ORDER BY k.fetched_at, r.fold LIMIT $4";
     let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), before.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

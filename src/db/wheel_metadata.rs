@@ -30,7 +30,7 @@ pub fn without_metadata(
 ) -> Result<Vec<StoredWheel>, DbError> {
     const FIND: &str = "SELECT p.name, f.id, f.name, b.sha256, b.class FROM blob b JOIN file f ON f.sha256 = b.sha256 \
         AND f.state = 1 AND f.role = $1 JOIN release r ON r.id = f.release_id AND r.origin_id = $2 \
-        JOIN package p ON p.id = r.package_id WHERE b.sha256 > $3 AND f.name LIKE '%.whl' \
+        JOIN package p ON p.id = r.package_id WHERE b.sha256 > $3 AND f.name LIKE '%.whl' ESCAPE '\\' \
         AND NOT EXISTS (SELECT 1 FROM file m WHERE m.release_id = f.release_id AND m.role = $4 AND m.platform = '' \
         AND m.build = f.build AND m.name = f.name) AND EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id \
         WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.state = 0 AND l.to_seq = $5 \

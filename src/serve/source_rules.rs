@@ -7,10 +7,9 @@ use super::allowed::{self, Decision, View};
 use super::{RepoError, Repositories, policies};
 use crate::db::python_file::ListedFile;
 use crate::model::ids::{ReleaseId, SourceId};
-use crate::model::point::{Point, PointRules};
+use crate::model::point::Point;
 use crate::python::version::Version;
 use crate::state::State;
-use crate::state::policies::age_instant;
 
 /// Returns the blocked releases of an R package of a source, with the reasons. `point` is a state of the source.
 ///
@@ -64,6 +63,5 @@ pub async fn blocked_versions(
 /// Returns the trees of a state of a source under these rules; empty if no rule can block the package.
 async fn views(state: &State, point: &Point, source: SourceId, package: &str) -> Vec<View> {
     let Some(policy) = policies::of_source(state, source, package).await else { return Vec::new() };
-    let rules = PointRules { number: 0, at: age_instant((state.clock)()), is_dated: false };
-    View::with_policy(state, point, &policy, rules)
+    View::under(state, point, Some(&policy))
 }

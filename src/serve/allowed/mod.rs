@@ -115,7 +115,12 @@ impl View {
     }
 
     /// Returns the trees of a point under rules other than those of the point.
-    fn with_policy(state: &State, point: &Point, policy: &Arc<RepoPolicy>, rules: PointRules) -> Vec<View> {
+    pub(in crate::serve) fn with_policy(
+        state: &State,
+        point: &Point,
+        policy: &Arc<RepoPolicy>,
+        rules: PointRules,
+    ) -> Vec<View> {
         let catalog = state.catalog.get();
         let view = |tree: &PointTree| {
             let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);

@@ -295,9 +295,12 @@ fn the_versions_of_a_source_state_the_rules_of_all_repositories_and_no_others() 
     let all_allowed = ["2.0", "1.1", "1.0"].map(allowed);
     assert_eq!(blocked(), all_allowed);
     // Rules of a repository, another package and another source do not count.
-    for flags in
-        ["--repo=prod --package-name=one", "--package-name=two", "--source=cran", "--license=AGPL --warn"]
-    {
+    for flags in [
+        "--repo=prod --package-name=one",
+        "--package-name=two",
+        "--source=cran --all",
+        "--license=AGPL --warn",
+    ] {
         server.rspm_stdout(&format!("create blocklist-rule {flags}"));
     }
     assert_eq!(blocked(), all_allowed);

@@ -129,11 +129,15 @@ pub(super) async fn of_vulnerabilities(
         time.and_then(|time| time.parse().ok()).unwrap_or(Timestamp(0))
     };
     let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), row(affected))).collect();
-    // A publish, or an advisory that is withdrawn, may remove the newest entry.
+    // A publish, the end of a subscription, or an advisory that is withdrawn may remove the newest entry.
     let language = context.repo.kind.language();
     let advisories = serve::vulnerabilities::current(&app.state).await;
-    let newest =
-        [entries.first().map(|(changed, _)| *changed), advisories.last_change(language), point.modified];
+    let newest = [
+        entries.first().map(|(changed, _)| *changed),
+        advisories.last_change(language),
+        point.modified,
+        context.repo.steps.last().map(|step| step.at),
+    ];
     let feed = VulnerabilityFeed {
         repo: context.location.repo.clone(),
         folder: format!(

@@ -256,16 +256,6 @@ async fn an_old_page_is_requested_again_although_its_serial_is_the_same() {
     let project = "one".parse().unwrap();
     let located = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
     assert_eq!(located.latest.status, ProjectStatus::Archived);
-    // A month later, the page is unchanged.
-    backend.advance_to_noon("2024-04-25");
-    sync(&backend).await;
-    assert_eq!(index.take_requests(), ["/simple/"]);
-    backend.advance_to_noon("2024-05-10");
-    sync(&backend).await;
-    assert_eq!(index.take_requests(), ["/simple/", "/simple/one/"]);
-    backend.advance_to_noon("2024-05-11");
-    sync(&backend).await;
-    assert_eq!(index.take_requests(), ["/simple/"], "an unchanged page is not requested every day");
 }
 
 /// Every project of a mirror in a directory: `latest` has the files of its page, and a past day those that were uploaded

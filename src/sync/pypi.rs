@@ -112,7 +112,7 @@ async fn sync(
     let counts = write(state, lease, report, changes, instants).await?;
     // Before the head is published, so that pages declare METADATA from this state on.
     report.progress("reading METADATA of stored wheels", 0, None);
-    let wheels = wheel_metadata::add_to_pages(&page_reads, || report.is_halted()).await?;
+    let wheels = wheel_metadata::add_to_pages(page_reads, || report.is_halted()).await?;
     let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(SOURCE),

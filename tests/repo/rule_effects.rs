@@ -484,7 +484,7 @@ async fn a_subscription_warns_about_names_of_two_sources_that_no_guard_hides(ser
          provides them. {advice}"
     );
     for source in ["cran", "internal"] {
-        assert_eq!(warnings("dev", source).await, [expected.clone()], "{source}");
+        assert_eq!(warnings("dev", source).await, std::slice::from_ref(&expected), "{source}");
     }
     for name in ["other1", "other2", "Other3"] {
         server.backend.add("internal", name, "5.0").await;

@@ -306,8 +306,7 @@ pub fn guards_in_force(rows: Vec<NameGuardRow>, overlaps: Vec<Overlap>) -> NameG
         overlaps.into_iter().map(|overlap| (overlap.language, overlap.name)).collect();
     let mut guards = Vec::new();
     for row in rows.into_iter().filter(|row| row.state == db::name_guard::IN_FORCE) {
-        let language = Language::ALL.into_iter().find(|language| language.as_str() == row.language);
-        let Some(language) = language else { continue };
+        let Some(language) = Language::parse(&row.language) else { continue };
         // An automatic guard is for exactly one name, which was validated when the package was added.
         let pattern = match row.pattern.strip_suffix('*') {
             Some(prefix) if !row.automatic => NamePattern::Prefix(prefix.to_owned()),

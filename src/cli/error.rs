@@ -112,10 +112,10 @@ impl CliError {
     /// Returns the error with the number of a row of a file, if the server refused the content of a request with that row
     /// only.
     pub(super) fn of_row(self, noun: &str, number: usize) -> CliError {
-        let is_about_content =
-            [Code::Invalid, Code::NotFound, Code::Conflict].map(|code| self.has_code(code));
+        let codes = [Code::Invalid, Code::NotFound, Code::Conflict];
+        let is_about_content = codes.into_iter().any(|code| self.has_code(code));
         match self {
-            CliError::Refused { code, reason } if is_about_content.contains(&true) => {
+            CliError::Refused { code, reason } if is_about_content => {
                 CliError::Refused { code, reason: refused_rows(noun, [(number, reason.as_str())]) }
             }
             other => other,

@@ -131,6 +131,12 @@ pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     c.execute(RESERVE, &params).map(drop)
 }
 
+/// As [`reserve`]; returns the row. Its class is that of `blob`, unless another class contains the same bytes.
+pub fn reserve_in_class(c: &mut dyn Conn, blob: &Blob) -> Result<Option<Blob>, DbError> {
+    reserve(c, blob)?;
+    get(c, blob.sha256)
+}
+
 /// Deletes the row of a blob stored before `before`, unless another row refers to the blob. Returns true if the row was
 /// deleted; only then may the bytes be deleted.
 pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<bool, DbError> {

@@ -242,8 +242,7 @@ fn pattern(text: &str, source: &Source) -> Result<NamePattern, RepoError> {
 }
 
 fn pattern_of(text: &str, language: &str) -> Result<NamePattern, RepoError> {
-    let known = Language::ALL.into_iter().find(|known| known.as_str() == language);
-    NamePattern::parse(text, known.unwrap_or(Language::R))
+    NamePattern::parse(text, Language::parse(language).unwrap_or(Language::R))
         .map_err(|error| RepoError::Invalid(error.to_string()))
 }
 

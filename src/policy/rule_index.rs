@@ -75,6 +75,14 @@ impl RuleIndexes {
         RuleIndexes { language, by_limits: HashMap::new() }
     }
 
+    /// Creates indexes of these rules.
+    #[must_use]
+    pub fn of(language: Language, rules: &[Arc<Rule>]) -> RuleIndexes {
+        let mut indexes = RuleIndexes::new(language);
+        indexes.update(&[], rules);
+        indexes
+    }
+
     /// Returns the language of the packages.
     #[must_use]
     pub fn language(&self) -> Language {
@@ -274,8 +282,7 @@ mod tests {
                 }
                 rules.extend(added.iter().cloned());
                 indexes.update(&removed, &added);
-                let mut all = RuleIndexes::new(language);
-                all.update(&[], &rules);
+                let all = RuleIndexes::of(language, &rules);
                 assert_eq!(indexes.by_limits, all.by_limits, "{language:?}, round {round}");
             }
             assert!(rules.len() > 50 && indexes.by_limits.len() == 4, "{language:?}: {}", rules.len());
@@ -286,9 +293,8 @@ mod tests {
 
     #[test]
     fn a_change_copies_only_the_index_with_the_limits_of_the_rule() {
-        let mut indexes = RuleIndexes::new(Language::R);
         let rules: Vec<Arc<Rule>> = (0..300).map(|id| rule(id, id.unsigned_abs() * 31)).collect();
-        indexes.update(&[], &rules);
+        let mut indexes = RuleIndexes::of(Language::R, &rules);
         let before = indexes.clone();
         let new = Arc::new(Rule {
             criteria: Criteria { repo: Some(RepoId(3)), ..Criteria::default() },

@@ -85,12 +85,8 @@ async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
     let size = i64::try_from(bytes).unwrap_or(i64::MAX);
     let class = StorageClass::Pypi.as_str().to_owned();
     let row = Blob { sha256, class, size, created_at: (state.clock)() };
-    // The row prevents a sweep from removing the object. An object with the same bytes may be in another class.
-    let reserve = move |c: &mut dyn Conn| {
-        blob::reserve(c, &row)?;
-        blob::get(c, sha256)
-    };
-    let row = state.db.write(reserve).await?;
+    // The row prevents a sweep from removing the object.
+    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
     let Some(class) = row.and_then(|row| StorageClass::parse(&row.class)) else { return Ok(false) };
     state.storage.put(&Key::Package(class, sha256), Bytes::from(metadata)).await?;
     let wheel = wheel.clone();

@@ -49,8 +49,7 @@ pub async fn of_change(
     new: Option<&NameGuardRow>,
 ) -> Result<Vec<NameChange>, RepoError> {
     let state = &repositories.state;
-    let known = Language::ALL.into_iter().find(|language| language.as_str() == old.language);
-    let Some(language) = known else { return Ok(Vec::new()) };
+    let Some(language) = Language::parse(&old.language) else { return Ok(Vec::new()) };
     let rows: Vec<NameGuardRow> = std::iter::once(old).chain(new).cloned().collect();
     let query = state.db.read(move |c| {
         // Only names that sources without permission have, or had, can be hidden before or afterwards.

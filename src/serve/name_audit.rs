@@ -155,8 +155,8 @@ fn guard_finding(row: &NameGuardRow, has_automatic: bool) -> Finding {
 
 /// Returns true if a guard matches a name, which is a name of the guard's language.
 fn matches(guard: &NameGuardRow, name: &str) -> bool {
-    let language = Language::ALL.into_iter().find(|language| language.as_str() == guard.language);
-    let pattern = language.map(|language| NamePattern::parse(&guard.pattern, language));
+    let pattern =
+        Language::parse(&guard.language).map(|language| NamePattern::parse(&guard.pattern, language));
     guard.pattern == name || pattern.is_some_and(|pattern| pattern.is_ok_and(|pattern| pattern.matches(name)))
 }
 

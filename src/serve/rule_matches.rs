@@ -16,7 +16,7 @@ use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::snapshot::Snapshot;
-use crate::policy::Rule;
+use crate::policy::{NameGuards, Rule};
 use crate::r::version;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy};
@@ -57,6 +57,17 @@ pub struct RuleMatch {
     pub after: Option<String>,
 }
 
+/// A rule, and the rules and name guards in force that apply together with it.
+struct Preview {
+    /// The rule, with the id that it has in `after`.
+    rule: Arc<Rule>,
+    /// Whether no stored rule has its id.
+    is_new: bool,
+    before: Vec<Arc<Rule>>,
+    after: Vec<Arc<Rule>>,
+    guards: NameGuards,
+}
+
 /// A rule, and the trees of a repository without and with it.
 struct Comparison {
     /// The rule, with the id that it has in the policy of `after`.
@@ -81,15 +92,14 @@ struct Decisions {
 /// Database errors.
 pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
-    let id = if rule.id == 0 { NEW_RULE } else { rule.id };
-    let rule = Arc::new(Rule { id, ..rule.clone() });
+    let preview = Preview::new(state, rule);
     let is_limited = |repo: &&Repository| rule.criteria.repo.is_none_or(|id| id == repo.id);
     let mut matches = Vec::new();
     let catalog = state.catalog.get();
     for repo in catalog.repos.iter().filter(|repo| repo.kind != RepoKind::Python).filter(is_limited) {
         let resolved = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await;
         let Ok(point) = resolved else { continue };
-        let Some(comparison) = comparison(state, repo, &point, &rule).await else { continue };
+        let Some(comparison) = preview.comparison(state, repo, &point).await else { continue };
         let Decisions { packages, archived } = state.db.read(move |c| decisions(c, &comparison)).await?;
         if packages.is_empty() && archived.is_empty() {
             continue;
@@ -120,36 +130,45 @@ async fn hidden_count(
     Ok(packages.len().saturating_sub(listed.len()))
 }
 
-/// Prepares the rules of a repository without and with `rule`; `None` if `rule` cannot match there.
-async fn comparison(state: &State, repo: &Repository, point: &Point, rule: &Arc<Rule>) -> Option<Comparison> {
-    let (mut rules, guards) = (policies::rules(state), policies::guards(state));
-    let stored_count = rules.len();
-    rules.retain(|other| other.id != rule.id);
-    let is_new = rules.len() == stored_count;
-    if rule.criteria.package.is_some() {
-        // Only this package is read, and the rules about other packages do not decide about it.
-        rules.retain(|other| {
-            other.criteria.package.is_none() || other.criteria.package == rule.criteria.package
-        });
-    }
-    // The blocked releases of the rules in force are in memory.
-    let before = match is_new && rule.criteria.package.is_none() {
-        true => View::of(state, point),
-        false => {
-            let policy = policies::of_rules(state, repo, (&rules, &guards)).await;
-            View::under(state, point, policy.as_ref())
+impl Preview {
+    fn new(state: &State, rule: &Rule) -> Preview {
+        let id = if rule.id == 0 { NEW_RULE } else { rule.id };
+        let rule = Arc::new(Rule { id, ..rule.clone() });
+        let mut before = policies::rules(state);
+        let stored_count = before.len();
+        before.retain(|other| other.id != rule.id);
+        let is_new = before.len() == stored_count;
+        if rule.criteria.package.is_some() {
+            // Only this package is read, and the rules about other packages do not decide about it.
+            before.retain(|other| {
+                other.criteria.package.is_none() || other.criteria.package == rule.criteria.package
+            });
         }
-    };
-    rules.push(Arc::clone(rule));
-    let with_effect = |policy: &Arc<RepoPolicy>| !policy.set.is_empty();
-    let mut policy = policies::of_rules(state, repo, (&rules, &guards)).await.filter(with_effect);
-    if policy.is_none() && rule.effect == RuleEffect::Allow {
-        // A set that consists of exceptions is empty. A warning matches the same versions, and blocks none either.
-        let warning = Arc::new(Rule { effect: RuleEffect::Warn, ..(**rule).clone() });
-        policy = policies::of_rules(state, repo, (&[warning], &guards)).await.filter(with_effect);
+        let after = before.iter().chain([&rule]).cloned().collect();
+        Preview { rule, is_new, before, after, guards: policies::guards(state) }
     }
-    let after = View::under(state, point, Some(&policy?));
-    Some(Comparison { rule: Arc::clone(rule), before, after })
+
+    /// Prepares the rules of a repository without and with the rule; `None` if the rule cannot match there.
+    async fn comparison(&self, state: &State, repo: &Repository, point: &Point) -> Option<Comparison> {
+        let Preview { rule, guards, .. } = self;
+        // The blocked releases of the rules in force are in memory.
+        let before = match self.is_new && rule.criteria.package.is_none() {
+            true => View::of(state, point),
+            false => {
+                let policy = policies::of_rules(state, repo, (&self.before, guards)).await;
+                View::under(state, point, policy.as_ref())
+            }
+        };
+        let with_effect = |policy: &Arc<RepoPolicy>| !policy.set.is_empty();
+        let mut policy = policies::of_rules(state, repo, (&self.after, guards)).await.filter(with_effect);
+        if policy.is_none() && rule.effect == RuleEffect::Allow {
+            // A set that consists of exceptions is empty. A warning matches the same versions, and blocks none either.
+            let warning = Arc::new(Rule { effect: RuleEffect::Warn, ..(**rule).clone() });
+            policy = policies::of_rules(state, repo, (&[warning], guards)).await.filter(with_effect);
+        }
+        let after = View::under(state, point, Some(&policy?));
+        Some(Comparison { rule: Arc::clone(rule), before, after })
+    }
 }
 
 fn decisions(c: &mut dyn Conn, comparison: &Comparison) -> Result<Decisions, DbError> {

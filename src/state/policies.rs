@@ -150,9 +150,7 @@ impl PolicySet {
             }
             None => {
                 let all: Vec<Arc<Rule>> = rules.rules.iter().map(|it| Arc::clone(&it.rule)).collect();
-                let mut indexes = RuleIndexes::new(language);
-                indexes.update(&[], &all);
-                indexes
+                RuleIndexes::of(language, &all)
             }
         }
     }
@@ -177,8 +175,7 @@ impl Policies {
         repo: &Repository,
         (rules, guards): (&[Arc<Rule>], &NameGuards),
     ) -> Option<Arc<RepoPolicy>> {
-        let mut indexes = RuleIndexes::new(repo.kind.language());
-        indexes.update(&[], rules);
+        let indexes = RuleIndexes::of(repo.kind.language(), rules);
         self.prepare(inputs, repo, (&indexes, guards), (None, &HashMap::new()))
     }
 
@@ -191,8 +188,7 @@ impl Policies {
         rules: &[Arc<Rule>],
     ) -> Option<Arc<RepoPolicy>> {
         let language = source.kind.language();
-        let mut indexes = RuleIndexes::new(language);
-        indexes.update(&[], rules);
+        let indexes = RuleIndexes::of(language, rules);
         let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id] };
         self.prepare_scope(inputs, scope, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
     }

@@ -365,6 +365,16 @@ fn skipped(skipped: &[Skipped]) -> Markup {
 mod tests {
     use super::*;
 
+    /// Returns the page of a repository with R packages that has this result.
+    fn rendered(result: &Result) -> String {
+        let form = Form {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            is_python: false,
+            refused: None,
+        };
+        form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(result))
+    }
+
     #[test]
     fn the_result_has_states_days_and_no_markup_of_the_file() {
         let day = |text: &str| text.parse::<Day>().expect("a day");
@@ -392,12 +402,7 @@ mod tests {
             ],
             other_day: None,
         };
-        let form = Form {
-            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            is_python: false,
-            refused: None,
-        };
-        let html = form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(&result));
+        let html = rendered(&result);
         for part in [
             "<strong>3 packages</strong>: 1 listed in this version",
             "1 only in another version",
@@ -439,12 +444,7 @@ mod tests {
             skipped: many.collect(),
             other_day: None,
         };
-        let form = Form {
-            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            is_python: false,
-            refused: None,
-        };
-        let html = form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(&result));
+        let html = rendered(&result);
         for part in [
             "lists it; there it is written <span class=\"changed\">1.0-1</span>: the same version number",
             "It never listed the versions of: c.",

@@ -10,7 +10,7 @@ use crate::catalog::resolve::today;
 use crate::db::curation::{Curation, RuleRow};
 use crate::db::tx::{Publish, TxKind};
 use crate::edit::last_plan::{self, Selected};
-use crate::edit::python::curated::{Input, require_snapshot};
+use crate::edit::python::curated::{Input, require_snapshot, snapshot_name};
 use crate::edit::{Actor, RemoveScope, publish};
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
@@ -140,10 +140,7 @@ async fn apply(
     if base.is_open {
         notices.push(open_notice(state, &base, &label));
     }
-    let name = match snapshot {
-        Snapshot::Transaction(id) => format!("transaction {id}"),
-        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => label.clone(),
-    };
+    let name = snapshot_name(snapshot, &label);
     let input = SelectionInput { definition, include, name, allow_missing: request.allow_missing };
     let (selection, index) = selection(state, base, input).await?;
     notices.extend(selection.notices.iter().cloned());

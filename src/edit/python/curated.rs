@@ -112,9 +112,18 @@ pub fn require_snapshot(is_commit: bool, snapshot: Option<Snapshot>) -> Result<(
     Ok(())
 }
 
-/// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one
-/// transaction. A package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI, if they are not known at that
-/// time.
+/// Returns the name of a snapshot in messages, so that the number of a transaction is not mistaken for a version. `label` is
+/// that of the state that it selects.
+pub fn snapshot_name(snapshot: Snapshot, label: &str) -> String {
+    match snapshot {
+        Snapshot::Transaction(id) => format!("transaction {id}"),
+        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => label.to_owned(),
+    }
+}
+
+/// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction. A
+/// package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI,
+/// if they are not known at that time.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
@@ -140,10 +149,7 @@ pub async fn update(
     let mut notices = std::mem::take(&mut new.definition.notices);
     notices.extend(open_notice(&base, &snapshot));
     let projects = base_projects(repositories, base.base, &new.definition).await?;
-    let name = match request.snapshot {
-        Some(Snapshot::Transaction(id)) => format!("transaction {id}"),
-        Some(Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_)) | None => snapshot.clone(),
-    };
+    let name = snapshot_name(request.snapshot.unwrap_or(Snapshot::Latest), &snapshot);
     let plan = plan(&current.rules, &new.definition, &projects, &name);
     let blocked = blocked_files(repositories, source.id, base.base, &new.definition.rules).await?;
     let mut update =

@@ -165,7 +165,8 @@ fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
         || (old.source.is_some() && criteria.source != old.source)
         || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
     has_others.then_some(
-        "the changed rule would match all packages of other repositories or sources, or block packages that it did not block; --all confirms that",
+        "the changed rule would match all packages of other repositories or sources, or block packages that it did not \
+         block; --all confirms that",
     )
 }
 

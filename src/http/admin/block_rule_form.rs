@@ -354,7 +354,7 @@ mod tests {
             let again = rule_of_wire(&catalog, &wire_of_rule(&catalog, &rule)).expect("its own form");
             assert_eq!(again, rule, "{good}");
         }
-        // A deprecated identifier is replaced by the one that packages have, a current one by itself.
+        // A deprecated identifier is replaced by the one that packages have; a current one does not change.
         let types = |text: &str| license_type(text).map_err(|failure| failure.phrase);
         assert_eq!(types("gpl-3.0"), Ok("GPL-3.0-only".to_owned()));
         for (id, _) in crate::model::license::all() {

@@ -122,8 +122,11 @@ async fn find(
     (name, version): (&str, Option<&str>),
     budget: &RequestBudget,
 ) -> Result<RequestedVersion, RepoError> {
-    let blocked = match detail::project_within(repositories, point, name, version, Some(budget)).await {
-        Ok(detail) => {
+    let found = detail::releases_within(repositories, point, name, Some(budget)).await?;
+    let release = found.require_release(repositories, point, version).cloned();
+    let blocked = match release {
+        Ok(release) => {
+            let detail = found.into_detail(repositories, release)?;
             return Ok(RequestedVersion {
                 project: detail.project.clone(),
                 display_name: detail.display_name.clone(),
@@ -137,7 +140,6 @@ async fn find(
         Err(RepoError::Blocked(blocked)) => blocked,
         Err(error) => return Err(error),
     };
-    let found = detail::releases_within(repositories, point, name, Some(budget)).await?;
     let display_name = found.preferred().and_then(|release| release.facts().find_map(|facts| facts.name));
     let missing = || RepoError::NotFound(format!("there is no project '{name}' in this snapshot"));
     let is_requested = |text: &str| Version::lenient(text) == Version::lenient(&blocked.version);

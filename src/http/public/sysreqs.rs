@@ -96,8 +96,8 @@ pub(super) async fn of_package(
     })
 }
 
-/// `POST /repos/{r}/sysreqs`: requirements of the package that a DESCRIPTION describes, and of its dependencies, with `suggests=true`
-/// including its suggested packages.
+/// `POST /repos/{r}/sysreqs`: requirements of the package that a DESCRIPTION describes, and of its dependencies, with
+/// `suggests=true` including its suggested packages.
 pub(super) async fn of_description(
     app: &App,
     repo: &str,

@@ -32,18 +32,39 @@ pub(in crate::http) fn page(
     html: String,
     depends_on_browser: bool,
 ) -> Response<Body> {
-    let etag = etag::of_content(Sha256(sha2::Sha256::digest(html.as_bytes()).into()), true);
-    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
-    let mut response = match conditional::precondition(&head.parts.headers, current) {
-        Precondition::Proceed => with_content(&head.parts.headers, StatusCode::OK, html),
-        Precondition::NotModified => without_content(StatusCode::NOT_MODIFIED),
-        Precondition::Failed => without_content(StatusCode::PRECONDITION_FAILED),
-    };
-    response.headers_mut().insert(header::ETAG, etag);
+    let content = |bytes| with_content(&head.parts.headers, StatusCode::OK, bytes);
+    let mut response = with_etag(head, html.into_bytes(), content);
+    if response.status() != StatusCode::OK {
+        set_page_headers(response.headers_mut());
+    }
     if depends_on_browser {
         let vary = HeaderValue::from_static("Accept-Encoding, User-Agent, Sec-CH-UA-Platform");
         response.headers_mut().insert(header::VARY, vary);
     }
+    response
+}
+
+/// Returns the response of `content` with the digest of the bytes as `ETag`; without content, 304 or 412, if a condition of
+/// the request requires it.
+#[must_use]
+pub(super) fn with_etag(
+    head: &RequestHead<'_>,
+    bytes: Vec<u8>,
+    content: impl FnOnce(Vec<u8>) -> Response<Body>,
+) -> Response<Body> {
+    let etag = etag::of_content(Sha256(sha2::Sha256::digest(&bytes).into()), true);
+    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
+    let empty = |status: StatusCode| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response
+    };
+    let mut response = match conditional::precondition(&head.parts.headers, current) {
+        Precondition::Proceed => content(bytes),
+        Precondition::NotModified => empty(StatusCode::NOT_MODIFIED),
+        Precondition::Failed => empty(StatusCode::PRECONDITION_FAILED),
+    };
+    response.headers_mut().insert(header::ETAG, etag);
     response
 }
 
@@ -54,7 +75,7 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
     let reason = failure.status.canonical_reason().unwrap_or_default();
     let root = Root::of_path(head.path);
     let html = failure::page(root, failure.status.as_u16(), reason, &failure.phrase);
-    let mut response = with_content(&head.parts.headers, failure.status, html);
+    let mut response = with_content(&head.parts.headers, failure.status, html.into_bytes());
     for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
         for value in plain.headers().get_all(&name) {
             response.headers_mut().append(&name, value.clone());
@@ -69,29 +90,22 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
 /// Returns a page for one client, which is neither cached nor compressed.
 #[must_use]
 pub(super) fn private_page(status: StatusCode, html: String) -> Response<Body> {
-    with_content(&HeaderMap::new(), status, html)
+    with_content(&HeaderMap::new(), status, html.into_bytes())
 }
 
 /// Returns the response with an image that the author of a package wrote. SECURITY: a browser that opens its address
 /// executes nothing of it.
 #[must_use]
 pub(super) fn image(head: &RequestHead<'_>, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
-    let etag = etag::of_content(Sha256(sha2::Sha256::digest(&bytes).into()), true);
-    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
-    let (status, bytes) = match conditional::precondition(&head.parts.headers, current) {
-        Precondition::Proceed => (StatusCode::OK, bytes),
-        Precondition::NotModified => (StatusCode::NOT_MODIFIED, Vec::new()),
-        Precondition::Failed => (StatusCode::PRECONDITION_FAILED, Vec::new()),
-    };
-    let size = bytes.len();
-    let mut response = Response::new(Body::full(bytes));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    if status == StatusCode::OK {
+    let mut response = with_etag(head, bytes, |bytes| {
+        let size = bytes.len();
+        let mut response = Response::new(Body::full(bytes));
+        let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-    }
-    headers.insert(header::ETAG, etag);
+        response
+    });
+    let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONTENT_SECURITY_POLICY, IMAGE_POLICY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -99,8 +113,7 @@ pub(super) fn image(head: &RequestHead<'_>, media_type: &'static str, bytes: Vec
     response
 }
 
-fn with_content(request: &HeaderMap, status: StatusCode, html: String) -> Response<Body> {
-    let bytes = html.into_bytes();
+fn with_content(request: &HeaderMap, status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
     let compressed = if bytes.len() >= MIN_COMPRESSED_SIZE && accepts_gzip(request) {
         assets::gzip(&bytes, LEVEL)
     } else {
@@ -118,13 +131,6 @@ fn with_content(request: &HeaderMap, status: StatusCode, html: String) -> Respon
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     set_page_headers(headers);
-    response
-}
-
-fn without_content(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    set_page_headers(response.headers_mut());
     response
 }
 

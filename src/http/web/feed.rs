@@ -1,9 +1,9 @@
 //! Atom feeds: the changes of a repository, the versions of a package, the vulnerabilities of a repository.
 
+use http::Response;
 use http::header::{self, HeaderValue};
-use http::{Response, StatusCode};
-use sha2::Digest as _;
 
+use super::answer;
 use super::context::Context;
 use super::project;
 use super::repository::{newest_events, sources};
@@ -12,12 +12,9 @@ use crate::api::public::vulnerability::AffectedPackage;
 use crate::catalog::Repository;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
-use crate::http::conditional::{self, Precondition, Validators};
 use crate::http::error::Failure;
-use crate::http::etag;
 use crate::http::public::vulnerabilities::last_changed;
 use crate::http::response;
-use crate::model::digest::Sha256;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve;
@@ -159,22 +156,10 @@ fn updated(repo: &Repository, times: impl IntoIterator<Item = Option<Timestamp>>
 
 /// Returns the response with a feed.
 fn response(head: &RequestHead<'_>, text: String) -> Response<Body> {
-    let etag = etag::of_content(Sha256(sha2::Sha256::digest(text.as_bytes()).into()), true);
-    let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
-    let mut response = match conditional::precondition(&head.parts.headers, current) {
-        Precondition::Proceed => response::text("application/atom+xml; charset=utf-8", text.into_bytes()),
-        Precondition::NotModified => empty(StatusCode::NOT_MODIFIED),
-        Precondition::Failed => empty(StatusCode::PRECONDITION_FAILED),
-    };
+    let content = |bytes| response::text("application/atom+xml; charset=utf-8", bytes);
+    let mut response = answer::with_etag(head, text.into_bytes(), content);
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
     response
 }

@@ -98,29 +98,30 @@ impl Source {
     /// Reads METADATA of a file, and compares it with the digest on the page, if the page states one.
     pub(super) async fn metadata(&self, file: &PageFile) -> Result<Bytes, UpstreamError> {
         let url = format!("{}.metadata", file.url);
-        let refused = |reason: String| UpstreamError::Refused { url: url.clone(), reason };
-        let (folder, path) = address(&url, &self.url, &self.file_hosts).map_err(refused)?;
-        let request = FileRequest { path: &path, validators: None, limit: MAX_METADATA };
-        match self.upstream.transport(&folder)?.fetch(request).await? {
-            FileResponse::Unchanged => {
-                Err(refused("answered an unconditional request with 'not modified'".to_owned()))
+        let bytes = self.object(&url, MAX_METADATA).await?;
+        match file.core_metadata {
+            MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
+                let reason = format!("its sha256 is not {sha256}, which the page states");
+                Err(UpstreamError::Refused { url, reason })
             }
-            FileResponse::Body { bytes, .. } => match file.core_metadata {
-                MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
-                    Err(refused(format!("its sha256 is not {sha256}, which the page states")))
-                }
-                _ => Ok(bytes),
-            },
+            _ => Ok(bytes),
         }
     }
 
     /// Reads the provenance object of a file at its address.
     pub(super) async fn provenance(&self, url: &str) -> Result<Bytes, UpstreamError> {
+        self.object(url, MAX_PROVENANCE).await
+    }
+
+    /// Reads an object that belongs to a file, of at most `limit` bytes.
+    async fn object(&self, url: &str, limit: u64) -> Result<Bytes, UpstreamError> {
         let refused = |reason: String| UpstreamError::Refused { url: url.to_owned(), reason };
         let (folder, path) = address(url, &self.url, &self.file_hosts).map_err(refused)?;
-        let request = FileRequest { path: &path, validators: None, limit: MAX_PROVENANCE };
+        let request = FileRequest { path: &path, validators: None, limit };
         match self.upstream.transport(&folder)?.fetch(request).await? {
-            FileResponse::Unchanged => Err(refused("answered an unconditional request".to_owned())),
+            FileResponse::Unchanged => {
+                Err(refused("answered an unconditional request with 'not modified'".to_owned()))
+            }
             FileResponse::Body { bytes, .. } => Ok(bytes),
         }
     }

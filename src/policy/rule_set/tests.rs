@@ -26,8 +26,7 @@ fn named(name: &str) -> Criteria {
 fn set(rules: &[Rule]) -> RuleSet {
     let rules: Vec<Arc<Rule>> = rules.iter().cloned().map(Arc::new).collect();
     let origins = [(CURATED, SourceId::CRAN)];
-    let mut indexes = RuleIndexes::new(Language::R);
-    indexes.update(&[], &rules);
+    let indexes = RuleIndexes::of(Language::R, &rules);
     let scope = Scope { repo: REPO, sources: &[SOURCE, CURATED], origins: &origins };
     RuleSet::new(indexes.in_scope(scope), &origins)
 }

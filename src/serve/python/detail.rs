@@ -95,39 +95,9 @@ pub async fn project_within(
     version: Option<&str>,
     budget: Option<&RequestBudget>,
 ) -> Result<ProjectDetail, RepoError> {
-    let ProjectReleases { project, page, preferred, releases, blocked } =
-        releases_within(repositories, point, name, budget).await?;
-    let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
-    let requested = version.map(Version::lenient);
-    let release = match requested.as_ref().or(preferred.as_ref()) {
-        Some(version) => release_of(&releases, version).cloned(),
-        None => None,
-    };
-    let release = release.ok_or_else(|| {
-        if let Some(blocked) = blocked_of(&blocked, requested.as_ref(), releases.is_empty()) {
-            policies::log_frozen(&repositories.state, point, blocked);
-            return RepoError::Blocked(Box::new(blocked.clone()));
-        }
-        let Some(requested) = &requested else { return unknown(&project) };
-        let text: String = requested.as_str().escape_debug().take(128).collect();
-        let text = format!("the project '{project}' has no version '{text}'");
-        name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text)
-    })?;
-    let catalog = repositories.state.catalog.get();
-    let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
-    let changed_at = steps.iter().rev().find(|step| step.seq == tree.seq).map(|step| step.at);
-    let display_name = release.facts().find_map(|facts| facts.name);
-    Ok(ProjectDetail {
-        display_name: display_name.unwrap_or_else(|| project.to_string()),
-        source: tree.source,
-        tree: tree.tree,
-        changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
-        open: page.point.open,
-        serial: page.latest.serial.filter(|_| page.point.open),
-        release,
-        releases,
-        project,
-    })
+    let found = releases_within(repositories, point, name, budget).await?;
+    let release = found.require_release(repositories, point, version)?.clone();
+    found.into_detail(repositories, release)
 }
 
 /// The releases of a project at a point, and the files that block rules forbid.
@@ -162,6 +132,61 @@ impl ProjectReleases {
     #[must_use]
     pub fn preferred(&self) -> Option<&ProjectRelease> {
         release_of(&self.releases, self.preferred.as_ref()?)
+    }
+
+    /// Returns the release of a version, in any spelling; without a version, the one that installers prefer.
+    ///
+    /// # Errors
+    /// [`RepoError::Blocked`] for a version whose files are all blocked; [`RepoError::Guarded`] or
+    /// [`RepoError::NotFound`] if there is no such version.
+    pub fn require_release(
+        &self,
+        repositories: &Repositories,
+        point: &Point,
+        version: Option<&str>,
+    ) -> Result<&ProjectRelease, RepoError> {
+        let requested = version.map(Version::lenient);
+        let selected = requested.as_ref().or(self.preferred.as_ref());
+        if let Some(release) = selected.and_then(|version| release_of(&self.releases, version)) {
+            return Ok(release);
+        }
+        if let Some(blocked) = blocked_of(&self.blocked, requested.as_ref(), self.releases.is_empty()) {
+            policies::log_frozen(&repositories.state, point, blocked);
+            return Err(RepoError::Blocked(Box::new(blocked.clone())));
+        }
+        let project = &self.project;
+        let Some(requested) = &requested else { return Err(unknown(project)) };
+        let text: String = requested.as_str().escape_debug().take(128).collect();
+        let text = format!("the project '{project}' has no version '{text}'");
+        Err(name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text))
+    }
+
+    /// Returns the details of the project with one of its releases.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] if no source owns the project.
+    pub fn into_detail(
+        self,
+        repositories: &Repositories,
+        release: ProjectRelease,
+    ) -> Result<ProjectDetail, RepoError> {
+        let ProjectReleases { project, page, releases, .. } = self;
+        let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+        let catalog = repositories.state.catalog.get();
+        let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
+        let changed_at = steps.iter().rev().find(|step| step.seq == tree.seq).map(|step| step.at);
+        let display_name = release.facts().find_map(|facts| facts.name);
+        Ok(ProjectDetail {
+            display_name: display_name.unwrap_or_else(|| project.to_string()),
+            source: tree.source,
+            tree: tree.tree,
+            changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
+            open: page.point.open,
+            serial: page.latest.serial.filter(|_| page.point.open),
+            release,
+            releases,
+            project,
+        })
     }
 
     /// Returns why a version, in any spelling, has no release: one of its files is blocked, or all files of the project

@@ -269,8 +269,7 @@ pub async fn locate(
 ) -> Result<LocatedFile, RepoError> {
     let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
     let views = View::of(&repositories.state, point);
-    let restricted: Vec<bool> =
-        point.trees.iter().map(|tree| is_restricted(repositories, point, tree)).collect();
+    let restricted = restricted_trees(repositories, point);
     let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, point, file);
     let query = repositories.state.db.read(move |c| {
         let mut is_hidden = false;
@@ -346,14 +345,15 @@ pub async fn locate(
     Ok(located)
 }
 
-/// Returns true if only the files that a tree lists at the point are served.
-pub(super) fn is_restricted(repositories: &Repositories, point: &Point, tree: &PointTree) -> bool {
+/// Returns for each tree of a point whether only the files that it lists at the point are served.
+pub(super) fn restricted_trees(repositories: &Repositories, point: &Point) -> Vec<bool> {
     // SECURITY: the source may have become private, so an old snapshot must not give access to its other files. A
     // curated source offers only the files that its definition allows at the point, and a promoted repository only those
     // that it lists.
     let catalog = repositories.state.catalog.get();
     let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
-    tree.base.is_some() || !repo.is_some_and(|repo| repo.sources().contains(&tree.source))
+    let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
+    point.trees.iter().map(|tree| tree.base.is_some() || !subscribed.contains(&tree.source)).collect()
 }
 
 /// Returns the guarded projects to which a file of this name may belong: their name is the text before one of its

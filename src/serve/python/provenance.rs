@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use sha2::Digest;
 use tokio::sync::Semaphore;
 
-use super::file::{is_restricted, locate};
+use super::file::{locate, restricted_trees};
 use crate::db::blob::{self, Blob};
 use crate::db::provenance::{self as rows, ProvenanceObject};
 use crate::db::{Conn, DbError};
@@ -69,7 +69,7 @@ impl ProvenanceRequests {
 /// serves only the files of each snapshot.
 #[must_use]
 pub fn link_base(repositories: &Repositories, point: &Point, repo: &str, snapshot: Snapshot) -> String {
-    let is_restricted = point.trees.iter().any(|tree| is_restricted(repositories, point, tree));
+    let is_restricted = restricted_trees(repositories, point).contains(&true);
     let snapshot = if is_restricted { snapshot } else { Snapshot::Latest };
     format!("{repo}/{snapshot}")
 }
@@ -187,11 +187,7 @@ async fn store(
     let row = Blob { sha256, class: class.as_str().to_owned(), size, created_at: (state.clock)() };
     // Prevents the sweep from removing the object before its row is written.
     let _guard = repositories.fetches.blob_lock.read().await;
-    let reserve = move |c: &mut dyn Conn| {
-        blob::reserve(c, &row)?;
-        blob::get(c, sha256)
-    };
-    let row = state.db.write(reserve).await?;
+    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
     let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
     state.storage.put(&Key::Package(class, sha256), bytes.clone()).await?;
     let locator = locator.to_owned();

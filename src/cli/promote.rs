@@ -44,7 +44,7 @@ pub struct Promote {
     #[arg(long, value_name = "ID")]
     pub show: Option<i64>,
     /// Comment, for the transaction and the audit trail
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub comment: String,
 }
 

@@ -82,7 +82,7 @@ pub struct Promotion {
 pub struct PromotionPlan {
     /// The sources in the order of the new state, then the removed ones.
     pub sources: Vec<PromotedSource>,
-    /// The packages that differ, by name, as clients get them under the present block rules and name guards; for
+    /// The packages that differ, by name, as clients get them under the current block rules and name guards; for
     /// Bioconductor, those of the release version.
     pub packages: Vec<PromotedPackage>,
     /// Whether block rules or name guards can hide packages in the repository. A later change of them has an effect on the

@@ -49,7 +49,7 @@ pub enum BootstrapRefusal {
     #[error("the request was used before; sign a new one")]
     Used,
     /// The operating system provides no random numbers.
-    #[error("this server has no random numbers for a token; the server log has the reason")]
+    #[error("this server cannot generate random numbers for a token; the server log has the reason")]
     Random(#[source] std::io::Error),
     /// The database fails.
     #[error("the database is unavailable")]

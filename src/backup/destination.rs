@@ -1,4 +1,4 @@
-//! Checks whether backups may be written to a place.
+//! Checks whether backups may be written to a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use crate::config::backup_place::is_below;
 use crate::config::{BackupPlace, ClassLocation, Config, S3Location};
 use crate::model::storage_class::StorageClass;
 
-/// Returns the place for backups: `requested`, otherwise the first of `Server.BackupPaths`.
+/// Returns the folder for backups: `requested`, otherwise the first of `Server.BackupPaths`.
 ///
 /// # Errors
-/// No place is requested or configured, the place is not below `Server.BackupPaths`, or it overlaps with the server's
+/// No folder is requested or configured, the folder is not below `Server.BackupPaths`, or it overlaps with the server's
 /// data.
 pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
     let allowed_places = &config.server.backup_paths;
@@ -30,7 +30,7 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
             true => format!("a bucket must be named in the configuration: set Server.BackupPaths = {place}"),
             false => {
                 format!(
-                    "{place} is not in one of the places that Server.BackupPaths allows: {}",
+                    "{place} is not in one of the folders that Server.BackupPaths allows: {}",
                     paths.join(", ")
                 )
             }
@@ -40,10 +40,10 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
     Ok(resolved_place)
 }
 
-/// Refuses a place that overlaps with the server's data.
+/// Refuses a folder that overlaps with the server's data.
 ///
 /// # Errors
-/// The place overlaps with the server's data, or cannot be read.
+/// The folder overlaps with the server's data, or cannot be read.
 pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
     let resolved_place = match place {
         BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
@@ -57,7 +57,7 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     }
 }
 
-/// Returns true if a resolved place is an allowed one or below it.
+/// Returns true if a resolved folder is an allowed one or below it.
 fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     match (allowed, resolved) {
         (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {
@@ -71,7 +71,7 @@ fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     }
 }
 
-/// Returns the location of the server's data that overlaps with a place; `None` if none does.
+/// Returns the location of the server's data that overlaps with a folder; `None` if none does.
 fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
     let classes = StorageClass::ALL.into_iter().map(|class| config.storage.location(class));
     match resolved {

@@ -34,18 +34,18 @@ pub enum BackupProblem {
 /// The database cannot be written.
 pub(super) async fn record_backup(
     state: &State,
-    place: &str,
+    folder: &str,
     at: Timestamp,
     result: Result<u64, String>,
 ) -> Result<(), DbError> {
-    let (place, result) = (place.to_owned(), command_result(result));
+    let (folder, result) = (folder.to_owned(), command_result(result));
     let write = move |c: &mut dyn Conn| {
         let detail = match &result {
             CommandResult::Success(missing) => format!("complete; missing files: {missing}"),
             CommandResult::Failure(error) => format!("failed: {error}"),
         };
-        audit::record(c, "backup", ("folder", &place), &detail)?;
-        backup::record(c, &place, RecordedCommand::Create, at, &result)
+        audit::record(c, "backup", ("folder", &folder), &detail)?;
+        backup::record(c, &folder, RecordedCommand::Create, at, &result)
     };
     state.db.write(write).await?;
     update_metrics(&state.db).await
@@ -56,13 +56,13 @@ pub(super) async fn record_backup(
 ///
 /// # Errors
 /// The database cannot be written.
-pub async fn record_test(state: &State, place: &str, error: Option<String>) -> Result<bool, DbError> {
-    let (place, at) = (place.to_owned(), (state.clock)());
+pub async fn record_test(state: &State, folder: &str, error: Option<String>) -> Result<bool, DbError> {
+    let (folder, at) = (folder.to_owned(), (state.clock)());
     let result = command_result(error.map_or(Ok(0), Err));
     let write = move |c: &mut dyn Conn| {
-        let is_own = backup::last_success(c, &place)?.is_some();
+        let is_own = backup::last_success(c, &folder)?.is_some();
         if is_own {
-            backup::record(c, &place, RecordedCommand::Test, at, &result)?;
+            backup::record(c, &folder, RecordedCommand::Test, at, &result)?;
         }
         Ok(is_own)
     };
@@ -116,7 +116,8 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
     let mut problems = Vec::new();
     for (command, limit) in [(RecordedCommand::Create, OLD_BACKUP), (RecordedCommand::Test, OLD_TEST)] {
         let of_command = || results.iter().filter(|result| result.command == command);
-        let successes = of_command().filter_map(|result| Some((result.succeeded_at?, result.place.as_str())));
+        let successes =
+            of_command().filter_map(|result| Some((result.succeeded_at?, result.folder.as_str())));
         let newest = successes.max();
         // The results of a folder that is no longer used remain recorded.
         let is_abandoned = |result: &BackupResult| {
@@ -125,7 +126,7 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
         let failures = of_command().filter(|result| result.error.is_some() && !is_abandoned(result));
         problems.extend(failures.cloned().map(BackupProblem::Failed));
         let old = newest.filter(|(at, _)| age(*at) > limit);
-        problems.extend(old.map(|(at, place)| BackupProblem::Old(command, place.to_owned(), at)));
+        problems.extend(old.map(|(at, folder)| BackupProblem::Old(command, folder.to_owned(), at)));
     }
     problems
 }
@@ -144,9 +145,9 @@ mod tests {
 
     const DAY: i64 = 86_400 * SECOND;
 
-    fn result(place: &str, command: RecordedCommand, at: i64, succeeded_at: Option<i64>) -> BackupResult {
+    fn result(folder: &str, command: RecordedCommand, at: i64, succeeded_at: Option<i64>) -> BackupResult {
         BackupResult {
-            place: place.to_owned(),
+            folder: folder.to_owned(),
             command,
             at: Timestamp(at * DAY),
             error: (succeeded_at != Some(at)).then(|| "the disk is full".to_owned()),

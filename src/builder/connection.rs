@@ -39,7 +39,7 @@ pub enum JobError {
     Refused(String),
     /// The builder ended without a report.
     #[error(
-        "the build was ended from outside (memory, time limit or restart); see journalctl -u 'rstudio-pm-build@*' -u \
+        "the build was terminated externally (memory, time limit or restart); see journalctl -u 'rstudio-pm-build@*' -u \
          'rstudio-pm-fetch@*'"
     )]
     Ended,

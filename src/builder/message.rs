@@ -313,7 +313,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// A command failed, or was ended by a signal; none of the other causes applies.
+    /// A command failed, or was killed by a signal; none of the other causes applies.
     Command,
     /// The repository cannot be reached, or does not accept the credential.
     Remote,
@@ -321,7 +321,7 @@ pub enum Cause {
     Time,
     /// The time limit was reached while other processes used the processors.
     Processor,
-    /// The kernel ended a process because the memory was exhausted.
+    /// The kernel killed a process because the memory was exhausted.
     Memory,
     /// A limit on sizes or numbers of files was reached.
     Size,

@@ -119,11 +119,11 @@ pub enum Command {
     Url(super::url::UrlCommand),
     /// Give a repository the state of another one: plan, request, approve
     Promote(super::promote::Promote),
-    /// Add source packages or Python packages to a local source (binaries: `rspm add binary`)
+    /// Add packages to a local source, or to the definition of a curated source (binaries: `rspm add binary`)
     Add(Add),
     /// Plan an update of a curated source, or publish it with --commit
     Update(Update),
-    /// Remove packages from a local source; older snapshots still serve them
+    /// Remove packages from a source; older snapshots still serve them
     #[command(subcommand)]
     Remove(Remove),
     /// Mark files of a Python package as yanked: installers use them only for an exact version
@@ -372,7 +372,7 @@ pub struct CreateRepo {
     #[arg(long)]
     pub name: String,
     /// A one-line description
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub description: String,
     /// Type of the repository
     #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor", "python"]))]
@@ -536,7 +536,7 @@ pub struct Add {
     /// Kind of the packages, if not source packages.
     #[command(subcommand)]
     pub kind: Option<AddKind>,
-    /// The local source
+    /// The source
     #[arg(long, required = true)]
     pub source: Option<String>,
     /// Package files, comma separated or repeated
@@ -570,11 +570,11 @@ pub struct RemovePackage {
     /// name@name-1.2.3.tar.gz
     #[arg(long, value_name = "NAME@SCOPE")]
     pub name: String,
-    /// The local source
+    /// The source
     #[arg(long)]
     pub source: String,
     /// The reason, stored with the transaction
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub comment: String,
 }
 

@@ -61,6 +61,6 @@ pub struct RemoveBinary {
     #[arg(long)]
     pub platform: String,
     /// The reason, stored with the transaction
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub comment: String,
 }

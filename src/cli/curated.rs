@@ -67,7 +67,7 @@ pub struct Update {
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
     /// Comment of the transaction
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub comment: String,
     /// How the update is planned and published.
     #[command(flatten)]

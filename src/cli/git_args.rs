@@ -50,7 +50,7 @@ pub struct CreateGitBuilder {
     #[arg(long)]
     pub url: String,
     /// The branch (default: the default branch of the repository)
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub branch: String,
     /// Objects to build: the newest commit of the branch, or all tags
     #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]))]
@@ -59,7 +59,7 @@ pub struct CreateGitBuilder {
     #[arg(long)]
     pub all_tags: bool,
     /// Directory of the package in the repository
-    #[arg(long, default_value = "", value_name = "DIR")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "DIR")]
     pub sub_dir: String,
     /// Number of commits to fetch; 0 for the full history
     #[arg(long, default_value_t = 1, value_name = "N")]

@@ -44,7 +44,7 @@ pub struct Promote {
     #[arg(long, value_name = "ID")]
     pub show: Option<i64>,
     /// Comment, for the transaction and the audit trail
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub comment: String,
 }
 
@@ -85,7 +85,7 @@ pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<
     output.print(&result, || match (&result.plan, &result.promotion) {
         (Some(plan), _) => describe_plan(plan, is_newest.then_some((&from, &to))),
         (None, Some(promotion)) => summary(promotion),
-        (None, None) => format!("Nothing to promote: repository '{to}' has this state of '{from}' already."),
+        (None, None) => format!("Nothing to promote: repository '{to}' already has this state of '{from}'."),
     })
 }
 
@@ -199,7 +199,7 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
     }
     text += &format!("\n{}\n", counts(&plan.packages));
     if plan.has_rules {
-        text += "The present block rules and name guards are applied to both states; they can change without a promotion.\n";
+        text += "The current block rules and name guards are applied to both states; they can change without a promotion.\n";
     }
     if !plan.not_compared.is_empty() {
         text += &format!("The packages of {} are not compared.\n", plan.not_compared.join(", "));
@@ -276,7 +276,7 @@ mod tests {
             "p99 ",
             "and 51 more; -o json shows all\n",
             "Packages: 150 added, 1 updated\n",
-            "The present block rules and name guards are applied to both states",
+            "The current block rules and name guards are applied to both states",
             "The packages of pypi are not compared.\n",
             "run: rspm promote --from=dev --to=prod --snapshot=9\n",
         ] {

@@ -34,7 +34,7 @@ pub struct CreateToken {
     #[arg(long)]
     pub description: String,
     /// The person or service that uses it: an e-mail address or a name
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub user: String,
     /// Lifetime: a number with s, m, h or d, or never
     #[arg(long, default_value = "never", value_parser = lifetime)]

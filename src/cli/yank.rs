@@ -19,7 +19,7 @@ pub struct Yank {
     #[arg(long)]
     pub source: String,
     /// The reason, which installers show
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 

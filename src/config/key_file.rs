@@ -214,7 +214,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Generates a random key.
 ///
 /// # Errors
-/// The system has no random numbers.
+/// The operating system provides no random numbers.
 pub fn random() -> io::Result<Key> {
     let mut bytes = Zeroizing::new([0; LENGTH]);
     SysRng.try_fill_bytes(&mut *bytes).map_err(io::Error::other)?;
@@ -224,7 +224,7 @@ pub fn random() -> io::Result<Key> {
 /// Encrypts a value for the configuration.
 ///
 /// # Errors
-/// The system has no random numbers.
+/// The operating system provides no random numbers.
 pub fn encrypt(key: &Key, text: &str) -> io::Result<String> {
     let mut nonce = [0; NONCE_LENGTH];
     SysRng.try_fill_bytes(&mut nonce).map_err(io::Error::other)?;

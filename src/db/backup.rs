@@ -27,7 +27,7 @@ impl RecordedCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupResult {
     /// The folder.
-    pub place: String,
+    pub folder: String,
     /// The command.
     pub command: RecordedCommand,
     /// Start time of the backup, or end time of the test.
@@ -52,7 +52,7 @@ pub enum CommandResult {
 /// Records the result of a command.
 pub fn record(
     c: &mut dyn Conn,
-    place: &str,
+    folder: &str,
     command: RecordedCommand,
     at: Timestamp,
     result: &CommandResult,
@@ -69,18 +69,18 @@ pub fn record(
         CommandResult::Failure(error) => (error.as_str(), Timestamp(0), 0),
     };
     let (name, missing) = (command.as_str().into(), missing.into());
-    c.execute(RECORD, &[place.into(), name, at.into(), error.into(), succeeded_at.into(), missing])?;
+    c.execute(RECORD, &[folder.into(), name, at.into(), error.into(), succeeded_at.into(), missing])?;
     if command == RecordedCommand::Create && matches!(result, CommandResult::Success(_)) {
-        c.execute(OLD_TABLE, &[place.into(), at.into()])?;
+        c.execute(OLD_TABLE, &[folder.into(), at.into()])?;
     }
     Ok(())
 }
 
 /// Returns the time of the last successful backup in a folder; `None` if there is none.
-pub fn last_success(c: &mut dyn Conn, place: &str) -> Result<Option<Timestamp>, DbError> {
+pub fn last_success(c: &mut dyn Conn, folder: &str) -> Result<Option<Timestamp>, DbError> {
     const FIND: &str = "SELECT succeeded_at FROM backup_result WHERE place = $1 AND command = 'create' \
         AND succeeded_at > 0";
-    c.query(FIND, &[place.into()])?.first().map(|row| row.time(0)).transpose()
+    c.query(FIND, &[folder.into()])?.first().map(|row| row.time(0)).transpose()
 }
 
 /// Returns all results, by folder.
@@ -96,7 +96,7 @@ pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
             _ => continue,
         };
         results.push(BackupResult {
-            place: row.text(0)?,
+            folder: row.text(0)?,
             command,
             at: row.time(2)?,
             error: Some(row.text(3)?).filter(|error| !error.is_empty()),

@@ -109,7 +109,7 @@ fn planned_transaction(planned: &str) -> Option<TxId> {
     planned.lines().next()?.strip_prefix(TRANSACTION)?.parse().ok().map(TxId)
 }
 
-/// Returns the differences between the planned and the present selection, one sentence for each package.
+/// Returns the differences between the planned and the current selection, one sentence for each package.
 fn differences(planned: &str, selected: &[Selected]) -> Vec<String> {
     let mut old: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for line in planned.lines() {

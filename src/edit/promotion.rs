@@ -269,7 +269,7 @@ fn pending_promotion(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>,
     Ok(Err(RepoError::Conflict(format!("promotion {id} {reason}"))))
 }
 
-/// Checks that a promotion may be applied; returns the present name of its repository.
+/// Checks that a promotion may be applied; returns the current name of its repository.
 fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision) -> EditResult<String> {
     let Promotion { id, request, .. } = promotion;
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {

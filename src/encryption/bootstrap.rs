@@ -32,7 +32,7 @@ pub enum BootstrapError {
     /// The key is too short or too long.
     #[error("an RSA key for bootstrapping must have 2048 to 4096 bits; this one has {0}")]
     Length(usize),
-    /// No key could be generated, or the system has no random numbers.
+    /// No key could be generated, or the operating system provides no random numbers.
     #[error("the key could not be generated")]
     Generation,
     /// The signature is not that of the key.

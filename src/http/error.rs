@@ -294,7 +294,7 @@ impl From<CreateTokenError> for Failure {
                 let detail = Some(error.to_string().into());
                 Failure {
                     detail,
-                    ..Failure::unavailable("this server has no random numbers for a token", 300)
+                    ..Failure::unavailable("this server cannot generate random numbers for a token", 300)
                 }
             }
         }
@@ -332,7 +332,7 @@ mod tests {
         let error = || CreateTokenError::Random(std::io::Error::other("getrandom failed"));
         let failure = Failure::from(error());
         assert_eq!((failure.status.as_u16(), failure.retry_after), (503, Some(300)));
-        assert_eq!(failure.phrase, "this server has no random numbers for a token");
+        assert_eq!(failure.phrase, "this server cannot generate random numbers for a token");
         let detail = failure.detail.expect("the cause");
         assert!(
             detail.contains("random numbers: getrandom failed") && !detail.contains("database"),

@@ -35,13 +35,12 @@ impl NamePattern {
         };
         if name.contains('*') {
             return Err(BadRule(format!(
-                "'{excerpt}' is not a name or the beginning of names: '*' is allowed only at the end, as in \
-                 'acme.*'"
+                "'{excerpt}' is neither a name nor a prefix: '*' is allowed only at the end, as in 'acme.*'"
             )));
         }
         if name.is_empty() {
             return Err(BadRule(format!(
-                "'{excerpt}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
+                "'{excerpt}' would guard every name; write a prefix before '*', as in 'acme.*'"
             )));
         }
         let is_name = match language {
@@ -65,8 +64,8 @@ impl NamePattern {
                 ),
             };
             return Err(BadRule(format!(
-                "'{excerpt}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at \
-                 most {MAX_PATTERN} characters"
+                "'{excerpt}' is neither the name of {title} nor a prefix and '*': a name has {rule}, and at most \
+                 {MAX_PATTERN} characters"
             )));
         }
         let name = match language {

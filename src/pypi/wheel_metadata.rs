@@ -22,9 +22,9 @@ use crate::state::State;
 use crate::storage::{Blob as Object, Key, StorageError};
 
 /// Maximum duration of one call. The next call continues with the remaining wheels.
-const TIME: Duration = Duration::from_secs(60);
+const MAX_DURATION: Duration = Duration::from_secs(60);
 /// Number of wheels per query.
-const PAGE: i64 = 100;
+const BATCH_SIZE: i64 = 100;
 /// Maximum size of a wheel that is read into memory, in bytes. A larger one is copied to a temporary file.
 const MAX_IN_MEMORY: u64 = 32 << 20;
 
@@ -53,12 +53,13 @@ pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Re
     let (mut last_digest, mut count) = (None, 0);
     loop {
         let after = last_digest;
-        let find = move |c: &mut dyn Conn| wheel_metadata::without_metadata(c, SourceId::PYPI, after, PAGE);
+        let find =
+            move |c: &mut dyn Conn| wheel_metadata::without_metadata(c, SourceId::PYPI, after, BATCH_SIZE);
         let page = reads.state.db.read(find).await?;
         let Some(last) = page.last() else { return Ok(count) };
         last_digest = Some(last.sha256);
         for wheel in page {
-            if started_at.elapsed() >= TIME || is_halted() {
+            if started_at.elapsed() >= MAX_DURATION || is_halted() {
                 return Ok(count);
             }
             if reads.unreadable_wheels.lock().contains(&wheel.file) {

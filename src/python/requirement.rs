@@ -19,7 +19,7 @@ pub struct Requirement {
     pub name: NormalName,
     /// The extras, normalized and sorted.
     pub extras: Vec<NormalName>,
-    /// The allowed versions, or an address.
+    /// The allowed versions, or a URL.
     pub constraint: Constraint,
     /// The marker.
     pub marker: Option<Marker>,
@@ -30,7 +30,7 @@ pub struct Requirement {
 pub enum Constraint {
     /// The allowed versions; without a clause, all versions.
     Versions(Specifiers),
-    /// `@ url`: the file or checkout at this address.
+    /// `@ url`: the file or checkout at this URL.
     Url(String),
 }
 
@@ -49,8 +49,8 @@ pub enum BadRequirement {
     /// Malformed specifiers.
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
-    /// No address after `@`.
-    #[error("'{0}': an address must follow '@'")]
+    /// No URL after `@`.
+    #[error("'{0}': a URL must follow '@'")]
     Url(String),
     /// A malformed marker.
     #[error(transparent)]
@@ -87,7 +87,7 @@ impl Requirement {
         }
         if let Some(tail) = rest.strip_prefix('@') {
             let tail = tail.trim_start();
-            // A `;` without a blank before it is a part of the address.
+            // A `;` without a blank before it is a part of the URL.
             let end = tail.find([' ', '\t']).unwrap_or(tail.len());
             let (url, rest) = tail.split_at(end);
             if url.is_empty() {

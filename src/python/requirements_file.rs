@@ -61,8 +61,10 @@ pub enum BadRequirements {
         #[source]
         error: BadRequirement,
     },
-    /// A package at an address.
-    #[error("line {line}: '{text}' names an address; write the name of a package, with a version if needed")]
+    /// A package at a URL or a path.
+    #[error(
+        "line {line}: '{text}' names a URL or a path; write the name of a package, with a version if needed"
+    )]
     Url {
         /// The line.
         line: usize,
@@ -353,9 +355,12 @@ mod tests {
                 "line 1: the option '--index-url' is not supported here",
             ),
             ("a --global-option=x", "line 1: the option '--global-option' is not supported"),
-            ("a @ https://example.org/a.whl", "line 1: 'a @ https://example.org/a.whl' names an address"),
-            ("https://example.org/a.whl", "line 1: 'https://example.org/a.whl' names an address"),
-            ("./a", "line 1: './a' names an address"),
+            (
+                "a @ https://example.org/a.whl",
+                "line 1: 'a @ https://example.org/a.whl' names a URL or a path",
+            ),
+            ("https://example.org/a.whl", "line 1: 'https://example.org/a.whl' names a URL or a path"),
+            ("./a", "line 1: './a' names a URL or a path"),
             ("a b", "line 1: 'b' is not a version specifier"),
             ("a --hash=md5:00", "line 1: 'md5:00' is not a digest"),
             ("a --hash=sha256:00", "line 1: 'sha256:00' is not a digest"),

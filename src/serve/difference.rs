@@ -131,7 +131,7 @@ pub struct StateDifference {
     pub has_rules: bool,
 }
 
-/// Like [`between`], for two points as `latest` of a repository under the present block rules and name guards. Points of a
+/// Like [`between`], for two points as `latest` of a repository under the current block rules and name guards. Points of a
 /// state that is not published yet have no rules. `repo` has the subscriptions of both points, now or earlier, because
 /// rules and guards depend on them.
 ///

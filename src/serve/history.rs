@@ -59,7 +59,7 @@ pub struct Listings {
     pub listed: Vec<ListedVersion>,
     /// The versions that rules hide at some time, the newest first.
     pub hidden: Vec<HiddenVersion>,
-    /// What `latest` lists if that is not what the present day lists, because of a rule that does not apply to dated
+    /// What `latest` lists if that is not what the current day lists, because of a rule that does not apply to dated
     /// snapshots.
     pub only_latest: Option<CurrentVersion>,
 }
@@ -161,7 +161,7 @@ impl<'a> Subscriptions<'a> {
         Ok(dated)
     }
 
-    /// Returns what `latest` listed of a package, if the present rules had always been in force. Empty for an unknown
+    /// Returns what `latest` listed of a package, if the current rules had always been in force. Empty for an unknown
     /// package.
     ///
     /// # Errors

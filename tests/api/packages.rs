@@ -100,7 +100,7 @@ fn a_package_has_every_field_that_clients_read() {
 }
 
 #[test]
-fn archived_versions_have_date_and_licence_and_can_be_requested() {
+fn archived_versions_have_date_and_license_and_can_be_requested() {
     let server = server();
     let alpha = server.get("/__api__/repos/team/packages/alpha").json();
     let old = &alpha["archived"][0];

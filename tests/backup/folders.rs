@@ -157,7 +157,7 @@ fn a_file_that_is_lost_prevents_neither_pruning_nor_a_restore_permanently() {
 }
 
 #[test]
-fn a_folder_whose_disk_is_not_mounted_is_not_started_again() {
+fn no_new_series_of_backups_begins_in_a_folder_whose_disk_is_not_mounted() {
     let server = server("sqlite");
     back_up(&server);
     let moved_folder = server.dir().join("aside");
@@ -312,7 +312,7 @@ fn commands_wait_for_a_folder_that_is_in_use() {
         let error = server.refused(&backup_command(&server, command));
         assert!(error.contains("is in use"), "{command}: {error}");
     }
-    assert_eq!(server.json("status")["backups"][0]["error"], serde_json::Value::Null, "it is no failure");
+    assert_eq!(server.json("status")["backups"][0]["error"], serde_json::Value::Null, "it is not a failure");
     let job = server.json(&backup_command(&server, "create --no-wait --lock-timeout=10m"));
     let job_state = || server.admin("GET", &format!("/jobs/{}", job["id"]), &serde_json::Value::Null).json();
     until("it waits", || {
@@ -385,7 +385,7 @@ fn an_object_that_cannot_be_read_is_listed_and_the_others_are_in_the_backup() {
     let prefix = packages.join(&names(&packages)[0]);
     let object = prefix.join(&names(&prefix)[0]);
     std::fs::remove_file(&object).expect("removed");
-    // Opening it is an error of the system.
+    // Opening a link to itself fails with ELOOP.
     symlink(&object, &object).expect("a link");
     server.restart();
     let output = server.rspm(&backup_command(&server, "create"));
@@ -407,7 +407,7 @@ fn an_object_without_a_recorded_size_that_cannot_be_read_is_that_of_the_earlier_
     let prefix = directory.join(&names(&directory)[0]);
     let object = prefix.join(&names(&prefix)[0]);
     std::fs::remove_file(&object).expect("removed");
-    // Reading its size is an error of the system.
+    // Reading the size of a link to itself fails with ELOOP.
     symlink(&object, &object).expect("a link");
     back_up(&server);
     assert_eq!(server.json(&backup_command(&server, "verify --full"))["undamaged"], true);

@@ -13,7 +13,7 @@ fn guards_are_refused_with_the_reason() {
     server.rspm_stdout("create source --name=wheels --type=local-python");
     let rule = |pattern: &str, title: &str, rule: &str| {
         format!(
-            "'{pattern}' is not the name of {title}, or the beginning of one and '*': it has {rule}, and at most 128 characters"
+            "'{pattern}' is neither the name of {title} nor a prefix and '*': a name has {rule}, and at most 128 characters"
         )
     };
     let r =
@@ -26,14 +26,10 @@ fn guards_are_refused_with_the_reason() {
         )
     };
     let every = |pattern: &str| {
-        format!(
-            "'{pattern}' would guard every name; write the beginning of the names before '*', as in 'acme.*'"
-        )
+        format!("'{pattern}' would guard every name; write a prefix before '*', as in 'acme.*'")
     };
     let star = |pattern: &str| {
-        format!(
-            "'{pattern}' is not a name or the beginning of names: '*' is allowed only at the end, as in 'acme.*'"
-        )
+        format!("'{pattern}' is neither a name nor a prefix: '*' is allowed only at the end, as in 'acme.*'")
     };
     let long = "a".repeat(129);
     for (name, source, expected) in [

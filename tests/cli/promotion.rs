@@ -37,7 +37,7 @@ fn a_plan_is_printed_and_the_promotion_serves_it() {
     assert_eq!(text, "Promoted 'prod' to 'live' in transaction 3 (promotion 1).\n");
     assert_eq!(status(&server, "/live/latest/src/contrib/alpha_1.0.tar.gz"), 200);
     let text = server.rspm_stdout("promote --from=prod --to=live");
-    assert_eq!(text, "Nothing to promote: repository 'live' has this state of 'prod' already.\n");
+    assert_eq!(text, "Nothing to promote: repository 'live' already has this state of 'prod'.\n");
     add(&server, "team", &[Tarball::new("alpha", "1.1")]);
     assert_eq!(status(&server, "/prod/latest/src/contrib/alpha_1.1.tar.gz"), 200);
     for path in [
@@ -86,7 +86,7 @@ fn the_plan_and_the_shown_promotion_apply_name_guards_and_block_rules() {
                     yaml     added         2.3.7  team\n\
                     \n\
                     Packages: 2 added\n\
-                    The present block rules and name guards are applied to both states; they can change without a \
+                    The current block rules and name guards are applied to both states; they can change without a \
                     promotion.\n";
     let plan = server.rspm_stdout("promote --from=dev --to=live --plan");
     assert!(plan.contains(packages), "{plan}");

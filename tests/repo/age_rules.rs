@@ -37,7 +37,7 @@ impl Server {
         let mut mirror = MirrorDir::new(folder.path());
         mirror.simple("one", "1.0", "2024-02-01");
         mirror.simple("two", "1.0", "2024-02-01");
-        // A release less of few would look like another index.
+        // With fewer packages, a sync would refuse the index after a removal as that of an incomplete mirror.
         for number in 0..12 {
             mirror.simple(&format!("other{number}"), "1.0", "2024-02-01");
         }
@@ -156,7 +156,7 @@ async fn closed_days(engine: db::Engine) {
         assert_eq!(server.listed("2024-03-15").await, "one 1.0, two 1.0", "{now}");
         assert_eq!(server.listed("2024-03-17").await, "one 1.0, two 2.0", "{now}");
     }
-    // Nothing of it depends on what is in memory.
+    // None of these responses depends on data in memory.
     let Server { backend, mirror, _folder } = server;
     let server = Server { backend: backend.restart().await, mirror, _folder };
     for (day, text) in &before {

@@ -20,7 +20,7 @@ enum Guard {
     Automatic,
     /// An administrator creates it for the name; the mirror listed the name before.
     Exact,
-    /// An administrator creates it for the beginning of the name; the mirror listed the name before.
+    /// An administrator creates it for a prefix of the name; the mirror listed the name before.
     Prefix,
 }
 

@@ -48,7 +48,7 @@ scenarios! {
     the_plan_of_a_promotion_is_what_clients_get
     a_plan_follows_rules_that_change_before_the_approval
     matches_of_a_rule_are_the_changes_of_the_index
-    matches_of_exceptions_warnings_and_changed_rules_regard_the_other_rules
+    matches_of_exceptions_warnings_and_changed_rules_take_the_other_rules_into_account
     the_effects_of_a_guard_are_the_changes_of_the_index
     a_subscription_warns_about_names_of_two_sources_that_no_guard_hides
 }
@@ -351,7 +351,7 @@ async fn matches_of_a_rule_are_the_changes_of_the_index(server: Server) {
     assert_eq!(examples(&assert_predicted(&server, &first).await), ["other1 1.0 -> none"]);
 }
 
-async fn matches_of_exceptions_warnings_and_changed_rules_regard_the_other_rules(server: Server) {
+async fn matches_of_exceptions_warnings_and_changed_rules_take_the_other_rules_into_account(server: Server) {
     let exempt = |rule: Rule| Rule { effect: RuleEffect::Allow, ..rule };
     let warn = |rule: Rule| Rule { effect: RuleEffect::Warn, ..rule };
     for (rule, expected) in [

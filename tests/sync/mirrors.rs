@@ -196,7 +196,7 @@ async fn another_mirror_is_read_completely_and_replaces_the_state() {
     assert_eq!(
         server.listed().await.len(),
         3,
-        "an earlier state of the first mirror is not used instead of its present one"
+        "an earlier state of the first mirror is not used instead of its current one"
     );
 }
 

@@ -149,7 +149,7 @@ fn feeds_are_valid_and_have_the_newest_hundred_entries() {
     let package = packages[0]["name"].as_str().expect("a package");
     let path = "/prod/latest/web/vulnerabilities.atom";
     assert_eq!(read(&server, path), Vec::<String>::new());
-    // Texts with the characters of markup, and one with a character that XML has not.
+    // Texts with the characters of markup, and one with a character that XML does not allow.
     let records: Vec<Value> = (1..=MAX_ENTRIES + 1)
         .map(|number| {
             let mut record = advisories::record(&format!("RSEC-{number}"), "CRAN", package, "99.0");

@@ -251,7 +251,7 @@ async fn the_days_of_a_lock_file_are_those_on_which_rules_allow_its_version(back
     assert_eq!(
         of("2.0").await,
         (vec![days(9, 13)], true),
-        "days serve it, also the present one; latest does not"
+        "days serve it, also the current one; latest does not"
     );
     assert_eq!(of("1.2").await, (vec![days(6, 9)], false));
 }

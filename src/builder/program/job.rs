@@ -199,7 +199,7 @@ impl Job {
         }
     }
 
-    /// Returns whether a command left processes running, which were ended.
+    /// Returns whether a command left processes running, which were killed.
     pub(super) fn has_leftovers(&self) -> bool {
         self.has_leftovers.get()
     }
@@ -212,7 +212,7 @@ impl Job {
         let (cause, reason) = if oom_kills.has_increased() {
             (
                 Cause::Memory,
-                "the memory of the sandbox was exhausted and the kernel ended a process".to_owned(),
+                "the memory of the sandbox was exhausted and the kernel killed a process".to_owned(),
             )
         } else if status.signal() == Some(Signal::XFSZ.as_raw()) {
             (Cause::Size, format!("a file reached the limit of {} bytes", self.limits.file_size))
@@ -223,7 +223,7 @@ impl Job {
         };
         let ending = match (status.code(), status.signal()) {
             (Some(code), _) => format!("failed with exit code {code}"),
-            (None, Some(signal)) => format!("was ended by signal {signal}"),
+            (None, Some(signal)) => format!("was killed by signal {signal}"),
             (None, None) => "failed".to_owned(),
         };
         Err(Failure::new(cause, format!("{name} {ending}: {reason}")).into())

@@ -1,11 +1,11 @@
-//! Counts processes that the kernel ended because the memory of the control group was exhausted, and reads the peak of
+//! Counts processes that the kernel killed because the memory of the control group was exhausted, and reads the peak of
 //! memory.
 
 use std::path::Path;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// The number of processes that the kernel had ended when the number was read; `None` without control groups
+/// The number of processes that the kernel had killed when the number was read; `None` without control groups
 /// version 2.
 #[derive(Clone, Copy)]
 pub(super) struct OomKills(Option<u64>);

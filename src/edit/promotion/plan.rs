@@ -26,7 +26,7 @@ pub struct Plan {
     pub sources: Vec<SourceChange>,
     /// The packages that differ, by name. In a Bioconductor repository, only the release version is compared.
     pub packages: Vec<Change>,
-    /// Whether block rules or name guards can hide packages in the repository. Those of the present apply to both states.
+    /// Whether block rules or name guards can hide packages in the repository. The current ones apply to both states.
     pub has_rules: bool,
     /// Sources whose packages are not compared: their versions are known only for projects that were requested.
     pub not_compared: Vec<SourceId>,
@@ -146,7 +146,7 @@ fn with_list(repo: &Repository, selection: &Selection) -> Repository {
     changed
 }
 
-/// Compares two states of a repository, as clients get them under its present block rules and name guards.
+/// Compares two states of a repository, as clients get them under its current block rules and name guards.
 ///
 /// # Errors
 /// Database errors.

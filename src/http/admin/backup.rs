@@ -33,8 +33,8 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     start_response(app, &started).await
 }
 
-/// Refuses a backup place in a request from the network if `Server.BackupPaths` is empty. Otherwise the backup or
-/// the scrub checks that the place is one of these paths. SECURITY: a token permits no access to other directories
+/// Refuses a folder of backups in a request from the network if `Server.BackupPaths` is empty. Otherwise the backup or
+/// the scrub checks that the folder is below one of these paths. SECURITY: a token permits no access to other directories
 /// of the server's machine.
 pub(super) fn require_configured(
     app: &App,
@@ -45,8 +45,8 @@ pub(super) fn require_configured(
     match place {
         Some(place) if !is_local && app.state.config.load().server.backup_paths.is_empty() => {
             Err(Failure::bad_request(format!(
-                "{place}: clients on the network may name only the places of Server.BackupPaths: set \
-                 it, or run the command on the server's machine"
+                "{place}: clients on the network may use only the folders of Server.BackupPaths, which is not set: set it, \
+                 or run the command on the server's machine"
             )))
         }
         Some(_) | None => Ok(()),

@@ -188,7 +188,7 @@ async fn backup_results(app: &App) -> Vec<BackupResult> {
 
 fn last_result(result: BackupResult) -> LastBackupResult {
     LastBackupResult {
-        place: result.place,
+        place: result.folder,
         command: result.command.as_str().to_owned(),
         at: result.at.to_string(),
         error: result.error,
@@ -200,25 +200,25 @@ fn last_result(result: BackupResult) -> LastBackupResult {
 /// Returns the warning about a failed backup, or about backups that are no longer made.
 fn backup_warning(problem: BackupProblem) -> String {
     match problem {
-        BackupProblem::Failed(BackupResult { place, command, at, error, .. }) => {
+        BackupProblem::Failed(BackupResult { folder, command, at, error, .. }) => {
             let error = error.unwrap_or_default();
             match command {
-                RecordedCommand::Create => format!("the backup of {at} in {place} failed: {error}"),
+                RecordedCommand::Create => format!("the backup of {at} in {folder} failed: {error}"),
                 RecordedCommand::Test => {
                     format!(
-                        "the test of a backup in {place} at {at} failed: {error}; make a new backup and test it"
+                        "the test of a backup in {folder} at {at} failed: {error}; make a new backup and test it"
                     )
                 }
             }
         }
-        BackupProblem::Old(RecordedCommand::Create, place, at) => {
+        BackupProblem::Old(RecordedCommand::Create, folder, at) => {
             format!(
-                "the last backup, in {place}, is from {at}; make a new one: rspm backup create --to {place}"
+                "the last backup, in {folder}, is from {at}; make a new one: rspm backup create --to {folder}"
             )
         }
-        BackupProblem::Old(RecordedCommand::Test, place, at) => {
+        BackupProblem::Old(RecordedCommand::Test, folder, at) => {
             format!(
-                "the last test of a backup, in {place}, was at {at}; test the newest: rspm backup test --from {place}"
+                "the last test of a backup, in {folder}, was at {at}; test the newest: rspm backup test --from {folder}"
             )
         }
     }

@@ -143,7 +143,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/offline",
-        "Drain and stop serving (503); responds when done",
+        "Drain and stop serving (503); responds when done; served in every mode",
         Some("GoOffline"),
         Some("Node"),
     ),
@@ -157,14 +157,14 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Put,
         "/log/level",
-        "Set the level of the server log until the next start",
+        "Set the level of the server log until the next start; served in every mode",
         Some("LogLevel"),
         Some("LogLevel"),
     ),
     (
         HttpMethod::Post,
         "/log/reopen",
-        "Reopen the log files after a rotation; responds when the old files are no longer written",
+        "Reopen the log files after a rotation; responds when the old files are no longer written to; served in every mode",
         None,
         Some("ReopenResult"),
     ),

@@ -98,7 +98,9 @@ fn refusal(error: &BootstrapRefusal) -> Failure {
             Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, text)
         }
         BootstrapRefusal::Random(error) => {
-            tracing::error!("could not create a token with the bootstrap key: no random numbers: {error}");
+            tracing::error!(
+                "could not create a token with the bootstrap key: the operating system provides no random numbers: {error}"
+            );
             Failure::unavailable(text, 300)
         }
         BootstrapRefusal::Database(error) => {

@@ -75,7 +75,7 @@ fn is_lock_file(path: &Path) -> bool {
     LOCK_FILES.iter().any(|ending| name.ends_with(ending))
 }
 
-/// Converts a requirement; `None` if its marker is false in all environments, or it names an address.
+/// Converts a requirement; `None` if its marker is false in all environments, or it names a URL.
 pub(super) fn project_requirement(
     requirement: Requirement,
     rule: &Rule,

@@ -70,7 +70,7 @@ pub struct LockedFile {
 pub struct SkippedPackage {
     /// The name as written.
     pub name: String,
-    /// The reason, which names the origin of the package: a checkout, an address or a directory.
+    /// The reason, which names the origin of the package: a checkout, a URL or a directory.
     pub reason: &'static str,
 }
 

@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         let reason = match (&raw.git, &raw.path, &raw.file) {
             (Some(_), _, _) => Some("it is from a git repository"),
             (None, Some(_), _) => Some("it is from a directory"),
-            (None, None, Some(_)) => Some("it is from an address"),
+            (None, None, Some(_)) => Some("it is from a URL"),
             (None, None, None) => None,
         };
         if let Some(reason) = reason {

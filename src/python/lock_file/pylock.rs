@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         let reason = match (vcs, directory, archive) {
             (Some(_), _, _) => Some("it is from a version control system"),
             (None, Some(_), _) => Some("it is from a directory"),
-            (None, None, Some(_)) => Some("it is from an address"),
+            (None, None, Some(_)) => Some("it is from a URL"),
             (None, None, None) => None,
         };
         if let Some(reason) = reason {

@@ -150,7 +150,7 @@ pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile>
 /// Returns a message with the origin of a package, unless it is from an index.
 fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
     const GIT: &str = "it is from a git repository";
-    const URL: &str = "it is from an address";
+    const URL: &str = "it is from a URL";
     const DIRECTORY: &str = "it is from a directory";
     let source = raw.source.as_ref();
     match kind {

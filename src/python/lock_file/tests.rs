@@ -54,7 +54,7 @@ archive = {{ url = "https://h/file.zip", hashes = {{}} }}
     assert_eq!(
         summary(&lock),
         "odd-name 1.0+x [os_name == 'posix'] odd_name-1.0+x.tar.gz=0a odd_name-1.0+x-py3-none-any.whl=0b\n\
-         (own it is from a directory)\n(fork it is from a version control system)\n(file it is from an address)"
+         (own it is from a directory)\n(fork it is from a version control system)\n(file it is from a URL)"
     );
     assert_eq!(lock.packages[0].files[1].size, Some(7));
 }
@@ -92,7 +92,7 @@ sdist = {{ hash = "sha256:{A}" }}
         summary(&lock),
         "odd 1.0 [(python_version < '3.11') or (python_version > '3.12')] odd-1.0.tar.gz=0a \
          odd-1.0-py3-none-any.whl=0b\n(own it is from a directory)\n(fork it is from a git repository)\n\
-         (direct it is from an address)"
+         (direct it is from a URL)"
     );
 }
 

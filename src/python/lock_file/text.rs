@@ -1,4 +1,4 @@
-//! Functions shared by the formats: parsing of TOML with line numbers, digests, and file names in addresses.
+//! Functions shared by the formats: parsing of TOML with line numbers, digests, and file names in URLs.
 
 use serde::de::DeserializeOwned;
 
@@ -44,7 +44,7 @@ fn bad_digest(package: &str, text: &str) -> BadLockFile {
     }
 }
 
-/// Returns the decoded file name at the end of an address or a path; `None` if there is none.
+/// Returns the decoded file name at the end of a URL or a path; `None` if there is none.
 pub(super) fn file_name(address: &str) -> Option<String> {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let last = path.rsplit(['/', '\\']).next().unwrap_or_default();

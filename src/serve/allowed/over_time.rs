@@ -166,7 +166,7 @@ impl PackageLives {
     }
 
     /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` states whether
-    /// dated snapshots are meant, to which some rules do not apply; `now` is the present time, up to which releases age.
+    /// dated snapshots are meant, to which some rules do not apply; `now` is the current time, up to which releases age.
     /// A listed version precedes the blocked ones of the same time.
     pub(in crate::serve) fn spans(&self, period: &Period, is_dated: bool, now: Timestamp) -> Vec<Span> {
         let within = |life: &ReleasePeriod| {

@@ -32,14 +32,14 @@ impl Server {
         start.job().wait_end().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Publishes a definition, or the present one at another day; returns the transaction, or the problems.
+    /// Publishes a definition, or the current one at another day; returns the transaction, or the problems.
     async fn update(&self, lines: Option<&str>, day: &str) -> Result<Option<String>, Vec<String>> {
         let update = self.request(lines, day, true).await.expect("an update");
         let transaction = update.transaction.map(|transaction| transaction.0.to_string());
         if update.problems.is_empty() { Ok(transaction) } else { Err(update.problems) }
     }
 
-    /// Plans or publishes a definition, or the present one at another day.
+    /// Plans or publishes a definition, or the current one at another day.
     async fn request(&self, lines: Option<&str>, day: &str, commit: bool) -> Result<Update, RepoError> {
         let file = |text: &str| DefinitionFile { name: "p.txt".to_owned(), content: text.into() };
         let request = UpdateRequest {

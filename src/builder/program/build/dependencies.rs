@@ -69,7 +69,7 @@ pub(super) fn install(
             result => result?,
         }
         if job.has_leftovers() {
-            let reason = format!("{title} left processes behind, which were ended");
+            let reason = format!("{title} left processes behind, which were killed");
             return Err(Failure::new(Cause::Command, reason).into());
         }
         // The code of the package may have deleted the file.

@@ -57,7 +57,7 @@ pub(super) fn build_r_package(
     }
     // Processes that still run could change the result.
     if job.has_leftovers() {
-        let reason = "R CMD build left processes behind, which were ended: a build must end what it starts";
+        let reason = "R CMD build left processes behind, which were killed: a build must end the processes that it starts";
         return Err(Failure::new(Cause::Command, reason).into());
     }
     // R does not notice if the package that it wrote is incomplete.

@@ -66,8 +66,7 @@ pub(in crate::builder::program) fn build_python_package(
         result => result?,
     }
     if job.has_leftovers() {
-        let reason =
-            "python -m build left processes behind, which were ended: a build must end what it starts";
+        let reason = "python -m build left processes behind, which were killed: a build must end the processes that it starts";
         return Err(Failure::new(Cause::Command, reason).into());
     }
     if job.workspace.is_full() {

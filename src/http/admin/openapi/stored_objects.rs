@@ -9,14 +9,14 @@ pub(super) const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/log/regions",
-        "List the regions whose debug events can be written to the server log",
+        "List the regions whose debug events can be written to the server log; served in every mode",
         None,
         Some("[DebugRegion]"),
     ),
     (
         HttpMethod::Put,
         "/log/regions",
-        "Start or stop writing the debug events of regions to the server log, until the next start or reload",
+        "Start or stop writing the debug events of regions to the server log, until the next start or reload; served in every mode",
         Some("SetDebugRegions"),
         Some("[DebugRegion]"),
     ),

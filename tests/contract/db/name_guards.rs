@@ -46,7 +46,8 @@ impl Follower<'_> {
 
     /// Publishes packages with new names, some seconds after the start.
     fn publish(&self, tree: TreeId, seconds: i64, names: &[&str]) {
-        let changes: Vec<_> = names.iter().map(|name| introduce(name, "1.0", LifeState::Listed)).collect();
+        let version = format!("1.{seconds}");
+        let changes: Vec<_> = names.iter().map(|name| introduce(name, &version, LifeState::Listed)).collect();
         let now = Timestamp(NEW_YEAR.0 + seconds * SECOND);
         self.db.write(move |c| change(c, tree, now, &changes).map(drop));
     }

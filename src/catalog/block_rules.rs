@@ -45,6 +45,10 @@ impl BlockRules {
     #[must_use]
     pub fn changes_since(&self, previous: &BlockRules) -> RuleChanges {
         let mut changes = RuleChanges::default();
+        // The usual case: a catalog of a publish shares the rules with the previous one.
+        if std::ptr::eq(self, previous) {
+            return changes;
+        }
         let (mut before, mut now) = (previous.rules.iter().peekable(), self.rules.iter().peekable());
         loop {
             match (before.peek(), now.peek()) {

@@ -1,6 +1,5 @@
 //! Shared handle of the newest catalog: read at start and again after each publish.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,14 +9,13 @@ use tokio::sync::watch;
 
 use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
-use super::{Catalog, Guards, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules};
+use super::{
+    Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules, name_guards,
+};
 use crate::db::clock::ClockRow;
-use crate::db::name_guard::{NameGuardRow, Overlap};
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
-use crate::model::language::Language;
 use crate::model::time::Timestamp;
-use crate::policy::{NameGuard, NameGuards, NamePattern};
 use crate::r::bioconductor::config::Config;
 
 /// Pauses between attempts to read the catalog after a publish.
@@ -205,7 +203,7 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         bioconductor: bioconductor(c, previous)?,
         fixed_urls: fixed_urls(c, previous)?,
         rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules))?,
-        guards: name_guards(c, previous)?,
+        guards: name_guards::read(c, previous.clock_at.map(|_| &previous.guards))?,
     }))
 }
 
@@ -285,44 +283,6 @@ fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, Db
         return Ok(Arc::clone(&previous.fixed_urls));
     }
     Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))
-}
-
-/// Reads the name guards if they changed since the previous catalog.
-fn name_guards(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<Guards>, DbError> {
-    let revision = db::name_guard::revision(c)?;
-    if previous.clock_at.is_some() && previous.guards.revision == revision {
-        return Ok(Arc::clone(&previous.guards));
-    }
-    let overlaps = db::name_guard::overlaps(c)?;
-    let all = guards_in_force(db::name_guard::list(c)?, overlaps);
-    Ok(Arc::new(Guards { revision, created: all.without_automatic(), all }))
-}
-
-/// Returns the guards in force of these rows, including the automatic ones. `overlaps` are the guarded names that other
-/// sources list.
-#[must_use]
-pub fn guards_in_force(rows: Vec<NameGuardRow>, overlaps: Vec<Overlap>) -> NameGuards {
-    let overlaps: HashSet<(String, String)> =
-        overlaps.into_iter().map(|overlap| (overlap.language, overlap.name)).collect();
-    let mut guards = Vec::new();
-    for row in rows.into_iter().filter(|row| row.state == db::name_guard::IN_FORCE) {
-        let Some(language) = Language::parse(&row.language) else { continue };
-        // An automatic guard is for exactly one name, which was validated when the package was added.
-        let pattern = match row.pattern.strip_suffix('*') {
-            Some(prefix) if !row.automatic => NamePattern::Prefix(prefix.to_owned()),
-            _ => NamePattern::Exact(row.pattern.clone()),
-        };
-        guards.push(Arc::new(NameGuard {
-            id: row.id,
-            language,
-            pattern,
-            source: row.source,
-            is_automatic: row.automatic,
-            has_overlap: overlaps.contains(&(row.language, row.pattern)),
-            description: row.description,
-        }));
-    }
-    NameGuards::new(guards)
 }
 
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {

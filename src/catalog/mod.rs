@@ -7,10 +7,12 @@ mod block_rules;
 pub mod fixed_url;
 mod handle;
 mod modified;
+mod name_guards;
 pub mod resolve;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule};
-pub use handle::{CatalogHandle, guards_in_force, read};
+pub use handle::{CatalogHandle, read};
+pub use name_guards::{Guards, guards_in_force};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +24,6 @@ use crate::model::point::{Base, PointTree};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::policy::NameGuards;
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Component, Part, Version};
 
@@ -56,25 +57,6 @@ pub struct Catalog {
     pub rules: Arc<BlockRules>,
     /// The name guards, shared with the previous catalog if they did not change.
     pub guards: Arc<Guards>,
-}
-
-/// All name guards in force.
-#[derive(Debug, Default)]
-pub struct Guards {
-    /// The number of changes so far.
-    pub revision: i64,
-    /// The guards.
-    pub all: NameGuards,
-    /// The guards that an administrator created.
-    pub created: NameGuards,
-}
-
-impl Guards {
-    /// Returns the guards in force. `automatic` states whether uploaded names are guarded automatically.
-    #[must_use]
-    pub fn in_force(&self, automatic: bool) -> &NameGuards {
-        if automatic { &self.all } else { &self.created }
-    }
 }
 
 /// A reset of the database to an earlier state: a standby that lacked transactions was promoted, or a backup was

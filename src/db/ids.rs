@@ -39,6 +39,8 @@ pub enum Sequence {
     NameGuard,
     /// The number of changes of the tables `name_guard` and `name_overlap`.
     NameGuardChange,
+    /// The number of these changes that only added automatic guards.
+    NameGuardAddition,
 }
 
 impl Sequence {
@@ -61,6 +63,7 @@ impl Sequence {
             Sequence::BlockRuleChange => "block_rule_change",
             Sequence::NameGuard => "name_guard",
             Sequence::NameGuardChange => "name_guard_change",
+            Sequence::NameGuardAddition => "name_guard_addition",
         }
     }
 }

@@ -227,6 +227,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0029_block_rule_change.sqlite.sql"),
         postgres: include_str!("migrations/0029_block_rule_change.postgres.sql"),
     },
+    Migration {
+        number: 30,
+        name: "name_guard_addition",
+        expand_only: true,
+        sqlite: include_str!("migrations/0030_name_guard_addition.sqlite.sql"),
+        postgres: include_str!("migrations/0030_name_guard_addition.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

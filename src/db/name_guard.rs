@@ -70,24 +70,37 @@ fn decode(mut row: Row) -> Result<NameGuardRow, DbError> {
 
 /// Returns all guards, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<NameGuardRow>, DbError> {
+    list_after(c, i64::MIN)
+}
+
+/// Returns the guards with an id above `id`, by id.
+pub fn list_after(c: &mut dyn Conn, id: i64) -> Result<Vec<NameGuardRow>, DbError> {
     const LIST: &str = "SELECT id, language, pattern, source_id, automatic, state, description, created_by, created_at \
-        FROM name_guard ORDER BY id";
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
+        FROM name_guard WHERE id > $1 ORDER BY id";
+    c.query(LIST, &[id.into()])?.into_iter().map(decode).collect()
 }
 
 /// Returns the guarded names that other sources list, by time and name.
 pub fn overlaps(c: &mut dyn Conn) -> Result<Vec<Overlap>, DbError> {
     const LIST: &str = "SELECT language, name, source_id, seen_at, appeared FROM name_overlap ORDER BY seen_at, language, name, source_id";
-    let decode = |mut row: Row| {
-        Ok(Overlap {
-            language: row.text(0)?,
-            name: row.text(1)?,
-            source: SourceId(row.int(2)?),
-            seen_at: row.time(3)?,
-            has_appeared: row.int(4)? != 0,
-        })
-    };
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
+    c.query(LIST, &[])?.into_iter().map(decode_overlap).collect()
+}
+
+/// Returns the overlaps of the names of guards with an id above `id`.
+pub fn overlaps_of_guards_after(c: &mut dyn Conn, id: i64) -> Result<Vec<Overlap>, DbError> {
+    const LIST: &str = "SELECT o.language, o.name, o.source_id, o.seen_at, o.appeared FROM name_guard g \
+        JOIN name_overlap o ON o.language = g.language AND o.name = g.pattern WHERE g.id > $1";
+    c.query(LIST, &[id.into()])?.into_iter().map(decode_overlap).collect()
+}
+
+fn decode_overlap(mut row: Row) -> Result<Overlap, DbError> {
+    Ok(Overlap {
+        language: row.text(0)?,
+        name: row.text(1)?,
+        source: SourceId(row.int(2)?),
+        seen_at: row.time(3)?,
+        has_appeared: row.int(4)? != 0,
+    })
 }
 
 /// Returns the guarded names that a sync found in another source after an instant, by time and name. Names whose guard
@@ -110,10 +123,31 @@ pub fn alarms(c: &mut dyn Conn, after: Timestamp) -> Result<Vec<Overlap>, DbErro
     Ok(found)
 }
 
-/// Returns the number of changes so far.
-pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
-    const FIND: &str = "SELECT next FROM sequence WHERE name = 'name_guard_change'";
-    c.query(FIND, &[])?.first().map_or(Ok(0), |row| row.int(0))
+/// Numbers of changes so far, of the tables of guards and of overlaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardChanges {
+    /// All changes.
+    pub all: i64,
+    /// Those that only added automatic guards.
+    pub additions: i64,
+}
+
+impl GuardChanges {
+    /// Returns whether all changes between these numbers and later ones only added automatic guards.
+    #[must_use]
+    pub fn are_additions_until(self, later: GuardChanges) -> bool {
+        later.all - self.all == later.additions - self.additions
+    }
+}
+
+/// Returns the numbers of changes so far.
+pub fn changes(c: &mut dyn Conn) -> Result<GuardChanges, DbError> {
+    const FIND: &str = "SELECT a.next, b.next FROM sequence a, sequence b WHERE a.name = 'name_guard_change' \
+        AND b.name = 'name_guard_addition'";
+    let row = c.query(FIND, &[])?.into_iter().next();
+    row.map_or(Ok(GuardChanges::default()), |row| {
+        Ok(GuardChanges { all: row.int(0)?, additions: row.int(1)? })
+    })
 }
 
 /// Inserts guards, with the next ids in their order; returns the first id.
@@ -170,7 +204,7 @@ pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM name_guard WHERE id = $1", &[id.into()]).map(drop)
 }
 
-/// Counts a change: servers that read a new catalog compare the number, see [`revision`].
+/// Counts a change: servers that read a new catalog compare the number, see [`changes`].
 fn count_change(c: &mut dyn Conn) -> Result<(), DbError> {
     ids::reserve(c, Sequence::NameGuardChange, 1).map(drop)
 }
@@ -249,6 +283,7 @@ fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), Db
     if guards.is_empty() {
         return Ok(());
     }
+    ids::reserve(c, Sequence::NameGuardAddition, 1)?;
     insert(c, &guards).map(drop)
 }
 

@@ -150,6 +150,11 @@ impl NameGuard {
         self.source != source && !(self.is_automatic && is_own)
     }
 
+    /// Returns whether the guard hides nothing in repositories, because no other source has listed the name.
+    fn is_idle(&self) -> bool {
+        self.is_automatic && !self.has_overlap
+    }
+
     /// Returns a label for clients, such as `name guard 7`, without the pattern and the source.
     #[must_use]
     pub fn label(&self) -> String {
@@ -160,19 +165,34 @@ impl NameGuard {
 /// A set of guards: all active ones, or those for a repository.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NameGuards {
-    /// The guards of single names, by language and name.
-    exact: HashMap<Language, HashMap<String, Arc<NameGuard>>>,
+    /// The guards of single names, by language and name, without the idle ones.
+    exact: GuardsByName,
     /// The guards of prefixes, the longest prefix first.
     prefixes: Vec<Arc<NameGuard>>,
+    /// The idle guards: there is one for almost every package of this server's own sources.
+    idle: IdleGuards,
 }
+
+type GuardsByName = HashMap<Language, HashMap<String, Arc<NameGuard>>>;
 
 impl NameGuards {
     /// Creates a set of guards. For the same name, a guard that an administrator created replaces an automatic one.
     #[must_use]
     pub fn new(guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
-        let mut set = NameGuards::default();
+        NameGuards::default().with(guards)
+    }
+
+    /// Returns these guards and more of them, with the order of [`NameGuards::new`]. The costs depend on the number of
+    /// added guards and of those that are not idle.
+    #[must_use]
+    pub fn with(&self, guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
+        let mut set = self.clone();
         for guard in guards {
             match &guard.pattern {
+                NamePattern::Exact(name) if guard.is_idle() => {
+                    let name = name.clone();
+                    set.idle.insert(name, guard);
+                }
                 NamePattern::Exact(name) => {
                     let names = set.exact.entry(guard.language).or_default();
                     if !guard.is_automatic || !names.contains_key(name) {
@@ -190,11 +210,11 @@ impl NameGuards {
     /// Returns whether no name is guarded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefixes.is_empty()
+        self.exact.is_empty() && self.prefixes.is_empty() && self.idle.len() == 0
     }
 
-    /// Returns the guards, in unspecified order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
+    /// Returns the guards that are not idle, in unspecified order.
+    fn active(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
         self.exact.values().flat_map(HashMap::values).chain(&self.prefixes)
     }
 
@@ -207,7 +227,7 @@ impl NameGuards {
             return exact;
         }
         let is_match = |guard: &&Arc<NameGuard>| guard.language == language && guard.pattern.matches(name);
-        self.prefixes.iter().find(is_match).or(exact)
+        self.prefixes.iter().find(is_match).or(exact).or_else(|| self.idle.get(language, name))
     }
 
     /// Returns the guards that hide packages of any of these sources in a repository. `sources` states for each source
@@ -216,17 +236,67 @@ impl NameGuards {
     pub fn select(&self, language: Language, sources: &[(SourceId, bool)], automatic: bool) -> NameGuards {
         let concerns = |guard: &&Arc<NameGuard>| {
             guard.language == language
-                && (!guard.is_automatic || (automatic && guard.has_overlap))
+                && (!guard.is_automatic || automatic)
                 && sources.iter().any(|(source, is_own)| guard.hides(*source, *is_own))
         };
-        NameGuards::new(self.iter().filter(concerns).cloned())
+        NameGuards::new(self.active().filter(concerns).cloned())
     }
 
     /// Returns the guards without the automatic ones.
     #[must_use]
     pub fn without_automatic(&self) -> NameGuards {
-        NameGuards::new(self.iter().filter(|guard| !guard.is_automatic).cloned())
+        NameGuards::new(self.active().filter(|guard| !guard.is_automatic).cloned())
     }
+}
+
+/// The idle guards, by name. Copies share all but the newest ones, so that the costs of a copy do not depend on the number
+/// of guards.
+#[derive(Clone, Debug, Default)]
+struct IdleGuards {
+    shared: Arc<GuardsByName>,
+    /// At most [`MAX_NEWEST`] guards of other names.
+    newest: GuardsByName,
+}
+
+/// Maximum number of guards that a copy of [`IdleGuards`] does not share.
+const MAX_NEWEST: usize = 256;
+
+impl IdleGuards {
+    fn get(&self, language: Language, name: &str) -> Option<&Arc<NameGuard>> {
+        [&self.newest, &*self.shared].into_iter().find_map(|guards| guards.get(&language)?.get(name))
+    }
+
+    /// Adds the guard of a name, unless there is one.
+    fn insert(&mut self, name: String, guard: Arc<NameGuard>) {
+        if self.get(guard.language, &name).is_some() {
+            return;
+        }
+        self.newest.entry(guard.language).or_default().insert(name, guard);
+        if count(&self.newest) > MAX_NEWEST {
+            let shared = Arc::make_mut(&mut self.shared);
+            for (language, guards) in self.newest.drain() {
+                shared.entry(language).or_default().extend(guards);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        count(&self.newest) + count(&self.shared)
+    }
+}
+
+impl PartialEq for IdleGuards {
+    fn eq(&self, other: &IdleGuards) -> bool {
+        let all = [&self.newest, &*self.shared].into_iter().flat_map(|guards| guards.iter());
+        let mut all =
+            all.flat_map(|(language, guards)| guards.iter().map(|(name, guard)| (*language, name, guard)));
+        self.len() == other.len()
+            && all.all(|(language, name, guard)| other.get(language, name) == Some(guard))
+    }
+}
+
+fn count(guards: &GuardsByName) -> usize {
+    guards.values().map(HashMap::len).sum()
 }
 
 #[cfg(test)]

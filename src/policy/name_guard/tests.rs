@@ -73,6 +73,36 @@ fn automatic_guards_hide_mirrors_and_only_after_an_overlap() {
     assert!(active.select(Language::R, &sources[1..], true).is_empty(), "no mirror");
 }
 
+#[test]
+fn a_set_with_more_guards_equals_the_set_of_all_of_them() {
+    let name = |number: i64| NamePattern::Exact(format!("own{number}"));
+    let of = |number: i64| match number % 400 {
+        0 => guard(number, r(&format!("own{number}.*")), 6, false),
+        1 => guard(number, name(number / 2), 7, false),
+        2 => guard(number, name(number), 5, true),
+        _ => Arc::new(NameGuard { has_overlap: false, ..(*guard(number, name(number), 5, true)).clone() }),
+    };
+    let mut set = NameGuards::new((0..1000).map(of));
+    for number in 1000..2000 {
+        let (shared, before) = (Arc::clone(&set.idle.shared), set.clone());
+        set = set.with([of(number)]);
+        assert!(!of(number).is_idle() || set != before);
+        let is_merged = count(&set.idle.newest) == 0;
+        assert!(is_merged || Arc::ptr_eq(&shared, &set.idle.shared), "{number}");
+    }
+    let all = NameGuards::new((0..2000).map(of));
+    assert_eq!(set, all);
+    for number in 0..2000 {
+        let name = format!("own{number}");
+        assert_eq!(set.find(Language::R, &name), all.find(Language::R, &name), "{name}");
+        assert!(set.find(Language::R, &name).is_some() || number % 400 == 0, "{name}");
+        assert!(set.find(Language::Python, &name).is_none());
+    }
+    let sources = [(SourceId(1), false)];
+    assert_eq!(set.select(Language::R, &sources, true).active().count(), 15, "the idle ones hide nothing");
+    assert_eq!(set.without_automatic().active().count(), 10);
+}
+
 proptest! {
     #[test]
     fn text_of_any_form_is_refused_or_matches_what_it_states(text in "\\PC{0,12}", name in "[a-zA-Z][a-zA-Z0-9.]{0,8}") {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rstudio_pm::catalog::{Catalog, CatalogHandle};
 use rstudio_pm::db::block_rule::{self, BlockRule};
-use rstudio_pm::db::{Conn, DbError, Row, Value, clock};
-use rstudio_pm::model::time::Timestamp;
+use rstudio_pm::db::clock;
 use rstudio_pm::policy::Rule;
 
+use super::counting::Counting;
 use super::samples::NEW_YEAR;
 use crate::support::db::TestDb;
 
@@ -45,53 +45,6 @@ fn update(db: &TestDb, id: i64, name: &str, priority: i64) {
     assert!(db.write(move |c| block_rule::update(c, &row)), "there is no rule {id}");
 }
 
-/// A connection that counts the rows of block rules that it returns.
-struct Counting<'a> {
-    inner: &'a mut dyn Conn,
-    count: usize,
-}
-
-impl Conn for Counting<'_> {
-    fn each(
-        &mut self,
-        sql: &'static str,
-        params: &[Value],
-        row: &mut dyn FnMut(Row) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
-        let is_counted = sql.contains("FROM block_rule ");
-        let count = &mut self.count;
-        self.inner.each(sql, params, &mut |found| {
-            *count += usize::from(is_counted);
-            row(found)
-        })
-    }
-
-    fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
-        self.inner.query_many(sql, params)
-    }
-
-    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
-        self.inner.execute(sql, params)
-    }
-
-    fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
-        self.inner.execute_many(sql, params)
-    }
-
-    fn batch_insert(
-        &mut self,
-        table: &'static str,
-        columns: &'static [&'static str],
-        rows: &[Vec<Value>],
-    ) -> Result<(), DbError> {
-        self.inner.batch_insert(table, columns, rows)
-    }
-
-    fn host_time(&mut self) -> Result<Option<Timestamp>, DbError> {
-        self.inner.host_time()
-    }
-}
-
 /// Catalogs that follow the changes of a database.
 struct Follower<'a> {
     db: &'a TestDb,
@@ -113,7 +66,7 @@ impl Follower<'_> {
     fn refresh(&self) -> (usize, Vec<i64>) {
         let handle = self.handle.clone();
         let read = self.db.read(move |c| {
-            let mut counting = Counting { inner: c, count: 0 };
+            let mut counting = Counting { inner: c, table: "block_rule", count: 0 };
             let catalog: Option<Catalog> = handle.read_in_write(&mut counting)?;
             Ok((catalog, counting.count))
         });

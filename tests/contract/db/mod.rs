@@ -15,6 +15,7 @@ macro_rules! both {
 mod audit;
 mod block_rules;
 mod clock;
+mod counting;
 mod crash;
 mod encryption;
 mod eviction;
@@ -23,6 +24,7 @@ mod git_builds;
 mod history;
 mod holds;
 mod load;
+mod name_guards;
 mod nodes;
 mod postgres;
 mod samples;

@@ -1,0 +1,139 @@
+//! Name guards: catalogs read only the automatic guards of names that were added.
+
+use rstudio_pm::catalog::{Catalog, CatalogHandle};
+use rstudio_pm::db::name_guard::{self, NameGuardRow};
+use rstudio_pm::db::tree::{self, Axis, Role};
+use rstudio_pm::db::{clock, source};
+use rstudio_pm::model::change::LifeState;
+use rstudio_pm::model::ids::{SourceId, TreeId};
+use rstudio_pm::model::language::Language;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+
+use super::counting::Counting;
+use super::samples::{CRAN, NEW_YEAR, change, introduce};
+use crate::support::db::TestDb;
+
+both! {
+    a_catalog_reads_only_the_guards_of_added_names
+    a_change_by_an_older_program_is_read_with_all_guards
+}
+
+/// Number of names before the changes of a test.
+const NAMES: usize = 600;
+
+/// Catalogs that follow the changes of a database, whose source `team` has packages.
+struct Follower<'a> {
+    db: &'a TestDb,
+    handle: CatalogHandle,
+    team: SourceId,
+    tree: TreeId,
+}
+
+impl Follower<'_> {
+    fn start(db: &TestDb) -> Follower<'_> {
+        let (team, tree) = db.write(|c| {
+            let team = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
+            Ok((team, tree::create(c, team, "", Role::Source, Axis::Step)?))
+        });
+        let names: Vec<String> = (0..NAMES).map(|number| format!("own{number}")).collect();
+        let handle = db.block(CatalogHandle::open(&db.db)).expect("a catalog");
+        let follower = Follower { db, handle, team, tree };
+        follower.publish(tree, 1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        follower.refresh();
+        follower
+    }
+
+    /// Publishes packages with new names, some seconds after the start.
+    fn publish(&self, tree: TreeId, seconds: i64, names: &[&str]) {
+        let version = format!("1.{seconds}");
+        let changes: Vec<_> = names.iter().map(|name| introduce(name, &version, LifeState::Listed)).collect();
+        let now = Timestamp(NEW_YEAR.0 + seconds * SECOND);
+        self.db.write(move |c| change(c, tree, now, &changes).map(drop));
+    }
+
+    fn row(&self, id: i64) -> NameGuardRow {
+        let rows = self.db.read(name_guard::list);
+        rows.into_iter().find(|row| row.id == id).expect("a guard")
+    }
+
+    /// Reads the catalog again. Returns the number of rows of guards that were read.
+    fn refresh(&self) -> usize {
+        let handle = self.handle.clone();
+        let (catalog, count): (Option<Catalog>, usize) = self.db.read(move |c| {
+            let mut counting = Counting { inner: c, table: "name_guard", count: 0 };
+            let catalog = handle.read_in_write(&mut counting)?;
+            Ok((catalog, counting.count))
+        });
+        self.handle.install(catalog.expect("the catalog changed"));
+        // A handle without a previous catalog reads all guards.
+        let complete = self.db.block(CatalogHandle::open(&self.db.db)).expect("a catalog");
+        let (guards, complete) = (&self.handle.get().guards, &complete.get().guards);
+        assert_eq!((&guards.all, &guards.created), (&complete.all, &complete.created));
+        count
+    }
+
+    /// Returns the source of the guard of a name, and whether the guard hides the name in CRAN.
+    fn guard(&self, name: &str) -> Option<(SourceId, bool)> {
+        let catalog = self.handle.get();
+        let hiding = catalog.guards.all.select(Language::R, &[(SourceId::CRAN, false)], true);
+        let guard = catalog.guards.all.find(Language::R, name)?;
+        Some((guard.source, hiding.find(Language::R, name).is_some()))
+    }
+}
+
+fn a_catalog_reads_only_the_guards_of_added_names(db: &mut TestDb) {
+    let follower = Follower::start(db);
+    let team = follower.team;
+    assert_eq!((follower.guard("own7"), follower.guard("new")), (Some((team, false)), None));
+    follower.publish(follower.tree, 2, &["new"]);
+    assert_eq!(follower.refresh(), 1);
+    follower.publish(follower.tree, 3, &["newer", "newest"]);
+    follower.publish(follower.tree, 4, &["latest"]);
+    assert_eq!(follower.refresh(), 3, "two changes at once");
+    assert_eq!(follower.guard("latest"), Some((team, false)));
+    db.write(clock::bump_catalog);
+    assert_eq!(follower.refresh(), 0, "another change of the catalog");
+
+    // CRAN lists a name of the team: its guard is in force now.
+    follower.publish(CRAN, 5, &["other"]);
+    follower.publish(CRAN, 6, &["own7"]);
+    assert!(follower.refresh() >= NAMES);
+    assert_eq!(follower.guard("own7"), Some((team, true)));
+    follower.publish(follower.tree, 7, &["other"]);
+    assert_eq!((follower.refresh(), follower.guard("other")), (1, None), "CRAN listed the name before");
+    let ended = NameGuardRow { state: name_guard::ENDED, ..follower.row(9) };
+    let name = ended.pattern.clone();
+    db.write(move |c| {
+        clock::bump_catalog(c)?;
+        name_guard::update(c, &ended)
+    });
+    follower.publish(follower.tree, 8, &["last"]);
+    assert!(follower.refresh() >= NAMES, "a change of a guard and a new one");
+    assert_eq!((follower.guard(&name), follower.guard("last")), (None, Some((team, false))));
+    let created = NameGuardRow { id: 0, pattern: "own*".to_owned(), automatic: false, ..follower.row(1) };
+    db.write(move |c| {
+        clock::bump_catalog(c)?;
+        name_guard::insert(c, std::slice::from_ref(&created))
+    });
+    assert!(follower.refresh() >= NAMES);
+    assert_eq!(follower.guard("ownership"), Some((team, true)));
+    follower.publish(follower.tree, 9, &["final"]);
+    assert_eq!(follower.refresh(), 1);
+    assert_eq!(follower.guard("ownership"), Some((team, true)));
+}
+
+fn a_change_by_an_older_program_is_read_with_all_guards(db: &mut TestDb) {
+    let follower = Follower::start(db);
+    let name = follower.row(9).pattern;
+    db.write(|c| {
+        clock::bump_catalog(c)?;
+        c.execute("UPDATE sequence SET next = next + 1 WHERE name = 'name_guard_change'", &[])?;
+        c.execute("UPDATE name_guard SET state = 2 WHERE id = 9", &[])
+    });
+    follower.publish(follower.tree, 2, &["new"]);
+    assert_eq!(follower.refresh(), NAMES + 1);
+    assert_eq!((follower.guard(&name), follower.guard("new")), (None, Some((follower.team, false))));
+    follower.publish(follower.tree, 3, &["newer"]);
+    assert_eq!(follower.refresh(), 1);
+}

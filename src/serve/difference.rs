@@ -144,8 +144,9 @@ pub async fn in_repository(
     to: &Point,
 ) -> Result<StateDifference, RepoError> {
     let (state, language) = (&repositories.state, repo.kind.language());
-    let (rules, guards) = (policies::rules(state), policies::guards(state));
-    let policy = policies::of_rules(state, repo, (&rules, &guards)).await;
+    let (catalog, guards) = (state.catalog.get(), policies::guards(state));
+    let indexes = policies::indexes(state, &catalog, language);
+    let policy = policies::of_indexes(state, repo, (&indexes, &guards)).await;
     let has_rules = policy.is_some();
     if from.trees == to.trees {
         return Ok(StateDifference { changes: Vec::new(), has_rules });

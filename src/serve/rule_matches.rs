@@ -159,8 +159,7 @@ impl Preview {
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &after)) {
             return None;
         }
-        let [before, after] =
-            [before.as_ref(), Some(&after)].map(|policy| View::under(state, point, policy));
+        let [before, after] = [before.as_ref(), Some(&after)].map(|policy| View::under(state, point, policy));
         Some(Comparison { rule: Arc::clone(rule), before, after })
     }
 }

@@ -9,7 +9,7 @@ mod handle;
 mod modified;
 pub mod resolve;
 
-pub use block_rules::{BlockRules, RuleChanges, StoredRule};
+pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, guards_in_force, read};
 
 use std::collections::BTreeMap;
@@ -75,6 +75,15 @@ impl Guards {
     pub fn in_force(&self, automatic: bool) -> &NameGuards {
         if automatic { &self.all } else { &self.created }
     }
+}
+
+/// The parts of a catalog that are read although a previous catalog has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadExtent {
+    /// The parts with another number of changes.
+    Changes,
+    /// All parts.
+    All,
 }
 
 /// A reset of the database to an earlier state: a standby that lacked transactions was promoted, or a backup was

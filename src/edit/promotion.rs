@@ -45,7 +45,7 @@ pub struct Request {
 /// # Errors
 /// As [`request`].
 pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
-    let catalog = state.catalog.get();
+    let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
     let selection = pair.selection(&catalog, request.snapshot, (state.clock)())?;
     let before = plan::newest_selection(pair.to);
@@ -61,7 +61,7 @@ pub async fn plan_of(
     state: &State,
     promotion: &Promotion,
 ) -> Result<Option<Plan>, RepoError> {
-    let catalog = state.catalog.get();
+    let catalog = newest_catalog(state).await?;
     let Some(to) = catalog.repo_by_id(promotion.request.repo) else { return Ok(None) };
     let before = match promotion.tx {
         Some(tx) => plan::selection_before(to, tx),
@@ -170,6 +170,13 @@ pub async fn list(
     Ok(state.db.read(move |c| promotion::list(c, repo, selected, limit)).await?)
 }
 
+/// Returns the catalog with the changes that other servers have made until now. SECURITY: a person approves a plan, so it
+/// must not be that of an earlier state.
+async fn newest_catalog(state: &State) -> Result<Arc<Catalog>, DbError> {
+    state.catalog.refresh(&state.db).await?;
+    Ok(state.catalog.get())
+}
+
 /// Returns the catalog of this write, and an instant before which nothing can be published any more. Blocks other
 /// publishers.
 fn current_catalog(
@@ -275,6 +282,13 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
     })?;
+    if to.changes == ChangePolicy::Any {
+        return Err(RepoError::Conflict(format!(
+            "the repository '{0}' accepts all changes of its sources now, so that promotion {id} would not last; reject it, or \
+             first run: rspm edit repo --name={0} --changes=promotion",
+            to.name
+        )));
+    }
     // SECURITY: a token without a user identifies no person, so one person could both request and approve.
     let has_no_person = person(&request.requested_by).is_empty() || person(&decision.by).is_empty();
     if to.changes == ChangePolicy::TwoPersons && has_no_person {

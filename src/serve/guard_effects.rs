@@ -52,6 +52,8 @@ pub async fn of_change(
 ) -> Result<Vec<NameChange>, RepoError> {
     let state = &repositories.state;
     let Some(language) = Language::parse(&old.language) else { return Ok(Vec::new()) };
+    // Changes by other servers are not changes by this one.
+    state.catalog.refresh(&state.db).await?;
     let rows: Vec<NameGuardRow> = std::iter::once(old).chain(new).cloned().collect();
     let query = state.db.read(move |c| {
         // Only names that sources without permission have, or had, can be hidden before or afterwards.

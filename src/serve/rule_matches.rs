@@ -93,6 +93,8 @@ struct Decisions {
 /// Database errors.
 pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
+    // Another server may just have changed the rules.
+    state.catalog.refresh(&state.db).await?;
     let catalog = state.catalog.get();
     let preview = Preview::new(state, &catalog, rule);
     let is_limited = |repo: &&Repository| rule.criteria.repo.is_none_or(|id| id == repo.id);

@@ -477,4 +477,32 @@ mod tests {
         let (numbers, _) = numbers(&policies, &with_block);
         assert!(numbers[0] > 0 && numbers[1..] == [0, 0], "{numbers:?}");
     }
+
+    #[test]
+    fn prepared_rules_that_are_not_in_force_share_what_is_equal() {
+        let criteria = |package: &str| Criteria { package: Some(package.to_owned()), ..Criteria::default() };
+        let stored = rule(1, RuleEffect::Block, criteria("one"));
+        let (policies, catalog, guards) =
+            (Policies::default(), catalog(1, &[&stored]), NameGuards::default());
+        let inputs = PolicyInputs {
+            catalog: &catalog,
+            advisories: None,
+            has_automatic_guards: false,
+            now: Timestamp(0),
+        };
+        let repo = &catalog.repos[0];
+        let in_force = || policies.of_repo(&inputs, repo.id).expect("rules");
+        let indexes = policies.indexes(&inputs, Language::R);
+        let prepared = |indexes| policies.of_indexes(&inputs, repo, (indexes, &guards)).expect("rules");
+        assert!(Arc::ptr_eq(&prepared(&indexes), &in_force()));
+        let before = in_force();
+        let new = rule(9, RuleEffect::Block, criteria("two"));
+        let with = prepared(&indexes.with(&new.rule));
+        assert_eq!((with.set.compared("two", None), with.set.compared("one", None)), (vec![9], vec![1]));
+        assert!(before.set.compared("two", None).is_empty() && with.number != before.number);
+        let mut without = indexes.clone();
+        without.update(std::slice::from_ref(&stored.rule), &[]);
+        assert!(policies.of_indexes(&inputs, repo, (&without, &guards)).is_none());
+        assert!(Arc::ptr_eq(&before, &in_force()), "the rules in force are the same");
+    }
 }

@@ -37,6 +37,7 @@ scenarios! {
     a_promoted_repository_is_promoted_further_with_its_state
     impossible_promotions_are_refused
     a_request_for_a_deleted_source_or_repository_is_not_approved
+    a_request_is_not_approved_after_the_repository_accepts_all_changes
     a_plan_is_what_the_promotion_changes
 }
 
@@ -318,6 +319,23 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
     let error = promotion::approve(&backend.state, 1, "", &bob).await.expect_err("deleted").to_string();
     assert!(error.starts_with("a source of promotion 1 was deleted after the request"), "{error}");
     assert_eq!(listing(&backend, "prod", "latest").await, "");
+}
+
+async fn a_request_is_not_approved_after_the_repository_accepts_all_changes(backend: Backend) {
+    create(&backend, "prod", ChangePolicy::TwoPersons).await;
+    promote_as(&backend, "prod", "ann (uid 1000)").await;
+    // The repository has no list of sources, whose change would supersede the request.
+    let policy = |changes| RepoEdit { changes: Some(changes), ..RepoEdit::default() };
+    edit::repo::edit(&backend.state, "prod", policy(ChangePolicy::Any), &actor()).await.expect("changed");
+    let bob = person("bob (uid 1)");
+    let error = promotion::approve(&backend.state, 1, "", &bob).await.expect_err("all changes").to_string();
+    assert!(error.starts_with("the repository 'prod' accepts all changes of its sources now"), "{error}");
+    assert_eq!(listing(&backend, "prod", "latest").await, "");
+    edit::repo::edit(&backend.state, "prod", policy(ChangePolicy::Promotion), &actor())
+        .await
+        .expect("changed");
+    promotion::approve(&backend.state, 1, "", &bob).await.expect("approved");
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
 }
 
 async fn a_plan_is_what_the_promotion_changes(backend: Backend) {

@@ -97,7 +97,17 @@ impl View {
         let rules = point.trees.first().and_then(|tree| tree.rules);
         // The current rules apply, even if they are newer than those of the point.
         let policy = rules.and_then(|rules| Some((policies::of_repo(state, point.repo)?, rules)));
-        View::with_policy(state, point, policy.as_ref().map(|(policy, rules)| (policy, *rules)))
+        let current = |rules: PointRules, policy: &RepoPolicy| PointRules {
+            // A point of rules without a minimum age has no time for it.
+            at: if rules.at == Timestamp(0) { age_time(policy, (state.clock)(), None) } else { rules.at },
+            is_dated: rules.is_dated || (policy.set.needs_snapshot() && point.frozen),
+            ..rules
+        };
+        View::with_policy(
+            state,
+            point,
+            policy.as_ref().map(|(policy, rules)| (policy, current(*rules, policy))),
+        )
     }
 
     /// Returns the trees of the newest state of a repository under these rules, which need not be in force; without rules

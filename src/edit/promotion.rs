@@ -282,13 +282,6 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
     })?;
-    if to.changes == ChangePolicy::Any {
-        return Err(RepoError::Conflict(format!(
-            "the repository '{0}' accepts all changes of its sources now, so that promotion {id} would not last; reject it, or \
-             first run: rspm edit repo --name={0} --changes=promotion",
-            to.name
-        )));
-    }
     // SECURITY: a token without a user identifies no person, so one person could both request and approve.
     let has_no_person = person(&request.requested_by).is_empty() || person(&decision.by).is_empty();
     if to.changes == ChangePolicy::TwoPersons && has_no_person {

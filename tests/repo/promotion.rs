@@ -37,7 +37,7 @@ scenarios! {
     a_promoted_repository_is_promoted_further_with_its_state
     impossible_promotions_are_refused
     a_request_for_a_deleted_source_or_repository_is_not_approved
-    a_request_is_not_approved_after_the_repository_accepts_all_changes
+    a_change_of_the_policy_of_a_repository_without_sources_supersedes_a_request
     a_plan_is_what_the_promotion_changes
 }
 
@@ -321,20 +321,18 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
     assert_eq!(listing(&backend, "prod", "latest").await, "");
 }
 
-async fn a_request_is_not_approved_after_the_repository_accepts_all_changes(backend: Backend) {
+async fn a_change_of_the_policy_of_a_repository_without_sources_supersedes_a_request(backend: Backend) {
     create(&backend, "prod", ChangePolicy::TwoPersons).await;
     promote_as(&backend, "prod", "ann (uid 1000)").await;
-    // The repository has no list of sources, whose change would supersede the request.
-    let policy = |changes| RepoEdit { changes: Some(changes), ..RepoEdit::default() };
-    edit::repo::edit(&backend.state, "prod", policy(ChangePolicy::Any), &actor()).await.expect("changed");
-    let bob = person("bob (uid 1)");
-    let error = promotion::approve(&backend.state, 1, "", &bob).await.expect_err("all changes").to_string();
-    assert!(error.starts_with("the repository 'prod' accepts all changes of its sources now"), "{error}");
+    for changes in [ChangePolicy::Any, ChangePolicy::Promotion] {
+        let policy = RepoEdit { changes: Some(changes), ..RepoEdit::default() };
+        edit::repo::edit(&backend.state, "prod", policy, &actor()).await.expect("changed");
+        let approval = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)")).await;
+        let error = approval.expect_err("superseded").to_string();
+        assert!(error.starts_with("promotion 1 was superseded"), "{error}");
+    }
     assert_eq!(listing(&backend, "prod", "latest").await, "");
-    edit::repo::edit(&backend.state, "prod", policy(ChangePolicy::Promotion), &actor())
-        .await
-        .expect("changed");
-    promotion::approve(&backend.state, 1, "", &bob).await.expect("approved");
+    promote_as(&backend, "prod", "ann (uid 1000)").await;
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
 }
 

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::allowed::{Decided, View, substitute};
+use super::allowed::{DecidedRelease, View, substitute};
 use super::{RepoError, Repositories, listing, owner, point, policies};
 use crate::catalog::{Catalog, Repository};
 use crate::db::release_facts::TreeRelease;
@@ -226,13 +226,13 @@ impl Decisions {
 
     /// Adds a package of its owner, if the rule decides about one of its versions. `blocked` are the releases that the
     /// other rules block.
-    fn add(&mut self, package: &[Decided], blocked: &BlockedReleases, rule: &Rule) {
-        let is_decided = |decided: &&Decided| decided.rule_id() == Some(rule.id);
+    fn add(&mut self, package: &[DecidedRelease], blocked: &BlockedReleases, rule: &Rule) {
+        let is_decided = |decided: &&DecidedRelease| decided.rule_id() == Some(rule.id);
         let Some(first) = package.iter().find(is_decided) else { return };
         let name = &first.release.name;
-        let is_listed = |decided: &&Decided| decided.release.state == LifeState::Listed;
+        let is_listed = |decided: &&DecidedRelease| decided.release.state == LifeState::Listed;
         let listed = package.iter().filter(is_listed).min_by_key(|decided| !decided.release.path.is_empty());
-        let of_listed = |decided: &Decided| (decided.release.version.clone(), decided.release.release);
+        let of_listed = |decided: &DecidedRelease| (decided.release.version.clone(), decided.release.release);
         let before: Option<(String, ReleaseId)> = listed.and_then(|listed| {
             if !blocked.releases.contains(&listed.release.release) {
                 return Some(of_listed(listed));

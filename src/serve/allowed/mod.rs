@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use decisions::TreePolicy;
-pub(in crate::serve) use decisions::{Decided, Decision, substitute};
+pub(in crate::serve) use decisions::{DecidedRelease, Decision, substitute};
 
 use crate::db::life::{self, CurrentLife, FileInfo, ListedName, ListedRelease, ReleaseFile};
 use crate::db::{Conn, DbError, release_facts};
@@ -197,7 +197,11 @@ impl View {
     }
 
     /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
-    pub(in crate::serve) fn decided(&self, c: &mut dyn Conn, package: &str) -> Result<Vec<Decided>, DbError> {
+    pub(in crate::serve) fn decided(
+        &self,
+        c: &mut dyn Conn,
+        package: &str,
+    ) -> Result<Vec<DecidedRelease>, DbError> {
         self.policy.as_ref().map_or(Ok(Vec::new()), |policy| policy.of_package(c, package))
     }
 
@@ -207,7 +211,7 @@ impl View {
         &self,
         c: &mut dyn Conn,
         package: Option<&str>,
-    ) -> Result<Vec<Vec<Decided>>, DbError> {
+    ) -> Result<Vec<Vec<DecidedRelease>>, DbError> {
         match (&self.policy, package) {
             (None, _) => Ok(Vec::new()),
             (Some(policy), Some(name)) => Ok(vec![policy.of_package(c, name)?]),

@@ -493,7 +493,8 @@ mod tests {
         let repo = &catalog.repos[0];
         let in_force = || policies.of_repo(&inputs, repo.id).expect("rules");
         let indexes = policies.indexes(&inputs, Language::R);
-        let prepared = |indexes| policies.of_indexes(&inputs, repo, (indexes, &guards)).expect("rules");
+        let prepared =
+            |indexes: &RuleIndexes| policies.of_indexes(&inputs, repo, (indexes, &guards)).expect("rules");
         assert!(Arc::ptr_eq(&prepared(&indexes), &in_force()));
         let before = in_force();
         let new = rule(9, RuleEffect::Block, criteria("two"));

@@ -48,7 +48,7 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
         state.advisories.wait().await;
         policy = policies::of_repo(state, point.repo).unwrap_or(policy);
     }
-    let end = match snapshot {
+    let end = || match snapshot {
         Snapshot::Latest => None,
         Snapshot::Date(day) => Some(day.end()),
         Snapshot::Transaction(id) => state.catalog.get().instant(id),
@@ -67,12 +67,12 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
 
 /// Returns the time at which the age of releases is measured: the end of a dated snapshot, at the latest `now`. Without
 /// rules about the age it is always the same, because the decisions do not depend on it.
-fn age_time(policy: &RepoPolicy, now: Timestamp, end: Option<Timestamp>) -> Timestamp {
+fn age_time(policy: &RepoPolicy, now: Timestamp, end: impl FnOnce() -> Option<Timestamp>) -> Timestamp {
     if !policy.set.needs_age() {
         return Timestamp(0);
     }
     let now = age_instant(now);
-    end.map_or(now, |end| end.min(now))
+    end().map_or(now, |end| end.min(now))
 }
 
 /// Returns the state from which a curated source selects, under the block rules of each repository that
@@ -99,7 +99,7 @@ impl View {
         let policy = rules.and_then(|rules| Some((policies::of_repo(state, point.repo)?, rules)));
         let current = |rules: PointRules, policy: &RepoPolicy| PointRules {
             // A point of rules without a minimum age has no time for it.
-            at: if rules.at == Timestamp(0) { age_time(policy, (state.clock)(), None) } else { rules.at },
+            at: if rules.at == Timestamp(0) { age_time(policy, (state.clock)(), || None) } else { rules.at },
             is_dated: rules.is_dated || (policy.set.needs_snapshot() && point.frozen),
             ..rules
         };
@@ -119,7 +119,7 @@ impl View {
     ) -> Vec<View> {
         let rules = |policy: &Arc<RepoPolicy>| PointRules {
             number: policy.number,
-            at: age_time(policy, (state.clock)(), None),
+            at: age_time(policy, (state.clock)(), || None),
             is_dated: false,
         };
         View::with_policy(state, point, policy.map(|policy| (policy, rules(policy))))

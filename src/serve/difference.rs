@@ -144,8 +144,8 @@ pub async fn in_repository(
     to: &Point,
 ) -> Result<StateDifference, RepoError> {
     let (state, language) = (&repositories.state, repo.kind.language());
-    let (catalog, guards) = (state.catalog.get(), policies::guards(state));
-    let indexes = policies::indexes(state, &catalog, language);
+    let catalog = state.catalog.get();
+    let (indexes, guards) = (policies::indexes(state, &catalog, language), policies::guards(state, &catalog));
     let policy = policies::of_indexes(state, repo, (&indexes, &guards)).await;
     let has_rules = policy.is_some();
     if from.trees == to.trees {

@@ -64,9 +64,9 @@ pub(super) fn indexes(state: &State, catalog: &Catalog, language: Language) -> R
     with_inputs(state, catalog, (state.clock)(), |inputs| state.policies.indexes(inputs, language))
 }
 
-/// Returns the name guards in force.
-pub(super) fn guards(state: &State) -> NameGuards {
-    state.catalog.load().guards.in_force(has_automatic_guards(state)).clone()
+/// Returns the name guards of a catalog that are in force.
+pub(super) fn guards(state: &State, catalog: &Catalog) -> NameGuards {
+    catalog.guards.in_force(has_automatic_guards(state)).clone()
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see

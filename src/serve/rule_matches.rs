@@ -142,7 +142,7 @@ impl Preview {
             before.update(std::slice::from_ref(&stored.rule), &[]);
         }
         let after = before.with(&rule);
-        Preview { rule, before, after, guards: policies::guards(state) }
+        Preview { rule, before, after, guards: policies::guards(state, catalog) }
     }
 
     /// Prepares the rules of a repository without and with the rule; `None` if the rule cannot match there.

@@ -3,16 +3,18 @@
 
 use std::fmt;
 
-use serde::de::value::SeqAccessDeserializer;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::model::members::Members;
+
 /// A row: any JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
-    /// The keys of an object with their values. A key may occur several times.
-    Object(Vec<(String, Value)>),
+    /// An object.
+    Object(Members<Value>),
     /// A value that is not an object.
     Other(Value),
 }
@@ -23,22 +25,15 @@ impl Row {
     /// # Errors
     /// The name of a repeated key.
     pub fn into_object(self) -> Result<Option<Map<String, Value>>, String> {
-        let Row::Object(fields) = self else { return Ok(None) };
-        let mut object = Map::new();
-        for (key, value) in fields {
-            if object.contains_key(&key) {
-                return Err(key);
-            }
-            object.insert(key, value);
-        }
-        Ok(Some(object))
+        let Row::Object(members) = self else { return Ok(None) };
+        members.into_map().map(Some)
     }
 }
 
 impl From<Value> for Row {
     fn from(value: Value) -> Row {
         match value {
-            Value::Object(fields) => Row::Object(fields.into_iter().collect()),
+            Value::Object(members) => Row::Object(Members(members.into_iter().collect())),
             other => Row::Other(other),
         }
     }
@@ -47,7 +42,9 @@ impl From<Value> for Row {
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Row::Object(fields) => serializer.collect_map(fields.iter().map(|(key, value)| (key, value))),
+            Row::Object(Members(members)) => {
+                serializer.collect_map(members.iter().map(|(key, value)| (key, value)))
+            }
             Row::Other(value) => value.serialize(serializer),
         }
     }
@@ -68,12 +65,8 @@ impl<'de> Visitor<'de> for RowVisitor {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
-        }
-        Ok(Row::Object(fields))
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Row, A::Error> {
+        Members::deserialize(MapAccessDeserializer::new(members)).map(Row::Object)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<Row, A::Error> {

@@ -20,7 +20,7 @@ use super::snapshot::{self, Snapshot};
 use super::{destination, objects, results};
 use crate::config::{BackupPlace, Config};
 use crate::db;
-use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::jobs::{AfterHalt, JobStart, Reporter};
 use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::fingerprint::Fingerprint;
@@ -51,7 +51,7 @@ pub struct CreateOptions {
 ///
 /// # Errors
 /// The folder cannot be used for backups.
-pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<Started, BackupError> {
+pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<JobStart, BackupError> {
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
     // The key contains the place. The lock timeout does not change the backup, so it is not compared.

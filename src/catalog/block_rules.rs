@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::ReadExtent;
 use crate::db::block_rule::{self, BlockRule};
 use crate::db::{Conn, DbError};
 use crate::model::time::Timestamp;
-use crate::policy::{Criteria, Rule, read_criteria};
+use crate::policy::{BadRule, Criteria, Rule, read_criteria};
 
 /// All block rules.
 #[derive(Debug, Default)]
@@ -67,14 +68,23 @@ impl BlockRules {
     }
 }
 
-/// Reads the rules that changed since `previous`; all rules without it.
-pub(super) fn read(c: &mut dyn Conn, previous: Option<&Arc<BlockRules>>) -> Result<Arc<BlockRules>, DbError> {
+/// Reads the rules that changed since `previous`, or all of them. Rules that did not change are shared with `previous`.
+pub(super) fn read(
+    c: &mut dyn Conn,
+    previous: Option<&Arc<BlockRules>>,
+    extent: ReadExtent,
+) -> Result<Arc<BlockRules>, DbError> {
     const ALL: (i64, i64) = (i64::MIN, i64::MAX);
     let revision = block_rule::revision(c)?;
-    let (known, changed): (&[StoredRule], _) = match previous {
-        None => (&[], None),
-        Some(previous) if previous.revision == revision => return Ok(Arc::clone(previous)),
-        Some(previous) => (&previous.rules, block_rule::changed_ids(c, (previous.revision, revision))?),
+    let (known, changed): (&[StoredRule], _) = match (previous, extent) {
+        (None, _) => (&[], None),
+        (Some(previous), ReadExtent::All) => (&previous.rules, None),
+        (Some(previous), ReadExtent::Changes) if previous.revision == revision => {
+            return Ok(Arc::clone(previous));
+        }
+        (Some(previous), ReadExtent::Changes) => {
+            (&previous.rules, block_rule::changed_ids(c, (previous.revision, revision))?)
+        }
     };
     let changed = changed.map_or_else(|| vec![ALL], merged);
     let is_changed = |rule: &&StoredRule| contains(&changed, rule.rule.id);
@@ -98,25 +108,33 @@ pub(super) fn read(c: &mut dyn Conn, previous: Option<&Arc<BlockRules>>) -> Resu
     Ok(Arc::new(BlockRules { revision, rules, has_age }))
 }
 
-/// Returns the rule of a row; `known` if it did not change. Returns `None`, and logs an error, if this version cannot read
-/// the row.
-fn rule(row: BlockRule, known: Option<&Arc<Rule>>) -> Option<Arc<Rule>> {
-    let (criteria, effect) = match read_criteria(&row.criteria, row.exception) {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::error!(
-                "block rule {} is not applied, because this version of the server cannot read it: {error}",
-                row.id
-            );
-            return None;
-        }
-    };
-    let rule = Rule {
+/// Returns the rule of a row.
+///
+/// # Errors
+/// This version cannot read the row.
+pub fn rule_of_row(row: BlockRule) -> Result<Rule, BadRule> {
+    let (criteria, effect) = read_criteria(&row.criteria, row.exception)?;
+    Ok(Rule {
         id: row.id,
         priority: row.priority,
         effect,
         criteria: Criteria { source: row.source, repo: row.repo, ..criteria },
         description: row.description,
+    })
+}
+
+/// Returns the rule of a row; `known` if it did not change. Returns `None`, and logs an error, if this version cannot read
+/// the row.
+fn rule(row: BlockRule, known: Option<&Arc<Rule>>) -> Option<Arc<Rule>> {
+    let id = row.id;
+    let rule = match rule_of_row(row) {
+        Ok(rule) => rule,
+        Err(error) => {
+            tracing::error!(
+                "block rule {id} is not applied, because this version of the server cannot read it: {error}"
+            );
+            return None;
+        }
     };
     Some(match known {
         Some(known) if **known == rule => Arc::clone(known),

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
 use super::{
-    Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules, name_guards,
+    Catalog, ReadExtent, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules,
+    name_guards,
 };
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
@@ -96,6 +97,22 @@ impl CatalogHandle {
         Ok(())
     }
 
+    /// Reads the whole catalog again. Changes are otherwise recognized by their numbers, which a database that lost changes,
+    /// such as a standby that was promoted, has given to other changes.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn refresh_all(&self, db: &Db) -> Result<(), DbError> {
+        let _last_covered_call = self.coalescer.last_covered_call.lock().await;
+        let previous = self.get();
+        let catalog = db.read(move |c| {
+            let clock = db::clock::get(c)?;
+            read_after(c, &previous, &clock, ReadExtent::All)
+        });
+        self.install(catalog.await?);
+        Ok(())
+    }
+
     /// Refreshes the catalog after a publish. The publish is committed already, so a failed refresh is not an error: it
     /// is logged and repeated in the background until it succeeds or the database is closed.
     pub async fn refresh_after_publish(&self, db: &Db) {
@@ -147,10 +164,18 @@ impl CatalogHandle {
     /// SQLite there is no other server.
     pub async fn follow(&self, db: &Db) {
         let Some(link) = db.link() else { return };
-        let mut is_failing = false;
+        // The catalog was read after, or shortly before, the first connection.
+        let (mut last_connection, mut is_failing) = (link.connection_count().max(1), false);
         loop {
             link.wait_for_catalog().await;
-            let result = self.refresh(db).await;
+            let connection = link.connection_count().max(1);
+            let result = match connection == last_connection {
+                true => self.refresh(db).await,
+                false => self.refresh_all(db).await,
+            };
+            if result.is_ok() {
+                last_connection = connection;
+            }
             if let Err(error) = &result
                 && !is_failing
             {
@@ -169,15 +194,26 @@ pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
     Ok(read_newer(c, &Catalog::default())?.unwrap_or_default())
 }
 
-/// Reads the current catalog; `None` if `previous` is current. The steps and transactions of `previous` are not read
-/// again, so that the cost of an `rspm add` does not grow with their number.
+/// Reads the current catalog; `None` if `previous` is current.
 fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
     let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;
     if previous.clock_at == Some(clock.at) && previous.version == clock.catalog && is_same_history {
         return Ok(None);
     }
-    let rewind = if !is_same_history || is_rewound(c, previous, &clock)? {
+    read_after(c, previous, &clock, ReadExtent::Changes).map(Some)
+}
+
+/// Reads the current catalog. The steps and transactions of `previous` are not read again, so that the cost of an
+/// `rspm add` does not grow with their number: a database that lost some is detected.
+fn read_after(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    clock: &ClockRow,
+    extent: ReadExtent,
+) -> Result<Catalog, DbError> {
+    let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;
+    let rewind = if !is_same_history || is_rewound(c, previous, clock)? {
         let old_tx = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
         Some(Rewind { old_tx, new_tx: clock.tx })
     } else {
@@ -190,9 +226,9 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
     let last_tx = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last_tx)?);
-    Ok(Some(Catalog {
+    Ok(Catalog {
         version: clock.catalog,
-        history_id: clock.history,
+        history_id: clock.history.clone(),
         rewind,
         clock_at: Some(clock.at),
         sources: sources(c)?,
@@ -201,10 +237,10 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         modified_overrides: modified_overrides(&transactions),
         transactions,
         bioconductor: bioconductor(c, previous)?,
-        fixed_urls: fixed_urls(c, previous)?,
-        rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules))?,
-        guards: name_guards::read(c, previous.clock_at.map(|_| &previous.guards))?,
-    }))
+        fixed_urls: fixed_urls(c, previous, extent)?,
+        rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules), extent)?,
+        guards: name_guards::read(c, previous.clock_at.map(|_| &previous.guards), extent)?,
+    })
 }
 
 /// Returns whether the database lacks a transaction or a change that was committed before `previous` was read.
@@ -277,9 +313,10 @@ fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Confi
 }
 
 /// Reads the fixed URLs if one was created since the previous catalog.
-fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, DbError> {
+fn fixed_urls(c: &mut dyn Conn, previous: &Catalog, extent: ReadExtent) -> Result<Arc<FixedUrls>, DbError> {
     let revision = db::url_alias::revision(c)?;
-    if previous.clock_at.is_some() && previous.fixed_urls.revision == revision {
+    let is_known = previous.clock_at.is_some() && previous.fixed_urls.revision == revision;
+    if is_known && extent == ReadExtent::Changes {
         return Ok(Arc::clone(&previous.fixed_urls));
     }
     Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))

@@ -10,7 +10,7 @@ mod modified;
 mod name_guards;
 pub mod resolve;
 
-pub use block_rules::{BlockRules, RuleChanges, StoredRule};
+pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
 
@@ -57,6 +57,15 @@ pub struct Catalog {
     pub rules: Arc<BlockRules>,
     /// The name guards, shared with the previous catalog if they did not change.
     pub guards: Arc<Guards>,
+}
+
+/// The parts of a catalog that are read although a previous catalog has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadExtent {
+    /// The parts with another number of changes.
+    Changes,
+    /// All parts.
+    All,
 }
 
 /// A reset of the database to an earlier state: a standby that lacked transactions was promoted, or a backup was

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::ReadExtent;
 use crate::db::name_guard::{self, GuardChanges, NameGuardRow, Overlap};
 use crate::db::{Conn, DbError};
 use crate::model::language::Language;
@@ -30,10 +31,14 @@ impl Guards {
     }
 }
 
-/// Reads the guards that changed since `previous`; all guards without it.
-pub(super) fn read(c: &mut dyn Conn, previous: Option<&Arc<Guards>>) -> Result<Arc<Guards>, DbError> {
+/// Reads the guards that changed since `previous`, or all guards: without `previous`, or for [`ReadExtent::All`].
+pub(super) fn read(
+    c: &mut dyn Conn,
+    previous: Option<&Arc<Guards>>,
+    extent: ReadExtent,
+) -> Result<Arc<Guards>, DbError> {
     let changes = name_guard::changes(c)?;
-    match previous {
+    match previous.filter(|_| extent == ReadExtent::Changes) {
         Some(previous) if previous.changes == changes => Ok(Arc::clone(previous)),
         Some(previous) if previous.changes.are_additions_until(changes) => {
             let rows = name_guard::list_after(c, previous.last_id)?;

@@ -5,7 +5,7 @@
 //! arrive. Through a connection pooler it does not listen: a pooler in transaction mode may deliver only the canary.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -49,6 +49,8 @@ struct Signals {
     catalog: Notify,
     nodes: Notify,
     notifications_lost: AtomicBool,
+    /// The number of connections that were opened.
+    connections: AtomicU64,
 }
 
 /// A closure that runs a transaction on the connection, or receives the error that prevents it.
@@ -121,6 +123,13 @@ impl Link {
     /// Waits until the row of a server may have changed, in the same way as [`Link::wait_for_catalog`].
     pub async fn wait_for_nodes(&self) {
         self.0.signals.nodes.notified().await;
+    }
+
+    /// Returns how often the connection was opened. When it was opened again, another server of PostgreSQL may have
+    /// answered, which lacks changes.
+    #[must_use]
+    pub fn connection_count(&self) -> u64 {
+        self.0.signals.connections.load(Ordering::Acquire)
     }
 
     /// Returns true if notifications do not arrive.
@@ -213,6 +222,7 @@ impl LinkThread {
         let mut connection = PgConn::open(&self.target, Some(sender))?;
         let channels = if connection.is_pooled() { None } else { Some(connection.listen()?) };
         *is_connected = true;
+        self.signals.connections.fetch_add(1, Ordering::Release);
         // Changes before LISTEN sent no notification.
         self.signals.catalog.notify_one();
         self.signals.nodes.notify_one();

@@ -261,7 +261,10 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
 }
 
 /// Ends the requested promotions to a repository that changed or was deleted.
-fn supersede_promotions(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
+///
+/// # Errors
+/// Database errors.
+pub fn supersede_promotions(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
     const UPDATE: &str =
         "UPDATE promotion SET state = 'superseded' WHERE state = 'requested' AND repo_id = $1";
     c.execute(UPDATE, &[repo.into()]).map(drop)

@@ -1,6 +1,7 @@
 //! Creates, changes and deletes block rules.
 
 use super::Actor;
+use crate::catalog::rule_of_row;
 use crate::db::audit;
 use crate::db::block_rule::{self, BlockRule};
 use crate::model::ids::SourceId;
@@ -52,21 +53,25 @@ fn id_range(first: i64, count: usize) -> String {
     }
 }
 
-/// Replaces a rule; the author and time of its creation remain.
+/// Replaces the rule `known` by `new`, which has its id; the author and time of its creation remain.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; database errors.
-pub async fn update(state: &State, rule: &Rule) -> Result<(), RepoError> {
-    let row = row(rule);
-    let id = row.id;
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if the stored rule is not `known` any more; database errors.
+pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoError> {
+    let (known, row) = (known.clone(), row(new));
     let write = apply_edit(state, move |c| {
-        let is_known = block_rule::update(c, &row)?;
-        if is_known {
-            audit::record(c, "change block rule", ("block rule", &row.id.to_string()), &describe(&row))?;
+        let id = known.id;
+        let Some(stored) = block_rule::range(c, (id, id), 1)?.pop() else { return Ok(Err(unknown(id))) };
+        if rule_of_row(stored).ok().as_ref() != Some(&known) {
+            return Ok(Err(RepoError::Conflict(format!(
+                "block rule {id} was changed by another command in the meantime; repeat this one"
+            ))));
         }
-        Ok(is_known)
+        block_rule::update(c, &row)?;
+        audit::record(c, "change block rule", ("block rule", &id.to_string()), &describe(&row))?;
+        Ok(Ok(()))
     });
-    if write.await? { Ok(()) } else { Err(unknown(id)) }
+    write.await?
 }
 
 /// Deletes the rules with ids in these inclusive ranges; returns the number of deleted rules.

@@ -164,13 +164,19 @@ pub async fn update(
     }
     let now = (state.clock)();
     let write = apply_edit(state, move |c| {
+        let Some(stored) = name_guard::list(c)?.into_iter().find(|stored| stored.id == id) else {
+            return Ok(Err(unknown(id)));
+        };
+        if stored != current {
+            return Ok(Err(RepoError::Conflict(format!(
+                "name guard {id} was changed by another command, or by a sync, in the meantime; repeat this command"
+            ))));
+        }
         if let Some(other) = conflict_of_change(c, &row)? {
-            return Ok(Err(Some((row.clone(), other))));
+            return Ok(Err(conflict_error(&catalog, &row, &other)));
         }
         clock::bump_catalog(c)?;
-        if !name_guard::update(c, &row)? {
-            return Ok(Err(None));
-        }
+        name_guard::update(c, &row)?;
         if !row.automatic {
             name_guard::record_present(c, &row, now)?;
         }
@@ -178,11 +184,7 @@ pub async fn update(
         audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;
         Ok(Ok(row.clone()))
     });
-    let row = write.await?.map_err(|conflict| match conflict {
-        Some((row, other)) => conflict_error(&catalog, &row, &other),
-        None => unknown(id),
-    })?;
-    Ok(ChangedGuard { row, changes: name_changes })
+    Ok(ChangedGuard { row: write.await??, changes: name_changes })
 }
 
 /// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of

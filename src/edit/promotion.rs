@@ -45,7 +45,7 @@ pub struct Request {
 /// # Errors
 /// As [`request`].
 pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
-    let catalog = state.catalog.get();
+    let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
     let selection = pair.selection(&catalog, request.snapshot, (state.clock)())?;
     let before = plan::newest_selection(pair.to);
@@ -61,7 +61,7 @@ pub async fn plan_of(
     state: &State,
     promotion: &Promotion,
 ) -> Result<Option<Plan>, RepoError> {
-    let catalog = state.catalog.get();
+    let catalog = newest_catalog(state).await?;
     let Some(to) = catalog.repo_by_id(promotion.request.repo) else { return Ok(None) };
     let before = match promotion.tx {
         Some(tx) => plan::selection_before(to, tx),
@@ -168,6 +168,13 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Promotion>, RepoError> {
     Ok(state.db.read(move |c| promotion::list(c, repo, selected, limit)).await?)
+}
+
+/// Returns the catalog with the changes that other servers have made until now. SECURITY: a person approves a plan, so it
+/// must not be that of an earlier state.
+async fn newest_catalog(state: &State) -> Result<Arc<Catalog>, DbError> {
+    state.catalog.refresh(&state.db).await?;
+    Ok(state.catalog.get())
 }
 
 /// Returns the catalog of this write, and an instant before which nothing can be published any more. Blocks other

@@ -90,7 +90,8 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
-/// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one.
+/// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one. Requested
+/// promotions are superseded then, also if there is no list yet.
 fn change_policy(
     c: &mut dyn Conn,
     repo: RepoId,
@@ -99,9 +100,12 @@ fn change_policy(
 ) -> Result<(), DbError> {
     db::clock::lock(c)?;
     let Some(old) = db::repo::get(c, repo)? else { return Ok(()) };
-    let subscriptions = db::repo::subscriptions(c, repo)?;
-    if (old.changes == ChangePolicy::Any) == (changes == ChangePolicy::Any) || subscriptions.is_empty() {
+    if (old.changes == ChangePolicy::Any) == (changes == ChangePolicy::Any) {
         return Ok(());
+    }
+    let subscriptions = db::repo::subscriptions(c, repo)?;
+    if subscriptions.is_empty() {
+        return db::repo::supersede_promotions(c, repo);
     }
     let pinned_at = pin(c, changes, publish.now)?;
     publish_list(c, NewRepoStep { repo, subscriptions, pinned_at }, publish).map(drop)

@@ -123,7 +123,7 @@ async fn wait_set(flag: &watch::Receiver<bool>) {
 }
 
 /// Result of [`Jobs::start`].
-pub enum Started {
+pub enum JobStart {
     /// This call started the job.
     New(Job),
     /// A job with the same key and the same options is already running.
@@ -132,12 +132,12 @@ pub enum Started {
     Conflicting(Job),
 }
 
-impl Started {
+impl JobStart {
     /// Returns the job that this call started, or that was running before.
     #[must_use]
     pub fn job(&self) -> &Job {
         match self {
-            Started::New(job) | Started::Attached(job) | Started::Conflicting(job) => job,
+            JobStart::New(job) | JobStart::Attached(job) | JobStart::Conflicting(job) => job,
         }
     }
 }
@@ -192,7 +192,7 @@ pub enum AfterHalt {
 impl Jobs {
     /// Starts `work` unless a job with the same key is running. The `Ok` value of the work is the message for people.
     /// Needs a tokio runtime.
-    pub fn start<F, Fut>(&self, key: &str, now: Timestamp, work: F) -> Started
+    pub fn start<F, Fut>(&self, key: &str, now: Timestamp, work: F) -> JobStart
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
@@ -209,7 +209,7 @@ impl Jobs {
         options: &str,
         now: Timestamp,
         work: F,
-    ) -> Started
+    ) -> JobStart
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
@@ -218,7 +218,11 @@ impl Jobs {
         inner.remove_old(Instant::now());
         if let Some(entry) = inner.running.get(key).and_then(|id| inner.jobs.get(id)) {
             let job = entry.job.clone();
-            return if entry.options == options { Started::Attached(job) } else { Started::Conflicting(job) };
+            return if entry.options == options {
+                JobStart::Attached(job)
+            } else {
+                JobStart::Conflicting(job)
+            };
         }
         inner.last_id += 1;
         let id = inner.last_id;
@@ -239,7 +243,7 @@ impl Jobs {
             let mut guard = guard;
             guard.result = Some(work.await);
         });
-        Started::New(job)
+        JobStart::New(job)
     }
 
     /// Requests that all jobs, including those started later, end at their next safe point; `false` revokes the
@@ -359,8 +363,8 @@ impl Drop for EndGuard {
 mod tests {
     use super::*;
 
-    fn id(started: &Started) -> (bool, u64) {
-        (matches!(started, Started::New(_)), started.job().id)
+    fn id(started: &JobStart) -> (bool, u64) {
+        (matches!(started, JobStart::New(_)), started.job().id)
     }
 
     #[tokio::test]
@@ -395,9 +399,9 @@ mod tests {
                 Ok(String::new())
             })
         };
-        assert!(matches!(start("quick"), Started::New(_)));
-        assert!(matches!(start("quick"), Started::Attached(job) if job.id == 1));
-        assert!(matches!(start("full"), Started::Conflicting(job) if job.id == 1));
+        assert!(matches!(start("quick"), JobStart::New(_)));
+        assert!(matches!(start("quick"), JobStart::Attached(job) if job.id == 1));
+        assert!(matches!(start("full"), JobStart::Conflicting(job) if job.id == 1));
         assert_eq!(jobs.running().len(), 1);
     }
 

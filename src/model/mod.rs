@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ids;
 pub mod language;
 pub mod license;
+pub mod members;
 pub mod name;
 pub mod point;
 pub mod refused_rows;

@@ -11,12 +11,12 @@ pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
 /// [`MAX_CLAIM_LEAD`] before the first sync that found it. Otherwise, and if the claimed time is later than that
 /// sync, it is the time of that sync.
 #[must_use]
-pub fn effective_time(claimed: Option<Timestamp>, first_seen: Timestamp, is_initial: bool) -> Timestamp {
+pub fn effective_time(claimed: Option<Timestamp>, discovered_at: Timestamp, is_initial: bool) -> Timestamp {
     match claimed {
-        Some(claimed) if claimed > first_seen => first_seen,
+        Some(claimed) if claimed > discovered_at => discovered_at,
         Some(claimed) if is_initial => claimed,
-        Some(claimed) if first_seen.0.saturating_sub(claimed.0) <= MAX_CLAIM_LEAD => claimed,
-        Some(_) | None => first_seen,
+        Some(claimed) if discovered_at.0.saturating_sub(claimed.0) <= MAX_CLAIM_LEAD => claimed,
+        Some(_) | None => discovered_at,
     }
 }
 

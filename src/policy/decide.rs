@@ -44,8 +44,8 @@ pub struct ReleaseFacts {
     /// The publication time that upstream claims.
     pub claimed_at: Option<Timestamp>,
     /// The time of the first sync of the source that found it.
-    pub first_seen: Timestamp,
-    /// Whether `first_seen` was the first sync of the source.
+    pub discovered_at: Timestamp,
+    /// Whether `discovered_at` was the first sync of the source.
     pub is_initial: bool,
 }
 
@@ -109,7 +109,7 @@ impl PackageFacts<'_> {
 
     /// Returns whether a release is younger than `min_age` microseconds.
     fn is_young(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> bool {
-        let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
+        let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
         clock.age_at.0.saturating_sub(since.0) < min_age
     }
 
@@ -254,7 +254,7 @@ pub(super) fn evidence(
         evidence.push("no version of the package is listed any more".to_owned());
     }
     if let Some(min_age) = criteria.min_age {
-        let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
+        let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
         let basis = if Some(since) == release.claimed_at { "published" } else { "first found here" };
         evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
     }

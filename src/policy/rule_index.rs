@@ -1,5 +1,6 @@
 //! The rules of a server for packages of one language, indexed by their limits and by package. A change of rules copies
-//! only the indexes with the limits of these rules; copies of [`RuleIndexes`] share the other indexes.
+//! only the indexes with the limits of these rules; copies of [`RuleIndexes`] share the other indexes. A rule that is not
+//! in force can be added without a copy of any index.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Scope<'a> {
 pub struct RuleIndexes {
     language: Language,
     by_limits: HashMap<Limits, Arc<RuleIndex>>,
+    /// The rules of [`RuleIndexes::with`], each in an index of its own.
+    single_rules: Vec<(Limits, Arc<RuleIndex>)>,
 }
 
 /// The repository and the source to which a rule is limited.
@@ -72,7 +75,7 @@ impl RuleIndexes {
     /// Creates indexes without rules.
     #[must_use]
     pub fn new(language: Language) -> RuleIndexes {
-        RuleIndexes { language, by_limits: HashMap::new() }
+        RuleIndexes { language, by_limits: HashMap::new(), single_rules: Vec::new() }
     }
 
     /// Creates indexes of these rules.
@@ -87,6 +90,19 @@ impl RuleIndexes {
     #[must_use]
     pub fn language(&self) -> Language {
         self.language
+    }
+
+    /// Returns these indexes and one more rule, which has an index of its own: no other index is copied. For a rule that
+    /// is not stored, because [`RuleIndexes::update`] does not change it.
+    #[must_use]
+    pub fn with(&self, rule: &Arc<Rule>) -> RuleIndexes {
+        let mut indexes = self.clone();
+        if self.can_match(rule) {
+            let changes = IndexChanges { removed: Vec::new(), added: vec![rule] };
+            let index = RuleIndex::default().with(self.language, &changes);
+            indexes.single_rules.push((Limits::of(rule), Arc::new(index)));
+        }
+        indexes
     }
 
     /// Removes and adds rules. A changed rule is in both lists.
@@ -113,7 +129,10 @@ impl RuleIndexes {
         let sources: BTreeSet<SourceId> = scope.sources.iter().copied().chain(origins).collect();
         let sources = std::iter::once(None).chain(sources.into_iter().map(Some));
         let limits = sources.flat_map(|source| [None, Some(scope.repo)].map(|repo| Limits { repo, source }));
-        limits.filter_map(|limits| self.by_limits.get(&limits).cloned()).collect()
+        let limits: Vec<Limits> = limits.collect();
+        let shared = limits.iter().filter_map(|limits| self.by_limits.get(limits));
+        let single = self.single_rules.iter().filter(|(of_rule, _)| limits.contains(of_rule));
+        shared.chain(single.map(|(_, index)| index)).cloned().collect()
     }
 
     /// Returns whether a rule can match packages of the language. Rules about licenses do not apply to Python projects,
@@ -238,7 +257,7 @@ impl RuleCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Criteria;
+    use crate::policy::{Criteria, RuleSet};
 
     /// Returns a rule whose priority, effect and criteria depend on `kind`.
     fn rule(id: i64, kind: u64) -> Arc<Rule> {
@@ -288,6 +307,39 @@ mod tests {
             assert!(rules.len() > 50 && indexes.by_limits.len() == 4, "{language:?}: {}", rules.len());
             indexes.update(&rules, &[]);
             assert!(indexes.by_limits.is_empty(), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_in_an_index_of_its_own_is_evaluated_in_its_order() {
+        let origins = [(SourceId(2), SourceId(1))];
+        let scope = Scope { repo: RepoId(3), sources: &[SourceId(2)], origins: &origins };
+        for language in Language::ALL {
+            let mut rules: Vec<Arc<Rule>> = (0..300).map(|id| rule(id, id.unsigned_abs() * 31)).collect();
+            let indexes = RuleIndexes::of(language, &rules);
+            for kind in (0..10_000).step_by(37) {
+                let new = rule(1000, kind);
+                let with = indexes.with(&new);
+                for (limits, index) in &indexes.by_limits {
+                    assert!(Arc::ptr_eq(index, &with.by_limits[limits]), "{limits:?} is copied");
+                }
+                rules.push(new);
+                let (set, expected) = (with, RuleIndexes::of(language, &rules));
+                rules.pop();
+                let [set, expected] =
+                    [set, expected].map(|indexes| RuleSet::new(indexes.in_scope(scope), &origins));
+                for name in ["one", "two", "Two", "a-b", "other"] {
+                    let compared = set.compared(name, None);
+                    assert_eq!(compared, expected.compared(name, None), "{language:?}, {kind}, {name}");
+                }
+                assert_eq!(set.needs_license(), expected.needs_license());
+                assert_eq!(set.needs_age(), expected.needs_age());
+            }
+            let other = Scope { repo: RepoId(4), sources: &[], origins: &[] };
+            let criteria = Criteria { repo: Some(RepoId(3)), ..Criteria::default() };
+            let elsewhere = Arc::new(Rule { criteria, ..(*rule(1000, 1)).clone() });
+            let ids = RuleSet::new(indexes.with(&elsewhere).in_scope(other), &[]).compared("one", None);
+            assert!(!ids.is_empty() && !ids.contains(&1000), "{ids:?}");
         }
     }
 

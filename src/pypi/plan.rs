@@ -171,10 +171,10 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
         metadata: row.facts.metadata(),
     };
     // The index does not state when it yanked the file, so the time of this reading is used.
-    let first_seen = instants.change();
+    let changed_at = instants.change();
     let is_dated =
         instants.previous_valid_at.is_none() && instants.begins_yanks_at_reading && row.yanked.is_some();
-    let marked_from = (is_dated && from < first_seen).then_some(first_seen);
+    let marked_from = (is_dated && from < changed_at).then_some(changed_at);
     plan.changes.push(FileRowChange::Introduce {
         file: Box::new(file),
         from,

@@ -2,7 +2,6 @@
 //! stored, and pages declare it from the next state of the index on. Pages of earlier states do not change.
 
 use std::fs::File;
-use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,8 +24,6 @@ use crate::storage::{Blob as Object, Key, StorageError};
 const MAX_DURATION: Duration = Duration::from_secs(60);
 /// Number of wheels per query.
 const BATCH_SIZE: i64 = 100;
-/// Maximum size of a wheel that is read into memory, in bytes. A larger one is copied to a temporary file.
-const MAX_IN_MEMORY: u64 = 32 << 20;
 
 /// The reason why METADATA of a wheel could not be stored.
 #[derive(Debug, thiserror::Error)]
@@ -94,41 +91,26 @@ async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
     Ok(state.db.write(move |c| declare(c, &wheel, sha256, size)).await?)
 }
 
-/// Reads METADATA of a wheel, whose digest is compared first.
+/// Reads METADATA of a wheel from a temporary copy, whose digest is compared first.
 async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelError> {
     let Some(class) = StorageClass::parse(&wheel.class) else {
         return Err(StorageError::NotFound(wheel.name.clone()).into());
     };
-    let Object { size, content } = state.storage.get(&Key::Package(class, wheel.sha256), None).await?;
-    let (name, expected) = (wheel.name.clone(), wheel.sha256);
-    let is_expected = |digest: Sha256| match digest == expected {
-        true => Ok(()),
-        false => Err(WheelError::OtherDigest(digest)),
+    let Object { content, .. } = state.storage.get(&Key::Package(class, wheel.sha256), None).await?;
+    let mut spool = state.storage.spool(class).await?;
+    let path = spool.path().to_owned();
+    let append =
+        |piece: &Bytes| spool.write_all(piece).map_err(|error| StorageError::io("write", &path, error));
+    let digest = content.digest(append).await?.sha256;
+    if digest != wheel.sha256 {
+        return Err(WheelError::OtherDigest(digest));
+    }
+    let name = wheel.name.clone();
+    let work = move || -> Result<_, WheelError> {
+        let file = File::open(spool.path()).map_err(|error| StorageError::io("read", spool.path(), error));
+        Ok(wheel::read_metadata(&mut file?, &name, WHEEL_LIMITS)?)
     };
-    let metadata = if size <= MAX_IN_MEMORY {
-        let mut bytes = Vec::new();
-        let append = |piece: &Bytes| {
-            bytes.extend_from_slice(piece);
-            Ok::<(), StorageError>(())
-        };
-        is_expected(content.digest(append).await?.sha256)?;
-        let work = move || -> Result<_, WheelError> {
-            Ok(wheel::read_metadata(&mut Cursor::new(bytes), &name, WHEEL_LIMITS)?)
-        };
-        tokio::task::spawn_blocking(work).await
-    } else {
-        let mut spool = state.storage.spool(class).await?;
-        let path = spool.path().to_owned();
-        let append =
-            |piece: &Bytes| spool.write_all(piece).map_err(|error| StorageError::io("write", &path, error));
-        is_expected(content.digest(append).await?.sha256)?;
-        let work = move || -> Result<_, WheelError> {
-            let file =
-                File::open(spool.path()).map_err(|error| StorageError::io("read", spool.path(), error));
-            Ok(wheel::read_metadata(&mut file?, &name, WHEEL_LIMITS)?)
-        };
-        tokio::task::spawn_blocking(work).await
-    };
+    let metadata = tokio::task::spawn_blocking(work).await;
     metadata.unwrap_or(Err(WheelError::Stopping)).map(|(_, bytes)| bytes)
 }
 

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{name, version};
+use crate::model::members::Members;
 
 /// Maximum size of a lock file, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
@@ -88,32 +89,7 @@ struct Renv {
     #[serde(rename = "R")]
     r: Option<RenvR>,
     #[serde(rename = "Packages")]
-    packages: RenvPackages,
-}
-
-/// The members of an object in the order of the file. Repeated keys are preserved.
-struct RenvPackages(Vec<(String, RenvPackage)>);
-
-impl<'de> Deserialize<'de> for RenvPackages {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RenvPackages, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = RenvPackages;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object with packages")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<RenvPackages, A::Error> {
-                let mut packages = Vec::new();
-                while let Some(member) = members.next_entry()? {
-                    packages.push(member);
-                }
-                Ok(RenvPackages(packages))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
+    packages: Members<RenvPackage>,
 }
 
 #[derive(Deserialize)]

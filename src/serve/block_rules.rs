@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::allowed::{Decided, Decision, View, blocked};
+use super::allowed::{DecidedRelease, Decision, View, blocked};
 use super::{AllowedVersion, RepoError, Repositories, find, name_guards, owner, point, policies};
 use crate::db::life;
 use crate::model::change::LifeState;
@@ -71,7 +71,8 @@ pub async fn test(
         })?,
         None => files.iter().find(|file| file.state == LifeState::Listed).unwrap_or(&files[0]),
     };
-    let found: Option<&Decided> = decided.iter().find(|decided| decided.release.release == file.release);
+    let found: Option<&DecidedRelease> =
+        decided.iter().find(|decided| decided.release.release == file.release);
     let (rule, reason, is_blocked) = match found.map(|decided| &decided.decision) {
         None | Some(Decision::NoRule) => (None, String::new(), false),
         Some(Decision::AdmittedEarly(reason)) => (None, reason.clone(), false),

@@ -144,8 +144,9 @@ pub async fn in_repository(
     to: &Point,
 ) -> Result<StateDifference, RepoError> {
     let (state, language) = (&repositories.state, repo.kind.language());
-    let (rules, guards) = (policies::rules(state), policies::guards(state));
-    let policy = policies::of_rules(state, repo, (&rules, &guards)).await;
+    let catalog = state.catalog.get();
+    let (indexes, guards) = (policies::indexes(state, &catalog, language), policies::guards(state, &catalog));
+    let policy = policies::of_indexes(state, repo, (&indexes, &guards)).await;
     let has_rules = policy.is_some();
     if from.trees == to.trees {
         return Ok(StateDifference { changes: Vec::new(), has_rules });

@@ -1,6 +1,7 @@
 //! The packages that repositories provide from another source, or in another version, after a change of a name guard.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::allowed::View;
 use super::{RepoError, Repositories, owner, point, policies, python};
@@ -10,8 +11,9 @@ use crate::db::{self, Conn, DbError};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::snapshot::Snapshot;
-use crate::policy::NameGuards;
+use crate::policy::{NameGuards, RuleIndexes};
 use crate::python::name::NormalName;
+use crate::state::policies::RepoPolicy;
 
 /// Maximum number of names that are compared in one read of the database.
 const NAMES_PER_READ: usize = 500;
@@ -50,6 +52,8 @@ pub async fn of_change(
 ) -> Result<Vec<NameChange>, RepoError> {
     let state = &repositories.state;
     let Some(language) = Language::parse(&old.language) else { return Ok(Vec::new()) };
+    // Changes by other servers are not changes by this one.
+    state.catalog.refresh(&state.db).await?;
     let rows: Vec<NameGuardRow> = std::iter::once(old).chain(new).cloned().collect();
     let query = state.db.read(move |c| {
         // Only names that sources without permission have, or had, can be hidden before or afterwards.
@@ -69,8 +73,9 @@ pub async fn of_change(
     let names: Vec<String> = names.into_iter().collect();
     let mut changes = Vec::new();
     let catalog = state.catalog.get();
+    let indexes = policies::indexes(state, &catalog, language);
     for repo in catalog.repos.iter().filter(|repo| repo.kind.language() == language) {
-        changes.extend(in_repository(repositories, repo, &guards, &names).await?);
+        changes.extend(in_repository(repositories, repo, (&indexes, &guards), &names).await?);
     }
     Ok(changes)
 }
@@ -79,18 +84,17 @@ pub async fn of_change(
 async fn in_repository(
     repositories: &Repositories,
     repo: &Repository,
-    guards: &NameGuards,
+    (indexes, guards): (&RuleIndexes, &NameGuards),
     names: &[String],
 ) -> Result<Vec<NameChange>, RepoError> {
     let state = &repositories.state;
-    let before = policies::of_rules(state, repo, (&[], &policies::guards(state))).await;
-    let after = policies::of_rules(state, repo, (&[], guards)).await;
-    if before.map(|policy| policy.guards.clone()) == after.map(|policy| policy.guards.clone()) {
+    let policy = policies::of_indexes(state, repo, (indexes, guards)).await;
+    let in_force = policies::of_repo(state, repo.id);
+    if guards_of(in_force.as_ref()) == guards_of(policy.as_ref()) {
         return Ok(Vec::new());
     }
     let resolved = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await;
     let Ok(point) = resolved else { return Ok(Vec::new()) };
-    let policy = policies::of_rules(state, repo, (&policies::rules(state), guards)).await;
     let (before, after) = (View::of(state, &point), View::under(state, &point, policy.as_ref()));
     let (repo, language) = (repo.name.to_string(), repo.kind.language());
     let mut changes = Vec::new();
@@ -111,6 +115,11 @@ async fn in_repository(
         changes.extend(query.await?);
     }
     Ok(changes)
+}
+
+/// Returns the name guards of a repository; `None` without any.
+fn guards_of(policy: Option<&Arc<RepoPolicy>>) -> Option<&NameGuards> {
+    policy.map(|policy| &*policy.guards).filter(|guards| !guards.is_empty())
 }
 
 /// Returns the package of a name that these trees list.

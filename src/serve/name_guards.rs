@@ -30,7 +30,8 @@ pub(super) fn guarded_name(guard: &NameGuard, name: &str) -> GuardedName {
 /// Returns the guard that explains why a point has no package of a name: one that an administrator created,
 /// or one that hides the name in a source of the point. SECURITY: other automatic guards are not named,
 /// because they reveal the names of packages in sources that the client may not read.
-pub(super) fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
+#[must_use]
+pub fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
     is_refused.then(|| guarded_name(&guard, name))

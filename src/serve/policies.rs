@@ -7,8 +7,7 @@ use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
-use crate::policy::{NameGuards, Rule};
-use crate::python::name::normalize;
+use crate::policy::{NameGuards, RuleIndexes};
 use crate::serve::BlockedRelease;
 use crate::state::State;
 use crate::state::policies::{PolicyInputs, RepoPolicy, has_policies};
@@ -36,47 +35,38 @@ pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_repo(inputs, repo))
 }
 
-/// Returns these rules and name guards, which need not be in force, prepared for a repository; `None` if they hide
-/// nothing there. Waits while advisories are being loaded at the start.
-pub(super) async fn of_rules(
+/// Returns rules and name guards, which need not be in force, prepared for a repository; `None` if they hide nothing
+/// there. Waits while advisories are being loaded at the start.
+pub(super) async fn of_indexes(
     state: &State,
     repo: &Repository,
-    (rules, guards): (&[Arc<Rule>], &NameGuards),
+    (indexes, guards): (&RuleIndexes, &NameGuards),
 ) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
     let catalog = state.catalog.load();
     with_inputs(state, &catalog, (state.clock)(), |inputs| {
-        state.policies.of_rules(inputs, repo, (rules, guards))
+        state.policies.of_indexes(inputs, repo, (indexes, guards))
     })
 }
 
-/// Returns the rules that name no repository and may match a package, prepared for a source; `None` if they block
-/// nothing there. A name of Python must be in normal form. Waits while advisories are being loaded at the start.
-pub(super) async fn of_source(state: &State, source: SourceId, package: &str) -> Option<Arc<RepoPolicy>> {
+/// Returns the rules that name no repository, prepared for a source; `None` if they block nothing there. Waits while
+/// advisories are being loaded at the start.
+pub(super) async fn of_source(state: &State, source: SourceId) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
     let catalog = state.catalog.load();
     let source = catalog.source_by_id(source)?;
-    let language = source.kind.language();
-    let is_named = |name: &String| match language {
-        Language::R => name == package,
-        Language::Python => normalize(name) == package,
-    };
-    let may_match = |rule: &&Arc<Rule>| {
-        rule.criteria.repo.is_none() && rule.criteria.package.as_ref().is_none_or(is_named)
-    };
-    let rules: Vec<Arc<Rule>> =
-        catalog.rules.rules.iter().map(|stored| &stored.rule).filter(may_match).cloned().collect();
-    with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_source(inputs, source, &rules))
+    with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_source(inputs, source))
 }
 
-/// Returns the block rules of all repositories, in the order of evaluation.
-pub(super) fn rules(state: &State) -> Vec<Arc<Rule>> {
-    state.catalog.load().rules.rules.iter().map(|stored| Arc::clone(&stored.rule)).collect()
+/// Returns indexes of the rules in a catalog for packages of a language, in which rules can be changed without an effect
+/// on those in force.
+pub(super) fn indexes(state: &State, catalog: &Catalog, language: Language) -> RuleIndexes {
+    with_inputs(state, catalog, (state.clock)(), |inputs| state.policies.indexes(inputs, language))
 }
 
-/// Returns the name guards in force.
-pub(super) fn guards(state: &State) -> NameGuards {
-    state.catalog.load().guards.in_force(has_automatic_guards(state)).clone()
+/// Returns the name guards of a catalog that are in force.
+pub(super) fn guards(state: &State, catalog: &Catalog) -> NameGuards {
+    catalog.guards.in_force(has_automatic_guards(state)).clone()
 }
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see

@@ -5,18 +5,19 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::allowed::{Decided, View, substitute};
+use super::allowed::{DecidedRelease, View, substitute};
 use super::{RepoError, Repositories, listing, owner, point, policies};
-use crate::catalog::Repository;
+use crate::catalog::{Catalog, Repository};
 use crate::db::release_facts::TreeRelease;
 use crate::db::{Conn, DbError, life};
 use crate::model::change::LifeState;
 use crate::model::ids::ReleaseId;
+use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::snapshot::Snapshot;
-use crate::policy::{NameGuards, Rule};
+use crate::policy::{NameGuards, Rule, RuleIndexes};
 use crate::r::version;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy};
@@ -57,14 +58,14 @@ pub struct RuleMatch {
     pub after: Option<String>,
 }
 
-/// A rule, and the rules and name guards in force that apply together with it.
+/// A rule, and the rules and name guards that apply without and with it.
 struct Preview {
     /// The rule, with the id that it has in `after`.
     rule: Arc<Rule>,
-    /// Whether no stored rule has its id.
-    is_new: bool,
-    before: Vec<Arc<Rule>>,
-    after: Vec<Arc<Rule>>,
+    /// The rules in force, without the stored one that the rule replaces. The indexes are shared with those in force, so
+    /// that the cost of a new rule does not grow with the number of rules.
+    before: RuleIndexes,
+    after: RuleIndexes,
     guards: NameGuards,
 }
 
@@ -92,10 +93,12 @@ struct Decisions {
 /// Database errors.
 pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
-    let preview = Preview::new(state, rule);
+    // Another server may just have changed the rules.
+    state.catalog.refresh(&state.db).await?;
+    let catalog = state.catalog.get();
+    let preview = Preview::new(state, &catalog, rule);
     let is_limited = |repo: &&Repository| rule.criteria.repo.is_none_or(|id| id == repo.id);
     let mut matches = Vec::new();
-    let catalog = state.catalog.get();
     for repo in catalog.repos.iter().filter(|repo| repo.kind != RepoKind::Python).filter(is_limited) {
         let resolved = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await;
         let Ok(point) = resolved else { continue };
@@ -131,42 +134,34 @@ async fn hidden_count(
 }
 
 impl Preview {
-    fn new(state: &State, rule: &Rule) -> Preview {
+    fn new(state: &State, catalog: &Catalog, rule: &Rule) -> Preview {
         let id = if rule.id == 0 { NEW_RULE } else { rule.id };
         let rule = Arc::new(Rule { id, ..rule.clone() });
-        let mut before = policies::rules(state);
-        let stored_count = before.len();
-        before.retain(|other| other.id != rule.id);
-        let is_new = before.len() == stored_count;
-        if rule.criteria.package.is_some() {
-            // Only this package is read, and the rules about other packages do not decide about it.
-            before.retain(|other| {
-                other.criteria.package.is_none() || other.criteria.package == rule.criteria.package
-            });
+        let mut before = policies::indexes(state, catalog, Language::R);
+        if let Some(stored) = catalog.rules.rules.iter().find(|stored| stored.rule.id == id) {
+            before.update(std::slice::from_ref(&stored.rule), &[]);
         }
-        let after = before.iter().chain([&rule]).cloned().collect();
-        Preview { rule, is_new, before, after, guards: policies::guards(state) }
+        let after = before.with(&rule);
+        Preview { rule, before, after, guards: policies::guards(state, catalog) }
     }
 
     /// Prepares the rules of a repository without and with the rule; `None` if the rule cannot match there.
     async fn comparison(&self, state: &State, repo: &Repository, point: &Point) -> Option<Comparison> {
         let Preview { rule, guards, .. } = self;
-        // The blocked releases of the rules in force are in memory.
-        let before = match self.is_new && rule.criteria.package.is_none() {
-            true => View::of(state, point),
-            false => {
-                let policy = policies::of_rules(state, repo, (&self.before, guards)).await;
-                View::under(state, point, policy.as_ref())
-            }
-        };
         let with_effect = |policy: &Arc<RepoPolicy>| !policy.set.is_empty();
-        let mut policy = policies::of_rules(state, repo, (&self.after, guards)).await.filter(with_effect);
+        let mut policy = policies::of_indexes(state, repo, (&self.after, guards)).await.filter(with_effect);
         if policy.is_none() && rule.effect == RuleEffect::Allow {
             // A set that consists of exceptions is empty. A warning matches the same versions, and blocks none either.
             let warning = Arc::new(Rule { effect: RuleEffect::Warn, ..(**rule).clone() });
-            policy = policies::of_rules(state, repo, (&[warning], guards)).await.filter(with_effect);
+            let warning = RuleIndexes::of(Language::R, &[warning]);
+            policy = policies::of_indexes(state, repo, (&warning, guards)).await.filter(with_effect);
         }
-        let after = View::under(state, point, Some(&policy?));
+        let after = policy?;
+        let before = policies::of_indexes(state, repo, (&self.before, guards)).await;
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &after)) {
+            return None;
+        }
+        let [before, after] = [before.as_ref(), Some(&after)].map(|policy| View::under(state, point, policy));
         Some(Comparison { rule: Arc::clone(rule), before, after })
     }
 }
@@ -231,13 +226,13 @@ impl Decisions {
 
     /// Adds a package of its owner, if the rule decides about one of its versions. `blocked` are the releases that the
     /// other rules block.
-    fn add(&mut self, package: &[Decided], blocked: &BlockedReleases, rule: &Rule) {
-        let is_decided = |decided: &&Decided| decided.rule_id() == Some(rule.id);
+    fn add(&mut self, package: &[DecidedRelease], blocked: &BlockedReleases, rule: &Rule) {
+        let is_decided = |decided: &&DecidedRelease| decided.rule_id() == Some(rule.id);
         let Some(first) = package.iter().find(is_decided) else { return };
         let name = &first.release.name;
-        let is_listed = |decided: &&Decided| decided.release.state == LifeState::Listed;
+        let is_listed = |decided: &&DecidedRelease| decided.release.state == LifeState::Listed;
         let listed = package.iter().filter(is_listed).min_by_key(|decided| !decided.release.path.is_empty());
-        let of_listed = |decided: &Decided| (decided.release.version.clone(), decided.release.release);
+        let of_listed = |decided: &DecidedRelease| (decided.release.version.clone(), decided.release.release);
         let before: Option<(String, ReleaseId)> = listed.and_then(|listed| {
             if !blocked.releases.contains(&listed.release.release) {
                 return Some(of_listed(listed));

@@ -21,7 +21,7 @@ pub async fn blocked_releases(
     source: SourceId,
     package: &str,
 ) -> Result<HashMap<ReleaseId, String>, RepoError> {
-    let (views, name) = (views(&repositories.state, point, source, package).await, package.to_owned());
+    let (views, name) = (views(&repositories.state, point, source).await, package.to_owned());
     let query = repositories.state.db.read(move |c| {
         let mut blocked = HashMap::new();
         for view in &views {
@@ -47,8 +47,7 @@ pub async fn blocked_versions(
     source: SourceId,
     files: Vec<ListedFile>,
 ) -> Result<BTreeMap<Version, String>, RepoError> {
-    let Some(project) = files.first().map(|file| file.project.clone()) else { return Ok(BTreeMap::new()) };
-    let view = views(&repositories.state, point, source, &project).await.into_iter().next();
+    let view = views(&repositories.state, point, source).await.into_iter().next();
     let Some(view) = view else { return Ok(BTreeMap::new()) };
     let query = repositories.state.db.read(move |c| {
         let mut files = files.clone();
@@ -60,8 +59,8 @@ pub async fn blocked_versions(
     Ok(query.await?)
 }
 
-/// Returns the trees of a state of a source under these rules; empty if no rule can block the package.
-async fn views(state: &State, point: &Point, source: SourceId, package: &str) -> Vec<View> {
-    let Some(policy) = policies::of_source(state, source, package).await else { return Vec::new() };
+/// Returns the trees of a state of a source under these rules; empty if they block nothing there.
+async fn views(state: &State, point: &Point, source: SourceId) -> Vec<View> {
+    let Some(policy) = policies::of_source(state, source).await else { return Vec::new() };
     View::under(state, point, Some(&policy))
 }

@@ -166,29 +166,31 @@ impl Policies {
         self.with_current(inputs, |current| current.by_repo.get(&repo).cloned())
     }
 
-    /// Returns these rules and name guards, which need not be in force, prepared for a repository; `None` if they hide
-    /// nothing there.
+    /// Returns indexes of the rules in force for packages of a language. They share memory with those that repositories
+    /// use; a change copies only what it changes, and has no effect on the rules in force.
     #[must_use]
-    pub fn of_rules(
+    pub fn indexes(&self, inputs: &PolicyInputs<'_>, language: Language) -> RuleIndexes {
+        self.with_current(inputs, |current| current.indexes_of(&inputs.catalog.rules, language))
+    }
+
+    /// Returns rules and name guards, which need not be in force, prepared for a repository; `None` if they hide nothing
+    /// there. If they are those in force, returns the prepared ones, whose blocked releases are in memory.
+    #[must_use]
+    pub fn of_indexes(
         &self,
         inputs: &PolicyInputs<'_>,
         repo: &Repository,
-        (rules, guards): (&[Arc<Rule>], &NameGuards),
+        (indexes, guards): (&RuleIndexes, &NameGuards),
     ) -> Option<Arc<RepoPolicy>> {
-        let indexes = RuleIndexes::of(repo.kind.language(), rules);
-        self.prepare(inputs, repo, (&indexes, guards), (None, &HashMap::new()))
+        let in_force = self.with_current(inputs, |current| current.by_repo.get(&repo.id).cloned());
+        self.prepare(inputs, repo, (indexes, guards), (in_force.as_ref(), &HashMap::new()))
     }
 
-    /// Returns rules that name no repository, prepared for a source; `None` if they block nothing there.
+    /// Returns the rules in force that name no repository, prepared for a source; `None` if they block nothing there.
     #[must_use]
-    pub fn of_source(
-        &self,
-        inputs: &PolicyInputs<'_>,
-        source: &Source,
-        rules: &[Arc<Rule>],
-    ) -> Option<Arc<RepoPolicy>> {
+    pub fn of_source(&self, inputs: &PolicyInputs<'_>, source: &Source) -> Option<Arc<RepoPolicy>> {
         let language = source.kind.language();
-        let indexes = RuleIndexes::of(language, rules);
+        let indexes = self.indexes(inputs, language);
         let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id] };
         self.prepare_scope(inputs, scope, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
     }
@@ -474,5 +476,34 @@ mod tests {
         let with_block = catalog(2, &[&exception, &block]);
         let (numbers, _) = numbers(&policies, &with_block);
         assert!(numbers[0] > 0 && numbers[1..] == [0, 0], "{numbers:?}");
+    }
+
+    #[test]
+    fn prepared_rules_that_are_not_in_force_share_what_is_equal() {
+        let criteria = |package: &str| Criteria { package: Some(package.to_owned()), ..Criteria::default() };
+        let stored = rule(1, RuleEffect::Block, criteria("one"));
+        let (policies, catalog, guards) =
+            (Policies::default(), catalog(1, &[&stored]), NameGuards::default());
+        let inputs = PolicyInputs {
+            catalog: &catalog,
+            advisories: None,
+            has_automatic_guards: false,
+            now: Timestamp(0),
+        };
+        let repo = &catalog.repos[0];
+        let in_force = || policies.of_repo(&inputs, repo.id).expect("rules");
+        let indexes = policies.indexes(&inputs, Language::R);
+        let prepared =
+            |indexes: &RuleIndexes| policies.of_indexes(&inputs, repo, (indexes, &guards)).expect("rules");
+        assert!(Arc::ptr_eq(&prepared(&indexes), &in_force()));
+        let before = in_force();
+        let new = rule(9, RuleEffect::Block, criteria("two"));
+        let with = prepared(&indexes.with(&new.rule));
+        assert_eq!((with.set.compared("two", None), with.set.compared("one", None)), (vec![9], vec![1]));
+        assert!(before.set.compared("two", None).is_empty() && with.number != before.number);
+        let mut without = indexes.clone();
+        without.update(std::slice::from_ref(&stored.rule), &[]);
+        assert!(policies.of_indexes(&inputs, repo, (&without, &guards)).is_none());
+        assert!(Arc::ptr_eq(&before, &in_force()), "the rules in force are the same");
     }
 }

@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 use crate::catalog::Tree;
 use crate::db::{tree, upstream};
 use crate::jobs::lease::{ClaimError, Lease};
-use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::jobs::{AfterHalt, JobStart, Reporter};
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
@@ -97,7 +97,7 @@ impl Sync {
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
-    pub fn start(&self, kind: SourceKind) -> Result<Started, SyncError> {
+    pub fn start(&self, kind: SourceKind) -> Result<JobStart, SyncError> {
         self.start_by(kind, None, "rspm sync")
     }
 
@@ -111,7 +111,7 @@ impl Sync {
         kind: SourceKind,
         version: Option<VersionName>,
         actor: &str,
-    ) -> Result<Started, SyncError> {
+    ) -> Result<JobStart, SyncError> {
         let trigger = SyncTrigger::Administrator(actor.to_owned());
         let task = Task::ALL.into_iter().find(|task| task.kind() == Some(kind));
         let task = task.ok_or(SyncError::NotSynced(kind))?;
@@ -126,13 +126,13 @@ impl Sync {
     /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials
     /// decreased.
     #[must_use]
-    pub fn start_confirmed(&self, actor: &str) -> Started {
+    pub fn start_confirmed(&self, actor: &str) -> JobStart {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
     }
 
     /// Starts clearing CRAN: its newest state lists nothing until the next sync.
     #[must_use]
-    pub fn start_clear(&self, actor: &str) -> Started {
+    pub fn start_clear(&self, actor: &str) -> JobStart {
         let (sync, now, actor) = (self.clone(), (self.state.clock)(), actor.to_owned());
         let work = |report| async move {
             let _guard = sync.source_lock(Task::Cran).lock().await;
@@ -244,13 +244,13 @@ impl Sync {
 
     /// Starts (or attaches to) a refresh of the system requirement rules and the package database.
     #[must_use]
-    pub fn start_requirements(&self, actor: &str) -> Started {
+    pub fn start_requirements(&self, actor: &str) -> JobStart {
         self.begin(Task::Requirements, None, SyncTrigger::Administrator(actor.to_owned()))
     }
 
     /// Starts (or attaches to) a refresh of the package advisories.
     #[must_use]
-    pub fn start_advisories(&self, actor: &str) -> Started {
+    pub fn start_advisories(&self, actor: &str) -> JobStart {
         self.begin(Task::Advisories, None, SyncTrigger::Administrator(actor.to_owned()))
     }
 
@@ -285,7 +285,7 @@ impl Sync {
     }
 
     /// Starts (or attaches to) a run of a task, for one version of Bioconductor or for all.
-    fn begin(&self, task: Task, version: Option<VersionName>, trigger: SyncTrigger) -> Started {
+    fn begin(&self, task: Task, version: Option<VersionName>, trigger: SyncTrigger) -> JobStart {
         let (sync, now, name) = (self.clone(), (self.state.clock)(), task.name());
         let key = match version {
             Some(version) => format!("sync:{name}:{version}"),

@@ -262,12 +262,10 @@ async fn refresh_pages(
     let (old, revalidated) = (names.len(), read_pages(state, page_reads, report, names).await);
     let mut text = String::new();
     if changed > 0 {
-        let pages = count_of(changed, "page", "pages");
-        text += &format!("; read {read} of {pages} again that were requested before and changed");
+        text += &format!("; changed pages of requested projects: {read} of {changed} read again");
     }
     if old > 0 {
-        let pages = count_of(old, "page", "pages");
-        text += &format!("; revalidated {revalidated} of {pages} that were read more than 30 days ago");
+        text += &format!("; pages that were read more than 30 days ago: {revalidated} of {old} revalidated");
     }
     Ok(text)
 }

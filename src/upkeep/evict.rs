@@ -9,7 +9,7 @@ use super::{Upkeep, lease};
 use crate::db;
 use crate::db::blob_access::{EvictableBlob, Unused};
 use crate::jobs::lease::Lease;
-use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::jobs::{AfterHalt, JobStart, Reporter};
 use crate::model::count::count_of;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{SECOND, Timestamp};
@@ -93,7 +93,7 @@ impl EvictionResult {
 }
 
 /// Starts an eviction as a job, or attaches to a running one with the same options.
-pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> Started {
+pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> JobStart {
     let (this, job) = (Arc::clone(upkeep), JobNumber::default());
     let number = Arc::clone(&job);
     let now = (upkeep.state.clock)();
@@ -109,7 +109,7 @@ pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> Started
             this.eviction_results.add(number, result);
             Ok(summary)
         });
-    if let Started::New(new_job) = &started {
+    if let JobStart::New(new_job) = &started {
         // The number is known only after the start.
         let _ = job.set(new_job.id);
     }

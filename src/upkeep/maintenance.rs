@@ -11,7 +11,7 @@ use super::{Upkeep, sweep};
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
 use crate::db::git_build;
-use crate::jobs::Started;
+use crate::jobs::JobStart;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
@@ -72,8 +72,8 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
     remove_build_logs(upkeep).await;
     sweep_storage(upkeep, &SweepOptions::default()).await;
     let error = match scrub::start(upkeep, ScrubOptions::nightly()) {
-        Started::New(job) | Started::Attached(job) => job.wait_end().await.err(),
-        Started::Conflicting(job) => Some(format!("job {} scrubs with other options", job.id)),
+        JobStart::New(job) | JobStart::Attached(job) => job.wait_end().await.err(),
+        JobStart::Conflicting(job) => Some(format!("job {} scrubs with other options", job.id)),
     };
     if let Some(error) = error {
         tracing::warn!(error, "could not scrub storage");

@@ -111,3 +111,36 @@ fn servers_follow_a_promoted_standby_that_their_urls_name() {
     let third = shared.start("pm3");
     assert!(lists(&third, "after2"));
 }
+
+#[test]
+fn servers_apply_the_rules_of_a_standby_that_lacks_the_last_rule() {
+    let mut primary = DedicatedServer::start();
+    let standby = primary.streaming_standby();
+    let address = PostgresProxy::to(primary.port);
+    let shared = Shared::on(&format!("postgres://postgres@{}/postgres?sslmode=disable", address.address));
+    let (pm1, pm2) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&pm1) == "pm1 online, pm2 online");
+    pm1.local_repository("r", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+    until("the other has them", || lists(&pm2, "beta"));
+    standby.wait_for(&primary);
+    standby.stop_receiving();
+    let status = |server: &Server, package: &str| {
+        server.get(&format!("/r/latest/src/contrib/{package}_1.0.tar.gz")).status
+    };
+    pm1.rspm_stdout("create blocklist-rule --package-name=alpha");
+    for server in [&pm1, &pm2] {
+        until("the rule is in force", || status(server, "alpha") == 403);
+    }
+
+    primary.stop();
+    standby.promote();
+    // Another server makes as many changes before these two connect to the standby.
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", standby.port);
+    let pm3 = shared.builder("pm3").gcfg(&format!("[Postgres]\nURL = \"{url}\"\n")).start();
+    pm3.rspm_stdout("create blocklist-rule --package-name=beta");
+    address.retarget(standby.port);
+    for server in [&pm1, &pm2] {
+        within(Duration::from_secs(90), "the new rule is in force", || status(server, "beta") == 403);
+        within(Duration::from_secs(90), "the lost one is not", || status(server, "alpha") == 200);
+    }
+}

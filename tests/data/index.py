@@ -1,6 +1,7 @@
 """An index of CRAN's size in the form for Windows, of generated packages: index.py TO
 
-The output is the same in every run. The fields have the various styles of maintainers.
+The output is the same in every run. The fields have the various styles of maintainers. Closures of dependencies are as
+large as those of CRAN: on average about 30 packages, at most a few hundred.
 """
 
 import gzip
@@ -9,6 +10,8 @@ import random
 import sys
 
 PACKAGES = 22362
+# Number of packages that have many reverse dependencies.
+POPULAR = 300
 BEGINNINGS = "ab bio cat dat est fit geo hd im jag krig lm mix net opt pan qu rob sim tidy uni vec wav xgb yar zoo".split()
 MIDDLES = "a ar be co di el fo gi hy in ka lo mu no or pe ra so tu vi".split()
 ENDINGS = "R s r2 Data .utils Test Tools Plot ML Net 3D Series Reg Bayes .core x fit Maps".split()
@@ -62,28 +65,42 @@ def listing(chance, items):
 def main(target):
     chance = random.Random(22362)
     packages = names(chance)
-    # A few packages have many reverse dependencies.
-    popular = chance.sample(packages, 300)
+    # As on CRAN, packages depend on older ones, most of them popular, which have few dependencies themselves. They may
+    # suggest any package.
+    by_age = chance.sample(packages, PACKAGES)
+    popular = by_age[:POPULAR]
+    ages = {name: age for age, name in enumerate(by_age)}
     records = []
 
-    def dependencies(most):
-        chosen = chance.sample(packages, chance.randint(0, 2)) + chance.sample(popular, chance.randint(1, most))
-        chosen += chance.sample(BASE, chance.randint(0, 2))
+    def requirements(chosen):
+        chosen = chosen + chance.sample(BASE, chance.randint(0, 2))
         return [requirement(chance, name) for name in dict.fromkeys(chosen)]
+
+    def dependencies(name, most):
+        age = ages[name]
+        if age < POPULAR:
+            return requirements([chance.choice(by_age[:age])] if age and chance.random() < 0.5 else [])
+        others = [by_age[chance.randrange(age)] for _ in range(chance.choice([0, 1, 1, 2]))]
+        return requirements(others + chance.sample(popular, chance.randint(1, most)))
+
+    def suggestions(most):
+        others = chance.sample(packages, chance.randint(0, 2))
+        return requirements(others + chance.sample(popular, chance.randint(1, most)))
 
     for name in packages:
         fields = [("Package", name), ("Version", version(chance))]
         if chance.random() < 0.74:
             r = chance.choice(["R (>= 3.5.0)", "R (>= 2.10)", "R (>= 4.1)", "R(>= 3.0.2)", "R (>=3.6)", "R"])
-            fields.append(("Depends", listing(chance, [r] + (dependencies(2) if chance.random() < 0.3 else []))))
-        if chance.random() < 0.81:
-            fields.append(("Imports", listing(chance, dependencies(8))))
-        if chance.random() < 0.14:
+            needed = dependencies(name, 2) if chance.random() < 0.3 else []
+            fields.append(("Depends", listing(chance, [r] + needed)))
+        if chance.random() < 0.81 and (needed := dependencies(name, 8)):
+            fields.append(("Imports", listing(chance, needed)))
+        if chance.random() < 0.14 and ages[name] >= 8:
             fields.append(("LinkingTo", listing(chance, chance.sample(popular[:8], 2))))
         if chance.random() < 0.67:
-            fields.append(("Suggests", listing(chance, dependencies(6))))
+            fields.append(("Suggests", listing(chance, suggestions(6))))
         if chance.random() < 0.01:
-            fields.append(("Enhances", listing(chance, dependencies(2))))
+            fields.append(("Enhances", listing(chance, suggestions(2))))
         fields.append(("License", chance.choice(LICENSES)))
         if chance.random() < 0.2:
             fields.append(("Archs", chance.choice(["x64", f"{name}.so.dSYM"])))

@@ -149,7 +149,12 @@ fn final_pages_stay_while_the_project_changes() {
     let late = wheel(&pypi, &Package::new("one", "0.9"), "2021-03-05T00:00:00Z");
     assert_eq!(names(&server, "latest", "one"), names_of, "`latest` moves with a sync");
     let message = server.sync_of("pypi").expect("an index");
-    assert!(message.contains("0 added, 1 changed, 0 removed; read 1 of 1 page again"), "{message}");
+    assert!(
+        message.contains(
+            "0 added, 1 changed, 0 removed; changed pages of requested projects: 1 of 1 read again"
+        ),
+        "{message}"
+    );
     pypi.take_requests();
     let latest = files(&server, "latest", "one").expect("a page");
     assert_eq!(latest.keys().collect::<Vec<_>>(), [&late, &names_of[0], &names_of[2]]);

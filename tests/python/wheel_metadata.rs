@@ -99,7 +99,7 @@ fn metadata_of_a_stored_wheel_is_declared_from_the_next_sync_on() {
     // Further readings of the page, on which the index declares nothing, then other METADATA.
     pypi.edit("one", &name, |file| file.yanked = Some("broken".to_owned()));
     let message = server.sync_of("pypi").expect("an index");
-    assert!(message.contains("1 changed") && message.contains("read 1 of 1 page again"), "{message}");
+    assert!(message.contains("1 changed") && message.contains("projects: 1 of 1 read again"), "{message}");
     assert_eq!(entry(&server, "one", &name)["yanked"], "broken");
     is_declared(&server, "after a yank");
     pypi.edit("one", &name, |file| file.metadata = Some(b"Name: other\n".to_vec()));

@@ -165,6 +165,43 @@ async fn closed_days(engine: db::Engine) {
     assert_eq!(server.listed("latest").await, "one 1.0, two 2.0");
 }
 
+/// A request resolves its point before rules that depend on times or on the snapshot are created.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_began_before_new_rules_gets_what_they_allow() {
+    let server = Server::start(db::Engine::Sqlite).await;
+    let Backend { repositories, state, .. } = &server.backend;
+    block_rule::delete(state, vec![(1, i64::MAX)]).await.expect("deleted");
+    let rule = |criteria: Criteria| Rule {
+        id: 0,
+        priority: 100,
+        effect: RuleEffect::Block,
+        criteria,
+        description: String::new(),
+    };
+    let named = |name: &str| rule(Criteria { package: Some(name.to_owned()), ..Criteria::default() });
+    block_rule::create(state, &[named("other0")], &actor()).await.expect("a rule");
+    server.backend.advance_to_noon("2024-03-10");
+    let points = [
+        ("latest", point(&server.backend, "prod", "latest").await),
+        ("2024-03-05", point(&server.backend, "prod", "2024-03-05").await),
+    ];
+    let of_age = Criteria { min_age: Some(7 * 86_400 * SECOND), fixes_pass: true, ..Criteria::default() };
+    let mut not_dated = named("two");
+    not_dated.criteria.not_dated = true;
+    block_rule::create(state, &[rule(of_age), not_dated], &actor()).await.expect("rules");
+    for (snapshot, point) in points {
+        for (package, is_blocked) in [("one", false), ("two", snapshot == "latest"), ("other0", true)] {
+            let file = format!("{package}_1.0.tar.gz");
+            let found = serve::file::locate(repositories, &point, package, "1.0", &file, false).await;
+            match found {
+                Ok(_) => assert!(!is_blocked, "{snapshot}: {package}"),
+                Err(RepoError::Blocked(reason)) => assert!(is_blocked, "{snapshot}: {package}: {reason}"),
+                Err(error) => panic!("{snapshot}: {package}: {error}"),
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_that_upstream_removes_during_its_minimum_age_is_never_served_on_sqlite() {
     removed_during_its_minimum_age(db::Engine::Sqlite).await;

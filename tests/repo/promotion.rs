@@ -37,6 +37,7 @@ scenarios! {
     a_promoted_repository_is_promoted_further_with_its_state
     impossible_promotions_are_refused
     a_request_for_a_deleted_source_or_repository_is_not_approved
+    a_change_of_the_policy_of_a_repository_without_sources_supersedes_a_request
     a_plan_is_what_the_promotion_changes
 }
 
@@ -318,6 +319,21 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
     let error = promotion::approve(&backend.state, 1, "", &bob).await.expect_err("deleted").to_string();
     assert!(error.starts_with("a source of promotion 1 was deleted after the request"), "{error}");
     assert_eq!(listing(&backend, "prod", "latest").await, "");
+}
+
+async fn a_change_of_the_policy_of_a_repository_without_sources_supersedes_a_request(backend: Backend) {
+    create(&backend, "prod", ChangePolicy::TwoPersons).await;
+    promote_as(&backend, "prod", "ann (uid 1000)").await;
+    for changes in [ChangePolicy::Any, ChangePolicy::Promotion] {
+        let policy = RepoEdit { changes: Some(changes), ..RepoEdit::default() };
+        edit::repo::edit(&backend.state, "prod", policy, &actor()).await.expect("changed");
+        let approval = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)")).await;
+        let error = approval.expect_err("superseded").to_string();
+        assert!(error.starts_with("promotion 1 was superseded"), "{error}");
+    }
+    assert_eq!(listing(&backend, "prod", "latest").await, "");
+    promote_as(&backend, "prod", "ann (uid 1000)").await;
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
 }
 
 async fn a_plan_is_what_the_promotion_changes(backend: Backend) {

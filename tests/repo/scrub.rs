@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstudio_pm::db;
 use rstudio_pm::edit::OnExisting;
-use rstudio_pm::jobs::Started;
+use rstudio_pm::jobs::JobStart;
 use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::r::document::RDocument;
@@ -197,7 +197,7 @@ async fn an_interrupted_scrub_continues_and_the_next_one_reads_everything() {
         let slow = ScrubOptions { rate: size / 6, ..ScrubOptions::full() };
         let scrub_start = scrub::start(&backend.upkeep, slow);
         let other = scrub::start(&backend.upkeep, ScrubOptions { repair: true, ..ScrubOptions::full() });
-        assert!(matches!(other, Started::Conflicting(running) if running.id == scrub_start.job().id));
+        assert!(matches!(other, JobStart::Conflicting(running) if running.id == scrub_start.job().id));
         let state = backend.state.clone();
         until("the progress is recorded", async || {
             let ranges = state.db.read(db::scrub::ranges).await.expect("rows");

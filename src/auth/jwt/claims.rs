@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::model::members::Members;
 use crate::model::time::{SECOND, Timestamp};
 
 /// Accepted difference between the clocks of a provider and of this server, in microseconds.
@@ -64,9 +63,9 @@ impl Claims {
         Claims(map)
     }
 
-    /// Parses a JSON object in which no name occurs twice.
+    /// Parses a JSON object in which no name occurs twice. SECURITY: JSON parsers differ in which of two values they use.
     pub(super) fn parse(json: &[u8]) -> Option<Claims> {
-        serde_json::from_slice::<Unique>(json).ok().map(|unique| Claims(unique.0))
+        serde_json::from_slice::<Members<Value>>(json).ok()?.into_map().ok().map(Claims)
     }
 
     /// Returns a claim.
@@ -143,35 +142,6 @@ impl Claims {
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// An object in which no name occurs twice. SECURITY: JSON parsers differ in which of two values they use.
-struct Unique(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unique, D::Error> {
-        deserializer.deserialize_map(UniqueVisitor)
-    }
-}
-
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Unique;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
-        let mut map = Map::new();
-        while let Some((name, value)) = entries.next_entry::<String, Value>()? {
-            if map.insert(name, value).is_some() {
-                return Err(de::Error::custom("a name occurs twice"));
-            }
-        }
-        Ok(Unique(map))
     }
 }
 

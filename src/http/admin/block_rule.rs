@@ -135,8 +135,10 @@ async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, 
 /// `PATCH /block-rules/{id}`.
 pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     let app = call.app;
-    let rule = find(&app.state.catalog.get(), id)?;
     let (body, _): (wire::EditBlockRule, _) = call.json().await?;
+    // Another server may just have created or changed the rule.
+    app.state.catalog.refresh(&app.state.db).await?;
+    let rule = find(&app.state.catalog.get(), id)?;
     let catalog = app.state.catalog.get();
     let current = wire_of_rule(&catalog, &rule);
     let is_confirmed = body.changes.get("all").and_then(Value::as_bool) == Some(true);
@@ -147,7 +149,7 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     }
     let matches = matches(app, &new).await?;
     if !body.dry_run {
-        block_rule::update(&app.state, &new).await?;
+        block_rule::update(&app.state, &rule, &new).await?;
     }
     ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
 }

@@ -10,7 +10,7 @@ use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::response;
-use crate::jobs::{self, JobState, Started};
+use crate::jobs::{self, JobStart, JobState};
 use crate::model::source::UnknownSourceKind;
 use crate::r::bioconductor::BadName;
 
@@ -35,9 +35,9 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
 }
 
 /// Returns the response to a request that starts a job.
-pub(super) async fn start_response(app: &App, started: &Started) -> AdminResult {
+pub(super) async fn start_response(app: &App, started: &JobStart) -> AdminResult {
     let job = match started {
-        Started::New(job) => {
+        JobStart::New(job) => {
             let key = job.key.clone();
             let record = app.state.db.write(move |c| audit::record(c, "start job", ("job", &key), ""));
             // The error is only logged, because the job is already running: an error response would state that it
@@ -47,8 +47,8 @@ pub(super) async fn start_response(app: &App, started: &Started) -> AdminResult 
             }
             wire(job, false)
         }
-        Started::Attached(job) => wire(job, true),
-        Started::Conflicting(job) => {
+        JobStart::Attached(job) => wire(job, true),
+        JobStart::Conflicting(job) => {
             let text = format!(
                 "job {} ({}) runs with other options since {}; repeat the command when it has ended: rspm status",
                 job.id, job.key, job.started_at

@@ -7,9 +7,9 @@ use super::{project, system_packages};
 use crate::http::error::Failure;
 use crate::model::language::Language;
 use crate::r::dependency::DependencyKind;
+use crate::serve;
 use crate::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
 use crate::serve::info::{PackageDetail, Release};
-use crate::serve::{self, RepoError};
 use crate::web::dependencies::{Closure, MissingPackage, Refusal, RequiredPackage, UnmetCondition};
 use crate::web::dependents::{Dependent, Dependents};
 
@@ -153,8 +153,7 @@ async fn missing(context: &Context<'_>, names: BTreeSet<&str>) -> Result<Vec<Mis
         let blocked =
             detail.and_then(|detail| detail.release.blocked).map(|reason| format!("blocked by {reason}"));
         let guarded = || {
-            let error = serve::name_guards::missing(&app.state, point, Language::R, name, String::new());
-            let RepoError::Guarded(guarded) = error else { return None };
+            let guarded = serve::name_guards::guarded(&app.state, point, Language::R, name)?;
             Some(format!("guarded by {}", guarded.reason))
         };
         MissingPackage { name: name.to_owned(), reason: blocked.or_else(guarded) }

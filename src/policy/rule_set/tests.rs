@@ -36,7 +36,7 @@ fn release(version: &str, day: i64) -> ReleaseFacts {
         version: version.to_owned(),
         license: Some("GPL-2 | AGPL-3".to_owned()),
         claimed_at: Some(Timestamp(day * DAY)),
-        first_seen: Timestamp(day * DAY),
+        discovered_at: Timestamp(day * DAY),
         is_initial: false,
     }
 }

@@ -1,13 +1,13 @@
 //! Why a release is blocked, or has a warning, for clients.
 
-use super::{Decided, Decision, substitute};
+use super::{DecidedRelease, Decision, substitute};
 use crate::model::change::LifeState;
 use crate::model::ids::ReleaseId;
 use crate::r::version;
 use crate::serve::{AllowedVersion, BlockedRelease};
 
 /// Returns the highest version that is not blocked.
-pub(in crate::serve) fn highest_allowed(package: &[Decided]) -> Option<AllowedVersion> {
+pub(in crate::serve) fn highest_allowed(package: &[DecidedRelease]) -> Option<AllowedVersion> {
     let allowed = package.iter().filter(|decided| !decided.is_blocked());
     let highest = allowed.max_by(|a, b| version::compare(&a.release.version, &b.release.version))?;
     let is_listed = match highest.release.state {
@@ -19,7 +19,7 @@ pub(in crate::serve) fn highest_allowed(package: &[Decided]) -> Option<AllowedVe
 
 /// Returns the reason why a release is blocked, and the highest allowed version of its package; `None` if it is not
 /// blocked.
-pub(in crate::serve) fn of_release(package: &[Decided], release: ReleaseId) -> Option<BlockedRelease> {
+pub(in crate::serve) fn of_release(package: &[DecidedRelease], release: ReleaseId) -> Option<BlockedRelease> {
     let decided = package.iter().find(|decided| decided.release.release == release)?;
     let Decision::Blocked(rule, reason) = &decided.decision else { return None };
     Some(BlockedRelease {
@@ -33,7 +33,7 @@ pub(in crate::serve) fn of_release(package: &[Decided], release: ReleaseId) -> O
 }
 
 /// Returns the rule that warns about a release, with the reason.
-pub(in crate::serve) fn warning_of(package: &[Decided], release: ReleaseId) -> Option<String> {
+pub(in crate::serve) fn warning_of(package: &[DecidedRelease], release: ReleaseId) -> Option<String> {
     let decided = package.iter().find(|decided| decided.release.release == release)?;
     decided.warning().map(str::to_owned)
 }

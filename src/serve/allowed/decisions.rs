@@ -35,12 +35,12 @@ pub(super) struct TreePolicy {
 
 /// A release with the decision about it.
 #[derive(Clone, Debug)]
-pub(in crate::serve) struct Decided {
+pub(in crate::serve) struct DecidedRelease {
     pub(in crate::serve) release: TreeRelease,
     /// The time from which its age counts.
     pub(in crate::serve) since: Timestamp,
     /// The time at which a sync of the source first listed it.
-    pub(in crate::serve) first_seen: Timestamp,
+    pub(in crate::serve) discovered_at: Timestamp,
     pub(in crate::serve) decision: Decision,
 }
 
@@ -60,7 +60,7 @@ pub(in crate::serve) enum Decision {
     Warned(Arc<Rule>, String),
 }
 
-impl Decided {
+impl DecidedRelease {
     pub(in crate::serve) fn is_blocked(&self) -> bool {
         match self.decision {
             Decision::Blocked(..) => true,
@@ -117,7 +117,7 @@ impl TreePolicy {
     }
 
     /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
-    pub(super) fn of_package(&self, c: &mut dyn Conn, name: &str) -> Result<Vec<Decided>, DbError> {
+    pub(super) fn of_package(&self, c: &mut dyn Conn, name: &str) -> Result<Vec<DecidedRelease>, DbError> {
         if !self.repo.set.may_match(name) {
             return Ok(Vec::new());
         }
@@ -130,7 +130,7 @@ impl TreePolicy {
         &self,
         c: &mut dyn Conn,
         package: Option<PackageId>,
-    ) -> Result<Vec<Vec<Decided>>, DbError> {
+    ) -> Result<Vec<Vec<DecidedRelease>>, DbError> {
         let (tree, seq) = (self.tree.tree, self.tree.seq);
         // A release of a curated source is as old as in the source that it comes from.
         let origin = self.tree.listing().tree;
@@ -168,7 +168,7 @@ impl TreePolicy {
         rows: &[TreeRelease],
         history: &PackageHistory<'_>,
         with_reasons: bool,
-    ) -> Vec<Decided> {
+    ) -> Vec<DecidedRelease> {
         let Some(first) = rows.first() else { return Vec::new() };
         let releases: Vec<ReleaseFacts> = rows.iter().map(|row| history.facts(row)).collect();
         let kind = self.catalog.source_by_id(self.tree.source).map(|source| source.kind);
@@ -187,8 +187,8 @@ impl TreePolicy {
                 true => RuleSet::reason(rule, &facts, release, clock),
                 false => String::new(),
             };
-            let since = effective_time(release.claimed_at, release.first_seen, release.is_initial);
-            Decided {
+            let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
+            DecidedRelease {
                 decision: match self.repo.set.decide(&facts, release, clock) {
                     Verdict::NoRule => with_reasons
                         .then(|| self.repo.set.early_admission(&facts, release, clock))
@@ -199,7 +199,7 @@ impl TreePolicy {
                     Verdict::Warned(rule) => Decision::Warned(Arc::clone(rule), reason(rule)),
                 },
                 since,
-                first_seen: release.first_seen,
+                discovered_at: release.discovered_at,
                 release: row.clone(),
             }
         };
@@ -235,7 +235,7 @@ impl PackageHistory<'_> {
             version: row.version.clone(),
             license: self.licenses.get(&row.release).cloned(),
             claimed_at: row.published_at,
-            first_seen: first_step.and_then(step).or(row.published_at).unwrap_or(Timestamp(0)),
+            discovered_at: first_step.and_then(step).or(row.published_at).unwrap_or(Timestamp(0)),
             // The first step that a sync publishes has the number 1; back-filled ones have lower numbers.
             is_initial: first_step.is_none_or(|seq| seq.0 <= 1),
         }
@@ -243,7 +243,7 @@ impl PackageHistory<'_> {
 }
 
 /// Returns the blocked releases of a package.
-pub(super) fn blocked_releases(package: &[Decided]) -> BlockedReleases {
+pub(super) fn blocked_releases(package: &[DecidedRelease]) -> BlockedReleases {
     let mut blocked = BlockedReleases::default();
     add(&mut blocked, package);
     blocked
@@ -251,7 +251,7 @@ pub(super) fn blocked_releases(package: &[Decided]) -> BlockedReleases {
 
 /// Adds the blocked releases of a package, and the release that replaces a blocked listed one: the highest
 /// allowed archived version below it.
-fn add(blocked: &mut BlockedReleases, package: &[Decided]) {
+fn add(blocked: &mut BlockedReleases, package: &[DecidedRelease]) {
     for decided in package.iter().filter(|decided| decided.is_blocked()) {
         blocked.releases.insert(decided.release.release);
         blocked.stems.insert(format!("{}_{}", decided.release.name, decided.release.version));
@@ -262,18 +262,18 @@ fn add(blocked: &mut BlockedReleases, package: &[Decided]) {
         return;
     }
     let mut listed = package.iter().filter(|decided| decided.release.state == LifeState::Listed).peekable();
-    if listed.peek().is_some() && listed.all(Decided::is_blocked) {
+    if listed.peek().is_some() && listed.all(DecidedRelease::is_blocked) {
         blocked.names.insert(first.release.name.clone());
     }
 }
 
 /// Returns the archived release that replaces a blocked listed one.
-pub(in crate::serve) fn substitute(package: &[Decided]) -> Option<Substitute> {
+pub(in crate::serve) fn substitute(package: &[DecidedRelease]) -> Option<Substitute> {
     let listed = package
         .iter()
         .find(|decided| decided.release.state == LifeState::Listed && decided.release.path.is_empty())
         .filter(|decided| decided.is_blocked())?;
-    let is_candidate = |decided: &&Decided| {
+    let is_candidate = |decided: &&DecidedRelease| {
         decided.release.state == LifeState::Archived
             && decided.release.has_record
             && !decided.is_blocked()

@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use decisions::TreePolicy;
-pub(in crate::serve) use decisions::{Decided, Decision, substitute};
+pub(in crate::serve) use decisions::{DecidedRelease, Decision, substitute};
 
 use crate::db::life::{self, CurrentLife, FileInfo, ListedName, ListedRelease, ReleaseFile};
 use crate::db::{Conn, DbError, release_facts};
@@ -48,18 +48,13 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
         state.advisories.wait().await;
         policy = policies::of_repo(state, point.repo).unwrap_or(policy);
     }
-    let at = if policy.set.needs_age() {
-        let now = age_instant((state.clock)());
-        let end = match snapshot {
-            Snapshot::Latest => None,
-            Snapshot::Date(day) => Some(day.end()),
-            Snapshot::Transaction(id) => state.catalog.get().instant(id),
-            Snapshot::Alias(alias) => state.catalog.get().fixed_url_end(alias),
-        };
-        end.map_or(now, |end| end.min(now))
-    } else {
-        Timestamp(0)
+    let end = || match snapshot {
+        Snapshot::Latest => None,
+        Snapshot::Date(day) => Some(day.end()),
+        Snapshot::Transaction(id) => state.catalog.get().instant(id),
+        Snapshot::Alias(alias) => state.catalog.get().fixed_url_end(alias),
     };
+    let at = age_time(&policy, (state.clock)(), end);
     let is_dated = policy.set.needs_snapshot()
         && match snapshot {
             Snapshot::Latest => false,
@@ -68,6 +63,16 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
     let rules = Some(PointRules { number: policy.number, at, is_dated });
     let trees = point.trees.into_iter().map(|tree| PointTree { rules, ..tree }).collect();
     Point { trees, open: true, frozen: !point.open, ..point }
+}
+
+/// Returns the time at which the age of releases is measured: the end of a dated snapshot, at the latest `now`. Without
+/// rules about the age it is always the same, because the decisions do not depend on it.
+fn age_time(policy: &RepoPolicy, now: Timestamp, end: impl FnOnce() -> Option<Timestamp>) -> Timestamp {
+    if !policy.set.needs_age() {
+        return Timestamp(0);
+    }
+    let now = age_instant(now);
+    end().map_or(now, |end| end.min(now))
 }
 
 /// Returns the state from which a curated source selects, under the block rules of each repository that
@@ -89,14 +94,20 @@ pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: 
 impl View {
     /// Returns the trees of a point, in their order.
     pub(in crate::serve) fn of(state: &State, point: &Point) -> Vec<View> {
-        let has_rules = point.trees.iter().any(|tree| tree.rules.is_some());
-        // The current rules apply, even if they are newer than those of the point.
-        let policy = if has_rules { policies::of_repo(state, point.repo) } else { None };
         let rules = point.trees.first().and_then(|tree| tree.rules);
-        match policy.zip(rules) {
-            Some((policy, rules)) => View::with_policy(state, point, &policy, rules),
-            None => point.trees.iter().copied().map(View::without_rules).collect(),
-        }
+        // The current rules apply, even if they are newer than those of the point.
+        let policy = rules.and_then(|rules| Some((policies::of_repo(state, point.repo)?, rules)));
+        let current = |rules: PointRules, policy: &RepoPolicy| PointRules {
+            // A point of rules without a minimum age has no time for it.
+            at: if rules.at == Timestamp(0) { age_time(policy, (state.clock)(), || None) } else { rules.at },
+            is_dated: rules.is_dated || (policy.set.needs_snapshot() && point.frozen),
+            ..rules
+        };
+        View::with_policy(
+            state,
+            point,
+            policy.as_ref().map(|(policy, rules)| (policy, current(*rules, policy))),
+        )
     }
 
     /// Returns the trees of the newest state of a repository under these rules, which need not be in force; without rules
@@ -106,21 +117,23 @@ impl View {
         point: &Point,
         policy: Option<&Arc<RepoPolicy>>,
     ) -> Vec<View> {
-        let Some(policy) = policy else {
-            return point.trees.iter().copied().map(View::without_rules).collect();
+        let rules = |policy: &Arc<RepoPolicy>| PointRules {
+            number: policy.number,
+            at: age_time(policy, (state.clock)(), || None),
+            is_dated: false,
         };
-        let at = age_instant((state.clock)());
-        let rules = PointRules { number: policy.number, at, is_dated: false };
-        View::with_policy(state, point, policy, rules)
+        View::with_policy(state, point, policy.map(|policy| (policy, rules(policy))))
     }
 
-    /// Returns the trees of a point under rules other than those of the point.
+    /// Returns the trees of a point under rules other than those of the point; without rules if `policy` is `None`.
     pub(in crate::serve) fn with_policy(
         state: &State,
         point: &Point,
-        policy: &Arc<RepoPolicy>,
-        rules: PointRules,
+        policy: Option<(&Arc<RepoPolicy>, PointRules)>,
     ) -> Vec<View> {
+        let Some((policy, rules)) = policy else {
+            return point.trees.iter().copied().map(View::without_rules).collect();
+        };
         let catalog = state.catalog.get();
         let view = |tree: &PointTree| {
             let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);
@@ -184,7 +197,11 @@ impl View {
     }
 
     /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
-    pub(in crate::serve) fn decided(&self, c: &mut dyn Conn, package: &str) -> Result<Vec<Decided>, DbError> {
+    pub(in crate::serve) fn decided(
+        &self,
+        c: &mut dyn Conn,
+        package: &str,
+    ) -> Result<Vec<DecidedRelease>, DbError> {
         self.policy.as_ref().map_or(Ok(Vec::new()), |policy| policy.of_package(c, package))
     }
 
@@ -194,7 +211,7 @@ impl View {
         &self,
         c: &mut dyn Conn,
         package: Option<&str>,
-    ) -> Result<Vec<Vec<Decided>>, DbError> {
+    ) -> Result<Vec<Vec<DecidedRelease>>, DbError> {
         match (&self.policy, package) {
             (None, _) => Ok(Vec::new()),
             (Some(policy), Some(name)) => Ok(vec![policy.of_package(c, name)?]),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decisions::{Decided, Decision, PackageHistory, TreePolicy, substitute};
+use super::decisions::{DecidedRelease, Decision, PackageHistory, TreePolicy, substitute};
 use crate::catalog::resolve::Period;
 use crate::catalog::{Catalog, Tree};
 use crate::db::release_facts::{self, TreeRelease};
@@ -128,7 +128,7 @@ pub(in crate::serve) fn within(
     (from < period.until && period.from < until).then_some((from, until))
 }
 
-fn is_listed(decided: &&Decided) -> bool {
+fn is_listed(decided: &&DecidedRelease) -> bool {
     decided.release.state == LifeState::Listed
 }
 
@@ -200,7 +200,7 @@ impl PackageLives {
         let min_ages: Vec<i64> = self.policy.repo.set.min_ages(&first.release.name).collect();
         let of_life = |life: &ReleasePeriod| {
             let facts = history.facts(&life.release);
-            let since = effective_time(facts.claimed_at, facts.first_seen, facts.is_initial);
+            let since = effective_time(facts.claimed_at, facts.discovered_at, facts.is_initial);
             let ends = min_ages.iter().map(|age| Timestamp(since.0.saturating_add(*age).saturating_sub(1)));
             ends.collect::<Vec<_>>()
         };
@@ -224,7 +224,7 @@ impl PackageLives {
         }
         let mut listed: Vec<(String, Option<String>)> = Vec::new();
         listed.extend(substitute(&decided).map(|substitute| (substitute.version, None)));
-        let (blocked, allowed): (Vec<&Decided>, Vec<&Decided>) =
+        let (blocked, allowed): (Vec<&DecidedRelease>, Vec<&DecidedRelease>) =
             decided.iter().filter(is_listed).partition(|decided| decided.is_blocked());
         listed.extend(allowed.into_iter().map(|decided| (decided.release.version.clone(), None)));
         listed.extend(blocked.into_iter().map(|decided| {

@@ -169,7 +169,7 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
             version: file.version.clone(),
             license: None,
             claimed_at: uploaded_at,
-            first_seen: discovered_at.or(uploaded_at).unwrap_or(Timestamp(0)),
+            discovered_at: discovered_at.or(uploaded_at).unwrap_or(Timestamp(0)),
             is_initial: is_own,
         }
     };

@@ -4,14 +4,14 @@ use super::sentences::format_time;
 use super::{Decision, Topic};
 use crate::model::change::LifeState;
 use crate::r::version;
-use crate::serve::allowed::{self, Decided, blocked};
+use crate::serve::allowed::{self, DecidedRelease, blocked};
 
 /// Maximum number of releases that are explained.
 const MAX_RELEASES: usize = 12;
 
 /// Returns one decision for each release that a rule matches, with the time from which its age counts, and
 /// one for the version that replaces a blocked one.
-pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
+pub(super) fn decisions(package: &[DecidedRelease]) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = package.iter().filter_map(decision).take(MAX_RELEASES).collect();
     decisions.extend(allowed::substitute(package).map(|substitute| Decision {
         topic: Topic::Release,
@@ -25,8 +25,9 @@ pub(super) fn decisions(package: &[Decided]) -> Vec<Decision> {
 }
 
 /// Returns a decision about an allowed archived version that the index does not list in place of a blocked one.
-fn without_record(package: &[Decided]) -> Option<Decision> {
-    let listed = |decided: &&Decided| decided.release.state == LifeState::Listed && decided.is_blocked();
+fn without_record(package: &[DecidedRelease]) -> Option<Decision> {
+    let listed =
+        |decided: &&DecidedRelease| decided.release.state == LifeState::Listed && decided.is_blocked();
     let listed = package.iter().find(listed)?;
     let allowed = blocked::highest_allowed(package).filter(|allowed| !allowed.is_listed)?;
     version::compare(&allowed.version, &listed.release.version).is_lt().then(|| Decision {
@@ -40,7 +41,7 @@ fn without_record(package: &[Decided]) -> Option<Decision> {
     })
 }
 
-fn decision(decided: &Decided) -> Option<Decision> {
+fn decision(decided: &DecidedRelease) -> Option<Decision> {
     let (verb, reason) = match &decided.decision {
         allowed::Decision::NoRule => return None,
         allowed::Decision::AdmittedEarly(reason) => ("admitted early", reason),
@@ -59,16 +60,16 @@ fn decision(decided: &Decided) -> Option<Decision> {
 
 /// Returns a text with the time of publication and the time of the first sync of a release. The text marks
 /// the time from which the age of the release counts.
-fn age(decided: &Decided) -> String {
+fn age(decided: &DecidedRelease) -> String {
     const COUNTS: &str = ", from which its age counts";
     let claim = decided.release.published_at;
     let (of_claim, of_sync) = if claim == Some(decided.since) { (COUNTS, "") } else { ("", COUNTS) };
     let published = claim.map(|claim| format!("published {}{of_claim}; ", format_time(claim)));
     let published = published.unwrap_or_default();
-    format!("{published}first synchronized {}{of_sync}", format_time(decided.first_seen))
+    format!("{published}first synchronized {}{of_sync}", format_time(decided.discovered_at))
 }
 
 /// Returns the version that replaces a blocked one.
-pub(super) fn replacement(package: &[Decided]) -> Option<String> {
+pub(super) fn replacement(package: &[DecidedRelease]) -> Option<String> {
     allowed::substitute(package).map(|substitute| substitute.version)
 }

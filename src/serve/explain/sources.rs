@@ -14,7 +14,7 @@ use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Component, Part, Version};
 use crate::r::layout::{self, FileName, RPath, Segment, SubDir};
 use crate::serve::Repositories;
-use crate::serve::allowed::{Decided, View};
+use crate::serve::allowed::{DecidedRelease, View};
 use crate::serve::file;
 use crate::serve::located::LocatedFile;
 use crate::serve::point;
@@ -49,7 +49,7 @@ struct PackageLives {
     owner: Option<PointTree>,
     lives_by_tree: Vec<TreeLives>,
     /// The decisions of block rules about its releases.
-    decided: Vec<Decided>,
+    decided: Vec<DecidedRelease>,
 }
 
 /// Finds the requested release, or returns the reason why there is none.

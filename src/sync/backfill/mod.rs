@@ -19,7 +19,7 @@ use super::task::Task;
 use super::{Sync, SyncError};
 use crate::db::backfill::{self, PendingBackfill};
 use crate::db::{Conn, audit};
-use crate::jobs::{AfterHalt, Started};
+use crate::jobs::{AfterHalt, JobStart};
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Day;
@@ -56,7 +56,7 @@ impl Sync {
     ///
     /// # Errors
     /// [`SyncError::NotBackfillable`] for kinds other than CRAN; database errors.
-    pub async fn backfill(&self, request: &BackfillRequest) -> Result<Started, SyncError> {
+    pub async fn backfill(&self, request: &BackfillRequest) -> Result<JobStart, SyncError> {
         if request.kind != SourceKind::Cran {
             return Err(SyncError::NotBackfillable(request.kind));
         }
@@ -123,7 +123,7 @@ impl Sync {
         }
     }
 
-    fn begin_backfill(&self, pending: PendingBackfill, dry_run: bool) -> Started {
+    fn begin_backfill(&self, pending: PendingBackfill, dry_run: bool) -> JobStart {
         let sync = self.clone();
         let now = (self.state.clock)();
         let key = if dry_run { format!("{JOB_KEY}:dry") } else { JOB_KEY.to_owned() };

@@ -17,7 +17,7 @@ use super::job_results::JobNumber;
 use super::{Upkeep, lease, ownership};
 use crate::backup::stored_again::BackupFiles;
 use crate::config::BackupPlace;
-use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::jobs::{AfterHalt, JobStart, Reporter};
 use crate::model::count::count_of;
 use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
@@ -194,7 +194,7 @@ impl ScrubResult {
 }
 
 /// Starts a scrub as a job, unless one of its kind is running; attaches to one with the same options.
-pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
+pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> JobStart {
     let key = match options.level {
         ScrubLevel::Database => "scrub:database",
         ScrubLevel::Quick | ScrubLevel::Full => "scrub",
@@ -213,7 +213,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> Started {
         this.scrub_results.add(number, result);
         Ok(summary)
     });
-    if let Started::New(new_job) = &start {
+    if let JobStart::New(new_job) = &start {
         // The number is known only after the start.
         let _ = job.set(new_job.id);
     }

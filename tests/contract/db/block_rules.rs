@@ -16,6 +16,7 @@ both! {
     a_change_by_an_older_program_is_read_with_all_rules
     the_ids_of_changed_rules_are_recorded
     records_of_old_changes_are_deleted
+    rules_are_those_of_a_database_that_lost_a_change
 }
 
 /// Number of rules before the changes of a test.
@@ -158,4 +159,32 @@ fn records_of_old_changes_are_deleted(db: &mut TestDb) {
     let count =
         |from: i64| db.read(move |c| Ok(block_rule::changed_ids(c, (from, end))?.map(|ids| ids.len())));
     assert_eq!((count(start), count(start + 5), count(end - 1)), (None, Some(1000), Some(1)));
+}
+
+fn rules_are_those_of_a_database_that_lost_a_change(db: &mut TestDb) {
+    let follower = with_rules(db);
+    insert(db, &["lost"]);
+    assert_eq!(follower.refresh(), (1, vec![RULES + 1]));
+    // A standby of PostgreSQL that lacks the last change becomes the primary server, and makes another one.
+    db.write(|c| {
+        for sql in [
+            "DELETE FROM block_rule WHERE description = '' AND id = (SELECT max(id) FROM block_rule)",
+            "DELETE FROM block_rule_change WHERE revision = (SELECT max(revision) FROM block_rule_change)",
+            "UPDATE sequence SET next = next - 1 WHERE name IN ('block_rule', 'block_rule_change')",
+            "UPDATE clock SET catalog = catalog - 1 WHERE id = 1",
+        ] {
+            c.execute(sql, &[])?;
+        }
+        Ok(())
+    });
+    update(db, 7, "other", 5);
+    db.block(follower.handle.refresh(&db.db)).expect("a catalog");
+    let before = follower.rules();
+    assert_eq!(before.last().map(|rule| rule.id), Some(RULES + 1), "the numbers of changes are the same");
+    db.block(follower.handle.refresh_all(&db.db)).expect("a catalog");
+    let now = follower.rules();
+    assert_eq!(now, Follower::start(db).rules());
+    let is_new = |rule: &&Arc<Rule>| !before.iter().any(|known| Arc::ptr_eq(known, rule));
+    assert_eq!(now.iter().filter(is_new).map(|rule| rule.id).collect::<Vec<_>>(), [7]);
+    assert_eq!(now.len() as i64, RULES);
 }

@@ -15,15 +15,13 @@ use crate::support::{data, rscript};
 /// Number of roots.
 const ROOTS: usize = 300;
 
-/// Every one of this many packages of the index: R needs minutes for complete closures of all.
-const STEP: usize = 8;
-
-/// The records of a part of the generated index, without required versions: they are random, and no selection meets them.
+/// The records of the full index, without required versions: those of the generated index are random, and no selection
+/// meets them.
 fn index() -> Vec<u8> {
     let compressed = std::fs::read(data::path("cran-index-full/PACKAGES.gz")).expect("the index");
     let text = packages::decode_text(&compressed, 1 << 30).expect("a text");
     let mut index = Vec::new();
-    for record in packages::records(&text).step_by(STEP) {
+    for record in packages::records(&text) {
         let mut stanza = Vec::new();
         let mut is_kept = true;
         for byte in record.expect("a record").stanza {

@@ -117,7 +117,7 @@ async fn build_app(
     clock::accept_if_synchronized(&state).await;
     fetches.on_mismatch({
         let sync = sync.clone();
-        move |tree| sync.report_mismatch(tree)
+        move |tree, package| sync.report_mismatch(tree, package)
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {

@@ -201,7 +201,8 @@ impl RepoError {
                 "the upstream repository is unavailable"
             }
             RepoError::Upstream { source: UpstreamError::Refused { .. }, .. } => {
-                "invalid response from the upstream repository"
+                "the upstream repository sent an address, a page or a file that cannot be used, such as other bytes than \
+                 its index declares; the server log states the reason"
             }
             RepoError::Damaged { .. } => {
                 "the stored copy of this file is damaged, and no mirror has it; the server log has the details"

@@ -332,7 +332,8 @@ fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subs
         return Err(upstream::no_upstream(located));
     }
     let (candidates, class, expected) = upstream::candidates(&repositories.state, located)?;
-    let request = || FetchRequest::new(&located.row, expected, candidates, class, located.tree);
+    let request =
+        || FetchRequest::new(&located.row, expected, candidates, class, (located.tree, &located.package));
     Ok(repositories.fetches.join(located.row.file, request)?)
 }
 

@@ -58,7 +58,8 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
     }
     let failed = |error: RepoError| RepairError::Failed(error.to_string());
     let (candidates, class, form) = upstream::candidates(&repositories.state, &located).map_err(failed)?;
-    let request = || FetchRequest::new(&located.row, form, candidates, class, located.tree);
+    let request =
+        || FetchRequest::new(&located.row, form, candidates, class, (located.tree, &located.package));
     let subscriber = repositories.fetches.join(located.row.file, request)?;
     let mut progress = subscriber.fetch.progress.clone();
     let result = progress.wait_for(|progress| progress.outcome.is_some()).await;

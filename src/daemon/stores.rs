@@ -82,7 +82,7 @@ async fn build_app(
     let storage = Storage::open(&config.storage).await?;
     cluster::storage::join(&context.cluster, &storage).await?;
     storage.require_comparison();
-    let upstream = Upstream::new(&config.proxy)?;
+    let upstream = Upstream::of_server(config)?;
     results::update_metrics(&db).await?;
     let catalog = CatalogHandle::open(&db).await?;
     let state = Arc::new(State::new(Handles {

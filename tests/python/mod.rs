@@ -25,6 +25,7 @@ mod name_guards;
 mod oracle;
 pub(crate) mod package;
 mod pages;
+mod prefetch;
 pub(crate) mod provenance;
 mod publish;
 mod quiet_year;

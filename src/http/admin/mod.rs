@@ -25,6 +25,7 @@ mod metadata;
 pub mod name_guard;
 pub mod openapi;
 mod package;
+mod prefetch;
 mod promotion;
 mod repair;
 mod repo;
@@ -383,6 +384,8 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::ClearSource => clear::start(call).await,
         DataRoute::StartEviction => eviction::start(call).await,
         DataRoute::Eviction(job) => eviction::result(&call, job),
+        DataRoute::StartPrefetch => prefetch::start(call).await,
+        DataRoute::Prefetch(job) => prefetch::result(&call, job),
         DataRoute::StartScrub => scrub::start(call).await,
         DataRoute::Scrub(job) => scrub::result(&call, job),
         DataRoute::Jobs => Ok(job::running(&call)),

@@ -8,6 +8,7 @@ pub mod file;
 pub mod metadata;
 pub mod names;
 pub mod owner;
+pub mod prefetch;
 pub mod provenance;
 pub(super) mod render;
 mod serial;

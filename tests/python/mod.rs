@@ -31,6 +31,7 @@ mod publish;
 mod quiet_year;
 mod resume;
 mod rule_effects;
+mod search;
 mod servers;
 mod undeclared_digests;
 mod unlisted;

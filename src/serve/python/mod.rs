@@ -11,6 +11,7 @@ pub mod owner;
 pub mod prefetch;
 pub mod provenance;
 pub(super) mod render;
+pub(super) mod search;
 mod serial;
 
 use super::RepoError;

@@ -54,7 +54,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "upkeep",
-        &["model", "config", "db", "storage", "catalog", "jobs", "state", "fetch", "serve", "edit", "backup"],
+        &[
+            "model", "config", "python", "db", "storage", "catalog", "jobs", "state", "fetch", "serve",
+            "edit", "backup",
+        ],
     ),
     (
         "sync",

@@ -21,6 +21,7 @@ pub mod log;
 pub mod metadata;
 pub mod name_guard;
 pub mod package;
+pub mod prefetch;
 pub mod promotion;
 pub mod public;
 pub mod repair;

@@ -132,6 +132,8 @@ pub enum Command {
     Unyank(Unyank),
     /// Synchronize a source with its mirror
     Sync(Sync),
+    /// Store files of PyPI before clients request them
+    Prefetch(super::prefetch::PrefetchArgs),
     /// Remove all packages of CRAN from its newest state
     Clear(super::clear::ClearArgs),
     /// Import from the mirror the history that precedes a source's first sync
@@ -683,6 +685,9 @@ mod tests {
             "rspm list blocked --since=2026-11-20",
             "rspm list storage",
             "rspm clear --type=cran --confirm",
+            "rspm prefetch --source=pypi --file-in=requirements.txt",
+            "rspm prefetch --source=pypi --file-in=uv.lock --strict --pythons=3.11,3.12 --platforms=win_amd64 --dry-run",
+            "rspm prefetch --source=pypi --file-in=uv.lock --pages-only --no-wait --quiet -o json",
             "rspm evict",
             "rspm evict --type=sweep --dry-run",
             "rspm evict --type clear --no-wait --quiet",
@@ -732,6 +737,9 @@ mod tests {
             "rspm config debug logger activate",
             "rspm url create",
             "rspm url create --repo=prod --snapshot=cran",
+            "rspm prefetch --source=pypi",
+            "rspm prefetch --file-in=uv.lock",
+            "rspm prefetch --source=pypi --file-in=uv.lock --pages-only --dry-run",
             "rspm evict --type=all",
             "rspm scrub --database --repair",
             "rspm scrub --quick --rate=1MB",

@@ -240,7 +240,10 @@ fn csv_text(packages: &[PlannedPackage]) -> String {
 }
 
 /// Reads a definition and the files that it names with `-r` and `-c`.
-fn read_definition(main: &Path) -> Result<Vec<DefinitionFile>, CliError> {
+///
+/// # Errors
+/// A file cannot be read, or is too large.
+pub(super) fn read_definition(main: &Path) -> Result<Vec<DefinitionFile>, CliError> {
     let directory = main.parent().unwrap_or(Path::new(""));
     let name = main.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut files = vec![read_file(main, name)?];

@@ -9,7 +9,10 @@ use super::args::Cli;
 
 /// Groups and their commands. Commands without a group are listed in the last one.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Packages", &["add", "update", "remove", "yank", "unyank", "sync", "clear", "backfill", "explain"]),
+    (
+        "Packages",
+        &["add", "update", "remove", "yank", "unyank", "sync", "prefetch", "clear", "backfill", "explain"],
+    ),
     (
         "Sources and repositories",
         &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder", "url", "test"],

@@ -41,6 +41,7 @@ pub mod name_guard;
 pub mod output;
 pub mod package;
 mod package_scope;
+pub mod prefetch;
 mod programs;
 pub mod promote;
 pub mod reference;
@@ -362,6 +363,7 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Url(command) => url::run(client, output, command).await,
         Command::Clear(args) => clear::run(client, output, args).await,
         Command::Evict(args) => evict::run(client, output, args).await,
+        Command::Prefetch(args) => prefetch::run(client, output, args).await,
         Command::Scrub(args) => scrub::run(client, output, args).await,
         Command::Storage(command) => storage::run(client, output, command).await,
         Command::Status => control::status(client, output).await,

@@ -21,6 +21,27 @@ pub enum UrlPurpose {
     Web,
 }
 
+/// Maximum length of a contact, in characters.
+const MAX_CONTACT: usize = 200;
+
+/// Checks an email address or a URL that a comment of the header `User-Agent` contains; returns it. The error is a clause
+/// that follows the value.
+///
+/// # Errors
+/// It is neither of them, or contains characters that a comment must not contain.
+pub fn contact(text: &str) -> Result<String, String> {
+    let is_address = text.contains('@') || text.contains("://");
+    // Parentheses delimit a comment, and a backslash begins a quoted character (RFC 9110 section 5.6.5).
+    let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '(' | ')' | '\\');
+    if is_address && text.len() <= MAX_CONTACT && text.chars().all(is_allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "must be an email address or a URL of at most {MAX_CONTACT} ASCII characters, without spaces, parentheses and \
+         backslashes"
+    ))
+}
+
 /// Checks a URL and returns it without a trailing slash. Errors are clauses that follow the value, and contain no
 /// secret.
 pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
@@ -149,6 +170,20 @@ pub fn without_userinfo(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_contact_is_an_address_that_fits_into_a_comment_of_a_header() {
+        for text in
+            ["packages@example.org", "mailto:packages@example.org", "https://example.org/packages?team=a"]
+        {
+            assert_eq!(contact(text), Ok(text.to_owned()));
+        }
+        let long = format!("{}@example.org", "a".repeat(MAX_CONTACT));
+        for text in ["", "our-team", "a@b c", "a@b\r\nX: y", "a@(b)", "a@\\b", "ä@example.org", long.as_str()]
+        {
+            assert!(contact(text).expect_err("is refused").contains("email address or a URL"), "{text:?}");
+        }
+    }
 
     #[test]
     fn mirrors_are_web_addresses_or_directories() {

@@ -55,6 +55,8 @@ pub static SECTIONS: &[Section] = &[
 section("Server", Never, "Directories, logs and public address of the server.", &[
     property("Address", Url(UrlPurpose::Server), "",
       "Public base URL, including a path prefix if there is one; if unset, it is derived from each request.").reloadable(),
+    property("Contact", Text, "",
+      "Email address or URL of the administrators, which requests to mirrors and indexes name in the header `User-Agent`, after the name and the version of this server; the operators of public ones ask for it.").reloadable(),
     property("TrustedProxy", Network, "127.0.0.0/8, ::1",
       "Address or network of a reverse proxy whose headers `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` determine the public URL while `Address` is unset, and whose `X-Forwarded-For` names the client in the audit trail and in the limit of requests with tokens that are not valid; empty trusts no proxy.").multi().reloadable(),
     property("ConnectionsPerAddress", COUNT, "1024",

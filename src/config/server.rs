@@ -16,6 +16,8 @@ pub struct Server {
     /// Public base URL, without a trailing slash; its path is empty or a prefix (`https://host/rspm`). `None` if
     /// the URL is derived from each request.
     pub address: Option<String>,
+    /// Email address or URL of the administrators, for the header `User-Agent` of requests to mirrors.
+    pub contact: Option<String>,
     /// Reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Maximum number of simultaneous connections per client address; `None`: no limit.
@@ -79,6 +81,7 @@ impl Server {
     pub(super) fn read(reader: &mut Reader<'_>) -> Server {
         let server = Server {
             address: reader.optional("Server", "Address", |text| address::url(text, UrlPurpose::Server)),
+            contact: reader.optional("Server", "Contact", address::contact),
             trusted_proxies: reader.values("Server", "TrustedProxy", value::network),
             connections_per_address: reader
                 .value("Server", "ConnectionsPerAddress", |text| value::integer(text, 0, i64::MAX))

@@ -268,7 +268,7 @@ fn directories(server: &CheckedServer<'_>) -> Result<Option<Check>, PrivilegeErr
     let result: Result<Vec<Report>, String> = server.user.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let upstream = Upstream::new(&loaded.config.proxy).map_err(|error| error.to_string())?;
+        let upstream = Upstream::of_server(&loaded.config).map_err(|error| error.to_string())?;
         Ok(runtime.block_on(examine(&upstream, &loaded.config, stores::system_clock()())))
     })?;
     let reports = match result {

@@ -30,13 +30,13 @@ pub(super) async fn apply(
     let mut warnings = files::prepare(&context.file, &reload.loaded).map_err(|error| refusal(&error))?;
     warnings.extend(file.warnings.iter().map(ToString::to_string));
     let config = compare::reconcile(&app.state.db, config).await.map_err(|error| refusal(&error))?;
-    let upstream = Upstream::new(&config.proxy).map_err(|error| refusal(&error))?;
+    let upstream = Upstream::of_server(&config).map_err(|error| refusal(&error))?;
     let tls = open_tls(&config).map_err(|error| refusal(&error))?;
     let logs = context.logs.prepare(&config);
     if let Some(error) = logs.errors.first() {
         return Err(refusal(error));
     }
-    // This cannot fail: `Upstream::new` accepted the same proxy.
+    // This cannot fail: `Upstream::of_server` accepted the same proxy.
     app.providers.set_proxy(&config.proxy).map_err(|error| refusal(&error))?;
     context.logs.switch(logs);
     context.tls.replace(&tls);

@@ -82,7 +82,7 @@ async fn build_app(
     let storage = Storage::open(&config.storage).await?;
     cluster::storage::join(&context.cluster, &storage).await?;
     storage.require_comparison();
-    let upstream = Upstream::new(&config.proxy)?;
+    let upstream = Upstream::of_server(config)?;
     results::update_metrics(&db).await?;
     let catalog = CatalogHandle::open(&db).await?;
     let state = Arc::new(State::new(Handles {
@@ -117,7 +117,7 @@ async fn build_app(
     clock::accept_if_synchronized(&state).await;
     fetches.on_mismatch({
         let sync = sync.clone();
-        move |tree| sync.report_mismatch(tree)
+        move |tree, package| sync.report_mismatch(tree, package)
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {

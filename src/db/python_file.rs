@@ -193,6 +193,10 @@ pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<KnownPro
     rows.into_iter().map(decode).collect()
 }
 
+/// The newest step up to a sequence number that changed a project in a tree.
+const LAST_CHANGE: &str = "SELECT max(CASE WHEN to_seq <= $1 THEN to_seq ELSE from_seq END) FROM life \
+    WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND from_seq <= $1";
+
 /// Returns the newest step up to `seq` that changed a project in a tree; `None` if the tree did not list it at any of
 /// them.
 pub fn last_change(
@@ -201,10 +205,22 @@ pub fn last_change(
     seq: Seq,
     package: PackageId,
 ) -> Result<Option<Seq>, DbError> {
-    const FIND: &str = "SELECT max(CASE WHEN to_seq <= $1 THEN to_seq ELSE from_seq END) FROM life \
-        WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND from_seq <= $1";
-    let rows = c.query(FIND, &[seq.into(), tree.into(), package.into()])?;
+    let rows = c.query(LAST_CHANGE, &[seq.into(), tree.into(), package.into()])?;
     Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq))
+}
+
+/// Like [`last_change`], for several projects, in their order.
+pub fn last_changes(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    packages: &[PackageId],
+) -> Result<Vec<Option<Seq>>, DbError> {
+    let params: Vec<Vec<Value>> =
+        packages.iter().map(|package| vec![seq.into(), tree.into(), (*package).into()]).collect();
+    let results = c.query_many(LAST_CHANGE, &params)?;
+    let change = |rows: Vec<Row>| Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq));
+    results.into_iter().map(change).collect()
 }
 
 /// A file that a source has or had under a name.

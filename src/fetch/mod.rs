@@ -89,6 +89,13 @@ impl Subscriber {
         fetch.subscribers_changed.notify_waiters();
         Subscriber { fetch }
     }
+
+    /// Waits until the file is complete or cannot be fetched; `None` if the server is stopping.
+    pub async fn wait_end(&self) -> Option<FetchOutcome> {
+        let mut progress = self.fetch.progress.clone();
+        let ended = progress.wait_for(|progress| progress.outcome.is_some()).await;
+        ended.ok().and_then(|progress| progress.outcome.clone())
+    }
 }
 
 impl Drop for Subscriber {

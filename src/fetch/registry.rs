@@ -45,16 +45,18 @@ pub struct FetchRequest {
     pub(super) is_unusable: bool,
     /// The tree that lists the file.
     pub(super) tree: PointTree,
+    /// The package that it belongs to.
+    pub(super) package: String,
 }
 
 impl FetchRequest {
-    /// Creates a request for a file at one of these candidates.
+    /// Creates a request for a file of a package, which a tree lists, at one of these candidates.
     pub fn new(
         file: &ReleaseFile,
         form: PackageForm,
         candidates: Vec<MirrorPath>,
         class: StorageClass,
-        tree: PointTree,
+        (tree, package): (PointTree, &str),
     ) -> FetchRequest {
         let expected = ExpectedFile {
             name: file.name.clone(),
@@ -68,7 +70,8 @@ impl FetchRequest {
         let stored_class = stored_class.and_then(StorageClass::parse);
         let is_unusable = stored_class.is_some();
         let class = stored_class.unwrap_or(class);
-        FetchRequest { file: file.file, candidates, expected, class, is_unusable, tree }
+        let package = package.to_owned();
+        FetchRequest { file: file.file, candidates, expected, class, is_unusable, tree, package }
     }
 }
 
@@ -128,9 +131,10 @@ impl Fetches {
         self.table.lock().len()
     }
 
-    /// Sets the callback for a mirror whose files show that it is newer, or older, than the stored index. It is called
-    /// at most once a minute for each package list.
-    pub fn on_mismatch(&self, callback: impl Fn(PointTree) + Send + Sync + 'static) {
+    /// Sets the callback for a mirror whose files show that it is newer, or older, than the stored index. It gets the
+    /// tree and the package of such a file. It is called at most once a minute for a package list, and once an hour for
+    /// a project of an index of Python packages.
+    pub fn on_mismatch(&self, callback: impl Fn(PointTree, &str) + Send + Sync + 'static) {
         self.mismatch_hook.set(Box::new(callback));
     }
 

@@ -83,7 +83,7 @@ pub(super) async fn run(
     match &error {
         FetchError::Missing(_) | FetchError::Mismatch(_) => {
             task.fetches.updates.record_state(file, FileState::Lost).await;
-            task.fetches.mismatch_hook.call(task.request.tree);
+            task.fetches.mismatch_hook.call(task.request.tree, &task.request.package);
         }
         FetchError::Upstream(_) | FetchError::Storage(_) => {}
         FetchError::Cancelled => {

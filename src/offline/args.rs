@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::advisory::Ecosystem;
+use crate::config::address;
 use crate::model::time::Day;
 
 /// Fill and check a directory from which a package server without internet serves packages.
@@ -114,6 +115,10 @@ pub struct CommonFlags {
     /// Proxy: host:port, or a URL that begins with http://, https:// or socks5://
     #[arg(long, value_name = "URL")]
     pub outbound_proxy: Option<String>,
+
+    /// Your email address or URL, for the operators of the mirror: part of the header User-Agent
+    #[arg(long, value_name = "ADDRESS", value_parser = address::contact)]
+    pub contact: Option<String>,
 
     /// Release of the server that will read the directory (no effect: all releases use one schema)
     #[arg(long, value_name = "VERSION", hide = true)]

@@ -253,7 +253,7 @@ fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, Offli
 /// `validate bioconductor`.
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = client(None)?.bundle(&destination.url()?)?;
+    let bundle = client(None, None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
     check.check_bioconductor().await;
     let mut has_version = false;

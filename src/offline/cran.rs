@@ -231,7 +231,7 @@ pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> R
 /// `validate cran`.
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = client(None)?.bundle(&destination.url()?)?;
+    let bundle = client(None, None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
     check.check_product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];

@@ -10,17 +10,23 @@ use super::run::Request;
 use crate::config::{Config, Proxy, Secret};
 use crate::model::time::Timestamp;
 use crate::upstream::origin::bundle::Bundle;
-use crate::upstream::{Mirror, Upstream};
+use crate::upstream::{self, Limits, Mirror, Upstream};
+
+/// The name of the program in the header `User-Agent`.
+const PROGRAM: &str = "rspm-offline-downloader";
 
 /// Returns the system time.
 pub(super) fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
-/// Creates the HTTP client of a command.
-pub(super) fn client(outbound_proxy: Option<String>) -> Result<Upstream, OfflineError> {
+/// Creates the HTTP client of a command; `contact` is part of the header `User-Agent`.
+pub(super) fn client(
+    outbound_proxy: Option<String>,
+    contact: Option<&str>,
+) -> Result<Upstream, OfflineError> {
     let proxy = Proxy { url: outbound_proxy.map(Secret), user: None, password: None };
-    Upstream::new(&proxy)
+    Upstream::with_agent(&proxy, Limits::default(), upstream::user_agent(PROGRAM, contact))
         .map_err(|e| OfflineError::Usage(e.to_string().replace("Proxy.URL", "--outbound-proxy")))
 }
 
@@ -46,7 +52,7 @@ pub(super) fn setup(
     packages: Option<&PackageFlags>,
     output: Output,
 ) -> Result<Setup, OfflineError> {
-    let upstream = client(common.outbound_proxy)?;
+    let upstream = client(common.outbound_proxy, common.contact.as_deref())?;
     let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
     let destination = if common.dryrun {
         Destination::open_read_only(&common.destination)?

@@ -70,7 +70,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
 /// `validate vulns`.
 pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = client(None)?.bundle(&destination.url()?)?;
+    let bundle = client(None, None)?.bundle(&destination.url()?)?;
     let folder = SharedFolder::Advisories.folder();
     if destination::names(&destination.path(folder))?.iter().all(|name| name == LOCK) {
         return Err(OfflineError::Refused(format!(

@@ -18,6 +18,7 @@ pub mod name;
 pub mod provenance;
 pub mod requirement;
 pub mod requirements_file;
+pub mod selection;
 pub mod simple;
 pub mod specifier;
 pub mod tag;

@@ -148,8 +148,9 @@ pub enum RepoError {
         "the rules for system requirements have not been fetched yet; the schedule or `rspm sync --type=sysreqs` fetches them"
     )]
     NoRules,
-    /// The memory for indexes is used up by responses that clients still read.
-    #[error("too many indexes are being sent to clients")]
+    /// The memory for indexes is used up by responses that clients still read, or too many requests of the same kind are
+    /// waiting.
+    #[error("the server is busy with other requests of this kind; repeat the request later")]
     Busy {
         /// Seconds after which a retry makes sense.
         retry_after: u64,
@@ -201,7 +202,8 @@ impl RepoError {
                 "the upstream repository is unavailable"
             }
             RepoError::Upstream { source: UpstreamError::Refused { .. }, .. } => {
-                "invalid response from the upstream repository"
+                "the upstream repository sent an address, a page or a file that cannot be used, such as other bytes than \
+                 its index declares; the server log states the reason"
             }
             RepoError::Damaged { .. } => {
                 "the stored copy of this file is damaged, and no mirror has it; the server log has the details"

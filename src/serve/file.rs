@@ -189,6 +189,26 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
     Ok(repositories.fetches.check(located.row.file, &candidates)?)
 }
 
+/// Stores a located file that can be fetched, without a client that waits for it. Returns false if it is in storage, or
+/// is served from a bundle in a directory.
+///
+/// # Errors
+/// Those of [`open`], and [`RepoError::Storage`] if the fetched file cannot be stored.
+pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result<bool, RepoError> {
+    if is_local(repositories, located) {
+        return Ok(false);
+    }
+    let failed = |reason: &str| Err(RepoError::Storage(StorageError::Other(reason.to_owned())));
+    match join_fetch(repositories, located)?.wait_end().await {
+        Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(true),
+        Some(FetchOutcome::Done(Delivery::SentOnly)) => {
+            failed("the fetched file could not be stored; the server log has the reason")
+        }
+        Some(FetchOutcome::Failed(error)) => Err(error.into()),
+        None => failed("the server is stopping"),
+    }
+}
+
 /// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its
 /// digest.
 #[must_use]
@@ -332,7 +352,8 @@ fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subs
         return Err(upstream::no_upstream(located));
     }
     let (candidates, class, expected) = upstream::candidates(&repositories.state, located)?;
-    let request = || FetchRequest::new(&located.row, expected, candidates, class, located.tree);
+    let request =
+        || FetchRequest::new(&located.row, expected, candidates, class, (located.tree, &located.package));
     Ok(repositories.fetches.join(located.row.file, request)?)
 }
 

@@ -1,14 +1,13 @@
 //! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are in memory;
 //! other details are read for the requested page.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::allowed::View;
-use super::name_guards::HiddenNames;
-use super::python::names::{PreferredVersion, ProjectNames};
+pub use super::package_query::{PackageQuery, SortBy, UnknownSort};
+use super::python::names::{PreferredVersion, PreferredVersions, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
@@ -17,65 +16,7 @@ use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
-use crate::python::name::normalize;
-use crate::python::version::Version;
 use crate::r::version;
-
-/// A query for packages of a point.
-#[derive(Clone, Debug, Default)]
-pub struct PackageQuery {
-    /// A part of the name, ignoring case; empty for all packages.
-    pub name_part: String,
-    /// Whether the name begins with `name_part`.
-    pub is_prefix: bool,
-    /// The exact name of the only package, if set.
-    pub name: Option<String>,
-    /// The sort key.
-    pub sort: SortBy,
-    /// Whether the order is reversed.
-    pub descending: bool,
-    /// Whether a package with exactly the name `name_part` comes first.
-    pub exact_first: bool,
-    /// The maximum number of packages.
-    pub limit: usize,
-    /// The number of packages to skip.
-    pub offset: usize,
-    /// Names that are left out; `None` for none.
-    pub hidden: Option<HiddenNames>,
-}
-
-/// The keys by which packages can be sorted; packages with equal keys are sorted by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SortBy {
-    /// The name in lower case.
-    #[default]
-    Name,
-    /// The listed version, in R's order.
-    Version,
-    /// The publication time of that version; unknown times first.
-    Published,
-    /// The source, in the order of the subscriptions.
-    Source,
-}
-
-/// The error for an unknown sort key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packages cannot be sorted by '{0}'; supported are name, version, date_publication and source")]
-pub struct UnknownSort(String);
-
-impl FromStr for SortBy {
-    type Err = UnknownSort;
-
-    fn from_str(text: &str) -> Result<SortBy, UnknownSort> {
-        match text.to_ascii_lowercase().as_str() {
-            "name" => Ok(SortBy::Name),
-            "version" => Ok(SortBy::Version),
-            "date_publication" | "package_date" | "published" | "date" => Ok(SortBy::Published),
-            "source" | "source_id" => Ok(SortBy::Source),
-            _ => Err(UnknownSort(text.chars().take(40).collect())),
-        }
-    }
-}
 
 /// A page of packages.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +67,12 @@ pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 /// Maximum number of points in the [`Cache`]; the names of all of CRAN take several megabytes.
 pub(super) const CACHE_ENTRIES: usize = 8;
 
+/// The trees of the most recently used points, with each index at the last change of its list of projects.
+pub(super) type ListChangeCache = quick_cache::sync::Cache<Vec<PointTree>, Vec<PointTree>>;
+
+/// Maximum number of points in the [`ListChangeCache`].
+pub(super) const LIST_CHANGE_CACHE_ENTRIES: usize = 512;
+
 /// The numbers of packages of the most recently used points.
 pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
 
@@ -142,19 +89,30 @@ pub async fn packages(
     query: PackageQuery,
 ) -> Result<PackagePage, RepoError> {
     let names = cached_names(repositories, point).await?;
-    let (total, packages) = match &*names {
-        Names::R(names) => {
-            let (total, page_names) = page(names, &query, &point.trees);
-            let views = View::of(&repositories.state, point);
-            (total, repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?)
-        }
-        Names::Python(names) => {
-            let (total, page_names) = python_page(names, &query);
-            let views = View::of(&repositories.state, point);
-            (total, repositories.state.db.read(move |c| python_rows(c, &views, &page_names)).await?)
-        }
-    };
-    Ok(PackagePage { total, packages })
+    let views = View::of(&repositories.state, point);
+    if let Names::R(names) = &*names {
+        let (total, page_names) = page(names, &query, &point.trees);
+        let packages = repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?;
+        return Ok(PackagePage { total, packages });
+    }
+    let preferred = Arc::clone(&repositories.preferred_versions);
+    // The threads of the database limit the number of searches at a time, and a search may take milliseconds.
+    let search = repositories.state.db.read(move |c| {
+        let Names::Python(names) = &*names else { return Ok(PackagePage::default()) };
+        let (total, positions) = python::search::page(names, &query);
+        let project = |position: usize| {
+            let listed = names.version(position);
+            Some(ProjectName {
+                name: names.name(position).to_owned(),
+                tree: views.get(names.tree_position(position))?.tree(),
+                package: listed.map(|listed| listed.package),
+                published_at: listed.and_then(|listed| listed.published_at),
+            })
+        };
+        let projects: Vec<ProjectName> = positions.into_iter().filter_map(project).collect();
+        Ok(PackagePage { total, packages: python_rows(c, &preferred, &views, &projects)? })
+    });
+    Ok(search.await?)
 }
 
 /// Returns the number of packages a point lists.
@@ -185,9 +143,12 @@ pub(super) async fn owned_names(
             requested.map(|entry| (entry.name.name.clone(), entry.tree)).collect()
         }
         Names::Python(names) => {
-            let requested = names.find(|name, tree| is_requested(name, tree.source)).into_iter();
-            let owned = |position| Some((names.name(position).to_owned(), *names.tree(position)?));
-            requested.filter_map(owned).collect()
+            let owned = |position| {
+                let tree = point.trees.get(names.tree_position(position))?;
+                let name = names.name(position);
+                is_requested(name, tree.source).then(|| (name.to_owned(), *tree))
+            };
+            (0..names.len()).filter_map(owned).collect()
         }
     })
 }
@@ -215,7 +176,7 @@ pub async fn listed_versions(
     repositories: &Repositories,
     point: &Point,
 ) -> Result<Vec<ListedVersion>, RepoError> {
-    Ok(cached_names(repositories, point).await?.versions())
+    Ok(cached_names(repositories, point).await?.versions(&point.trees))
 }
 
 /// Like [`listed_versions`], for trees under rules that need not be in force. The result is not cached.
@@ -224,11 +185,13 @@ pub(super) async fn versions_of(
     views: Vec<View>,
     language: Language,
 ) -> Result<Vec<ListedVersion>, RepoError> {
-    Ok(read_names(repositories, views, language).await?.versions())
+    let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
+    Ok(read_names(repositories, views, language).await?.versions(&trees))
 }
 
 impl Names {
-    fn versions(&self) -> Vec<ListedVersion> {
+    /// Returns the listed versions; `trees` are those of the point.
+    fn versions(&self, trees: &[PointTree]) -> Vec<ListedVersion> {
         match self {
             Names::R(names) => {
                 let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
@@ -241,29 +204,45 @@ impl Names {
                 names.iter().map(listed).collect()
             }
             Names::Python(names) => {
-                let listed = |position: usize| {
-                    let version = names.version(position)?;
+                let listed = |(position, version): (usize, &python::names::ListedVersion)| {
                     Some(ListedVersion {
                         name: names.name(position).to_owned(),
                         version: version.version.clone(),
-                        source: names.tree(position)?.source,
+                        source: trees.get(names.tree_position(position))?.source,
                         release: None,
                         published_at: version.published_at,
                     })
                 };
-                (0..names.len()).filter_map(listed).collect()
+                names.versions().filter_map(listed).collect()
             }
         }
     }
 }
 
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
+    let point = list_point(repositories, point).await?;
     let read = async {
-        let language = python::language(&repositories.state, point);
-        let names = read_names(repositories, View::of(&repositories.state, point), language);
+        let language = python::language(&repositories.state, &point);
+        let names = read_names(repositories, View::of(&repositories.state, &point), language);
         Ok::<_, RepoError>(Arc::new(names.await?))
     };
     repositories.name_lists.get_or_insert_async(&point.trees, read).await
+}
+
+/// Returns the point with each index at the last change of its list of projects, so that all days between two changes
+/// have one list of names.
+async fn list_point(repositories: &Repositories, point: &Point) -> Result<Point, RepoError> {
+    if !point.trees.iter().any(python::owner::is_whole_index) {
+        return Ok(point.clone());
+    }
+    let find = async {
+        let _turn = repositories.index_names_queue.wait().await?;
+        let trees = point.trees.clone();
+        let query = repositories.state.db.read(move |c| python::owner::at_list_changes(c, &trees));
+        Ok::<_, RepoError>(query.await?)
+    };
+    let trees = repositories.list_changes.get_or_insert_async(&point.trees, find).await?;
+    Ok(Point { trees, ..point.clone() })
 }
 
 async fn read_names(
@@ -271,8 +250,8 @@ async fn read_names(
     views: Vec<View>,
     language: Language,
 ) -> Result<Names, RepoError> {
-    let _guard = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
-        Some(repositories.index_names_lock.lock().await)
+    let _turn = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
+        Some(repositories.index_names_queue.wait().await?)
     } else {
         None
     };
@@ -281,13 +260,6 @@ async fn read_names(
         Language::Python => python::names::names(c, &views).map(Names::Python),
     });
     Ok(names.await?)
-}
-
-impl PackageQuery {
-    /// Returns true if a name in lower case, or a normalized name, has the requested part.
-    fn has_part(&self, name: &str, part: &str) -> bool {
-        if self.is_prefix { name.starts_with(part) } else { name.contains(part) }
-    }
 }
 
 /// Returns the number of matching R packages, and those of the page.
@@ -302,67 +274,14 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
     match (query.sort, query.descending) {
         (SortBy::Name, false) => {}
         (SortBy::Name, true) => matches.reverse(),
-        (sort, false) => matches.sort_by(|a, b| sort.compare(a, b, trees)),
-        (sort, true) => matches.sort_by(|a, b| sort.compare(b, a, trees)),
+        (sort, false) => matches.sort_by(|a, b| compare(sort, a, b, trees)),
+        (sort, true) => matches.sort_by(|a, b| compare(sort, b, a, trees)),
     }
     if query.exact_first {
         matches.sort_by_key(|entry| entry.name.normalized_name != part);
     }
     let page = matches.iter().skip(query.offset).take(query.limit);
     (matches.len(), page.map(|entry| (*entry).clone()).collect())
-}
-
-/// Returns the number of matching projects, and those of the page. Normalized names are compared. The versions of
-/// projects of an index are not known here: these projects are sorted before all others.
-fn python_page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<ProjectName>) {
-    let (part, requested) = (normalize(&query.name_part), query.name.as_deref().map(normalize));
-    let mut matches = names.containing(&part);
-    if query.is_prefix || requested.is_some() {
-        matches.retain(|position| {
-            let name = names.name(*position);
-            query.has_part(name, &part) && requested.as_ref().is_none_or(|requested| requested == name)
-        });
-    }
-    if let Some(hidden) = &query.hidden {
-        matches.retain(|position| !hidden.contains(names.name(*position)));
-    }
-    match query.sort {
-        SortBy::Name if query.descending => matches.reverse(),
-        SortBy::Name => {}
-        SortBy::Version => {
-            let version = |position| names.version(position).map(|listed| Version::lenient(&listed.version));
-            sort_positions(&mut matches, query.descending, version);
-        }
-        SortBy::Published => {
-            let published = |position| names.version(position).and_then(|listed| listed.published_at);
-            sort_positions(&mut matches, query.descending, published);
-        }
-        SortBy::Source => {
-            sort_positions(&mut matches, query.descending, |position| names.tree_position(position));
-        }
-    }
-    if query.exact_first {
-        matches.sort_by_key(|position| names.name(*position) != part);
-    }
-    let project = |position: &usize| {
-        Some(ProjectName {
-            name: names.name(*position).to_owned(),
-            tree: *names.tree(*position)?,
-            package: names.version(*position).map(|listed| listed.package),
-            published_at: names.version(*position).and_then(|listed| listed.published_at),
-        })
-    };
-    let page = matches.iter().skip(query.offset).take(query.limit);
-    (matches.len(), page.filter_map(project).collect())
-}
-
-/// Sorts positions by a key; those with equal keys keep their order.
-fn sort_positions<K: Ord>(positions: &mut [usize], descending: bool, key: impl Fn(usize) -> K) {
-    if descending {
-        positions.sort_by_cached_key(|position| Reverse(key(*position)));
-    } else {
-        positions.sort_by_cached_key(|position| key(*position));
-    }
 }
 
 /// A project of a page.
@@ -374,17 +293,14 @@ struct ProjectName {
     published_at: Option<Timestamp>,
 }
 
-impl SortBy {
-    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
-        let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
-        match self {
-            SortBy::Name => {
-                (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name))
-            }
-            SortBy::Version => version::compare(&a.name.version, &b.name.version),
-            SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
-            SortBy::Source => index(a).cmp(&index(b)),
-        }
+/// Compares two names by a key; `trees` are those of the point.
+fn compare(sort: SortBy, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
+    let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
+    match sort {
+        SortBy::Name => (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name)),
+        SortBy::Version => version::compare(&a.name.version, &b.name.version),
+        SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
+        SortBy::Source => index(a).cmp(&index(b)),
     }
 }
 
@@ -398,7 +314,7 @@ fn names(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<OwnedName>, DbError> {
         entries.extend(new_names.map(|name| OwnedName { name, tree: tree.tree() }));
         names_so_far.extend(tree.hidden_names(c)?);
     }
-    entries.sort_by(|a, b| SortBy::Name.compare(a, b, &[]));
+    entries.sort_by(|a, b| compare(SortBy::Name, a, b, &[]));
     Ok(entries)
 }
 
@@ -429,8 +345,13 @@ fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<Pac
     Ok(names.iter().map(row).collect())
 }
 
-fn python_rows(c: &mut dyn Conn, trees: &[View], names: &[ProjectName]) -> Result<Vec<PackageRow>, DbError> {
-    let mut preferred: HashMap<(TreeId, &str), PreferredVersion> = HashMap::with_capacity(names.len());
+fn python_rows(
+    c: &mut dyn Conn,
+    cache: &PreferredVersions,
+    trees: &[View],
+    names: &[ProjectName],
+) -> Result<Vec<PackageRow>, DbError> {
+    let mut preferred: HashMap<(TreeId, &str), Arc<PreferredVersion>> = HashMap::with_capacity(names.len());
     for tree in trees {
         let (mut of_tree, mut packages) = (Vec::new(), Vec::new());
         for project in names.iter().filter(|project| project.tree == tree.tree()) {
@@ -443,19 +364,20 @@ fn python_rows(c: &mut dyn Conn, trees: &[View], names: &[ProjectName]) -> Resul
                 packages.push(package);
             }
         }
-        preferred.extend(of_tree.into_iter().zip(python::names::preferred_versions(c, tree, &packages)?));
+        let versions = python::names::preferred_versions(c, cache, tree, &packages)?;
+        preferred.extend(of_tree.into_iter().zip(versions));
     }
     let mut rows = Vec::with_capacity(names.len());
     for project in names {
         let listed = preferred.remove(&(project.tree.tree, project.name.as_str())).unwrap_or_default();
         rows.push(PackageRow {
             name: project.name.clone(),
-            version: listed.version,
+            version: listed.version.clone(),
             source: project.tree.source,
             tree: project.tree.tree,
             published_at: project.published_at.or_else(|| listed.facts.upload_time()),
             description: Vec::new(),
-            facts: Some(listed.facts),
+            facts: Some(listed.facts.clone()),
         });
     }
     Ok(rows)
@@ -519,12 +441,5 @@ mod tests {
         assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
         let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };
         assert_eq!(page_text(&named_query), (1, "abc".to_owned()));
-    }
-
-    #[test]
-    fn an_unknown_sort_key_is_an_error() {
-        assert_eq!("Date_Publication".parse(), Ok(SortBy::Published));
-        let error = "colour".parse::<SortBy>().expect_err("unknown").to_string();
-        assert!(error.contains("'colour'") && error.contains("date_publication"), "{error}");
     }
 }

@@ -31,9 +31,11 @@ pub mod lock_file;
 pub mod metadata;
 pub mod name_audit;
 pub mod name_guards;
+mod names_queue;
 pub mod negotiate;
 mod owner;
 pub mod package_files;
+mod package_query;
 pub mod point;
 pub mod policies;
 pub mod python;
@@ -75,7 +77,9 @@ pub struct Repositories {
     dependency_graphs: dependency_graph::Cache,
     affected_packages: affected::Cache,
     name_lists: listing::Cache,
+    list_changes: listing::ListChangeCache,
     package_counts: listing::CountCache,
+    preferred_versions: Arc<python::names::PreferredVersions>,
     read_archives: archive_details::Cache,
     readmes: readmes::ReadmeCache,
     python_metadata: python::metadata::Cache,
@@ -84,8 +88,7 @@ pub struct Repositories {
     archive_lock: tokio::sync::Mutex<()>,
     /// Held while a source distribution is fetched and read: separate, because an index may send it slowly.
     sdist_lock: tokio::sync::Mutex<()>,
-    /// Held while the names of an index are read, which takes a hundred megabytes and a second for PyPI.
-    index_names_lock: tokio::sync::Mutex<()>,
+    index_names_queue: names_queue::IndexNamesQueue,
 }
 
 impl Repositories {
@@ -102,14 +105,16 @@ impl Repositories {
             dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHE_ENTRIES),
             affected_packages: affected::Cache::new(affected::CACHE_ENTRIES),
             name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
+            list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
             package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
+            preferred_versions: Arc::new(quick_cache::sync::Cache::new(python::names::PREFERRED_VERSIONS)),
             read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
             python_metadata: python::metadata::cache(),
             provenance_requests: python::provenance::ProvenanceRequests::default(),
             archive_lock: tokio::sync::Mutex::default(),
             sdist_lock: tokio::sync::Mutex::default(),
-            index_names_lock: tokio::sync::Mutex::default(),
+            index_names_queue: names_queue::IndexNamesQueue::default(),
             fetches,
             page_reads,
             state,

@@ -58,11 +58,10 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
     }
     let failed = |error: RepoError| RepairError::Failed(error.to_string());
     let (candidates, class, form) = upstream::candidates(&repositories.state, &located).map_err(failed)?;
-    let request = || FetchRequest::new(&located.row, form, candidates, class, located.tree);
+    let request =
+        || FetchRequest::new(&located.row, form, candidates, class, (located.tree, &located.package));
     let subscriber = repositories.fetches.join(located.row.file, request)?;
-    let mut progress = subscriber.fetch.progress.clone();
-    let result = progress.wait_for(|progress| progress.outcome.is_some()).await;
-    match result.ok().and_then(|progress| progress.outcome.clone()) {
+    match subscriber.wait_end().await {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(()),
         Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(RepairError::Failed(
             "the fetched file could not be stored; the server log has the reason".to_owned(),

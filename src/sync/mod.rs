@@ -44,6 +44,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::publish::transaction::{Rows, abandon};
 use crate::pypi::PageReads;
+use crate::python::name::NormalName;
 use crate::r::bioconductor::VersionName;
 use crate::state::State;
 use failures::{MeasuredSync, log_failure, log_success};
@@ -142,9 +143,10 @@ impl Sync {
         self.state.jobs.start_with(AfterHalt::Restarts, "sync:cran", "clear", now, work)
     }
 
-    /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an
-    /// administrator, this never confirms an index that shrank. Ignores sources other than CRAN and Bioconductor.
-    pub fn report_mismatch(&self, tree: PointTree) {
+    /// Syncs a source whose mirror serves a file of a package that differs from the database; of PyPI, only the page of
+    /// the project is read again, because it states the digests. Unlike a sync by an administrator, this never confirms
+    /// an index that shrank. Ignores other sources. Must be called inside the runtime.
+    pub fn report_mismatch(&self, tree: PointTree, package: &str) {
         if tree.source == SourceId::CRAN {
             self.begin(Task::Cran, None, SyncTrigger::Mismatch);
         } else if tree.source == SourceId::BIOCONDUCTOR {
@@ -153,6 +155,15 @@ impl Sync {
                 let version = Some(VersionName::Exact(part.version));
                 self.begin(Task::Bioconductor, version, SyncTrigger::Mismatch);
             }
+        } else if tree.source == SourceId::PYPI
+            && let Ok(project) = package.parse::<NormalName>()
+        {
+            let page_reads = Arc::clone(&self.page_reads);
+            tokio::spawn(async move {
+                tracing::info!(target: "sync", source = "pypi", %project, "a file is not the one that the page of its project states, or is missing; reading the page again");
+                // `PageReads` logs an error.
+                let _ = page_reads.refresh(&project).await;
+            });
         }
     }
 

@@ -1,5 +1,5 @@
-//! Upkeep: the sweep of storage, its trash, eviction, the scrub, the ownership of storage classes, nightly maintenance,
-//! and the repair of the clock.
+//! Upkeep: the sweep of storage, its trash, eviction, files that are stored before they are requested, the scrub, the
+//! ownership of storage classes, nightly maintenance, and the repair of the clock.
 
 pub mod clock;
 mod damaged;
@@ -9,6 +9,7 @@ mod lease;
 pub mod maintenance;
 mod missing;
 pub mod ownership;
+pub mod prefetch;
 mod references;
 pub mod scrub;
 pub mod sweep;
@@ -32,6 +33,8 @@ pub struct Upkeep {
     scrub_results: JobResults<scrub::ScrubResult>,
     /// The results of the last evictions of this process.
     eviction_results: JobResults<evict::EvictionResult>,
+    /// The results of the last requests to store files of PyPI.
+    prefetch_results: JobResults<prefetch::PrefetchResult>,
     /// Serializes moves to the trash and restores.
     trash_lock: tokio::sync::Mutex<()>,
     /// Serializes comparisons and writes of storage markers.
@@ -50,6 +53,7 @@ impl Upkeep {
         Arc::new(Upkeep {
             scrub_results: JobResults::default(),
             eviction_results: JobResults::default(),
+            prefetch_results: JobResults::default(),
             trash_lock: tokio::sync::Mutex::default(),
             marker_lock: tokio::sync::Mutex::default(),
             fetches,

@@ -11,7 +11,7 @@ pub mod transport;
 pub use error::UpstreamError;
 pub use origin::mirror::Mirror;
 pub use origin::python_index::PythonIndex;
-pub use transport::client::{Limits, reqwest_proxy};
+pub use transport::client::{Limits, reqwest_proxy, user_agent};
 pub use transport::download::ByteSink;
 pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
 pub use transport::page::{Page, PageAge, PageResponse};
@@ -19,7 +19,7 @@ pub use transport::page::{Page, PageAge, PageResponse};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::config::{BinaryServerKind, BinaryUrl, Cran, Proxy};
+use crate::config::{BinaryServerKind, BinaryUrl, Config, Cran, Proxy};
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
 use transport::Transport;
@@ -33,6 +33,9 @@ pub struct Upstream {
     bundle_cache: Arc<BundleCache>,
 }
 
+/// The name of the server in the header `User-Agent`.
+const SERVER: &str = "rstudio-pm";
+
 impl Upstream {
     /// Reads the proxy settings; refuses an invalid proxy URL. Connections, and loading the platform's
     /// certificates, are deferred to the first request over HTTP.
@@ -42,7 +45,19 @@ impl Upstream {
 
     /// Like [`Upstream::new`], with other time limits.
     pub fn with_limits(proxy: &Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
-        Ok(Upstream { http: Arc::new(HttpClient::new(proxy, limits)?), bundle_cache: Arc::default() })
+        Upstream::with_agent(proxy, limits, user_agent(SERVER, None))
+    }
+
+    /// Like [`Upstream::with_limits`], with this header `User-Agent`, see [`user_agent`].
+    pub fn with_agent(proxy: &Proxy, limits: Limits, agent: String) -> Result<Upstream, UpstreamError> {
+        let http = Arc::new(HttpClient::new(proxy, limits, agent)?);
+        Ok(Upstream { http, bundle_cache: Arc::default() })
+    }
+
+    /// Creates the client of a server: with its proxy, and its contact in the header `User-Agent`.
+    pub fn of_server(config: &Config) -> Result<Upstream, UpstreamError> {
+        let agent = user_agent(SERVER, config.server.contact.as_deref());
+        Upstream::with_agent(&config.proxy, Limits::default(), agent)
     }
 
     /// Returns the files at `url` (`https://`, `http://`, `file://`) without accessing them.

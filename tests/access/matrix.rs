@@ -291,6 +291,8 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/clear", Administer),
     ("POST", "/__api__/admin/v1/evict", Administer),
     ("GET", "/__api__/admin/v1/evict/{job}", Administer),
+    ("POST", "/__api__/admin/v1/prefetch", Administer),
+    ("GET", "/__api__/admin/v1/prefetch/{job}", Administer),
     ("POST", "/__api__/admin/v1/scrub", Administer),
     ("GET", "/__api__/admin/v1/scrub/{job}", Administer),
     ("GET", "/__api__/admin/v1/jobs", Administer),

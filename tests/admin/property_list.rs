@@ -48,6 +48,7 @@ const SUPPORTED_SECTIONS: &[&str] = &[
 #[rustfmt::skip]
 const TESTS: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_the_base_of_printed_urls_and_its_path_a_prefix),
+    ("Server", "Contact", server::contact_is_part_of_the_user_agent_of_requests_to_mirrors),
     ("Server", "TrustedProxy", server::trusted_proxy_may_declare_the_address_of_the_server),
     ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_addresses_that_are_no_proxy),
     ("Server", "DataDir", server::data_dir_contains_database_and_storage),

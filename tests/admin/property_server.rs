@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rstudio_pm::config::key_file;
 
 use crate::support::fixtures::{create_mirror, until};
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{http, rerun, s3};
@@ -37,6 +38,37 @@ pub(super) fn address_is_the_base_of_printed_urls_and_its_path_a_prefix() {
     let server = Builder::default().gcfg("[Server]\nAddress = https://pm.example.org/rspm").start();
     assert_eq!(url(&server), "https://pm.example.org/rspm/r/latest");
     assert_eq!(server.get("/rspm/__ping__").status, 200);
+}
+
+/// Starts a server, with a line of `[Server]`, whose mirror records requests. Returns it, the mirror and its folder.
+pub(super) fn server_with_recorded_mirror(line: &str) -> (Server, RecordingServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a directory");
+    create_mirror(folder.path());
+    let mirror = RecordingServer::folder(folder.path());
+    let gcfg = format!("[Server]\n{line}\n[CRAN]\nURL = http://{}", mirror.host());
+    (Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start(), mirror, folder)
+}
+
+/// Returns true if every request, of which there are some, has this header `User-Agent`.
+pub(super) fn all_have_agent(heads: &[String], agent: &str) -> bool {
+    let line = format!("\r\nuser-agent: {agent}\r\n").to_lowercase();
+    !heads.is_empty() && heads.iter().all(|head| head.to_lowercase().contains(&line))
+}
+
+pub(super) const AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
+
+#[test]
+pub(super) fn contact_is_part_of_the_user_agent_of_requests_to_mirrors() {
+    for (line, contact) in [
+        ("", ""),
+        ("Contact = packages@example.org", " (packages@example.org)"),
+        ("Contact = https://example.org/packages", " (https://example.org/packages)"),
+    ] {
+        let (server, mirror, _folder) = server_with_recorded_mirror(line);
+        server.sync().expect("a mirror");
+        let (heads, agent) = (mirror.heads(), format!("{AGENT}{contact}"));
+        assert!(all_have_agent(&heads, &agent), "{agent}: {heads:?}");
+    }
 }
 
 /// Returns the address of the server in one of its pages, for a request through a proxy with these header fields.

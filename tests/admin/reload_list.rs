@@ -17,6 +17,7 @@ use crate::support::server::Server;
 #[rustfmt::skip]
 const TESTS: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_changes_the_prefix),
+    ("Server", "Contact", server::contact_applies_to_the_next_requests),
     ("Server", "TrustedProxy", server::trusted_proxy_applies_to_the_next_requests),
     ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_the_next_connections),
     ("Server", "AccessLog", server::access_log_moves_without_losing_a_line),

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::{
-    FORWARDED, OTHER_ADDRESS, address_through_a_proxy, open_connection_count, server_on_other_address,
-    server_with_a_shadowed_name, status_of_the_shadowed_file, stop_with_delay, text,
+    AGENT, FORWARDED, OTHER_ADDRESS, address_through_a_proxy, all_have_agent, open_connection_count,
+    server_on_other_address, server_with_a_shadowed_name, server_with_recorded_mirror,
+    status_of_the_shadowed_file, stop_with_delay, text,
 };
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -24,6 +25,22 @@ pub(super) fn address_changes_the_prefix() {
     server.repository("r", "cran");
     let url = server.call("GET", "/repos/r", &serde_json::Value::Null)["url"].clone();
     assert_eq!(url, "https://pm.example.org/rspm/r/latest");
+}
+
+#[test]
+pub(super) fn contact_applies_to_the_next_requests() {
+    let (server, mirror, _folder) = server_with_recorded_mirror("");
+    server.sync().expect("a mirror");
+    let before = mirror.heads();
+    assert!(all_have_agent(&before, AGENT), "{before:?}");
+    server.hup_applies(
+        "[Server]\nContact = packages@example.org",
+        &["Server.Contact is 'packages@example.org' now, was ''"],
+    );
+    server.sync().expect("a mirror");
+    let heads = mirror.heads();
+    let after = &heads[before.len()..];
+    assert!(all_have_agent(after, &format!("{AGENT} (packages@example.org)")), "{after:?}");
 }
 
 #[test]

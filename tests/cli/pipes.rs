@@ -142,6 +142,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "list blocked",
         "list storage",
         "url create --repo=prod",
+        "prefetch --source=pypi --file-in=/nowhere.txt",
         "evict --dry-run",
         "clear",
         "config debug logger activate sync",

@@ -226,3 +226,25 @@ fn old_schemas_are_reported_and_not_changed() {
     assert!(destination.join("v2/old").exists() && destination.join("bioc/v3/old").exists());
     assert_complete(&destination);
 }
+
+#[test]
+fn requests_name_the_program_its_version_and_the_contact() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Upstream::of(&create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]).root);
+    let program = concat!("rspm-offline-downloader/", env!("CARGO_PKG_VERSION"));
+    for (number, (flags, agent)) in [
+        (&[][..], program.to_owned()),
+        (&["--contact", "packages@example.org"][..], format!("{program} (packages@example.org)")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        must_get_cran(&upstream.url(), &dir.path().join(number.to_string()), flags);
+        let requests = upstream.take_requests();
+        let agents: Vec<&str> =
+            requests.iter().map(|request| request.headers["user-agent"].as_str()).collect();
+        assert!(!agents.is_empty() && agents.iter().all(|other| *other == agent), "{agent}: {agents:?}");
+    }
+    let refused = get_cran(&upstream.url(), &dir.path().join("refused"), &["--contact", "our team"]);
+    assert!(refused.code == Some(2) && refused.err.contains("email address or a URL"), "{}", refused.err);
+}

@@ -341,7 +341,8 @@ async fn binaries_copied_into_a_bundle_are_listed_by_the_next_scheduled_sync() {
     must_get_cran(&mirror, &bundle, &flags);
     let (tree, seq) = server.head().expect("published");
     // The sync is not started by hand.
-    server.sync.report_mismatch(PointTree { source: SourceId::CRAN, tree, seq, base: None, rules: None });
+    let tree = PointTree { source: SourceId::CRAN, tree, seq, base: None, rules: None };
+    server.sync.report_mismatch(tree, "any");
     let message = server.sync().await.expect("the same job");
     assert!(
         message.contains("binaries were synced")

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::clients::{command, installed_version, program, run, text};
 use super::package::{Package, add, repository};
+use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
-use crate::support::pypi::Pypi;
+use crate::support::pypi::{Pypi, hex};
 use crate::support::server::{Builder, Server};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -128,7 +129,49 @@ fn files_are_fetched_once_and_verified() {
     assert_eq!(server.get(&wheel).status, 200, "it is stored");
     pypi.set_unavailable(false);
     let refused = server.get(&path(&entry("one-2.0.tar.gz")));
-    assert!(refused.status >= 500 && refused.body != b"replaced", "{refused:?}");
+    assert_eq!((refused.status, refused.header("retry-after")), (502, Some("60")), "{refused:?}");
+    assert!(refused.text().contains("other bytes than its index declares"), "{}", refused.text());
+    let reason = format!("SHA-256 {}, not {}", hex(b"replaced"), hex(b"declared"));
+    assert!(server.log_lines().iter().any(|line| line.contains(&reason)), "{reason}");
+}
+
+#[test]
+fn a_page_is_read_again_once_after_a_file_with_another_digest() {
+    let pypi = Pypi::start();
+    let (file, other) = ("one-1.0.tar.gz", "one-2.0.tar.gz");
+    for name in [file, other] {
+        pypi.add("one", name, b"declared", "2020-01-01T00:00:00Z");
+    }
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let address = |name: &str| {
+        let page = get(&server, "/py/latest/simple/one/").json();
+        let mut files = page["files"].as_array().expect("files").iter();
+        let file = files.find(|file| file["filename"] == name).expect("a file");
+        let url = file["url"].as_str().expect("an address");
+        format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"))
+    };
+    let old = address(file);
+    // The serial stays the same, so a sync does not read the page again.
+    pypi.edit_silently("one", None, file, |file| {
+        file.bytes = b"replaced".to_vec();
+        file.earlier_digest = Some(hex(b"declared"));
+    });
+    pypi.edit_silently("one", None, other, |file| file.sent = Some(b"replaced".to_vec()));
+    pypi.take_requests();
+    assert_eq!(server.get(&old).status, 502);
+    let new = old.replace(&hex(b"declared"), &hex(b"replaced"));
+    until("the page is read again", || server.get(&new).status == 200);
+    // Other files of the project, and further requests, do not cause another one.
+    for path in [&old, &address(other), &old] {
+        assert_eq!(server.get(path).status, 502);
+    }
+    assert_eq!(address(file), old, "`latest` moves with a sync");
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(address(file), new);
+    assert_eq!(server.get(&new).body, b"replaced");
+    let requests = pypi.take_requests();
+    assert_eq!(requests.iter().filter(|path| *path == "/simple/one/").count(), 1, "{requests:?}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(crate) struct IndexFile {
     pub(crate) provenance_object: Vec<u8>,
     /// The bytes that are sent, if they differ from those of the digest.
     pub(crate) sent: Option<Vec<u8>>,
+    /// The digest in an earlier address of the file, at which the index also sends it.
+    pub(crate) earlier_digest: Option<String>,
 }
 
 #[derive(Default)]
@@ -118,6 +120,7 @@ impl Pypi {
             provenance: None,
             provenance_object: Vec::new(),
             sent: None,
+            earlier_digest: None,
         };
         self.change(project, |entry| drop(entry.files.insert(name.to_owned(), file)));
     }
@@ -362,7 +365,10 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
                 None => (name, false),
             };
             let mut files = shared.projects.values().filter_map(|project| project.files.get(file));
-            let found = files.find(|file| hex(&file.bytes) == sha256);
+            let has_digest = |digest: &String| digest == sha256;
+            let found = files.find(|file| {
+                has_digest(&hex(&file.bytes)) || file.earlier_digest.as_ref().is_some_and(has_digest)
+            });
             let bytes = found.and_then(|file| match is_metadata {
                 true => file.metadata.clone(),
                 false => Some(file.sent.clone().unwrap_or_else(|| file.bytes.clone())),

@@ -20,7 +20,7 @@ use crate::r::curated::parse_include;
 use crate::serve::find;
 
 /// Maximum size of the body, in bytes: the lock files of large projects are 5 MB.
-const MAX_DEFINITION: usize = 24 << 20;
+pub(super) const MAX_DEFINITION: usize = 24 << 20;
 
 /// `POST /sources/{name}/definition`.
 pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {

@@ -11,6 +11,7 @@ mod block_rule_form;
 mod blocked;
 mod call;
 mod clear;
+mod client_version;
 mod cluster;
 mod control;
 mod definition;
@@ -25,6 +26,7 @@ mod metadata;
 pub mod name_guard;
 pub mod openapi;
 mod package;
+mod prefetch;
 mod promotion;
 mod repair;
 mod repo;
@@ -61,8 +63,8 @@ use super::route::admin::{AdminRoute, DataRoute};
 use super::route::{self, Route, access};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
+use crate::api::ADMIN_PREFIX;
 use crate::api::error::Code;
-use crate::api::{ADMIN_PREFIX, VERSION_HEADER};
 use crate::db::author::{self, Author, AuthorKind};
 use crate::edit::Actor;
 use crate::http::request_body::Incoming;
@@ -148,7 +150,7 @@ pub(super) async fn answer_on_network(
     }
     let received_at = (switch.context().clock)();
     let head = RequestHead { peer, parts, path, received_at, principal: &principal };
-    if let Some((major, minor)) = other_version(&parts.headers) {
+    if let Some((major, minor)) = client_version::other(&parts.headers) {
         let base = base_url::base_url(&app.site.load(), &head);
         return refuse(Failure::new(
             StatusCode::CONFLICT,
@@ -171,17 +173,6 @@ pub(super) async fn answer_on_network(
         state_of_client::set(&app, &mut response);
     }
     response
-}
-
-/// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Clients other
-/// than `rspm` send none.
-fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
-    let release = |text: &str| -> Option<(u32, u32)> {
-        let mut numbers = text.split('.').map(|number| number.parse().ok());
-        Some((numbers.next()??, numbers.next()??))
-    };
-    let version = release(headers.get(VERSION_HEADER)?.to_str().ok()?)?;
-    (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
 }
 
 /// Returns true if the response cannot be read on the network.
@@ -383,6 +374,8 @@ async fn dispatch(call: Call<'_>) -> AdminResult {
         DataRoute::ClearSource => clear::start(call).await,
         DataRoute::StartEviction => eviction::start(call).await,
         DataRoute::Eviction(job) => eviction::result(&call, job),
+        DataRoute::StartPrefetch => prefetch::start(call).await,
+        DataRoute::Prefetch(job) => prefetch::result(&call, job),
         DataRoute::StartScrub => scrub::start(call).await,
         DataRoute::Scrub(job) => scrub::result(&call, job),
         DataRoute::Jobs => Ok(job::running(&call)),

@@ -13,7 +13,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 use crate::api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
     distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types,
-    name_guard, package, promotion, repair, repo, scrub, source, storage, token, upload,
+    name_guard, package, prefetch, promotion, repair, repo, scrub, source, storage, token, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -353,6 +353,8 @@ pub fn document() -> OpenApi {
         .with::<job::ClearSource>()
         .with::<eviction::StartEviction>()
         .with::<eviction::Eviction>()
+        .with::<prefetch::StartPrefetch>()
+        .with::<prefetch::Prefetch>()
         .with::<scrub::StartScrub>()
         .with::<scrub::Scrub>()
         .with::<storage::AdoptedStorage>()

@@ -58,6 +58,7 @@ pub(super) async fn list(
         limit,
         offset: limit * (page - 1),
         hidden,
+        omits_total: true,
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;

@@ -269,6 +269,8 @@ pub fn data_access(route: &DataRoute) -> Access<'_> {
         | DataRoute::RestoreStorage
         | DataRoute::StartEviction
         | DataRoute::Eviction(_)
+        | DataRoute::StartPrefetch
+        | DataRoute::Prefetch(_)
         | DataRoute::StartScrub
         | DataRoute::Scrub(_)
         | DataRoute::Jobs

@@ -86,6 +86,7 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         limit: PER_PAGE,
         offset: PER_PAGE * (page - 1),
         hidden: None,
+        omits_total: false,
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;

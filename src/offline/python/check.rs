@@ -16,7 +16,7 @@ use crate::upstream::origin::python_bundle;
 /// Checks the Python packages of a bundle.
 pub(in crate::offline) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = client(None)?.bundle(&destination.url()?)?;
+    let bundle = client(None, None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
     if let Some(head) = check.check_head(&Product::Pypi).await? {
         check_contents(&mut check, &head).await;

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use crate::bundle::FilesRule;
 use crate::model::digest::Sha256;
 use crate::python::environment::Environment;
-use crate::python::file_name::FileKind;
 use crate::python::name::NormalName;
+use crate::python::selection::{self, Candidate};
 use crate::python::simple::page::{PageFile, ProjectPage};
 use crate::python::specifier::Specifiers;
-use crate::python::target::{BadTarget, Platform, PythonMinor};
+use crate::python::target::BadTarget;
 use crate::python::version::Version;
-use crate::python::wheel_name::WheelName;
 
 /// The required versions of a project, and their extras and digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +41,6 @@ impl ProjectRequirement {
     fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
-
-    /// Returns true if the specifiers name a pre-release: then pre-releases are chosen like other versions.
-    fn names_pre_release(&self) -> bool {
-        self.versions.as_str().contains(|c: char| c.is_ascii_alphabetic())
-    }
 }
 
 /// The environments for which wheels are chosen.
@@ -62,27 +56,7 @@ impl Rule {
     /// Parses versions of Python and platform tags; an empty list stands for all.
     pub(super) fn parse(pythons: &[String], platforms: &[String]) -> Result<Rule, BadTarget> {
         let files = FilesRule { platforms: platforms.to_vec(), pythons: pythons.to_vec(), sdists: true };
-        let mut python_list = Vec::new();
-        for text in pythons {
-            python_list.push(Some(text.parse::<PythonMinor>()?));
-        }
-        let mut platform_list = Vec::new();
-        // `any` stands for wheels of all platforms, which are always taken.
-        for text in platforms.iter().filter(|text| *text != "any") {
-            platform_list.push(Some(text.parse::<Platform>()?));
-        }
-        if python_list.is_empty() {
-            python_list.push(None);
-        }
-        if platform_list.is_empty() {
-            platform_list.push(None);
-        }
-        let environments = python_list.iter().flat_map(|python| {
-            platform_list
-                .iter()
-                .map(move |platform| Environment { python: *python, platform: platform.clone() })
-        });
-        Ok(Rule { environments: environments.collect(), files })
+        Ok(Rule { environments: selection::environments(pythons, platforms)?, files })
     }
 }
 
@@ -107,7 +81,8 @@ pub(super) fn choose(
     rule: &Rule,
 ) -> Vec<ChosenFile> {
     let is_pinned = requirements.iter().any(|requirement| requirement.is_pinned());
-    let names_pre_release = requirements.iter().any(|requirement| requirement.names_pre_release());
+    let names_pre_release =
+        requirements.iter().any(|requirement| selection::names_pre_release(&requirement.versions));
     let allowed_files: Vec<(Version, String, &PageFile)> = page
         .offered_files()
         .iter()
@@ -118,38 +93,23 @@ pub(super) fn choose(
         })
         .filter(|(version, _, file)| requirements.iter().all(|requirement| requirement.allows(version, file)))
         .collect();
-    let mut chosen = BTreeMap::new();
-    for environment in &rule.environments {
-        let usable_files: Vec<&(Version, String, &PageFile)> =
-            allowed_files.iter().filter(|(_, _, file)| accepts(environment, file)).collect();
-        let newest = usable_files
-            .iter()
-            .map(|(version, ..)| (names_pre_release || !version.is_pre_release(), version))
-            .max();
-        let Some((_, newest)) = newest else { continue };
-        for (_, text, file) in usable_files.iter().filter(|(version, ..)| version == newest) {
-            chosen.insert(file.name.as_str().to_owned(), text.clone());
-        }
-    }
-    chosen.into_iter().map(|(name, version)| ChosenFile { name, version }).collect()
-}
-
-/// Returns true if a file can be installed in an environment.
-fn accepts(environment: &Environment, file: &PageFile) -> bool {
-    if !environment.is_allowed_by(file.requires_python.as_deref()) {
-        return false;
-    }
-    match file.name.kind() {
-        FileKind::Sdist => true,
-        FileKind::Wheel => WheelName::parse(file.name.as_str()).is_ok_and(|wheel| {
-            wheel.tags.expand().any(|tag| {
-                environment.python.is_none_or(|python| python.accepts(tag))
-                    && environment.platform.as_ref().is_none_or(|platform| platform.accepts(tag.platform))
-            })
-        }),
-        // Installers ignore files of other kinds.
-        _ => false,
-    }
+    let candidates: Vec<Candidate<'_>> = allowed_files
+        .iter()
+        .map(|(version, _, file)| Candidate {
+            name: &file.name,
+            version: version.clone(),
+            requires_python: file.requires_python.as_deref(),
+        })
+        .collect();
+    let chosen = selection::newest(&candidates, &rule.environments, names_pre_release);
+    let files: BTreeMap<&str, &str> = chosen
+        .into_iter()
+        .filter_map(|position| allowed_files.get(position))
+        .map(|(_, version, file)| (file.name.as_str(), version.as_str()))
+        .collect();
+    let chosen_file =
+        |(name, version): (&str, &str)| ChosenFile { name: name.to_owned(), version: version.to_owned() };
+    files.into_iter().map(chosen_file).collect()
 }
 
 #[cfg(test)]

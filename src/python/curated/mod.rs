@@ -200,7 +200,7 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
     }
     if let Some((origin, count)) = markers {
         definition.notices.push(format!(
-            "{origin}: environment markers are ignored ({count} in all): files for all platforms are served"
+            "{origin}: environment markers are ignored ({count} in all): files for all platforms are selected"
         ));
     }
     errors.or_value(definition)

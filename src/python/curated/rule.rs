@@ -56,6 +56,12 @@ impl Alternative {
         &self.versions
     }
 
+    /// Returns true if only certain files are allowed: those of one version, or with one of some digests.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        !self.sha256.is_empty() || self.versions.pin().is_some()
+    }
+
     /// Returns true if a file with this version and digest is allowed.
     #[must_use]
     pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {

@@ -125,9 +125,7 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
     let (tree, head) = synced.ok_or_else(|| {
         RepoError::Conflict(
-            "the list of PyPI, from which a curated source selects, was not synced yet; run: rspm sync --type=pypi \
-             --wait"
-                .to_owned(),
+            "the list of PyPI was not synced yet; run: rspm sync --type=pypi --wait".to_owned(),
         )
     })?;
     let end = match snapshot {

@@ -244,13 +244,7 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
         return Ok(point);
     }
     let trees = point.trees.clone();
-    let query = repositories.state.db.read(move |c| {
-        let mut trees = trees.clone();
-        for tree in trees.iter_mut().filter(|tree| owner::is_whole_index(tree)) {
-            tree.seq = db::pypi::last_list_change(c, tree.source, tree.seq)?;
-        }
-        Ok(trees)
-    });
+    let query = repositories.state.db.read(move |c| owner::at_list_changes(c, &trees));
     Ok(Point { trees: query.await?, ..point })
 }
 

@@ -8,8 +8,10 @@ pub mod file;
 pub mod metadata;
 pub mod names;
 pub mod owner;
+pub mod prefetch;
 pub mod provenance;
 pub(super) mod render;
+pub(super) mod search;
 mod serial;
 
 use super::RepoError;

@@ -1,14 +1,16 @@
 //! The projects of a point, for listings: each with the version that installers prefer.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use memchr::memmem;
 
 use super::{curated, owner};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
-use crate::model::ids::PackageId;
-use crate::model::point::PointTree;
+use crate::model::ids::{PackageId, Seq};
+use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
@@ -17,16 +19,20 @@ use crate::serve::allowed::{self, View};
 /// Number of names that are compared sequentially before a binary search.
 const SEQUENTIAL_COMPARISONS: usize = 8;
 
+/// Number of projects whose files are read at a time, so that a page of many projects does not need memory for the files
+/// of all of them.
+const CHUNK: usize = 20;
+
 /// The listed projects of a point in the order of their names. An index has a million: their names are in one text, and
 /// their versions are not in memory.
+#[derive(Default)]
 pub(in crate::serve) struct ProjectNames {
     /// The normalized names, one after another.
     text: String,
-    /// For each project the end of its name in `text`, and the position of its tree.
+    /// For each project the end of its name in `text`, and the position of its tree in the point.
     entries: Vec<(u32, u32)>,
-    trees: Vec<PointTree>,
-    /// The listed versions by position, except those of an index.
-    versions: HashMap<usize, ListedVersion>,
+    /// The positions of the projects with a listed version, in order, and these versions. Projects of an index have none.
+    versions: Vec<(usize, ListedVersion)>,
 }
 
 /// The version of a project that installers prefer.
@@ -52,20 +58,16 @@ pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<Projec
             allowed::python::retain_allowed(c, view, files)?;
         }
     }
-    let mut names = ProjectNames {
-        text: String::new(),
-        entries: Vec::with_capacity(owned.len()),
-        trees,
-        versions: HashMap::new(),
-    };
+    let mut names = ProjectNames { entries: Vec::with_capacity(owned.len()), ..ProjectNames::default() };
     for (name, tree) in owned {
+        let Some(position) = trees.iter().position(|other| *other == tree) else { continue };
         if owner::is_index(&tree) {
-            names.push(&name, tree, None);
+            names.push(&name, position, None);
             continue;
         }
         let version = files.remove(&(name.clone(), tree)).and_then(|files| listed_version(&files));
         if version.is_some() {
-            names.push(&name, tree, version);
+            names.push(&name, position, version);
         }
     }
     Ok(names)
@@ -80,17 +82,17 @@ fn listed_version(files: &[ListedFile]) -> Option<ListedVersion> {
 }
 
 impl ProjectNames {
-    fn push(&mut self, name: &str, tree: PointTree, version: Option<ListedVersion>) {
-        let position = self.trees.iter().position(|other| *other == tree).map(u32::try_from);
+    /// Adds the next project; `tree` is the position of its tree in the point.
+    pub(in crate::serve) fn push(&mut self, name: &str, tree: usize, version: Option<ListedVersion>) {
         // All names of PyPI take about 13 MB.
-        let (Some(Ok(position)), Ok(end)) = (position, u32::try_from(self.text.len() + name.len())) else {
+        let (Ok(tree), Ok(end)) = (u32::try_from(tree), u32::try_from(self.text.len() + name.len())) else {
             return;
         };
         if let Some(version) = version {
-            self.versions.insert(self.entries.len(), version);
+            self.versions.push((self.entries.len(), version));
         }
         self.text.push_str(name);
-        self.entries.push((end, position));
+        self.entries.push((end, tree));
     }
 
     /// Returns the number of projects.
@@ -98,43 +100,24 @@ impl ProjectNames {
         self.entries.len()
     }
 
-    /// Returns the positions of the projects that `is_match` accepts, by name and tree.
-    pub(in crate::serve) fn find(&self, is_match: impl Fn(&str, &PointTree) -> bool) -> Vec<usize> {
-        let matches =
-            |position: &usize| self.tree(*position).is_some_and(|tree| is_match(self.name(*position), tree));
-        (0..self.entries.len()).filter(matches).collect()
+    /// Returns the positions of the projects whose names contain a part.
+    pub(in crate::serve) fn containing<'a>(&'a self, part: &'a str) -> Containing<'a> {
+        let finder = (!part.is_empty()).then(|| memmem::Finder::new(part));
+        Containing { names: self, finder, at: 0, next: 0 }
     }
 
-    /// Returns the positions of the projects whose names contain a part. The text of all names is searched once: one
-    /// search for each of a million names takes ten times as long.
-    pub(in crate::serve) fn containing(&self, part: &str) -> Vec<usize> {
-        if part.is_empty() {
-            return (0..self.entries.len()).collect();
-        }
-        let (finder, bytes) = (memmem::Finder::new(part), self.text.as_bytes());
-        let (mut positions, mut at, mut next) = (Vec::new(), 0, 0);
-        while let Some(found) = bytes.get(at..).and_then(|rest| finder.find(rest)) {
-            let start = at + found;
-            let rest = self.entries.get(next..).unwrap_or_default();
-            // The next match is often in one of the next names.
-            let is_before = |(end, _): &&(u32, u32)| *end as usize <= start;
-            let near = rest.iter().take(SEQUENTIAL_COMPARISONS).take_while(is_before).count();
-            let skipped = if near < SEQUENTIAL_COMPARISONS {
-                near
-            } else {
-                rest.partition_point(|(end, _)| *end as usize <= start)
-            };
-            next += skipped;
-            let Some((end, _)) = self.entries.get(next) else { break };
-            if start + part.len() <= *end as usize {
-                positions.push(next);
-                at = *end as usize;
-            } else {
-                // The match begins in one name and ends in another.
-                at = start + 1;
+    /// Returns the position of the project with a name.
+    pub(in crate::serve) fn position_of(&self, name: &str) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.name(middle).cmp(name) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Some(middle),
             }
         }
-        positions
+        None
     }
 
     /// Returns the name at a position.
@@ -144,11 +127,6 @@ impl ProjectNames {
         self.text.get(start..end(position)).unwrap_or_default()
     }
 
-    /// Returns the tree of the project at a position.
-    pub(in crate::serve) fn tree(&self, position: usize) -> Option<&PointTree> {
-        self.trees.get(self.tree_position(position))
-    }
-
     /// Returns the position of the tree of a project in the order of the subscriptions.
     pub(in crate::serve) fn tree_position(&self, position: usize) -> usize {
         self.entries.get(position).map_or(usize::MAX, |(_, tree)| *tree as usize)
@@ -156,25 +134,117 @@ impl ProjectNames {
 
     /// Returns the listed version of a project; `None` for a project of an index.
     pub(in crate::serve) fn version(&self, position: usize) -> Option<&ListedVersion> {
-        self.versions.get(&position)
+        let index = self.versions.binary_search_by_key(&position, |(position, _)| *position).ok()?;
+        self.versions.get(index).map(|(_, version)| version)
+    }
+
+    /// Returns the projects with a listed version, and their positions.
+    pub(in crate::serve) fn versions(&self) -> impl Iterator<Item = (usize, &ListedVersion)> {
+        self.versions.iter().map(|(position, version)| (*position, version))
+    }
+}
+
+/// The positions of the projects whose names contain a part. The text of all names is searched once: one search for each
+/// of a million names takes ten times as long.
+pub(in crate::serve) struct Containing<'a> {
+    names: &'a ProjectNames,
+    /// `None` for an empty part, which all names contain.
+    finder: Option<memmem::Finder<'a>>,
+    /// The place in the text at which the search continues.
+    at: usize,
+    /// The position of the first project that can contain the next match.
+    next: usize,
+}
+
+impl Iterator for Containing<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let (text, entries) = (self.names.text.as_bytes(), &self.names.entries);
+        let Some(finder) = &self.finder else {
+            let position = self.next;
+            self.next += 1;
+            return (position < entries.len()).then_some(position);
+        };
+        loop {
+            let start = self.at + finder.find(text.get(self.at..)?)?;
+            let rest = entries.get(self.next..).unwrap_or_default();
+            // The next match is often in one of the next names.
+            let is_before = |(end, _): &&(u32, u32)| *end as usize <= start;
+            let near = rest.iter().take(SEQUENTIAL_COMPARISONS).take_while(is_before).count();
+            let skipped = if near < SEQUENTIAL_COMPARISONS {
+                near
+            } else {
+                rest.partition_point(|(end, _)| *end as usize <= start)
+            };
+            self.next += skipped;
+            let end = entries.get(self.next)?.0 as usize;
+            if start + finder.needle().len() <= end {
+                self.at = end;
+                return Some(self.next);
+            }
+            // The match begins in one name and ends in another.
+            self.at = start + 1;
+        }
     }
 }
 
 /// The version that installers prefer, with each fact from the first of its files that has it. Empty without files.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::serve) struct PreferredVersion {
     pub(in crate::serve) version: String,
     pub(in crate::serve) facts: FileFacts,
 }
 
+/// Cache of preferred versions, by the tree at the last change of the project: a popular project has thousands of files,
+/// and each search that finds it shows its version.
+pub(in crate::serve) type PreferredVersions =
+    quick_cache::sync::Cache<(PointTree, PackageId), Arc<PreferredVersion>>;
+
+/// Maximum number of entries of the cache, at most two kilobytes each.
+pub(in crate::serve) const PREFERRED_VERSIONS: usize = 8192;
+
 /// Returns the preferred versions of projects of a tree, in their order.
 pub(in crate::serve) fn preferred_versions(
     c: &mut dyn Conn,
-    tree: &View,
+    cache: &PreferredVersions,
+    view: &View,
     projects: &[PackageId],
-) -> Result<Vec<PreferredVersion>, DbError> {
-    let projects = curated::of_projects(c, tree, projects)?;
-    Ok(projects.iter().map(|files| preferred_version(files)).collect())
+) -> Result<Vec<Arc<PreferredVersion>>, DbError> {
+    let tree = view.tree();
+    let at = |seq: Seq| match tree.base {
+        Some(base) => PointTree { base: Some(Base { seq, ..base }), ..tree },
+        None => PointTree { seq, ..tree },
+    };
+    let mut versions = Vec::with_capacity(projects.len());
+    for chunk in projects.chunks(CHUNK) {
+        let changes = python_file::last_changes(c, tree.listing().tree, tree.listing().seq, chunk)?;
+        let keys: Vec<_> = chunk
+            .iter()
+            .zip(changes)
+            .map(|(project, change)| change.map(|seq| (at(seq), *project)))
+            .collect();
+        let cached: Vec<_> = keys.iter().map(|key| key.as_ref().and_then(|key| cache.get(key))).collect();
+        let missing: Vec<(PointTree, PackageId)> = keys
+            .iter()
+            .zip(&cached)
+            .filter(|(_, cached)| cached.is_none())
+            .filter_map(|(key, _)| *key)
+            .collect();
+        let packages: Vec<PackageId> = missing.iter().map(|(_, project)| *project).collect();
+        let files = curated::of_projects(c, view, &packages)?;
+        let mut read: HashMap<PackageId, Arc<PreferredVersion>> = HashMap::with_capacity(missing.len());
+        for (key, files) in missing.into_iter().zip(files) {
+            let version = Arc::new(preferred_version(&files));
+            cache.insert(key, Arc::clone(&version));
+            read.insert(key.1, version);
+        }
+        let version = |(project, cached): (&PackageId, Option<Arc<PreferredVersion>>)| {
+            cached.or_else(|| read.get(project).cloned()).unwrap_or_default()
+        };
+        versions.extend(chunk.iter().zip(cached).map(version));
+    }
+    Ok(versions)
 }
 
 fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
@@ -200,45 +270,47 @@ pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::{Seq, SourceId, TreeId};
 
-    fn tree(source: i64) -> PointTree {
-        PointTree { source: SourceId(source), tree: TreeId(source), seq: Seq(1), base: None, rules: None }
+    fn version(text: &str) -> ListedVersion {
+        ListedVersion { package: PackageId(1), version: text.to_owned(), published_at: None }
     }
 
     #[test]
     fn projects_have_a_position_a_name_and_a_tree() {
-        let (local, index) = (tree(7), tree(SourceId::PYPI.0));
-        let mut names = ProjectNames {
-            text: String::new(),
-            entries: Vec::new(),
-            trees: vec![local, index],
-            versions: HashMap::new(),
-        };
-        let version = |text: &str| ListedVersion {
-            package: PackageId(1),
-            version: text.to_owned(),
-            published_at: None,
-        };
-        names.push("a", index, None);
-        names.push("flask", local, Some(version("1.0")));
-        names.push("of-another-point", tree(9), None);
-        names.push("zope-interface", index, None);
+        let mut names = ProjectNames::default();
+        names.push("a", 1, None);
+        names.push("flask", 0, Some(version("1.0")));
+        names.push("zope-interface", 1, None);
         assert_eq!(names.len(), 3);
         let all: Vec<&str> = (0..4).map(|position| names.name(position)).collect();
         assert_eq!(all, ["a", "flask", "zope-interface", ""]);
-        assert_eq!(names.find(|name, _| name.contains('f')), [1, 2]);
-        assert_eq!(names.find(|_, tree| *tree == index), [0, 2]);
-        assert_eq!((names.containing("a"), names.containing("fl")), (vec![0, 1, 2], vec![1]));
-        assert_eq!(names.containing("").len(), 3);
-        assert!(names.containing("af").is_empty() && names.containing("kz").is_empty(), "across names");
-        assert_eq!((names.tree_position(0), names.tree(1), names.tree(3)), (1, Some(&local), None));
+        assert_eq!([0, 1, 2, 3].map(|position| names.tree_position(position)), [1, 0, 1, usize::MAX]);
         assert_eq!(names.version(1).map(|listed| listed.version.as_str()), Some("1.0"));
-        assert!(names.version(0).is_none());
-        for number in 0..100 {
-            names.push(&format!("n{number}"), index, None);
+        assert!(names.version(0).is_none() && names.version(2).is_none());
+        assert_eq!(names.versions().map(|(position, _)| position).collect::<Vec<_>>(), [1]);
+        for (name, position) in [("a", Some(0)), ("flask", Some(1)), ("zope-interface", Some(2))] {
+            assert_eq!(names.position_of(name), position);
         }
-        assert_eq!(names.containing("n9"), [12, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102]);
-        assert_eq!(names.containing("9n"), Vec::<usize>::new());
+        for name in ["", "b", "flas", "flasks", "zz"] {
+            assert_eq!(names.position_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_found_within_names_only() {
+        let mut names = ProjectNames::default();
+        for name in ["a", "flask", "zope-interface"] {
+            names.push(name, 0, None);
+        }
+        let containing = |names: &ProjectNames, part: &str| names.containing(part).collect::<Vec<usize>>();
+        assert_eq!(containing(&names, "a"), [0, 1, 2]);
+        assert_eq!(containing(&names, "fl"), [1]);
+        assert_eq!(containing(&names, ""), [0, 1, 2]);
+        assert!(containing(&names, "af").is_empty() && containing(&names, "kz").is_empty(), "across names");
+        for number in 0..100 {
+            names.push(&format!("n{number}"), 0, None);
+        }
+        assert_eq!(containing(&names, "n9"), [12, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102]);
+        assert!(containing(&names, "9n").is_empty());
     }
 }

@@ -68,6 +68,18 @@ pub(in crate::serve) fn is_whole_index(tree: &PointTree) -> bool {
     tree.base.is_none() && is_index(tree)
 }
 
+/// Returns the trees of a point with each index at the last change of its list of projects.
+pub(in crate::serve) fn at_list_changes(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+) -> Result<Vec<PointTree>, DbError> {
+    let mut trees = trees.to_vec();
+    for tree in trees.iter_mut().filter(|tree| is_whole_index(tree)) {
+        tree.seq = db::pypi::last_list_change(c, tree.source, tree.seq)?;
+    }
+    Ok(trees)
+}
+
 /// Calls `each` for every project that the tree of an index lists, in the order of the names.
 fn each_of_index(
     c: &mut dyn Conn,

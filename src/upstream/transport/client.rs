@@ -8,8 +8,16 @@ use reqwest::redirect;
 use crate::config::Proxy;
 use crate::upstream::error::UpstreamError;
 
-/// The user agent in the logs of mirrors.
-const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
+/// Returns the header `User-Agent` of a program: its name and the version, and the contact in a comment, for the
+/// operators of mirrors.
+#[must_use]
+pub fn user_agent(program: &str, contact: Option<&str>) -> String {
+    let product = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
+    match contact {
+        Some(contact) => format!("{product} ({contact})"),
+        None => product,
+    }
+}
 
 /// Maximum number of redirects: a mirror network needs one or two; more are a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -51,13 +59,19 @@ impl Default for Limits {
 /// a `file://` mirror can save.
 pub(in crate::upstream) struct HttpClient {
     proxy: Option<reqwest::Proxy>,
+    /// The header `User-Agent`.
+    agent: String,
     client: Mutex<Option<reqwest::Client>>,
     pub(super) limits: Limits,
 }
 
 impl HttpClient {
-    pub(in crate::upstream) fn new(proxy: &Proxy, limits: Limits) -> Result<HttpClient, UpstreamError> {
-        Ok(HttpClient { proxy: reqwest_proxy(proxy)?, client: Mutex::new(None), limits })
+    pub(in crate::upstream) fn new(
+        proxy: &Proxy,
+        limits: Limits,
+        agent: String,
+    ) -> Result<HttpClient, UpstreamError> {
+        Ok(HttpClient { proxy: reqwest_proxy(proxy)?, agent, client: Mutex::new(None), limits })
     }
 
     /// Returns the client. A failure is not cached: certificates may be installed while the daemon runs.
@@ -92,7 +106,7 @@ impl HttpClient {
 
     fn builder(&self) -> reqwest::ClientBuilder {
         let builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
+            .user_agent(&self.agent)
             .connect_timeout(self.limits.connect_timeout)
             .read_timeout(self.limits.read_timeout)
             .pool_max_idle_per_host(8)
@@ -180,6 +194,17 @@ mod tests {
             user: Some("team".to_owned()),
             password: Some(Secret("p@ss/word".to_owned())),
         }
+    }
+
+    #[test]
+    fn the_user_agent_names_program_version_and_contact() {
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(user_agent("some-program", None), format!("some-program/{version}"));
+        let contact = Some("packages@example.org");
+        assert_eq!(
+            user_agent("some-program", contact),
+            format!("some-program/{version} (packages@example.org)")
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Fixture {
         let backend = backend.with_limits(limits);
         let mismatches = Arc::new(AtomicUsize::new(0));
         let count = mismatches.clone();
-        backend.fetches.on_mismatch(move |_| {
+        backend.fetches.on_mismatch(move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
         });
         let fixture = Fixture { mirror, backend, mismatches };

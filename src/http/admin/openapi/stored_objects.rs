@@ -71,6 +71,20 @@ pub(super) const TABLE: &[Row] = &[
     ),
     (
         HttpMethod::Post,
+        "/prefetch",
+        "Store the files of PyPI that a requirements file or a lock file names; attaches to a running job with the same request",
+        Some("StartPrefetch"),
+        Some("Job"),
+    ),
+    (
+        HttpMethod::Get,
+        "/prefetch/{job}",
+        "Show the result of the job that stored files of PyPI; the last eight results are kept",
+        None,
+        Some("Prefetch"),
+    ),
+    (
+        HttpMethod::Post,
         "/scrub",
         "Verify stored objects against the database, or the consistency of the database; attaches to a running scrub",
         Some("StartScrub"),

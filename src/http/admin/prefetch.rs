@@ -1,0 +1,57 @@
+//! Files of PyPI that are stored before clients request them: start a job, show the result of one.
+
+use super::call::{AdminResult, Call, ok};
+use super::definition::MAX_DEFINITION;
+use super::job::start_response;
+use crate::api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
+use crate::http::error::Failure;
+use crate::model::source::SourceKind;
+use crate::serve::find;
+use crate::upkeep::prefetch::{self, PrefetchRequest};
+
+/// `POST /prefetch`.
+pub(super) async fn start(call: Call<'_>) -> AdminResult {
+    let app = call.app;
+    let (body, _): (StartPrefetch, _) = call.json_up_to(MAX_DEFINITION).await?;
+    let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
+    if kind != SourceKind::Pypi {
+        return Err(Failure::bad_request(format!(
+            "the source '{}' is of type {kind}; only files of the source 'pypi' are stored before clients request them",
+            body.source
+        )));
+    }
+    let request = PrefetchRequest {
+        files: body.files.into_iter().map(|file| (file.name, file.text.into_bytes())).collect(),
+        strict: body.strict,
+        pythons: body.pythons,
+        platforms: body.platforms,
+        pages_only: body.pages_only,
+        dry_run: body.dry_run,
+    };
+    start_response(app, &prefetch::start(&app.upkeep, request).await?).await
+}
+
+/// `GET /prefetch/{job}`.
+pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
+    let result = job.parse().ok().and_then(|job| prefetch::result(&call.app.upkeep, job));
+    let result = result.ok_or_else(|| {
+        Failure::not_found("there is no result of this job; those of the last eight of its kind are kept")
+    })?;
+    let package = |project: &prefetch::PrefetchedProject| PrefetchedPackage {
+        name: project.name.clone(),
+        versions: project.versions.clone(),
+        files: project.files,
+        bytes: project.bytes,
+    };
+    ok(&Prefetch {
+        message: result.summary(),
+        pages_only: result.pages_only,
+        dry_run: result.dry_run,
+        packages: result.projects.iter().map(package).collect(),
+        files: result.files,
+        bytes: result.bytes,
+        stored_before: result.stored_before,
+        notices: result.notices.clone(),
+        problems: result.problems.clone(),
+    })
+}

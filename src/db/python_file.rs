@@ -300,8 +300,7 @@ pub fn find(
         ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
         AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= CAST($5 AS BIGINT) \
         AND l.to_seq > CAST($5 AS BIGINT)))) ORDER BY f.id LIMIT 1";
-    let params =
-        [role.as_str().into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
+    let params = [role.as_str().into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
     let rows = c.query(FIND, &params)?;
     let decode = |mut row: Row| {
         Ok(FoundFile {

@@ -175,7 +175,8 @@ mod tests {
         assert_eq!(FileFacts::read(br#"{"u":7,"later":[1]}"#).upload_time(), Some(Timestamp(7)));
         assert_eq!(FileFacts::read(b"{"), FileFacts::default());
         let digest = Some((Sha256([1; 32]), 9));
-        let signed = FileFacts::default().with_attached(&AttachedFiles { signature: digest, provenance: None });
+        let signed =
+            FileFacts::default().with_attached(&AttachedFiles { signature: digest, provenance: None });
         assert_eq!(signed.write(), br#"{"sg":true}"#);
         let attested = signed.with_attached(&AttachedFiles { signature: None, provenance: digest });
         assert_eq!(attested.write(), br#"{"sg":true,"at":true}"#);

@@ -1,5 +1,6 @@
 //! Provenance objects (PEP 740, index-hosted attestations): the structure, and the file that the attestations are about.
-//! Signatures are not verified: this requires trusted keys that are updated over the network.
+//! The objects of an index are checked; those of a local source are made from the attestations of an upload. Signatures
+//! are not verified: this requires trusted keys that are updated over the network.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,6 +16,9 @@ use crate::model::digest::Sha256;
 pub const MEDIA_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
 /// Maximum size of an object, in bytes. One with a single attestation has about 10 kB.
 pub const MAX_PROVENANCE: u64 = 1 << 20;
+/// The kind of the publisher in an object that is made from the attestations of an upload. Kinds of other publishers
+/// state an identity that the index has verified; this server knows only that a token permitted the upload.
+pub const UPLOAD_PUBLISHER: &str = "rstudio-pm";
 /// The type of the statement of an attestation.
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
@@ -27,6 +31,12 @@ pub enum BadProvenance {
     /// Not JSON of this structure.
     #[error("not a provenance object: {0}")]
     Json(#[from] serde_json::Error),
+    /// Not a list of attestations.
+    #[error("not a list of attestation objects: {0}")]
+    List(serde_json::Error),
+    /// The list of attestations is not UTF-8.
+    #[error("the list of attestation objects is not UTF-8")]
+    Utf8,
     /// A version other than 1.
     #[error("the {part} has version {version}; version 1 is supported")]
     Version {
@@ -38,9 +48,12 @@ pub enum BadProvenance {
     /// A list without elements.
     #[error("the provenance object has no {0}")]
     Empty(&'static str),
-    /// The statement is not base64.
-    #[error("the statement of an attestation is not base64")]
-    Base64,
+    /// A part of an attestation is not base64.
+    #[error("the {0} of an attestation is not base64")]
+    Base64(&'static str),
+    /// The statement is not one of in-toto.
+    #[error("the statement of an attestation is not an in-toto statement: {0}")]
+    Statement(serde_json::Error),
     /// The statement has another type.
     #[error("the statement of an attestation is of type '{0}'; {STATEMENT_TYPE} is supported")]
     StatementType(String),
@@ -92,16 +105,14 @@ struct Attestation {
 
 #[derive(Deserialize)]
 struct VerificationMaterial {
-    #[serde(rename = "certificate")]
-    _certificate: String,
+    certificate: String,
     transparency_entries: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct Envelope {
     statement: String,
-    #[serde(rename = "signature")]
-    _signature: String,
+    signature: String,
 }
 
 #[derive(Deserialize)]
@@ -136,14 +147,46 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
         return Err(BadProvenance::Empty("attestation bundles"));
     }
     for Bundle { publisher: Publisher { _kind: _ }, attestations } in attestation_bundles {
-        if attestations.is_empty() {
-            return Err(BadProvenance::Empty("attestations"));
-        }
-        for attestation in attestations {
-            check_attestation(&attestation, file, sha256)?;
-        }
+        check_attestations(&attestations, file, sha256)?;
     }
     Ok(())
+}
+
+/// Returns the provenance object with the attestations of an upload, a JSON list whose elements must all be about the
+/// file with this name and digest. The text of the list is in the object unchanged: an attestation may have more keys than
+/// the specification has.
+///
+/// # Errors
+/// [`BadProvenance`].
+pub fn of_attestations(list: &[u8], file: &FileName, sha256: Sha256) -> Result<Vec<u8>, BadProvenance> {
+    let list = std::str::from_utf8(list).map_err(|_| BadProvenance::Utf8)?;
+    let attestations: Vec<Attestation> = serde_json::from_str(list).map_err(BadProvenance::List)?;
+    check_attestations(&attestations, file, sha256)?;
+    for Attestation { verification_material, envelope, .. } in &attestations {
+        for (part, text) in
+            [("certificate", &verification_material.certificate), ("signature", &envelope.signature)]
+        {
+            BASE64_STANDARD.decode(text).map_err(|_| BadProvenance::Base64(part))?;
+        }
+    }
+    let object = format!(
+        r#"{{"version":1,"attestation_bundles":[{{"publisher":{{"kind":"{UPLOAD_PUBLISHER}","claims":{{}}}},"attestations":{list}}}]}}"#
+    );
+    if object.len() as u64 > MAX_PROVENANCE {
+        return Err(BadProvenance::TooLarge(object.len()));
+    }
+    Ok(object.into_bytes())
+}
+
+fn check_attestations(
+    attestations: &[Attestation],
+    file: &FileName,
+    sha256: Sha256,
+) -> Result<(), BadProvenance> {
+    if attestations.is_empty() {
+        return Err(BadProvenance::Empty("attestations"));
+    }
+    attestations.iter().try_for_each(|attestation| check_attestation(attestation, file, sha256))
 }
 
 fn check_attestation(
@@ -156,7 +199,8 @@ fn check_attestation(
         return Err(BadProvenance::Empty("transparency entries"));
     }
     let statement = BASE64_STANDARD.decode(&attestation.envelope.statement);
-    let statement: Statement = serde_json::from_slice(&statement.map_err(|_| BadProvenance::Base64)?)?;
+    let statement = statement.map_err(|_| BadProvenance::Base64("statement"))?;
+    let statement: Statement = serde_json::from_slice(&statement).map_err(BadProvenance::Statement)?;
     if statement.kind != STATEMENT_TYPE {
         return Err(BadProvenance::StatementType(excerpt(&statement.kind)));
     }
@@ -240,6 +284,11 @@ mod tests {
         })
     }
 
+    /// The list of attestations with this statement, as a client uploads it.
+    fn attestations(statement: &Value) -> Value {
+        object(statement)["attestation_bundles"][0]["attestations"].take()
+    }
+
     fn checked(object: &Value) -> Result<(), BadProvenance> {
         check(object.to_string().as_bytes(), &file(), DIGEST)
     }
@@ -300,10 +349,84 @@ mod tests {
         assert!(matches!(check(&large, &file(), DIGEST), Err(BadProvenance::TooLarge(_))));
     }
 
+    #[test]
+    fn the_attestations_of_an_upload_become_an_object_that_is_valid() {
+        let (name, digest) = ("Odd.Lib-1.0.0-py3-none-any.whl", DIGEST.to_string());
+        let mut list = attestations(&statement(name, &digest));
+        list[0]["vendor"] = json!({ "b": 1.50, "a": "\u{e9}" });
+        let second = list[0].clone();
+        list.as_array_mut().expect("a list").push(second);
+        for text in [list.to_string(), format!("\n{list:#}\t")] {
+            let object = of_attestations(text.as_bytes(), &file(), DIGEST).expect("valid");
+            assert!(check(&object, &file(), DIGEST).is_ok());
+            let object = String::from_utf8(object).expect("UTF-8");
+            assert!(object.contains(&text), "unchanged: {object}");
+            let object: Value = serde_json::from_str(&object).expect("JSON");
+            let bundles = &object["attestation_bundles"];
+            assert_eq!(bundles.as_array().map(Vec::len), Some(1));
+            assert_eq!(bundles[0]["publisher"], json!({ "kind": "rstudio-pm", "claims": {} }));
+            assert_eq!(bundles[0]["attestations"], list);
+        }
+    }
+
+    #[test]
+    fn other_attestations_of_an_upload_are_refused() {
+        let (name, digest) = ("odd_lib-1.0-py3-none-any.whl", DIGEST.to_string());
+        let good = attestations(&statement(name, &digest));
+        let changed = |path: &str, value: Value| {
+            let mut list = good.clone();
+            *list.pointer_mut(path).expect(path) = value;
+            list.to_string()
+        };
+        let mut two = good.clone();
+        two.as_array_mut().expect("a list").extend(
+            attestations(&statement("odd_lib-1.1-py3-none-any.whl", &digest))
+                .as_array()
+                .cloned()
+                .expect("one"),
+        );
+        let empty = attestations(&json!({ "_type": STATEMENT_TYPE, "subject": [] }));
+        let padding = " ".repeat(usize::try_from(MAX_PROVENANCE).expect("small") - good.to_string().len());
+        for (text, part) in [
+            (String::new(), "not a list of attestation objects: EOF"),
+            ("null".to_owned(), "not a list of attestation objects"),
+            ("{}".to_owned(), "not a list of attestation objects"),
+            ("[]".to_owned(), "no attestations"),
+            ("[1]".to_owned(), "not a list of attestation objects"),
+            (good[0].to_string(), "not a list of attestation objects"),
+            (object(&statement(name, &digest)).to_string(), "not a list of attestation objects"),
+            (format!("{good}]}}],\"x\":[{{\"y\":[{good}"), "trailing characters"),
+            (format!("{good}{good}"), "trailing characters"),
+            (changed("/0/version", json!(2)), "the attestation has version 2"),
+            (changed("/0/version", json!(null)), "not a list of attestation objects"),
+            (changed("/0/envelope/statement", json!("???")), "the statement of an attestation is not base64"),
+            (changed("/0/envelope/statement", json!("e30=")), "not an in-toto statement: missing field"),
+            (changed("/0/envelope/signature", json!("?")), "the signature of an attestation is not base64"),
+            (
+                changed("/0/verification_material/certificate", json!("-----BEGIN CERTIFICATE-----")),
+                "the certificate of an attestation is not base64",
+            ),
+            (changed("/0/verification_material/transparency_entries", json!([])), "no transparency entries"),
+            (two.to_string(), "about the file 'odd_lib-1.1"),
+            (empty.to_string(), "about 0 files"),
+            (attestations(&statement(name, &"cd".repeat(32))).to_string(), "with the SHA-256 'cdcd"),
+            (attestations(&statement(name, &digest.to_uppercase())).to_string(), "with the SHA-256 'ABAB"),
+            (format!("{padding}{good}"), "more than the 1048576 allowed"),
+        ] {
+            let error = of_attestations(text.as_bytes(), &file(), DIGEST).expect_err(part).to_string();
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let mut bytes = good.to_string().into_bytes();
+        let at = bytes.windows(3).position(|bytes| bytes == b"log").expect("a key that is not read");
+        bytes[at] = 0xff;
+        assert!(matches!(of_attestations(&bytes, &file(), DIGEST), Err(BadProvenance::Utf8)));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..1000) {
             let _ = check(&bytes, &file(), DIGEST);
+            let _ = of_attestations(&bytes, &file(), DIGEST);
             let object = object(&statement("odd_lib-1.0-py3-none-any.whl", &DIGEST.to_string()));
             let mut damaged = object.to_string().into_bytes();
             let at = at % damaged.len();

@@ -43,11 +43,10 @@ pub async fn of_release(
         let archive = match (name, kind) {
             (Some(name), Some(kind)) => {
                 match locate(repositories, point, file.sha256, &name, FilePart::Distribution).await {
-                    Ok(located) => located.key().zip(located.size.or(size)).map(|(key, size)| StoredArchive {
-                        key,
-                        size,
-                        kind,
-                    }),
+                    Ok(located) => located
+                        .key()
+                        .zip(located.size.or(size))
+                        .map(|(key, size)| StoredArchive { key, size, kind }),
                     Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => None,
                     Err(error) => return Err(error),
                 }

@@ -2,13 +2,18 @@
 //! The objects of an index are checked; those of a local source are made from the attestations of an upload. Signatures
 //! are not verified: this requires trusted keys that are updated over the network.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::file_name::{FileKind, FileName};
 use super::name::normalize;
+use super::version::Version;
 use super::wheel_name::WheelName;
 use crate::model::digest::Sha256;
 
@@ -30,10 +35,10 @@ pub enum BadProvenance {
     TooLarge(usize),
     /// Not JSON of this structure.
     #[error("not a provenance object: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// Not a list of attestations.
     #[error("not a list of attestation objects: {0}")]
-    List(serde_json::Error),
+    List(String),
     /// The list of attestations is not UTF-8.
     #[error("the list of attestation objects is not UTF-8")]
     Utf8,
@@ -53,7 +58,7 @@ pub enum BadProvenance {
     Base64(&'static str),
     /// The statement is not one of in-toto.
     #[error("the statement of an attestation is not an in-toto statement: {0}")]
-    Statement(serde_json::Error),
+    Statement(String),
     /// The statement has another type.
     #[error("the statement of an attestation is of type '{0}'; {STATEMENT_TYPE} is supported")]
     StatementType(String),
@@ -78,16 +83,39 @@ pub enum BadProvenance {
     },
 }
 
+/// A value that is read from a JSON object. The derived code of `T` alone also accepts a list of its values.
+struct Object<T>(T);
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 #[derive(Deserialize)]
 struct Provenance {
     version: u64,
-    attestation_bundles: Vec<Bundle>,
+    attestation_bundles: Vec<Object<Bundle>>,
 }
 
 #[derive(Deserialize)]
 struct Bundle {
-    publisher: Publisher,
-    attestations: Vec<Attestation>,
+    publisher: Object<Publisher>,
+    attestations: Vec<Object<Attestation>>,
 }
 
 #[derive(Deserialize)]
@@ -99,14 +127,14 @@ struct Publisher {
 #[derive(Deserialize)]
 struct Attestation {
     version: u64,
-    verification_material: VerificationMaterial,
-    envelope: Envelope,
+    verification_material: Object<VerificationMaterial>,
+    envelope: Object<Envelope>,
 }
 
 #[derive(Deserialize)]
 struct VerificationMaterial {
     certificate: String,
-    transparency_entries: Vec<IgnoredAny>,
+    transparency_entries: Vec<Object<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -119,13 +147,13 @@ struct Envelope {
 struct Statement {
     #[serde(rename = "_type")]
     kind: String,
-    subject: Vec<Subject>,
+    subject: Vec<Object<Subject>>,
 }
 
 #[derive(Deserialize)]
 struct Subject {
     name: String,
-    digest: SubjectDigest,
+    digest: Object<SubjectDigest>,
 }
 
 #[derive(Deserialize)]
@@ -141,12 +169,13 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
     if bytes.len() as u64 > MAX_PROVENANCE {
         return Err(BadProvenance::TooLarge(bytes.len()));
     }
-    let Provenance { version, attestation_bundles } = serde_json::from_slice(bytes)?;
+    let Object(Provenance { version, attestation_bundles }) =
+        serde_json::from_slice(bytes).map_err(|error| BadProvenance::Json(shorten(&error)))?;
     check_version("object", version)?;
     if attestation_bundles.is_empty() {
         return Err(BadProvenance::Empty("attestation bundles"));
     }
-    for Bundle { publisher: Publisher { _kind: _ }, attestations } in attestation_bundles {
+    for Object(Bundle { publisher: Object(Publisher { _kind: _ }), attestations }) in attestation_bundles {
         check_attestations(&attestations, file, sha256)?;
     }
     Ok(())
@@ -160,11 +189,12 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
 /// [`BadProvenance`].
 pub fn of_attestations(list: &[u8], file: &FileName, sha256: Sha256) -> Result<Vec<u8>, BadProvenance> {
     let list = std::str::from_utf8(list).map_err(|_| BadProvenance::Utf8)?;
-    let attestations: Vec<Attestation> = serde_json::from_str(list).map_err(BadProvenance::List)?;
+    let attestations: Vec<Object<Attestation>> =
+        serde_json::from_str(list).map_err(|error| BadProvenance::List(shorten(&error)))?;
     check_attestations(&attestations, file, sha256)?;
-    for Attestation { verification_material, envelope, .. } in &attestations {
+    for Object(Attestation { verification_material, envelope, .. }) in &attestations {
         for (part, text) in
-            [("certificate", &verification_material.certificate), ("signature", &envelope.signature)]
+            [("certificate", &verification_material.0.certificate), ("signature", &envelope.0.signature)]
         {
             BASE64_STANDARD.decode(text).map_err(|_| BadProvenance::Base64(part))?;
         }
@@ -179,14 +209,14 @@ pub fn of_attestations(list: &[u8], file: &FileName, sha256: Sha256) -> Result<V
 }
 
 fn check_attestations(
-    attestations: &[Attestation],
+    attestations: &[Object<Attestation>],
     file: &FileName,
     sha256: Sha256,
 ) -> Result<(), BadProvenance> {
     if attestations.is_empty() {
         return Err(BadProvenance::Empty("attestations"));
     }
-    attestations.iter().try_for_each(|attestation| check_attestation(attestation, file, sha256))
+    attestations.iter().try_for_each(|attestation| check_attestation(&attestation.0, file, sha256))
 }
 
 fn check_attestation(
@@ -195,17 +225,18 @@ fn check_attestation(
     sha256: Sha256,
 ) -> Result<(), BadProvenance> {
     check_version("attestation", attestation.version)?;
-    if attestation.verification_material.transparency_entries.is_empty() {
+    if attestation.verification_material.0.transparency_entries.is_empty() {
         return Err(BadProvenance::Empty("transparency entries"));
     }
-    let statement = BASE64_STANDARD.decode(&attestation.envelope.statement);
+    let statement = BASE64_STANDARD.decode(&attestation.envelope.0.statement);
     let statement = statement.map_err(|_| BadProvenance::Base64("statement"))?;
-    let statement: Statement = serde_json::from_slice(&statement).map_err(BadProvenance::Statement)?;
-    if statement.kind != STATEMENT_TYPE {
-        return Err(BadProvenance::StatementType(excerpt(&statement.kind)));
+    let Object(Statement { kind, subject }) =
+        serde_json::from_slice(&statement).map_err(|error| BadProvenance::Statement(shorten(&error)))?;
+    if kind != STATEMENT_TYPE {
+        return Err(BadProvenance::StatementType(excerpt(&kind)));
     }
-    let [Subject { name, digest }] = &statement.subject[..] else {
-        return Err(BadProvenance::Subjects(statement.subject.len()));
+    let [Object(Subject { name, digest: Object(digest) })] = &subject[..] else {
+        return Err(BadProvenance::Subjects(subject.len()));
     };
     if !is_same_file(name, file) {
         return Err(BadProvenance::OtherFile { actual: excerpt(name), expected: file.as_str().to_owned() });
@@ -230,7 +261,12 @@ fn is_same_file(name: &str, file: &FileName) -> bool {
         return false;
     }
     if file.kind() != FileKind::Wheel {
-        return normalize(other.stem()) == normalize(file.stem());
+        let project_and_version = |file: &FileName| {
+            let (project, version) = file.stem().rsplit_once('-')?;
+            Some((normalize(project), Version::lenient(version)))
+        };
+        let (a, b) = (project_and_version(&other), project_and_version(file));
+        return normalize(other.stem()) == normalize(file.stem()) || (a.is_some() && a == b);
     }
     match (WheelName::parse(name), WheelName::parse(file.as_str())) {
         (Ok(a), Ok(b)) => {
@@ -244,6 +280,11 @@ fn is_same_file(name: &str, file: &FileName) -> bool {
 
 fn excerpt(text: &str) -> String {
     text.escape_debug().take(120).collect()
+}
+
+/// Returns the beginning of an error, which may contain a text of any length.
+fn shorten(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -300,8 +341,14 @@ mod tests {
             assert!(result.is_ok(), "{name}: {result:?}");
         }
         let sdist = FileName::parse("Odd.Lib-1.0.tar.gz").expect("a name");
-        let object = object(&statement("odd_lib-1.0.tar.gz", &DIGEST.to_string())).to_string();
-        assert!(check(object.as_bytes(), &sdist, DIGEST).is_ok());
+        for name in ["Odd.Lib-1.0.tar.gz", "odd_lib-1.0.tar.gz", "odd-lib-1.0.0.tar.gz"] {
+            let object = object(&statement(name, &DIGEST.to_string())).to_string();
+            assert!(check(object.as_bytes(), &sdist, DIGEST).is_ok(), "{name}");
+        }
+        for name in ["odd_lib-1.1.tar.gz", "odd-1.0.tar.gz", "odd_lib-1.0.zip", "odd_lib.tar.gz"] {
+            let object = object(&statement(name, &DIGEST.to_string())).to_string();
+            assert!(check(object.as_bytes(), &sdist, DIGEST).is_err(), "{name}");
+        }
     }
 
     #[test]
@@ -393,6 +440,15 @@ mod tests {
             ("{}".to_owned(), "not a list of attestation objects"),
             ("[]".to_owned(), "no attestations"),
             ("[1]".to_owned(), "not a list of attestation objects"),
+            (format!("[\"{}\"]", "x".repeat(10_000)), "invalid type: string"),
+            (
+                json!([[1, ["MII=", [{}]], [good[0]["envelope"]["statement"], "MEU="]]]).to_string(),
+                "invalid type: sequence, expected an object",
+            ),
+            (
+                changed("/0/verification_material", json!(["MII=", [{}]])),
+                "invalid type: sequence, expected an object",
+            ),
             (good[0].to_string(), "not a list of attestation objects"),
             (object(&statement(name, &digest)).to_string(), "not a list of attestation objects"),
             (format!("{good}]}}],\"x\":[{{\"y\":[{good}"), "trailing characters"),
@@ -414,7 +470,7 @@ mod tests {
             (format!("{padding}{good}"), "more than the 1048576 allowed"),
         ] {
             let error = of_attestations(text.as_bytes(), &file(), DIGEST).expect_err(part).to_string();
-            assert!(error.contains(part), "{part}: {error}");
+            assert!(error.contains(part) && error.len() < 500, "{part}: {error}");
         }
         let mut bytes = good.to_string().into_bytes();
         let at = bytes.windows(3).position(|bytes| bytes == b"log").expect("a key that is not read");

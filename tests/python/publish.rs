@@ -186,7 +186,7 @@ fn twine_uploads_signatures_and_attestations() {
     assert_eq!(server.get(&path(&wheel)).text(), SIGNATURE);
     assert_eq!(server.get(&path(&sdist)).status, 404, "it has no signature");
 
-    // The signature of the other file is refused, and so are attestations about another file; the client prints why.
+    // A file that is not a signature is refused, and so are attestations about another file; the client prints why.
     write(&server, &format!("signed/{asc}"), b"not a signature");
     let output = run_client(twine("signed", &[asc], &[]), false);
     assert!(output.contains("400 Bad Request"), "{output}");

@@ -10,20 +10,23 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
 use super::file_name::{FileKind, FileName};
 use super::name::normalize;
 use super::version::Version;
 use super::wheel_name::WheelName;
 use crate::model::digest::Sha256;
+use crate::model::trusted_publisher::{CiSystem, CiWorkflow, TrustedPublisher};
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
 /// Maximum size of an object, in bytes. One with a single attestation has about 10 kB.
 pub const MAX_PROVENANCE: u64 = 1 << 20;
-/// The kind of the publisher in an object that is made from the attestations of an upload. Kinds of other publishers
-/// state an identity that the index has verified; this server knows only that a token permitted the upload.
-pub const UPLOAD_PUBLISHER: &str = "rstudio-pm";
+/// The kind of the publisher of attestations that a client uploaded with a token that an administrator created.
+const TOKEN_PUBLISHER: &str = "rstudio-pm-token";
+/// The kind of the publisher of attestations that a job uploaded whose issuer is not one of those with a kind of their own.
+const FEDERATION_PUBLISHER: &str = "rstudio-pm-federation";
 /// The type of the statement of an attestation.
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
@@ -187,7 +190,11 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
 ///
 /// # Errors
 /// [`BadProvenance`].
-pub fn of_attestations(list: &[u8], file: &FileName, sha256: Sha256) -> Result<Vec<u8>, BadProvenance> {
+pub fn of_attestations(
+    list: &[u8],
+    (file, sha256): (&FileName, Sha256),
+    publisher: Option<&TrustedPublisher>,
+) -> Result<Vec<u8>, BadProvenance> {
     let list = std::str::from_utf8(list).map_err(|_| BadProvenance::Utf8)?;
     let attestations: Vec<Object<Attestation>> =
         serde_json::from_str(list).map_err(|error| BadProvenance::List(shorten(&error)))?;
@@ -199,13 +206,33 @@ pub fn of_attestations(list: &[u8], file: &FileName, sha256: Sha256) -> Result<V
             BASE64_STANDARD.decode(text).map_err(|_| BadProvenance::Base64(part))?;
         }
     }
+    let publisher = publisher_object(publisher);
     let object = format!(
-        r#"{{"version":1,"attestation_bundles":[{{"publisher":{{"kind":"{UPLOAD_PUBLISHER}","claims":{{}}}},"attestations":{list}}}]}}"#
+        r#"{{"version":1,"attestation_bundles":[{{"publisher":{publisher},"attestations":{list}}}]}}"#
     );
     if object.len() as u64 > MAX_PROVENANCE {
         return Err(BadProvenance::TooLarge(object.len()));
     }
     Ok(object.into_bytes())
+}
+
+/// Returns the object of a publisher. The kinds and keys of GitHub and GitLab are PyPI's, so that programs that verify
+/// attestations know which identity the certificate must have.
+fn publisher_object(publisher: Option<&TrustedPublisher>) -> Value {
+    let Some(TrustedPublisher { issuer, subject, workflow }) = publisher else {
+        return json!({ "claims": {}, "kind": TOKEN_PUBLISHER });
+    };
+    let claims = json!({ "iss": issuer, "sub": subject });
+    let Some(CiWorkflow { system, repository, file, environment }) = workflow else {
+        return json!({ "claims": claims, "kind": FEDERATION_PUBLISHER });
+    };
+    let (kind, file_key) = match system {
+        CiSystem::GitHub => ("GitHub", "workflow"),
+        CiSystem::GitLab => ("GitLab", "workflow_filepath"),
+    };
+    json!({
+        "claims": claims, "environment": environment, "kind": kind, "repository": repository, file_key: file,
+    })
 }
 
 fn check_attestations(
@@ -290,7 +317,6 @@ fn shorten(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -404,16 +430,52 @@ mod tests {
         let second = list[0].clone();
         list.as_array_mut().expect("a list").push(second);
         for text in [list.to_string(), format!("\n{list:#}\t")] {
-            let object = of_attestations(text.as_bytes(), &file(), DIGEST).expect("valid");
+            let object = of_attestations(text.as_bytes(), (&file(), DIGEST), None).expect("valid");
             assert!(check(&object, &file(), DIGEST).is_ok());
             let object = String::from_utf8(object).expect("UTF-8");
             assert!(object.contains(&text), "unchanged: {object}");
             let object: Value = serde_json::from_str(&object).expect("JSON");
             let bundles = &object["attestation_bundles"];
             assert_eq!(bundles.as_array().map(Vec::len), Some(1));
-            assert_eq!(bundles[0]["publisher"], json!({ "kind": "rstudio-pm", "claims": {} }));
+            assert_eq!(bundles[0]["publisher"], json!({ "kind": "rstudio-pm-token", "claims": {} }));
             assert_eq!(bundles[0]["attestations"], list);
         }
+    }
+
+    #[test]
+    fn the_object_states_the_job_that_uploaded() {
+        let list = attestations(&statement("odd_lib-1.0-py3-none-any.whl", &DIGEST.to_string())).to_string();
+        let publisher = |system: Option<CiSystem>| {
+            let workflow = system.map(|system| CiWorkflow {
+                system,
+                repository: "org/\"name\"".to_owned(),
+                file: "release.yml".to_owned(),
+                environment: None,
+            });
+            let publisher =
+                TrustedPublisher { issuer: "https://i".to_owned(), subject: "s".to_owned(), workflow };
+            let object =
+                of_attestations(list.as_bytes(), (&file(), DIGEST), Some(&publisher)).expect("valid");
+            assert!(check(&object, &file(), DIGEST).is_ok());
+            serde_json::from_slice::<Value>(&object).expect("JSON")["attestation_bundles"][0]["publisher"]
+                .take()
+        };
+        let claims = json!({ "iss": "https://i", "sub": "s" });
+        assert_eq!(publisher(None), json!({ "kind": "rstudio-pm-federation", "claims": claims }));
+        assert_eq!(
+            publisher(Some(CiSystem::GitHub)),
+            json!({
+                "kind": "GitHub", "claims": claims, "repository": "org/\"name\"", "workflow": "release.yml",
+                "environment": null,
+            })
+        );
+        assert_eq!(
+            publisher(Some(CiSystem::GitLab)),
+            json!({
+                "kind": "GitLab", "claims": claims, "repository": "org/\"name\"", "workflow_filepath": "release.yml",
+                "environment": null,
+            })
+        );
     }
 
     #[test]
@@ -469,20 +531,21 @@ mod tests {
             (attestations(&statement(name, &digest.to_uppercase())).to_string(), "with the SHA-256 'ABAB"),
             (format!("{padding}{good}"), "more than the 1048576 allowed"),
         ] {
-            let error = of_attestations(text.as_bytes(), &file(), DIGEST).expect_err(part).to_string();
+            let error =
+                of_attestations(text.as_bytes(), (&file(), DIGEST), None).expect_err(part).to_string();
             assert!(error.contains(part) && error.len() < 500, "{part}: {error}");
         }
         let mut bytes = good.to_string().into_bytes();
         let at = bytes.windows(3).position(|bytes| bytes == b"log").expect("a key that is not read");
         bytes[at] = 0xff;
-        assert!(matches!(of_attestations(&bytes, &file(), DIGEST), Err(BadProvenance::Utf8)));
+        assert!(matches!(of_attestations(&bytes, (&file(), DIGEST), None), Err(BadProvenance::Utf8)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..1000) {
             let _ = check(&bytes, &file(), DIGEST);
-            let _ = of_attestations(&bytes, &file(), DIGEST);
+            let _ = of_attestations(&bytes, (&file(), DIGEST), None);
             let object = object(&statement("odd_lib-1.0-py3-none-any.whl", &DIGEST.to_string()));
             let mut damaged = object.to_string().into_bytes();
             let at = at % damaged.len();

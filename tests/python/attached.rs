@@ -121,7 +121,7 @@ fn signature_and_attestations_are_served_with_the_file() {
             assert_eq!(object["version"], 1);
             let bundles = object["attestation_bundles"].as_array().expect("bundles");
             assert_eq!(bundles.len(), 1);
-            assert_eq!(bundles[0]["publisher"], json!({ "kind": "rstudio-pm", "claims": {} }));
+            assert_eq!(bundles[0]["publisher"], json!({ "kind": "rstudio-pm-token", "claims": {} }));
             assert_eq!(bundles[0]["attestations"], list);
         }
         let path = format!("/py/latest/packages/{sha256}/{name}");
@@ -367,7 +367,7 @@ fn the_largest_attestations_and_signatures_are_accepted() {
     let good = attested(&package, "1");
     let object = |list: &str| {
         format!(
-            r#"{{"version":1,"attestation_bundles":[{{"publisher":{{"kind":"rstudio-pm","claims":{{}}}},"attestations":{list}}}]}}"#
+            r#"{{"version":1,"attestation_bundles":[{{"publisher":{{"claims":{{}},"kind":"rstudio-pm-token"}},"attestations":{list}}}]}}"#
         )
     };
     let padding = (1 << 20) - object(&good.to_string()).len();

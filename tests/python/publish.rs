@@ -393,16 +393,25 @@ fn uv_publishes_from_a_job_of_github_without_a_password() {
     let job = |version: &str, subject: &str| {
         let claims = json!({"aud": "packages", "sub": subject, "jti": version});
         issuer.write("token?api=2&audience=packages", &json!({"value": issuer.token(&claims)}));
-        let files = dist(&server, version, &Package::new("uv-made", version));
+        let package = Package::new("uv-made", version);
+        let files = dist(&server, version, &package);
+        let (attestation, _) = attest(&server, version, &package.wheel_name(), &package.wheel());
         let mut uv = command(&server, &program("uv", "uv"), version);
         uv.env("SSL_CERT_FILE", server.dir().join("server.crt")).env("NO_PROXY", "*");
         uv.env("GITHUB_ACTIONS", "true").env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t");
         uv.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/token?api=2", issuer.url()));
-        uv.args(["publish", "--trusted-publishing", "always", "--publish-url", &url]).args(files);
+        uv.args(["publish", "--trusted-publishing", "always", "--publish-url", &url])
+            .args(files)
+            .arg(attestation);
         uv
     };
     run_client(job("1.0", "repo:org/name:ref:refs/heads/main"), true);
     installs(&server, "uv-made", "1.0");
+    let package = Package::new("uv-made", "1.0");
+    let path = format!("/py/latest/packages/{}/{}.provenance", hex(&package.wheel()), package.wheel_name());
+    let publisher = server.get(&path).json()["attestation_bundles"][0]["publisher"].take();
+    let claims = json!({ "iss": issuer.url(), "sub": "repo:org/name:ref:refs/heads/main" });
+    assert_eq!(publisher, json!({ "kind": "rstudio-pm-federation", "claims": claims }));
     let output = run_client(job("1.1", "repo:org/other:ref:refs/heads/main"), false);
     assert!(output.contains("[IdentityFederation]"), "{output}");
     assert_eq!(count(&server, "uv-made"), 2);

@@ -65,7 +65,8 @@ pub(in crate::http) async fn answer(
     // Necessary also after a complete form: the connection accepts the next request only when the body has been
     // read to its end.
     request_body::discard_rest(form.stream);
-    let (form, file) = read?;
+    let (mut form, file) = read?;
+    form.set_publisher(head.principal.publisher().cloned());
     // SECURITY: an upload may take an hour. Since the head was checked, the token may have been revoked, and another
     // source may have got the name.
     head.principal.require_valid(app)?;

@@ -3,6 +3,7 @@
 
 use super::digest::{FileDigests, decode};
 use crate::model::digest::Sha256;
+use crate::model::trusted_publisher::TrustedPublisher;
 use crate::python::file_name::{FileKind, FileName};
 use crate::python::layout::FilePart;
 use crate::python::name::{self, NormalName};
@@ -53,6 +54,7 @@ pub struct UploadForm {
     values: [Option<String>; FIELDS.len()],
     attestations: Option<Vec<u8>>,
     signature: Option<FormFile>,
+    publisher: Option<TrustedPublisher>,
 }
 
 /// A field with a file.
@@ -222,6 +224,11 @@ impl UploadForm {
         }
     }
 
+    /// Sets the job of a CI system that sends the form, for the provenance object.
+    pub fn set_publisher(&mut self, publisher: Option<TrustedPublisher>) {
+        self.publisher = publisher;
+    }
+
     /// Takes the fields that are stored with the file, and checks that they belong to the file with this name and digest.
     /// The signature itself, and those of attestations, are not verified.
     ///
@@ -234,7 +241,7 @@ impl UploadForm {
         };
         let provenance = match self.attestations.take() {
             Some(list) => Some(
-                provenance::of_attestations(&list, file, sha256)
+                provenance::of_attestations(&list, (file, sha256), self.publisher.as_ref())
                     .map_err(|error| BadUpload::Attestations(error.to_string()))?,
             ),
             None => None,

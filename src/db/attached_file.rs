@@ -46,8 +46,8 @@ pub fn newest(c: &mut dyn Conn, distribution: FileId) -> Result<Option<NewestFac
     c.query(FIND, &params)?.into_iter().next().map(decode).transpose()
 }
 
-/// Writes the row of a file that belongs to a distribution and is in storage, or replaces the object of the row. `locator` is its location at
-/// the index; empty for an uploaded one. Does nothing for an unknown distribution.
+/// Writes the row of a file that belongs to a distribution and is in storage, or replaces the object of the row.
+/// `locator` is its location at the index; empty for an uploaded one. Does nothing for an unknown distribution.
 pub fn put(
     c: &mut dyn Conn,
     distribution: FileId,

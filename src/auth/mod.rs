@@ -16,6 +16,7 @@ mod sign_in;
 mod signed;
 mod signing_key;
 mod tokens;
+mod trusted_publisher;
 
 pub use bootstrap::{BootstrapRefusal, BootstrapRequest, KeyProblem, create_first_token, public_key};
 pub use credential::{BadCredential, Credential, SignedText, credential};

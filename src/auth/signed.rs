@@ -13,10 +13,12 @@ use zeroize::Zeroizing;
 use super::jwt::{Claims, Invalid, UnverifiedToken};
 use super::secret;
 use super::tokens::{self, Token, TokenKind, Tokens};
+use super::trusted_publisher;
 use crate::access::Grant;
 use crate::db;
 use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
+use crate::model::trusted_publisher::TrustedPublisher;
 
 /// The audience of access tokens.
 const ACCESS: &str = "packagemanager";
@@ -74,6 +76,8 @@ pub struct NewSignedToken {
     pub lifetime: Duration,
     /// The purpose.
     pub purpose: Purpose,
+    /// The job of a CI system that uses the token.
+    pub publisher: Option<TrustedPublisher>,
 }
 
 /// A signed token. `Debug` does not print it.
@@ -124,7 +128,7 @@ pub fn issue(
             objects.push(row.object.into());
         }
     }
-    let claims = json!({
+    let mut claims = json!({
         "iss": issuer,
         "sub": properties.unique_id,
         "aud": properties.purpose.audience(),
@@ -137,6 +141,9 @@ pub fn issue(
         "history": tokens.history(),
         "scopes": scopes,
     });
+    if let Some(publisher) = &properties.publisher {
+        claims["publisher"] = trusted_publisher::claim(publisher);
+    }
     let payload = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
     let text = tokens.signing_key().and_then(|key| key.sign(&payload)).ok_or(NoKey)?;
     Ok(SignedToken { text: Zeroizing::new(text), guid })
@@ -167,13 +174,14 @@ pub fn verify(
     let guid = field("jti")?.parse::<Identity>().map_err(|_| Invalid::Type("jti"))?;
     let revision = claims.get("rev").and_then(Value::as_i64).ok_or(Invalid::Missing("rev"))?;
     let expires_at = claims.time("exp")?.ok_or(Invalid::Missing("exp"))?;
-    let token = Token::without_row(
+    let mut token = Token::without_row(
         TokenKind::Signed { revision },
         (guid, secret::digest(text)),
         field("name")?,
         grant(&claims)?,
         expires_at,
     );
+    token.publisher = claims.get("publisher").and_then(trusted_publisher::of_claim).map(Box::new);
     // The expiration time is checked without leeway, because the servers of a database compare their clocks with
     // each other, unlike providers.
     if !tokens.is_valid(&token, now) {

@@ -70,6 +70,8 @@ pub struct Token {
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
+    /// The job of a CI system that exchanged a token of its issuer for this one.
+    pub publisher: Option<Box<TrustedPublisher>>,
     /// The digest under which it is stored.
     digest: Sha256,
     /// The last day on which this server accepted the token, in days since the epoch.
@@ -109,7 +111,16 @@ impl Token {
         expires_at: Timestamp,
     ) -> Token {
         let expires_at = Some(expires_at);
-        Token { kind, guid, user: user.into(), grant, expires_at, digest, used_on: AtomicI64::new(NEVER) }
+        Token {
+            kind,
+            guid,
+            user: user.into(),
+            grant,
+            expires_at,
+            publisher: None,
+            digest,
+            used_on: AtomicI64::new(NEVER),
+        }
     }
 }
 
@@ -403,6 +414,7 @@ impl Table {
             user: row.user,
             grant: self.shared_grant(row.scopes),
             expires_at: row.expires_at,
+            publisher: None,
             kind: TokenKind::Stored(row.id),
             digest: row.digest,
             used_on: AtomicI64::new(NEVER),

@@ -89,9 +89,10 @@ const RULES: &[Rule] = &[
             (SELECT 1 FROM file f WHERE f.id = l.file_id AND f.release_id = l.release_id AND f.role = 'python') LIMIT $1",
     },
     Rule {
-        violation: "metadata has no file",
-        columns: &["metadata", "name"],
-        sql: "SELECT m.id, m.name FROM file m WHERE m.role = 'metadata' AND NOT EXISTS (SELECT 1 FROM file f \
+        violation: "metadata, a signature or a provenance object has no file",
+        columns: &["row", "name"],
+        sql: "SELECT m.id, m.name FROM file m WHERE m.role IN ('metadata', 'signature', 'provenance') \
+            AND NOT EXISTS (SELECT 1 FROM file f \
             WHERE f.release_id = m.release_id AND f.role = 'python' AND f.build = m.build AND f.name = m.name) LIMIT $1",
     },
     Rule {
@@ -107,10 +108,10 @@ const RULES: &[Rule] = &[
             AND b.fold = a.fold AND b.from_at > a.from_at AND b.from_at < a.to_at LIMIT $1",
     },
     Rule {
-        violation: "a life refers to metadata of its file that no row contains",
+        violation: "a life refers to facts about its file that no row contains",
         columns: &["tree", "file", "variant"],
         sql: "SELECT l.tree_id, l.file_id, l.variant FROM tree t JOIN life l ON l.tree_id = t.id AND l.variant <> 0 \
-            WHERE t.axis = 'time' AND NOT EXISTS \
+            JOIN source s ON s.id = t.source_id AND s.language = 'python' WHERE NOT EXISTS \
             (SELECT 1 FROM file_fact v WHERE v.file_id = l.file_id AND v.variant = l.variant) LIMIT $1",
     },
     Rule {

@@ -3,6 +3,7 @@
 //! Each file is named after its subject and contains free functions over `&mut dyn Conn`; only the driver files
 //! depend on the database.
 
+pub mod attached_file;
 pub mod audit;
 pub mod author;
 pub mod backfill;

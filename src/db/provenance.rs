@@ -1,9 +1,7 @@
-//! Provenance objects of Python files: each one that was fetched is a row of `file` with the role `provenance` and the
-//! name of the distribution.
+//! Provenance objects of Python files of an index, each of which is fetched when it is requested for the first time.
 
-use super::file::FileState;
 use super::python_file::{DISTRIBUTION, PROVENANCE};
-use super::{Conn, DbError, Row, Value, ids};
+use super::{Conn, DbError, Row};
 use crate::model::digest::Sha256;
 use crate::model::ids::FileId;
 use crate::model::time::Timestamp;
@@ -45,31 +43,4 @@ pub fn find(c: &mut dyn Conn, distribution: FileId) -> Result<Option<ProvenanceR
     };
     let params = [PROVENANCE.into(), distribution.into(), DISTRIBUTION.into()];
     c.query(FIND, &params)?.into_iter().next().map(decode).transpose()
-}
-
-/// Writes the row of a stored provenance object, or replaces the object of the row. Does nothing for an unknown
-/// distribution.
-pub fn put(
-    c: &mut dyn Conn,
-    distribution: FileId,
-    locator: &str,
-    (sha256, size): (Sha256, i64),
-) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, sha256, state) \
-        SELECT CAST($1 AS BIGINT), f.release_id, $2, '', f.build, f.name, $3, CAST($4 AS BIGINT), $5, \
-        CAST($6 AS BIGINT) FROM file f WHERE f.id = $7 AND f.role = $8 \
-        ON CONFLICT (release_id, role, platform, build, name) DO UPDATE SET locator = excluded.locator, \
-        size = excluded.size, sha256 = excluded.sha256, state = excluded.state";
-    let id = ids::reserve(c, ids::Sequence::File, 1)?;
-    let params: [Value; 8] = [
-        id.into(),
-        PROVENANCE.into(),
-        locator.into(),
-        size.into(),
-        sha256.to_string().into(),
-        FileState::Stored.as_i64().into(),
-        distribution.into(),
-        DISTRIBUTION.into(),
-    ];
-    c.execute(PUT, &params).map(drop)
 }

@@ -1,5 +1,5 @@
 //! Files of Python packages. A release has several files, each with its own lives; the METADATA of a wheel is a file of
-//! role `metadata` with the name of the wheel.
+//! role `metadata` with the name of the wheel, and so are signatures and provenance objects, with roles of their own.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,8 @@ pub(super) const DISTRIBUTION: &str = "python";
 pub(super) const METADATA: &str = "metadata";
 /// The role of the provenance object of a distribution.
 pub(super) const PROVENANCE: &str = "provenance";
+/// The role of the signature of a distribution.
+pub(super) const SIGNATURE: &str = "signature";
 /// The locator of METADATA that this server read from a wheel of an index, because the index declares none. Queries of
 /// other modules contain it as text.
 pub const METADATA_OF_WHEEL: &str = "wheel";
@@ -40,6 +42,8 @@ pub struct ListedFile {
     pub sha256: Sha256,
     /// Facts for the page of the project, as JSON.
     pub facts: Vec<u8>,
+    /// The number of the facts; 0 for the first ones.
+    pub variant: i64,
     /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
     /// Digest of the METADATA of an uploaded wheel. For a wheel of an index, the digest is in `facts`.
@@ -50,7 +54,7 @@ macro_rules! listed {
     ($rest:literal) => {
         concat!(
             "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, l.mark, l.note, p.name, r.version, f.build, f.name, \
-             f.size, f.sha256, coalesce(v.facts, f.facts), m.sha256 FROM life l JOIN package p ON p.id = l.package_id \
+             f.size, f.sha256, coalesce(v.facts, f.facts), m.sha256, l.variant FROM life l JOIN package p ON p.id = l.package_id \
              JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
              LEFT JOIN file_fact v ON v.file_id = l.file_id AND v.variant = l.variant \
              LEFT JOIN file m ON m.release_id = f.release_id AND m.role = 'metadata' AND m.platform = '' \
@@ -82,6 +86,7 @@ fn decode(mut row: Row) -> Result<ListedFile, DbError> {
         sha256: row.parse(11, "a digest")?,
         facts: row.opt_bytes(12)?.unwrap_or_default(),
         metadata: row.opt_parse(13, "a digest")?,
+        variant: row.int(14)?,
     })
 }
 
@@ -257,25 +262,50 @@ pub fn by_name(
     rows.into_iter().map(decode).collect()
 }
 
-/// A stored file, or its METADATA, found by the digest of the file.
+/// A distribution, or a file that belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileRole {
+    /// The distribution.
+    Distribution,
+    /// METADATA of a wheel.
+    Metadata,
+    /// A signature.
+    Signature,
+    /// A provenance object.
+    Provenance,
+}
+
+impl FileRole {
+    /// Returns the value of the column `role`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            FileRole::Distribution => DISTRIBUTION,
+            FileRole::Metadata => METADATA,
+            FileRole::Signature => SIGNATURE,
+            FileRole::Provenance => PROVENANCE,
+        }
+    }
+}
+
+/// A stored file, or a file that belongs to it, found by the digest of the distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     /// The normalized name of the project.
     pub project: String,
     /// The facts of the file, as JSON.
     pub facts: Vec<u8>,
-    /// The row of the file or of its METADATA.
+    /// The row of the requested file.
     pub row: ReleaseFile,
 }
 
-/// Returns the file with this digest and name that a tree lists or listed before, or, if `step` is given, lists at this
-/// step; with `metadata`, its METADATA.
+/// Returns the file of this role that belongs to the distribution with this digest and name. A tree must list the
+/// distribution now or have listed it before, or, if `step` is given, list it at this step.
 pub fn find(
     c: &mut dyn Conn,
     tree: TreeId,
     sha256: Sha256,
     name: &str,
-    metadata: bool,
+    role: FileRole,
     step: Option<Seq>,
 ) -> Result<Option<FoundFile>, DbError> {
     const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
@@ -286,9 +316,8 @@ pub fn find(
         ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
         AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= CAST($5 AS BIGINT) \
         AND l.to_seq > CAST($5 AS BIGINT)))) ORDER BY f.id LIMIT 1";
-    let role = if metadata { METADATA } else { DISTRIBUTION };
-    let rows =
-        c.query(FIND, &[role.into(), sha256.to_string().into(), name.into(), tree.into(), step.into()])?;
+    let params = [role.as_str().into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
+    let rows = c.query(FIND, &params)?;
     let decode = |mut row: Row| {
         Ok(FoundFile {
             project: row.text(0)?,

@@ -1,10 +1,11 @@
 //! Writes changes of a Python tree as rows that are invisible before the publish.
 
+use super::attached_file;
 use super::file::FileState;
 use super::import::{self, ImportTarget};
-use super::python_file::{DISTRIBUTION, METADATA};
+use super::python_file::{DISTRIBUTION, FileRole, METADATA};
 use super::{Conn, DbError, Value, ids, package};
-use crate::model::file_change::{FileChange, NewPythonFile};
+use crate::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq};
 
 /// Columns of lives of files, in the order in which rows are written.
@@ -34,30 +35,49 @@ const fn with_column<const N: usize, const M: usize>(
 pub fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) -> Result<(), DbError> {
     let end_keys = changes.iter().filter_map(|change| match change {
         FileChange::EndLife(key) => Some(key),
-        FileChange::Introduce { .. } | FileChange::BeginLife { .. } => None,
+        FileChange::Introduce { .. }
+        | FileChange::BeginLife { .. }
+        | FileChange::Facts { .. }
+        | FileChange::Attach { .. } => None,
     });
     import::end_lives(c, target, &end_keys.collect::<Vec<_>>())?;
-    let mut lives = Vec::new();
+    let (mut lives, mut facts) = (Vec::new(), Vec::new());
     for change in changes {
         match change {
             FileChange::Introduce { file, yanked } => {
                 let (package, release, file) = insert(c, target, file)?;
-                lives.push(life_row(target, package, release, file, yanked.as_deref()));
+                lives.push(life_row(target, (package, release, file), 0, yanked.as_deref()));
             }
-            FileChange::BeginLife { package, release, file, yanked } => {
-                lives.push(life_row(target, *package, *release, *file, yanked.as_deref()));
+            FileChange::BeginLife { package, release, file, variant, yanked } => {
+                let key = (*package, *release, *file);
+                lives.push(life_row(target, key, *variant, yanked.as_deref()));
             }
+            FileChange::Facts { file, variant, facts: json } => {
+                facts.push(vec![(*file).into(), (*variant).into(), json.as_slice().into()]);
+            }
+            FileChange::Attach { file, attached } => attach(c, *file, attached)?,
             FileChange::EndLife(_) => {}
         }
     }
+    c.batch_insert("file_fact", &["file_id", "variant", "facts"], &facts)?;
     c.batch_insert("life", &LIFE_COLUMNS, &lives).map(drop)
+}
+
+/// Writes the rows of files that were uploaded with a distribution.
+fn attach(c: &mut dyn Conn, distribution: FileId, attached: &AttachedFiles) -> Result<(), DbError> {
+    let AttachedFiles { signature, provenance } = *attached;
+    for (role, object) in [(FileRole::Signature, signature), (FileRole::Provenance, provenance)] {
+        if let Some(object) = object {
+            attached_file::put(c, distribution, role, "", object)?;
+        }
+    }
+    Ok(())
 }
 
 fn life_row(
     target: &ImportTarget,
-    package: PackageId,
-    release: ReleaseId,
-    file: FileId,
+    (package, release, file): (PackageId, ReleaseId, FileId),
+    variant: i64,
     yanked: Option<&str>,
 ) -> Vec<Value> {
     vec![
@@ -68,7 +88,7 @@ fn life_row(
         target.pending.into(),
         Seq::OPEN.into(),
         release.into(),
-        0.into(),
+        variant.into(),
         file.into(),
         yanked.is_some().into(),
         Value::opt_text(yanked),
@@ -108,6 +128,7 @@ fn insert(
         rows.push(row(FileId(file.0 + 1), METADATA, sha256.to_string(), size, Value::Null));
     }
     c.batch_insert("file", &FILE_COLUMNS, &rows)?;
+    attach(c, file, &new_file.attached)?;
     Ok((package, release, file))
 }
 

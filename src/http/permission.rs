@@ -16,6 +16,7 @@ use crate::catalog::{Catalog, Repository, Source};
 use crate::metrics::{self, RefusedToken};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::time::Timestamp;
+use crate::model::trusted_publisher::TrustedPublisher;
 
 /// The realm of a challenge that is not about one repository.
 pub(super) const REALM: &str = "rstudio-pm";
@@ -84,6 +85,14 @@ impl Principal {
             return Err(Failure::unauthorized(INVALID, REALM));
         }
         Ok(())
+    }
+
+    /// Returns the job of a CI system with this token; `None` for other clients.
+    pub(super) fn publisher(&self) -> Option<&TrustedPublisher> {
+        match self {
+            Principal::Token(token) => token.publisher.as_deref(),
+            Principal::Anonymous | Principal::Administrator => None,
+        }
     }
 
     fn actor(&self) -> Actor<'_> {

@@ -23,6 +23,31 @@ pub struct NewPythonFile {
     pub facts: Vec<u8>,
     /// Digest and size in bytes of the METADATA of a wheel, which is in storage.
     pub metadata: Option<(Sha256, i64)>,
+    /// The files that were uploaded with it.
+    pub attached: AttachedFiles,
+}
+
+/// The files that were uploaded with a distribution: digest and size in bytes of each, which is in storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachedFiles {
+    /// Its signature.
+    pub signature: Option<(Sha256, i64)>,
+    /// The provenance object with its attestations.
+    pub provenance: Option<(Sha256, i64)>,
+}
+
+impl AttachedFiles {
+    /// Returns true if `other` has all these files.
+    #[must_use]
+    pub fn are_in(&self, other: &AttachedFiles) -> bool {
+        let is_in = |file: Option<(Sha256, i64)>, other| file.is_none() || file == other;
+        is_in(self.signature, other.signature) && is_in(self.provenance, other.provenance)
+    }
+
+    /// Returns the files.
+    pub fn iter(&self) -> impl Iterator<Item = (Sha256, i64)> {
+        self.signature.into_iter().chain(self.provenance)
+    }
 }
 
 /// One change of such a tree at its next step. `yanked` is the reason for a yank, which may be empty; `None` for a file
@@ -44,8 +69,26 @@ pub enum FileChange {
         release: ReleaseId,
         /// The file.
         file: FileId,
+        /// The number of its facts, see [`FileChange::Facts`].
+        variant: i64,
         /// The reason why it is yanked.
         yanked: Option<String>,
+    },
+    /// New facts about a known file, for its lives with this number. 0 is the number of the first facts.
+    Facts {
+        /// The file.
+        file: FileId,
+        /// The number.
+        variant: i64,
+        /// The facts, as JSON.
+        facts: Vec<u8>,
+    },
+    /// Files that were uploaded with a known file replace earlier ones of their kind.
+    Attach {
+        /// The file.
+        file: FileId,
+        /// The attached files.
+        attached: AttachedFiles,
     },
     /// A file is no longer listed, or its listing changes.
     EndLife(LifeKey),

@@ -25,3 +25,4 @@ pub mod snapshot;
 pub mod source;
 pub mod storage_class;
 pub mod time;
+pub mod trusted_publisher;

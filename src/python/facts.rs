@@ -6,6 +6,7 @@ use super::metadata::Metadata;
 use super::name::normalize;
 use super::simple::page::{MetadataFile, PageFile};
 use crate::model::digest::Sha256;
+use crate::model::file_change::AttachedFiles;
 use crate::model::time::Timestamp;
 
 /// Maximum length of a stored summary, in characters; PyPI accepts 512.
@@ -38,6 +39,12 @@ pub struct FileFacts {
     /// The digest of another algorithm, such as `md5=…`, if the index declares no SHA-256 for the file.
     #[serde(rename = "d", skip_serializing_if = "Option::is_none")]
     pub other_digest: Option<String>,
+    /// Whether a signature was uploaded with the file.
+    #[serde(rename = "sg", default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_signature: bool,
+    /// Whether attestations were uploaded with the file.
+    #[serde(rename = "at", default, skip_serializing_if = "std::ops::Not::not")]
+    has_attestations: bool,
 }
 
 impl FileFacts {
@@ -56,6 +63,8 @@ impl FileFacts {
             metadata_of_wheel: None,
             provenance: None,
             other_digest: None,
+            has_signature: false,
+            has_attestations: false,
         }
     }
 
@@ -77,7 +86,26 @@ impl FileFacts {
                 Some(_) => None,
                 None => file.hashes.iter().next().map(|(algorithm, digest)| format!("{algorithm}={digest}")),
             },
+            // The signatures of an index are not served.
+            has_signature: false,
+            has_attestations: false,
         }
+    }
+
+    /// Adds the files that were uploaded with a distribution.
+    #[must_use]
+    pub fn with_attached(self, attached: &AttachedFiles) -> FileFacts {
+        FileFacts {
+            has_signature: self.has_signature || attached.signature.is_some(),
+            has_attestations: self.has_attestations || attached.provenance.is_some(),
+            ..self
+        }
+    }
+
+    /// Returns true if the index states the provenance of the file, or attestations were uploaded with it.
+    #[must_use]
+    pub fn has_provenance(&self) -> bool {
+        self.provenance.is_some() || self.has_attestations
     }
 
     /// Removes the digest of METADATA.
@@ -104,8 +132,8 @@ impl FileFacts {
         FileFacts { upload_time: Some(time.0), ..self }
     }
 
-    /// Returns these facts, with missing values taken from `other`. METADATA digest, provenance and other digest are
-    /// not taken.
+    /// Returns these facts, with missing values taken from `other`. METADATA digest, provenance, other digest and attached
+    /// files are not taken.
     #[must_use]
     pub fn or(mut self, other: FileFacts) -> FileFacts {
         self.upload_time = self.upload_time.or(other.upload_time);
@@ -146,6 +174,15 @@ mod tests {
         assert_eq!(FileFacts::read(&facts.write()), facts);
         assert_eq!(FileFacts::read(br#"{"u":7,"later":[1]}"#).upload_time(), Some(Timestamp(7)));
         assert_eq!(FileFacts::read(b"{"), FileFacts::default());
+        let digest = Some((Sha256([1; 32]), 9));
+        let signed =
+            FileFacts::default().with_attached(&AttachedFiles { signature: digest, provenance: None });
+        assert_eq!(signed.write(), br#"{"sg":true}"#);
+        let attested = signed.with_attached(&AttachedFiles { signature: None, provenance: digest });
+        assert_eq!(attested.write(), br#"{"sg":true,"at":true}"#);
+        assert_eq!(FileFacts::read(&attested.write()), attested);
+        assert!(attested.has_signature && attested.has_provenance());
+        assert!(!FileFacts::default().has_signature && !FileFacts::default().has_provenance());
         let named =
             |name: &str| FileFacts::of_metadata(&Metadata { name: name.to_owned(), ..Metadata::default() });
         assert_eq!(named("Odd.Name").write(), br#"{"n":"Odd.Name"}"#);

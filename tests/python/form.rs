@@ -57,6 +57,13 @@ impl Form {
         self
     }
 
+    /// Adds a signature of the file, as twine sends it.
+    pub(crate) fn signed(mut self, name: &str, signature: &str) -> Form {
+        let part = Part("gpg_signature".to_owned(), Some(name.to_owned()), signature.as_bytes().to_vec());
+        self.0.insert(self.0.len() - 1, part);
+        self
+    }
+
     pub(crate) fn without(mut self, name: &str) -> Form {
         self.0.retain(|part| part.0 != name);
         self

@@ -112,7 +112,11 @@ fn pages_and_files_are_served_with_their_headers() {
         let digest = hex::encode(sha2::Sha256::digest(package.metadata()));
         assert_eq!(files[0]["core-metadata"]["sha256"], digest.as_str());
         for (path, reason) in [
-            (format!("{path}.asc"), "this repository has no .asc of 'odd_name-1.0-py3-none-any.whl'"),
+            (format!("{path}.asc"), "there is no signature of the file 'odd_name-1.0-py3-none-any.whl'"),
+            (
+                format!("{path}.provenance"),
+                "there is no provenance of the file 'odd_name-1.0-py3-none-any.whl'",
+            ),
             (path.replace("odd_name", "odd-name"), "there is no file 'odd-name-1.0-py3-none-any.whl'"),
             (path.replace(&sha256, &"0".repeat(64)), "there is no file"),
             ("/py/latest/simple/other/".to_owned(), "there is no project 'other' in this snapshot"),

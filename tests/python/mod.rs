@@ -3,6 +3,7 @@
 
 mod api;
 mod archives;
+mod attached;
 mod bad_pages;
 mod bandersnatch;
 mod block_rules;

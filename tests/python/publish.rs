@@ -4,13 +4,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::attached::{SIGNATURE, attestations};
 use super::clients::{command, installed_version, program, run, text};
 use super::form::{publisher, token};
 use super::local::files;
 use super::package::{Package, add, repository, write};
 use crate::support::issuer::Issuer;
+use crate::support::pypi::hex;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 
@@ -141,6 +143,93 @@ fn uv_publishes_and_checks_what_exists() {
     );
     assert!(output.contains("are you using the simple index URL instead of the upload URL?"), "{output}");
     assert_eq!(count(&server, "uv-made"), 6);
+}
+
+/// Writes the attestations of a file beside it, as tools that sign files do.
+fn attest(server: &Server, folder: &str, name: &str, bytes: &[u8]) -> (String, Value) {
+    let list = attestations(name, bytes);
+    let path = format!("dist/{name}.publish.attestation");
+    write(server, &format!("{folder}/{path}"), list[0].to_string().as_bytes());
+    (path, list)
+}
+
+/// The attestations that the server has for a file.
+fn served(server: &Server, name: &str, bytes: &[u8]) -> Value {
+    let answer = server.get(&format!("/py/latest/packages/{}/{name}.provenance", hex(bytes)));
+    assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+    answer.json()["attestation_bundles"][0]["attestations"].clone()
+}
+
+#[test]
+fn twine_uploads_signatures_and_attestations() {
+    let (server, token) = start();
+    let package = Package::new("signed", "1.0");
+    let url = server.url(UPLOAD);
+    let twine = |folder: &str, more: &[String], words: &[&str]| {
+        let files = dist(&server, folder, &package);
+        let mut twine = command(&server, &program("twine", "twine"), folder);
+        twine.args(["upload", "--non-interactive", "--disable-progress-bar", "--verbose"]).args(words);
+        twine.args(["--repository-url", &url, "-u", "__token__", "-p", &token]).args(files).args(more);
+        twine
+    };
+    dist(&server, "signed", &package);
+    let (wheel, sdist) = ((package.wheel_name(), package.wheel()), (package.sdist_name(), package.sdist()));
+    let (of_wheel, wheel_list) = attest(&server, "signed", &wheel.0, &wheel.1);
+    let (of_sdist, sdist_list) = attest(&server, "signed", &sdist.0, &sdist.1);
+    let asc = format!("dist/{}.asc", wheel.0);
+    write(&server, &format!("signed/{asc}"), SIGNATURE.as_bytes());
+    run_client(twine("signed", &[asc.clone(), of_wheel, of_sdist], &["--attestations"]), true);
+    installs(&server, "signed", "1.0");
+    assert_eq!(served(&server, &wheel.0, &wheel.1), wheel_list);
+    assert_eq!(served(&server, &sdist.0, &sdist.1), sdist_list);
+    let path = |(name, bytes): &(String, Vec<u8>)| format!("/py/latest/packages/{}/{name}.asc", hex(bytes));
+    assert_eq!(server.get(&path(&wheel)).text(), SIGNATURE);
+    assert_eq!(server.get(&path(&sdist)).status, 404, "it has no signature");
+
+    // A file that is not a signature is refused, and so are attestations about another file; the client prints why.
+    write(&server, &format!("signed/{asc}"), b"not a signature");
+    let output = run_client(twine("signed", &[asc], &[]), false);
+    assert!(output.contains("400 Bad Request"), "{output}");
+    let other = attestations(&sdist.0, &sdist.1)[0].to_string();
+    dist(&server, "other", &package);
+    let paths = [&wheel.0, &sdist.0].map(|name| format!("dist/{name}.publish.attestation"));
+    for path in &paths {
+        write(&server, &format!("other/{path}"), other.as_bytes());
+    }
+    let output = run_client(twine("other", &paths, &["--attestations"]), false);
+    let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(output.contains("400 Bad Request"), "{output}");
+    assert!(output.contains("Invalid attestations supplied during upload"), "{output}");
+    assert_eq!(served(&server, &wheel.0, &wheel.1), wheel_list);
+}
+
+#[test]
+fn uv_publishes_attestations() {
+    let (server, token) = start();
+    let package = Package::new("attested", "1.0");
+    let url = server.url(UPLOAD);
+    let uv = |folder: &str, words: &[&str]| {
+        let mut uv = command(&server, &program("uv", "uv"), folder);
+        uv.args(["publish", "--publish-url", &url, "--token", &token]).args(words);
+        uv
+    };
+    let files = dist(&server, "uv", &package);
+    let (wheel, bytes) = (package.wheel_name(), package.wheel());
+    let (of_wheel, list) = attest(&server, "uv", &wheel, &bytes);
+    run_client(uv("uv", &["--no-attestations", &files[0], &of_wheel]), true);
+    let path = format!("/py/latest/packages/{}/{wheel}.provenance", hex(&bytes));
+    assert_eq!(server.get(&path).status, 404);
+    run_client(uv("uv", &[&files[0], &files[1], &of_wheel]), true);
+    assert_eq!(served(&server, &wheel, &bytes), list);
+    installs(&server, "attested", "1.0");
+    // Those of another file.
+    let other = Package::new("attested", "1.1");
+    let files = dist(&server, "other", &other);
+    let of_other = format!("dist/{}.publish.attestation", other.wheel_name());
+    write(&server, &format!("other/{of_other}"), list[0].to_string().as_bytes());
+    let output = run_client(uv("other", &[&files[0], &of_other]), false);
+    assert!(output.contains("Invalid attestations supplied during upload"), "{output}");
+    assert_eq!(count(&server, "attested"), 2);
 }
 
 /// A project without dependencies and without a build.
@@ -304,16 +393,25 @@ fn uv_publishes_from_a_job_of_github_without_a_password() {
     let job = |version: &str, subject: &str| {
         let claims = json!({"aud": "packages", "sub": subject, "jti": version});
         issuer.write("token?api=2&audience=packages", &json!({"value": issuer.token(&claims)}));
-        let files = dist(&server, version, &Package::new("uv-made", version));
+        let package = Package::new("uv-made", version);
+        let files = dist(&server, version, &package);
+        let (attestation, _) = attest(&server, version, &package.wheel_name(), &package.wheel());
         let mut uv = command(&server, &program("uv", "uv"), version);
         uv.env("SSL_CERT_FILE", server.dir().join("server.crt")).env("NO_PROXY", "*");
         uv.env("GITHUB_ACTIONS", "true").env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t");
         uv.env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/token?api=2", issuer.url()));
-        uv.args(["publish", "--trusted-publishing", "always", "--publish-url", &url]).args(files);
+        uv.args(["publish", "--trusted-publishing", "always", "--publish-url", &url])
+            .args(files)
+            .arg(attestation);
         uv
     };
     run_client(job("1.0", "repo:org/name:ref:refs/heads/main"), true);
     installs(&server, "uv-made", "1.0");
+    let package = Package::new("uv-made", "1.0");
+    let path = format!("/py/latest/packages/{}/{}.provenance", hex(&package.wheel()), package.wheel_name());
+    let publisher = server.get(&path).json()["attestation_bundles"][0]["publisher"].take();
+    let claims = json!({ "iss": issuer.url(), "sub": "repo:org/name:ref:refs/heads/main" });
+    assert_eq!(publisher, json!({ "kind": "rstudio-pm-federation", "claims": claims }));
     let output = run_client(job("1.1", "repo:org/other:ref:refs/heads/main"), false);
     assert!(output.contains("[IdentityFederation]"), "{output}");
     assert_eq!(count(&server, "uv-made"), 2);

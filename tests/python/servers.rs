@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::attached;
 use super::form::{Form, publisher, send};
 use super::package::{Package, repository};
 use crate::backup::machines::{back_up, blank, copy_folder, database, folder};
@@ -11,7 +12,7 @@ use crate::support::http;
 use crate::support::server::{Builder, Server};
 
 /// Status, ETag and body of the pages of a repository in both formats, at `latest` and at each transaction, and of each
-/// file and its metadata.
+/// file and the files that belong to it.
 fn answers(server: &Server, transactions: i64) -> BTreeMap<String, (u16, Option<String>, Vec<u8>)> {
     let mut answers = BTreeMap::new();
     let snapshots = (1..=transactions).map(|number| number.to_string()).chain(["latest".to_owned()]);
@@ -22,7 +23,7 @@ fn answers(server: &Server, transactions: i64) -> BTreeMap<String, (u16, Option<
                 let answer = http::request("GET", &server.url(&path), &[("Accept", accept)], b"");
                 for link in answer.text().split('"').filter_map(|text| text.strip_prefix("../../packages/")) {
                     let link = link.split('#').next().unwrap_or_default();
-                    for suffix in ["", ".metadata"] {
+                    for suffix in ["", ".metadata", ".asc", ".provenance"] {
                         let path = format!("/py/{snapshot}/packages/{link}{suffix}");
                         let file = server.get(&path);
                         let etag = file.header("etag").map(str::to_owned);
@@ -36,6 +37,13 @@ fn answers(server: &Server, transactions: i64) -> BTreeMap<String, (u16, Option<
     }
     assert!(answers.len() > 20, "{}", answers.len());
     answers
+}
+
+/// The form of a wheel with a signature and attestations.
+fn with_attached(package: &Package) -> Form {
+    let list = attached::attestations(&package.wheel_name(), &package.wheel());
+    let form = Form::wheel(package).with("attestations", &list.to_string());
+    form.signed(&format!("{}.asc", package.wheel_name()), attached::SIGNATURE)
 }
 
 #[test]
@@ -55,6 +63,9 @@ fn two_servers_serve_the_same_bytes_of_files_that_either_published() {
     publish(&pm1, Form::wheel(&Package::new("one", "1.0")));
     publish(&pm2, Form::sdist(&Package::new("one", "1.0")));
     publish(&pm2, Form::wheel(&Package::new("two", "1.0").requires("one")));
+    // What the other server adds to a file.
+    publish(&pm2, with_attached(&Package::new("one", "1.0")));
+    publish(&pm1, with_attached(&Package::new("two", "1.0").requires("one")));
     pm1.rspm_stdout("yank --source=team --name=one@1.0 --reason=broken");
     // At the same time on both: one of the requests succeeds.
     let package = Package::new("one", "1.1");
@@ -71,7 +82,11 @@ fn two_servers_serve_the_same_bytes_of_files_that_either_published() {
     until("both have the last transaction", || super::package::transaction(&pm2, "team") == last);
     let page = |server: &Server| server.get("/py/latest/simple/one/").text();
     until("both serve it", || page(&pm1) == page(&pm2));
-    assert_eq!(answers(&pm1, last), answers(&pm2, last));
+    let found = answers(&pm1, last);
+    let attached =
+        found.iter().filter(|(path, (status, ..))| path.ends_with(".provenance") && *status == 200);
+    assert!(attached.count() >= 2, "{:?}", found.keys());
+    assert_eq!(found, answers(&pm2, last));
 }
 
 fn restored(from: &str, to: &str) {
@@ -79,9 +94,11 @@ fn restored(from: &str, to: &str) {
     repository(&server);
     let token = publisher(&server);
     let package = Package::new("one", "1.0").requires("two");
-    for form in [Form::wheel(&package), Form::sdist(&package), Form::wheel(&Package::new("two", "2.0+local"))]
-    {
-        assert_eq!(form.send(&server, &token).status, 200);
+    let two = Package::new("two", "2.0+local");
+    // `two` gets a signature and attestations later, so that its page has two states.
+    for form in [with_attached(&package), Form::sdist(&package), Form::wheel(&two), with_attached(&two)] {
+        let answer = form.send(&server, &token);
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
     server.rspm_stdout("yank --source=team --name=one@1.0 --reason=it~<breaks>");
     server.rspm_stdout("remove package --source=team --name=one@one-1.0.tar.gz");
@@ -92,8 +109,9 @@ fn restored(from: &str, to: &str) {
     copy_folder(&folder(&server), &folder(&other));
     let from = format!("--from {}", folder(&other).display());
     let tested = other.json(&format!("backup test {from}"));
-    // Two wheels with their metadata, and a source distribution that only earlier transactions list.
-    assert!(tested["files"].as_u64() >= Some(5), "{tested}");
+    // Two wheels with their metadata, signature (the same) and attestations, and a source distribution that only earlier
+    // transactions list.
+    assert!(tested["files"].as_u64() >= Some(8), "{tested}");
     other.json(&format!("backup restore {from}"));
     other.launch();
     assert_eq!(answers(&other, last), before);

@@ -444,7 +444,7 @@ fn refusals_name_the_reason_and_publish_nothing() {
         (
             wheel.clone().with("attestations", "[]"),
             400,
-            "Invalid attestations supplied during upload: this server does not store",
+            "Invalid attestations supplied during upload: the provenance object has no attestations",
         ),
         (renamed("two-1.0-py3-none-any.whl"), 400, "'two-1.0-py3-none-any.whl' is refused"),
         (renamed("../one-1.0-py3-none-any.whl"), 400, "'../one-1.0-py3-none-any.whl' is not a file name"),

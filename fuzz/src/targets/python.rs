@@ -54,12 +54,17 @@ pub fn upload(data: &[u8]) {
     }
 }
 
-/// A file name in the first line, and a provenance object. An accepted object is not that of a file with other bytes.
+/// A file name in the first line, and a provenance object or a list of attestations. An accepted one is not that of a file
+/// with other bytes, and the object made from a list is valid.
 pub fn provenance(data: &[u8]) {
     let (line, object) = super::line(data);
     let Ok(file) = FileName::parse(&String::from_utf8_lossy(line)) else { return };
     if provenance::check(object, &file, Sha256([0xab; 32])).is_ok() {
         assert!(provenance::check(object, &file, Sha256([0xcd; 32])).is_err());
+    }
+    if let Ok(made) = provenance::of_attestations(object, (&file, Sha256([0xab; 32])), None) {
+        assert!(provenance::check(&made, &file, Sha256([0xab; 32])).is_ok());
+        assert!(provenance::of_attestations(object, (&file, Sha256([0xcd; 32])), None).is_err());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::auth::named_grant::named_grant;
 use crate::auth::provider::{ProviderError, Providers, VerifyError};
 use crate::auth::signed::{self, NewSignedToken, NoKey, Purpose, SignInKind, SignedToken};
 use crate::auth::tokens::Tokens;
+use crate::auth::trusted_publisher;
 use crate::config::Federation;
 use crate::db::author::{Author, AuthorKind};
 use crate::db::{DbError, audit, used_proof};
@@ -144,6 +145,7 @@ pub async fn exchange(
         kind: SignInKind::Federation,
         lifetime: found.lifetime,
         purpose: Purpose::Access,
+        publisher: if found.writes() { trusted_publisher::of_issuer(&claims) } else { None },
     };
     let token = signed::issue(server.tokens, server.issuer, &properties, now)?;
     record(server, &found, (&claims, subject_token), &token, now).await?;

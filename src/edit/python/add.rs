@@ -4,25 +4,27 @@ use std::collections::BTreeMap;
 
 use super::selection::{self, EditedSource};
 use crate::catalog::{Catalog, Source};
+use crate::db::attached_file;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
 use crate::edit::add::{file_names, insert_blobs, local_tree, require_language};
 use crate::edit::uploads::{StagedPython, StagedUpload};
 use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
-use crate::model::change::Counts;
+use crate::model::change::{Counts, LifeKey};
 use crate::model::digest::Sha256;
-use crate::model::file_change::{FileChange, NewPythonFile};
-use crate::model::ids::{PackageId, Seq, TreeId, TxId};
+use crate::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
+use crate::model::ids::{FileId, PackageId, Seq, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::source::Supply;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
+use crate::python::facts::FileFacts;
 use crate::python::version::Version;
 use crate::serve::{ExistingFile, RepoError, find};
 
-/// Adds uploads to a source. An existing file with the same bytes is unchanged, yanked or not. Different bytes
-/// under a name that was used before require [`OnExisting::Replace`], because lock files of clients contain the
-/// old digest.
+/// Adds uploads to a source. An existing file with the same bytes is unchanged, yanked or not; a signature and attestations
+/// that were uploaded with it replace earlier ones. Different bytes under a name that was used before require
+/// [`OnExisting::Replace`], because lock files of clients contain the old digest.
 ///
 /// # Errors
 /// [`RepoError::FileExists`] for different bytes without [`OnExisting::Replace`], [`RepoError::Conflict`] for two
@@ -172,7 +174,7 @@ impl AddTransaction {
                 Err(refusal) => return Ok(Err(refusal)),
                 Ok((status, file_changes)) => {
                     outcomes.push(status);
-                    if status != AddStatus::Existing {
+                    if !file_changes.is_empty() {
                         project.added.insert(upload.upload.file.clone(), upload.upload.sha256);
                         new_uploads.push(upload);
                     }
@@ -224,10 +226,14 @@ impl AddTransaction {
             None => {}
         }
         let listed_file = project.files.iter().find(|candidate| candidate.name == *file);
-        if let Some(listed_file) = listed_file
-            && (listed_file.sha256 == *sha256 || self.existing == OnExisting::Succeed)
-        {
-            return Ok(Ok((AddStatus::Existing, Vec::new())));
+        if let Some(listed_file) = listed_file {
+            if listed_file.sha256 == *sha256 {
+                let changes = attach(c, listed_file, python)?;
+                return Ok(Ok((AddStatus::Existing, changes)));
+            }
+            if self.existing == OnExisting::Succeed {
+                return Ok(Ok((AddStatus::Existing, Vec::new())));
+            }
         }
         let earlier_files = match project.id {
             Some(id) => python_file::by_name(c, self.source.source, id, file)?,
@@ -250,11 +256,14 @@ impl AddTransaction {
         };
         let mut changes: Vec<FileChange> =
             listed_file.map(|file| FileChange::EndLife(file.key.clone())).into_iter().collect();
-        changes.push(match same_bytes.zip(project.id) {
+        match same_bytes.zip(project.id) {
             Some((file, package)) => {
-                FileChange::BeginLife { package, release: file.release, file: file.file, yanked }
+                let NewFacts { variant, changes: fact_changes } = new_facts(c, file.file, python)?;
+                changes.extend(fact_changes);
+                let (release, file) = (file.release, file.file);
+                changes.push(FileChange::BeginLife { package, release, file, variant, yanked });
             }
-            None => FileChange::Introduce {
+            None => changes.push(FileChange::Introduce {
                 file: Box::new(NewPythonFile {
                     project: staged.upload.package.clone(),
                     version: version.clone(),
@@ -266,13 +275,56 @@ impl AddTransaction {
                     metadata: python
                         .metadata
                         .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),
+                    attached: python.attached,
                 }),
                 yanked,
-            },
-        });
+            }),
+        }
         let status = if listed_file.is_some() { AddStatus::Replaced } else { AddStatus::New };
         Ok(Ok((status, changes)))
     }
+}
+
+/// Returns the changes after which a listed file has the files that were uploaded with it now; none if it has them.
+fn attach(c: &mut dyn Conn, file: &ListedFile, python: &StagedPython) -> Result<Vec<FileChange>, DbError> {
+    if python.attached == AttachedFiles::default() {
+        return Ok(Vec::new());
+    }
+    let LifeKey { package, release, file: id, .. } = file.key;
+    let NewFacts { variant, mut changes } = new_facts(c, id, python)?;
+    if !changes.is_empty() {
+        let yanked = file.yanked.clone();
+        changes.push(FileChange::EndLife(file.key.clone()));
+        changes.push(FileChange::BeginLife { package, release, file: id, variant, yanked });
+    }
+    Ok(changes)
+}
+
+/// The facts about a known file that is uploaded again.
+struct NewFacts {
+    /// The number of the facts.
+    variant: i64,
+    /// The changes that write the facts and the files that were uploaded with the file; none if the file has them.
+    changes: Vec<FileChange>,
+}
+
+fn new_facts(c: &mut dyn Conn, file: FileId, python: &StagedPython) -> Result<NewFacts, DbError> {
+    let attached = python.attached;
+    let Some(newest) = attached_file::newest(c, file)? else {
+        return Ok(NewFacts { variant: 0, changes: Vec::new() });
+    };
+    if attached.are_in(&newest.attached) {
+        return Ok(NewFacts { variant: newest.variant, changes: Vec::new() });
+    }
+    let mut changes = vec![FileChange::Attach { file, attached }];
+    let facts = FileFacts::read(&newest.facts);
+    let new_facts = facts.clone().with_attached(&attached);
+    if new_facts == facts {
+        return Ok(NewFacts { variant: newest.variant, changes });
+    }
+    let variant = newest.variant + 1;
+    changes.push(FileChange::Facts { file, variant, facts: new_facts.write() });
+    Ok(NewFacts { variant, changes })
 }
 
 /// Returns the reason why a new file of a version is yanked: the reason of the first existing file if all existing

@@ -12,10 +12,11 @@ use crate::edit::upload::reserve_objects;
 use crate::edit::upload_body::{self, UploadBody, UploadKind};
 use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
 use crate::model::digest::{Md5, Sha256};
+use crate::model::file_change::AttachedFiles;
 use crate::python::archive::{PackageArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
-use crate::python::upload::form::UploadForm;
+use crate::python::upload::form::{AttachedContent, UploadForm};
 use crate::python::version::Version;
 use crate::serve::RepoError;
 use crate::storage::{Key, Spool};
@@ -49,31 +50,26 @@ pub(super) async fn stage(
     let is_strict = state.config.load().local_python.strict;
     let state_of_task = Arc::clone(state);
     let check = tokio::task::spawn_blocking(move || -> Result<_, RepoError> {
-        let (staged, metadata) = check(&name, &body, form.as_ref())?;
-        if let Some(notice) = staged.upload.notices.first().filter(|_| is_strict) {
+        let checked = check(&name, &body, form)?;
+        if let Some(notice) = checked.staged.upload.notices.first().filter(|_| is_strict) {
             return Err(RepoError::Invalid(format!(
                 "'{name}' is refused: {notice}; this server is strict ([LocalPython] Strict)"
             )));
         }
-        Ok((staged, metadata, body.into_spool(&state_of_task, class)?))
+        Ok((checked, body.into_spool(&state_of_task, class)?))
     });
-    let (staged, metadata, spool): (StagedUpload, Option<Bytes>, Spool) = match check.await {
+    let (CheckedFile { staged, small_files }, spool): (CheckedFile, Spool) = match check.await {
         Ok(result) => result?,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => return Err(upload_body::shutting_down().into()),
     };
-    let key = Key::Package(class, staged.upload.sha256);
-    let metadata_object = staged.python.as_ref().and_then(|python| python.metadata);
-    let metadata_object = metadata_object.map(|(sha256, size)| (Key::Package(class, sha256), size));
-    let objects: Vec<(Key, u64)> =
-        [Some((key, staged.upload.size)), metadata_object].into_iter().flatten().collect();
+    let objects = staged.objects();
     // Protects the objects from the sweep until the upload itself does.
     let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
     reserve_objects(state, &objects).await?;
-    // An existing object is replaced: the upload repairs an object of the same size with damaged bytes.
-    state.storage.replace(spool, &key).await?;
-    uploads.fetches.integrity.remove(&key);
-    if let (Some((key, _)), Some(bytes)) = (metadata_object, metadata) {
+    // Existing objects are replaced: the upload repairs an object of the same size with damaged bytes.
+    replace(uploads, spool, &Key::Package(class, staged.upload.sha256)).await?;
+    for (sha256, bytes) in small_files {
         let mut spool = state.storage.spool(class).await?;
         spool = tokio::task::spawn_blocking(move || -> Result<Spool, RepoError> {
             let result = spool.write_all(&bytes);
@@ -82,21 +78,30 @@ pub(super) async fn stage(
         })
         .await
         .map_err(|_| upload_body::shutting_down())??;
-        state.storage.replace(spool, &key).await?;
-        uploads.fetches.integrity.remove(&key);
+        replace(uploads, spool, &Key::Package(class, sha256)).await?;
     }
     Ok(uploads.insert(StagedUpload { received_at, ..staged }))
 }
 
-/// Checks a file; returns METADATA of a wheel too. Blocks.
-fn check(
-    name: &FileName,
-    body: &UploadBody,
-    form: Option<&UploadForm>,
-) -> Result<(StagedUpload, Option<Bytes>), RepoError> {
+/// Stores the bytes of a spool, also if the object exists.
+async fn replace(uploads: &Uploads, spool: Spool, key: &Key) -> Result<(), RepoError> {
+    uploads.state.storage.replace(spool, key).await?;
+    uploads.fetches.integrity.remove(key);
+    Ok(())
+}
+
+/// A file that was checked.
+struct CheckedFile {
+    staged: StagedUpload,
+    /// The digests and bytes of its other objects: METADATA of a wheel, and the files that were uploaded with it.
+    small_files: Vec<(Sha256, Bytes)>,
+}
+
+/// Checks a file. Blocks.
+fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result<CheckedFile, RepoError> {
     let file = name.as_str();
     // Checked first: a file that was changed during the transfer may have any other defect.
-    if let Some((form, digests)) = form.zip(body.digests()) {
+    if let Some((form, digests)) = form.as_ref().zip(body.digests()) {
         form.check_file(name, &digests)?;
     }
     let mut source = body.open_seekable()?;
@@ -121,14 +126,28 @@ fn check(
         archive.map_err(|error| invalid_package(file, &error))?;
     let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
     let version: Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
-    if let Some(form) = form {
-        form.check_package(name, &project, &version)?;
-    }
     let sha256 = body.sha256();
+    let content = match form {
+        Some(mut form) => {
+            form.check_package(name, &project, &version)?;
+            form.take_attached(name, sha256)?
+        }
+        None => AttachedContent::default(),
+    };
+    let mut small_files: Vec<(Sha256, Bytes)> = Vec::new();
+    let mut add_small_file = |bytes: Vec<u8>| {
+        let (digest, size) = (Sha256(sha2::Sha256::digest(&bytes).into()), bytes.len());
+        small_files.push((digest, bytes.into()));
+        (digest, size)
+    };
     // Clients use only METADATA of wheels: that of a source distribution may differ from the built wheel (PEP 658).
-    let metadata_raw = (name.kind() == FileKind::Wheel).then(|| Bytes::from(metadata_raw));
-    let metadata_object =
-        metadata_raw.as_ref().map(|bytes| (Sha256(sha2::Sha256::digest(bytes).into()), bytes.len() as u64));
+    let metadata_object = (name.kind() == FileKind::Wheel).then(|| add_small_file(metadata_raw));
+    let mut attach = |bytes: Option<Vec<u8>>| {
+        let (digest, size) = add_small_file(bytes?);
+        Some((digest, i64::try_from(size).unwrap_or(i64::MAX)))
+    };
+    let attached =
+        AttachedFiles { signature: attach(content.signature), provenance: attach(content.provenance) };
     let staged = StagedUpload {
         upload: Upload {
             id: 0,
@@ -145,9 +164,13 @@ fn check(
         md5: Md5([0; 16]),
         binary_target: None,
         readme: None,
-        python: Some(StagedPython { facts: FileFacts::of_metadata(&metadata), metadata: metadata_object }),
+        python: Some(StagedPython {
+            facts: FileFacts::of_metadata(&metadata).with_attached(&attached),
+            metadata: metadata_object.map(|(digest, size)| (digest, size as u64)),
+            attached,
+        }),
         pending_writes: Vec::new(),
         received_at: crate::model::time::Timestamp(0),
     };
-    Ok((staged, metadata_raw))
+    Ok(CheckedFile { staged, small_files })
 }

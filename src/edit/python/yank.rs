@@ -75,6 +75,7 @@ pub async fn set(
                         package: file.key.package,
                         release: file.key.release,
                         file: file.key.file,
+                        variant: file.variant,
                         yanked: reason.clone(),
                     });
                 }

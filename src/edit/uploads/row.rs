@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::staged::{BinaryTarget, StagedPython, StagedUpload, Upload};
 use crate::db::upload::UploadRow;
 use crate::model::digest::{Md5, Sha256};
+use crate::model::file_change::AttachedFiles;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
 use crate::r::binary::TargetSystem;
@@ -120,9 +121,11 @@ pub(super) fn decode(row: &UploadRow, now: Timestamp) -> Option<StagedUpload> {
         md5: facts.md5.parse::<Md5>().ok()?,
         binary_target,
         readme: other(facts.readme),
-        python: facts
-            .python
-            .map(|python| StagedPython { facts: python.facts, metadata: other(python.metadata) }),
+        python: facts.python.map(|python| StagedPython {
+            facts: python.facts,
+            metadata: other(python.metadata),
+            attached: AttachedFiles::default(),
+        }),
         pending_writes: Vec::new(),
         received_at: now,
     })
@@ -189,7 +192,8 @@ mod tests {
         let portable = StagedUpload { readme: None, binary_target: Some(any), ..source() };
         let metadata = Metadata { requires_python: Some(">=3.9".to_owned()), ..Metadata::default() };
         let facts = FileFacts::of_metadata(&metadata);
-        let python = StagedPython { facts, metadata: Some((Sha256([6; 32]), 99)) };
+        let python =
+            StagedPython { facts, metadata: Some((Sha256([6; 32]), 99)), attached: AttachedFiles::default() };
         let wheel = StagedUpload { readme: None, python: Some(python.clone()), ..source() };
         let sdist = StagedUpload {
             python: Some(StagedPython { metadata: None, ..python }),

@@ -2,6 +2,7 @@
 
 use crate::edit::durability::PendingWrite;
 use crate::model::digest::{Md5, Sha256};
+use crate::model::file_change::AttachedFiles;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::python::facts::FileFacts;
@@ -60,6 +61,8 @@ pub(in crate::edit) struct StagedPython {
     pub facts: FileFacts,
     /// Digest and size in bytes of METADATA of a wheel.
     pub metadata: Option<(Sha256, u64)>,
+    /// The files that were uploaded with it. Only the form of an upload has them, and such an upload has no row.
+    pub attached: AttachedFiles,
 }
 
 /// The platform for which a binary was built.
@@ -85,12 +88,15 @@ impl StagedUpload {
     }
 
     /// Its stored objects with their sizes in bytes: the archive, its README, which is stored in a directory of its
-    /// own, and METADATA of a wheel.
+    /// own, METADATA of a wheel, and the files that were uploaded with a Python package.
     pub(in crate::edit) fn objects(&self) -> Vec<(Key, u64)> {
         let archive = (Key::Package(self.class(), self.upload.sha256), self.upload.size);
         let readme = self.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
         let metadata = self.python.as_ref().and_then(|python| python.metadata);
         let metadata = metadata.map(|(sha256, size)| (Key::Package(self.class(), sha256), size));
-        [Some(archive), readme, metadata].into_iter().flatten().collect()
+        let attached = self.python.iter().flat_map(|python| python.attached.iter()).map(|(sha256, size)| {
+            (Key::Package(self.class(), sha256), u64::try_from(size).unwrap_or(u64::MAX))
+        });
+        [Some(archive), readme, metadata].into_iter().flatten().chain(attached).collect()
     }
 }

@@ -174,6 +174,7 @@ fn proof(
         kind: SignInKind::OpenIdConnect,
         lifetime: PROOF_TIME,
         purpose: Purpose::Device,
+        publisher: None,
     };
     let token = auth::issue(&app.tokens, &token_issuer(app), &properties, head.received_at)
         .map_err(|error| Failure::unavailable(error.to_string(), 300))?;

@@ -129,6 +129,7 @@ async fn exchange_device_token(
         kind: SignInKind::OpenIdConnect,
         lifetime: provider.map_or(LIFETIME, |provider| provider.settings.token_lifetime),
         purpose: Purpose::Access,
+        publisher: None,
     };
     issue(app, &properties, head).await
 }
@@ -162,6 +163,7 @@ async fn exchange_id_token(
         kind: SignInKind::OpenIdConnect,
         lifetime: settings.token_lifetime,
         purpose: Purpose::Access,
+        publisher: None,
     };
     issue(app, &properties, head).await
 }

@@ -183,21 +183,13 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
             Resource::Document(Box::new(if page.is_cacheable { resolved } else { resolved.not_cacheable() }))
         }
         PythonPath::File { id: FileId::Sha256(sha256), file, part } => {
-            let metadata = match part {
-                FilePart::Distribution => false,
-                FilePart::Metadata => true,
-                FilePart::Signature => {
-                    return Err(Failure::not_found(format!(
-                        "this repository has no {} of '{file}'",
-                        part.suffix()
-                    )));
-                }
-                // `provenance` answers these requests.
-                FilePart::Provenance => return Err(Failure::no_such_address()),
-            };
+            // `provenance` answers requests for these objects.
+            if *part == FilePart::Provenance {
+                return Err(Failure::no_such_address());
+            }
             let located =
-                serve::python::file::locate(&app.repositories, &point, *sha256, file, metadata).await?;
-            Resource::File(Box::new(ResolvedFile::of_python(located, metadata)))
+                serve::python::file::locate(&app.repositories, &point, *sha256, file, *part).await?;
+            Resource::File(Box::new(ResolvedFile::of_python(located, *part)))
         }
         // Documents of the JSON API are not resolved to a resource: `json` answers them.
         PythonPath::File { id: FileId::Row(_), .. } | PythonPath::Redirect(_) | PythonPath::Json { .. } => {

@@ -110,9 +110,9 @@ fn file(file: &ListedFile, base: &Base) -> Value {
         "digests": { "sha256": file.sha256.to_string() },
         "downloads": -1,
         "filename": file.name,
-        "has_sig": false,
+        "has_sig": facts.has_signature,
         "packagetype": name.as_ref().map(|name| name.kind().package_type()),
-        "provenance": url.as_ref().filter(|_| facts.provenance.is_some()).map(|url| {
+        "provenance": url.as_ref().filter(|_| facts.has_provenance()).map(|url| {
             format!("{url}{}", FilePart::Provenance.suffix())
         }),
         "python_version": python,

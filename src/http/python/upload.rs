@@ -26,7 +26,8 @@ use crate::http::route::access;
 use crate::http::{admin, read_body, response};
 use crate::python::file_name::FileName;
 use crate::python::upload::form::{
-    ATTESTATIONS, BadUpload, CONTENT, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, UploadForm,
+    ATTESTATIONS, BadUpload, CONTENT, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE, SIGNATURE,
+    UploadForm,
 };
 use crate::python::upload::multipart::{self, BadForm, Event, FormReader};
 use crate::serve::{ExistingFile, RepoError};
@@ -64,7 +65,8 @@ pub(in crate::http) async fn answer(
     // Necessary also after a complete form: the connection accepts the next request only when the body has been
     // read to its end.
     request_body::discard_rest(form.stream);
-    let (form, file) = read?;
+    let (mut form, file) = read?;
+    form.set_publisher(head.principal.publisher().cloned());
     // SECURITY: an upload may take an hour. Since the head was checked, the token may have been revoked, and another
     // source may have got the name.
     head.principal.require_valid(app)?;
@@ -151,10 +153,17 @@ impl FormStream {
                         received.map_err(|error| self.failure.take().unwrap_or_else(|| failure(error)))?,
                     );
                 }
-                (ATTESTATIONS, _) => return Err(bad_upload(&BadUpload::Attestations)),
+                (ATTESTATIONS, _) => {
+                    let value = self.field(ATTESTATIONS, (MAX_FIELD, true), &mut sum).await?;
+                    form.set_attestations(value).map_err(|error| bad_upload(&error))?;
+                }
+                (SIGNATURE, name) => {
+                    let value = self.field(SIGNATURE, (MAX_SIGNATURE, true), &mut sum).await?;
+                    form.set_signature(name, value).map_err(|error| bad_upload(&error))?;
+                }
                 (name, _) => {
                     let compared = UploadForm::compared_field(name);
-                    let value = self.field(name, compared.is_some(), &mut sum).await?;
+                    let value = self.field(name, (MAX_FIELD, compared.is_some()), &mut sum).await?;
                     if let Some(field) = compared {
                         form.set(field, &value).map_err(|error| bad_upload(&error))?;
                     }
@@ -178,19 +187,25 @@ impl FormStream {
         }
     }
 
-    /// Reads a field; its bytes are returned if `is_compared`.
-    async fn field(&mut self, name: &str, is_compared: bool, sum: &mut u64) -> Result<Vec<u8>, Failure> {
+    /// Reads a field of at most `limit` bytes; its bytes are returned if `is_used`.
+    async fn field(
+        &mut self,
+        name: &str,
+        (limit, is_used): (u64, bool),
+        sum: &mut u64,
+    ) -> Result<Vec<u8>, Failure> {
         let (mut size, mut value) = (0, Vec::new());
         while let Event::Content(bytes) = self.next().await? {
             size += bytes.len() as u64;
             *sum += bytes.len() as u64;
-            if size > MAX_FIELD {
-                return Err(bad_upload(&BadUpload::TooLong(name.escape_debug().take(80).collect())));
+            if size > limit {
+                let field = name.escape_debug().take(80).collect();
+                return Err(bad_upload(&BadUpload::TooLong { field, limit }));
             }
             if *sum > MAX_FIELD_SUM {
                 return Err(bad_upload(&BadUpload::TooLarge));
             }
-            if is_compared {
+            if is_used {
                 value.extend_from_slice(&bytes);
             }
         }

@@ -9,6 +9,8 @@ use crate::http::response::{
 };
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
+use crate::python::layout::FilePart;
+use crate::python::provenance::MEDIA_TYPE;
 use crate::r::platform::Platform;
 use crate::serve::located::LocatedFile;
 
@@ -42,12 +44,14 @@ pub(super) struct MissingBinary {
 }
 
 impl ResolvedFile {
-    /// Creates the file for a distribution of a Python package, or for its METADATA, at an address with the digest of
-    /// the distribution.
-    pub(in crate::http) fn of_python(located: LocatedFile, metadata: bool) -> ResolvedFile {
-        let (media_type, disposition) = match metadata {
-            true => ("text/plain; charset=utf-8", "inline".to_owned()),
-            false => ("application/octet-stream", attachment(&located.name)),
+    /// Creates the file for a distribution of a Python package, or for a file that belongs to it, at an address with the
+    /// digest of the distribution.
+    pub(in crate::http) fn of_python(located: LocatedFile, part: FilePart) -> ResolvedFile {
+        let (media_type, disposition) = match part {
+            FilePart::Distribution => ("application/octet-stream", attachment(&located.name)),
+            FilePart::Metadata => ("text/plain; charset=utf-8", "inline".to_owned()),
+            FilePart::Signature => ("application/pgp-signature", attachment(&located.name)),
+            FilePart::Provenance => (MEDIA_TYPE, attachment(&located.name)),
         };
         let (etag, previous_etag) = etag::of_file(&located);
         let modified = located.modified.map(Timestamp::seconds);
@@ -64,7 +68,8 @@ impl ResolvedFile {
                 disposition: header_value(disposition),
                 binary_tag: None,
                 permanent_address: None,
-                immutable: true,
+                // Later uploads may replace a signature and attestations.
+                immutable: matches!(part, FilePart::Distribution | FilePart::Metadata),
                 warning,
             }),
         };
@@ -74,7 +79,7 @@ impl ResolvedFile {
             fallback: None,
             missing_binary: None,
             is_cacheable,
-            is_download: !metadata,
+            is_download: part == FilePart::Distribution,
         }
     }
 

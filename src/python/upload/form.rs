@@ -2,18 +2,27 @@
 //! from the file; the form must only agree with it.
 
 use super::digest::{FileDigests, decode};
+use crate::model::digest::Sha256;
+use crate::model::trusted_publisher::TrustedPublisher;
 use crate::python::file_name::{FileKind, FileName};
+use crate::python::layout::FilePart;
 use crate::python::name::{self, NormalName};
+use crate::python::provenance;
 use crate::python::version::Version;
 
 /// The field with the file.
 pub const CONTENT: &str = "content";
 /// The field with attestations (PEP 740).
 pub const ATTESTATIONS: &str = "attestations";
+/// The field with a signature of the file.
+pub const SIGNATURE: &str = "gpg_signature";
 /// Maximum number of fields.
 pub const MAX_FIELDS: usize = 2_000;
 /// Maximum size of a field, in bytes; descriptions are the largest fields.
 pub const MAX_FIELD: u64 = 1 << 20;
+/// Maximum size of a signature, in bytes. One with a key of RSA or an elliptic curve has less than 2 kB, and the longest
+/// ones of post-quantum algorithms have 70 kB in their encoding.
+pub const MAX_SIGNATURE: u64 = 128 << 10;
 /// Maximum size of all fields together, in bytes.
 pub const MAX_FIELD_SUM: u64 = 4 << 20;
 
@@ -34,10 +43,35 @@ const MAX_VALUE: usize = 1 << 10;
 /// The `pyversion` of a source distribution.
 const SOURCE: &str = "source";
 
-/// The compared fields of an upload.
+/// The first line of a signature (RFC 9580, 6.2).
+const SIGNATURE_START: &str = "-----BEGIN PGP SIGNATURE-----";
+/// The last line of a signature.
+const SIGNATURE_END: &str = "-----END PGP SIGNATURE-----";
+
+/// The compared fields of an upload, and those that are stored with the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UploadForm {
     values: [Option<String>; FIELDS.len()],
+    attestations: Option<Vec<u8>>,
+    signature: Option<FormFile>,
+    publisher: Option<TrustedPublisher>,
+}
+
+/// A field with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FormFile {
+    /// The file name, if the field has one.
+    name: Option<String>,
+    content: Vec<u8>,
+}
+
+/// The content of the files that are stored with a distribution.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachedContent {
+    /// A signature.
+    pub signature: Option<Vec<u8>>,
+    /// The provenance object with the attestations.
+    pub provenance: Option<Vec<u8>>,
 }
 
 /// The reason why an upload is refused.
@@ -74,17 +108,35 @@ pub enum BadUpload {
     #[error("the upload has more than {MAX_FIELDS} fields")]
     TooMany,
     /// A field is too large.
-    #[error("the field {0} of the upload has more than {MAX_FIELD} bytes")]
-    TooLong(String),
+    #[error("the field {field} of the upload has more than {limit} bytes")]
+    TooLong {
+        /// The field.
+        field: String,
+        /// The maximum size, in bytes.
+        limit: u64,
+    },
     /// All fields together are too large.
     #[error("the fields of the upload have more than {MAX_FIELD_SUM} bytes together")]
     TooLarge,
-    /// The form contains attestations, which are not stored. The message begins as PyPI's.
+    /// The attestations are not valid, or not about the file. The message begins as PyPI's.
+    #[error("Invalid attestations supplied during upload: {0}")]
+    Attestations(String),
+    /// The signature is that of another file.
     #[error(
-        "Invalid attestations supplied during upload: this server does not store attestations; upload without them \
-         (uv publish --no-attestations, twine upload without --attestations)"
+        "the field gpg_signature of the upload is the file '{actual}'; that of this file is '{expected}'"
     )]
-    Attestations,
+    SignatureName {
+        /// The file name in the form.
+        actual: String,
+        /// The file name of a signature of the file.
+        expected: String,
+    },
+    /// The signature has another form.
+    #[error(
+        "the field gpg_signature of the upload is not a signature that begins with '{SIGNATURE_START}' and ends with \
+         '{SIGNATURE_END}', as gpg --armor --detach-sign writes it"
+    )]
+    Signature,
     /// The type of the file differs from `filetype`.
     #[error("the upload has the filetype '{declared}', but '{file}' is of the type {actual}")]
     FileType {
@@ -148,6 +200,53 @@ impl UploadForm {
         let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_VALUE);
         *slot = Some(text.ok_or(BadUpload::Value(field))?.trim().to_owned());
         Ok(())
+    }
+
+    /// Sets the field with attestations.
+    ///
+    /// # Errors
+    /// [`BadUpload::Repeated`].
+    pub fn set_attestations(&mut self, content: Vec<u8>) -> Result<(), BadUpload> {
+        match self.attestations.replace(content) {
+            Some(_) => Err(BadUpload::Repeated(ATTESTATIONS)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the field with a signature. `name` is its file name, if it has one.
+    ///
+    /// # Errors
+    /// [`BadUpload::Repeated`].
+    pub fn set_signature(&mut self, name: Option<String>, content: Vec<u8>) -> Result<(), BadUpload> {
+        match self.signature.replace(FormFile { name, content }) {
+            Some(_) => Err(BadUpload::Repeated(SIGNATURE)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the job of a CI system that sends the form, for the provenance object.
+    pub fn set_publisher(&mut self, publisher: Option<TrustedPublisher>) {
+        self.publisher = publisher;
+    }
+
+    /// Takes the fields that are stored with the file, and checks that they belong to the file with this name and digest.
+    /// The signature itself, and those of attestations, are not verified.
+    ///
+    /// # Errors
+    /// [`BadUpload::Attestations`], [`BadUpload::SignatureName`], [`BadUpload::Signature`].
+    pub fn take_attached(&mut self, file: &FileName, sha256: Sha256) -> Result<AttachedContent, BadUpload> {
+        let signature = match self.signature.take() {
+            Some(signature) => Some(check_signature(signature, file)?),
+            None => None,
+        };
+        let provenance = match self.attestations.take() {
+            Some(list) => Some(
+                provenance::of_attestations(&list, (file, sha256), self.publisher.as_ref())
+                    .map_err(|error| BadUpload::Attestations(error.to_string()))?,
+            ),
+            None => None,
+        };
+        Ok(AttachedContent { signature, provenance })
     }
 
     /// Returns the value of a field; `None` if it is missing or empty.
@@ -239,6 +338,18 @@ impl UploadForm {
     }
 }
 
+/// Returns the content of a signature if its name and its form are those of a signature of the file.
+fn check_signature(signature: FormFile, file: &FileName) -> Result<Vec<u8>, BadUpload> {
+    let FormFile { name, content } = signature;
+    let expected = format!("{file}{}", FilePart::Signature.suffix());
+    if let Some(actual) = name.filter(|name| *name != expected) {
+        return Err(BadUpload::SignatureName { actual: excerpt(&actual), expected });
+    }
+    let text = content.trim_ascii();
+    let is_armored = text.starts_with(SIGNATURE_START.as_bytes()) && text.ends_with(SIGNATURE_END.as_bytes());
+    if is_armored { Ok(content) } else { Err(BadUpload::Signature) }
+}
+
 /// Returns the beginning of a text that a client sent, for an error message.
 fn excerpt(text: &str) -> String {
     text.escape_debug().take(80).collect()
@@ -246,6 +357,9 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::super::digest::FileHasher;
     use super::*;
 
@@ -354,5 +468,85 @@ mod tests {
         assert_eq!(form.set("name", b"other"), Err(BadUpload::Repeated("name")));
         assert_eq!(form.set("md5_digest", &[b'a'; MAX_VALUE + 1]), Err(BadUpload::Value("md5_digest")));
         assert_eq!(form.set("md5_digest", b"\xff"), Err(BadUpload::Value("md5_digest")));
+    }
+
+    const DIGEST: Sha256 = Sha256([0xab; 32]);
+
+    fn attached(form: &mut UploadForm) -> Result<AttachedContent, String> {
+        let file = FileName::parse("odd_name-1.0-py3-none-any.whl").expect("a file name");
+        form.take_attached(&file, DIGEST).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_signature_has_the_name_of_the_file_and_the_form_of_gpg() {
+        const SIGNATURE_TEXT: &str =
+            "-----BEGIN PGP SIGNATURE-----\n\niQEzBAABCAAdFiEE\n=aBcD\n-----END PGP SIGNATURE-----\n";
+        let signed = |name: Option<&str>, text: &str| {
+            let mut form = form(&[]);
+            form.set_signature(name.map(str::to_owned), text.as_bytes().to_vec()).expect("once");
+            attached(&mut form)
+        };
+        let name = Some("odd_name-1.0-py3-none-any.whl.asc");
+        for text in
+            [SIGNATURE_TEXT.to_owned(), SIGNATURE_TEXT.replace('\n', "\r\n"), format!("\n{SIGNATURE_TEXT}\n")]
+        {
+            for name in [name, None] {
+                let expected =
+                    AttachedContent { signature: Some(text.clone().into_bytes()), provenance: None };
+                assert_eq!(signed(name, &text), Ok(expected), "unchanged");
+            }
+        }
+        for name in ["odd_name-1.0-py3-none-any.whl", "odd-name-1.0-py3-none-any.whl.asc", "../x.asc", ""] {
+            let error = signed(Some(name), SIGNATURE_TEXT).expect_err("another name");
+            let words = format!(
+                "the field gpg_signature of the upload is the file '{name}'; that of this file is 'odd_name"
+            );
+            assert!(error.starts_with(&words), "{error}");
+        }
+        let cleartext = format!("-----BEGIN PGP SIGNED MESSAGE-----\n\nx\n{SIGNATURE_TEXT}");
+        let key = SIGNATURE_TEXT.replace("SIGNATURE", "PUBLIC KEY BLOCK");
+        let cut = SIGNATURE_TEXT.split_at(40).0;
+        for text in ["", "\u{89}\u{2}", "<html></html>", &*cleartext, &*key, cut] {
+            let error = signed(name, text).expect_err("not a signature");
+            assert!(
+                error.starts_with("the field gpg_signature of the upload is not a signature that"),
+                "{error}"
+            );
+        }
+        let mut form = form(&[]);
+        form.set_signature(None, Vec::new()).expect("once");
+        assert_eq!(form.set_signature(None, Vec::new()), Err(BadUpload::Repeated("gpg_signature")));
+        assert_eq!(attached(&mut UploadForm::default()), Ok(AttachedContent::default()));
+    }
+
+    #[test]
+    fn attestations_become_a_provenance_object() {
+        let statement = serde_json::json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": "odd_name-1.0-py3-none-any.whl", "digest": { "sha256": DIGEST.to_string() } }],
+        });
+        let list = serde_json::json!([{
+            "version": 1,
+            "verification_material": { "certificate": "MII=", "transparency_entries": [{}] },
+            "envelope": { "statement": BASE64_STANDARD.encode(statement.to_string()), "signature": "MEU=" },
+        }]);
+        let list = list.to_string();
+        let mut form = form(&[]);
+        form.set_attestations(list.clone().into_bytes()).expect("once");
+        let mut repeated = form.clone();
+        assert_eq!(repeated.set_attestations(Vec::new()), Err(BadUpload::Repeated("attestations")));
+        let AttachedContent { signature, provenance } = attached(&mut form).expect("valid");
+        let object = String::from_utf8(provenance.expect("an object")).expect("UTF-8");
+        assert!(signature.is_none() && object.contains(&list), "{object}");
+        for (list, words) in
+            [("", "not a list"), ("[]", "the provenance object has no attestations"), ("[{}]", "not a list")]
+        {
+            form.set_attestations(list.as_bytes().to_vec()).expect("once");
+            let error = attached(&mut form).expect_err(words);
+            assert!(
+                error.starts_with(&format!("Invalid attestations supplied during upload: {words}")),
+                "{error}"
+            );
+        }
     }
 }

@@ -295,6 +295,7 @@ mod tests {
             size: 1,
             sha256: Sha256([0; 32]),
             facts: FileFacts::default().uploaded_at(Timestamp(id)).write(),
+            variant: 0,
             yanked: yanked.map(str::to_owned),
             metadata: None,
         }

@@ -4,6 +4,7 @@ use super::detail::ProjectRelease;
 use super::file::locate;
 use crate::model::point::Point;
 use crate::python::file_name::{FileKind, FileName};
+use crate::python::layout::FilePart;
 use crate::serve::package_files::{ArchiveKind, StoredArchive};
 use crate::serve::{RepoError, Repositories};
 
@@ -40,15 +41,16 @@ pub async fn of_release(
             _ => None,
         });
         let archive = match (name, kind) {
-            (Some(name), Some(kind)) => match locate(repositories, point, file.sha256, &name, false).await {
-                Ok(located) => located.key().zip(located.size.or(size)).map(|(key, size)| StoredArchive {
-                    key,
-                    size,
-                    kind,
-                }),
-                Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => None,
-                Err(error) => return Err(error),
-            },
+            (Some(name), Some(kind)) => {
+                match locate(repositories, point, file.sha256, &name, FilePart::Distribution).await {
+                    Ok(located) => located
+                        .key()
+                        .zip(located.size.or(size))
+                        .map(|(key, size)| StoredArchive { key, size, kind }),
+                    Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => None,
+                    Err(error) => return Err(error),
+                }
+            }
             _ => None,
         };
         distributions.push(Distribution { name: file.name.clone(), size, archive });

@@ -8,7 +8,7 @@ use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 
 /// Version of the renderer, part of every key; must be incremented when the same rows give different bytes.
-pub(in crate::serve) const RENDERER: u32 = 2;
+pub(in crate::serve) const RENDERER: u32 = 3;
 
 /// The URL below which this server has the files of a repository, for the addresses of provenance objects, which must be
 /// absolute: `https://host/packages/{repository}/{snapshot}`. `None` if the URL of the server is not known: pages then

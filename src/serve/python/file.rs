@@ -8,7 +8,7 @@ use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocumen
 use super::owner::{self, OwnedProject};
 use super::serial;
 use crate::catalog::{Catalog, Tree};
-use crate::db::python_file::{FoundFile, ListedFile};
+use crate::db::python_file::{FileRole, FoundFile, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeKey;
 use crate::model::digest::Sha256;
@@ -20,6 +20,7 @@ use crate::pypi::Validity;
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
+use crate::python::layout::FilePart;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::serve::allowed::{self, View};
@@ -248,8 +249,8 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
     Ok(Point { trees: query.await?, ..point })
 }
 
-/// Finds a file by its digest and name, or METADATA of a wheel. A file that was removed or yanked is still
-/// found: lock files refer to it. Only the owner of the project is searched. In a source to which the
+/// Finds a file by its digest and name, or a stored file that belongs to it. A file that was removed or yanked is
+/// still found: lock files refer to it. Only the owner of the project is searched. In a source to which the
 /// repository no longer subscribes, only the files of the snapshot are found.
 ///
 /// # Errors
@@ -259,8 +260,14 @@ pub async fn locate(
     point: &Point,
     sha256: Sha256,
     file: &FileName,
-    metadata: bool,
+    part: FilePart,
 ) -> Result<LocatedFile, RepoError> {
+    let role = match part {
+        FilePart::Distribution => FileRole::Distribution,
+        FilePart::Metadata => FileRole::Metadata,
+        FilePart::Signature => FileRole::Signature,
+        FilePart::Provenance => FileRole::Provenance,
+    };
     let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
     let views = View::of(&repositories.state, point);
     let restricted = restricted_trees(repositories, point);
@@ -270,7 +277,7 @@ pub async fn locate(
         for ((tree, view), is_restricted) in trees.iter().zip(&views).zip(&restricted) {
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
-            let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, metadata, step)? else {
+            let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, role, step)? else {
                 continue;
             };
             if !curated::allows(c, tree, &found, sha256)? {
@@ -307,7 +314,12 @@ pub async fn locate(
         return Err(RepoError::Guarded(Box::new(guarded)));
     }
     let Ok((tree, found, is_quarantined, decision)) = found else {
-        let part = if metadata { "no metadata of the file" } else { "no file" };
+        let part = match part {
+            FilePart::Distribution => "no file",
+            FilePart::Metadata => "no metadata of the file",
+            FilePart::Signature => "no signature of the file",
+            FilePart::Provenance => "no provenance of the file",
+        };
         // A lock file may still name a removed file.
         let removed = if point.trees.iter().any(owner::is_index) {
             "; a file that the index removed before its project was first requested here is not available"
@@ -331,11 +343,13 @@ pub async fn locate(
     })?;
     let upload_time = FileFacts::read(&found.facts).upload_time();
     let mut located = LocatedFile::new(&found.project, tree, found.row);
-    located.modified = upload_time;
+    located.modified = match part {
+        FilePart::Distribution | FilePart::Metadata => upload_time,
+        // Later uploads may replace them.
+        FilePart::Signature | FilePart::Provenance => None,
+    };
     located.warning = warning.map(Arc::from);
-    if metadata {
-        located.name.push_str(".metadata");
-    }
+    located.name.push_str(part.suffix());
     Ok(located)
 }
 
@@ -398,6 +412,7 @@ fn decide_file(
                 size: found.row.size.unwrap_or(-1),
                 sha256,
                 facts: found.facts.clone(),
+                variant: 0,
                 yanked: None,
                 metadata: None,
             });

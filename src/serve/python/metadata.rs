@@ -16,6 +16,7 @@ use crate::model::point::Point;
 use crate::python::archive::{PackageError, SDIST_LIMITS, sdist};
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
+use crate::python::layout::FilePart;
 use crate::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
 use crate::serve::file;
 use crate::serve::located::{FileBody, LocatedFile};
@@ -46,9 +47,9 @@ impl Weighter<Sha256, Arc<Metadata>> for MetadataWeighter {
     }
 }
 
-/// An error of reading the metadata of a file.
+/// An error of reading the metadata of a file, or another file that belongs to it.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub(super) enum ReadError {
     #[error(transparent)]
     Repo(#[from] RepoError),
     #[error(transparent)]
@@ -131,7 +132,8 @@ async fn read(
     budget: Option<&RequestBudget>,
 ) -> Result<Metadata, ReadError> {
     let is_wheel = name.kind() == FileKind::Wheel;
-    let located = locate(repositories, point, file.sha256, name, is_wheel).await?;
+    let part = if is_wheel { FilePart::Metadata } else { FilePart::Distribution };
+    let located = locate(repositories, point, file.sha256, name, part).await?;
     if located.key().is_none() && budget.is_some_and(|budget| !budget.take()) {
         return Err(ReadError::Budget);
     }
@@ -149,7 +151,7 @@ async fn read(
 }
 
 /// Reads a whole file of at most `limit` bytes.
-async fn read_file(
+pub(super) async fn read_file(
     repositories: &Repositories,
     located: &LocatedFile,
     limit: u64,

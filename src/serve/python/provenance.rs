@@ -1,5 +1,6 @@
-//! The provenance objects of files of an index (PEP 740): fetched when they are requested, checked, and stored, so that
-//! clients get them without a connection to the index.
+//! The provenance objects of files (PEP 740). Those of an index are fetched when they are requested, checked, and stored,
+//! so that clients get them without a connection to the index. Those of a local source were checked and stored when their
+//! files were uploaded.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,8 +11,11 @@ use sha2::Digest;
 use tokio::sync::Semaphore;
 
 use super::file::{locate, restricted_trees};
+use super::metadata::{ReadError, read_file};
+use crate::db::attached_file;
 use crate::db::blob::{self, Blob};
 use crate::db::provenance::{self as rows, ProvenanceObject};
+use crate::db::python_file::FileRole;
 use crate::db::{Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, SourceId};
@@ -22,9 +26,10 @@ use crate::model::time::SECOND;
 use crate::pypi::locator;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
+use crate::python::layout::FilePart;
 use crate::python::provenance::{MAX_PROVENANCE, check};
 use crate::serve::{RepoError, Repositories};
-use crate::storage::Key;
+use crate::storage::{Key, StorageError};
 use crate::upstream::{FileRequest, FileResponse, UpstreamError};
 
 /// Age from which a stored object is requested again, in microseconds: an index may add attestations.
@@ -74,11 +79,11 @@ pub fn link_base(repositories: &Repositories, point: &Point, repo: &str, snapsho
     format!("{repo}/{snapshot}")
 }
 
-/// Returns the provenance object of a file. An object that is not in storage is fetched from the index; its structure is
+/// Returns the provenance object of a file. An object of an index that is not in storage is fetched; its structure is
 /// checked, and that it is about this file.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] if the file does not exist, or if the index states no provenance of it;
+/// [`RepoError::NotFound`] if the file does not exist, or has no provenance;
 /// [`RepoError::Upstream`] if the index does not answer, or if the object is not valid; errors of the database and of
 /// storage.
 pub async fn object(
@@ -87,7 +92,10 @@ pub async fn object(
     sha256: Sha256,
     file: &FileName,
 ) -> Result<Bytes, RepoError> {
-    let located = locate(repositories, point, sha256, file, false).await?;
+    let located = locate(repositories, point, sha256, file, FilePart::Distribution).await?;
+    if located.source() != SourceId::PYPI {
+        return uploaded(repositories, point, sha256, file).await;
+    }
     let (state, id) = (&repositories.state, located.file());
     let row = state.db.read(move |c| rows::find(c, id)).await?;
     let facts = row.as_ref().map(|row| FileFacts::read(&row.facts)).unwrap_or_default();
@@ -103,8 +111,8 @@ pub async fn object(
         }
     }
     let fetched = match facts.provenance {
-        Some(url) if located.source() == SourceId::PYPI => fetch(repositories, id, &url, sha256, file).await,
-        _ => Err(RepoError::NotFound(format!("this repository has no provenance of '{file}'"))),
+        Some(url) => fetch(repositories, id, &url, sha256, file).await,
+        None => Err(RepoError::NotFound(format!("this repository has no provenance of '{file}'"))),
     };
     match (fetched, stored) {
         (Ok(bytes), _) => Ok(bytes),
@@ -112,6 +120,20 @@ pub async fn object(
         // An earlier object is better than none while the index does not answer.
         (Err(error), Some(object)) => read(repositories, &object).await.map_err(|_| error),
     }
+}
+
+/// Reads an object that was uploaded with its file.
+async fn uploaded(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &FileName,
+) -> Result<Bytes, RepoError> {
+    let located = locate(repositories, point, sha256, file, FilePart::Provenance).await?;
+    read_file(repositories, &located, MAX_PROVENANCE).await.map_err(|error| match error {
+        ReadError::Repo(error) => error,
+        other => RepoError::Storage(StorageError::Other(format!("the provenance of '{file}': {other}"))),
+    })
 }
 
 async fn read(repositories: &Repositories, object: &ProvenanceObject) -> Result<Bytes, RepoError> {
@@ -191,6 +213,8 @@ async fn store(
     let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
     state.storage.put(&Key::Package(class, sha256), bytes.clone()).await?;
     let locator = locator.to_owned();
-    let put = move |c: &mut dyn Conn| -> Result<(), DbError> { rows::put(c, id, &locator, (sha256, size)) };
+    let put = move |c: &mut dyn Conn| -> Result<(), DbError> {
+        attached_file::put(c, id, FileRole::Provenance, &locator, (sha256, size))
+    };
     Ok(state.db.write(put).await?)
 }

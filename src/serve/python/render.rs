@@ -117,14 +117,17 @@ fn page_file(file: ListedFile, links: Option<&str>) -> Option<PageFile> {
     let name = FileName::parse(&file.name).ok()?;
     let facts = FileFacts::read(&file.facts);
     let url = link(FileId::Sha256(file.sha256), &name);
-    let provenance = facts.provenance.as_deref().and_then(|url| match links {
-        Some(links) => Some(provenance_link(links, FileId::Sha256(file.sha256), &name)),
+    let provenance = match links {
+        Some(links) => {
+            facts.has_provenance().then(|| provenance_link(links, FileId::Sha256(file.sha256), &name))
+        }
         // The object of a bundle in a directory has no address for clients.
-        None => is_web_address(url).then(|| url.to_owned()),
-    });
+        None => facts.provenance.clone().filter(|url| is_web_address(url)),
+    };
     Some(PageFile {
         hashes: [("sha256".to_owned(), file.sha256.to_string())].into(),
         requires_python: facts.requires_python.clone(),
+        gpg_sig: facts.has_signature.then_some(true),
         core_metadata: file.metadata.or(facts.metadata()).map_or(MetadataFile::None, MetadataFile::Sha256),
         yanked: file.yanked.map(|reason| Yank { reason }),
         size: u64::try_from(file.size).ok(),

@@ -1,10 +1,11 @@
 //! Definitions of curated sources of Python packages: requirements files and lock files, the rules that follow from
 //! them, and the plan of an update. Pure.
 
+pub mod dependencies;
 pub mod plan;
 pub mod rule;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::lock_file::{self, BadLockFile};
 use super::name::NormalName;
@@ -40,6 +41,10 @@ pub struct Definition {
     pub rules: BTreeMap<NormalName, Rule>,
     /// The file and the line that first name each project, for messages.
     pub origins: BTreeMap<NormalName, String>,
+    /// The extras with which lines name a project. They do not restrict files, but determine its dependencies.
+    pub extras: BTreeMap<NormalName, BTreeSet<NormalName>>,
+    /// Restrictions of constraints files for projects that no line names. They restrict dependencies.
+    pub constraints: BTreeMap<NormalName, Alternative>,
     /// Notices for users about omitted and ignored parts.
     pub notices: Vec<String>,
 }
@@ -187,7 +192,9 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
             }
         }
     }
-    let Reader { mut definition, mut errors, markers, .. } = reader;
+    let Reader { mut definition, mut errors, markers, constraints, .. } = reader;
+    let unnamed = constraints.into_iter().filter(|(name, _)| !definition.rules.contains_key(name));
+    definition.constraints = unnamed.map(|(name, (_, restriction))| (name, restriction)).collect();
     match definition.rules.len() {
         0 if errors.is_empty() => errors.push(BadDefinition::Empty((*main).to_owned())),
         count if count > MAX_PROJECTS => errors.push(BadDefinition::TooMany(count)),
@@ -303,7 +310,11 @@ impl Reader<'_> {
             };
             self.constraints.insert(requirement.name, (origin, restriction));
         } else {
+            let name = requirement.name.clone();
             self.add(requirement.name, origin, alternative)?;
+            if !requirement.extras.is_empty() {
+                self.definition.extras.entry(name).or_default().extend(requirement.extras);
+            }
         }
         Ok(())
     }
@@ -363,10 +374,24 @@ fn is_lock_file(bytes: &[u8]) -> bool {
     first.is_some_and(|line| line.starts_with(['{', '[']) || line.contains(" = "))
 }
 
-/// Writes rules as a requirements file: the new definition after single packages were added or removed.
+/// Writes a definition as a requirements file, after single packages were added or removed.
 #[must_use]
-pub fn requirements(rules: &BTreeMap<NormalName, Rule>) -> String {
-    rules.iter().map(|(name, rule)| rule.requirements(name.as_str())).collect()
+pub fn requirements(definition: &Definition) -> String {
+    let line = |(name, rule): (&NormalName, &Rule)| {
+        let extras: Vec<&str> =
+            definition.extras.get(name).into_iter().flatten().map(NormalName::as_str).collect();
+        match extras.as_slice() {
+            [] => rule.requirements(name.as_str()),
+            extras => rule.requirements(&format!("{name}[{}]", extras.join(","))),
+        }
+    };
+    definition.rules.iter().map(line).collect()
+}
+
+/// Writes the constraints of a definition as a constraints file; empty without constraints.
+#[must_use]
+pub fn constraints(definition: &Definition) -> String {
+    definition.constraints.iter().map(|(name, restriction)| format!("{name}{restriction}\n")).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::{BaseFile, BaseProject, Plan, RowState, plan};
 use super::rule::Rule;
-use super::{Definition, NamedFile, ReadOptions, read, requirements};
+use super::{Definition, NamedFile, ReadOptions, constraints, read, requirements};
 use crate::model::digest::Sha256;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
@@ -63,9 +63,15 @@ fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
     assert_eq!(definition.rules[&name("last")].to_string(), "<9");
     assert_eq!(definition.origins[&name("last")], "more/a.txt, line 1");
     assert_eq!(definition.notices.len(), 1, "{:?}", definition.notices);
-    let text = requirements(&definition.rules);
-    let again = read(&[("x", text.as_bytes())], ReadOptions::default()).expect("valid");
+    let extras: Vec<&str> = definition.extras[&name("even")].iter().map(NormalName::as_str).collect();
+    assert_eq!((extras, definition.extras.len()), (vec!["x"], 1));
+    assert_eq!(constraints(&definition), "unused==1\n", "the others are a part of the rules");
+    let text = format!("-c c.txt\n{}", requirements(&definition));
+    let limits = constraints(&definition);
+    let again = read(&[("x", text.as_bytes()), ("c.txt", limits.as_bytes())], ReadOptions::default());
+    let again = again.expect("valid");
     assert_eq!(again.rules, definition.rules, "{text}");
+    assert_eq!((again.extras, again.constraints), (definition.extras, definition.constraints), "{text}");
 }
 
 #[test]

@@ -1,0 +1,527 @@
+//! The dependencies of a definition: the projects that the newest allowed versions of its projects require, with the
+//! versions that they require. Pure: the caller reads pages and metadata, in rounds until nothing new is required.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::plan::{BaseFile, BaseProject, nearest};
+use super::rule::{Alternative, Rule};
+use super::{Definition, MAX_NOTICES};
+use crate::python::closure::{
+    Closure, Expansion, ProjectRequirement, ProjectVersion, TooManyRequirements, allow_all, newest,
+};
+use crate::python::environment::Environment;
+use crate::python::name::NormalName;
+use crate::python::requirement::{Constraint, Requirement};
+use crate::python::specifier::BadSpecifier;
+
+/// Maximum length of a requirement in a message, in characters.
+const MAX_EXCERPT: usize = 200;
+
+/// A project of the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Project {
+    /// The base does not list the project.
+    Unlisted,
+    /// A name guard hides it: `hidden by name guard 7: …`. Its files were not read.
+    Guarded(String),
+    /// Its files could not be read.
+    Unreadable(Unreadable),
+    /// Its files.
+    Files(ProjectFiles),
+}
+
+/// The reason why something could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The reason.
+    pub reason: String,
+    /// Whether a later attempt may succeed, because the index does not answer.
+    pub is_temporary: bool,
+}
+
+/// The files of a project in the base, and those that block rules hide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProjectFiles {
+    /// All files.
+    pub files: Vec<ProjectFile>,
+    /// The hidden files in each repository that subscribes to the source. Repositories without any are one entry. With no
+    /// repository, there is one entry without hidden files.
+    pub repositories: Vec<HiddenFiles>,
+}
+
+/// A file of a project in the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectFile {
+    /// Its version and digest.
+    pub file: BaseFile,
+    /// Whether it is a wheel or a source distribution; installers ignore other files.
+    pub is_installable: bool,
+    /// Whether it is yanked.
+    pub is_yanked: bool,
+}
+
+/// The files that block rules of a repository hide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HiddenFiles {
+    /// The positions of the files.
+    pub files: BTreeSet<usize>,
+    /// The repository and the rule by version: `blocked in 'prod' by rule 7 (…)`.
+    pub reasons: BTreeMap<String, String>,
+}
+
+/// The metadata of a version, as far as dependencies are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionMetadata {
+    /// The values of `Requires-Dist`.
+    Requires(Vec<String>),
+    /// The version has only source distributions, whose metadata does not state the dependencies.
+    Undeclared,
+    /// No metadata could be read.
+    Unreadable(Unreadable),
+}
+
+/// The dependencies of a definition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dependencies {
+    /// The rules of the projects that are added to those that the definition names.
+    pub rules: BTreeMap<NormalName, Rule>,
+    /// For each project, the shortest chain of projects from one that the definition names to this one; for a named
+    /// project, only this one.
+    pub chains: BTreeMap<NormalName, Vec<NormalName>>,
+    /// The problems that prevent the update.
+    pub problems: Vec<String>,
+    /// Notices about what was left out.
+    pub notices: Vec<String>,
+}
+
+/// The reason why the source cannot offer a dependency.
+enum Obstacle {
+    Unlisted,
+    Guarded(String),
+    NoVersion(Vec<String>),
+    Yanked,
+    Blocked(String),
+    Unreadable(Unreadable),
+    Specifier(BadSpecifier),
+}
+
+/// The search for the dependencies of a definition.
+#[derive(Clone, Debug)]
+pub struct Search {
+    closure: Closure,
+    /// The projects that the definition names.
+    named: BTreeSet<NormalName>,
+    /// Restrictions for the other projects.
+    constraints: BTreeMap<NormalName, Alternative>,
+    /// The name of the snapshot of the base in messages.
+    snapshot: String,
+    allow_missing: bool,
+    /// The versions that wait for their metadata.
+    expansions: Vec<Expansion>,
+    requirements: BTreeMap<ProjectVersion, Vec<Requirement>>,
+    /// The versions of each added project that are required.
+    alternatives: BTreeMap<NormalName, Vec<Alternative>>,
+    problems: Vec<String>,
+    notices: Vec<String>,
+    /// The problems and notices, so that each is reported once.
+    reported: HashSet<String>,
+}
+
+impl Search {
+    /// Begins with the lines of a definition. `snapshot` names the snapshot of the base in messages. With
+    /// `allow_missing`, dependencies that the source cannot offer are left out with a notice; otherwise they are problems.
+    #[must_use]
+    pub fn new(definition: &Definition, snapshot: &str, allow_missing: bool) -> Search {
+        let mut requested = Vec::new();
+        for (name, rule) in &definition.rules {
+            let extras = definition.extras.get(name).into_iter().flatten();
+            let extras: Vec<String> = extras.map(|extra| extra.as_str().to_owned()).collect();
+            requested.extend(rule.alternatives().iter().map(|alternative| ProjectRequirement {
+                extras: extras.clone(),
+                versions: alternative.versions().clone(),
+                digests: alternative.digests().to_vec(),
+                ..ProjectRequirement::any(name.clone())
+            }));
+        }
+        Search {
+            // All environments: a server does not know those of its clients.
+            closure: Closure::new(vec![Environment::default()], requested),
+            named: definition.rules.keys().cloned().collect(),
+            constraints: definition.constraints.clone(),
+            snapshot: snapshot.to_owned(),
+            allow_missing,
+            expansions: Vec::new(),
+            requirements: BTreeMap::new(),
+            alternatives: BTreeMap::new(),
+            problems: Vec::new(),
+            notices: Vec::new(),
+            reported: HashSet::new(),
+        }
+    }
+
+    /// Returns true if nothing new is required.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.closure.is_complete()
+    }
+
+    /// Returns the projects that [`Search::choose`] needs.
+    #[must_use]
+    pub fn pending_projects(&self) -> BTreeSet<NormalName> {
+        self.closure.pending_projects()
+    }
+
+    /// Chooses the newest allowed version for each new requirement. Returns the versions whose metadata
+    /// [`Search::add_metadata`] needs.
+    ///
+    /// # Errors
+    /// [`TooManyRequirements`].
+    pub fn choose(
+        &mut self,
+        projects: &BTreeMap<NormalName, Project>,
+    ) -> Result<BTreeSet<ProjectVersion>, TooManyRequirements> {
+        for requirement in self.closure.take_pending()? {
+            for version in self.versions(&requirement, projects.get(&requirement.project)) {
+                self.closure.expand(&requirement, &version);
+            }
+        }
+        self.expansions = self.closure.take_expansions();
+        let versions = self.expansions.iter().map(|expansion| &expansion.version);
+        Ok(versions.filter(|version| !self.requirements.contains_key(version)).cloned().collect())
+    }
+
+    /// Returns the versions whose dependencies are followed for a requirement.
+    fn versions(&mut self, requirement: &ProjectRequirement, project: Option<&Project>) -> BTreeSet<String> {
+        let is_named = self.named.contains(&requirement.project);
+        let files = match project {
+            Some(Project::Files(files)) => files,
+            // The plan reports the obstacles of named projects.
+            Some(_) | None if is_named => return BTreeSet::new(),
+            Some(Project::Guarded(reason)) => {
+                self.report(requirement, &Obstacle::Guarded(reason.clone()));
+                return BTreeSet::new();
+            }
+            Some(Project::Unreadable(unreadable)) => {
+                self.report(requirement, &Obstacle::Unreadable(unreadable.clone()));
+                return BTreeSet::new();
+            }
+            Some(Project::Unlisted) | None => {
+                self.report(requirement, &Obstacle::Unlisted);
+                return BTreeSet::new();
+            }
+        };
+        let constraint = self.constraints.get(&requirement.project).cloned();
+        let sets = self.closure.combinations(requirement);
+        let (versions, obstacle) = files.choose(requirement, constraint.as_ref(), &sets);
+        if let Some(obstacle) = obstacle {
+            self.report(requirement, &obstacle);
+            return if requirement.is_requested() { versions } else { BTreeSet::new() };
+        }
+        if !is_named {
+            match required_versions(requirement, constraint.as_ref()) {
+                Ok(alternative) => {
+                    let alternatives = self.alternatives.entry(requirement.project.clone()).or_default();
+                    if !alternatives.contains(&alternative) {
+                        alternatives.push(alternative);
+                    }
+                }
+                Err(error) => {
+                    self.report(requirement, &Obstacle::Specifier(error));
+                    return BTreeSet::new();
+                }
+            }
+        }
+        versions
+    }
+
+    /// Reports why a requirement is not followed.
+    fn report(&mut self, requirement: &ProjectRequirement, obstacle: &Obstacle) {
+        let Some(by) = &requirement.required_by else {
+            // The plan reports other obstacles of the lines of a definition.
+            if matches!(obstacle, Obstacle::Yanked) {
+                let label = label(requirement);
+                self.notice(format!("the dependencies of '{label}' are not included: all its files are yanked"));
+            }
+            return;
+        };
+        let requires = format!("{} {} requires '{}'", by.project, by.version, label(requirement));
+        let is_named = self.named.contains(&requirement.project);
+        if is_named && matches!(obstacle, Obstacle::NoVersion(_) | Obstacle::Yanked) {
+            // Clients can choose another version of the package that requires it.
+            self.notice(format!("{requires}, of which the definition allows no version"));
+            return;
+        }
+        let reason = obstacle.describe(&self.snapshot);
+        if self.allow_missing && !obstacle.is_temporary() {
+            self.notice(format!("{requires}, which is left out: {reason}"));
+        } else {
+            self.problem(format!("{requires}, but {reason}; {}", obstacle.remedy()));
+        }
+    }
+
+    fn notice(&mut self, text: String) {
+        if self.reported.insert(text.clone()) {
+            self.notices.push(text);
+        }
+    }
+
+    fn problem(&mut self, text: String) {
+        if self.reported.insert(text.clone()) {
+            self.problems.push(text);
+        }
+    }
+
+    /// Adds the metadata of the versions that [`Search::choose`] has returned.
+    pub fn add_metadata(&mut self, metadata: BTreeMap<ProjectVersion, VersionMetadata>) {
+        for (version, metadata) in metadata {
+            let requirements = match metadata {
+                VersionMetadata::Requires(texts) => self.parse(&version, &texts),
+                VersionMetadata::Undeclared => {
+                    self.notice(format!(
+                        "the dependencies of '{} {}' are not known: it has only source distributions, whose metadata does not \
+                         state them; add the missing ones to the definition",
+                        version.project, version.version
+                    ));
+                    Vec::new()
+                }
+                VersionMetadata::Unreadable(unreadable) => {
+                    self.report_unreadable(&version, &unreadable);
+                    Vec::new()
+                }
+            };
+            self.requirements.insert(version, requirements);
+        }
+        let mut left_out = Vec::new();
+        for expansion in std::mem::take(&mut self.expansions) {
+            let requirements =
+                self.requirements.get(&expansion.version).map(Vec::as_slice).unwrap_or_default();
+            let applicable =
+                requirements.iter().filter(|requirement| self.closure.applies(&expansion, requirement));
+            left_out.extend(applicable.filter_map(|requirement| address_notice(&expansion.version, requirement)));
+            self.closure.add_required(&expansion, requirements);
+        }
+        left_out.into_iter().for_each(|text| self.notice(text));
+    }
+
+    fn parse(&mut self, version: &ProjectVersion, texts: &[String]) -> Vec<Requirement> {
+        let mut requirements = Vec::new();
+        for text in texts {
+            match Requirement::parse(text) {
+                Ok(requirement) => requirements.push(requirement),
+                Err(error) => self.notice(format!(
+                    "{} {} requires '{}', which is left out: {error}",
+                    version.project,
+                    version.version,
+                    excerpt(text)
+                )),
+            }
+        }
+        requirements
+    }
+
+    fn report_unreadable(&mut self, version: &ProjectVersion, unreadable: &Unreadable) {
+        let Unreadable { reason, is_temporary } = unreadable;
+        let subject = format!("the dependencies of '{} {}' are not known", version.project, version.version);
+        if *is_temporary {
+            self.problem(format!("{subject}: {reason}; {TRY_AGAIN}"));
+        } else if self.allow_missing {
+            self.notice(format!("{subject}, and left out: {reason}"));
+        } else {
+            self.problem(format!("{subject}: {reason}; add them to the definition, and use --allow-missing"));
+        }
+    }
+
+    /// Returns the dependencies, when the search is complete. `projects` has all projects that [`Search::choose`] needed.
+    #[must_use]
+    pub fn finish(self, projects: &BTreeMap<NormalName, Project>) -> Dependencies {
+        let Search { closure, named, alternatives, mut problems, mut notices, .. } = self;
+        truncate(&mut problems, "problems");
+        truncate(&mut notices, "notices");
+        let files = |name: &NormalName| match projects.get(name) {
+            Some(Project::Files(files)) => files.files.as_slice(),
+            Some(Project::Unlisted | Project::Guarded(_) | Project::Unreadable(_)) | None => &[],
+        };
+        let rule = |(name, alternatives): (NormalName, Vec<Alternative>)| {
+            let rule = shortest_rule(alternatives, files(&name));
+            (name, rule)
+        };
+        let rules: BTreeMap<NormalName, Rule> = alternatives.into_iter().map(rule).collect();
+        let chain = |name: &NormalName| (name.clone(), closure.chain(name).to_vec());
+        let chains = named.iter().chain(rules.keys()).map(chain).collect();
+        Dependencies { rules, chains, problems, notices }
+    }
+}
+
+/// The advice after a temporary failure.
+const TRY_AGAIN: &str = "try again when the index answers";
+
+impl Obstacle {
+    fn describe(&self, snapshot: &str) -> String {
+        match self {
+            Obstacle::Unlisted => format!("there is no such package at {snapshot}"),
+            Obstacle::Guarded(reason) => format!("all its files are {reason}"),
+            Obstacle::NoVersion(nearest) if nearest.is_empty() => {
+                format!("the package has no files at {snapshot}")
+            }
+            Obstacle::NoVersion(nearest) => format!(
+                "there is no such version at {snapshot} (the closest versions are {})",
+                nearest.join(", ")
+            ),
+            Obstacle::Yanked => format!("all files of such versions are yanked at {snapshot}"),
+            Obstacle::Blocked(reason) => format!("all files of such versions are {reason}"),
+            Obstacle::Unreadable(unreadable) => format!("its files could not be read: {}", unreadable.reason),
+            Obstacle::Specifier(error) => error.to_string(),
+        }
+    }
+
+    fn is_temporary(&self) -> bool {
+        matches!(self, Obstacle::Unreadable(Unreadable { is_temporary: true, .. }))
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Obstacle::Unreadable(Unreadable { is_temporary: true, .. }) => TRY_AGAIN,
+            Obstacle::Blocked(_) => "create an exception, or leave it out with --allow-missing",
+            Obstacle::Guarded(_) => {
+                "change the guard (rspm list name-guards shows all), or leave it out with --allow-missing"
+            }
+            Obstacle::Unlisted
+            | Obstacle::NoVersion(_)
+            | Obstacle::Yanked
+            | Obstacle::Unreadable(_)
+            | Obstacle::Specifier(_) => "choose a later --snapshot, or leave it out with --allow-missing",
+        }
+    }
+}
+
+impl ProjectFiles {
+    /// Returns, for each repository and each set of requirements, the newest version that the rules of the repository
+    /// allow; and the obstacle if a repository can offer none.
+    fn choose(
+        &self,
+        requirement: &ProjectRequirement,
+        constraint: Option<&Alternative>,
+        sets: &[Vec<&ProjectRequirement>],
+    ) -> (BTreeSet<String>, Option<Obstacle>) {
+        let matches = |set: &[&ProjectRequirement], file: &ProjectFile, is_yanked: bool| {
+            let BaseFile { version, sha256 } = &file.file;
+            file.is_installable
+                && allow_all(set, version, Some(*sha256), is_yanked)
+                && constraint.is_none_or(|constraint| constraint.allows(version, *sha256))
+        };
+        let files: Vec<(usize, &ProjectFile)> = self.files.iter().enumerate().collect();
+        let matching = |is_yanked: fn(&ProjectFile) -> bool| -> Vec<_> {
+            let is_match = |(_, file): &&(usize, &ProjectFile)| {
+                sets.iter().any(|set| matches(set, file, is_yanked(file)))
+            };
+            files.iter().filter(is_match).copied().collect()
+        };
+        let required = matching(|file| file.is_yanked);
+        if required.is_empty() {
+            let obstacle = match matching(|_| false).is_empty() {
+                true => {
+                    let versions = self.files.iter().map(|file| &file.file.version);
+                    Obstacle::NoVersion(nearest(&requirement.versions, versions))
+                }
+                false => Obstacle::Yanked,
+            };
+            return (BTreeSet::new(), Some(obstacle));
+        }
+        let (mut versions, mut obstacle) = (BTreeSet::new(), None);
+        for hidden in &self.repositories {
+            let (blocked, available): (Vec<_>, Vec<_>) =
+                required.iter().copied().partition(|(position, _)| hidden.files.contains(position));
+            if available.is_empty() {
+                let highest = blocked.iter().map(|(_, file)| &file.file.version).max();
+                let reason = highest.and_then(|version| hidden.reasons.get(version.as_str()));
+                let reason = reason.cloned().unwrap_or_else(|| "blocked".to_owned());
+                obstacle.get_or_insert(Obstacle::Blocked(reason));
+            }
+            for set in sets {
+                let in_set = available.iter().filter(|(_, file)| matches(set, file, file.is_yanked));
+                let newest = newest(set, in_set.map(|(_, file)| &file.file.version));
+                versions.extend(newest.map(|version| version.as_str().to_owned()));
+            }
+        }
+        (versions, obstacle)
+    }
+}
+
+/// Returns the files of a project for the plan.
+#[must_use]
+pub fn base_project(project: Project) -> BaseProject {
+    match project {
+        Project::Unlisted => BaseProject::Unlisted,
+        Project::Guarded(_) => BaseProject::NotRead,
+        Project::Unreadable(unreadable) => BaseProject::Unreadable(unreadable.reason),
+        Project::Files(files) => BaseProject::Files(files.files.into_iter().map(|file| file.file).collect()),
+    }
+}
+
+/// Returns the versions that a requirement allows within a constraint.
+fn required_versions(
+    requirement: &ProjectRequirement,
+    constraint: Option<&Alternative>,
+) -> Result<Alternative, BadSpecifier> {
+    let alternative = Alternative::new(requirement.versions.as_str(), requirement.digests.clone())?;
+    match constraint {
+        Some(constraint) => alternative.restricted(constraint),
+        None => Ok(alternative),
+    }
+}
+
+/// Returns a rule that allows the files that at least one of the alternatives allows, without alternatives that add no
+/// file.
+fn shortest_rule(alternatives: Vec<Alternative>, files: &[ProjectFile]) -> Rule {
+    let allowed = |alternative: &Alternative| -> Vec<bool> {
+        files.iter().map(|file| alternative.allows(&file.file.version, file.file.sha256)).collect()
+    };
+    let mut alternatives: Vec<(Vec<bool>, String, Alternative)> = alternatives
+        .into_iter()
+        .map(|alternative| (allowed(&alternative), alternative.to_string(), alternative))
+        .collect();
+    let count = |allowed: &[bool]| allowed.iter().filter(|is_allowed| **is_allowed).count();
+    alternatives.sort_by(|(a, a_text, _), (b, b_text, _)| count(b).cmp(&count(a)).then(a_text.cmp(b_text)));
+    let (mut rule, mut covered) = (Rule::default(), vec![false; files.len()]);
+    for (allowed, _, alternative) in alternatives {
+        let adds_file = allowed.iter().zip(&covered).any(|(is_allowed, is_covered)| *is_allowed && !is_covered);
+        if adds_file {
+            covered.iter_mut().zip(&allowed).for_each(|(is_covered, is_allowed)| *is_covered |= is_allowed);
+            rule.add(alternative);
+        }
+    }
+    rule
+}
+
+/// Returns the text of a requirement, such as `odd[extra]>=1`.
+fn label(requirement: &ProjectRequirement) -> String {
+    let extras = match requirement.extras.as_slice() {
+        [] => String::new(),
+        extras => format!("[{}]", extras.join(",")),
+    };
+    excerpt(&format!("{}{extras}{}", requirement.project, requirement.versions))
+}
+
+fn excerpt(text: &str) -> String {
+    text.chars().take(MAX_EXCERPT).collect()
+}
+
+/// Returns the notice about a dependency that is an address; `None` for another one.
+fn address_notice(version: &ProjectVersion, requirement: &Requirement) -> Option<String> {
+    let Constraint::Url(url) = &requirement.constraint else { return None };
+    Some(format!(
+        "{} {} requires '{} @ {}', which is left out: it is not from the index",
+        version.project,
+        version.version,
+        requirement.name,
+        excerpt(url)
+    ))
+}
+
+fn truncate(texts: &mut Vec<String>, plural: &str) {
+    let omitted_count = texts.len().saturating_sub(MAX_NOTICES);
+    if omitted_count > 0 {
+        texts.truncate(MAX_NOTICES);
+        texts.push(format!("… and {omitted_count} more {plural} about dependencies"));
+    }
+}

@@ -227,6 +227,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0029_block_rule_change.sqlite.sql"),
         postgres: include_str!("migrations/0029_block_rule_change.postgres.sql"),
     },
+    Migration {
+        number: 32,
+        name: "curation_dependency",
+        expand_only: true,
+        sqlite: include_str!("migrations/0032_curation_dependency.sqlite.sql"),
+        postgres: include_str!("migrations/0032_curation_dependency.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

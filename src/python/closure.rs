@@ -81,10 +81,7 @@ impl ProjectRequirement {
 
     /// Converts a requirement of the user, or of a version. `None` if it is an address.
     #[must_use]
-    pub fn of(
-        requirement: Requirement,
-        required_by: Option<ProjectVersion>,
-    ) -> Option<ProjectRequirement> {
+    pub fn of(requirement: Requirement, required_by: Option<ProjectVersion>) -> Option<ProjectRequirement> {
         let Constraint::Versions(versions) = requirement.constraint else { return None };
         let extras = requirement.extras.iter().map(|extra| extra.as_str().to_owned()).collect();
         let project = requirement.name;
@@ -131,7 +128,8 @@ pub fn allow_all(
     is_yanked: bool,
 ) -> bool {
     let may_be_yanked = || requirements.iter().any(|requirement| requirement.is_pinned());
-    requirements.iter().all(|requirement| requirement.allows(version, sha256)) && (!is_yanked || may_be_yanked())
+    requirements.iter().all(|requirement| requirement.allows(version, sha256))
+        && (!is_yanked || may_be_yanked())
 }
 
 /// Returns the version that installers choose of those that satisfy the requirements: the highest one that is not a
@@ -384,7 +382,10 @@ mod tests {
         assert_eq!((newest("odd"), newest("odd>=1.0a1")), (Some("1.0"), Some("2.0rc1")));
         let with_digest = ProjectRequirement { digests: vec![Sha256([1; 32])], ..requested("odd") };
         assert!(with_digest.allows(&versions[0], Some(Sha256([1; 32]))));
-        assert!(!with_digest.allows(&versions[0], None) && !with_digest.allows(&versions[0], Some(Sha256([2; 32]))));
+        assert!(
+            !with_digest.allows(&versions[0], None)
+                && !with_digest.allows(&versions[0], Some(Sha256([2; 32])))
+        );
     }
 
     #[test]

@@ -75,9 +75,7 @@ pub(super) fn choose(
             let text = version_of(page, file)?;
             Some((Version::lenient(&text), text, file))
         })
-        .filter(|(version, _, file)| {
-            allow_all(requirements, version, file.sha256(), file.yanked.is_some())
-        })
+        .filter(|(version, _, file)| allow_all(requirements, version, file.sha256(), file.yanked.is_some()))
         .collect();
     let mut chosen = BTreeMap::new();
     for environment in &rule.environments {

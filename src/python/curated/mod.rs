@@ -1,6 +1,7 @@
 //! Definitions of curated sources of Python packages: requirements files and lock files, the rules that follow from
 //! them, and the plan of an update. Pure.
 
+pub mod candidates;
 pub mod dependencies;
 pub mod plan;
 pub mod rule;
@@ -16,10 +17,14 @@ use super::version::Version;
 use crate::model::definition_path::included_path;
 use crate::model::digest::Sha256;
 use crate::model::error_list::ErrorList;
+use dependencies::Dependencies;
 use rule::{Alternative, Rule};
 
 /// Maximum number of projects of a definition.
 pub const MAX_PROJECTS: usize = 20_000;
+
+/// The origin of the lines of the current definition in messages about a new one.
+pub const CURRENT_DEFINITION: &str = "the current definition";
 
 /// Maximum number of files of a definition; it also limits the depth of files that refer to each other.
 const MAX_FILES: usize = 100;
@@ -229,6 +234,23 @@ struct Reader<'a> {
     errors: ErrorList<BadDefinition>,
 }
 
+impl Definition {
+    /// Adds the dependencies of its projects.
+    ///
+    /// # Errors
+    /// Too many projects.
+    pub fn add_dependencies(&mut self, dependencies: &Dependencies) -> Result<(), BadDefinition> {
+        for (name, rule) in &dependencies.rules {
+            self.rules.insert(name.clone(), rule.clone());
+            self.origins.insert(name.clone(), "the dependencies".to_owned());
+        }
+        match self.rules.len() {
+            count if count > MAX_PROJECTS => Err(BadDefinition::TooMany(count)),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Reader<'_> {
     /// Reads a file, and the files to which it refers. `reference` is the place that refers to it: a file, a line, and
     /// the path as written there. Returns a defect of the whole file; the reader collects those of lines.
@@ -372,6 +394,43 @@ fn is_lock_file(bytes: &[u8]) -> bool {
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
     first.is_some_and(|line| line.starts_with(['{', '[']) || line.contains(" = "))
+}
+
+/// Returns a definition with the lines of another one. The constraints of the current one restrict the added lines, as
+/// they would in its files; those of the added one restrict only its own lines, and projects that no line names.
+///
+/// # Errors
+/// Constraints that are too long.
+pub fn extended(current: &Definition, mut added: Definition) -> Result<Definition, BadDefinition> {
+    let mut restrictions_size = 0;
+    for (name, restriction) in &current.constraints {
+        let origin = format!("{CURRENT_DEFINITION}, the constraint of '{name}'");
+        let bad = |error| BadDefinition::Versions { origin: origin.clone(), error };
+        if let Some(rule) = added.rules.get_mut(name) {
+            restrictions_size += rule.alternatives().len().saturating_sub(1) * restriction.size();
+            if restrictions_size > MAX_RESTRICTIONS {
+                return Err(BadDefinition::LongConstraints(origin));
+            }
+            rule.restrict(restriction).map_err(bad)?;
+            continue;
+        }
+        let joined = match added.constraints.get(name) {
+            Some(other) => other.restricted(restriction).map_err(bad)?,
+            None => restriction.clone(),
+        };
+        added.constraints.insert(name.clone(), joined);
+    }
+    for (name, rule) in &current.rules {
+        let rules = added.rules.entry(name.clone()).or_default();
+        let added_rule = std::mem::replace(rules, rule.clone());
+        added_rule.alternatives().iter().cloned().for_each(|alternative| rules.add(alternative));
+        added.origins.entry(name.clone()).or_insert_with(|| CURRENT_DEFINITION.to_owned());
+        added.constraints.remove(name);
+    }
+    for (name, extras) in &current.extras {
+        added.extras.entry(name.clone()).or_default().extend(extras.iter().cloned());
+    }
+    Ok(added)
 }
 
 /// Writes a definition as a requirements file, after single packages were added or removed.

@@ -15,9 +15,10 @@ use crate::model::language::Language;
 use crate::model::point::{Base, Point, PointTree};
 use crate::pypi::PageError;
 use crate::python::closure::ProjectVersion;
-use crate::python::curated::dependencies::{
-    Dependencies, HiddenFiles, Project, ProjectFile, ProjectFiles, Search, Unreadable, VersionMetadata, base_project,
+use crate::python::curated::candidates::{
+    HiddenFiles, Project, ProjectFile, ProjectFiles, Unreadable, base_project,
 };
+use crate::python::curated::dependencies::{Dependencies, Search, VersionMetadata};
 use crate::python::curated::plan::{BaseFile, BaseProject};
 use crate::python::file_name::{FileKind, FileName};
 use crate::python::name::NormalName;
@@ -121,7 +122,8 @@ impl Reader<'_> {
                 PageError::Missing(_) | PageError::Unlisted(_) => false,
                 PageError::Upstream(_) | PageError::Failed(_) => true,
             };
-            projects.insert(name, Project::Unreadable(Unreadable { reason: error.to_string(), is_temporary }));
+            projects
+                .insert(name, Project::Unreadable(Unreadable { reason: error.to_string(), is_temporary }));
         }
         let (base, views, has_unrestricted) = (self.base, self.views.clone(), self.has_unrestricted);
         let files = self.repositories.state.db.read(move |c| {
@@ -155,8 +157,7 @@ impl Reader<'_> {
         });
         let tree = PointTree { source: base.source, tree: base.tree, seq: base.seq, base: None, rules: None };
         // Files of the state are readable whatever the rules of repositories are.
-        let point =
-            Point { repo: RepoId(0), trees: vec![tree], open: true, frozen: false, modified: None };
+        let point = Point { repo: RepoId(0), trees: vec![tree], open: true, frozen: false, modified: None };
         let reads = futures_util::stream::iter(releases.await?).map(|(version, release)| {
             let point = &point;
             async move {
@@ -193,9 +194,8 @@ fn with_decisions(
         }
         let allowed: HashSet<_> = allowed.iter().map(|file| file.key.file).collect();
         let hidden = files.iter().enumerate().filter(|(_, file)| !allowed.contains(&file.key.file));
-        let reason = |release: BlockedRelease| {
-            (release.version, format!("blocked in '{repo}' by {}", release.reason))
-        };
+        let reason =
+            |release: BlockedRelease| (release.version, format!("blocked in '{repo}' by {}", release.reason));
         repositories.push(HiddenFiles {
             files: hidden.map(|(position, _)| position).collect(),
             reasons: blocked.into_iter().map(reason).collect(),

@@ -14,7 +14,7 @@ use crate::db::python_file::ListedFile;
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
 use crate::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
-use crate::python::curated::dependencies::Unreadable;
+use crate::python::curated::candidates::Unreadable;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
 use crate::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
@@ -152,7 +152,8 @@ pub(super) async fn of_any_file(
     point: &Point,
     release: &ProjectRelease,
 ) -> Result<ReleaseMetadata, Unreadable> {
-    let mut last_error = Unreadable { reason: "it has no wheel and no source distribution".to_owned(), is_temporary: false };
+    let mut last_error =
+        Unreadable { reason: "it has no wheel and no source distribution".to_owned(), is_temporary: false };
     for (file, name, part) in all_metadata_files(release) {
         let kind = name.kind();
         if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {

@@ -215,7 +215,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             format!("{}, SHA-256 {}", names.join(", "), definition.sha256)
         });
         let kind = source.kind.parse::<SourceKind>();
-        let language = kind.as_ref().map_or(Language::R, |kind| kind.language());
+        let language = kind.map_or(Language::R, SourceKind::language);
         let selected = definition.map(|definition| {
             let origin = if language == Language::R { "CRAN" } else { "PyPI" };
             format!("snapshot {}, {origin} as of {}", definition.snapshot, format_time(&definition.state_at))

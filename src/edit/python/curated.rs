@@ -108,7 +108,8 @@ pub fn snapshot_name(snapshot: Snapshot, label: &str) -> String {
 
 /// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction. A
 /// package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI,
-/// if they are not known at that time.
+/// if they are not known at that time; with dependencies, the pages of all packages, and the metadata of the newest allowed
+/// versions.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
@@ -261,6 +262,14 @@ pub async fn remove(
         let (dependencies, _) = dependencies::find(repositories, source.id, base, search).await?;
         if let Some(problem) = dependencies.problems.first() {
             return Err(RepoError::Invalid(problem.clone()));
+        }
+        let lost = dependencies.left_out.iter().find(|(name, _)| current.rules.contains_key(*name));
+        if let Some((name, reason)) = lost.filter(|(name, _)| **name != project) {
+            return Err(RepoError::Invalid(format!(
+                "the source has '{name}', which this change would remove, too: {reason}; write a definition without \
+                 '{project}', and run: rspm update --source={} --file-in=FILE --allow-missing",
+                source.name
+            )));
         }
         add_dependencies(&mut new.definition, &dependencies)?;
         chains = dependencies.chains;

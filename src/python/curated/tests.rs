@@ -134,6 +134,24 @@ fn a_defect_is_refused_with_file_line_value_and_remedy() {
     }
 }
 
+#[test]
+fn added_lines_are_restricted_by_the_current_constraints() {
+    let current =
+        definition(&[("r.txt", "odd[a]<3\n-c limits.txt\n"), ("limits.txt", "odd>1\neven<2\nlast!=1\n")]);
+    let added = definition(&[
+        ("--packages", "odd[b]==3\neven==1.0\neven>=1.5\n-c more.txt\n"),
+        ("more.txt", "last<9\nfurther<2\n"),
+    ]);
+    let extended = super::extended(&current, added).expect("short constraints");
+    assert_eq!(
+        requirements(&extended),
+        "even==1.0,<2\neven>=1.5,<2\nodd[a,b]<3,>1\nodd[a,b]==3\n",
+        "the constraint of odd is a part of its current line"
+    );
+    assert_eq!(constraints(&extended), "further<2\nlast<9,!=1\n");
+    assert_eq!(extended.origins[&name("odd")], "--packages, line 1");
+}
+
 fn planned(old: &str, new: &str, base: &[(&str, BaseProject)]) -> Plan {
     let old = if old.is_empty() { BTreeMap::new() } else { definition(&[("old", old)]).rules };
     let base = base.iter().map(|(text, project)| (name(text), project.clone())).collect();

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::suggested_values::SuggestedValues;
 use crate::api::block_rule::{
     BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
-    DeletedBlockRules, EditBlockRule, TestBlockRules,
+    DeletedBlockRules, EditBlockRule, MAX_COUNTED_RULES, TestBlockRules,
 };
 use crate::api::row::Row;
 use crate::model::count::count_of;

@@ -41,7 +41,7 @@ pub async fn find(
     base: Base,
     search: Search,
 ) -> Result<(Dependencies, BTreeMap<NormalName, BaseProject>), RepoError> {
-    let reader = Reader::new(repositories, source, base).await;
+    let reader = Reader::open(repositories, source, base).await;
     let (mut search, mut projects) = (search, BTreeMap::new());
     while !search.is_complete() {
         let pending = search.pending_projects();
@@ -90,7 +90,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn new(repositories: &Repositories, source: SourceId, base: Base) -> Reader<'_> {
+    async fn open(repositories: &Repositories, source: SourceId, base: Base) -> Reader<'_> {
         let views = allowed::base_views(&repositories.state, source, base).await;
         let catalog = repositories.state.catalog.get();
         let repo_count = catalog.repos.iter().filter(|repo| repo.subscribes_to(source)).count();

@@ -276,6 +276,7 @@ impl Closure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn name(text: &str) -> NormalName {
         text.parse().expect(text)
@@ -393,5 +394,41 @@ mod tests {
         let requirements = (0..=MAX_REQUIREMENTS).map(|number| requested(&format!("p{number}"))).collect();
         let mut closure = Closure::new(Vec::new(), requirements);
         assert_eq!(closure.take_pending(), Err(TooManyRequirements));
+    }
+
+    proptest! {
+        /// With one version of each project and without extras, the closure has exactly the projects that can be reached.
+        #[test]
+        fn a_closure_has_the_projects_that_can_be_reached(
+            edges in proptest::collection::vec((0_usize..12, 0_usize..12), 0..40), roots in proptest::collection::vec(0_usize..12, 1..4),
+        ) {
+            let names: Vec<String> = (0..12).map(|number| format!("p{number}")).collect();
+            let required = |from: usize| -> Vec<&str> {
+                edges.iter().filter(|(other, _)| *other == from).map(|(_, to)| names[*to].as_str()).collect()
+            };
+            let required: Vec<Vec<&str>> = (0..12).map(required).collect();
+            let index: Vec<(&str, &str, &[&str])> =
+                (0..12).map(|number| (names[number].as_str(), "1.0", required[number].as_slice())).collect();
+            let requested: Vec<&str> = roots.iter().map(|root| names[*root].as_str()).collect();
+            let (expansions, closure) = closure(&index, &requested);
+            let mut reached: BTreeSet<usize> = BTreeSet::new();
+            let mut pending = roots.clone();
+            while let Some(number) = pending.pop() {
+                if reached.insert(number) {
+                    pending.extend(edges.iter().filter(|(from, _)| *from == number).map(|(_, to)| *to));
+                }
+            }
+            let expected: BTreeSet<String> = reached.iter().map(|number| format!("{} 1.0[]", names[*number])).collect();
+            prop_assert_eq!(expansions.iter().cloned().collect::<BTreeSet<_>>(), expected);
+            prop_assert_eq!(expansions.len(), reached.len(), "each once");
+            for number in reached {
+                let chain = closure.chain(&name(&names[number]));
+                prop_assert!(roots.iter().any(|root| name(&names[*root]) == chain[0]));
+                for pair in chain.windows(2) {
+                    let [from, to] = [0, 1].map(|at| names.iter().position(|other| *other == *pair[at].as_str()));
+                    prop_assert!(edges.contains(&(from.unwrap(), to.unwrap())), "{:?}", pair);
+                }
+            }
+        }
     }
 }

@@ -92,7 +92,8 @@ pub struct BlockRule {
     /// Creation time, RFC 3339. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// The packages that the rule matches now, by repository; only in the response to a change. Ignored in requests.
+    /// The packages that the rule matches now, by repository; only in the response to a change, and to a request that
+    /// creates 2 to 20 rules. Ignored in requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<BlockRuleMatches>,
 }
@@ -126,6 +127,9 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     })
 }
 
+/// Maximum number of rules in a request for which the packages that they match are counted.
+pub const MAX_COUNTED_RULES: usize = 20;
+
 /// `POST /block-rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreateBlockRules {
@@ -147,14 +151,15 @@ pub struct CreatedBlockRules {
     pub rules: Vec<BlockRule>,
     /// The rules that are not valid.
     pub refused: Vec<RefusedBlockRule>,
-    /// The packages that the rule matches now, by repository; only for a request with a single rule.
+    /// The packages that the rule matches now, by repository; only for a request with a single rule. With 2 to 20 rules,
+    /// each of them has those that it would match alone.
     pub matches: Vec<BlockRuleMatches>,
 }
 
 /// A rule that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedBlockRule {
-    /// Its position in the request, from 0.
+    /// Its position in the request, from 0. Messages state its number, from 1.
     pub index: usize,
     /// The reason.
     pub error: String,

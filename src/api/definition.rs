@@ -24,10 +24,15 @@ pub struct UpdateDefinition {
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<String>,
+    /// For Python packages, whether to include the packages that the metadata of the newest allowed versions requires; as
+    /// in the current definition if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<bool>,
     /// For R packages, also includes the packages that the packages named in the definition suggest.
     #[serde(default)]
     pub include_suggests: bool,
-    /// For R packages, omits dependencies that CRAN does not have; otherwise they are problems.
+    /// Omits dependencies that CRAN or PyPI does not have, and for Python packages also those that block rules or a name
+    /// guard hide; otherwise they are problems.
     #[serde(default)]
     pub allow_missing: bool,
     /// Publishes the update; otherwise it is only planned.
@@ -88,6 +93,10 @@ pub struct PlannedPackage {
     pub blocked_files: Option<BlockedFiles>,
     /// `added`, `changed`, `removed` or `kept`; for an R package `updated` or `downgraded` instead of `changed`.
     pub state: String,
+    /// For a Python package in a plan with dependencies, the shortest chain of packages from one that the definition
+    /// names to this one: only this one if the definition names it. Absent for a removed package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<String>,
     /// The selected release of an R package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<PlannedRelease>,
@@ -126,6 +135,15 @@ pub struct PlannedRelease {
     pub blocked: Option<String>,
 }
 
+/// A package that a definition includes because others require it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DefinitionDependency {
+    /// The normalized name of the package.
+    pub name: String,
+    /// The shortest chain of packages from one that the definition names to this one.
+    pub chain: Vec<String>,
+}
+
 /// The definition of a curated source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Definition {
@@ -133,9 +151,13 @@ pub struct Definition {
     pub snapshot: String,
     /// The time of the state of PyPI or CRAN from which packages are selected, RFC 3339.
     pub state_at: String,
-    /// For R packages, the included kinds of dependencies, separated by commas.
+    /// For R packages, the included kinds of dependencies, separated by commas; `dependencies` for Python packages with
+    /// their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include: Option<String>,
+    /// The Python packages that the files do not name, because others require them; absent in lists of sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<DefinitionDependency>,
     /// SHA-256 of the definition: of its only file, or of the output of `sha256sum` for all its files.
     pub sha256: String,
     /// The files as the administrator wrote them; absent in lists of sources.

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::suggested_values::SuggestedValues;
 use crate::api::block_rule::{
     BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
-    DeletedBlockRules, EditBlockRule, TestBlockRules,
+    DeletedBlockRules, EditBlockRule, MAX_COUNTED_RULES, TestBlockRules,
 };
 use crate::api::row::Row;
 use crate::model::count::count_of;
@@ -244,18 +244,20 @@ pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> 
     let created = client.send(Method::POST, "/block-rules", &body).await;
     let created: CreatedBlockRules = created.map_err(|error: CliError| match body.rules.as_slice() {
         // The server gives no number to the only row of a request.
-        [_] => error.of_row("rule", 0),
+        [_] => error.of_row("rule", 1),
         _ => error,
     })?;
     output.print(&created, || {
         let verb = if args.dry_run { "would be created" } else { "created" };
-        format!("{} {verb}.", count_of(created.rules.len(), "rule", "rules"))
+        let mut lines = vec![format!("{} {verb}.", count_of(created.rules.len(), "rule", "rules"))];
+        lines.extend(describe_bulk_matches(&created, body.rules.len()));
+        lines.join("\n")
     })?;
     if created.refused.is_empty() {
         return Ok(());
     }
     let count = count_of(created.refused.len(), "rule is", "rules are");
-    let rows = created.refused.iter().map(|refused| (refused.index, refused.error.as_str()));
+    let rows = created.refused.iter().map(|refused| (refused.index + 1, refused.error.as_str()));
     Err(CliError::refused(format!("{count} not valid\n{}", refused_rows("rule", rows))))
 }
 
@@ -370,6 +372,23 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
         return Err(CliError::refused(format!("{subject} is blocked")));
     }
     Ok(())
+}
+
+/// Returns a line for each rule of a file and each repository in which it matches packages, with the number of the rule.
+fn describe_bulk_matches(created: &CreatedBlockRules, row_count: usize) -> Vec<String> {
+    if row_count > MAX_COUNTED_RULES {
+        return vec![format!(
+            "Matches are counted for at most {MAX_COUNTED_RULES} rules; for one rule: rspm create blocklist-rule --dry-run"
+        )];
+    }
+    let numbers =
+        (0..row_count).filter(|index| !created.refused.iter().any(|refused| refused.index == *index));
+    let describe = |(index, rule): (usize, &BlockRule)| {
+        let matches = if row_count == 1 { &created.matches } else { &rule.matches };
+        let lines = describe_matches(rule, matches);
+        lines.into_iter().map(move |line| format!("rule {}: {line}", index + 1))
+    };
+    numbers.zip(&created.rules).flat_map(describe).collect()
 }
 
 /// Returns a line for each repository in which a rule matches packages.

@@ -7,7 +7,7 @@ use clap::Args;
 use hyper::Method;
 
 use super::client::{Client, segment};
-use super::curated_r;
+use super::curated_r::{self, chain_text};
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
 use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
@@ -44,10 +44,14 @@ pub struct DefinitionFlags {
     /// enhances, none, all (default: those of the current definition; for a new one imports,depends,linking-to)
     #[arg(long, value_name = "KINDS")]
     pub include: Option<String>,
-    /// For a curated source of R packages: omit dependencies that CRAN does not have
+    /// For a curated source of Python packages: also include the packages that the metadata of the newest allowed versions
+    /// requires (default: as in the current definition)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub dependencies: Option<bool>,
+    /// For a curated source: omit dependencies that CRAN or PyPI does not have, or that are blocked
     #[arg(long)]
     pub allow_missing: bool,
-    /// For a curated source of R packages: also print packages that do not change
+    /// For a curated source: also print packages that do not change
     #[arg(long)]
     pub show_kept: bool,
     /// For a curated source of R packages: publish the update with the state of this transaction; the same as --commit
@@ -83,6 +87,7 @@ impl DefinitionFlags {
             || self.csv_out.is_some()
             || self.strict
             || self.include.is_some()
+            || self.dependencies.is_some()
             || self.allow_missing
             || self.show_kept
             || self.transaction_id.is_some()
@@ -132,6 +137,7 @@ async fn send(
         snapshot: flags.snapshot.clone().or(flags.transaction_id.map(|id| id.to_string())),
         strict: flags.strict,
         include: flags.include.clone(),
+        dependencies: flags.dependencies,
         allow_missing: flags.allow_missing,
         commit: flags.commit || flags.transaction_id.is_some(),
         ..body
@@ -180,24 +186,35 @@ fn last_line(plan: &DefinitionPlan, source: &str) -> String {
     }
 }
 
+/// The header of the table of a plan of Python packages; the last column is present only with dependencies.
+const COLUMNS: [&str; 6] = ["Name", "Versions", "Files", "Newest", "Change", "Why"];
+
 fn plan_text(plan: &DefinitionPlan, source: &str, show_kept: bool) -> String {
-    let packages = if is_r(plan) { curated_r::describe(plan, show_kept) } else { describe(plan) };
+    let packages = if is_r(plan) { curated_r::describe(plan, show_kept) } else { describe(plan, show_kept) };
     format!("{packages}\n{}", last_line(plan, source))
 }
 
-fn describe(plan: &DefinitionPlan) -> String {
+fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
+    // Without dependencies, the definition names every package.
+    let has_chains = plan.packages.iter().any(|package| !package.chain.is_empty());
     let row = |package: &PlannedPackage| {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.clone().unwrap_or_default();
-        vec![package.name.clone(), package.constraint.clone(), files, newest, package.state.clone()]
+        let mut row =
+            vec![package.name.clone(), package.constraint.clone(), files, newest, package.state.clone()];
+        if has_chains {
+            row.push(chain_text(&package.chain));
+        }
+        row
     };
-    let rows: Vec<Vec<String>> =
-        plan.packages.iter().filter(|package| package.state != "kept").map(row).collect();
+    let packages = plan.packages.iter().filter(|package| show_kept || package.state != "kept");
+    let rows: Vec<Vec<String>> = packages.map(row).collect();
     let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
     let table = if rows.is_empty() {
         String::new()
     } else {
-        format!("{}\n", table(&["Name", "Versions", "Files", "Newest", "Change"], &rows))
+        let columns = if has_chains { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
+        format!("{}\n", table(columns, &rows))
     };
     let blocked = plan.packages.iter().filter_map(|package| {
         let files = package.blocked_files.as_ref()?;
@@ -223,7 +240,7 @@ fn describe(plan: &DefinitionPlan) -> String {
 
 /// Returns the plan as CSV, with all packages.
 fn csv_text(packages: &[PlannedPackage]) -> String {
-    let mut text = "name,versions,files,newest,change,blocked_files,blocked\n".to_owned();
+    let mut text = "name,versions,files,newest,change,blocked_files,blocked,why\n".to_owned();
     for package in packages {
         let files = package.files.map(|files| files.to_string()).unwrap_or_default();
         let newest = package.newest.as_deref().unwrap_or_default();
@@ -231,8 +248,9 @@ fn csv_text(packages: &[PlannedPackage]) -> String {
         let count =
             blocked.and_then(|blocked| blocked.count).map(|count| count.to_string()).unwrap_or_default();
         let reason = blocked.map(|blocked| blocked.reason.as_str()).unwrap_or_default();
+        let why = chain_text(&package.chain);
         let fields =
-            [&*package.name, &*package.constraint, &*files, newest, &*package.state, &*count, reason];
+            [&*package.name, &*package.constraint, &*files, newest, &*package.state, &*count, reason, &*why];
         text.push_str(&fields.map(csv::cell).join(","));
         text.push('\n');
     }
@@ -322,7 +340,14 @@ mod tests {
         assert!(plan_text(&plan, "subset", false).ends_with("Source 'subset' was updated in transaction 7."));
         assert_eq!(
             csv_text(&plan.packages),
-            "name,versions,files,newest,change,blocked_files,blocked\nodd,\">=1,<2\",2,,added,,\neven,all versions,2,,kept,,\n"
+            "name,versions,files,newest,change,blocked_files,blocked,why\nodd,\">=1,<2\",2,,added,,,\neven,all versions,2,,kept,,,\n"
         );
+        assert!(plan_text(&plan, "subset", true).contains("even") && !text.contains("Why"), "{text}");
+        for (package, chain) in plan.packages.iter_mut().zip([&["odd"][..], &["odd", "even"]]) {
+            package.chain = chain.iter().map(|name| (*name).to_owned()).collect();
+        }
+        let text = plan_text(&plan, "subset", true);
+        assert!(text.contains("Why") && text.contains("root") && text.contains("odd > even"), "{text}");
+        assert!(csv_text(&plan.packages).ends_with("even,all versions,2,,kept,,,odd > even\n"));
     }
 }

@@ -46,7 +46,7 @@ fn row(package: &PlannedPackage, release: &PlannedRelease) -> Vec<String> {
         package.name.clone(),
         version,
         package.state.clone(),
-        chain_text(release),
+        chain_text(&release.chain),
         release.license.clone().unwrap_or_default(),
         release.needs_compilation.map(yes_or_no).unwrap_or_default().to_owned(),
         release.size.map(format_count).unwrap_or_default(),
@@ -66,8 +66,8 @@ fn yes_or_no(value: bool) -> &'static str {
 }
 
 /// Returns the chain of dependencies from a requested package; `root` for a requested package itself.
-fn chain_text(release: &PlannedRelease) -> String {
-    match release.chain.as_slice() {
+pub(super) fn chain_text(chain: &[String]) -> String {
+    match chain {
         [] => String::new(),
         [_] => "root".to_owned(),
         chain => chain.join(" > "),
@@ -85,7 +85,7 @@ pub(super) fn csv(packages: &[PlannedPackage]) -> String {
             release.version.clone(),
             release.previous.clone().unwrap_or_default(),
             package.state.clone(),
-            chain_text(release),
+            chain_text(&release.chain),
             release.license.clone().unwrap_or_default(),
             release.needs_compilation.map(yes_or_no).unwrap_or_default().to_owned(),
             release.size.map(|size| size.to_string()).unwrap_or_default(),

@@ -13,6 +13,7 @@ use crate::api::distribution::Distribution;
 use crate::api::package::Packages;
 use crate::api::repo::{Repo, Subscription};
 use crate::api::source::Source;
+use crate::model::count::count_of;
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 
@@ -213,10 +214,16 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             let names: Vec<&str> = definition.files.iter().map(|file| file.name.as_str()).collect();
             format!("{}, SHA-256 {}", names.join(", "), definition.sha256)
         });
+        let kind = source.kind.parse::<SourceKind>();
+        let language = kind.map_or(Language::R, SourceKind::language);
         let selected = definition.map(|definition| {
-            let kind = source.kind.parse::<SourceKind>();
-            let origin = if kind.is_ok_and(|kind| kind.language() == Language::R) { "CRAN" } else { "PyPI" };
+            let origin = if language == Language::R { "CRAN" } else { "PyPI" };
             format!("snapshot {}, {origin} as of {}", definition.snapshot, format_time(&definition.state_at))
+        });
+        let with_dependencies =
+            written.filter(|definition| language == Language::Python && definition.include.is_some());
+        let dependencies = with_dependencies.map(|definition| {
+            format!("{} that others require", count_of(definition.dependencies.len(), "package", "packages"))
         });
         fields(&[
             ("Source", source.name.clone()),
@@ -230,6 +237,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             ("First sync", first_sync.map(format_time).unwrap_or_default()),
             ("State as of", state_at.map(format_time).unwrap_or_default()),
             ("Definition", summary.unwrap_or_default()),
+            ("Dependencies", dependencies.unwrap_or_default()),
             ("Selected from", selected.unwrap_or_default()),
             ("Last transaction", last_transaction),
         ])

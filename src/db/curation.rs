@@ -19,10 +19,25 @@ pub struct Curation {
     pub snapshot: String,
     /// The digest of the files.
     pub sha256: Sha256,
-    /// The kinds of dependencies that are included; `None` for a source of another kind than `curated-cran`.
+    /// The kinds of dependencies that a source of kind `curated-cran` includes; [`DEPENDENCIES`] for a source of kind
+    /// `curated-pypi` that includes dependencies; otherwise `None`.
     pub include: Option<String>,
     /// The files, the main one first.
     pub files: Vec<DefinitionFile>,
+    /// The projects of a source of kind `curated-pypi` that the files do not name, in the order of the names.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// The value of [`Curation::include`] for Python packages with dependencies.
+pub const DEPENDENCIES: &str = "dependencies";
+
+/// A project that a definition includes because others require it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// The normalized name of the project.
+    pub name: String,
+    /// The shortest chain of projects from one that the definition names to this one.
+    pub chain: Vec<String>,
 }
 
 /// A file of a definition, as the administrator wrote it.
@@ -68,6 +83,13 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
     let include = c.query(INCLUDE, &[tree.into(), seq.into()])?.into_iter().next();
     let files = c.query(FILES, &[tree.into(), seq.into()])?.into_iter();
     let file = |mut row: Row| Ok(DefinitionFile { name: row.text(0)?, content: row.bytes(1)? });
+    const DEPENDENCY: &str =
+        "SELECT fold, chain FROM curation_dependency WHERE tree_id = $1 AND seq = $2 ORDER BY fold";
+    let dependencies = c.query(DEPENDENCY, &[tree.into(), seq.into()])?.into_iter();
+    let dependency = |mut row: Row| {
+        let chain = row.text(1)?;
+        Ok(Dependency { name: row.text(0)?, chain: chain.split(' ').map(str::to_owned).collect() })
+    };
     Ok(Some(Curation {
         base_tree: TreeId(row.int(0)?),
         base_seq: Seq(row.int(1)?),
@@ -75,6 +97,7 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
         sha256: row.parse(3, "a digest")?,
         include: include.map(|mut row| row.text(0)).transpose()?,
         files: files.map(file).collect::<Result<_, DbError>>()?,
+        dependencies: dependencies.map(dependency).collect::<Result<_, DbError>>()?,
     }))
 }
 
@@ -144,6 +167,11 @@ pub fn insert(
     };
     let files: Vec<Vec<Value>> = (0_i64..).zip(&curation.files).map(file).collect();
     c.batch_insert("curation_file", &FILE_COLUMNS, &files)?;
+    let dependency = |dependency: &Dependency| {
+        vec![tree.into(), seq.into(), dependency.name.as_str().into(), dependency.chain.join(" ").into()]
+    };
+    let dependencies: Vec<Vec<Value>> = curation.dependencies.iter().map(dependency).collect();
+    c.batch_insert("curation_dependency", &["tree_id", "seq", "fold", "chain"], &dependencies)?;
     let rule = |(normalized_name, rule): &RuleRow| {
         vec![tree.into(), seq.into(), normalized_name.as_str().into(), rule.as_str().into()]
     };

@@ -234,6 +234,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0030_name_guard_addition.sqlite.sql"),
         postgres: include_str!("migrations/0030_name_guard_addition.postgres.sql"),
     },
+    Migration {
+        number: 31,
+        name: "curation_dependency",
+        expand_only: true,
+        sqlite: include_str!("migrations/0031_curation_dependency.sqlite.sql"),
+        postgres: include_str!("migrations/0031_curation_dependency.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

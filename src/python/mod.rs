@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod archive;
+pub mod closure;
 pub mod curated;
 pub mod environment;
 pub mod facts;

@@ -58,15 +58,21 @@ pub fn newest(
     for environment in environments {
         let usable: Vec<(usize, &Candidate<'_>)> =
             candidates.iter().enumerate().filter(|(_, candidate)| accepts(environment, candidate)).collect();
-        let newest = usable
-            .iter()
-            .map(|(_, Candidate { version, .. })| (names_pre_release || !version.is_pre_release(), version))
-            .max();
-        let Some((_, newest)) = newest else { continue };
+        let versions = usable.iter().map(|(_, candidate)| &candidate.version);
+        let Some(newest) = newest_version(versions, names_pre_release) else { continue };
         let of_newest = usable.iter().filter(|(_, candidate)| candidate.version == *newest);
         chosen.extend(of_newest.map(|(position, _)| *position));
     }
     chosen
+}
+
+/// Returns the highest version. A pre-release is returned only if `names_pre_release`, or if there is nothing else.
+#[must_use]
+pub fn newest_version<'a>(
+    versions: impl IntoIterator<Item = &'a Version>,
+    names_pre_release: bool,
+) -> Option<&'a Version> {
+    versions.into_iter().max_by_key(|version| (names_pre_release || !version.is_pre_release(), *version))
 }
 
 /// Returns true if specifiers name a pre-release: then pre-releases are chosen like other versions.

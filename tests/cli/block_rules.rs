@@ -106,12 +106,13 @@ fn a_file_of_rules_is_created_as_far_as_it_is_valid() {
     let line = format!("create bulk-blocklist-rules --path={path}");
     let refused = server.rspm(&format!("{line} --fail-all"));
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
-    let reasons = ["rule 1: 't*' is not the name of a package", "rule 2: there is no repository 'moon'"];
+    let reasons = ["rule 2: 't*' is not the name of a package", "rule 3: there is no repository 'moon'"];
     assert!(reasons.iter().all(|reason| refused.err.contains(reason)), "{}", refused.err);
     assert_eq!(server.json("list blocklist-rules"), json!([]));
     let partial = server.rspm(&line);
-    assert_eq!((partial.code, partial.out.as_str()), (1, "1 rule created.\n"));
-    assert!(partial.err.contains("rule 2: there is no repository 'moon'"), "{}", partial.err);
+    let created = "1 rule created.\nrule 1: Blocks the listed version of 1 of 2 packages in prod: one 1.0 (not replaced)\n";
+    assert_eq!((partial.code, partial.out.as_str()), (1, created));
+    assert!(partial.err.contains("rule 3: there is no repository 'moon'"), "{}", partial.err);
     // The example is valid but for the objects that it names.
     let example = server.rspm_stdout("create bulk-blocklist-rules --show-example");
     server.rspm_stdout("create source --name=internal");
@@ -135,18 +136,18 @@ fn wrong_types_and_unknown_keys_of_a_file_are_reported_by_the_number_of_the_rule
         { "package_name": "two", "priority": 5 }
     ]);
     let reasons = [
-        "rule 1: 'min_severity': invalid type: string \"7.0\", expected f64",
-        "rule 2: unknown field `versoin`, expected one of `id`, `priority`, `package_name`",
-        "rule 3: it is not a JSON object",
+        "rule 2: 'min_severity': invalid type: string \"7.0\", expected f64",
+        "rule 3: unknown field `versoin`, expected one of `id`, `priority`, `package_name`",
         "rule 4: it is not a JSON object",
-        "rule 5: 'vulns': invalid type: string \"yes\", expected a boolean",
-        "rule 6: 'license_types': ",
+        "rule 5: it is not a JSON object",
+        "rule 6: 'vulns': invalid type: string \"yes\", expected a boolean",
+        "rule 7: 'license_types': ",
     ];
     let assert_reported = |text: &str| {
         for reason in reasons {
             assert!(text.contains(reason), "{reason}: {text}");
         }
-        assert!(!text.contains("rule 0") && !text.contains("rule 7"), "{text}");
+        assert!(!text.contains("rule 1:") && !text.contains("rule 8"), "{text}");
     };
     let line = format!("create bulk-blocklist-rules --path={}", file(&server, &rules));
     let refused = server.rspm(&format!("{line} --fail-all"));
@@ -154,7 +155,9 @@ fn wrong_types_and_unknown_keys_of_a_file_are_reported_by_the_number_of_the_rule
     assert_reported(&refused.err);
     assert_eq!(server.json("list blocklist-rules"), json!([]));
     let partial = server.rspm(&line);
-    assert_eq!((partial.code, partial.out.as_str()), (1, "2 rules created.\n"));
+    let created = "2 rules created.\nrule 1: Blocks the listed version of 1 of 2 packages in prod: one 1.0 (not replaced)\n\
+                   rule 8: Blocks the listed version of 1 of 2 packages in prod: two 1.0 (not replaced)\n";
+    assert_eq!((partial.code, partial.out.as_str()), (1, created));
     assert!(partial.err.contains("6 rules are not valid"), "{}", partial.err);
     assert_reported(&partial.err);
     let names: Vec<_> = server.json("list blocklist-rules").as_array().expect("rules").clone();
@@ -163,7 +166,19 @@ fn wrong_types_and_unknown_keys_of_a_file_are_reported_by_the_number_of_the_rule
     let body = json!({ "rules": rules, "dry_run": true });
     let answer = server.admin("POST", "/block-rules", &body);
     let refused: Vec<_> = answer.json()["refused"].as_array().expect("rows").clone();
-    assert_eq!((answer.status, refused.len(), &refused[5]["index"]), (200, 6, &json!(6)));
+    assert_eq!((answer.status, refused.len(), &refused[5]["index"]), (200, 6, &json!(6)), "from 0");
+    // Matches are counted up to a limit.
+    let many = vec![json!({ "package_name": "none" }); 21];
+    for (count, expected) in
+        [(20, "rule 20: Matches no listed version"), (21, "Matches are counted for at most 20 rules")]
+    {
+        let path = file(&server, &json!(many[..count]));
+        let out = server.rspm_stdout(&format!("create bulk-blocklist-rules --dry-run --path={path}"));
+        assert!(
+            out.starts_with(&format!("{count} rules would be created.\n")) && out.contains(expected),
+            "{out}"
+        );
+    }
     let path = file(&server, &json!({ "package_name": "one" }));
     let error = server.refused(&format!("create bulk-blocklist-rules --path={path}"));
     assert!(error.contains("rules.json is not an array of rules: invalid type: map"), "{error}");
@@ -178,20 +193,21 @@ fn a_repeated_key_is_refused_and_the_only_rule_of_a_file_has_a_number() {
     let twice = r#"{"package_name": "one", "version": "1.0", "package_name": "two"}"#;
     write(&format!(r#"[{twice}, {{"package_name": "one"}}]"#));
     let partial = server.rspm(&line);
-    assert_eq!((partial.code, partial.out.as_str()), (1, "1 rule created.\n"));
-    assert_eq!(partial.err, "Error: 1 rule is not valid\nrule 0: the key 'package_name' is repeated\n");
+    let created = "1 rule created.\nrule 2: Blocks the listed version of 1 of 2 packages in prod: one 1.0 (not replaced)\n";
+    assert_eq!((partial.code, partial.out.as_str()), (1, created));
+    assert_eq!(partial.err, "Error: 1 rule is not valid\nrule 1: the key 'package_name' is repeated\n");
     write(&format!("[{twice}]"));
     for flag in ["", " --fail-all", " --dry-run"] {
         assert_eq!(
             server.refused(&format!("{line}{flag}")),
-            "rule 0: the key 'package_name' is repeated",
+            "rule 1: the key 'package_name' is repeated",
             "{flag}"
         );
     }
     write(r#"[{"license_types": {"MIT": true}}]"#);
     assert_eq!(
         server.refused(&line),
-        "rule 0: 'license_types': expected an array of SPDX identifiers, or a text with identifiers separated by commas"
+        "rule 1: 'license_types': expected an array of SPDX identifiers, or a text with identifiers separated by commas"
     );
     assert_eq!(server.json("list blocklist-rules").as_array().map(Vec::len), Some(1));
     // A request through the API, too.
@@ -199,7 +215,7 @@ fn a_repeated_key_is_refused_and_the_only_rule_of_a_file_has_a_number() {
     let target = "/__api__/admin/v1/block-rules";
     let answer = http::admin(&server.admin_socket(), "POST", target, body.as_bytes());
     assert!(
-        answer.status == 400 && answer.text().contains("rule 0: the key 'package_name'"),
+        answer.status == 400 && answer.text().contains("rule 1: the key 'package_name'"),
         "{}",
         answer.text()
     );

@@ -79,8 +79,8 @@ fn a_plan_is_printed_and_a_commit_serves_only_what_is_allowed() {
     let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
     assert!(commit.code == 0 && commit.out.contains("was updated in transaction"), "{commit:?}");
     let csv = std::fs::read_to_string(csv).expect("a plan");
-    let columns = "name,versions,files,newest,change,blocked_files,blocked";
-    assert_eq!(csv, format!("{columns}\nlib,<2,2,1.5,added,,\nother,all versions,,,added,,\n"));
+    let columns = "name,versions,files,newest,change,blocked_files,blocked,why";
+    assert_eq!(csv, format!("{columns}\nlib,<2,2,1.5,added,,,\nother,all versions,,,added,,,\n"));
     assert!(pypi.take_requests().is_empty(), "a commit reads no page again");
     assert!(update(&server, &format!("{flags} --commit")).out.contains("Nothing changed"));
 
@@ -343,6 +343,8 @@ impl Curated {
             input: lines.map_or(Input::Keep, |text| Input::Replace(vec![file(text)])),
             snapshot: Some(snapshot.parse().unwrap()),
             strict: false,
+            dependencies: None,
+            allow_missing: false,
             commit,
             comment: String::new(),
         };
@@ -378,8 +380,9 @@ async fn scenario(engine: db::Engine) {
         steps.push((update.transaction.expect("a transaction"), lib, odd));
     }
     assert_eq!(curated.update(None, "2022-01-01").await.unwrap().transaction, None, "nothing changed");
+    let (repositories, state) = (&curated.backend.repositories, &curated.backend.state);
     let removed =
-        curated::remove(&curated.backend.state, "subset", "odd", RemoveScope::All, "", &actor()).await;
+        curated::remove(repositories, state, ("subset", "odd"), RemoveScope::All, "", &actor()).await;
     assert_eq!(removed.unwrap(), ["all versions"]);
     let curated = Curated { backend: curated.backend.restart().await };
     for (transaction, lib, odd) in steps {

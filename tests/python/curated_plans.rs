@@ -77,8 +77,8 @@ fn a_plan_names_the_rules_that_block_files_and_a_package_without_any_other_file_
     let committed = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
     assert_eq!(committed.code, 0, "{committed:?}");
     let csv = std::fs::read_to_string(csv).expect("a plan");
-    let row = "lib,>=1.5,2,2.0,added,1,blocked in 'py' by rule 1 (broken; versions >=2)\n";
-    assert!(csv.contains(row) && csv.contains("odd,<2,2,1.5,added,,\n"), "{csv}");
+    let row = "lib,>=1.5,2,2.0,added,1,blocked in 'py' by rule 1 (broken; versions >=2),\n";
+    assert!(csv.contains(row) && csv.contains("odd,<2,2,1.5,added,,,\n"), "{csv}");
     assert_eq!(names(&server, "latest", "lib"), [file("1.5", "lib")]);
 }
 
@@ -104,7 +104,7 @@ fn a_plan_names_the_guard_that_hides_a_package_and_the_commit_is_refused() {
     let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
     assert_eq!((commit.code, commit.err), (1, format!("{problem}Nothing was changed.\n")), "{}", commit.out);
     let csv = std::fs::read_to_string(csv).expect("a plan");
-    assert!(csv.contains(&format!("odd,all versions,,,added,,{reason}\n")), "{csv}");
+    assert!(csv.contains(&format!("odd,all versions,,,added,,{reason},\n")), "{csv}");
     assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");
 }
 

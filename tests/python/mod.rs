@@ -10,6 +10,7 @@ mod block_rules;
 pub(crate) mod clients;
 mod compression;
 mod curated;
+mod curated_dependencies;
 mod curated_plans;
 pub(crate) mod flask;
 pub(crate) mod form;

@@ -13,7 +13,7 @@ use super::flask;
 use super::index_history::{Files, files, page, subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::data;
-use crate::support::server::Builder;
+use crate::support::server::{Builder, Server};
 
 /// The variable that names another year of which every day is compared, for projects of any size.
 const YEAR: &str = "RSPM_TEST_ORACLE_YEAR";
@@ -105,13 +105,33 @@ fn pip_resolves_a_past_day_to_the_versions_of_that_day() {
     server.rspm_stdout("create repo --name=py --type=python");
     server.rspm_stdout("subscribe --repo=py --source=pypi");
     server.sync_of("pypi").expect("an index");
+    assert_resolves_flask_and_requests(&server, "2020-06-30");
+}
+
+/// The versions of flask, requests and their dependencies at the end of 2020-06-30.
+pub(super) const FLASK_AND_REQUESTS: [(&str, &str); 11] = [
+    ("certifi", "2020.6.20"),
+    ("chardet", "3.0.4"),
+    ("click", "7.1.2"),
+    ("flask", "1.1.2"),
+    ("idna", "2.10"),
+    ("itsdangerous", "1.1.0"),
+    ("jinja2", "2.11.2"),
+    ("markupsafe", "1.1.1"),
+    ("requests", "2.24.0"),
+    ("urllib3", "1.25.9"),
+    ("werkzeug", "1.0.1"),
+];
+
+/// Resolves flask and requests with pip in a snapshot of the repository `py`.
+pub(super) fn assert_resolves_flask_and_requests(server: &Server, snapshot: &str) {
     let report = server.dir().join("report.json");
-    let mut pip = command(&server, &program("pip-newest", "python"), "home-pip");
+    let mut pip = command(server, &program("pip-newest", "python"), "home-pip");
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir", "--dry-run"]);
     pip.args(["--ignore-installed", "--only-binary=:all:", "--implementation=cp", "--python-version=3.8"]);
     pip.args(["--platform=manylinux1_x86_64", "--target"]).arg(server.dir().join("target"));
     pip.arg("--report").arg(&report);
-    pip.args(["-i", &server.url("/py/2020-06-30/simple"), "flask", "requests"]);
+    pip.args(["-i", &server.url(&format!("/py/{snapshot}/simple")), "flask", "requests"]);
     let output = run(pip);
     assert!(output.status.success(), "{}", text(&output));
     let report: serde_json::Value =
@@ -123,18 +143,6 @@ fn pip_resolves_a_past_day_to_the_versions_of_that_day() {
     };
     let resolved: BTreeMap<String, String> =
         report["install"].as_array().expect("packages").iter().map(version).collect();
-    let expected = [
-        ("certifi", "2020.6.20"),
-        ("chardet", "3.0.4"),
-        ("click", "7.1.2"),
-        ("flask", "1.1.2"),
-        ("idna", "2.10"),
-        ("itsdangerous", "1.1.0"),
-        ("jinja2", "2.11.2"),
-        ("markupsafe", "1.1.1"),
-        ("requests", "2.24.0"),
-        ("urllib3", "1.25.9"),
-        ("werkzeug", "1.0.1"),
-    ];
-    assert_eq!(resolved, expected.map(|(name, version)| (name.to_owned(), version.to_owned())).into());
+    let expected = FLASK_AND_REQUESTS.map(|(name, version)| (name.to_owned(), version.to_owned()));
+    assert_eq!(resolved, expected.into());
 }

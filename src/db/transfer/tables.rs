@@ -232,6 +232,7 @@ pub const TABLES: &[Table] = &[
     core("curation_plan", 2, &[int("tree_id"), text("request"), int("planned_at"), bytes("selection")]).since(27),
     core("file_reading", 1, &[int("file_id"), int("read_at")]).since(28),
     core("block_rule_change", 1, &[int("revision"), int("first_id"), int("last_id")]).since(29),
+    core("curation_dependency", 3, &[int("tree_id"), int("seq"), text("fold"), text("chain")]).since(31),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

@@ -183,6 +183,7 @@ async fn apply(
             sha256,
             include: Some(include_text(include)),
             files,
+            dependencies: Vec::new(),
         },
         rules,
         releases: update.rows.iter().filter_map(|row| row.release.clone()).collect(),

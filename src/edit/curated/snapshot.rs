@@ -6,7 +6,7 @@ use super::{Update, definition, open_notice};
 use crate::catalog::resolve::today;
 use crate::db::curation::Curation;
 use crate::db::tx::{Publish, TxKind};
-use crate::edit::python::curated::digest;
+use crate::edit::python::definition::digest;
 use crate::edit::{Actor, publish};
 use crate::model::digest::Sha256;
 use crate::model::ids::SourceId;
@@ -93,6 +93,7 @@ pub async fn set(
         sha256,
         include,
         files: Vec::new(),
+        dependencies: Vec::new(),
     };
     let step = NewStep { curation, rules: Vec::new(), releases: Vec::new() };
     let publish = Publish {

@@ -2,37 +2,32 @@
 //! older snapshots do not change.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-use sha2::Digest;
-
+use super::definition::{self, CurrentDefinition};
 use super::remove::parse_project;
 use crate::catalog::Source;
-use crate::db::curation::{self, Curation, DefinitionFile, RuleRow};
+use crate::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile, Dependency, RuleRow};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{DbError, tree};
 use crate::edit::last_plan::{self, Selected};
-use crate::edit::upload_body::shutting_down;
 use crate::edit::{Actor, EditResult, RemoveScope, publish};
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
-use crate::model::ids::{Seq, TreeId, TxId};
+use crate::model::ids::{SourceId, TxId};
+use crate::model::point::Base;
 use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
+use crate::python::curated::Definition;
+use crate::python::curated::dependencies::{Dependencies, Search};
 use crate::python::curated::plan::{Plan, PlanRow, RowState, plan};
 use crate::python::curated::rule::Rule;
-use crate::python::curated::{self, Definition, NamedFile, ReadOptions};
 use crate::python::name::NormalName;
-use crate::serve::python::curated::{
-    BaseState, BlockedFiles, base_projects, base_state, blocked_files, parse_rule,
-};
+use crate::serve::python::curated::{BaseState, BlockedFiles, base_projects, base_state, blocked_files};
+use crate::serve::python::dependencies;
 use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
-
-/// File name of a definition that this server has generated, after single packages were added or removed.
-const GENERATED_FILE: &str = "requirements.txt";
 
 /// The change to the definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +51,10 @@ pub struct UpdateRequest {
     pub snapshot: Option<Snapshot>,
     /// For lock files, allows only the files whose digests they list.
     pub strict: bool,
+    /// Whether the packages that others require are included; as in the current definition if `None`.
+    pub dependencies: Option<bool>,
+    /// Whether dependencies that the source cannot offer are left out; otherwise they are problems.
+    pub allow_missing: bool,
     /// Whether to publish the update; otherwise it is only planned.
     pub commit: bool,
     /// Comment of the transaction.
@@ -67,6 +66,8 @@ pub struct UpdateRequest {
 pub struct Update {
     /// The plan. With problems, nothing is published.
     pub plan: Plan,
+    /// For each project, the shortest chain of projects from one that the definition names; empty without dependencies.
+    pub chains: BTreeMap<NormalName, Vec<NormalName>>,
     /// The files that block rules and name guards hide, by project.
     pub blocked: BTreeMap<NormalName, BlockedFiles>,
     /// Notices about omitted and ignored parts.
@@ -79,22 +80,6 @@ pub struct Update {
     pub sha256: Sha256,
     /// The transaction; `None` for a plan, and if nothing changed.
     pub transaction: Option<TxId>,
-}
-
-/// The current definition of a source.
-struct CurrentDefinition {
-    tree: TreeId,
-    /// Its step; 0 before the first one.
-    seq: Seq,
-    curation: Option<Curation>,
-    rules: BTreeMap<NormalName, Rule>,
-}
-
-/// A new definition of a source.
-struct NewDefinition {
-    definition: Definition,
-    files: Vec<DefinitionFile>,
-    sha256: Sha256,
 }
 
 /// Requires that a commit names a snapshot.
@@ -123,7 +108,8 @@ pub fn snapshot_name(snapshot: Snapshot, label: &str) -> String {
 
 /// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction. A
 /// package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI,
-/// if they are not known at that time.
+/// if they are not known at that time; with dependencies, the pages of all packages, and the metadata of the newest allowed
+/// versions.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
@@ -137,7 +123,13 @@ pub async fn update(
 ) -> Result<Update, RepoError> {
     let source = curated_source(state, &request.source)?;
     require_snapshot(request.commit, request.snapshot)?;
-    let current = current(state, &source).await?;
+    let current = definition::current(state, &source).await?;
+    let includes_dependencies = request.dependencies.unwrap_or(current.includes_dependencies());
+    if request.allow_missing && !includes_dependencies {
+        return Err(RepoError::Invalid(
+            "--allow-missing leaves out dependencies, and none are included; add --dependencies".to_owned(),
+        ));
+    }
     let base = base_state(state, request.snapshot.unwrap_or(Snapshot::Latest))?;
     let snapshot = match request.snapshot {
         Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_))) => {
@@ -145,23 +137,48 @@ pub async fn update(
         }
         Some(Snapshot::Latest) | None => base.at.day().to_string(),
     };
-    let mut new = new_definition(&source, &current, request.input, request.strict).await?;
+    let name = snapshot_name(request.snapshot.unwrap_or(Snapshot::Latest), &snapshot);
+    let mut new = match request.input {
+        Input::Replace(files) => definition::read(files, request.strict).await?,
+        Input::Add(files) => definition::extended(&current, files, request.strict).await?,
+        Input::Keep => definition::unchanged(&source, &current, includes_dependencies).await?,
+    };
     let mut notices = std::mem::take(&mut new.definition.notices);
     notices.extend(open_notice(&base, &snapshot));
-    let projects = base_projects(repositories, base.base, &new.definition).await?;
-    let name = snapshot_name(request.snapshot.unwrap_or(Snapshot::Latest), &snapshot);
-    let plan = plan(&current.rules, &new.definition, &projects, &name);
+    let (dependencies, projects) = if includes_dependencies {
+        let search = Search::new(&new.definition, &name, request.allow_missing);
+        dependencies::find(repositories, source.id, base.base, search).await?
+    } else {
+        (Dependencies::default(), base_projects(repositories, base.base, &new.definition).await?)
+    };
+    add_dependencies(&mut new.definition, &dependencies)?;
+    notices.extend(dependencies.notices);
+    let mut plan = plan(&current.rules, &new.definition, &projects, &name);
+    plan.problems.extend(dependencies.problems);
     let blocked = blocked_files(repositories, source.id, base.base, &new.definition.rules).await?;
-    let mut update =
-        Update { plan, blocked, notices, snapshot, base_at: base.at, sha256: new.sha256, transaction: None };
+    let mut update = Update {
+        plan,
+        chains: dependencies.chains,
+        blocked,
+        notices,
+        snapshot,
+        base_at: base.at,
+        sha256: new.sha256,
+        transaction: None,
+    };
     let problems = blocked_problems(&update);
     update.plan.problems.extend(problems);
     if !update.plan.problems.is_empty() {
         return Ok(update);
     }
     let selected: Vec<Selected> = update.plan.rows.iter().map(selected).collect();
-    let flags = if request.strict { "strict" } else { "" };
-    let key = last_plan::request_digest(new.sha256, &update.snapshot, flags);
+    let flags = [
+        (request.strict, "strict"),
+        (includes_dependencies, "dependencies"),
+        (request.allow_missing, "allow-missing"),
+    ];
+    let flags: Vec<&str> = flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).collect();
+    let key = last_plan::request_digest(new.sha256, &update.snapshot, &flags.join(" "));
     if request.commit {
         let notice = last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
         update.notices.extend(notice);
@@ -170,8 +187,9 @@ pub async fn update(
             base_seq: base.base.seq,
             snapshot: update.snapshot.clone(),
             sha256: new.sha256,
-            include: None,
+            include: includes_dependencies.then(|| DEPENDENCIES.to_owned()),
             files: new.files,
+            dependencies: dependency_rows(&update.chains),
         };
         let subject = format!("definition {}, snapshot {}", new.sha256, update.snapshot);
         let publish = Publish {
@@ -189,16 +207,30 @@ pub async fn update(
     Ok(update)
 }
 
-/// Removes a project from the definition of a curated source, which continues to select from the same state of
-/// PyPI. Returns the removed rule.
+fn add_dependencies(definition: &mut Definition, dependencies: &Dependencies) -> Result<(), RepoError> {
+    definition.add_dependencies(dependencies).map_err(|error| RepoError::Invalid(error.to_string()))
+}
+
+/// Returns the rows of the projects that others require.
+fn dependency_rows(chains: &BTreeMap<NormalName, Vec<NormalName>>) -> Vec<Dependency> {
+    let row = |(name, chain): (&NormalName, &Vec<NormalName>)| Dependency {
+        name: name.to_string(),
+        chain: chain.iter().map(ToString::to_string).collect(),
+    };
+    chains.iter().filter(|(_, chain)| chain.len() > 1).map(row).collect()
+}
+
+/// Removes a project from the definition of a curated source, with the dependencies that no other project requires. The
+/// source continues to select from the same state of PyPI. Returns the removed rule, and names and rules of the removed
+/// dependencies; empty if other projects require the project.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a scope other than all versions, [`RepoError::NotFound`] if the definition does not
-/// name the project.
+/// [`RepoError::Invalid`] for a scope other than all versions, or if dependencies cannot be read now;
+/// [`RepoError::NotFound`] if the definition does not name the project.
 pub async fn remove(
+    repositories: &Repositories,
     state: &State,
-    source: &str,
-    project: &str,
+    (source, project): (&str, &str),
     scope: RemoveScope,
     comment: &str,
     actor: &Actor,
@@ -212,24 +244,72 @@ pub async fn remove(
             source.name, source.name
         )));
     }
-    let current = current(state, &source).await?;
-    let mut rules = current.rules.clone();
-    let (Some(old), Some(removed)) = (&current.curation, rules.remove(&project)) else {
-        return Err(RepoError::NotFound(format!(
-            "the source '{}' has no package '{project}'; rspm list packages --source={} shows all",
-            source.name, source.name
-        )));
+    let current = definition::current(state, &source).await?;
+    let (Some(old), None, Some(_)) =
+        (&current.curation, current.chain(&project), current.rules.get(&project))
+    else {
+        return Err(not_named(&source, &current, &project));
     };
-    let files = generated(&rules);
-    let curation = Curation { sha256: digest(&files), files, ..old.clone() };
+    let mut definition = current.definition().await?;
+    definition.rules.remove(&project);
+    definition.extras.remove(&project);
+    let mut new = definition::generated(definition);
+    let mut chains = BTreeMap::new();
+    if current.includes_dependencies() {
+        // Packages whose dependencies are missing already can remain.
+        let search = Search::new(&new.definition, &old.snapshot, true);
+        let base = Base { source: SourceId::PYPI, tree: old.base_tree, seq: old.base_seq, is_whole: false };
+        let (dependencies, _) = dependencies::find(repositories, source.id, base, search).await?;
+        if let Some(problem) = dependencies.problems.first() {
+            return Err(RepoError::Invalid(problem.clone()));
+        }
+        let lost = dependencies.left_out.iter().find(|(name, _)| current.rules.contains_key(*name));
+        if let Some((name, reason)) = lost.filter(|(name, _)| **name != project) {
+            return Err(RepoError::Invalid(format!(
+                "the source has '{name}', which this change would remove, too: {reason}; write a definition without \
+                 '{project}', and run: rspm update --source={} --file-in=FILE --allow-missing",
+                source.name
+            )));
+        }
+        add_dependencies(&mut new.definition, &dependencies)?;
+        chains = dependencies.chains;
+    }
+    let rules = &new.definition.rules;
+    let removed = current.rules.iter().filter(|(name, _)| !rules.contains_key(*name));
+    let (own, others): (Vec<_>, Vec<_>) = removed.partition(|(name, _)| **name == project);
+    let own = own.into_iter().map(|(_, rule)| rule.summary());
+    let texts = own.chain(others.into_iter().map(|(name, rule)| format!("{name} {}", rule.summary())));
+    let texts: Vec<String> = if rules.contains_key(&project) { Vec::new() } else { texts.collect() };
+    let removed_count = current.rules.keys().filter(|name| !rules.contains_key(*name)).count();
+    let curation = Curation {
+        sha256: new.sha256,
+        files: new.files,
+        dependencies: dependency_rows(&chains),
+        ..old.clone()
+    };
+    let removed = i64::try_from(removed_count).unwrap_or(i64::MAX);
     let publish = Publish {
         comment: comment.to_owned(),
         subject: scope.of(project.as_str()),
-        counts: Counts { removed: 1, ..Counts::default() },
+        counts: Counts { removed, ..Counts::default() },
         ..publish(TxKind::Remove, (state.clock)(), actor)
     };
-    commit(state, &source, &current, curation, &rules, publish).await?;
-    Ok(vec![removed.summary()])
+    commit(state, &source, &current, curation, rules, publish).await?;
+    Ok(texts)
+}
+
+/// Returns the error for a project that the definition of a source does not name.
+fn not_named(source: &Source, current: &CurrentDefinition, project: &NormalName) -> RepoError {
+    let name = &source.name;
+    RepoError::NotFound(match current.chain(project) {
+        Some(chain) => format!(
+            "the definition of the source '{name}' does not name '{project}': other packages require it ({})",
+            chain.join(" > ")
+        ),
+        None => format!(
+            "the source '{name}' has no package '{project}'; rspm list packages --source={name} shows all"
+        ),
+    })
 }
 
 /// Returns the newest definition of a source; `None` for a source of another kind, and before the first one.
@@ -240,7 +320,7 @@ pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>,
     if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
         return Ok(None);
     }
-    Ok(current(state, &curated_source(state, source)?).await?.curation)
+    Ok(definition::current(state, &curated_source(state, source)?).await?.curation)
 }
 
 fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
@@ -256,106 +336,6 @@ fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
         SourceKind::CuratedPypi,
         SourceKind::CuratedPypi
     )))
-}
-
-/// Reads the definition of the newest step of a source.
-async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
-    let catalog = state.catalog.get();
-    let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
-        RepoError::NotFound(format!("the source '{}' has no list of packages", source.name))
-    })?;
-    let (tree, seq) = (tree.id, tree.newest().unwrap_or(Seq(0)));
-    let read = state.db.read(move |c| Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?)));
-    let (curation, rows) = read.await?;
-    let mut rules = BTreeMap::new();
-    for (normalized_name, text) in rows {
-        let name =
-            normalized_name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
-        rules.insert(name, parse_rule(&text)?);
-    }
-    Ok(CurrentDefinition { tree, seq, curation, rules })
-}
-
-/// Reads the new definition.
-async fn new_definition(
-    source: &Source,
-    current: &CurrentDefinition,
-    input: Input,
-    strict: bool,
-) -> Result<NewDefinition, RepoError> {
-    match input {
-        Input::Replace(files) => read(files, strict).await,
-        Input::Add(files) => {
-            let mut definition = read(files, strict).await?.definition;
-            for (name, rule) in &current.rules {
-                let added =
-                    std::mem::replace(definition.rules.entry(name.clone()).or_default(), rule.clone());
-                if let Some(rule) = definition.rules.get_mut(name) {
-                    added.alternatives().iter().cloned().for_each(|alternative| rule.add(alternative));
-                }
-                definition.origins.entry(name.clone()).or_insert_with(|| "the current definition".to_owned());
-            }
-            let files = generated(&definition.rules);
-            Ok(NewDefinition { definition, sha256: digest(&files), files })
-        }
-        Input::Keep => {
-            let Some(curation) = &current.curation else {
-                return Err(RepoError::Invalid(format!(
-                    "the source '{}' has no definition yet; name a requirements file or a lock file: rspm update \
-                     --source={} --file-in=requirements.txt",
-                    source.name, source.name
-                )));
-            };
-            let origin = |name: &NormalName| (name.clone(), "the current definition".to_owned());
-            let definition = Definition {
-                rules: current.rules.clone(),
-                origins: current.rules.keys().map(origin).collect(),
-                notices: Vec::new(),
-            };
-            Ok(NewDefinition { definition, sha256: curation.sha256, files: curation.files.clone() })
-        }
-    }
-}
-
-/// Reads the files of a definition, which may be 24 MB in size: not on an async thread.
-async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
-    let work = move || -> Result<NewDefinition, RepoError> {
-        let named: Vec<NamedFile<'_>> =
-            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
-        let definition = curated::read(&named, ReadOptions { strict });
-        let definition = definition.map_err(|error| RepoError::Invalid(error.to_string()))?;
-        Ok(NewDefinition { definition, sha256: digest(&files), files })
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(shutting_down().into()),
-    }
-}
-
-/// Returns a generated file for a definition that differs from the file that an administrator wrote.
-fn generated(rules: &BTreeMap<NormalName, Rule>) -> Vec<DefinitionFile> {
-    vec![DefinitionFile {
-        name: GENERATED_FILE.to_owned(),
-        content: curated::requirements(rules).into_bytes(),
-    }]
-}
-
-/// Returns the digest of a definition: that of its only file, or that of the lines that `sha256sum` prints for several
-/// files.
-pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
-    let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
-    match files {
-        [file] => sha256(&file.content),
-        files => {
-            let mut lines = String::new();
-            for file in files {
-                // Writing to a `String` cannot fail.
-                let _ = writeln!(lines, "{}  {}", sha256(&file.content), file.name);
-            }
-            sha256(lines.as_bytes())
-        }
-    }
 }
 
 /// Returns an error text for each package whose files are all blocked, so that a commit would offer none of them.
@@ -418,8 +398,10 @@ async fn commit(
     rules: &BTreeMap<NormalName, Rule>,
     publish: Publish,
 ) -> Result<Option<TxId>, RepoError> {
-    let base = |curation: &Curation| (curation.base_tree, curation.base_seq, curation.sha256);
-    let is_same = current.curation.as_ref().is_some_and(|old| base(old) == base(&curation));
+    let facts = |curation: &Curation| {
+        (curation.base_tree, curation.base_seq, curation.sha256, curation.include.clone())
+    };
+    let is_same = current.curation.as_ref().is_some_and(|old| facts(old) == facts(&curation));
     if is_same && current.rules == *rules {
         return Ok(None);
     }

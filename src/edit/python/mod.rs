@@ -3,6 +3,7 @@
 
 pub mod add;
 pub mod curated;
+pub(super) mod definition;
 pub mod receive;
 pub mod remove;
 mod selection;

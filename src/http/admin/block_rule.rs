@@ -86,24 +86,29 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     match (&refused[..], count) {
         ([only], 1) => return Err(Failure::bad_request(only.error.clone())),
         ([_, ..], _) if body.fail_all => {
-            let rows = refused.iter().map(|row| (row.index, row.error.as_str()));
+            let rows = refused.iter().map(|row| (row.index + 1, row.error.as_str()));
             return Err(Failure::bad_request(refused_rows("rule", rows)));
         }
         _ => {}
     }
-    let matches = match (&rules[..], count) {
-        ([rule], 1) => matches(app, rule).await?,
-        _ => Vec::new(),
-    };
+    let mut counted = Vec::new();
+    if count <= wire::MAX_COUNTED_RULES {
+        for rule in &rules {
+            counted.push(matches(app, rule).await?);
+        }
+    }
     if !body.dry_run {
         let ids = block_rule::create(&app.state, &rules, &actor).await?;
         rules.iter_mut().zip(ids).for_each(|(rule, id)| rule.id = id);
     }
-    let wire = |rule: &Rule| {
+    let matches = if count == 1 { counted.pop().unwrap_or_default() } else { Vec::new() };
+    let counted = counted.into_iter().chain(std::iter::repeat_with(Vec::new));
+    let wire = |(rule, matches): (&Rule, Vec<wire::BlockRuleMatches>)| {
         let rule = wire_of_rule(&catalog, rule);
-        wire::BlockRule { id: rule.id.filter(|_| !body.dry_run), ..rule }
+        wire::BlockRule { id: rule.id.filter(|_| !body.dry_run), matches, ..rule }
     };
-    let created = wire::CreatedBlockRules { rules: rules.iter().map(wire).collect(), refused, matches };
+    let rules = rules.iter().zip(counted).map(wire).collect();
+    let created = wire::CreatedBlockRules { rules, refused, matches };
     let status = if body.dry_run { StatusCode::OK } else { StatusCode::CREATED };
     Ok(response::json(status, &created))
 }

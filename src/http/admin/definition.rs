@@ -2,8 +2,8 @@
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::definition::{
-    BlockedFiles, Definition, DefinitionFile, DefinitionPlan, PlannedPackage, PlannedRelease,
-    UpdateDefinition,
+    BlockedFiles, Definition, DefinitionDependency, DefinitionFile, DefinitionPlan, PlannedPackage,
+    PlannedRelease, UpdateDefinition,
 };
 use crate::db::curation;
 use crate::edit::python::curated::{self, Input, Update, UpdateRequest};
@@ -39,6 +39,11 @@ pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
     };
     let kind = find::source(&app.state.catalog.get(), name)?.kind;
     if kind.language() == Language::R {
+        if body.dependencies.is_some() {
+            return Err(Failure::bad_request(
+                "--dependencies is for Python packages; --include names the kinds of dependencies of R packages",
+            ));
+        }
         let comment = body.comment.clone();
         let flags = RFlags {
             include: include(body.include.as_deref())?,
@@ -49,9 +54,9 @@ pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
         };
         return update_r(app, (name, kind), (input, snapshot, flags, comment), &actor).await;
     }
-    if body.include.is_some() || body.include_suggests || body.allow_missing {
+    if body.include.is_some() || body.include_suggests {
         return Err(Failure::bad_request(
-            "dependencies are included only in sources of type curated-cran; resolve those of Python packages with pip or uv",
+            "only dependencies of R packages have kinds; --dependencies includes those of Python packages",
         ));
     }
     let request = UpdateRequest {
@@ -59,6 +64,8 @@ pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
         input,
         snapshot,
         strict: body.strict,
+        dependencies: body.dependencies,
+        allow_missing: body.allow_missing,
         commit: body.commit,
         comment: body.comment,
     };
@@ -125,6 +132,7 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
             newest: None,
             blocked_files: None,
             state: row.plan.change.as_str().to_owned(),
+            chain: Vec::new(),
             release: Some(PlannedRelease {
                 version: row.plan.version,
                 previous: row.plan.previous,
@@ -157,8 +165,13 @@ fn wire(update: Update, commit: bool) -> DefinitionPlan {
         let count = files.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         Some(BlockedFiles { count, reason: files.reason.clone() })
     };
+    let chain = |row: &PlanRow| {
+        let chain = update.chains.get(&row.name).map(Vec::as_slice).unwrap_or_default();
+        chain.iter().map(ToString::to_string).collect()
+    };
     let package = |row: PlanRow| PlannedPackage {
         blocked_files: blocked(&row),
+        chain: chain(&row),
         name: row.name.to_string(),
         constraint: row.constraint,
         files: row.files.map(|files| i64::try_from(files).unwrap_or(i64::MAX)),
@@ -199,10 +212,16 @@ pub(super) async fn of_source(
         name: file.name,
         text: String::from_utf8_lossy(&file.content).into_owned(),
     };
+    let dependency = |dependency: curation::Dependency| DefinitionDependency {
+        name: dependency.name,
+        chain: dependency.chain,
+    };
+    let dependencies = curation.dependencies.into_iter().filter(|_| with_files);
     Ok(Some(Definition {
         snapshot: curation.snapshot,
         state_at,
         include: curation.include,
+        dependencies: dependencies.map(dependency).collect(),
         sha256: curation.sha256.to_string(),
         files: curation.files.into_iter().filter(|_| with_files).map(file).collect(),
     }))

@@ -1,18 +1,18 @@
 //! Reads the pages of the required projects and chooses their files; with dependencies also those that the metadata
 //! of the chosen versions requires, until nothing new is required.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 
 use super::parallel::run_all;
-use super::request_file::project_requirement;
-use super::selection::{ChosenFile, ProjectRequirement, Rule, choose};
+use super::selection::{ChosenFile, Rule, choose};
 use super::source::Source;
 use crate::bundle::self_digest;
 use crate::offline::error::OfflineError;
 use crate::offline::progress::Output;
 use crate::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
+use crate::python::closure::{Closure, Expansion, ProjectRequirement, ProjectVersion};
 use crate::python::file_name::FileKind;
 use crate::python::metadata::Metadata;
 use crate::python::name::NormalName;
@@ -21,8 +21,6 @@ use crate::python::simple::page::{MetadataFile, PageFile};
 use crate::python::simple::read::ReadPage;
 use crate::upstream::{ByteSink, UpstreamError};
 
-/// Maximum number of requirements: a closure of real packages has several hundred.
-const MAX_REQUIREMENTS: usize = 50_000;
 /// Maximum size in bytes of a file that is read only for its metadata, because the index does not have METADATA.
 const MAX_FILE: usize = 256 << 20;
 
@@ -48,9 +46,6 @@ pub(super) struct Selector<'a> {
     pub(super) output: Output,
 }
 
-/// A project, one of its versions, and the extras with which the dependencies of this version are required.
-type Expansion = (NormalName, String, Vec<String>);
-
 impl Selector<'_> {
     /// Chooses the files for the requirements, and reads the pages of the other projects, too.
     pub(super) async fn select(
@@ -59,83 +54,52 @@ impl Selector<'_> {
         other_projects: BTreeSet<NormalName>,
     ) -> Result<Selection, OfflineError> {
         let mut selection = Selection::default();
-        let mut known_requirements: BTreeMap<NormalName, Vec<ProjectRequirement>> = BTreeMap::new();
-        let mut metadata_requirements: HashMap<(NormalName, String), Vec<Requirement>> = HashMap::new();
-        let mut expansions: BTreeSet<Expansion> = BTreeSet::new();
-        let (mut pending, mut requirement_count) = (requirements, 0);
-        while !pending.is_empty() {
-            requirement_count += pending.len();
-            if requirement_count > MAX_REQUIREMENTS {
-                return Err(OfflineError::Refused(format!(
-                    "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package may be wrong; to \
-                     download without it, name a lock file with --file-in, and omit --dependencies"
-                )));
-            }
-            let projects = pending.iter().map(|requirement| requirement.project.clone()).collect();
-            self.read_pages(&mut selection, projects).await?;
-            // The requirements of the user restrict those of packages, so all are recorded before a file is chosen.
-            let mut new_requirements = Vec::new();
-            for requirement in pending {
-                let known = known_requirements.entry(requirement.project.clone()).or_default();
-                if !known.contains(&requirement) {
-                    known.push(requirement.clone());
-                    new_requirements.push(requirement);
-                }
-            }
-            let mut new_expansions = Vec::new();
+        let mut metadata_requirements: BTreeMap<ProjectVersion, Vec<Requirement>> = BTreeMap::new();
+        let mut closure = Closure::new(self.rule.environments.clone(), requirements);
+        while !closure.is_complete() {
+            self.read_pages(&mut selection, closure.pending_projects()).await?;
+            let new_requirements = closure.take_pending().map_err(|error| {
+                OfflineError::Refused(format!(
+                    "{error}; to download without it, name a lock file with --file-in, and omit --dependencies"
+                ))
+            })?;
             for requirement in &new_requirements {
-                let all = known_requirements.get(&requirement.project).map(Vec::as_slice).unwrap_or_default();
-                for file in self.choose(&mut selection, requirement, all) {
-                    let expansion =
-                        (requirement.project.clone(), file.version.clone(), requirement.extras.clone());
-                    if self.has_dependencies && expansions.insert(expansion.clone()) {
-                        new_expansions.push(expansion);
+                for file in self.choose(&mut selection, requirement, &closure.combinations(requirement)) {
+                    if self.has_dependencies {
+                        closure.expand(requirement, &file.version);
                     }
                     selection.files.entry(requirement.project.clone()).or_default().insert(file);
                 }
             }
-            self.read_requirements(&selection, &new_expansions, &mut metadata_requirements).await;
-            pending = Vec::new();
-            for (project, version, extras) in new_expansions {
-                let required =
-                    metadata_requirements.get(&(project, version)).map(Vec::as_slice).unwrap_or_default();
-                let requirements = required
-                    .iter()
-                    .filter_map(|required| project_requirement(required.clone(), self.rule, &extras, false));
-                pending.extend(requirements);
+            let expansions = closure.take_expansions();
+            self.read_requirements(&selection, &expansions, &mut metadata_requirements).await;
+            for expansion in &expansions {
+                let required = metadata_requirements.get(&expansion.version).map(Vec::as_slice);
+                closure.add_required(expansion, required.unwrap_or_default());
             }
         }
         self.read_pages(&mut selection, other_projects).await?;
         Ok(selection)
     }
 
-    /// Returns the union of two choices for the project of a requirement: the files that satisfy the requirement
-    /// and all requirements of the user, and the files that satisfy all known requirements. If both are empty,
-    /// returns the files that satisfy only the requirement.
+    /// Returns the files that satisfy one of the sets of requirements, to each of which this requirement belongs. If there
+    /// are none, returns the files that satisfy only this requirement.
     fn choose(
         &self,
         selection: &mut Selection,
         requirement: &ProjectRequirement,
-        all: &[ProjectRequirement],
-    ) -> Vec<ChosenFile> {
+        sets: &[Vec<&ProjectRequirement>],
+    ) -> BTreeSet<ChosenFile> {
         let label = format!("{} {}", requirement.project, requirement.versions);
         let Some(Some(read)) = selection.pages.get(&requirement.project) else {
             selection.unsatisfied.push(format!("{}: the index has no such project", label.trim()));
-            return Vec::new();
+            return BTreeSet::new();
         };
-        let requested: Vec<&ProjectRequirement> = all.iter().filter(|other| other.is_requested).collect();
-        let mut files = if requirement.is_requested || requested.is_empty() {
-            choose(&read.page, &[requirement], self.rule)
-        } else {
-            let mut requirements = requested;
-            requirements.push(requirement);
-            choose(&read.page, &requirements, self.rule)
-        };
-        let all: Vec<&ProjectRequirement> = all.iter().collect();
-        files.extend(choose(&read.page, &all, self.rule));
+        let mut files: BTreeSet<ChosenFile> =
+            sets.iter().flat_map(|set| choose(&read.page, set, self.rule)).collect();
         if files.is_empty() {
             // A package requires a different version than the user.
-            files = choose(&read.page, &[requirement], self.rule);
+            files.extend(choose(&read.page, &[requirement], self.rule));
         }
         if files.is_empty() {
             let text = format!("{}: no file of the index satisfies it", label.trim());
@@ -171,25 +135,25 @@ impl Selector<'_> {
         &self,
         selection: &Selection,
         expansions: &[Expansion],
-        metadata_requirements: &mut HashMap<(NormalName, String), Vec<Requirement>>,
+        metadata_requirements: &mut BTreeMap<ProjectVersion, Vec<Requirement>>,
     ) {
-        let versions: BTreeSet<(NormalName, String)> = expansions
+        let versions: BTreeSet<ProjectVersion> = expansions
             .iter()
-            .map(|(project, version, _)| (project.clone(), version.clone()))
-            .filter(|key| !metadata_requirements.contains_key(key))
+            .map(|expansion| expansion.version.clone())
+            .filter(|version| !metadata_requirements.contains_key(version))
             .collect();
         let mut files = Vec::new();
-        for key in versions {
-            if let Some(file) = metadata_file(selection, &key) {
-                files.push((key, file));
+        for version in versions {
+            if let Some(file) = metadata_file(selection, &version) {
+                files.push((version, file));
             }
         }
         let source = Arc::clone(self.source);
-        let read = move |(key, file): ((NormalName, String), PageFile)| {
+        let read = move |(version, file): (ProjectVersion, PageFile)| {
             let source = Arc::clone(&source);
-            async move { (key, read_metadata(&source, &file).await, file) }
+            async move { (version, read_metadata(&source, &file).await, file) }
         };
-        for (key, metadata, file) in run_all(files, self.concurrency, read).await {
+        for (version, metadata, file) in run_all(files, self.concurrency, read).await {
             let mut required = Vec::new();
             match metadata {
                 Ok(metadata) => {
@@ -205,7 +169,7 @@ impl Selector<'_> {
                     file.name
                 )),
             }
-            metadata_requirements.insert(key, required);
+            metadata_requirements.insert(version, required);
         }
     }
 }
@@ -237,7 +201,10 @@ async fn read_metadata(source: &Source, file: &PageFile) -> Result<Metadata, Str
 
 /// Returns the chosen file of a version whose metadata is read: a wheel with METADATA on the index, another wheel, or a
 /// source distribution.
-fn metadata_file(selection: &Selection, (project, version): &(NormalName, String)) -> Option<PageFile> {
+fn metadata_file(
+    selection: &Selection,
+    ProjectVersion { project, version }: &ProjectVersion,
+) -> Option<PageFile> {
     let page = &selection.pages.get(project)?.as_ref()?.page;
     let chosen = selection.files.get(project)?;
     let is_chosen = |file: &&PageFile| {

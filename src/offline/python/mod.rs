@@ -28,6 +28,7 @@ use super::progress::{Output, Progress};
 use super::setup::{Setup, setup};
 use crate::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};
 use crate::model::count::count_of;
+use crate::python::closure::ProjectRequirement;
 use crate::python::name::NormalName;
 use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{BundleError, VerifiedHead};
@@ -36,7 +37,7 @@ use closure::{Selection, Selector};
 use download::{DownloadContext, fetch};
 use parallel::run_all;
 use plan::{ExistingFiles, Plan};
-use selection::{ProjectRequirement, Rule};
+use selection::Rule;
 use source::Source;
 
 const PRODUCT: Product = Product::Pypi;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::selection::{ProjectRequirement, Rule};
+use super::selection::Rule;
 use crate::offline::error::OfflineError;
 use crate::offline::progress::Output;
+use crate::python::closure::ProjectRequirement;
 use crate::python::lock_file::{self, BadLockFile, LockedPackage};
 use crate::python::marker::Marker;
-use crate::python::requirement::{Constraint, Requirement};
+use crate::python::requirement::Requirement;
 use crate::python::requirements_file::{self, Entry};
 use crate::python::specifier::Specifiers;
 
@@ -49,7 +50,7 @@ pub(super) fn read(
         for entry in file.entries {
             match entry {
                 Entry::Requirement { requirement, sha256, .. } => {
-                    let item = project_requirement(requirement, rule, &[], true);
+                    let item = project_requirement(requirement, rule);
                     requirements.extend(item.map(|item| ProjectRequirement { digests: sha256, ..item }));
                 }
                 Entry::File { path: other, .. } => pending_paths.push(resolve(&path, &other)),
@@ -76,29 +77,16 @@ fn is_lock_file(path: &Path) -> bool {
 }
 
 /// Converts a requirement; `None` if its marker is false in all environments, or it names a URL.
-pub(super) fn project_requirement(
-    requirement: Requirement,
-    rule: &Rule,
-    extras: &[String],
-    is_requested: bool,
-) -> Option<ProjectRequirement> {
-    let Constraint::Versions(versions) = requirement.constraint else { return None };
-    if !requirement.marker.as_ref().is_none_or(|marker| applies(marker, rule, extras)) {
+fn project_requirement(requirement: Requirement, rule: &Rule) -> Option<ProjectRequirement> {
+    if !requirement.marker.as_ref().is_none_or(|marker| applies(marker, rule)) {
         return None;
     }
-    let extras = requirement.extras.iter().map(|extra| extra.as_str().to_owned()).collect();
-    Some(ProjectRequirement {
-        project: requirement.name,
-        extras,
-        versions,
-        digests: Vec::new(),
-        is_requested,
-    })
+    ProjectRequirement::of(requirement, None)
 }
 
 /// Returns true if a marker may be true in any environment of the rule.
-fn applies(marker: &Marker, rule: &Rule, extras: &[String]) -> bool {
-    rule.environments.iter().any(|environment| environment.may_satisfy(marker, extras))
+fn applies(marker: &Marker, rule: &Rule) -> bool {
+    rule.environments.iter().any(|environment| environment.may_satisfy(marker, &[]))
 }
 
 /// Converts the packages of a lock file to requirements of exact versions, with their digests.
@@ -110,7 +98,7 @@ fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<ProjectRequir
     let is_needed = |package: &LockedPackage| {
         // A marker that cannot be read does not exclude the package.
         let marker = package.marker.as_deref().and_then(|text| Marker::parse(text).ok());
-        marker.is_none_or(|marker| applies(&marker, rule, &[]))
+        marker.is_none_or(|marker| applies(&marker, rule))
     };
     let requirements = file.packages.into_iter().filter(is_needed).filter_map(|package| {
         let exact = format!("=={}", package.version).parse::<Specifiers>();

@@ -3,45 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::bundle::FilesRule;
-use crate::model::digest::Sha256;
+use crate::python::closure::{ProjectRequirement, allow_all};
 use crate::python::environment::Environment;
-use crate::python::name::NormalName;
 use crate::python::selection::{self, Candidate};
 use crate::python::simple::page::{PageFile, ProjectPage};
-use crate::python::specifier::Specifiers;
 use crate::python::target::BadTarget;
 use crate::python::version::Version;
-
-/// The required versions of a project, and their extras and digests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ProjectRequirement {
-    pub(super) project: NormalName,
-    /// The normalized names of the extras.
-    pub(super) extras: Vec<String>,
-    pub(super) versions: Specifiers,
-    /// Digests of the files that may be chosen; empty if any file may be chosen.
-    pub(super) digests: Vec<Sha256>,
-    /// Whether the file of `--file-in` names it; otherwise a package requires it.
-    pub(super) is_requested: bool,
-}
-
-impl ProjectRequirement {
-    /// Returns a requirement of any version.
-    pub(super) fn any(project: NormalName) -> ProjectRequirement {
-        let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("an empty text is valid"));
-        ProjectRequirement { project, extras: Vec::new(), versions, digests: Vec::new(), is_requested: true }
-    }
-
-    fn allows(&self, version: &Version, file: &PageFile) -> bool {
-        let has_digest = file.sha256().is_some_and(|sha256| self.digests.contains(&sha256));
-        self.versions.contains(version) && (self.digests.is_empty() || has_digest)
-    }
-
-    /// Returns true if the requirement names one version, or digests: then yanked files may be chosen, too.
-    fn is_pinned(&self) -> bool {
-        self.versions.pin().is_some() || !self.digests.is_empty()
-    }
-}
 
 /// The environments for which wheels are chosen.
 #[derive(Clone, Debug)]
@@ -80,18 +47,15 @@ pub(super) fn choose(
     requirements: &[&ProjectRequirement],
     rule: &Rule,
 ) -> Vec<ChosenFile> {
-    let is_pinned = requirements.iter().any(|requirement| requirement.is_pinned());
-    let names_pre_release =
-        requirements.iter().any(|requirement| selection::names_pre_release(&requirement.versions));
+    let names_pre_release = requirements.iter().any(|requirement| requirement.names_pre_release());
     let allowed_files: Vec<(Version, String, &PageFile)> = page
         .offered_files()
         .iter()
-        .filter(|file| file.yanked.is_none() || is_pinned)
         .filter_map(|file| {
             let text = version_of(page, file)?;
             Some((Version::lenient(&text), text, file))
         })
-        .filter(|(version, _, file)| requirements.iter().all(|requirement| requirement.allows(version, file)))
+        .filter(|(version, _, file)| allow_all(requirements, version, file.sha256(), file.yanked.is_some()))
         .collect();
     let candidates: Vec<Candidate<'_>> = allowed_files
         .iter()
@@ -115,6 +79,7 @@ pub(super) fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::digest::Sha256;
     use crate::python::file_name::FileName;
     use crate::python::simple::page::Yank;
 

@@ -1,10 +1,12 @@
 //! Definitions of curated sources of Python packages: requirements files and lock files, the rules that follow from
 //! them, and the plan of an update. Pure.
 
+pub mod candidates;
+pub mod dependencies;
 pub mod plan;
 pub mod rule;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::lock_file::{self, BadLockFile};
 use super::name::NormalName;
@@ -15,10 +17,14 @@ use super::version::Version;
 use crate::model::definition_path::included_path;
 use crate::model::digest::Sha256;
 use crate::model::error_list::ErrorList;
+use dependencies::Dependencies;
 use rule::{Alternative, Rule};
 
 /// Maximum number of projects of a definition.
 pub const MAX_PROJECTS: usize = 20_000;
+
+/// The origin of the lines of the current definition in messages about a new one.
+pub const CURRENT_DEFINITION: &str = "the current definition";
 
 /// Maximum number of files of a definition; it also limits the depth of files that refer to each other.
 const MAX_FILES: usize = 100;
@@ -40,6 +46,10 @@ pub struct Definition {
     pub rules: BTreeMap<NormalName, Rule>,
     /// The file and the line that first name each project, for messages.
     pub origins: BTreeMap<NormalName, String>,
+    /// The extras with which lines name a project. They do not restrict files, but determine its dependencies.
+    pub extras: BTreeMap<NormalName, BTreeSet<NormalName>>,
+    /// Restrictions of constraints files for projects that no line names. They restrict dependencies.
+    pub constraints: BTreeMap<NormalName, Alternative>,
     /// Notices for users about omitted and ignored parts.
     pub notices: Vec<String>,
 }
@@ -187,7 +197,9 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
             }
         }
     }
-    let Reader { mut definition, mut errors, markers, .. } = reader;
+    let Reader { mut definition, mut errors, markers, constraints, .. } = reader;
+    let unnamed = constraints.into_iter().filter(|(name, _)| !definition.rules.contains_key(name));
+    definition.constraints = unnamed.map(|(name, (_, restriction))| (name, restriction)).collect();
     match definition.rules.len() {
         0 if errors.is_empty() => errors.push(BadDefinition::Empty((*main).to_owned())),
         count if count > MAX_PROJECTS => errors.push(BadDefinition::TooMany(count)),
@@ -220,6 +232,23 @@ struct Reader<'a> {
     markers: Option<(String, usize)>,
     /// The defects of lines.
     errors: ErrorList<BadDefinition>,
+}
+
+impl Definition {
+    /// Adds the dependencies of its projects.
+    ///
+    /// # Errors
+    /// Too many projects.
+    pub fn add_dependencies(&mut self, dependencies: &Dependencies) -> Result<(), BadDefinition> {
+        for (name, rule) in &dependencies.rules {
+            self.rules.insert(name.clone(), rule.clone());
+            self.origins.insert(name.clone(), "the dependencies".to_owned());
+        }
+        match self.rules.len() {
+            count if count > MAX_PROJECTS => Err(BadDefinition::TooMany(count)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -303,7 +332,11 @@ impl Reader<'_> {
             };
             self.constraints.insert(requirement.name, (origin, restriction));
         } else {
+            let name = requirement.name.clone();
             self.add(requirement.name, origin, alternative)?;
+            if !requirement.extras.is_empty() {
+                self.definition.extras.entry(name).or_default().extend(requirement.extras);
+            }
         }
         Ok(())
     }
@@ -363,10 +396,61 @@ fn is_lock_file(bytes: &[u8]) -> bool {
     first.is_some_and(|line| line.starts_with(['{', '[']) || line.contains(" = "))
 }
 
-/// Writes rules as a requirements file: the new definition after single packages were added or removed.
+/// Returns a definition with the lines of another one. The constraints of the current one restrict the added lines, as
+/// they would in its files; those of the added one restrict only its own lines, and projects that no line names.
+///
+/// # Errors
+/// Constraints that are too long.
+pub fn extended(current: &Definition, mut added: Definition) -> Result<Definition, BadDefinition> {
+    let mut restrictions_size = 0;
+    for (name, restriction) in &current.constraints {
+        let origin = format!("{CURRENT_DEFINITION}, the constraint of '{name}'");
+        let bad = |error| BadDefinition::Versions { origin: origin.clone(), error };
+        if let Some(rule) = added.rules.get_mut(name) {
+            restrictions_size += rule.alternatives().len().saturating_sub(1) * restriction.size();
+            if restrictions_size > MAX_RESTRICTIONS {
+                return Err(BadDefinition::LongConstraints(origin));
+            }
+            rule.restrict(restriction).map_err(bad)?;
+            continue;
+        }
+        let joined = match added.constraints.get(name) {
+            Some(other) => other.restricted(restriction).map_err(bad)?,
+            None => restriction.clone(),
+        };
+        added.constraints.insert(name.clone(), joined);
+    }
+    for (name, rule) in &current.rules {
+        let rules = added.rules.entry(name.clone()).or_default();
+        let added_rule = std::mem::replace(rules, rule.clone());
+        added_rule.alternatives().iter().cloned().for_each(|alternative| rules.add(alternative));
+        added.origins.entry(name.clone()).or_insert_with(|| CURRENT_DEFINITION.to_owned());
+        added.constraints.remove(name);
+    }
+    for (name, extras) in &current.extras {
+        added.extras.entry(name.clone()).or_default().extend(extras.iter().cloned());
+    }
+    Ok(added)
+}
+
+/// Writes a definition as a requirements file, after single packages were added or removed.
 #[must_use]
-pub fn requirements(rules: &BTreeMap<NormalName, Rule>) -> String {
-    rules.iter().map(|(name, rule)| rule.requirements(name.as_str())).collect()
+pub fn requirements(definition: &Definition) -> String {
+    let line = |(name, rule): (&NormalName, &Rule)| {
+        let extras: Vec<&str> =
+            definition.extras.get(name).into_iter().flatten().map(NormalName::as_str).collect();
+        match extras.as_slice() {
+            [] => rule.requirements(name.as_str()),
+            extras => rule.requirements(&format!("{name}[{}]", extras.join(","))),
+        }
+    };
+    definition.rules.iter().map(line).collect()
+}
+
+/// Writes the constraints of a definition as a constraints file; empty without constraints.
+#[must_use]
+pub fn constraints(definition: &Definition) -> String {
+    definition.constraints.iter().map(|(name, restriction)| format!("{name}{restriction}\n")).collect()
 }
 
 #[cfg(test)]

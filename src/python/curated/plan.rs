@@ -8,6 +8,7 @@ use super::Definition;
 use super::rule::{Alternative, Rule};
 use crate::model::digest::Sha256;
 use crate::python::name::NormalName;
+use crate::python::specifier::Specifiers;
 use crate::python::version::Version;
 
 /// Maximum number of versions that a problem names.
@@ -187,7 +188,7 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
                 if has_version {
                     return format!("no file of '{name}{versions}' has one of the digests");
                 }
-                let nearest = nearest(alternative, files);
+                let nearest = nearest(versions, files.iter().map(|file| &file.version));
                 let hint = if nearest.is_empty() {
                     "it has no files".to_owned()
                 } else {
@@ -200,12 +201,15 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
     }
 }
 
-/// Returns the versions closest to the requested exact version; if none is requested, the highest versions.
-fn nearest(alternative: &Alternative, files: &[BaseFile]) -> Vec<String> {
-    let mut versions: Vec<&Version> = files.iter().map(|file| &file.version).collect();
+/// Returns the versions closest to the exact version that specifiers name; if they name none, the highest versions.
+pub(super) fn nearest<'a>(
+    specifiers: &Specifiers,
+    versions: impl IntoIterator<Item = &'a Version>,
+) -> Vec<String> {
+    let mut versions: Vec<&Version> = versions.into_iter().collect();
     versions.sort();
     versions.dedup();
-    let position = match alternative.versions().pin() {
+    let position = match specifiers.pin() {
         Some(pin) => versions.partition_point(|version| **version < pin),
         None => versions.len(),
     };

@@ -62,6 +62,12 @@ impl Alternative {
         !self.sha256.is_empty() || self.versions.pin().is_some()
     }
 
+    /// Returns the digests of the allowed files, sorted; empty for all files of the versions.
+    #[must_use]
+    pub fn digests(&self) -> &[Sha256] {
+        &self.sha256
+    }
+
     /// Returns true if a file with this version and digest is allowed.
     #[must_use]
     pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {

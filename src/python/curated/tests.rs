@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::{BaseFile, BaseProject, Plan, RowState, plan};
 use super::rule::Rule;
-use super::{Definition, NamedFile, ReadOptions, read, requirements};
+use super::{Definition, NamedFile, ReadOptions, constraints, read, requirements};
 use crate::model::digest::Sha256;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
@@ -63,9 +63,15 @@ fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
     assert_eq!(definition.rules[&name("last")].to_string(), "<9");
     assert_eq!(definition.origins[&name("last")], "more/a.txt, line 1");
     assert_eq!(definition.notices.len(), 1, "{:?}", definition.notices);
-    let text = requirements(&definition.rules);
-    let again = read(&[("x", text.as_bytes())], ReadOptions::default()).expect("valid");
+    let extras: Vec<&str> = definition.extras[&name("even")].iter().map(NormalName::as_str).collect();
+    assert_eq!((extras, definition.extras.len()), (vec!["x"], 1));
+    assert_eq!(constraints(&definition), "unused==1\n", "the others are a part of the rules");
+    let text = format!("-c c.txt\n{}", requirements(&definition));
+    let limits = constraints(&definition);
+    let again = read(&[("x", text.as_bytes()), ("c.txt", limits.as_bytes())], ReadOptions::default());
+    let again = again.expect("valid");
     assert_eq!(again.rules, definition.rules, "{text}");
+    assert_eq!((again.extras, again.constraints), (definition.extras, definition.constraints), "{text}");
 }
 
 #[test]
@@ -126,6 +132,24 @@ fn a_defect_is_refused_with_file_line_value_and_remedy() {
         let text = refusal(files, strict);
         assert!(text.starts_with(reason), "{text}");
     }
+}
+
+#[test]
+fn added_lines_are_restricted_by_the_current_constraints() {
+    let current =
+        definition(&[("r.txt", "odd[a]<3\n-c limits.txt\n"), ("limits.txt", "odd>1\neven<2\nlast!=1\n")]);
+    let added = definition(&[
+        ("--packages", "odd[b]==3\neven==1.0\neven>=1.5\n-c more.txt\n"),
+        ("more.txt", "last<9\nfurther<2\n"),
+    ]);
+    let extended = super::extended(&current, added).expect("short constraints");
+    assert_eq!(
+        requirements(&extended),
+        "even==1.0,<2\neven>=1.5,<2\nodd[a,b]<3,>1\nodd[a,b]==3\n",
+        "the constraint of odd is a part of its current line"
+    );
+    assert_eq!(constraints(&extended), "further<2\nlast<9,!=1\n");
+    assert_eq!(extended.origins[&name("odd")], "--packages, line 1");
 }
 
 fn planned(old: &str, new: &str, base: &[(&str, BaseProject)]) -> Plan {

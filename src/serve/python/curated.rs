@@ -14,6 +14,7 @@ use crate::model::language::Language;
 use crate::model::point::{Base, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::pypi::PageError;
 use crate::python::curated::Definition;
 use crate::python::curated::plan::{BaseFile, BaseProject};
 use crate::python::curated::rule::Rule;
@@ -23,8 +24,8 @@ use crate::serve::allowed::{self, View};
 use crate::serve::{RepoError, Repositories, name_guards};
 use crate::state::State;
 
-/// Maximum number of pages that are read concurrently for a plan.
-const CONCURRENT_READS: usize = 8;
+/// Maximum number of pages, or of metadata files, that are read concurrently for a plan.
+pub(super) const CONCURRENT_READS: usize = 8;
 
 /// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed
 /// files of its base.
@@ -173,17 +174,10 @@ pub async fn base_projects(
     base: Base,
     definition: &Definition,
 ) -> Result<BTreeMap<NormalName, BaseProject>, RepoError> {
-    let names: Vec<NormalName> = definition.rules.keys().cloned().collect();
-    let listed = repositories.state.db.read(move |c| {
-        let is_listed = |name: &NormalName| {
-            let is_listed = db::pypi::is_listed(c, base.source, name.as_str(), base.seq)?;
-            Ok((name.clone(), is_listed))
-        };
-        names.iter().map(is_listed).collect::<Result<Vec<_>, DbError>>()
-    });
+    let names = definition.rules.keys().cloned().collect();
     let mut projects = BTreeMap::new();
     let mut restricted: Vec<NormalName> = Vec::new();
-    for (name, is_listed) in listed.await? {
+    for (name, is_listed) in listed_names(repositories, base, names).await? {
         if !is_listed {
             projects.insert(name, BaseProject::Unlisted);
         } else if definition.rules.get(&name).is_some_and(Rule::allows_all) {
@@ -192,23 +186,9 @@ pub async fn base_projects(
             restricted.push(name);
         }
     }
-    let mut reads = futures_util::stream::iter(restricted)
-        .map(|name| {
-            let page_reads = Arc::clone(&repositories.page_reads);
-            async move {
-                let result = page_reads.at(&name, base.seq).await;
-                (name, result)
-            }
-        })
-        .buffer_unordered(CONCURRENT_READS);
-    let mut known: Vec<NormalName> = Vec::new();
-    while let Some((name, result)) = reads.next().await {
-        match result {
-            Ok(_) => known.push(name),
-            Err(error) => {
-                projects.insert(name, BaseProject::Unreadable(error.to_string()));
-            }
-        }
+    let (known, failed) = read_pages(repositories, base, restricted).await;
+    for (name, error) in failed {
+        projects.insert(name, BaseProject::Unreadable(error.to_string()));
     }
     let files = repositories.state.db.read(move |c| {
         let mut files = Vec::with_capacity(known.len());
@@ -225,6 +205,48 @@ pub async fn base_projects(
     });
     projects.extend(files.await?);
     Ok(projects)
+}
+
+/// Returns for each project whether the base lists it.
+pub(super) async fn listed_names(
+    repositories: &Repositories,
+    base: Base,
+    names: Vec<NormalName>,
+) -> Result<Vec<(NormalName, bool)>, RepoError> {
+    let listed = repositories.state.db.read(move |c| {
+        let is_listed = |name: &NormalName| {
+            let is_listed = db::pypi::is_listed(c, base.source, name.as_str(), base.seq)?;
+            Ok((name.clone(), is_listed))
+        };
+        names.iter().map(is_listed).collect::<Result<Vec<_>, DbError>>()
+    });
+    Ok(listed.await?)
+}
+
+/// Reads the pages of projects from the index, unless they are known at the base. Returns the projects whose pages are
+/// known, and the others with the error.
+pub(super) async fn read_pages(
+    repositories: &Repositories,
+    base: Base,
+    names: Vec<NormalName>,
+) -> (Vec<NormalName>, Vec<(NormalName, PageError)>) {
+    let mut reads = futures_util::stream::iter(names)
+        .map(|name| {
+            let page_reads = Arc::clone(&repositories.page_reads);
+            async move {
+                let result = page_reads.at(&name, base.seq).await;
+                (name, result)
+            }
+        })
+        .buffer_unordered(CONCURRENT_READS);
+    let (mut known, mut failed) = (Vec::new(), Vec::new());
+    while let Some((name, result)) = reads.next().await {
+        match result {
+            Ok(_) => known.push(name),
+            Err(error) => failed.push((name, error)),
+        }
+    }
+    (known, failed)
 }
 
 /// The files of a project that a definition allows and clients cannot download.

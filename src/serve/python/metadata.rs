@@ -13,7 +13,8 @@ use super::file::{RequestBudget, locate};
 use crate::db::python_file::ListedFile;
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
-use crate::python::archive::{PackageError, SDIST_LIMITS, sdist};
+use crate::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
+use crate::python::curated::candidates::Unreadable;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
 use crate::python::layout::FilePart;
@@ -21,9 +22,10 @@ use crate::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
 use crate::serve::file;
 use crate::serve::located::{FileBody, LocatedFile};
 use crate::serve::{RepoError, Repositories};
+use crate::upstream::UpstreamError;
 
-/// Maximum size of a source distribution whose PKG-INFO is read, in bytes.
-const MAX_SDIST: u64 = 32 << 20;
+/// Maximum size of an archive whose METADATA or PKG-INFO is read, in bytes.
+const MAX_ARCHIVE: u64 = 32 << 20;
 
 /// Metadata by the digest of the distribution, which is read once.
 pub(in crate::serve) type Cache = quick_cache::sync::Cache<Sha256, Arc<Metadata>, MetadataWeighter>;
@@ -45,6 +47,15 @@ impl Weighter<Sha256, Arc<Metadata>> for MetadataWeighter {
         let requirements: usize = metadata.requires_dist.iter().map(String::len).sum();
         (ENTRY_BYTES + text(&metadata.description) + text(&metadata.license) + requirements) as u64
     }
+}
+
+/// The metadata of a release, and the kind of the file that it describes.
+#[derive(Clone, Debug)]
+pub(super) struct ReleaseMetadata {
+    /// The metadata.
+    pub(super) metadata: Arc<Metadata>,
+    /// A wheel, or a source distribution, whose metadata may differ from that of the wheels that are built from it.
+    pub(super) kind: FileKind,
 }
 
 /// An error of reading the metadata of a file, or another file that belongs to it.
@@ -92,7 +103,8 @@ pub async fn of_release_within(
         if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
             return Some(metadata);
         }
-        match read(repositories, point, file, &name, budget).await {
+        let part = if name.kind() == FileKind::Wheel { FilePart::Metadata } else { FilePart::Distribution };
+        match read(repositories, point, (file, &name, part), budget).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
@@ -114,9 +126,7 @@ pub async fn of_release_within(
 /// wheel has no METADATA.
 fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile, FileName)> {
     let files = || release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
-    let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_SDIST);
-    let has_metadata =
-        |file: &ListedFile| file.metadata.is_some() || FileFacts::read(&file.facts).metadata().is_some();
+    let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_ARCHIVE);
     let wheel = files()
         .find(|(file, name)| name.kind() == FileKind::Wheel && has_metadata(file))
         .or_else(|| files().find(|(_, name)| name.kind() == FileKind::Wheel));
@@ -124,28 +134,103 @@ fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile
     wheel.into_iter().chain(sdist)
 }
 
+/// Reads the metadata of a release whatever it costs: if the index has no METADATA of its wheels, the smallest wheel is
+/// read, and if that fails a source distribution.
+///
+/// # Errors
+/// [`Unreadable`], with the reason of the last attempt.
+pub(super) async fn of_any_file(
+    repositories: &Repositories,
+    point: &Point,
+    release: &ProjectRelease,
+) -> Result<ReleaseMetadata, Unreadable> {
+    let mut last_error =
+        Unreadable { reason: "it has no wheel and no source distribution".to_owned(), is_temporary: false };
+    for (file, name, part) in all_metadata_files(release) {
+        let kind = name.kind();
+        if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
+            return Ok(ReleaseMetadata { metadata, kind });
+        }
+        match read(repositories, point, (file, &name, part), None).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
+                return Ok(ReleaseMetadata { metadata, kind });
+            }
+            Err(error) => {
+                let is_temporary = error.is_temporary();
+                last_error = Unreadable { reason: format!("{}: {error}", file.name), is_temporary };
+                if is_temporary {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last_error)
+}
+
+/// Returns the files from which the metadata of a release is read, the preferred one first.
+fn all_metadata_files(release: &ProjectRelease) -> Vec<(&ListedFile, FileName, FilePart)> {
+    let named = release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
+    let mut files: Vec<(&ListedFile, FileName)> = named.collect();
+    // The index does not state the size of all files.
+    files.sort_by(|(a, _), (b, _)| (a.size < 0, a.size, &a.name).cmp(&(b.size < 0, b.size, &b.name)));
+    let of_kind = |kind: FileKind| files.iter().filter(move |(_, name)| name.kind() == kind);
+    let declared = of_kind(FileKind::Wheel).find(|(file, _)| has_metadata(file));
+    let wheel = declared.or_else(|| of_kind(FileKind::Wheel).next());
+    let metadata = wheel.map(|(file, name)| (*file, name.clone(), FilePart::Metadata));
+    let archives = [of_kind(FileKind::Wheel).next(), of_kind(FileKind::Sdist).next()].into_iter().flatten();
+    let archives = archives.map(|(file, name)| (*file, name.clone(), FilePart::Distribution));
+    metadata.into_iter().chain(archives).collect()
+}
+
+/// Returns true if a page declares METADATA of a wheel.
+fn has_metadata(file: &ListedFile) -> bool {
+    file.metadata.is_some() || FileFacts::read(&file.facts).metadata().is_some()
+}
+
+impl ReadError {
+    /// Returns true if a later attempt may succeed.
+    fn is_temporary(&self) -> bool {
+        match self {
+            ReadError::Repo(RepoError::NotFound(_) | RepoError::Damaged { .. }) => false,
+            ReadError::Repo(RepoError::Upstream { source, .. }) => {
+                matches!(source, UpstreamError::Unavailable { .. })
+            }
+            ReadError::Repo(_) | ReadError::Shutdown | ReadError::Budget => true,
+            ReadError::Metadata(_) | ReadError::Archive(_) | ReadError::TooLarge(_) => false,
+        }
+    }
+}
+
 async fn read(
     repositories: &Repositories,
     point: &Point,
-    file: &ListedFile,
-    name: &FileName,
+    (file, name, part): (&ListedFile, &FileName, FilePart),
     budget: Option<&RequestBudget>,
 ) -> Result<Metadata, ReadError> {
-    let is_wheel = name.kind() == FileKind::Wheel;
-    let part = if is_wheel { FilePart::Metadata } else { FilePart::Distribution };
     let located = locate(repositories, point, file.sha256, name, part).await?;
     if located.key().is_none() && budget.is_some_and(|budget| !budget.take()) {
         return Err(ReadError::Budget);
     }
-    if is_wheel {
+    if part == FilePart::Metadata {
         let bytes = read_file(repositories, &located, MAX_METADATA).await?;
         return Ok(Metadata::parse(&bytes)?);
     }
+    if located.size.is_some_and(|size| size > MAX_ARCHIVE) {
+        return Err(ReadError::TooLarge(MAX_ARCHIVE));
+    }
     // One archive at a time: decompression is CPU-bound, and the archive is in memory.
     let _guard = repositories.sdist_lock.lock().await;
-    let bytes = read_file(repositories, &located, MAX_SDIST).await?;
+    let bytes = read_file(repositories, &located, MAX_ARCHIVE).await?;
     let name = name.clone();
-    let task = move || sdist::read_metadata(&mut Cursor::new(bytes), &name, SDIST_LIMITS);
+    let task = move || {
+        let mut bytes = Cursor::new(bytes);
+        match name.kind() {
+            FileKind::Wheel => wheel::read_metadata(&mut bytes, name.as_str(), WHEEL_LIMITS),
+            _ => sdist::read_metadata(&mut bytes, &name, SDIST_LIMITS),
+        }
+    };
     let (metadata, _) = tokio::task::spawn_blocking(task).await.map_err(|_| ReadError::Shutdown)??;
     Ok(metadata)
 }

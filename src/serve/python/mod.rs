@@ -1,6 +1,7 @@
 //! Python repositories: owners of names, pages of the simple API, and files.
 
 pub mod curated;
+pub mod dependencies;
 pub mod detail;
 pub mod distributions;
 pub mod document;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::curated::base_state;
-use crate::db::python_file::{self, ListedFile};
+use crate::db::python_file::{self, FileRole, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{FileId, SourceId};
 use crate::model::language::Language;
@@ -116,8 +116,8 @@ pub async fn choose(
             chosen.iter().map(|file| (Version::lenient(&file.version), file.version.as_str())).collect();
         Ok(Some(ChosenFiles {
             versions: versions.into_values().rev().map(str::to_owned).collect(),
-            files: located(c, base, &chosen, false)?,
-            metadata: located(c, base, &chosen, true)?,
+            files: located(c, base, &chosen, FileRole::Distribution)?,
+            metadata: located(c, base, &chosen, FileRole::Metadata)?,
             problems,
         }))
     });
@@ -184,15 +184,15 @@ fn located(
     c: &mut dyn Conn,
     base: Base,
     files: &[&ListedFile],
-    is_metadata: bool,
+    role: FileRole,
 ) -> Result<Vec<LocatedFile>, DbError> {
     let tree = PointTree { source: base.source, tree: base.tree, seq: base.seq, base: None, rules: None };
     let mut located_files = Vec::with_capacity(files.len());
     for file in files {
-        let found = python_file::find(c, base.tree, file.sha256, &file.name, is_metadata, Some(base.seq))?;
+        let found = python_file::find(c, base.tree, file.sha256, &file.name, role, Some(base.seq))?;
         located_files.extend(found.map(|found| {
             let mut located = LocatedFile::new(&found.project, tree, found.row);
-            if is_metadata {
+            if role == FileRole::Metadata {
                 located.name.push_str(".metadata");
             }
             located
@@ -225,6 +225,7 @@ mod tests {
             size: 1,
             sha256: Sha256([digest; 32]),
             facts: b"{}".to_vec(),
+            variant: 0,
             yanked: yanked.then(String::new),
             metadata: None,
         }

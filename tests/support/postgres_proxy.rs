@@ -89,6 +89,9 @@ fn forward(
     is_released: &Arc<AtomicBool>,
 ) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
+    // Otherwise, each query takes up to 40 ms longer: the system delays small messages until earlier ones are acknowledged.
+    server.set_nodelay(true)?;
+    client.set_nodelay(true)?;
     let is_mute = Arc::new(AtomicBool::new(false));
     let (mut answers, mut back, thread_is_mute) =
         (server.try_clone()?, client.try_clone()?, Arc::clone(&is_mute));

@@ -25,6 +25,7 @@ use crate::model::digest::Sha256;
 use crate::model::identity::Identity;
 use crate::model::ids::{RepoId, SourceId, TokenId};
 use crate::model::time::{SECOND, Timestamp};
+use crate::model::trusted_publisher::TrustedPublisher;
 
 /// First pause between attempts to read changed tokens; it doubles after each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

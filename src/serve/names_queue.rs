@@ -50,6 +50,6 @@ mod tests {
         }
         assert!(matches!(queue.wait().await, Err(RepoError::Busy { retry_after: QUEUE_RETRY_AFTER })));
         drop((turn, waiting));
-        queue.wait().await.expect("nothing is running any more");
+        drop(queue.wait().await.expect("nothing is running any more"));
     }
 }

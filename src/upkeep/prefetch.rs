@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use super::Upkeep;
 use super::job_results::JobNumber;
-use crate::jobs::{AfterHalt, Reporter, Started};
+use crate::jobs::{AfterHalt, JobStart, Reporter};
 use crate::model::count::count_of;
 use crate::python::curated::rule::Rule;
 use crate::python::curated::{self, Definition, NamedFile, ReadOptions};
@@ -131,13 +131,13 @@ struct Options {
 /// # Errors
 /// [`RepoError::Invalid`] for a file, a version of Python or a platform that is not valid; [`RepoError::Conflict`] if
 /// PyPI was never synced.
-pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Started, RepoError> {
+pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<JobStart, RepoError> {
     let PrefetchRequest { files, strict, pythons, platforms, pages_only, dry_run } = request;
     let environments = selection::environments(&pythons, &platforms)
         .map_err(|error| RepoError::Invalid(error.to_string()))?;
     let scope = prefetch::scope(&upkeep.state).await?;
     let definition = read(files, strict).await?;
-    let lines = curated::requirements(&definition.rules);
+    let lines = curated::requirements(&definition);
     let digest = hex::encode(sha2::Sha256::digest(lines.as_bytes()));
     let key = format!("{digest} {pythons:?} {platforms:?} {pages_only} {dry_run}");
     let options = Arc::new(Options { scope, environments, pages_only, dry_run });
@@ -152,7 +152,7 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Sta
         Ok(summary)
     };
     let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, "prefetch:pypi", &key, now, start);
-    if let Started::New(new_job) = &started {
+    if let JobStart::New(new_job) = &started {
         // The number is known only after the start.
         let _ = job.set(new_job.id);
     }

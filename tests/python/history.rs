@@ -9,6 +9,7 @@ use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve;
@@ -167,7 +168,9 @@ async fn has_file(backend: &Backend, snapshot: &str, (name, bytes): (&str, &[u8]
     let sha256 = rstudio_pm::model::digest::Sha256(sha2::Sha256::digest(bytes).into());
     let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
     let file = rstudio_pm::python::file_name::FileName::parse(name).expect("a name");
-    serve::python::file::locate(&backend.repositories, &point, sha256, &file, false).await.is_ok()
+    serve::python::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
+        .await
+        .is_ok()
 }
 
 /// A repository that no longer subscribes to a source serves only the files of its snapshots: the source may have

@@ -10,6 +10,7 @@ use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::file_name::FileName;
+use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::serve::{self, RepoError};
 use sha2::Digest;
 
@@ -60,7 +61,9 @@ async fn is_blocked(backend: &Backend, snapshot: &str, version: &str) -> bool {
     let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
     let sha256 = Sha256(sha2::Sha256::digest(name.as_bytes()).into());
     let file = FileName::parse(&name).expect("a file name");
-    match serve::python::file::locate(&backend.repositories, &point, sha256, &file, false).await {
+    match serve::python::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
+        .await
+    {
         Ok(_) => false,
         Err(RepoError::Blocked(blocked)) => {
             assert!(blocked.reason.contains("younger than 7 days"), "{blocked}");

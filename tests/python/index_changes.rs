@@ -13,6 +13,7 @@ use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::Day;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::python::simple::page::{MetadataFile, PageFile, ProjectPage};
 use rstudio_pm::serve;
 use rstudio_pm::serve::located::{FileBody, LocatedFile};
@@ -109,10 +110,10 @@ impl Index {
     }
 }
 
-async fn locate(backend: &Backend, file: &PageFile, is_metadata: bool) -> LocatedFile {
+async fn locate(backend: &Backend, file: &PageFile, part: FilePart) -> LocatedFile {
     let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
     let sha256 = file.sha256().expect("a digest");
-    serve::python::file::locate(&backend.repositories, &point, sha256, &file.name, is_metadata).await.unwrap()
+    serve::python::file::locate(&backend.repositories, &point, sha256, &file.name, part).await.unwrap()
 }
 
 /// Downloads a file.
@@ -136,7 +137,7 @@ async fn store_wheel(backend: &Backend, page: &ProjectPage) -> bool {
     let Some(file) = wheels.find(|file| file.core_metadata == MetadataFile::None) else { return false };
     // The row is written after the response.
     for _ in 0..6_000 {
-        let located = locate(backend, file, false).await;
+        let located = locate(backend, file, FilePart::Distribution).await;
         if located.stored {
             return true;
         }
@@ -150,7 +151,7 @@ async fn store_wheel(backend: &Backend, page: &ProjectPage) -> bool {
 async fn check_metadata(backend: &Backend, page: &ProjectPage) {
     for file in &page.files {
         let MetadataFile::Sha256(declared) = file.core_metadata else { continue };
-        let bytes = download(backend, &locate(backend, file, true).await).await;
+        let bytes = download(backend, &locate(backend, file, FilePart::Metadata).await).await;
         assert_eq!(Sha256(sha2::Sha256::digest(&bytes).into()), declared, "{}", file.name);
     }
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::plan::{BaseFile, BaseProject, nearest};
 use super::rule::Alternative;
 use crate::python::closure::{ProjectRequirement, allow_all, newest};
-use crate::python::name::NormalName;
 use crate::python::specifier::BadSpecifier;
 
 /// A project of the base.

@@ -39,6 +39,12 @@ fn attested(package: &Package, text: &str) -> Value {
     list
 }
 
+/// The provenance object with this list of attestations of an upload.
+fn object_text(list: &str) -> String {
+    let publisher = r#"{"claims":{},"kind":"rstudio-pm-token"}"#;
+    format!(r#"{{"version":1,"attestation_bundles":[{{"publisher":{publisher},"attestations":{list}}}]}}"#)
+}
+
 /// The form of the wheel of a package with its signature.
 fn signed(package: &Package) -> Form {
     Form::wheel(package).signed(&format!("{}.asc", package.wheel_name()), SIGNATURE)
@@ -365,12 +371,7 @@ fn the_largest_attestations_and_signatures_are_accepted() {
     repository(&server);
     let (token, package) = (publisher(&server), Package::new("one", "1.0"));
     let good = attested(&package, "1");
-    let object = |list: &str| {
-        format!(
-            r#"{{"version":1,"attestation_bundles":[{{"publisher":{{"claims":{{}},"kind":"rstudio-pm-token"}},"attestations":{list}}}]}}"#
-        )
-    };
-    let padding = (1 << 20) - object(&good.to_string()).len();
+    let padding = (1 << 20) - object_text(&good.to_string()).len();
     let largest = format!("{good}{}", " ".repeat(padding));
     let too_large = Form::wheel(&package).with("attestations", &format!("{largest} ")).send(&server, &token);
     assert!(
@@ -384,7 +385,7 @@ fn the_largest_attestations_and_signatures_are_accepted() {
         Form::wheel(&package).with("attestations", &largest).signed(&name, &format!("{lines}{SIGNATURE}"));
     must_send(&server, &token, &form);
     let path = format!("/py/latest/packages/{}/{}", hex(&package.wheel()), package.wheel_name());
-    assert_eq!(server.get(&format!("{path}.provenance")).text(), object(&largest));
+    assert_eq!(server.get(&format!("{path}.provenance")).text(), object_text(&largest));
     assert_eq!(server.get(&format!("{path}.asc")).body.len(), 128 << 10);
 }
 
@@ -424,5 +425,28 @@ fn uploads_at_the_same_time_add_them_once() {
         assert_eq!(statuses, [200; 8]);
         assert_eq!(transaction(&server, "team"), before + 1);
         assert_eq!(stated(&server, "latest"), (true, true));
+    }
+}
+
+#[test]
+fn damaged_objects_are_found_and_repaired_by_the_same_upload() {
+    let server = Server::start();
+    repository(&server);
+    let (token, package) = (publisher(&server), Package::new("one", "1.0"));
+    let list = attested(&package, "1").to_string();
+    let form = signed(&package).with("attestations", &list);
+    must_send(&server, &token, &form);
+    for (suffix, content) in [(".asc", SIGNATURE.to_owned()), (".provenance", object_text(&list))] {
+        let sum = hex(content.as_bytes());
+        let stored = server.dir().join(format!("data/packages/packages/{}/{sum}", &sum[..2]));
+        assert_eq!(std::fs::read_to_string(&stored).expect("stored"), content);
+        std::fs::write(&stored, content.replace('=', "+")).expect("written");
+        let path = format!("/py/latest/packages/{}/{}{suffix}", hex(&package.wheel()), package.wheel_name());
+        let answer = server.get(&path);
+        assert!(answer.status >= 500, "{suffix}: {} {}", answer.status, answer.text());
+        assert_eq!(server.rspm("scrub").code, 1, "{suffix}");
+        must_send(&server, &token, &form);
+        assert_eq!(server.get(&path).text(), content, "{suffix}");
+        assert_eq!(server.rspm("scrub").code, 0, "{suffix}");
     }
 }

@@ -127,6 +127,7 @@ async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, 
     };
     let wire = |found: RuleMatches| wire::BlockRuleMatches {
         repo: found.repo,
+        bioc_version: found.bioconductor.map(|version| version.to_string()),
         packages: found.packages,
         total: found.total,
         examples: found.examples.iter().map(example).collect(),

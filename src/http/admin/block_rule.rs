@@ -294,7 +294,6 @@ pub(super) async fn test(call: Call<'_>) -> AdminResult {
 mod tests {
     use super::*;
     use crate::catalog::BlockRules;
-    use crate::policy::Criteria;
 
     #[test]
     fn the_list_of_rules_is_an_array_in_the_order_of_evaluation() {

@@ -170,6 +170,9 @@ pub struct RefusedBlockRule {
 pub struct BlockRuleMatches {
     /// The repository.
     pub repo: String,
+    /// The version of Bioconductor, for a repository of Bioconductor: each has packages of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_version: Option<String>,
     /// Packages about whose listed version the rule decides. It is the version that is listed without the rule; for an
     /// exception or a warning, the version that is listed with it.
     pub packages: usize,
@@ -189,6 +192,15 @@ pub struct BlockRuleMatches {
 }
 
 impl BlockRuleMatches {
+    /// Returns the repository, with the version of Bioconductor: `bioc (Bioconductor 3.20)`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.bioc_version {
+            Some(version) => format!("{} (Bioconductor {version})", self.repo),
+            None => self.repo.clone(),
+        }
+    }
+
     /// Returns the examples of a rule with this effect, each with the version that the index lists in its place, or that it
     /// replaces: `one 2.0 (replaced by 1.1)`.
     #[must_use]

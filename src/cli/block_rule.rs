@@ -413,8 +413,9 @@ fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<Strin
 
 /// Returns the line for a repository.
 fn describe_repository(verb: &str, effect: RuleEffect, found: &BlockRuleMatches) -> String {
-    let BlockRuleMatches { repo, packages, total, archived, .. } = found;
-    let mut line = format!("{verb} the listed version of {packages} of {total} packages in {repo}");
+    let BlockRuleMatches { packages, total, archived, .. } = found;
+    let place = found.place();
+    let mut line = format!("{verb} the listed version of {packages} of {total} packages in {place}");
     let examples = found.described_examples(effect).join(", ");
     if !examples.is_empty() {
         line += &format!(": {examples}");

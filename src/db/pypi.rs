@@ -123,6 +123,20 @@ pub fn changed_at(
     rows.first().map(|row| row.int(0)).transpose()
 }
 
+/// Returns the end of the newest state of the list of projects that did not contain a project, before the source listed it
+/// for the first time; `None` if the first sync found it, or if the source never listed it.
+pub fn unlisted_until(
+    c: &mut dyn Conn,
+    source: SourceId,
+    package: PackageId,
+) -> Result<Option<i64>, DbError> {
+    const FIND: &str = "SELECT min(r.from_at) FROM package p JOIN project r ON r.source_id = $1 AND r.fold = p.name \
+        WHERE p.id = $2";
+    let rows = c.query(FIND, &[source.into(), package.into()])?;
+    let first = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten();
+    Ok(first.filter(|from| *from > 0))
+}
+
 /// Returns the newest sequence number up to `seq` at which the list of projects of a source changed; the list is the
 /// same from then on, up to `seq`. Returns 0 if there was no change since the first sync.
 pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Seq, DbError> {

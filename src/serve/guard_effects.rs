@@ -56,10 +56,11 @@ pub async fn of_change(
     state.catalog.refresh(&state.db).await?;
     let rows: Vec<NameGuardRow> = std::iter::once(old).chain(new).cloned().collect();
     let query = state.db.read(move |c| {
-        // Only names that sources without permission have, or had, can be hidden before or afterwards.
+        // Only names that sources without permission have, or had, can be hidden before or afterwards, and those of
+        // curated sources and snapshots.
         let mut names = BTreeSet::new();
         for row in &rows {
-            names.extend(name_guard::present(c, row)?.into_iter().map(|(name, _)| name));
+            names.extend(name_guard::hidden(c, row)?.into_iter().map(|(name, _)| name));
         }
         Ok((names, name_guard::list(c)?, name_guard::overlaps(c)?))
     });

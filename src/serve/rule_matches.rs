@@ -18,6 +18,7 @@ use crate::model::repository::RepoKind;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::snapshot::Snapshot;
 use crate::policy::{NameGuards, Rule, RuleIndexes};
+use crate::r::bioconductor::{Part, Version};
 use crate::r::version;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy};
@@ -33,6 +34,8 @@ const NEW_RULE: i64 = i64::MAX;
 pub struct RuleMatches {
     /// The repository.
     pub repo: String,
+    /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
+    pub bioconductor: Option<Version>,
     /// Number of packages about whose listed version the rule decides: for a rule that blocks, the version that is listed
     /// without the rule, otherwise the one that is listed with it.
     pub packages: usize,
@@ -86,8 +89,9 @@ struct Decisions {
     archived: Vec<(String, String)>,
 }
 
-/// Returns the packages that a rule concerns, for each repository of R packages in which there are any. The other rules
-/// and the name guards are those in force. A rule with the id of a stored one takes its place; the id 0 is a new rule.
+/// Returns the packages that a rule concerns, for each repository of R packages, and each published version of
+/// Bioconductor in it, in which there are any. The other rules and the name guards are those in force. A rule with the id
+/// of a stored one takes its place; the id 0 is a new rule.
 ///
 /// # Errors
 /// Database errors.
@@ -99,8 +103,11 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
     let preview = Preview::new(state, &catalog, rule);
     let is_limited = |repo: &&Repository| rule.criteria.repo.is_none_or(|id| id == repo.id);
     let mut matches = Vec::new();
-    for repo in catalog.repos.iter().filter(|repo| repo.kind != RepoKind::Python).filter(is_limited) {
-        let resolved = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await;
+    let repos = catalog.repos.iter().filter(|repo| repo.kind != RepoKind::Python).filter(is_limited);
+    let repos: Vec<_> = repos.flat_map(|repo| versions(&catalog, repo)).collect();
+    for (repo, bioconductor) in repos {
+        let part = bioconductor.map(Part::whole);
+        let resolved = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await;
         let Ok(point) = resolved else { continue };
         let Some(comparison) = preview.comparison(state, repo, &point).await else { continue };
         let Decisions { packages, archived } = state.db.read(move |c| decisions(c, &comparison)).await?;
@@ -112,6 +119,7 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
         let archived_example = |(name, version): &(String, String)| format!("{name} {version}");
         matches.push(RuleMatches {
             repo: repo.name.to_string(),
+            bioconductor,
             packages: packages.len(),
             total: listed + hidden,
             archived: archived.len(),
@@ -120,6 +128,16 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
         });
     }
     Ok(matches)
+}
+
+/// Returns a repository with each version of Bioconductor that it has; with `None` if it is of another type.
+fn versions<'a>(catalog: &Catalog, repo: &'a Repository) -> Vec<(&'a Repository, Option<Version>)> {
+    match repo.kind {
+        RepoKind::Bioconductor => {
+            catalog.bioconductor_versions().into_iter().map(|version| (repo, Some(version))).collect()
+        }
+        RepoKind::R | RepoKind::Python => vec![(repo, None)],
+    }
 }
 
 /// Returns the number of packages that the point does not list under the rules in force.

@@ -318,7 +318,22 @@ fn add_to_index(contrib: &Path) {
 #[test]
 fn a_rule_about_bioconductor_is_tested_for_a_version_and_decides_as_the_server_does() {
     let server = server();
-    server.rspm_stdout("create blocklist-rule --package-name=Biobase --version=<2.60.0 --bioconductor");
+    let created =
+        server.rspm_stdout("create blocklist-rule --package-name=Biobase --version=<2.60.0 --bioconductor");
+    let matches: Vec<&str> = created.lines().filter(|line| line.starts_with("Blocks the listed")).collect();
+    let [only] = matches[..] else { panic!("{created}") };
+    assert!(
+        only.ends_with(" packages in bioc (Bioconductor 3.16): Biobase 2.58.0 (not replaced)"),
+        "{created}"
+    );
+    let both = server.json("create blocklist-rule --package-name=Biobase --version=<3.0.0 --dry-run");
+    let versions: Vec<&str> = both["matches"]
+        .as_array()
+        .expect("matches")
+        .iter()
+        .filter_map(|it| it["bioc_version"].as_str())
+        .collect();
+    assert_eq!(versions, ["3.20"], "rule 1 blocks the package of 3.16 already: {both}");
     let test = |flags: &str| {
         server.rspm(&format!("test blocklist-rules --repo=bioc --package-name=Biobase {flags}"))
     };

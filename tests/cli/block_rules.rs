@@ -423,6 +423,23 @@ fn criteria_that_python_packages_do_not_have_are_refused_for_them() {
     server.rspm_stdout(&format!("create bulk-blocklist-rules --path={path}"));
     let listed = server.rspm_stdout("list blocklist-rules");
     assert!(listed.contains(&format!(" -- Without effect: the repository 'py' {licenses}")), "{listed}");
+
+    // A rule of a deleted source can be changed, but not so that it is about Python packages.
+    server.rspm_stdout("create source --name=gone");
+    server.rspm_stdout("create blocklist-rule --license=AGPL --source=gone --priority=7");
+    server.rspm_stdout("delete source --name=gone");
+    let rules = server.json("list blocklist-rules");
+    assert_eq!((&rules[0]["priority"], rules[0]["without_effect"].is_string()), (&json!(7), true), "{rules}");
+    let edit = format!("edit blocklist-rule --id={}", rules[0]["id"]);
+    for place in ["--source=pypi", "--source=wheels", "--repo=py"] {
+        let refused = server.refused(&format!("{edit} {place}"));
+        assert!(refused.contains(licenses), "{place}: {refused}");
+    }
+    assert_eq!(server.json("list blocklist-rules"), rules);
+    let edited = server.rspm_stdout(&format!("{edit} --description=old"));
+    assert!(edited.contains(" -- Without effect: its source (id "), "{edited}");
+    // A rule of Python packages that has no effect already can be changed, too.
+    server.rspm_stdout("edit blocklist-rule --id=2 --description=old");
 }
 
 #[test]

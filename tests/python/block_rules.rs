@@ -318,3 +318,32 @@ fn the_age_of_a_file_that_an_index_backdates_counts_from_the_reading_that_found_
     assert_eq!(names(&server, "latest", "one").len(), 2);
     assert_eq!(server.get(&path).status, 200);
 }
+
+#[test]
+fn the_list_of_projects_lacks_a_project_whose_files_are_all_blocked() {
+    let server = server();
+    add(&server, "team", &Package::new("two", "1.0"));
+    let listed = || -> Vec<String> {
+        let html = server.get("/py/latest/simple/").text();
+        let list = get(&server, "/py/latest/simple/").json();
+        let projects = list["projects"].as_array().expect("projects").iter();
+        let names: Vec<String> =
+            projects.map(|project| project["name"].as_str().expect("a name").to_owned()).collect();
+        for name in ["one", "two"] {
+            let is_linked = html.contains(&format!("\"{name}/\""));
+            assert_eq!(is_linked, names.iter().any(|listed| listed == name), "{name}: {html}");
+        }
+        names
+    };
+    assert_eq!(listed(), ["one", "two"]);
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=>=2");
+    assert_eq!(listed(), ["one", "two"], "1.0 is not blocked");
+    server.rspm_stdout("create blocklist-rule --package-name=one");
+    assert_eq!(listed(), ["two"]);
+    assert_eq!(get(&server, "/py/latest/simple/one/").status, 403);
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=1.0 --exception");
+    assert_eq!(listed(), ["one", "two"], "an exception allows 1.0");
+    server.rspm_stdout("delete blocklist-rule --id=all");
+    server.rspm_stdout("create blocklist-rule --all");
+    assert_eq!(listed(), [] as [&str; 0]);
+}

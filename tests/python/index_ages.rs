@@ -14,7 +14,7 @@ use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::serve::{self, RepoError};
 use sha2::Digest;
 
-use super::index_history::{files, page, subscribe, sync};
+use super::index_history::{files, find_page, page, subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
 use crate::support::pypi::Pypi;
@@ -182,4 +182,50 @@ async fn files_without_a_recorded_reading_have_the_age_of_their_listing() {
     assert_eq!(days, ["2015-03-04", "2024-03-01", "2024-03-05"]);
     sync_on(&backend, "2024-03-10").await;
     assert_eq!(versions(&backend, "latest").await, ["1.0", "2.1"], "2.1 was not there on 2024-03-01");
+}
+
+/// Whether the page of a project is refused because all its files are too young; `None` if the snapshot does not list the
+/// project.
+async fn is_page_blocked(backend: &Backend, snapshot: &str, project: &str) -> Option<bool> {
+    match find_page(backend, snapshot, project, SimpleFormat::Json).await {
+        Ok(page) => page.map(|_| false),
+        Err(RepoError::Blocked(blocked)) => {
+            assert!(blocked.reason.contains("younger than 7 days"), "{blocked}");
+            Some(true)
+        }
+        Err(error) => panic!("{project}: {error}"),
+    }
+}
+
+async fn new_project(engine: db::Engine) {
+    let pypi = Pypi::start();
+    let backend = start(engine, &pypi).await;
+    sync_on(&backend, "2024-03-18").await;
+    // The list has neither of them until the next sync.
+    pypi.add("backdated", "backdated-1.0.tar.gz", b"backdated", "2023-01-01T00:00:00Z");
+    pypi.add("new", "new-1.0.tar.gz", b"new", "2024-03-19T00:00:00Z");
+    sync_on(&backend, "2024-03-20").await;
+    for project in ["backdated", "new"] {
+        assert_eq!(is_page_blocked(&backend, "latest", project).await, Some(true), "{project}");
+        assert_eq!(is_page_blocked(&backend, "2024-03-10", project).await, None, "{project}");
+    }
+    assert_eq!(versions(&backend, "latest").await, ["1.0"], "the first sync found this project");
+    sync_on(&backend, "2024-03-24").await;
+    assert_eq!(is_page_blocked(&backend, "latest", "backdated").await, Some(true));
+    // Seven days after the last sync that did not find the project, and after the claim of the other one.
+    sync_on(&backend, "2024-03-26").await;
+    for project in ["backdated", "new"] {
+        assert_eq!(is_page_blocked(&backend, "latest", project).await, Some(false), "{project}");
+        assert_eq!(is_page_blocked(&backend, "2024-03-24", project).await, Some(true), "{project}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_that_a_later_sync_finds_is_not_older_than_the_sync_before_on_sqlite() {
+    new_project(db::Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_that_a_later_sync_finds_is_not_older_than_the_sync_before_on_postgres() {
+    new_project(db::Engine::Postgres).await;
 }

@@ -270,9 +270,7 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_python() {
                     list.contains(&format!("\"{name}\"")) || list.contains(&format!("\"{name}/\""))
                 };
                 assert!(lists(&neighbour), "{case:?}: another name: {list}");
-                if case.own != Own::Blocked {
-                    assert_eq!(lists(&name), case.own == Own::Present, "{case:?}: {list}");
-                }
+                assert_eq!(lists(&name), case.own == Own::Present, "{case:?}: {list}");
                 count += 1;
             }
             let path = format!("{base}/{}", address(&upstream(&neighbour)));

@@ -214,3 +214,19 @@ async fn a_stored_object_is_refreshed_after_a_day_on_sqlite() {
 async fn a_stored_object_is_refreshed_after_a_day_on_postgres() {
     scenario(db::Engine::Postgres).await;
 }
+
+#[test]
+fn the_address_on_the_page_of_a_past_day_is_served_although_a_rule_blocks_the_file_in_latest() {
+    let (pypi, object) = index();
+    let server = start_with_address(&pypi);
+    server.rspm_stdout("create blocklist-rule --package-name=one --not-dated");
+    assert_eq!(get(&server, "/py/latest/simple/one/").status, 403);
+    let path = |snapshot: &str| format!("/packages/py/{snapshot}/{}/one-1.0.tar.gz.provenance", hex(b"1.0"));
+    assert_eq!(server.get(&path("latest")).status, 403);
+    for snapshot in ["2022-01-01", "2023-01-01"] {
+        let path = path(snapshot);
+        assert_eq!(addresses(&server, snapshot), [Some(format!("{ADDRESS}{path}")), None], "{snapshot}");
+        let answer = server.get(&path);
+        assert_eq!((answer.status, &answer.body), (200, &object), "{snapshot}");
+    }
+}

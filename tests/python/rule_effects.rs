@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::curated;
 use super::index::{get, wheel};
 use super::package::{Package, add, write};
 use crate::support::postgres;
@@ -153,4 +154,34 @@ fn a_subscription_warns_about_names_that_the_index_has_too() {
         let output = server.rspm("subscribe --repo=own --source=pypi");
         assert_eq!((output.code, output.err.as_str()), (0, ""), "the guard decides");
     }
+}
+
+#[test]
+fn the_effects_of_a_guard_include_curated_sources() {
+    let pypi = Pypi::start();
+    let server = curated::start(&pypi);
+    server.sync_of("pypi").expect("an index");
+    let path = write(&server, "requirements.txt", b"lib\nother\n");
+    let flags = format!("--file-in={} --snapshot=2022-01-01 --commit", path.display());
+    let committed = curated::update(&server, &flags);
+    assert_eq!(committed.code, 0, "{committed:?}");
+    let status = || get(&server, "/py/latest/simple/lib/").status;
+    assert_eq!(status(), 200);
+    server.rspm_stdout("create name-guard --name=lib --source=pypi");
+    assert_eq!(status(), 403);
+    let table = "Repository  Package  Before  After\npy          lib      none    2.0 of subset\n";
+    assert_eq!(
+        server.rspm_stdout("delete name-guard --id=1 --dry-run"),
+        format!(
+            "Without name guard 1, other sources could provide 'lib'.\n{table}Nothing was deleted: --dry-run\n"
+        )
+    );
+    assert_eq!(status(), 403);
+    let renamed = server.json("edit name-guard --id=1 --name=lib2 --dry-run");
+    assert_eq!((&renamed["changes"][0]["name"], &renamed["changes"][1]), (&Value::from("lib"), &Value::Null));
+    assert_eq!(
+        server.rspm_stdout("delete name-guard --id=1"),
+        format!("Deleted name guard 1: other sources may provide 'lib'.\n{table}")
+    );
+    assert_eq!(status(), 200);
 }

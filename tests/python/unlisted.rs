@@ -80,3 +80,14 @@ fn a_project_that_the_list_lacks_belongs_to_the_first_source_that_has_it() {
     assert_eq!(pypi.take_requests(), ["/simple/two/", "/simple/three/"]);
     assert_eq!(files("own", "two"), "two-9.0-py3-none-any.whl");
 }
+
+#[test]
+fn the_age_of_a_project_that_the_list_lacks_counts_from_its_uploads() {
+    let pypi = index();
+    pypi.unlist("two");
+    let server = start(&pypi, "Unlisted = true");
+    server.sync_of("pypi").expect("an index");
+    server.rspm_stdout("create blocklist-rule --min-age=7d");
+    // The list is incomplete, so it does not state that the project is new.
+    assert_eq!(names(&server, "latest", "two"), ["two-1.0.tar.gz"]);
+}

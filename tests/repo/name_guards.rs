@@ -547,3 +547,44 @@ fn the_report_of_a_new_guard_names_curated_sources_and_snapshots() {
     let audit = server.rspm_stdout("audit names --format=csv");
     assert!(!audit.contains("subset") && !audit.contains("pinned"), "{audit}");
 }
+
+#[test]
+fn the_effects_of_a_guard_include_curated_sources_and_snapshots() {
+    let mirror = Mirror::start();
+    let server =
+        Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).env("NO_PROXY", "*").start();
+    mirror.publish(&[upstream("acme.db", "1.0"), upstream("other", "1.0")], &[]);
+    server.sync().expect("a mirror");
+    let synced = server.json("info --source=cran")["last_transaction"]["id"].clone();
+    server.rspm_stdout("create source --name=subset --type=curated-cran");
+    let definition = server.dir().join("packages.txt");
+    std::fs::write(&definition, "acme.db\n").expect("written");
+    let file = definition.display();
+    server.rspm_stdout(&format!("update --source=subset --file-in={file} --snapshot={synced} --commit"));
+    server.rspm_stdout(&format!("create source --name=pinned --type=cran-snapshot --snapshot={synced}"));
+    let repositories = [("curated", "subset"), ("dated", "pinned")];
+    repositories.iter().for_each(|(repo, source)| server.repository(repo, source));
+    let listing = || {
+        repositories.map(|(repo, _)| {
+            server.get(&format!("/{repo}/latest/src/contrib/PACKAGES")).text().contains("Package: acme.db\n")
+        })
+    };
+    assert_eq!(listing(), [true, true]);
+    server.rspm_stdout("create name-guard --name=acme.* --source=cran");
+    assert_eq!(listing(), [false, false]);
+    let table = "Repository  Package  Before  After\n\
+                 curated     acme.db  none    1.0 of subset\n\
+                 dated       acme.db  none    1.0 of pinned\n";
+    assert_eq!(
+        server.rspm_stdout("delete name-guard --id=1 --dry-run"),
+        format!(
+            "Without name guard 1, other sources could provide 'acme.*'.\n{table}Nothing was deleted: --dry-run\n"
+        )
+    );
+    let renamed = server.json("edit name-guard --id=1 --name=acme.w* --dry-run");
+    assert_eq!(renamed["changes"].as_array().map(Vec::len), Some(2), "{renamed}");
+    assert_eq!(listing(), [false, false], "dry runs");
+    let deleted = server.rspm_stdout("delete name-guard --id=1");
+    assert_eq!(deleted, format!("Deleted name guard 1: other sources may provide 'acme.*'.\n{table}"));
+    assert_eq!(listing(), [true, true]);
+}

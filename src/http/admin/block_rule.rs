@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::Serializer;
 use serde_json::{Map, Value};
 
-use super::block_rule_form::{rule_of_wire, wire_of_rule};
+use super::block_rule_form::{never_matches, rule_of_wire, wire_of_rule};
 use super::call::{AdminResult, Call, ok, read_row, version};
 use crate::api::block_rule as wire;
 use crate::catalog::{Catalog, StoredRule};
@@ -19,7 +19,7 @@ use crate::http::route::access::{change_blocklist, inspect_repository};
 use crate::model::refused_rows::refused_rows;
 use crate::model::rule_effect::RuleEffect;
 use crate::model::time::Timestamp;
-use crate::policy::Rule;
+use crate::policy::{Criteria, Rule};
 use crate::serve::rule_matches::{RuleMatch, RuleMatches};
 use crate::serve::{block_rules, rule_matches};
 
@@ -127,6 +127,7 @@ async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, 
     };
     let wire = |found: RuleMatches| wire::BlockRuleMatches {
         repo: found.repo,
+        bioc_version: found.bioconductor.map(|version| version.to_string()),
         packages: found.packages,
         total: found.total,
         examples: found.examples.iter().map(example).collect(),
@@ -149,6 +150,13 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
     let is_confirmed = body.changes.get("all").and_then(Value::as_bool) == Some(true);
     let changed = changed(&current, body.changes)?;
     let new = Rule { id: rule.id, ..rule_of_wire(&catalog, &changed)? };
+    // A rule that has no effect, because its source was deleted, can be changed, but must be able to match afterwards.
+    let reason_of = |criteria: &Criteria| never_matches(&catalog, criteria);
+    if let (known, Some(reason)) = (reason_of(&rule.criteria), reason_of(&new.criteria))
+        && known.as_ref() != Some(&reason)
+    {
+        return Err(Failure::bad_request(reason));
+    }
     if let (Some(reason), false) = (requires_confirmation(&rule, &new), is_confirmed) {
         return Err(Failure::bad_request(reason));
     }
@@ -286,7 +294,6 @@ pub(super) async fn test(call: Call<'_>) -> AdminResult {
 mod tests {
     use super::*;
     use crate::catalog::BlockRules;
-    use crate::policy::Criteria;
 
     #[test]
     fn the_list_of_rules_is_an_array_in_the_order_of_evaluation() {

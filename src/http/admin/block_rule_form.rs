@@ -191,7 +191,7 @@ fn age_text(micros: i64) -> String {
 
 /// Returns the reason why a rule with these criteria matches no package, whatever the sources and repositories contain;
 /// `None` if it can match. Sources and repositories that do not exist are not compared.
-fn never_matches(catalog: &Catalog, criteria: &Criteria) -> Option<String> {
+pub(super) fn never_matches(catalog: &Catalog, criteria: &Criteria) -> Option<String> {
     let source = criteria.source.and_then(|id| catalog.source_by_id(id));
     let repo = criteria.repo.and_then(|id| catalog.repo_by_id(id));
     if let (Some(source), Some(repo)) = (source, repo)

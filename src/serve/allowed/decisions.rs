@@ -31,6 +31,9 @@ pub(super) struct TreePolicy {
     pub(super) tree: PointTree,
     /// The rules of the point.
     pub(super) rules: PointRules,
+    /// The time, in microseconds, from the end of a state of the list of projects of `pypi` to the sync that read it;
+    /// `None` if the list is incomplete.
+    pub(super) list_delay: Option<i64>,
 }
 
 /// A release with the decision about it.

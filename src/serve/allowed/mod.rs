@@ -20,8 +20,9 @@ use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId};
 use crate::model::language::Language;
 use crate::model::point::{Base, Point, PointRules, PointTree};
 use crate::model::snapshot::Snapshot;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, microseconds};
 use crate::policy::NameGuards;
+use crate::pypi::MARGIN;
 use crate::serve::policies;
 use crate::state::State;
 use crate::state::policies::{BlockedReleases, RepoPolicy, Substitute, age_instant};
@@ -73,6 +74,12 @@ fn age_time(policy: &RepoPolicy, now: Timestamp, end: impl FnOnce() -> Option<Ti
     }
     let now = age_instant(now);
     end().map_or(now, |end| end.min(now))
+}
+
+/// Returns the value of [`TreePolicy::list_delay`].
+fn list_delay(state: &State) -> Option<i64> {
+    let config = state.config.load();
+    (!config.pypi.unlisted).then(|| MARGIN.saturating_add(microseconds(config.pypi.delay)))
 }
 
 /// Returns the state from which a curated source selects, under the block rules of each repository that
@@ -135,9 +142,11 @@ impl View {
             return point.trees.iter().copied().map(View::without_rules).collect();
         };
         let catalog = state.catalog.get();
+        let list_delay = list_delay(state);
         let view = |tree: &PointTree| {
             let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);
-            View { point_tree: tree, policy: Some(Arc::new(TreePolicy { repo, catalog, tree, rules })) }
+            let policy = TreePolicy { repo, catalog, tree, rules, list_delay };
+            View { point_tree: tree, policy: Some(Arc::new(policy)) }
         };
         point.trees.iter().map(view).collect()
     }

@@ -145,8 +145,14 @@ impl PackageLives {
         let rules = PointRules { number: repo.number, at: Timestamp(0), is_dated: true };
         let point_tree =
             PointTree { source: tree.source, tree: tree.id, seq: newest, base, rules: Some(rules) };
-        let policy =
-            TreePolicy { repo: Arc::clone(repo), catalog: Arc::clone(catalog), tree: point_tree, rules };
+        let policy = TreePolicy {
+            repo: Arc::clone(repo),
+            catalog: Arc::clone(catalog),
+            tree: point_tree,
+            rules,
+            // Of R packages.
+            list_delay: None,
+        };
         let lives = release_periods(c, tree, newest, package)?;
         let (mut first_steps, mut licenses) = (HashMap::new(), HashMap::new());
         if let Some(package) = lives.first().map(|period| period.release.package) {

@@ -1,11 +1,13 @@
 //! Decisions of block rules about files of Python projects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::View;
+use super::decisions::TreePolicy;
 use crate::db::python_file::{self, ListedFile};
-use crate::db::{Conn, DbError};
+use crate::db::{self, Conn, DbError};
+use crate::model::ids::{FileId, PackageId, SourceId};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -106,6 +108,26 @@ pub(in crate::serve) fn blocked_project(
     Ok(highest.and_then(|(file, verdict)| blocked_release(file, verdict, None)))
 }
 
+/// Returns the projects of a source without an index of which rules block all files that the tree lists.
+pub(in crate::serve) fn blocked_projects(c: &mut dyn Conn, view: &View) -> Result<HashSet<String>, DbError> {
+    let mut blocked = HashSet::new();
+    let Some(policy) = view.policy.as_ref().filter(|policy| !policy.repo.set.is_empty()) else {
+        return Ok(blocked);
+    };
+    let mut projects: HashMap<String, Vec<ListedFile>> = HashMap::new();
+    for file in python_file::all(c, view.tree, view.seq)? {
+        if policy.repo.set.may_match(&file.project) {
+            projects.entry(file.project.clone()).or_default().push(file);
+        }
+    }
+    for (project, files) in projects {
+        if verdicts(c, view, &files)?.iter().all(FileVerdict::is_blocked) {
+            blocked.insert(project);
+        }
+    }
+    Ok(blocked)
+}
+
 /// Removes blocked files, and marks files with a warning as yanked (PEP 592), because pip shows the reason of a yank to
 /// its user. If upstream yanked the file, its reason comes first.
 fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
@@ -145,8 +167,28 @@ fn blocked_release(
     })
 }
 
+/// Returns the time of the last sync that did not find a project on the list of the index, before the first sync that
+/// found it; `None` if the first sync of the source found it, or if the list is incomplete.
+fn list_time(
+    c: &mut dyn Conn,
+    policy: &TreePolicy,
+    source: SourceId,
+    package: PackageId,
+) -> Result<Option<Timestamp>, DbError> {
+    let Some(delay) = policy.list_delay else { return Ok(None) };
+    let until = db::pypi::unlisted_until(c, source, package)?;
+    Ok(until.map(|until| Timestamp(until.saturating_add(delay))))
+}
+
+/// Replaces the times before `first` by it.
+fn not_before(times: HashMap<FileId, Timestamp>, first: Option<Timestamp>) -> HashMap<FileId, Timestamp> {
+    let Some(first) = first else { return times };
+    times.into_iter().map(|(file, at)| (file, at.max(first))).collect()
+}
+
 /// Returns the decision about each file. The age of a file counts from its upload, which an own source knows and an index
-/// claims, or from the reading that found the file; see [`effective_time`](crate::policy::effective_time).
+/// claims, or from the reading that found the file, or, for a project that was new on the list of the index, from the
+/// last sync without it; see [`effective_time`](crate::policy::effective_time).
 fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<FileVerdict>, DbError> {
     let none = || Ok(vec![FileVerdict::Allowed; files.len()]);
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };
@@ -158,8 +200,12 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
     let is_own = kind.is_some_and(SourceKind::is_own);
     // The files of the first reading of a project are known since the uploads that the index claims; otherwise, all files
     // would be new on a new server.
+    let package = first.key.package;
     let discovered_at = match policy.repo.set.needs_age() && !is_own {
-        true => python_file::discovered_at(c, listing.tree, first.key.package)?,
+        true => not_before(
+            python_file::discovered_at(c, listing.tree, package)?,
+            list_time(c, policy, listing.source, package)?,
+        ),
         false => HashMap::new(),
     };
     let release = |file: &ListedFile| {

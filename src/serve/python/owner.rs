@@ -16,7 +16,7 @@ use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
-use crate::serve::allowed::View;
+use crate::serve::allowed::{self, View};
 
 /// A project at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,8 @@ pub(in crate::serve) struct RootProject {
     pub(in crate::serve) serial: Option<u64>,
 }
 
-/// Returns the list of projects of a point in the order of their names, on request with serials.
+/// Returns the list of projects of a point in the order of their names, on request with serials. A project of which block
+/// rules hide all files is left out, except one of an index.
 pub(in crate::serve) fn root(
     c: &mut dyn Conn,
     views: &[View],
@@ -220,8 +221,9 @@ pub(in crate::serve) fn root(
         }
         let steps = if with_serials { db::step::list(c, tree.tree)? } else { Vec::new() };
         let times: HashMap<Seq, Timestamp> = steps.into_iter().map(|step| (step.seq, step.at)).collect();
+        let blocked = allowed::python::blocked_projects(c, view)?;
         for project in db::python_file::projects(c, tree.tree, tree.seq)? {
-            if owned.add(view, &project.name) && project.is_listed {
+            if owned.add(view, &project.name) && project.is_listed && !blocked.contains(&project.name) {
                 let serial = times.get(&project.changed).and_then(|at| u64::try_from(at.0).ok());
                 projects.push(RootProject { name: project.name.into(), display: None, serial });
             }

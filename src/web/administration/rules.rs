@@ -194,7 +194,7 @@ fn matches(checked: &CreatedBlockRules) -> Markup {
                     p { "none, because no repository of R packages is affected." }
                 } @else {
                     ul { @for found in matches { li {
-                        (number(found.packages)) " of " (number(found.total)) " in " (found.repo)
+                        (number(found.packages)) " of " (number(found.total)) " in " (found.place())
                         @if !found.examples.is_empty() { ": " (visible(&found.described_examples(effect).join(", "))) }
                         @if found.packages > found.examples.len() && !found.examples.is_empty() { ", …" }
                         @if found.archived > 0 {
@@ -277,6 +277,7 @@ mod tests {
         };
         let found = BlockRuleMatches {
             repo: "prod".to_owned(),
+            bioc_version: None,
             packages: 4,
             total: 22_362,
             examples: ["a 1", "b 2", "c 3"].map(str::to_owned).to_vec(),

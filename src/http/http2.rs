@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use h2::server::SendResponse;
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -137,6 +137,7 @@ impl Http2<'_> {
                     request_guard: Activity::begin_request(&self.connection.activity),
                     limits: Arc::clone(limits),
                     send_budget: send_budget.clone(),
+                    is_head: request.method() == Method::HEAD,
                 };
                 let (parts, body) = request.into_parts();
                 let body = Incoming::http2(body, &parts.headers, self.body_budget.clone());
@@ -249,6 +250,8 @@ struct Stream {
     request_guard: super::connections::RequestGuard,
     limits: Arc<Limits>,
     send_budget: SendBudget,
+    /// Whether the method is HEAD: the response has no body (RFC 9110 section 9.3.2).
+    is_head: bool,
 }
 
 impl Stream {
@@ -267,7 +270,7 @@ impl Stream {
         let (mut head, mut body) = response.into_parts();
         body.set_guards(self.in_progress, Some(self.request_guard));
         complete_headers(&mut head.headers, &body);
-        let is_end = body.is_end_stream();
+        let is_end = self.is_head || body.is_end_stream();
         let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), is_end) else { return };
         if is_end {
             return;

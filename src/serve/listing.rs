@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::allowed::View;
-pub use super::package_query::{PackageQuery, SortBy, UnknownSort};
+use super::package_query::{PackageQuery, SortBy};
 use super::python::names::{PreferredVersion, PreferredVersions, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;

@@ -35,7 +35,7 @@ mod names_queue;
 pub mod negotiate;
 mod owner;
 pub mod package_files;
-mod package_query;
+pub mod package_query;
 pub mod point;
 pub mod policies;
 pub mod python;

@@ -125,6 +125,23 @@ async fn http_2_is_chosen_by_alpn_and_ends_with_goaway() {
         let answer = sender.send_request(request_for(path)).await.expect("an answer");
         assert_eq!(answer.status(), status, "{path}");
     }
+    // The response to HEAD has the headers of the one to GET and no body, which clients refuse as a protocol error.
+    for (path, status) in
+        [("/__ping__", 200), ("/", 200), ("/__api__/status", 200), ("/nobody/latest/x", 404), ("/%00", 400)]
+    {
+        let mut lengths = Vec::new();
+        for method in [::http::Method::GET, ::http::Method::HEAD] {
+            let mut request = request_for(path);
+            *request.method_mut() = method.clone();
+            let answer = sender.send_request(request).await.expect("an answer");
+            assert_eq!(answer.status(), status, "{method} {path}");
+            lengths.push(answer.headers()["content-length"].clone());
+            let body = answer.into_body().collect().await;
+            let body = body.unwrap_or_else(|error| panic!("{method} {path}: {error}")).to_bytes();
+            assert_eq!(body.is_empty(), method == ::http::Method::HEAD, "{method} {path}");
+        }
+        assert_eq!(lengths[0], lengths[1], "{path}");
+    }
     let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("no panic");
     assert_eq!(status.code(), Some(0));
     connection.await.expect("no panic").expect("the connection ended by GOAWAY, not by an error");

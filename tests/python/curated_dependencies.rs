@@ -273,8 +273,8 @@ fn gaps_of_metadata_are_problems_and_unknown_dependencies_are_notices() {
     assert!(damaged.err.contains("; add them to the definition, and use --allow-missing"), "{damaged:?}");
     assert_eq!(plan(&server, "damaged\nlib<2\n", "--dependencies --allow-missing").code, 0);
 
-    // Pages that are known, and an index that does not answer.
-    assert_eq!(plan(&server, "odd>=1\nother>=1\n", "").code, 0);
+    // Pages that are known, and an index that does not answer. The commit made `--dependencies` the setting of the source.
+    assert_eq!(plan(&server, "odd>=1\nother>=1\n", "--dependencies=false").code, 0);
     pypi.set_unavailable(true);
     for flags in ["--dependencies", "--dependencies --allow-missing"] {
         let unavailable = plan(&server, "odd>=1\nother>=1\n", flags);

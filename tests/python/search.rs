@@ -2,7 +2,8 @@
 
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::serve;
-use rstudio_pm::serve::listing::{self, PackageQuery};
+use rstudio_pm::serve::listing;
+use rstudio_pm::serve::package_query::PackageQuery;
 
 use super::index_history::{page, subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};

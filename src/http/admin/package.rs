@@ -12,7 +12,7 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
 use crate::serve;
-use crate::serve::listing::PackageQuery;
+use crate::serve::package_query::PackageQuery;
 
 /// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;

@@ -22,9 +22,9 @@ use crate::r::license::licenses;
 use crate::serve;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::Release;
-use crate::serve::listing::{PackageQuery, UnknownSort};
 use crate::serve::metadata::{self, ServedVersion};
 use crate::serve::name_guards::HiddenNames;
+use crate::serve::package_query::{PackageQuery, UnknownSort};
 use crate::serve::source_rules;
 use crate::serve::vulnerabilities::Vulnerabilities;
 

@@ -14,7 +14,8 @@ use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::description::Description;
-use crate::serve::listing::{PackageQuery, packages};
+use crate::serve::listing::packages;
+use crate::serve::package_query::PackageQuery;
 use crate::serve::{self, RepoError};
 use crate::web::home::{self, RepositoryCard, SearchMatch, SearchResult};
 

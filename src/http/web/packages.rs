@@ -15,7 +15,7 @@ use crate::model::point::Point;
 use crate::model::source::SourceKind;
 use crate::python::name::normalize;
 use crate::serve;
-use crate::serve::listing::{PackageQuery, SortBy};
+use crate::serve::package_query::{PackageQuery, SortBy};
 use crate::web::packages::{List, Row};
 use crate::web::text::segment;
 

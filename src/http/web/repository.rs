@@ -22,7 +22,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::{Day, Timestamp};
 use crate::serve;
-use crate::serve::listing::PackageQuery;
+use crate::serve::package_query::PackageQuery;
 use crate::web::calendar::{Calendar, Month};
 use crate::web::frame::Location;
 use crate::web::repository::{Change, Overview, Stability};

@@ -95,7 +95,7 @@ fn a_set_with_more_guards_equals_the_set_of_all_of_them() {
     for number in 0..2000 {
         let name = format!("own{number}");
         assert_eq!(set.find(Language::R, &name), all.find(Language::R, &name), "{name}");
-        assert!(set.find(Language::R, &name).is_some() || number % 400 == 0, "{name}");
+        assert!(set.find(Language::R, &name).is_some() || number % 400 < 2, "{name}");
         assert!(set.find(Language::Python, &name).is_none());
     }
     let sources = [(SourceId(1), false)];

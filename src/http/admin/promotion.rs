@@ -1,11 +1,13 @@
 //! Promotions: plan, request, list, approve, reject.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
 use crate::access::ScopeKind;
 use crate::api::promotion::{
-    DecidePromotion, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
+    DecidePromotion, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
     RequestPromotion, RequestedPromotion,
 };
 use crate::catalog::{Catalog, Repository};
@@ -19,11 +21,13 @@ use crate::http::response;
 use crate::http::route::access::{administer, inspect_repository, promote_repository};
 use crate::model::ids::SourceId;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::serve::difference::Change;
+use crate::serve::difference::{Change, FileChange, ListedPackage};
 use crate::serve::find;
 
 /// Maximum number of promotions in a list.
 const MAX_LIST: i64 = 1_000;
+/// Maximum number of names in a warning.
+const MAX_WARNING_NAMES: usize = 10;
 /// Maximum length of a comment, in bytes.
 const MAX_COMMENT: usize = 1_000;
 
@@ -203,22 +207,30 @@ fn wire_plan(
         at: state.at.map(|at| at.to_string()),
         transaction: state.transaction.map(|tx| tx.0),
     };
-    let package = |change: Change| PromotedPackage {
-        source: change
-            .to
-            .as_ref()
-            .or(change.from.as_ref())
-            .map(|listed| name(listed.source))
-            .unwrap_or_default(),
-        change: change.kind.as_str().to_owned(),
-        from_version: change.from.map(|listed| listed.version),
-        to_version: change.to.map(|listed| listed.version),
-        name: change.name,
+    let version = |listed: ListedPackage| Some(listed.version).filter(|version| !version.is_empty());
+    let file = |file: FileChange| PromotedFile {
+        name: file.name,
+        version: file.version,
+        change: file.kind.as_str().to_owned(),
     };
+    let package = |change: Change| {
+        let (from, to) = (change.from.as_ref(), change.to.as_ref());
+        let other = from.filter(|from| to.is_some_and(|to| to.source != from.source));
+        PromotedPackage {
+            source: to.or(from).map(|listed| name(listed.source)).unwrap_or_default(),
+            from_source: other.map(|listed| name(listed.source)),
+            change: change.kind.as_str().to_owned(),
+            from_version: change.from.and_then(version),
+            to_version: change.to.and_then(version),
+            files: change.files.into_iter().map(file).collect(),
+            name: change.name,
+        }
+    };
+    let mut warnings: Vec<String> =
+        to.map(|to| open_access_warnings((catalog, principal), to, &plan.sources)).unwrap_or_default();
+    warnings.extend(index_warnings(catalog, &plan.packages));
     PromotionPlan {
-        warnings: to
-            .map(|to| open_access_warnings((catalog, principal), to, &plan.sources))
-            .unwrap_or_default(),
+        warnings,
         sources: plan
             .sources
             .iter()
@@ -234,6 +246,31 @@ fn wire_plan(
         not_compared: plan.not_compared.into_iter().map(name).collect(),
         transaction: plan.transaction.map(|tx| tx.0),
     }
+}
+
+/// Returns a warning for each index from which clients get packages after the promotion that another source provided
+/// before.
+fn index_warnings(catalog: &Catalog, changes: &[Change]) -> Vec<String> {
+    let mut names: BTreeMap<(SourceId, SourceId), Vec<&str>> = BTreeMap::new();
+    for change in changes {
+        if let (Some(from), Some(to)) = (&change.from, &change.to)
+            && to.version.is_empty()
+        {
+            names.entry((from.source, to.source)).or_default().push(&change.name);
+        }
+    }
+    let warning = |((from, to), names): ((SourceId, SourceId), Vec<&str>)| {
+        let more = names.len().saturating_sub(MAX_WARNING_NAMES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named: Vec<&str> = names.into_iter().take(MAX_WARNING_NAMES).collect();
+        let (from, to) = (catalog.source_name(from), catalog.source_name(to));
+        format!(
+            "clients get the packages of these names from '{to}' after this promotion, in versions that are not known, and no \
+             longer from '{from}': {}{more}",
+            named.join(", ")
+        )
+    };
+    names.into_iter().map(warning).collect()
 }
 
 /// Returns a warning for each source that the open repository `to` gets and to which an authenticated repository

@@ -94,7 +94,8 @@ pub struct PromotionPlan {
     /// The transaction whose snapshot is the new state, even after later changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<i64>,
-    /// Sentences about packages that the new state makes readable for everyone.
+    /// Sentences about packages that the new state makes readable for everyone, and about names that come from an index
+    /// afterwards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -133,14 +134,32 @@ pub struct PromotedState {
 pub struct PromotedPackage {
     /// The package.
     pub name: String,
-    /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes), `moved` (another source).
+    /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes), `changed` (the same version of a Python
+    /// package, other files or yanks), `moved` (another source).
     pub change: String,
-    /// The version before the promotion; absent for an added package.
+    /// The version before the promotion; absent for an added package, and if an index of Python packages had the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_version: Option<String>,
-    /// The version after the promotion; absent for a removed package.
+    /// The version after the promotion; absent for a removed package, and if an index of Python packages has the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_version: Option<String>,
     /// The source after the promotion; for a removed package, the source before it.
     pub source: String,
+    /// The source before the promotion, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_source: Option<String>,
+    /// The files that differ of a Python package that both states have, of all versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PromotedFile>,
+}
+
+/// A file of a Python package that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotedFile {
+    /// The file name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// `added`, `replaced` (other bytes), `removed`, `yanked`, `unyanked`.
+    pub change: String,
 }

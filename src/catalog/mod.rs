@@ -257,6 +257,14 @@ impl Catalog {
         self.repos.iter().any(|repo| repo.authenticated && has_listed(repo))
     }
 
+    /// Returns whether everyone may read the packages of the source: an open repository subscribes to it, or no
+    /// authenticated repository has ever subscribed to it.
+    #[must_use]
+    pub fn is_open(&self, source: SourceId) -> bool {
+        self.repos.iter().any(|repo| !repo.authenticated && repo.subscribes_to(source))
+            || !self.is_private(source)
+    }
+
     /// Returns the tree with that id.
     #[must_use]
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {

@@ -10,12 +10,15 @@ use super::error::CliError;
 use super::output::{Output, format_time, table};
 use super::suggested_values::SuggestedValues;
 use crate::api::promotion::{
-    DecidePromotion, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
+    DecidePromotion, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
     RequestPromotion, RequestedPromotion,
 };
 
 /// Maximum number of packages in the table of a plan; the JSON output has all.
 const MAX_ROWS: usize = 100;
+
+/// Maximum number of files of a package in the text of a plan.
+const MAX_FILES: usize = 10;
 
 /// Flags of `promote`.
 #[derive(Debug, Args)]
@@ -72,6 +75,7 @@ pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<
     }
     if let Some(id) = show {
         let promotion: Promotion = client.get(&format!("/promotions/{id}")).await?;
+        promotion.plan.iter().for_each(print_warnings);
         return output.print(&promotion, || describe(&promotion));
     }
     let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
@@ -181,13 +185,22 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
     let sources: Vec<Vec<String>> = plan.sources.iter().map(source).collect();
     let mut text = table(&["Source", "Before", "After"], &sources);
     let package = |package: &PromotedPackage| {
-        let (from, to) = (package.from_version.clone(), package.to_version.clone());
+        // A package that has a source before and afterwards, but no version, comes from an index.
+        let version = |version: &Option<String>| match (version, &package.from_source) {
+            (Some(version), _) => version.clone(),
+            (None, Some(_)) => "not known".to_owned(),
+            (None, None) => String::new(),
+        };
+        let source = match &package.from_source {
+            Some(from) => format!("{} (was {from})", package.source),
+            None => package.source.clone(),
+        };
         vec![
             package.name.clone(),
             package.change.clone(),
-            from.unwrap_or_default(),
-            to.unwrap_or_default(),
-            package.source.clone(),
+            version(&package.from_version),
+            version(&package.to_version),
+            source,
         ]
     };
     let packages: Vec<Vec<String>> = plan.packages.iter().take(MAX_ROWS).map(package).collect();
@@ -196,6 +209,10 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
     }
     if let Some(more) = plan.packages.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
         text += &format!("and {more} more; -o json shows all\n");
+    }
+    let files: String = plan.packages.iter().take(MAX_ROWS).filter_map(describe_files).collect();
+    if !files.is_empty() {
+        text += &format!("\n{files}");
     }
     text += &format!("\n{}\n", counts(&plan.packages));
     if plan.has_rules {
@@ -212,6 +229,24 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
     text
 }
 
+/// Returns the line about the files of a package that differ; `None` if there are none but those that a new version adds.
+fn describe_files(package: &PromotedPackage) -> Option<String> {
+    let is_of_new_version = |file: &&PromotedFile| {
+        package.change == "updated"
+            && file.change == "added"
+            && Some(&file.version) == package.to_version.as_ref()
+    };
+    let files: Vec<&PromotedFile> = package.files.iter().filter(|file| !is_of_new_version(file)).collect();
+    let named: Vec<String> =
+        files.iter().take(MAX_FILES).map(|file| format!("{} {}", file.name, file.change)).collect();
+    if named.is_empty() {
+        return None;
+    }
+    let more = files.len().checked_sub(MAX_FILES).filter(|more| *more > 0);
+    let more = more.map(|more| format!(", and {more} more; -o json shows all")).unwrap_or_default();
+    Some(format!("Files of {}: {}{more}\n", package.name, named.join(", ")))
+}
+
 fn describe_state(state: Option<&PromotedState>) -> String {
     let Some(state) = state else { return "not subscribed".to_owned() };
     let content = match (&state.at, state.transaction) {
@@ -224,7 +259,7 @@ fn describe_state(state: Option<&PromotedState>) -> String {
 
 /// Returns the number of packages with each kind of change.
 fn counts(packages: &[PromotedPackage]) -> String {
-    const KINDS: [&str; 6] = ["added", "updated", "downgraded", "replaced", "moved", "removed"];
+    const KINDS: [&str; 7] = ["added", "updated", "downgraded", "replaced", "changed", "moved", "removed"];
     let count = |kind: &&str| {
         let count = packages.iter().filter(|package| package.change == **kind).count();
         (count > 0).then(|| format!("{count} {kind}"))
@@ -248,7 +283,43 @@ mod tests {
             from_version: None,
             to_version: Some("1.0".to_owned()),
             source: "team".to_owned(),
+            from_source: None,
+            files: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_plan_names_the_files_that_differ_and_the_earlier_source() {
+        let file = |name: &str, version: &str, change: &str| PromotedFile {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            change: change.to_owned(),
+        };
+        let files = vec![file("a-0.9.whl", "0.9", "added"), file("a-1.0.whl", "1.0", "added")];
+        let many = (10..22).map(|n| file(&format!("b-{n}.whl"), &n.to_string(), "yanked"));
+        let packages = vec![
+            PromotedPackage { files: files.clone(), ..package("a", "updated") },
+            PromotedPackage { files: many.collect(), ..package("b", "changed") },
+            PromotedPackage { files, ..package("c", "changed") },
+            PromotedPackage { files: vec![file("d-1.0.whl", "1.0", "added")], ..package("d", "updated") },
+            PromotedPackage {
+                to_version: None,
+                from_version: Some("0.1".to_owned()),
+                source: "pypi".to_owned(),
+                from_source: Some("team".to_owned()),
+                ..package("e", "moved")
+            },
+        ];
+        let text = describe_plan(&PromotionPlan { packages, ..PromotionPlan::default() }, None);
+        for part in [
+            "e        moved    0.1   not known  pypi (was team)\n",
+            "\nFiles of a: a-0.9.whl added\nFiles of b: b-10.whl yanked, ",
+            "b-19.whl yanked, and 2 more; -o json shows all\nFiles of c: a-0.9.whl added, a-1.0.whl added\n\nPackages: ",
+            "Packages: 2 updated, 2 changed, 1 moved\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("b-20.whl") && !text.contains("Files of d"), "{text}");
     }
 
     #[test]

@@ -12,14 +12,14 @@ use self::plan::{Pair, Plan};
 use super::subscription::subscription_label;
 use super::{Actor, EditResult, publish};
 use crate::catalog::resolve::Selection;
-use crate::catalog::{Catalog, CatalogHandle};
+use crate::catalog::{Catalog, CatalogHandle, Repository};
 use crate::db::audit;
 use crate::db::author::{self, Author};
 use crate::db::promotion::{self, Decision, NewPromotion, Promotion, PromotionState};
 use crate::db::repo::{NewRepoStep, Subscription};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{self, Conn, DbError};
-use crate::model::ids::RepoId;
+use crate::model::ids::{RepoId, SourceId};
 use crate::model::repository::ChangePolicy;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
@@ -38,6 +38,17 @@ pub struct Request {
     pub snapshot: Snapshot,
     /// Free text.
     pub comment: String,
+    /// Whether the promotion may make packages of authenticated repositories readable for everyone.
+    pub opening: Opening,
+}
+
+/// Whether a client may make packages of authenticated repositories readable for everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The client is an administrator.
+    Permitted,
+    /// A promotion that does so is refused.
+    Refused,
 }
 
 /// Returns the changes that a promotion would make, without making them.
@@ -75,7 +86,8 @@ pub async fn plan_of(
 /// `None` if the repository already has that state.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for repositories between which nothing can be promoted, [`RepoError::Unresolved`].
+/// [`RepoError::Invalid`] for repositories between which nothing can be promoted, [`RepoError::Unresolved`],
+/// [`RepoError::AdministratorOnly`].
 pub async fn request(state: &State, request: Request, actor: &Actor) -> Result<Option<Promotion>, RepoError> {
     let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
     apply_edit(state, move |c| {
@@ -102,8 +114,14 @@ pub async fn request(state: &State, request: Request, actor: &Actor) -> Result<O
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it does not await approval, the repository requires another
-/// person, or a source was deleted.
-pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
+/// person, or a source was deleted; [`RepoError::AdministratorOnly`].
+pub async fn approve(
+    state: &State,
+    id: i64,
+    reason: &str,
+    actor: &Actor,
+    opening: Opening,
+) -> Result<Promotion, RepoError> {
     let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
     let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };
     apply_edit(state, move |c| {
@@ -113,7 +131,7 @@ pub async fn approve(state: &State, id: i64, reason: &str, actor: &Actor) -> Res
             Err(refusal) => return Ok(Err(refusal)),
         };
         let request = &promotion.request;
-        let to_name = match check_approval(&catalog, &promotion, &decision) {
+        let to_name = match check_approval(&catalog, &promotion, &decision, opening) {
             Ok(name) => name,
             Err(refusal) => {
                 let author = author::of_write().unwrap_or_else(|| Author::job(&decision.by, now));
@@ -200,6 +218,10 @@ fn new_promotion(
     let pair = Pair::find(catalog, &request.from, &request.to)?;
     let mut selection = pair.selection(catalog, request.snapshot, now)?;
     selection.end = selection.end.min(past_end);
+    if pair.from.id != pair.to.id {
+        let sources = selection.list.iter().map(|entry| entry.source);
+        check_opening(catalog, (Some(pair.from), pair.to), sources, request.opening)?;
+    }
     if pair.is_promoted(catalog, &selection) {
         return Ok(None);
     }
@@ -276,8 +298,35 @@ fn pending_promotion(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>,
     Ok(Err(RepoError::Conflict(format!("promotion {id} {reason}"))))
 }
 
+/// Refuses a promotion that makes packages readable for everyone, unless the client is an administrator. `from` is the
+/// promoted repository, if it exists.
+fn check_opening(
+    catalog: &Catalog,
+    (from, to): (Option<&Repository>, &Repository),
+    mut sources: impl Iterator<Item = SourceId>,
+    opening: Opening,
+) -> EditResult<()> {
+    if to.authenticated || opening == Opening::Permitted {
+        return Ok(());
+    }
+    // The sources are checked too, because an approval finds the promoted repository by the name that it had at the request.
+    if from.is_some_and(|from| from.authenticated) || sources.any(|source| !catalog.is_open(source)) {
+        return Err(RepoError::AdministratorOnly(format!(
+            "this promotion makes packages of an authenticated repository readable for everyone, because '{}' requires no \
+             token",
+            to.name
+        )));
+    }
+    Ok(())
+}
+
 /// Checks that a promotion may be applied; returns the current name of its repository.
-fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision) -> EditResult<String> {
+fn check_approval(
+    catalog: &Catalog,
+    promotion: &Promotion,
+    decision: &Decision,
+    opening: Opening,
+) -> EditResult<String> {
     let Promotion { id, request, .. } = promotion;
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
@@ -305,6 +354,12 @@ fn check_approval(catalog: &Catalog, promotion: &Promotion, decision: &Decision)
             "a source of promotion {id} was deleted after the request; request it again with rspm promote --from={} --to={}",
             request.from_name, to.name
         )));
+    }
+    // SECURITY: either repository may have been opened, or authenticated, after the request. Snapshots of the repository
+    // itself are readable already.
+    if request.from_name != request.to_name {
+        let sources = request.subscriptions.iter().map(|entry| entry.source);
+        check_opening(catalog, (catalog.repo(&request.from_name), to), sources, opening)?;
     }
     Ok(to.name.to_string())
 }

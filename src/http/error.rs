@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use crate::access::ScopeKind;
 use crate::api::error::Code;
 use crate::auth::CreateTokenError;
 use crate::db::DbError;
@@ -232,6 +233,9 @@ impl From<RepoError> for Failure {
             RepoError::Conflict(message) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, message.clone())
             }
+            RepoError::AdministratorOnly(_) => {
+                Failure::forbidden(error.to_string(), ScopeKind::GlobalAdmin.as_str())
+            }
             RepoError::FileExists(_) => Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string()),
             RepoError::Upload(_) => Failure::bad_request(error.to_string()),
             RepoError::Invalid(message) => Failure::bad_request(message.clone()),
@@ -352,6 +356,7 @@ mod tests {
             (RepoError::Unknown { message: "no b".to_owned(), hint: "rspm list all" }, 404, None),
             (Unresolved::Empty.into(), 404, None),
             (RepoError::Conflict("b exists".to_owned()), 409, None),
+            (RepoError::AdministratorOnly("it opens d".to_owned()), 403, None),
             (RepoError::Invalid("not c".to_owned()), 400, None),
             (upstream(UpstreamError::Missing(secret())), 404, None),
             (

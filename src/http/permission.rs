@@ -275,7 +275,7 @@ fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
     let subscribers = || catalog.repos.iter().filter(|repo| repo.subscribes_to(source.id));
     SourceObject {
         id: source.id,
-        open: subscribers().any(|repo| !repo.authenticated) || !catalog.is_private(source.id),
+        open: catalog.is_open(source.id),
         repositories: subscribers().filter(|repo| repo.authenticated).map(|repo| repo.id).collect(),
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::allowed::View;
 use super::listing::{self, ListedVersion};
+use super::python::names::ProjectFile;
 use super::{RepoError, Repositories, policies, python};
 use crate::catalog::Repository;
 use crate::model::ids::{ReleaseId, SourceId};
@@ -24,7 +25,7 @@ static COMPARISONS: Semaphore = Semaphore::const_new(2);
 /// A package as one of the points lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPackage {
-    /// The listed version.
+    /// The listed version; empty for a project of an index, whose versions are not known.
     pub version: String,
     /// The source that owns the package.
     pub source: SourceId,
@@ -39,10 +40,14 @@ pub enum ChangeKind {
     Removed,
     /// A lower version.
     Downgraded,
-    /// The same version from another source.
+    /// The same version from another source, or a project of an index, whose versions are not known, before or
+    /// afterwards.
     Moved,
     /// The same version of the same source with different bytes.
     Replaced,
+    /// The same version of a Python project, of which other files were added, removed or yanked. Only in
+    /// [`in_repository`], which reads files.
+    Changed,
     /// Listed only by the second point.
     Added,
     /// A higher version.
@@ -55,7 +60,7 @@ pub enum ChangeKind {
 pub struct UnknownKind(String);
 
 impl ChangeKind {
-    /// All kinds; those that need attention first.
+    /// The kinds of the differences between two snapshots; those that need attention first.
     pub const ALL: [ChangeKind; 6] = [
         ChangeKind::Removed,
         ChangeKind::Downgraded,
@@ -73,6 +78,7 @@ impl ChangeKind {
             ChangeKind::Downgraded => "downgraded",
             ChangeKind::Moved => "moved",
             ChangeKind::Replaced => "replaced",
+            ChangeKind::Changed => "changed",
             ChangeKind::Added => "added",
             ChangeKind::Updated => "updated",
         }
@@ -101,6 +107,49 @@ pub struct Change {
     pub from: Option<ListedPackage>,
     /// The package in the second point; `None` if that point does not list it.
     pub to: Option<ListedPackage>,
+    /// The files that differ of a Python project that both points list, by name, in all versions. Only from
+    /// [`in_repository`].
+    pub files: Vec<FileChange>,
+}
+
+/// A file of a Python project that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The kind of difference.
+    pub kind: FileChangeKind,
+}
+
+/// The kind of difference of a file of a Python project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileChangeKind {
+    /// Listed only by the second point.
+    Added,
+    /// Other bytes under the same name.
+    Replaced,
+    /// No longer listed.
+    Removed,
+    /// Yanked only in the second point.
+    Yanked,
+    /// Yanked only in the first point.
+    Unyanked,
+}
+
+impl FileChangeKind {
+    /// Returns the name of the kind in responses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FileChangeKind::Added => "added",
+            FileChangeKind::Replaced => "replaced",
+            FileChangeKind::Removed => "removed",
+            FileChangeKind::Yanked => "yanked",
+            FileChangeKind::Unyanked => "unyanked",
+        }
+    }
 }
 
 /// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python
@@ -119,7 +168,8 @@ pub async fn between(
     let _permit = COMPARISONS.acquire().await.ok();
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
-    compare_lists(before, after, python::language(&repositories.state, to)).await
+    let language = python::language(&repositories.state, to);
+    in_background(move || compare(before, after, language)).await
 }
 
 /// The packages that differ between two states of a repository.
@@ -133,7 +183,8 @@ pub struct StateDifference {
 
 /// Like [`between`], for two points as `latest` of a repository under the current block rules and name guards. Points of a
 /// state that is not published yet have no rules. `repo` has the subscriptions of both points, now or earlier, because
-/// rules and guards depend on them.
+/// rules and guards depend on them. All files of Python projects are compared, and a name that an index owns in one
+/// point only is [`ChangeKind::Moved`].
 ///
 /// # Errors
 /// Database errors.
@@ -152,21 +203,46 @@ pub async fn in_repository(
         return Ok(StateDifference { changes: Vec::new(), has_rules });
     }
     let _permit = COMPARISONS.acquire().await.ok();
-    let names = |point: &Point| {
-        listing::versions_of(repositories, View::under(state, point, policy.as_ref()), language)
+    let listed = |point: &Point| {
+        listing::listed_state(repositories, View::under(state, point, policy.as_ref()), language)
     };
-    let (before, after) = (names(from).await?, names(to).await?);
-    Ok(StateDifference { changes: compare_lists(before, after, language).await?, has_rules })
+    let (before, after) = (listed(from).await?, listed(to).await?);
+    let changes = in_background(move || {
+        let mut changes = compare(before.versions(), after.versions(), language);
+        for change in &mut changes {
+            name_indexes(change, |name| before.index_owner(name), |name| after.index_owner(name));
+        }
+        changes
+    });
+    Ok(StateDifference { changes: changes.await?, has_rules })
 }
 
-async fn compare_lists(
-    before: Vec<ListedVersion>,
-    after: Vec<ListedVersion>,
-    language: Language,
+/// Runs a comparison, which must not block a thread that serves other requests.
+async fn in_background(
+    compare: impl FnOnce() -> Vec<Change> + Send + 'static,
 ) -> Result<Vec<Change>, RepoError> {
-    // The comparison must not block a thread that serves other requests.
-    let changes = tokio::task::spawn_blocking(move || compare(before, after, language)).await;
+    let changes = tokio::task::spawn_blocking(compare).await;
     changes.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))
+}
+
+/// Sets the source of a package that an index provides before or afterwards. SECURITY: installers then get a package of
+/// this name that any user of the index may have published, which must not look like a removal.
+fn name_indexes(
+    change: &mut Change,
+    owner_before: impl Fn(&str) -> Option<SourceId>,
+    owner_after: impl Fn(&str) -> Option<SourceId>,
+) {
+    let of_index = |source| ListedPackage { version: String::new(), source, published_at: None };
+    if change.from.is_none() {
+        change.from = owner_before(&change.name).map(of_index);
+    } else if change.to.is_none() {
+        change.to = owner_after(&change.name).map(of_index);
+    } else {
+        return;
+    }
+    if change.from.is_some() && change.to.is_some() {
+        change.kind = ChangeKind::Moved;
+    }
 }
 
 fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Language) -> Vec<Change> {
@@ -175,9 +251,10 @@ fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Lang
     let mut changes = Vec::new();
     for new in after {
         let old = before.remove(&new.name);
+        let files = old.as_ref().map(|old| file_changes(&old.files, &new.files)).unwrap_or_default();
         let kind = match &old {
             None => Some(ChangeKind::Added),
-            Some(old) => kind(old, &new, language),
+            Some(old) => kind(old, &new, language).or_else(|| kind_of_files(&files)),
         };
         if let Some(kind) = kind {
             changes.push(Change {
@@ -185,6 +262,7 @@ fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Lang
                 kind,
                 from: old.map(listed),
                 to: Some(listed(new)),
+                files,
             });
         }
     }
@@ -193,6 +271,7 @@ fn compare(before: Vec<ListedVersion>, after: Vec<ListedVersion>, language: Lang
         kind: ChangeKind::Removed,
         from: Some(listed(old)),
         to: None,
+        files: Vec::new(),
     }));
     changes.sort_by_cached_key(|change| (change.name.to_lowercase(), change.name.clone()));
     changes
@@ -221,9 +300,42 @@ fn kind(old: &ListedVersion, new: &ListedVersion, language: Language) -> Option<
     is_other(old.release, new.release).then_some(ChangeKind::Replaced)
 }
 
+/// Returns the kind of difference of a project with the same version in both points, from its files.
+fn kind_of_files(files: &[FileChange]) -> Option<ChangeKind> {
+    if files.iter().any(|file| file.kind == FileChangeKind::Replaced) {
+        return Some(ChangeKind::Replaced);
+    }
+    (!files.is_empty()).then_some(ChangeKind::Changed)
+}
+
+fn file_changes(before: &[ProjectFile], after: &[ProjectFile]) -> Vec<FileChange> {
+    let mut before: HashMap<&str, &ProjectFile> =
+        before.iter().map(|file| (file.name.as_str(), file)).collect();
+    let change = |file: &ProjectFile, kind: FileChangeKind| FileChange {
+        name: file.name.clone(),
+        version: file.version.clone(),
+        kind,
+    };
+    let mut changes = Vec::new();
+    for file in after {
+        let kind = match before.remove(file.name.as_str()) {
+            None => Some(FileChangeKind::Added),
+            Some(old) if old.sha256 != file.sha256 => Some(FileChangeKind::Replaced),
+            Some(old) if old.is_yanked == file.is_yanked => None,
+            Some(_) if file.is_yanked => Some(FileChangeKind::Yanked),
+            Some(_) => Some(FileChangeKind::Unyanked),
+        };
+        changes.extend(kind.map(|kind| change(file, kind)));
+    }
+    changes.extend(before.into_values().map(|file| change(file, FileChangeKind::Removed)));
+    changes.sort_by(|a, b| a.name.cmp(&b.name));
+    changes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::digest::Sha256;
 
     fn listed(name: &str, version: &str, source: i64, release: i64) -> ListedVersion {
         ListedVersion {
@@ -232,7 +344,69 @@ mod tests {
             source: SourceId(source),
             release: Some(ReleaseId(release)),
             published_at: None,
+            files: Vec::new(),
         }
+    }
+
+    /// A project with a listed version 1.0 and these files: name, version, first byte of the digest, yanked.
+    fn project(files: &[(&str, &str, u8, bool)]) -> ListedVersion {
+        let file = |(name, version, byte, is_yanked): &(&str, &str, u8, bool)| ProjectFile {
+            name: (*name).to_owned(),
+            version: (*version).to_owned(),
+            sha256: Sha256([*byte; 32]),
+            is_yanked: *is_yanked,
+        };
+        ListedVersion { release: None, files: files.iter().map(file).collect(), ..listed("a", "1.0", 1, 1) }
+    }
+
+    /// The kind of a change, and its files.
+    fn text(changes: &[Change]) -> String {
+        let file = |file: &FileChange| format!(" {}@{} {}", file.name, file.version, file.kind.as_str());
+        let change = |change: &Change| {
+            format!("{}{}", change.kind.as_str(), change.files.iter().map(file).collect::<String>())
+        };
+        changes.iter().map(change).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn files_of_all_versions_of_a_python_project_are_compared() {
+        let before = [("a1", "1.0", 1, false), ("a0", "0.9", 2, false), ("a2rc", "2.0rc1", 3, true)];
+        let differences = |after: &[(&str, &str, u8, bool)]| {
+            text(&compare(vec![project(&before)], vec![project(after)], Language::Python))
+        };
+        assert_eq!(differences(&before), "");
+        let mut after = before;
+        after[0].2 = 9;
+        assert_eq!(differences(&after), "replaced a1@1.0 replaced");
+        after[1].3 = true;
+        assert_eq!(differences(&after), "replaced a0@0.9 yanked a1@1.0 replaced");
+        let mut after = before;
+        (after[1].3, after[2].3) = (true, false);
+        assert_eq!(differences(&after), "changed a0@0.9 yanked a2rc@2.0rc1 unyanked");
+        assert_eq!(differences(&before[..1]), "changed a0@0.9 removed a2rc@2.0rc1 removed");
+        let more = [before[0], before[1], before[2], ("a0b", "0.8", 7, false)];
+        assert_eq!(differences(&more), "changed a0b@0.8 added");
+        let other = ListedVersion { source: SourceId(2), ..project(&more) };
+        let moved = compare(vec![project(&before)], vec![other], Language::Python);
+        assert_eq!(text(&moved), "moved a0b@0.8 added");
+    }
+
+    #[test]
+    fn a_name_that_an_index_provides_before_or_afterwards_is_moved() {
+        let pypi = SourceId::PYPI;
+        let of_index = |name: &str| (name == "shared").then_some(pypi);
+        let none = |_: &str| None;
+        let local = vec![listed("gone", "1.0", 9, 1), listed("shared", "0.1", 9, 2)];
+        let mut changes = compare(local.clone(), Vec::new(), Language::Python);
+        changes.iter_mut().for_each(|change| name_indexes(change, none, of_index));
+        assert_eq!(text(&changes), "removed; moved");
+        assert_eq!(changes[0].to, None);
+        let to = changes[1].to.as_ref().map(|listed| (listed.version.as_str(), listed.source));
+        assert_eq!(to, Some(("", pypi)));
+        let mut changes = compare(Vec::new(), local, Language::Python);
+        changes.iter_mut().for_each(|change| name_indexes(change, of_index, none));
+        assert_eq!(text(&changes), "added; moved");
+        assert_eq!(changes[1].from.as_ref().map(|listed| listed.source), Some(pypi));
     }
 
     #[test]

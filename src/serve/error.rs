@@ -124,6 +124,9 @@ pub enum RepoError {
     /// The request conflicts with the current state (already exists, still subscribed, …), with the remedy.
     #[error("{0}")]
     Conflict(String),
+    /// Only an administrator may make this change, with the reason.
+    #[error("the token lacks the scope global:admin: {0}")]
+    AdministratorOnly(String),
     /// A source has, or had, different bytes under the name of a new file.
     #[error(transparent)]
     FileExists(#[from] Box<ExistingFile>),
@@ -224,6 +227,7 @@ impl RepoError {
             | RepoError::Guarded(_)
             | RepoError::Unresolved(_)
             | RepoError::Conflict(_)
+            | RepoError::AdministratorOnly(_)
             | RepoError::FileExists(_)
             | RepoError::Upload(_)
             | RepoError::Invalid(_)

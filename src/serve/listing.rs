@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::allowed::View;
 use super::package_query::{PackageQuery, SortBy};
-use super::python::names::{PreferredVersion, PreferredVersions, ProjectNames};
+use super::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
 use super::{RepoError, Repositories, python};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
@@ -166,6 +166,8 @@ pub struct ListedVersion {
     pub release: Option<ReleaseId>,
     /// Publication time of the version, if known.
     pub published_at: Option<Timestamp>,
+    /// The files of all listed versions of a Python project; only in a [`ListedState`].
+    pub(super) files: Vec<ProjectFile>,
 }
 
 /// Returns the listed version of each package of a point, by lower-case name, except of projects of an index.
@@ -179,14 +181,34 @@ pub async fn listed_versions(
     Ok(cached_names(repositories, point).await?.versions(&point.trees))
 }
 
-/// Like [`listed_versions`], for trees under rules that need not be in force. The result is not cached.
-pub(super) async fn versions_of(
+/// The listed packages of trees, with the files of Python projects.
+pub(super) struct ListedState {
+    names: Names,
+    trees: Vec<PointTree>,
+}
+
+/// Reads the listed packages of trees under rules that need not be in force. The result is not cached.
+pub(super) async fn listed_state(
     repositories: &Repositories,
     views: Vec<View>,
     language: Language,
-) -> Result<Vec<ListedVersion>, RepoError> {
+) -> Result<ListedState, RepoError> {
     let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
-    Ok(read_names(repositories, views, language).await?.versions(&trees))
+    Ok(ListedState { names: read_names(repositories, views, (language, true)).await?, trees })
+}
+
+impl ListedState {
+    /// Returns the listed version of each package, by lower-case name, except of projects of an index.
+    pub(super) fn versions(&self) -> Vec<ListedVersion> {
+        self.names.versions(&self.trees)
+    }
+
+    /// Returns the source that owns a project of an index, which has no listed version.
+    pub(super) fn index_owner(&self, name: &str) -> Option<SourceId> {
+        let Names::Python(names) = &self.names else { return None };
+        let position = names.position_of(name).filter(|position| names.version(*position).is_none())?;
+        self.trees.get(names.tree_position(position)).map(|tree| tree.source)
+    }
 }
 
 impl Names {
@@ -200,6 +222,7 @@ impl Names {
                     source: tree.source,
                     release: Some(name.release),
                     published_at: name.published_at,
+                    files: Vec::new(),
                 };
                 names.iter().map(listed).collect()
             }
@@ -211,6 +234,7 @@ impl Names {
                         source: trees.get(names.tree_position(position))?.source,
                         release: None,
                         published_at: version.published_at,
+                        files: version.files.clone(),
                     })
                 };
                 names.versions().filter_map(listed).collect()
@@ -223,7 +247,7 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
     let point = list_point(repositories, point).await?;
     let read = async {
         let language = python::language(&repositories.state, &point);
-        let names = read_names(repositories, View::of(&repositories.state, &point), language);
+        let names = read_names(repositories, View::of(&repositories.state, &point), (language, false));
         Ok::<_, RepoError>(Arc::new(names.await?))
     };
     repositories.name_lists.get_or_insert_async(&point.trees, read).await
@@ -248,16 +272,17 @@ async fn list_point(repositories: &Repositories, point: &Point) -> Result<Point,
 async fn read_names(
     repositories: &Repositories,
     views: Vec<View>,
-    language: Language,
+    (language, with_files): (Language, bool),
 ) -> Result<Names, RepoError> {
     let _turn = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
         Some(repositories.index_names_queue.wait().await?)
     } else {
         None
     };
-    let names = repositories.state.db.read(move |c| match language {
-        Language::R => names(c, &views).map(Names::R),
-        Language::Python => python::names::names(c, &views).map(Names::Python),
+    let names = repositories.state.db.read(move |c| match (language, with_files) {
+        (Language::R, _) => names(c, &views).map(Names::R),
+        (Language::Python, false) => python::names::names(c, &views).map(Names::Python),
+        (Language::Python, true) => python::names::names_with_files(c, &views).map(Names::Python),
     });
     Ok(names.await?)
 }

@@ -14,6 +14,7 @@ mod packages;
 mod pipes;
 mod platforms;
 mod promotion;
+mod promotion_access;
 mod refusals;
 mod retries;
 mod syncing;

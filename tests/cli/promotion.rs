@@ -100,7 +100,7 @@ fn the_plan_and_the_shown_promotion_apply_name_guards_and_block_rules() {
 }
 
 /// Runs `rspm` with a token, without the configuration of the server.
-fn with_token(server: &Server, token: &str, line: &str) -> RspmOutput {
+pub(super) fn with_token(server: &Server, token: &str, line: &str) -> RspmOutput {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"));
     command.args(line.split(' ').map(|word| word.replace('~', " ")));
     command.env("PACKAGEMANAGER_ADDRESS", server.url("")).env("PACKAGEMANAGER_TOKEN", token);

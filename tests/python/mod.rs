@@ -28,6 +28,7 @@ mod oracle;
 pub(crate) mod package;
 mod pages;
 mod prefetch;
+mod promotion_plans;
 pub(crate) mod provenance;
 mod publish;
 mod quiet_year;

@@ -142,6 +142,7 @@ async fn a_second_server_states_the_changes_of_the_first_one() {
         to: "prod".to_owned(),
         snapshot: "latest".parse().expect("a snapshot"),
         comment: String::new(),
+        opening: promotion::Opening::Permitted,
     };
     let requested = promotion::request(&first.state, request(), &actor()).await.expect("accepted");
     let requested = requested.expect("a promotion");

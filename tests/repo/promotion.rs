@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
 use rstudio_pm::db::promotion::{Promotion, PromotionState};
-use rstudio_pm::edit::promotion::{self, Request};
+use rstudio_pm::edit::promotion::{self, Opening, Request};
 use rstudio_pm::edit::{self, Actor, OnExisting, RemoveScope, RepoEdit};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::serve::RepoError;
@@ -58,7 +58,8 @@ async fn create(backend: &Backend, name: &str, changes: ChangePolicy) {
 
 fn request(from: &str, to: &str, snapshot: &str) -> Request {
     let snapshot = snapshot.parse().expect("a snapshot");
-    Request { from: from.to_owned(), to: to.to_owned(), snapshot, comment: "release 7".to_owned() }
+    let (from, to, comment) = (from.to_owned(), to.to_owned(), "release 7".to_owned());
+    Request { from, to, snapshot, comment, opening: Opening::Permitted }
 }
 
 fn person(name: &str) -> Actor {
@@ -120,7 +121,9 @@ async fn what_is_approved_is_what_was_requested(backend: Backend) {
         .await
         .expect("subscribed");
     backend.add("more", "delta", "1.0").await;
-    let approved = promotion::approve(&backend.state, 1, "checked", &person("bob (token 0a1b)")).await;
+    let approved =
+        promotion::approve(&backend.state, 1, "checked", &person("bob (token 0a1b)"), Opening::Permitted)
+            .await;
     let approved = approved.expect("applied");
     assert_eq!(
         (approved.state, approved.decision.expect("a decision").reason.as_str()),
@@ -130,7 +133,9 @@ async fn what_is_approved_is_what_was_requested(backend: Backend) {
     let detail = &trail(&backend, "promote").await[0].detail;
     assert!(detail.contains("requested by ann (uid 1000), approved by bob (token 0a1b)"), "{detail}");
     assert_eq!(trail(&backend, "request promotion").await.len(), 1);
-    let again = promotion::approve(&backend.state, 1, "", &person("eve (uid 7)")).await.expect_err("applied");
+    let again = promotion::approve(&backend.state, 1, "", &person("eve (uid 7)"), Opening::Permitted)
+        .await
+        .expect_err("applied");
     assert_eq!(again.to_string(), "promotion 1 was applied already");
 }
 
@@ -138,7 +143,9 @@ async fn the_person_who_requested_does_not_approve(backend: Backend) {
     create(&backend, "prod", ChangePolicy::TwoPersons).await;
     promote_as(&backend, "prod", "ann (uid 1000)").await;
     for same in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 5)"] {
-        let error = promotion::approve(&backend.state, 1, "", &person(same)).await.expect_err("refused");
+        let error = promotion::approve(&backend.state, 1, "", &person(same), Opening::Permitted)
+            .await
+            .expect_err("refused");
         assert!(error.to_string().contains("another person must approve it"), "{error}");
     }
     assert_eq!(listing(&backend, "prod", "latest").await, "");
@@ -147,10 +154,13 @@ async fn the_person_who_requested_does_not_approve(backend: Backend) {
     assert!(attempts.iter().all(|row| row.outcome == "refused" && row.object == "prod"));
     let rejected = promotion::reject(&backend.state, 1, "too early", &person("ann (uid 1000)")).await;
     assert_eq!(rejected.expect("rejected").state, PromotionState::Rejected);
-    let error = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)")).await.expect_err("refused");
+    let error = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)"), Opening::Permitted)
+        .await
+        .expect_err("refused");
     assert_eq!(error.to_string(), "promotion 1 was rejected");
-    let unknown =
-        promotion::approve(&backend.state, 9, "", &person("bob (uid 1)")).await.expect_err("unknown");
+    let unknown = promotion::approve(&backend.state, 9, "", &person("bob (uid 1)"), Opening::Permitted)
+        .await
+        .expect_err("unknown");
     assert!(matches!(unknown, RepoError::NotFound(_)), "{unknown}");
 }
 
@@ -159,9 +169,12 @@ async fn another_change_supersedes_a_request(backend: Backend) {
     promote_as(&backend, "prod", "ann (uid 1000)").await;
     backend.add("team", "beta", "1.0").await;
     promote_as(&backend, "prod", "ann (uid 1000)").await;
-    promotion::approve(&backend.state, 2, "", &person("bob (uid 1)")).await.expect("applied");
-    let error =
-        promotion::approve(&backend.state, 1, "", &person("bob (uid 1)")).await.expect_err("superseded");
+    promotion::approve(&backend.state, 2, "", &person("bob (uid 1)"), Opening::Permitted)
+        .await
+        .expect("applied");
+    let error = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)"), Opening::Permitted)
+        .await
+        .expect_err("superseded");
     assert_eq!(
         error.to_string(),
         "promotion 1 was superseded: the repository 'prod' changed after the request; request it again with rspm promote \
@@ -181,8 +194,8 @@ async fn only_one_of_two_concurrent_approvals_applies(backend: Backend) {
     let before = backend.state.catalog.get().transactions.len();
     let (bob, eve) = (person("bob (uid 1)"), person("eve (uid 2)"));
     let (first, second) = tokio::join!(
-        promotion::approve(&backend.state, 1, "", &bob),
-        promotion::approve(&backend.state, 1, "", &eve)
+        promotion::approve(&backend.state, 1, "", &bob, Opening::Permitted),
+        promotion::approve(&backend.state, 1, "", &eve, Opening::Permitted)
     );
     assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
     assert_eq!(backend.state.catalog.get().transactions.len(), before + 1);
@@ -306,7 +319,10 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
     promote_as(&backend, "gone", "ann (uid 1000)").await;
     edit::repo::delete(&backend.state, "gone").await.expect("deleted");
     let bob = person("bob (uid 1)");
-    let error = promotion::approve(&backend.state, 2, "", &bob).await.expect_err("deleted").to_string();
+    let error = promotion::approve(&backend.state, 2, "", &bob, Opening::Permitted)
+        .await
+        .expect_err("deleted")
+        .to_string();
     assert!(error.starts_with("promotion 2 was superseded"), "{error}");
     let found = promotion::get(&backend.state, 2).await.expect("the record stays");
     assert!(
@@ -316,7 +332,10 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
         .await
         .expect("unsubscribed");
     edit::source::delete(&backend.state, "team").await.expect("deleted");
-    let error = promotion::approve(&backend.state, 1, "", &bob).await.expect_err("deleted").to_string();
+    let error = promotion::approve(&backend.state, 1, "", &bob, Opening::Permitted)
+        .await
+        .expect_err("deleted")
+        .to_string();
     assert!(error.starts_with("a source of promotion 1 was deleted after the request"), "{error}");
     assert_eq!(listing(&backend, "prod", "latest").await, "");
 }
@@ -327,7 +346,8 @@ async fn a_change_of_the_policy_of_a_repository_without_sources_supersedes_a_req
     for changes in [ChangePolicy::Any, ChangePolicy::Promotion] {
         let policy = RepoEdit { changes: Some(changes), ..RepoEdit::default() };
         edit::repo::edit(&backend.state, "prod", policy, &actor()).await.expect("changed");
-        let approval = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)")).await;
+        let approval =
+            promotion::approve(&backend.state, 1, "", &person("bob (uid 1)"), Opening::Permitted).await;
         let error = approval.expect_err("superseded").to_string();
         assert!(error.starts_with("promotion 1 was superseded"), "{error}");
     }

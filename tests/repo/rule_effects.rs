@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rstudio_pm::edit::block_rule;
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
 use rstudio_pm::edit::promotion::plan::Plan;
-use rstudio_pm::edit::promotion::{self, Request};
+use rstudio_pm::edit::promotion::{self, Opening, Request};
 use rstudio_pm::edit::{self, Actor, OnExisting};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
@@ -171,7 +171,8 @@ impl Server {
 
 fn request() -> Request {
     let snapshot = "latest".parse().expect("a snapshot");
-    Request { from: "dev".to_owned(), to: "prod".to_owned(), snapshot, comment: String::new() }
+    let (from, to, opening) = ("dev".to_owned(), "prod".to_owned(), Opening::Permitted);
+    Request { from, to, snapshot, comment: String::new(), opening }
 }
 
 /// The names whose versions differ, with both versions.
@@ -271,7 +272,9 @@ async fn a_plan_follows_rules_that_change_before_the_approval(server: Server) {
         planned(&shown).into_iter().filter_map(|(name, _, after)| Some((name, after?))).collect();
     assert_eq!((versions["yaml"].as_str(), versions["acme.db"].as_str()), ("2.3.7", "7.0"));
     assert!(!versions.contains_key("other5"));
-    let approved = promotion::approve(state, requested.id, "", &Actor("bob (uid 2)".to_owned())).await;
+    let approved =
+        promotion::approve(state, requested.id, "", &Actor("bob (uid 2)".to_owned()), Opening::Permitted)
+            .await;
     approved.expect("applied");
     assert_eq!(server.listing("prod").await, versions);
 }

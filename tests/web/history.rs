@@ -59,6 +59,7 @@ async fn environment(engine: db::Engine) -> Backend {
                 to: "live".to_owned(),
                 snapshot: Snapshot::Latest,
                 comment: String::new(),
+                opening: promotion::Opening::Permitted,
             };
             promotion::request(&backend.state, request, &actor()).await.expect("a promotion");
         }

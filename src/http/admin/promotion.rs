@@ -1,16 +1,19 @@
 //! Promotions: plan, request, list, approve, reject.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
+use crate::access::ScopeKind;
 use crate::api::promotion::{
-    DecidePromotion, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
+    DecidePromotion, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
     RequestPromotion, RequestedPromotion,
 };
 use crate::catalog::{Catalog, Repository};
 use crate::db::promotion::{self, PromotionState, UnknownPromotionState};
 use crate::edit::promotion::plan::{Plan, SourceChange, SourceState};
-use crate::edit::promotion::{self as edit, Request};
+use crate::edit::promotion::{self as edit, Opening, Request};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
@@ -18,11 +21,13 @@ use crate::http::response;
 use crate::http::route::access::{administer, inspect_repository, promote_repository};
 use crate::model::ids::SourceId;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::serve::difference::Change;
+use crate::serve::difference::{Change, FileChange, ListedPackage};
 use crate::serve::find;
 
 /// Maximum number of promotions in a list.
 const MAX_LIST: i64 = 1_000;
+/// Maximum number of names in a warning.
+const MAX_WARNING_NAMES: usize = 10;
 /// Maximum length of a comment, in bytes.
 const MAX_COMMENT: usize = 1_000;
 
@@ -40,18 +45,13 @@ pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
         return Err(Failure::bad_request(text));
     }
     let comment = comment(&body.comment)?;
-    let request = Request { from: body.from, to: name.to_owned(), snapshot, comment };
+    let opening = opening(principal);
+    let request = Request { from: body.from, to: name.to_owned(), snapshot, comment, opening };
     if body.plan {
         let plan = edit::plan(&app.repositories, &app.state, &request).await?;
         let catalog = app.state.catalog.get();
-        let plan = wire_plan(&catalog, find::repo(&catalog, name).ok(), plan);
+        let plan = wire_plan((&catalog, principal), find::repo(&catalog, name).ok(), plan);
         return ok(&RequestedPromotion { plan: Some(plan), promotion: None });
-    }
-    let catalog = app.state.catalog.get();
-    // SECURITY: the promotion would make the packages readable for everyone, as a subscription would.
-    let is_authenticated = |name: &str| find::repo(&catalog, name).is_ok_and(|repo| repo.authenticated);
-    if is_authenticated(&request.from) && !is_authenticated(name) {
-        principal.require(&catalog, administer())?;
     }
     let promotion = edit::request(&app.state, request, &actor).await?;
     let status = if promotion.is_some() { StatusCode::CREATED } else { StatusCode::OK };
@@ -80,20 +80,24 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 
 /// `GET /promotions/{id}`.
 pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
-    let app = call.app;
-    let found = permitted(call.app, call.principal, number(id)?).await?;
+    let (app, principal) = (call.app, call.principal);
+    let found = permitted(app, principal, number(id)?).await?;
+    require_readable(app, principal, &found)?;
     let plan = edit::plan_of(&app.repositories, &app.state, &found).await?;
     let catalog = app.state.catalog.get();
-    let plan = plan.map(|plan| wire_plan(&catalog, catalog.repo_by_id(found.request.repo), plan));
+    let to = catalog.repo_by_id(found.request.repo);
+    let plan = plan.map(|plan| wire_plan((&catalog, principal), to, plan));
     ok(&Promotion { plan, ..wire(app, found) })
 }
 
 /// `POST /promotions/{id}/approve`.
 pub(super) async fn approve(call: Call<'_>, id: &str) -> AdminResult {
-    let (app, id) = (call.app, number(id)?);
-    permitted(call.app, call.principal, id).await?;
+    let (app, principal, id) = (call.app, call.principal, number(id)?);
+    let found = permitted(app, principal, id).await?;
     let (body, actor): (DecidePromotion, _) = call.json().await?;
-    let promotion = edit::approve(&app.state, id, &comment(&body.comment)?, &actor).await?;
+    require_readable(app, principal, &found)?;
+    let reason = comment(&body.comment)?;
+    let promotion = edit::approve(&app.state, id, &reason, &actor, opening(principal)).await?;
     ok(&wire(app, promotion))
 }
 
@@ -117,6 +121,39 @@ async fn permitted(app: &App, principal: &Principal, id: i64) -> Result<promotio
         None => principal.require(&catalog, administer())?,
     };
     Ok(found)
+}
+
+/// Checks that the client may read the packages that a promotion contains. Those of an applied one, and of earlier
+/// snapshots of the same repository, are in the repository that changes, which the client may read.
+fn require_readable(app: &App, principal: &Principal, found: &promotion::Promotion) -> Result<(), Failure> {
+    let request = &found.request;
+    if found.state == PromotionState::Applied || request.from_name == request.to_name {
+        return Ok(());
+    }
+    let catalog = app.state.catalog.get();
+    if catalog.repo(&request.from_name).is_some() {
+        principal.require(&catalog, inspect_repository(&request.from_name))?;
+    }
+    // SECURITY: the promoted repository may have another name now, and another repository the name of the request.
+    let is_readable = |id: SourceId| {
+        let source = catalog.source_by_id(id);
+        source.is_none_or(|source| principal.may_read_source(&catalog, source))
+    };
+    if request.subscriptions.iter().all(|entry| is_readable(entry.source)) {
+        return Ok(());
+    }
+    let scope = ScopeKind::ReposRead.as_str();
+    let text = format!(
+        "the token lacks the scope {scope} for repositories with the sources of promotion {}",
+        found.id
+    );
+    Err(Failure::forbidden(text, scope))
+}
+
+/// Returns whether the client may make packages of authenticated repositories readable for everyone, as with a
+/// subscription.
+fn opening(principal: &Principal) -> Opening {
+    if principal.is_administrator() { Opening::Permitted } else { Opening::Refused }
 }
 
 fn number(text: &str) -> Result<i64, Failure> {
@@ -159,27 +196,41 @@ fn wire(app: &App, found: promotion::Promotion) -> Promotion {
     }
 }
 
-fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> PromotionPlan {
+fn wire_plan(
+    (catalog, principal): (&Catalog, &Principal),
+    to: Option<&Repository>,
+    plan: Plan,
+) -> PromotionPlan {
     let name = |id: SourceId| catalog.source_name(id);
     let state = |state: SourceState| PromotedState {
         position: i64::try_from(state.position).unwrap_or(i64::MAX),
         at: state.at.map(|at| at.to_string()),
         transaction: state.transaction.map(|tx| tx.0),
     };
-    let package = |change: Change| PromotedPackage {
-        source: change
-            .to
-            .as_ref()
-            .or(change.from.as_ref())
-            .map(|listed| name(listed.source))
-            .unwrap_or_default(),
-        change: change.kind.as_str().to_owned(),
-        from_version: change.from.map(|listed| listed.version),
-        to_version: change.to.map(|listed| listed.version),
-        name: change.name,
+    let version = |listed: ListedPackage| Some(listed.version).filter(|version| !version.is_empty());
+    let file = |file: FileChange| PromotedFile {
+        name: file.name,
+        version: file.version,
+        change: file.kind.as_str().to_owned(),
     };
+    let package = |change: Change| {
+        let (from, to) = (change.from.as_ref(), change.to.as_ref());
+        let other = from.filter(|from| to.is_some_and(|to| to.source != from.source));
+        PromotedPackage {
+            source: to.or(from).map(|listed| name(listed.source)).unwrap_or_default(),
+            from_source: other.map(|listed| name(listed.source)),
+            change: change.kind.as_str().to_owned(),
+            from_version: change.from.and_then(version),
+            to_version: change.to.and_then(version),
+            files: change.files.into_iter().map(file).collect(),
+            name: change.name,
+        }
+    };
+    let mut warnings: Vec<String> =
+        to.map(|to| open_access_warnings((catalog, principal), to, &plan.sources)).unwrap_or_default();
+    warnings.extend(index_warnings(catalog, &plan.packages));
     PromotionPlan {
-        warnings: to.map(|to| open_access_warnings(catalog, to, &plan.sources)).unwrap_or_default(),
+        warnings,
         sources: plan
             .sources
             .iter()
@@ -197,21 +248,59 @@ fn wire_plan(catalog: &Catalog, to: Option<&Repository>, plan: Plan) -> Promotio
     }
 }
 
+/// Returns a warning for each index from which clients get packages after the promotion that another source provided
+/// before.
+fn index_warnings(catalog: &Catalog, changes: &[Change]) -> Vec<String> {
+    let mut names: BTreeMap<(SourceId, SourceId), Vec<&str>> = BTreeMap::new();
+    for change in changes {
+        if let (Some(from), Some(to)) = (&change.from, &change.to)
+            && to.version.is_empty()
+        {
+            names.entry((from.source, to.source)).or_default().push(&change.name);
+        }
+    }
+    let warning = |((from, to), names): ((SourceId, SourceId), Vec<&str>)| {
+        let more = names.len().saturating_sub(MAX_WARNING_NAMES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named: Vec<&str> = names.into_iter().take(MAX_WARNING_NAMES).collect();
+        let (from, to) = (catalog.source_name(from), catalog.source_name(to));
+        format!(
+            "clients get the packages of these names from '{to}' after this promotion, in versions that are not known, and no \
+             longer from '{from}': {}{more}",
+            named.join(", ")
+        )
+    };
+    names.into_iter().map(warning).collect()
+}
+
 /// Returns a warning for each source that the open repository `to` gets and to which an authenticated repository
 /// subscribes: its packages become readable for everyone.
-fn open_access_warnings(catalog: &Catalog, to: &Repository, changes: &[SourceChange]) -> Vec<String> {
+fn open_access_warnings(
+    (catalog, principal): (&Catalog, &Principal),
+    to: &Repository,
+    changes: &[SourceChange],
+) -> Vec<String> {
     if to.authenticated {
         return Vec::new();
     }
     let new =
         changes.iter().filter(|change| change.before.is_none()).map(|change| change.subscription.source);
     let warning = |id: SourceId| {
-        let private = catalog.repos.iter().find(|repo| repo.authenticated && repo.subscribes_to(id))?;
+        let private: Vec<&Repository> =
+            catalog.repos.iter().filter(|repo| repo.authenticated && repo.subscribes_to(id)).collect();
+        if private.is_empty() {
+            return None;
+        }
+        // SECURITY: the names of authenticated repositories are for clients that may read them.
+        let private = match private.iter().find(|repo| principal.may_read(repo)) {
+            Some(repo) => format!("the authenticated repository '{}' subscribes", repo.name),
+            None => "an authenticated repository subscribes".to_owned(),
+        };
         let source = catalog.source_by_id(id)?;
         Some(format!(
             "everyone who can connect to the server can read the packages of the source '{}' after this promotion, because '{}' \
-             requires no token; the authenticated repository '{}' subscribes to it too",
-            source.name, to.name, private.name
+             requires no token; {private} to it too",
+            source.name, to.name
         ))
     };
     new.filter_map(warning).collect()

@@ -174,6 +174,7 @@ fn service_error(error: &RepoError) -> ServiceError {
         | RepoError::Unresolved(_)
         | RepoError::Unknown { .. }
         | RepoError::Conflict(_)
+        | RepoError::AdministratorOnly(_)
         | RepoError::FileExists(_)
         | RepoError::Upload(_)
         | RepoError::Invalid(_)

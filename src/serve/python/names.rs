@@ -9,6 +9,7 @@ use memchr::memmem;
 use super::{curated, owner};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{Conn, DbError};
+use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq};
 use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
@@ -40,11 +41,41 @@ pub(in crate::serve) struct ListedVersion {
     pub(in crate::serve) package: PackageId,
     pub(in crate::serve) version: String,
     pub(in crate::serve) published_at: Option<Timestamp>,
+    /// The files of all listed versions; empty unless they were requested.
+    pub(in crate::serve) files: Vec<ProjectFile>,
+}
+
+/// A listed file of a project, with what is compared between two states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve) struct ProjectFile {
+    pub(in crate::serve) name: String,
+    pub(in crate::serve) version: String,
+    pub(in crate::serve) sha256: Sha256,
+    pub(in crate::serve) is_yanked: bool,
 }
 
 /// Returns the listed projects of a point by name. A project of which block rules hide all files is left out, except one
 /// of an index.
 pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
+    read_names(c, views, |_| Vec::new())
+}
+
+/// Like [`names`], with the files of each project, except of those of an index.
+pub(in crate::serve) fn names_with_files(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
+    let file = |file: &ListedFile| ProjectFile {
+        name: file.name.clone(),
+        version: file.version.clone(),
+        sha256: file.sha256,
+        is_yanked: file.yanked.is_some(),
+    };
+    read_names(c, views, |files| files.iter().map(file).collect())
+}
+
+fn read_names(
+    c: &mut dyn Conn,
+    views: &[View],
+    compared_files: impl Fn(&[ListedFile]) -> Vec<ProjectFile>,
+) -> Result<ProjectNames, DbError> {
     let owned = owner::listed(c, views)?;
     let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
     let mut files: HashMap<(String, PointTree), Vec<ListedFile>> = HashMap::new();
@@ -65,7 +96,10 @@ pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<Projec
             names.push(&name, position, None);
             continue;
         }
-        let version = files.remove(&(name.clone(), tree)).and_then(|files| listed_version(&files));
+        let version = files.remove(&(name.clone(), tree)).and_then(|files| {
+            let version = listed_version(&files)?;
+            Some(ListedVersion { files: compared_files(&files), ..version })
+        });
         if version.is_some() {
             names.push(&name, position, version);
         }
@@ -78,7 +112,8 @@ fn listed_version(files: &[ListedFile]) -> Option<ListedVersion> {
     let version = Version::lenient(&newest.version);
     let of_version = files.iter().filter(|file| Version::lenient(&file.version) == version);
     let published_at = of_version.filter_map(|file| FileFacts::read(&file.facts).upload_time()).min();
-    Some(ListedVersion { package: newest.key.package, version: newest.version.clone(), published_at })
+    let (package, version) = (newest.key.package, newest.version.clone());
+    Some(ListedVersion { package, version, published_at, files: Vec::new() })
 }
 
 impl ProjectNames {
@@ -272,7 +307,8 @@ mod tests {
     use super::*;
 
     fn version(text: &str) -> ListedVersion {
-        ListedVersion { package: PackageId(1), version: text.to_owned(), published_at: None }
+        let (package, version) = (PackageId(1), text.to_owned());
+        ListedVersion { package, version, published_at: None, files: Vec::new() }
     }
 
     #[test]

@@ -106,6 +106,7 @@ mod tests {
                 package: PackageId(1),
                 version: version.to_owned(),
                 published_at: Some(Timestamp(at)),
+                files: Vec::new(),
             });
             names.push(name, usize::from(version.is_none()), listed);
         }

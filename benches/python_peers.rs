@@ -132,7 +132,9 @@ fn compare(
     ] {
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
-            let measure = |url: &str| try_wrk(url, CONNECTIONS, SECONDS, &[]);
+            // proxpi answers requests without this header with 406.
+            let accept = ["Accept: */*".to_owned()];
+            let measure = |url: &str| try_wrk(url, CONNECTIONS, SECONDS, &accept);
             // The order alternates.
             rounds.push(if round % 2 == 0 {
                 let rate = measure(url)?;

@@ -6,6 +6,7 @@
 mod clean;
 mod restructured;
 mod restructured_inline;
+mod tag;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -94,7 +95,14 @@ pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
         Format::Markdown | Format::Restructured | Format::Plain => None,
     };
     let html = match converted {
-        Some(converted) => html! { div.prose.readme lang="" dir="auto" { (PreEscaped(converted)) } },
+        Some(converted) => {
+            // A wide table is scrolled with the keyboard, which needs an element with the focus in the text or around it.
+            let has_stop = converted.contains(" href=\"") || converted.contains(" tabindex=\"0\"");
+            let tabindex = (!has_stop).then_some("0");
+            html! {
+                div.prose.readme tabindex=[tabindex] lang="" dir="auto" { (PreEscaped(converted)) }
+            }
+        }
         None => html! {
             @if !is_short { p.notice { "Only the beginning is shown." } }
             pre.readme tabindex="0" lang="" dir="auto" { (readable) }
@@ -169,8 +177,20 @@ mod tests {
 
     /// Asserts that HTML contains nothing that executes code, loads a resource or affects the rest of the page.
     fn assert_harmless(html: &str, origin: &str) {
-        const ATTRIBUTES: [&str; 11] =
-            ["href", "title", "rel", "lang", "dir", "id", "class", "tabindex", "colspan", "rowspan", "start"];
+        const ATTRIBUTES: [&str; 12] = [
+            "href",
+            "title",
+            "rel",
+            "lang",
+            "dir",
+            "id",
+            "class",
+            "tabindex",
+            "colspan",
+            "rowspan",
+            "start",
+            "aria-label",
+        ];
         let excerpt: String = origin.chars().take(300).collect();
         for (name, attributes) in tags(html) {
             assert!(clean::ELEMENTS.contains(&name.as_str()) && name != "img", "<{name}> of {excerpt:?}");
@@ -240,6 +260,67 @@ mod tests {
     }
 
     #[test]
+    fn figures_have_the_sizes_in_pixels_that_the_readme_states() {
+        let links =
+            Links { figures: BTreeMap::from([("logo.png".to_owned(), "logo".to_owned())]), ..links() };
+        let image = |attributes: &str| {
+            let html =
+                render(format!("<img src=logo.png {attributes}>").as_bytes(), Format::Markdown, &links);
+            let tags = tags(&html.0);
+            let (_, attributes) = tags.iter().find(|(name, _)| name == "img").expect("an image").clone();
+            let sizes =
+                attributes.into_iter().filter(|(name, _)| ["width", "height"].contains(&name.as_str()));
+            sizes.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(image("height=139 align=right"), ["height=139"]);
+        assert_eq!(image("height='60px' width=' 120 '"), ["width=120", "height=60"]);
+        assert_eq!(image("width=2000 height=1"), ["width=2000", "height=1"]);
+        for other in
+            ["width=0", "width=2001", "width=-5", "width='50%'", "width=1e3", "width=''", "height=auto"]
+        {
+            assert_eq!(image(other), [] as [&str; 0], "{other}");
+        }
+    }
+
+    #[test]
+    fn links_without_text_have_a_name_and_those_of_images_a_class() {
+        let links =
+            Links { figures: BTreeMap::from([("logo.png".to_owned(), "logo".to_owned())]), ..links() };
+        let html = |text: &str| render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        let name = "aria-label=\"a.example/x?y=&quot;1&amp;2\"";
+        for text in [
+            "<a href='https://a.example/x?y=\"1&amp;2'><img src='logo.png' alt=''></a>",
+            "[![](logo.png)](<https://a.example/x?y=%221&2>)",
+        ] {
+            let html = html(text);
+            assert!(html.contains(" class=\"badge\"") && html.contains("<img "), "{html}");
+            assert!(
+                html.contains(name) || html.contains("aria-label=\"a.example/x?y=%221&amp;2\""),
+                "{html}"
+            );
+            assert_harmless(&html.replace("<img src=\"logo\" alt=\"\">", ""), text);
+        }
+        let unnamed = html("<a href='https://a.example/'><b>&nbsp;</b></a>");
+        assert!(unnamed.contains("aria-label=\"a.example\"") && !unnamed.contains("badge"), "{unnamed}");
+        let badge = html("[![CRAN status](https://a.example/b.svg)](https://cran.example)");
+        assert!(badge.contains("class=\"badge\"") && !badge.contains("aria-label"), "{badge}");
+        let text = html("[text](https://a.example) <a id='x'><img src='logo.png' alt=''></a>");
+        assert!(!text.contains("aria-label") && !text.contains("badge"), "{text}");
+    }
+
+    #[test]
+    fn wide_text_is_scrolled_with_the_keyboard() {
+        let code = html("    x <- 1\n", Format::Markdown);
+        assert!(code.contains("<pre tabindex=\"0\"><code>x &lt;- 1"), "{code}");
+        assert_eq!(code.matches("tabindex").count(), 1, "{code}");
+        let table = "| a | b |\n|---|---|\n| 1 | 2 |\n";
+        let focusable = "<div class=\"prose readme\" tabindex=\"0\"";
+        assert!(html(table, Format::Markdown).contains(focusable));
+        let with_link = html(&format!("{table}\n[a](https://a.example)\n"), Format::Markdown);
+        assert!(!with_link.contains("tabindex"), "{with_link}");
+    }
+
+    #[test]
     fn images_are_their_text_and_badges_without_text_are_nothing() {
         let text = "[![CRAN status](https://a.example/b.svg)](https://cran.example) \
                     [![](https://a.example/c.svg)](https://b.example) \
@@ -272,16 +353,16 @@ mod tests {
             "href=\"https://g.example\"",
             "<code>h</code> build.",
             "<p>Run:</p>",
-            "<pre>$ alpha &lt;x&gt;</pre>",
+            "<pre tabindex=\"0\">$ alpha &lt;x&gt;</pre>",
             "<li>",
             "<ol>",
             "<strong>Note</strong>",
-            "<pre>import x</pre>",
+            "<pre tabindex=\"0\">import x</pre>",
             ".. unknown:: y",
             "kept",
             "<dt>Author</dt>",
             "====  ====",
-            "<pre>&gt;&gt;&gt; f(1)\n2</pre>",
+            "<pre tabindex=\"0\">&gt;&gt;&gt; f(1)\n2</pre>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

@@ -285,7 +285,7 @@ impl Form {
                         },
                         State::Archived(None) => { span.danger { "not listed, only in the archive" } },
                         State::Blocked(reason) => { span.danger { "refused: " (visible(reason)) } },
-                        State::Missing => { span.danger { "not in the repository on that day" } },
+                        State::Missing => { span.danger { "no version is available on that day" } },
                         State::Unknown => "not known: the index was not queried, or did not answer",
                     } }
                 } } }
@@ -480,7 +480,7 @@ mod tests {
             "/prod/2026-11-03/web/packages/a/",
             "→ 1.2",
             "&lt;i&gt;",
-            "not in the repository on that day",
+            "no version is available on that day",
             "not listed, only in the archive",
             "name=\"day\" value=\"2026-11-03\"",
         ] {

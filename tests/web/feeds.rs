@@ -211,7 +211,10 @@ fn the_time_of_a_feed_never_decreases_and_is_not_before_its_repository() {
     assert_not_older(&all, "the removal of the second version");
     server.rspm_stdout("unsubscribe --repo=prod --source=team");
     assert_eq!(read(&server, changes), ["subscriptions: team removed", "subscriptions: team added"]);
-    assert_not_older(&[changes, vulnerabilities], "the end of the subscription");
+    // The feed of the versions of the package stays, as its history does.
+    assert_eq!(read(&server, versions), ["alpha 1.0", "alpha 2.0", "alpha 1.0"]);
+    assert_eq!(server.get("/prod/latest/web/packages/nothing/versions.atom").status, 404);
+    assert_not_older(&all, "the end of the subscription");
 }
 
 #[test]
@@ -248,6 +251,20 @@ fn changes_from_before_a_subscription_are_in_no_feed_and_links_lead_to_states_wi
     }
     let page = server.get("/prod/latest/").text();
     assert_eq!(page.matches("1 new").count(), 2, "{page}");
+}
+
+#[test]
+fn the_feed_of_vulnerabilities_changes_only_with_its_entries() {
+    let server = Builder::default().gcfg("[Vulnerabilities]\nURL = file://{dir}/own").start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let path = "/team/latest/web/vulnerabilities.atom";
+    let feed = || {
+        let answer = server.get(path);
+        (answer.header("etag").expect("an ETag").to_owned(), answer.text())
+    };
+    let before = feed();
+    server.add("team", &Tarball::new("beta", "1.0"));
+    assert_eq!(feed(), before);
 }
 
 #[test]

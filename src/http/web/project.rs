@@ -82,6 +82,13 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         Some(text) => {
             let mut links = links(&context, &release.package, has_description);
             links.figures = figures(&context, &detail, &text).await;
+            if release.archived {
+                // Without a version, the address is that of the listed one.
+                links.description = links.description.map(|address| {
+                    let sign = if address.contains('?') { '&' } else { '?' };
+                    format!("{address}{sign}version={}", segment(&release.version))
+                });
+            }
             readme::html(text, Format::Markdown, links).await
         }
         None => None,

@@ -83,6 +83,16 @@ pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
     paths.take(MAX_IMAGES).collect()
 }
 
+/// Returns true if the text of a README may name a path of the archive that [`image_paths`] does not find, because it has
+/// characters such as spaces, which may be percent-encoded.
+#[must_use]
+pub fn is_unusual_image(text: &[u8], path: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
+    let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
+    let names = |path: &str| memmem::find(excerpt, path.as_bytes()).is_some();
+    !path.bytes().all(is_usual) && (names(path) || names(&path.replace(' ', "%20")))
+}
+
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead.
 #[must_use]
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {

@@ -28,7 +28,7 @@ use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::files::Files;
 use crate::web::package::{Dependency, Package, PropertyValue, Vulnerability};
-use crate::web::readme::{Format, Links, image_paths};
+use crate::web::readme::{Format, Links, image_paths, unusual_image_paths};
 use crate::web::text::{quoted_names, segment, size};
 
 /// Maximum number of dependents on the page; their total number is always displayed.
@@ -183,7 +183,9 @@ async fn figures(context: &Context<'_>, detail: &PackageDetail, readme: &[u8]) -
         version: release.version.clone(),
         distribution: None,
     };
-    let named_paths = present.iter().filter(|path| named.contains(path.as_str()));
+    let unusual = unusual_image_paths(readme, present.iter().map(String::as_str));
+    let is_named = |path: &str| named.contains(path) || unusual.contains(path);
+    let named_paths = present.iter().filter(|path| is_named(path));
     named_paths.filter_map(|path| Some((path.clone(), files.address(&context.root, path)?))).collect()
 }
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
+use percent_encoding::percent_decode_str;
 
 use super::tag::{Part, attribute, heading, is_named, link_content, link_name, parts, pixels};
 
@@ -126,7 +127,7 @@ fn target(address: &str, links: &Links) -> Option<String> {
         return Some(format!("#{ID_PREFIX}{}", fragment.strip_prefix(ID_PREFIX).unwrap_or(fragment)));
     }
     let path = address.strip_prefix("./").unwrap_or(address);
-    if let Some(figure) = links.figures.get(path) {
+    if let Some(figure) = links.figures.get(path).or_else(|| figure_of_address(path, links)) {
         return Some(figure.clone());
     }
     let name = path.to_ascii_lowercase();
@@ -137,6 +138,13 @@ fn target(address: &str, links: &Links) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the address of the figure with the path of a percent-encoded address, which may have a query and a fragment.
+fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> {
+    let path = address.split(['?', '#']).next()?;
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    links.figures.get(&*decoded)
 }
 
 /// Returns true if the HTML parser is fast for a text, and its result is not much longer.

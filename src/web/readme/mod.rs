@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use maud::{PreEscaped, Render, html};
+use memchr::memmem;
 
 use super::text::visible;
 pub use clean::Links;
@@ -23,6 +24,8 @@ const MAX_MARKERS: usize = 100;
 
 /// Maximum number of images that are searched in a README.
 const MAX_IMAGES: usize = 100;
+/// Maximum number of paths with unusual characters that are searched in a README.
+const MAX_UNUSUAL: usize = 50;
 
 /// The format of a README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,14 +86,15 @@ pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
     paths.take(MAX_IMAGES).collect()
 }
 
-/// Returns true if the text of a README may name a path of the archive that [`image_paths`] does not find, because it has
-/// characters such as spaces, which may be percent-encoded.
+/// Returns the paths of images, at most 50, that [`image_paths`] does not find in the text of a README although it may name
+/// them, because they have characters such as spaces, which may be percent-encoded.
 #[must_use]
-pub fn is_unusual_image(text: &[u8], path: &str) -> bool {
+pub fn unusual_image_paths<'a>(text: &[u8], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
-    let names = |path: &str| memmem::find(excerpt, path.as_bytes()).is_some();
-    !path.bytes().all(is_usual) && (names(path) || names(&path.replace(' ', "%20")))
+    let is_named = |path: &str| memmem::find(excerpt, path.as_bytes()).is_some();
+    let unusual = paths.into_iter().filter(|path| !path.bytes().all(is_usual)).take(MAX_UNUSUAL);
+    unusual.filter(|path| is_named(path) || is_named(&path.replace(' ', "%20"))).collect()
 }
 
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead.
@@ -290,6 +294,26 @@ mod tests {
         {
             assert_eq!(image(other), [] as [&str; 0], "{other}");
         }
+    }
+
+    #[test]
+    fn figures_are_found_by_names_with_spaces_and_plus_signs_and_in_addresses_with_a_query() {
+        let paths = ["a b.png", "man/figures/c+d.png", "e.png", "not named.png"];
+        let text = "![1](a%20b.png) ![2](<a b.png>) <img src='a b.png'> ![3](man/figures/c+d.png) \
+                    ![4](e.png?raw=true) ![5](e.png#x)";
+        let unusual = unusual_image_paths(text.as_bytes(), paths);
+        assert_eq!(unusual.into_iter().collect::<Vec<_>>(), ["a b.png", "man/figures/c+d.png"]);
+        assert!(image_paths(text.as_bytes()).contains("e.png"));
+        let figures = paths.iter().enumerate().map(|(at, path)| ((*path).to_owned(), format!("figure{at}")));
+        let links = Links { figures: figures.collect(), ..links() };
+        let html = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        let found: Vec<usize> =
+            (0..paths.len()).map(|at| html.matches(&format!("<img src=\"figure{at}\"")).count()).collect();
+        assert_eq!(found, [3, 1, 2, 0], "{html}");
+        let many: Vec<String> = (0..100).map(|at| format!("a {at}.png")).collect();
+        let text = many.join("\n");
+        let found = unusual_image_paths(text.as_bytes(), many.iter().map(String::as_str));
+        assert_eq!(found.len(), MAX_UNUSUAL);
     }
 
     #[test]

@@ -266,6 +266,7 @@ fn page_state(state: lock_file::State) -> State {
         lock_file::State::Archived(listed) => State::Archived(listed),
         lock_file::State::Other(listed) => State::Other(listed),
         lock_file::State::Blocked(reason) => State::Blocked(reason),
+        lock_file::State::Guarded(reason) => State::Guarded(reason),
         lock_file::State::Missing => State::Missing,
         lock_file::State::Unknown => State::Unknown,
     }

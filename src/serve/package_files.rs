@@ -286,9 +286,9 @@ async fn read<T: Send + 'static>(
     read_for(request()?, repositories, archive, read).await
 }
 
-/// Reads an archive; `_request` is the place of the request.
+/// Reads an archive; `request` is the place of the request, which it has until the archive is read.
 async fn read_for<T: Send + 'static>(
-    _request: Request,
+    request: Request,
     repositories: &Repositories,
     archive: StoredArchive,
     read: impl FnOnce(&[u8]) -> Result<T, ArchiveError> + Send + 'static,
@@ -298,6 +298,7 @@ async fn read_for<T: Send + 'static>(
             format!("the archive is larger than {MAX_ARCHIVE_BYTES} bytes, so that its files are not shown");
         return Err(RepoError::Invalid(text));
     }
+    let _request = request;
     let permit = permit(&READS).await?;
     let bytes = repositories.state.storage.read(&archive.key).await?;
     let task = tokio::task::spawn_blocking(move || {

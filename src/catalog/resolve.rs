@@ -125,6 +125,13 @@ pub fn subscriptions<'a>(
     list.map_or(&[], |list| &list.step.list)
 }
 
+/// Returns the list of subscriptions that the snapshot of a transaction at this time has; `None` for a repository that never
+/// had sources.
+#[must_use]
+pub fn list_after(repo: &Repository, at: Timestamp) -> Option<&RepoStep> {
+    list_at(repo, Timestamp(at.0.saturating_add(1))).map(|list| list.step)
+}
+
 /// The subscriptions of a snapshot, and the cut-off time of the states of their sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {

@@ -3,8 +3,10 @@
 use http::Response;
 use http::header::{self, HeaderValue};
 
+use super::base_url::RequestHead;
 use super::body::Body;
 use super::response;
+use super::web::answer;
 use crate::model::csv::cell;
 use crate::model::ids::SourceId;
 use crate::serve::difference::{Change, ListedPackage};
@@ -12,7 +14,11 @@ use crate::serve::listing::ListedVersion;
 
 /// Returns the packages that differ between two snapshots as CSV; `name_of` returns the name of a source.
 #[must_use]
-pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> String) -> Response<Body> {
+pub(super) fn of_changes(
+    head: &RequestHead<'_>,
+    changes: &[Change],
+    name_of: impl Fn(SourceId) -> String,
+) -> Response<Body> {
     let mut text = "name,kind,from_version,from_source,to_version,to_source,published\r\n".to_owned();
     for change in changes {
         let version = |listed: &Option<ListedPackage>| {
@@ -33,12 +39,13 @@ pub(super) fn of_changes(changes: &[Change], name_of: impl Fn(SourceId) -> Strin
         ];
         push_row(&mut text, &cells);
     }
-    response(text, "attachment; filename=\"changes.csv\"")
+    response(head, text, "attachment; filename=\"changes.csv\"")
 }
 
 /// Returns the packages of a snapshot as CSV; `name_of` returns the name of a source.
 #[must_use]
 pub(super) fn of_packages<'a>(
+    head: &RequestHead<'_>,
     packages: impl IntoIterator<Item = &'a ListedVersion>,
     name_of: impl Fn(SourceId) -> String,
 ) -> Response<Body> {
@@ -48,7 +55,7 @@ pub(super) fn of_packages<'a>(
         let published = published_at.map(|at| at.to_string()).unwrap_or_default();
         push_row(&mut text, &[name.clone(), version.clone(), name_of(*source), published]);
     }
-    response(text, "attachment; filename=\"packages.csv\"")
+    response(head, text, "attachment; filename=\"packages.csv\"")
 }
 
 fn push_row(text: &mut String, cells: &[String]) {
@@ -56,8 +63,10 @@ fn push_row(text: &mut String, cells: &[String]) {
     text.push_str("\r\n");
 }
 
-fn response(text: String, disposition: &'static str) -> Response<Body> {
-    let mut response = response::text("text/csv; charset=utf-8", text.into_bytes());
+fn response(head: &RequestHead<'_>, text: String, disposition: &'static str) -> Response<Body> {
+    let content = |bytes| response::text("text/csv; charset=utf-8", bytes);
+    let mut response = answer::with_etag(head, text.into_bytes(), content);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -11,8 +11,8 @@ use super::{
     RepoError, Repositories, archive_details, find, listing, name_guards, owner, point, python, readmes,
     upstream,
 };
-use crate::catalog::resolve::{selection, today};
-use crate::catalog::{Catalog, Repository, Source};
+use crate::catalog::resolve::{list_after, selection, today};
+use crate::catalog::{Catalog, RepoStep, Repository, Source};
 use crate::db::file::FileState;
 use crate::db::life::ReleaseFile;
 use crate::db::tx::Tx;
@@ -231,27 +231,35 @@ pub struct RepositoryChange {
 }
 
 impl RepositoryChange {
-    fn new(tx: Tx, repo: &Repository) -> RepositoryChange {
-        let mut steps = repo.steps.iter().peekable();
-        while let Some(step) = steps.next() {
-            let end = steps.peek().map_or(Timestamp(i64::MAX), |next| next.at);
-            if !step.list.iter().any(|subscription| Some(subscription.source) == tx.source) {
-                continue;
-            }
-            match step.pinned_at {
-                Some(pin) if tx.at < pin && tx.at < step.at => {
-                    return RepositoryChange { tx, at: step.at, snapshot: step.tx };
-                }
-                None if tx.at < end => break,
-                Some(_) | None => {}
-            }
+    /// Returns the change of a repository by a transaction of a source; `None` if the repository got it only by the
+    /// subscription to the source, which is another change, or never.
+    fn new(tx: Tx, repo: &Repository) -> Option<RepositoryChange> {
+        let (source, at) = (tx.source, tx.at);
+        let has_source = |step: &RepoStep| step.list.iter().any(|entry| Some(entry.source) == source);
+        let own = list_after(repo, at)?;
+        if own.pinned_at.is_none() && has_source(own) {
+            return Some(RepositoryChange { at, snapshot: tx.id, tx });
         }
-        RepositoryChange { at: tx.at, snapshot: tx.id, tx }
+        // Whether the previous list has the source, in a state before the transaction.
+        let mut is_pending = has_source(own);
+        for step in repo.steps.iter().filter(|step| at < step.at) {
+            let is_included = match step.pinned_at {
+                Some(pin) => has_source(step) && at < pin,
+                None if has_source(step) && !is_pending => return None,
+                None => has_source(step),
+            };
+            if is_included {
+                return Some(RepositoryChange { at: step.at, snapshot: step.tx, tx });
+            }
+            is_pending = has_source(step);
+        }
+        None
     }
 }
 
-/// Returns the transactions of a source that `latest` of a repository contains, newest first: if the list of subscriptions
-/// has a pin, those before it.
+/// Returns the transactions of a source that changed a repository, newest first: if the list of subscriptions has a pin,
+/// those before it. Transactions from before the subscription to the source are left out, unless the snapshots of their
+/// time have the source.
 ///
 /// # Errors
 /// Database errors.
@@ -267,7 +275,7 @@ pub async fn newest_transactions(
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let transactions = state.db.read(move |c| db::tx::list_before(c, source, selection.end, limit)).await?;
-    Ok(transactions.into_iter().map(|tx| RepositoryChange::new(tx, repo)).collect())
+    Ok(transactions.into_iter().filter_map(|tx| RepositoryChange::new(tx, repo)).collect())
 }
 
 /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
@@ -394,5 +402,103 @@ fn release(name: &str, file: ReleaseFile) -> Release {
         blocked: None,
         warning: None,
         description: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Subscription;
+    use crate::db::tx::TxKind;
+    use crate::model::change::Counts;
+    use crate::model::ids::{RepoId, Seq};
+    use crate::model::repository::{ChangePolicy, RepoKind};
+
+    const DAY: i64 = 86_400_000_000;
+
+    /// Lists of subscriptions: the time, the sources, and the pin.
+    type Steps<'a> = &'a [(i64, &'a [i64], Option<i64>)];
+
+    /// Returns the time and the snapshot of the change by a transaction of source 1 at a time.
+    fn change(steps: Steps<'_>, at: i64) -> Option<(i64, i64)> {
+        let step = |(at, sources, pin): &(i64, &[i64], Option<i64>)| RepoStep {
+            seq: Seq(*at),
+            at: Timestamp(*at),
+            tx: TxId(*at),
+            list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
+            pinned_at: pin.map(Timestamp),
+        };
+        let repo = Repository {
+            id: RepoId(1),
+            name: "prod".parse().expect("a name"),
+            kind: RepoKind::R,
+            description: String::new(),
+            hidden: false,
+            authenticated: false,
+            created_at: Timestamp(0),
+            changes: ChangePolicy::Any,
+            steps: steps.iter().map(step).collect(),
+        };
+        let tx = Tx {
+            id: TxId(at),
+            at: Timestamp(at),
+            source: Some(SourceId(1)),
+            repo: None,
+            kind: TxKind::Add,
+            started_at: Timestamp(at),
+            published_from: None,
+            published_to: None,
+            counts: Counts::default(),
+            actor: String::new(),
+            comment: String::new(),
+        };
+        RepositoryChange::new(tx, &repo).map(|change| (change.at.0, change.snapshot.0))
+    }
+
+    #[test]
+    fn a_transaction_changes_the_repository_when_its_list_has_the_source() {
+        // The first list serves earlier snapshots.
+        let first: Steps<'_> = &[(DAY + 10, &[1], None)];
+        assert_eq!([change(first, 5), change(first, DAY + 20)], [Some((5, 5)), Some((DAY + 20, DAY + 20))]);
+        // Source 1 is subscribed later, on the first day or on another one, unsubscribed and subscribed again.
+        let later: Steps<'_> = &[
+            (DAY + 10, &[2], None),
+            (DAY + 20, &[2, 1], None),
+            (DAY + 30, &[2], None),
+            (DAY + 40, &[1], None),
+        ];
+        assert_eq!(change(later, DAY + 15), None);
+        assert_eq!(change(later, DAY + 25), Some((DAY + 25, DAY + 25)));
+        assert_eq!(change(later, DAY + 35), None);
+        assert_eq!(change(later, DAY + 45), Some((DAY + 45, DAY + 45)));
+        let on_another_day: Steps<'_> = &[(DAY + 10, &[2], None), (3 * DAY, &[2, 1], None)];
+        assert_eq!([change(on_another_day, 5), change(on_another_day, 2 * DAY)], [None, None]);
+        assert_eq!(change(&[], 5), None);
+    }
+
+    #[test]
+    fn a_promotion_has_the_changes_before_its_pin() {
+        let steps: Steps<'_> = &[
+            (10 * DAY, &[], None),
+            (20 * DAY, &[1], Some(18 * DAY)),
+            (30 * DAY, &[1], Some(18 * DAY)),
+            (40 * DAY, &[1], Some(35 * DAY)),
+            (50 * DAY, &[1], None),
+        ];
+        let expected = [
+            (5, 20),
+            (17, 20),
+            // After the pin: with the next promotion that includes it.
+            (19, 40),
+            (32, 40),
+            // After the last pin: with the first list without a pin.
+            (37, 50),
+            (45, 50),
+            (55, 55),
+        ];
+        for (at, step) in expected {
+            assert_eq!(change(steps, at * DAY), Some((step * DAY, step * DAY)), "{at}");
+        }
+        assert_eq!(change(&steps[..4], 45 * DAY), None);
     }
 }

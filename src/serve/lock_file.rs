@@ -56,8 +56,10 @@ pub enum State {
     Archived(Option<String>),
     /// The point does not have it, and lists another version.
     Other(String),
-    /// A block rule or a name guard refuses it, for this reason.
+    /// A block rule refuses it, for this reason.
     Blocked(String),
+    /// A name guard hides the package, for this reason.
+    Guarded(String),
     /// The point has no version of the package.
     Missing,
     /// The index of the package was not queried, because the file has too many unknown projects, or the index
@@ -170,7 +172,7 @@ fn r_state(
 ) -> (State, Option<String>) {
     let Some(detail) = detail else {
         let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);
-        return (guarded.map_or(State::Missing, |guarded| State::Blocked(guarded.reason)), None);
+        return (guarded.map_or(State::Missing, |guarded| State::Guarded(guarded.reason)), None);
     };
     let releases = || std::iter::once(&detail.release).chain(&detail.others);
     let has_value = |release: &&info::Release| r::version::compare(&release.version, version).is_eq();
@@ -234,7 +236,7 @@ pub async fn python_projects(
             Err(RepoError::Upstream { .. }) => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) => {}
-            Err(RepoError::Guarded(guarded)) => row.state = State::Blocked(guarded.reason),
+            Err(RepoError::Guarded(guarded)) => row.state = State::Guarded(guarded.reason),
             Err(error) => return Err(error),
         }
         rows.push(row);

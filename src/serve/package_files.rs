@@ -3,9 +3,11 @@
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{RepoError, Repositories};
 use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
@@ -26,20 +28,56 @@ pub const MAX_FIGURE: u64 = 2 << 20;
 const MAGIC_BYTES: u64 = 12;
 /// Maximum number of figures of an archive.
 const MAX_FIGURES: usize = 500;
-/// Maximum number of archives whose figures are in memory.
+/// Expected number of archives whose figures are in memory.
 const FIGURE_ENTRIES: usize = 1_000;
+/// Size of the cache of figures, in bytes.
+const FIGURE_BYTES: u64 = 8 << 20;
+/// Number of shards of the cache. Each has a part of the size, which must suffice for a few of the largest entries (0.5 MB);
+/// by default, the number of shards grows with the number of processors.
+const FIGURE_SHARDS: usize = 2;
+/// Size of an entry without its paths, in bytes.
+const FIGURE_OVERHEAD: usize = 200;
 /// Maximum length of a path, in bytes.
 const MAX_PATH: usize = 1_000;
 /// `Retry-After` in seconds while too many archives are read.
 const RETRY_AFTER: u64 = 5;
+/// Maximum time that a request waits for its archive to be read.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// Maximum number of requests that read an archive or wait for one. A browser requests all figures of a README at once over
+/// HTTP/2.
+const MAX_REQUESTS: usize = 1_000;
 
 /// Limits the archives that are read concurrently: decompression is CPU-bound.
 static READS: Semaphore = Semaphore::const_new(2);
+/// Limits the archives that are read for a figure, so that a README with many figures does not delay pages.
+static FIGURE_READS: Semaphore = Semaphore::const_new(1);
 /// Limits the requests that read an archive or wait for one.
-static REQUESTS: Semaphore = Semaphore::const_new(32);
+static REQUESTS: Semaphore = Semaphore::const_new(MAX_REQUESTS);
+
+type FigureCache = Cache<Key, Arc<[String]>, PathWeighter>;
 
 /// The paths of the figures of the archives read last.
-static FIGURES: LazyLock<Cache<Key, Arc<[String]>>> = LazyLock::new(|| Cache::new(FIGURE_ENTRIES));
+static FIGURES: LazyLock<FigureCache> = LazyLock::new(figure_cache);
+
+#[derive(Clone)]
+struct PathWeighter;
+
+impl Weighter<Key, Arc<[String]>> for PathWeighter {
+    fn weight(&self, _: &Key, paths: &Arc<[String]>) -> u64 {
+        let bytes = paths.iter().map(|path| size_of::<String>() + path.len()).sum::<usize>();
+        (FIGURE_OVERHEAD + bytes) as u64
+    }
+}
+
+fn figure_cache() -> FigureCache {
+    let options = OptionsBuilder::new()
+        .shards(FIGURE_SHARDS)
+        .weight_capacity(FIGURE_BYTES)
+        .estimated_items_capacity(FIGURE_ENTRIES)
+        .build()
+        .expect("capacity and item estimate are set");
+    Cache::with_options(options, PathWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
 
 /// The formats of archives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,10 +186,10 @@ pub fn is_figure(path: &str) -> bool {
 }
 
 /// Returns the paths of the figures of an archive; files that are larger than [`MAX_FIGURE`] or no raster images are left
-/// out. They are read once, then cached.
+/// out. They are read once, then cached. An archive that is too large or damaged has none.
 ///
 /// # Errors
-/// As [`list`].
+/// As [`list`], except [`RepoError::Invalid`].
 pub async fn figures(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
@@ -170,7 +208,12 @@ pub async fn figures(
         })?;
         Ok(figures)
     });
-    let figures: Arc<[String]> = paths.await?.into();
+    let figures: Arc<[String]> = match paths.await {
+        Ok(paths) => paths.into(),
+        // Reading it again has the same result.
+        Err(RepoError::Invalid(_)) => Arc::default(),
+        Err(error) => return Err(error),
+    };
     FIGURES.insert(archive.key, Arc::clone(&figures));
     Ok(figures)
 }
@@ -185,7 +228,9 @@ pub async fn figure(
     archive: StoredArchive,
     wanted: String,
 ) -> Result<Option<(&'static str, Vec<u8>)>, RepoError> {
-    read(repositories, archive, move |bytes| {
+    let request = request()?;
+    let _permit = permit(&FIGURE_READS).await?;
+    read_for(request, repositories, archive, move |bytes| {
         let mut figure = None;
         for_each_file(bytes, archive.kind, |path, size, start| {
             if path != wanted {
@@ -213,7 +258,37 @@ fn image_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// The place of a request among those that read an archive or wait for one.
+type Request = SemaphorePermit<'static>;
+
+/// Returns a place.
+///
+/// # Errors
+/// [`RepoError::Busy`] if too many requests wait.
+fn request() -> Result<Request, RepoError> {
+    REQUESTS.try_acquire().map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })
+}
+
+/// Waits for a permit.
+///
+/// # Errors
+/// [`RepoError::Busy`] after [`MAX_WAIT`].
+async fn permit(semaphore: &'static Semaphore) -> Result<SemaphorePermit<'static>, RepoError> {
+    let permit = tokio::time::timeout(MAX_WAIT, semaphore.acquire()).await.ok().and_then(Result::ok);
+    permit.ok_or(RepoError::Busy { retry_after: RETRY_AFTER })
+}
+
 async fn read<T: Send + 'static>(
+    repositories: &Repositories,
+    archive: StoredArchive,
+    read: impl FnOnce(&[u8]) -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, RepoError> {
+    read_for(request()?, repositories, archive, read).await
+}
+
+/// Reads an archive; `request` is the place of the request, which it has until the archive is read.
+async fn read_for<T: Send + 'static>(
+    request: Request,
     repositories: &Repositories,
     archive: StoredArchive,
     read: impl FnOnce(&[u8]) -> Result<T, ArchiveError> + Send + 'static,
@@ -223,8 +298,8 @@ async fn read<T: Send + 'static>(
             format!("the archive is larger than {MAX_ARCHIVE_BYTES} bytes, so that its files are not shown");
         return Err(RepoError::Invalid(text));
     }
-    let _request = REQUESTS.try_acquire().map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
-    let permit = READS.acquire().await.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
+    let _request = request;
+    let permit = permit(&READS).await?;
     let bytes = repositories.state.storage.read(&archive.key).await?;
     let task = tokio::task::spawn_blocking(move || {
         // Held by the task, which continues after its client disconnects.
@@ -328,6 +403,21 @@ fn into_text(bytes: Vec<u8>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::digest::Sha256;
+
+    #[test]
+    fn the_cache_of_figures_is_limited_in_bytes() {
+        let cache = figure_cache();
+        let path = "a".repeat(MAX_PATH);
+        let largest: Arc<[String]> = vec![path; MAX_FIGURES].into();
+        let key = |number: u8| Key::Readme(Sha256([number; 32]));
+        for number in 0..100 {
+            cache.insert(key(number), Arc::clone(&largest));
+        }
+        let cached = (0..100).filter(|number| cache.get(&key(*number)).is_some()).count();
+        let bytes = (cached * MAX_FIGURES * MAX_PATH) as u64;
+        assert!(cached > 1 && bytes <= FIGURE_BYTES, "{cached} archives with {bytes} bytes");
+    }
 
     #[test]
     fn only_the_bytes_of_raster_images_have_a_media_type() {

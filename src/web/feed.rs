@@ -78,6 +78,8 @@ pub struct VersionFeed {
     pub repo: String,
     /// The package.
     pub package: String,
+    /// Whether `latest` has the package.
+    pub is_served: bool,
     /// The URL of the page of the package, without a slash at the end.
     pub address: String,
     /// Time at which the repository began to list the newest version.
@@ -108,7 +110,8 @@ impl VersionFeed {
                 }
             }
         };
-        let addresses = [format!("{address}/versions.atom"), format!("{address}/")];
+        let page = if self.is_served { "" } else { "history/" };
+        let addresses = [format!("{address}/versions.atom"), format!("{address}/{page}")];
         document(&format!("Versions of {package} in {}", self.repo), &addresses, self.updated, &entries)
     }
 }

@@ -22,8 +22,10 @@ pub enum State {
     Archived(Option<String>),
     /// The snapshot has only other versions. Contains the listed one.
     Other(String),
-    /// A block rule or a name guard refuses the version. Contains the reason.
+    /// A block rule refuses the version. Contains the reason.
     Blocked(String),
+    /// A name guard hides the package, so that it has no page. Contains the reason.
+    Guarded(String),
     /// The snapshot does not have the package.
     Missing,
     /// The state is not known: the server did not request the project from the index, or the index did not answer.
@@ -206,7 +208,7 @@ impl Form {
         let (listed, archived) =
             (of(|s| matches!(s, State::Listed)), of(|s| matches!(s, State::Archived(_))));
         let (other, missing) = (of(|s| matches!(s, State::Other(_))), of(|s| matches!(s, State::Missing)));
-        let blocked = of(|s| matches!(s, State::Blocked(_)));
+        let blocked = of(|s| matches!(s, State::Blocked(_) | State::Guarded(_)));
         let vulnerable = result.rows.iter().filter(|row| !row.vulnerabilities.is_empty()).count();
         html! {
             p {
@@ -230,7 +232,7 @@ impl Form {
                 } }
                 tbody { @for row in &result.rows { tr {
                     td.name {
-                        @if matches!(row.state, State::Missing | State::Unknown) { (visible(&row.name)) }
+                        @if matches!(row.state, State::Missing | State::Unknown | State::Guarded(_)) { (visible(&row.name)) }
                         @else { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } }
                     }
                     td { (visible(&row.version)) }
@@ -240,7 +242,7 @@ impl Form {
                             State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
                             State::Archived(None) => "has it in the archive",
                             State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
-                            State::Blocked(reason) => { span.danger { "refuses it: " (visible(reason)) } },
+                            State::Blocked(reason) | State::Guarded(reason) => { span.danger { "refuses it: " (visible(reason)) } },
                             State::Missing => { span.danger { "does not have it" } },
                             State::Unknown => "is not known: the index was not queried, or did not answer",
                         }
@@ -274,7 +276,7 @@ impl Form {
                 } }
                 tbody { @for (name, version, state) in other.changes.iter().take(MAX_CHANGES) { tr {
                     td.name {
-                        @if matches!(state, State::Missing | State::Unknown) { (visible(name)) }
+                        @if matches!(state, State::Missing | State::Unknown | State::Guarded(_)) { (visible(name)) }
                         @else { a href=(root.package(&location, name, "")) { (visible(name)) } }
                     }
                     td { (visible(version)) }
@@ -284,8 +286,8 @@ impl Form {
                             span.changed { "→ " (visible(listed)) }
                         },
                         State::Archived(None) => { span.danger { "not listed, only in the archive" } },
-                        State::Blocked(reason) => { span.danger { "refused: " (visible(reason)) } },
-                        State::Missing => { span.danger { "not in the repository on that day" } },
+                        State::Blocked(reason) | State::Guarded(reason) => { span.danger { "refused: " (visible(reason)) } },
+                        State::Missing => { span.danger { "no version is available on that day" } },
                         State::Unknown => "not known: the index was not queried, or did not answer",
                     } }
                 } } }
@@ -393,6 +395,8 @@ mod tests {
                 row("a", State::Listed),
                 row("b", State::Other("2.0".to_owned())),
                 row("<i>", State::Missing),
+                row("c", State::Blocked("rule 1".to_owned())),
+                row("d", State::Guarded("name guard 2".to_owned())),
             ],
             days: Some(vec![(day("2026-11-01"), Some(day("2026-11-04"))), (day("2026-11-20"), None)]),
             skipped: vec![
@@ -404,7 +408,11 @@ mod tests {
         };
         let html = rendered(&result);
         for part in [
-            "<strong>3 packages</strong>: 1 listed in this version",
+            "<strong>5 packages</strong>: 1 listed in this version",
+            "2 refused",
+            "refuses it: rule 1",
+            "refuses it: name guard 2",
+            "/prod/latest/web/packages/c/\"",
             "1 only in another version",
             "lists 2.0",
             "&lt;i&gt;",
@@ -418,6 +426,7 @@ mod tests {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains("<i>") && !html.contains("would change<"), "{html}");
+        assert!(!html.contains("/web/packages/d/"), "a guarded package has no page: {html}");
     }
 
     #[test]
@@ -480,7 +489,7 @@ mod tests {
             "/prod/2026-11-03/web/packages/a/",
             "→ 1.2",
             "&lt;i&gt;",
-            "not in the repository on that day",
+            "no version is available on that day",
             "not listed, only in the archive",
             "name=\"day\" value=\"2026-11-03\"",
         ] {

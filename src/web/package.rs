@@ -1,5 +1,6 @@
 //! The page of a package, in one version.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
@@ -11,6 +12,8 @@ use crate::model::time::Day;
 
 /// The key of metadata that is displayed before all others.
 const STATUS: &str = "status";
+/// Maximum number of links to packages that title and description name in quotes.
+const MAX_NAME_LINKS: usize = 200;
 
 /// A dependency of the package.
 #[derive(Clone, Debug)]
@@ -118,9 +121,13 @@ impl Package {
             )
         };
         let language = self.language.clone().unwrap_or_default();
+        let links = Cell::new(0_usize);
         let page = |name: &str| {
-            let is_known = self.named_packages.contains(name);
-            is_known.then(|| frame.root.package(&self.location, name, ""))
+            let is_linked = self.named_packages.contains(name) && links.get() < MAX_NAME_LINKS;
+            is_linked.then(|| {
+                links.set(links.get() + 1);
+                frame.root.package(&self.location, name, "")
+            })
         };
         frame.render(&html! {
             h1 data-automation="package-title" { (visible(&self.name)) " " (visible(&self.version)) }
@@ -202,7 +209,7 @@ impl Package {
                     @if self.has_files {
                         li { a href=(of_version("files/")) { "Files" } }
                     }
-                    @if self.has_description { li { a href=(below("DESCRIPTION")) { "DESCRIPTION" } } }
+                    @if self.has_description { li { a href=(of_version("DESCRIPTION")) { "DESCRIPTION" } } }
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::links::crawl;
 use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
 use crate::support::server::Server;
+use crate::support::tarball::Tarball;
 
 /// A folder of the programs for Node.
 fn node_module(name: &str) -> PathBuf {
@@ -70,15 +71,14 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
         (result) => done(result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${text(node)}`))),
         (error) => done([String(error)]));";
 
-#[test]
-fn no_page_violates_a_rule_of_axe_in_any_scheme_and_width() {
-    let server = server();
+/// Asserts that pages satisfy the rules of axe in both schemes, on a phone and on a desktop.
+fn assert_accessible(pages: impl IntoIterator<Item = String>) {
     let axe = std::fs::read_to_string(node_module("axe-core/axe.min.js")).expect("axe-core: run tests/setup");
     let chromium = Chromium::start();
     // The policy of the pages forbids the script of axe.
     chromium.devtools("Page.setBypassCSP", &json!({ "enabled": true }));
     let mut violations = Vec::new();
-    for page in addresses(&server) {
+    for page in pages {
         chromium.open(&page);
         chromium.run("(0, eval)(arguments[0]);", &[&axe]);
         for (scheme, width) in [("light", 360), ("light", 1280), ("dark", 360), ("dark", 1280)] {
@@ -93,8 +93,59 @@ fn no_page_violates_a_rule_of_axe_in_any_scheme_and_width() {
 }
 
 #[test]
+fn no_page_violates_a_rule_of_axe_in_any_scheme_and_width() {
+    let server = server();
+    assert_accessible(addresses(&server));
+}
+
+#[test]
+fn readmes_with_badges_figures_and_wide_code_satisfy_axe_and_html_validate() {
+    // One pixel.
+    const GIF: &[u8] =
+        b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+        \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
+    let badge = |name: &str| format!("[![{name}](https://a.example/badge.svg)](https://a.example/)\n");
+    let badges = ["CRAN_Status_Badge", "R-CMD-check", "x", "Codecov test coverage", "Lifecycle: stable", "y"];
+    let badges: String = badges.map(badge).concat();
+    let wide = "x".repeat(300);
+    let readme = format!(
+        "# alpha <a href=\"https://alpha.example/\"><img src=\"man/figures/dot.gif\" align=\"right\" \
+         height=\"139\" alt=\"\" /></a>\n\n{badges}\n## Usage\n\n```r\nf({wide})\n```\n\n\
+         [![](man/figures/dot.gif)](https://alpha.example/articles) and <a href=\"https://b.example\"><b></b></a>\n"
+    );
+    let mut alpha = Tarball::new("alpha", "1.0")
+        .with("README.md", &readme)
+        .with("NEWS.md", &format!("# alpha 1.0\n\n```r\n{wide}\n```\n"));
+    alpha.files.push(("man/figures/dot.gif".to_owned(), GIF.to_vec()));
+    // A table that is wider than the page, without a link.
+    let row = format!("|{}\n", " xxxxxxxxxxxx |".repeat(20));
+    let table = format!("{row}|{}\n{row}", "---|".repeat(20));
+    let beta = Tarball::new("beta", "1.0").with("README.md", &table);
+    let server = Server::start();
+    server.local_repository("team", &[alpha, beta]);
+    let pages = ["alpha/", "alpha/news/", "beta/"].map(|page| format!("/team/latest/web/packages/{page}"));
+    let html = server.get(&pages[0]).text();
+    assert_eq!((html.matches("<img ").count(), html.matches("height=\"139\"").count()), (2, 1), "{html}");
+    assert_valid(pages.iter().map(|page| (page.clone(), server.get(page).text())).collect());
+    assert_accessible(pages.map(|page| server.url(&page)));
+}
+
+#[test]
 fn no_page_has_an_error_of_html() {
     let server = server();
+    let pages = pages(&server).into_iter().map(|page| {
+        let html = server.get(&page).text();
+        (page, html)
+    });
+    let token = administration::token(&server);
+    let of_administrators = administration::PAGES
+        .iter()
+        .map(|page| ((*page).to_owned(), administration::get(&server, &token, page).text()));
+    assert_valid(pages.chain(of_administrators).collect());
+}
+
+/// Asserts that html-validate finds no error in pages, which are given with their addresses.
+fn assert_valid(pages: Vec<(String, String)>) {
     let folder = tempfile::tempdir().expect("a directory");
     let rules = json!({
         "root": true,
@@ -103,15 +154,8 @@ fn no_page_has_an_error_of_html() {
         "rules": { "no-implicit-button-type": "off", "no-implicit-input-type": "off" },
     });
     std::fs::write(folder.path().join(".htmlvalidate.json"), rules.to_string()).expect("a file");
-    let pages = pages(&server);
-    for (number, page) in pages.iter().enumerate() {
-        std::fs::write(folder.path().join(format!("{number}.html")), server.get(page).text())
-            .expect("a file");
-    }
-    let token = administration::token(&server);
-    for (number, page) in administration::PAGES.iter().enumerate() {
-        let file = folder.path().join(format!("admin{number}.html"));
-        std::fs::write(file, administration::get(&server, &token, page).text()).expect("a file");
+    for (number, (_, html)) in pages.iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{number}.html")), html).expect("a file");
     }
     let output = Command::new("node")
         .arg(node_module("html-validate/bin/html-validate.mjs"))
@@ -120,7 +164,8 @@ fn no_page_has_an_error_of_html() {
         .output()
         .expect("node runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}\n{pages:#?}", String::from_utf8_lossy(&output.stderr));
+    let addresses: Vec<&String> = pages.iter().map(|(address, _)| address).collect();
+    assert!(output.status.success(), "{text}{}\n{addresses:#?}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn a_guarded_name_is_refused_and_not_missing() {
     let text = page(&server, "/team/latest/web/lockfile/", lock);
     assert!(text.contains("refuses it: name guard ") && text.contains("does not have it"), "{text}");
     assert!(text.contains("1 refused") && text.contains("1 missing"), "{text}");
+    assert!(!text.contains("packages/acme.tools/"), "a guarded name has no page: {text}");
 }
 
 #[test]

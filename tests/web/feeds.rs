@@ -211,7 +211,60 @@ fn the_time_of_a_feed_never_decreases_and_is_not_before_its_repository() {
     assert_not_older(&all, "the removal of the second version");
     server.rspm_stdout("unsubscribe --repo=prod --source=team");
     assert_eq!(read(&server, changes), ["subscriptions: team removed", "subscriptions: team added"]);
-    assert_not_older(&[changes, vulnerabilities], "the end of the subscription");
+    // The feed of the versions of the package stays, as its history does.
+    assert_eq!(read(&server, versions), ["alpha 1.0", "alpha 2.0", "alpha 1.0"]);
+    assert_eq!(server.get("/prod/latest/web/packages/nothing/versions.atom").status, 404);
+    assert_not_older(&all, "the end of the subscription");
+}
+
+#[test]
+fn changes_from_before_a_subscription_are_in_no_feed_and_links_lead_to_states_with_the_change() {
+    let server = Server::start();
+    server.rspm_stdout("create repo --name=prod");
+    for source in ["one", "two"] {
+        server.rspm_stdout(&format!("create source --name={source}"));
+    }
+    server.rspm_stdout("subscribe --repo=prod --source=one");
+    server.add("one", &Tarball::new("alpha", "1.0"));
+    server.add("two", &Tarball::new("beta", "1.0"));
+    server.rspm_stdout("subscribe --repo=prod --source=two");
+    server.add("two", &Tarball::new("gamma", "1.0"));
+    server.rspm_stdout("unsubscribe --repo=prod --source=two");
+    server.add("two", &Tarball::new("delta", "1.0"));
+    server.rspm_stdout("subscribe --repo=prod --source=two");
+    let path = "/prod/latest/web/changes.atom";
+    let expected = [
+        ("subscriptions: two added", "Package: delta"),
+        ("subscriptions: two removed", "Package: alpha"),
+        ("two: 1 new", "Package: gamma"),
+        ("subscriptions: two added", "Package: beta"),
+        ("one: 1 new", "Package: alpha"),
+    ];
+    let titles = read(&server, path);
+    assert_eq!(titles[..5], expected.map(|(title, _)| title));
+    assert_eq!(titles[5..], ["subscriptions: one added"]);
+    let feed = parse(&server, &server.get(path));
+    for (entry, (title, package)) in feed.all("entry").into_iter().zip(expected) {
+        let link = entry.link("alternate").strip_prefix(&server.url("")).expect("an address of the server");
+        let index = server.get(&format!("{link}src/contrib/PACKAGES")).text();
+        assert!(index.contains(package), "{title}, {link}: {index}");
+    }
+    let page = server.get("/prod/latest/").text();
+    assert_eq!(page.matches("1 new").count(), 2, "{page}");
+}
+
+#[test]
+fn the_feed_of_vulnerabilities_changes_only_with_its_entries() {
+    let server = Builder::default().gcfg("[Vulnerabilities]\nURL = file://{dir}/own").start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let path = "/team/latest/web/vulnerabilities.atom";
+    let feed = || {
+        let answer = server.get(path);
+        (answer.header("etag").expect("an ETag").to_owned(), answer.text())
+    };
+    let before = feed();
+    server.add("team", &Tarball::new("beta", "1.0"));
+    assert_eq!(feed(), before);
 }
 
 #[test]

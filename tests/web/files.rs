@@ -127,6 +127,32 @@ fn figures_of_the_archive_are_images_of_the_readme() {
 }
 
 #[test]
+fn a_browser_may_request_all_figures_of_a_readme_at_once() {
+    const FIGURES: usize = 80;
+    let images = (0..FIGURES).map(|number| format!("![](man/figures/{number}.gif)\n"));
+    // Reading the archive takes longer than it takes until all requests have arrived.
+    let mut alpha = Tarball::new("alpha", "1.0")
+        .with("README.md", &images.collect::<String>())
+        .with("data/zeros.txt", &"0".repeat(8 << 20));
+    alpha
+        .files
+        .extend((0..FIGURES).map(|number| (format!("man/figures/{number}.gif"), b"GIF89a figure".to_vec())));
+    let server = Server::start();
+    server.local_repository("team", &[alpha]);
+    let html = page(&server, ALPHA);
+    assert_eq!(html.matches("<img ").count(), FIGURES, "{html}");
+    let status = |number: usize| {
+        let address = server.url(&format!("{ALPHA}files/man/figures/{number}.gif?version=1.0"));
+        http::request("GET", &address, &[], b"").status
+    };
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let requests: Vec<_> = (0..FIGURES).map(|number| scope.spawn(move || status(number))).collect();
+        requests.into_iter().map(|request| request.join().expect("no panic")).collect()
+    });
+    assert_eq!(statuses, [200; FIGURES]);
+}
+
+#[test]
 fn news_and_license_are_those_of_the_version() {
     let server = server();
     let news = page(&server, &format!("{ALPHA}news/"));

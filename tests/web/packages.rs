@@ -123,6 +123,62 @@ fn the_list_is_searched_sorted_and_paged() {
 }
 
 #[test]
+fn a_description_links_to_at_most_two_hundred_names() {
+    let server = Server::start();
+    let names = "'beta' ".repeat(5000);
+    // A line that continues the description.
+    let alpha = Tarball::new("alpha", "1.0").field(&format!(" {names}")).field("License: MIT");
+    server.local_repository("team", &[Tarball::new("beta", "1.0"), alpha]);
+    let page = server.get("/team/latest/web/packages/alpha/").text();
+    let links = page.matches("packages/beta/\">beta</a>").count();
+    assert_eq!((links, page.matches("beta").count() >= 5000), (200, true));
+}
+
+#[test]
+fn the_page_of_an_archived_version_links_to_its_own_description() {
+    let server = Server::start();
+    let readme = "[fields](DESCRIPTION)\n";
+    let packages = ["1.0", "1.1"].map(|version| Tarball::new("alpha", version).with("README.md", readme));
+    server.local_repository("team", &packages);
+    let path = "/team/latest/web/packages/alpha/";
+    let links = |query: &str| {
+        let tags = document::page(&server.get(&format!("{path}{query}")), query);
+        let links = tags.into_iter().filter_map(|tag| tag.get("href").map(str::to_owned));
+        links.filter(|link| link.contains("/DESCRIPTION")).collect::<Vec<_>>()
+    };
+    let ends = |query: &str, end: &str| {
+        let links = links(query);
+        assert!(links.len() == 2 && links.iter().all(|link| link.ends_with(end)), "{query}: {links:?}");
+    };
+    ends("", "/alpha/DESCRIPTION");
+    ends("?version=1.0", "/alpha/DESCRIPTION?version=1.0");
+    let text = server.get(&format!("{path}DESCRIPTION?version=1.0")).text();
+    assert!(text.contains("Version: 1.0"), "{text}");
+}
+
+#[test]
+fn a_description_and_lists_as_csv_are_sent_again_only_if_they_changed() {
+    let server = super::server();
+    let newest = server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a transaction");
+    for path in [
+        "/team/latest/web/packages/alpha/DESCRIPTION".to_owned(),
+        "/team/latest/web/packages/?format=csv".to_owned(),
+        format!("/team/latest/web/changes/?since={}&format=csv", newest - 1),
+        format!("/__api__/repos/team/diff?from={}&to=latest&format=csv", newest - 1),
+    ] {
+        let answer = server.get(&path);
+        let etag = answer.header("etag").unwrap_or_else(|| panic!("{path} has no ETag"));
+        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-cache")), "{path}");
+        let again = http::request("GET", &server.url(&path), &[("If-None-Match", etag)], b"");
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+    }
+    let path = "/team/latest/web/packages/?format=csv";
+    let before = server.get(path).header("etag").map(str::to_owned);
+    server.add("team", &Tarball::new("gamma", "1.0"));
+    assert_ne!(server.get(path).header("etag").map(str::to_owned), before);
+}
+
+#[test]
 fn texts_that_others_wrote_are_never_markup() {
     let server = Server::start();
     let hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>&quot;\"'";

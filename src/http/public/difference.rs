@@ -5,10 +5,10 @@ use http::{Response, StatusCode};
 use crate::api::public::difference::PackageDifference;
 use crate::catalog::Catalog;
 use crate::http::app::App;
+use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::csv;
 use crate::http::error::Failure;
-use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::target::Query;
 use crate::model::ids::SourceId;
@@ -24,20 +24,20 @@ pub(super) async fn answer(
     catalog: &Catalog,
     (from, to): (&Point, &Point),
     query: &Query,
-    principal: &Principal,
+    head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let kind = query.get("kind").filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
     let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
     let mut changes = difference::between(&app.repositories, from, to).await?;
     changes.retain(|change| kind.is_none_or(|kind| change.kind == kind));
-    let source = |id: SourceId| principal.source_name(catalog, id);
+    let source = |id: SourceId| head.principal.source_name(catalog, id);
     match query.get("format").unwrap_or("json") {
         "json" | "" => {
             let rows: Vec<PackageDifference> =
                 changes.into_iter().map(|change| wire(change, source)).collect();
             Ok(response::json(StatusCode::OK, &rows))
         }
-        "csv" => Ok(csv::of_changes(&changes, source)),
+        "csv" => Ok(csv::of_changes(head, &changes, source)),
         _ => Err(Failure::bad_request("the parameter format must be json or csv")),
     }
 }

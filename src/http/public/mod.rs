@@ -134,7 +134,7 @@ pub async fn answer(
         }
         PublicRoute::RepoDifference(name) => {
             let (from, to) = requested_points(app, &catalog, name, query).await?;
-            return difference::answer(app, &catalog, (&from, &to), query, head.principal).await;
+            return difference::answer(app, &catalog, (&from, &to), query, head).await;
         }
         PublicRoute::PackageBinaries(name, package) => {
             let point = requested_point(app, &catalog, name, query).await?;

@@ -47,7 +47,7 @@ pub(in crate::http) fn page(
 /// Returns the response of `content` with the digest of the bytes as `ETag`; without content, 304 or 412, if a condition of
 /// the request requires it.
 #[must_use]
-pub(super) fn with_etag(
+pub(in crate::http) fn with_etag(
     head: &RequestHead<'_>,
     bytes: Vec<u8>,
     content: impl FnOnce(Vec<u8>) -> Response<Body>,

@@ -63,7 +63,7 @@ pub(super) async fn answer(
     let source = |id: SourceId| head.principal.source_name(catalog, id);
     match query.get("format") {
         None | Some("" | "html") => {}
-        Some("csv") => return Ok(csv::of_changes(&changes, source)),
+        Some("csv") => return Ok(csv::of_changes(head, &changes, source)),
         Some(_) => return Err(Failure::bad_request("the parameter format must be csv or html")),
     }
     let pages = changes.len().div_ceil(PER_PAGE);

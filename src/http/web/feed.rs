@@ -1,7 +1,7 @@
 //! Atom feeds: the changes of a repository, the versions of a package, the vulnerabilities of a repository.
 
-use http::Response;
 use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
 
 use super::answer;
 use super::context::Context;
@@ -77,15 +77,24 @@ pub(super) async fn of_package(
         return Err(Failure::not_found("the feed of a package is below /latest/"));
     }
     let app = context.app;
-    let detail = project::detail(context, package).await?;
+    // A package that the repository does not list any more has a history.
+    let detail = match project::detail(context, package).await {
+        Err(failure) if failure.status != StatusCode::NOT_FOUND => return Err(failure),
+        detail => detail,
+    };
     let subscriptions = Subscriptions::new(&app.repositories, &context.listing_scope())?;
     // The feed is about `latest`: it has no version that a rule hides there.
-    let Listings { listed, hidden, .. } =
-        subscriptions.newest_listings(&app.repositories, &detail.release.package).await?;
+    let Listings { listed, hidden, .. } = subscriptions.newest_listings(&app.repositories, package).await?;
+    let detail = match detail {
+        Err(failure) if listed.is_empty() => return Err(failure),
+        detail => detail.ok(),
+    };
     // A rule that hides the newest version does not make the feed older.
     let newest = [listed.first().map(|version| version.from), hidden.iter().map(|hidden| hidden.from).max()];
     let is_served = |version: &str| {
-        std::iter::once(&detail.release).chain(&detail.others).any(|release| release.version == version)
+        let mut releases =
+            detail.iter().flat_map(|detail| std::iter::once(&detail.release).chain(&detail.others));
+        releases.any(|release| release.version == version)
     };
     let entries = listed.into_iter().take(MAX_ENTRIES).map(|listed| VersionEntry {
         source: context.principal.source_name(context.catalog, listed.source),
@@ -95,12 +104,13 @@ pub(super) async fn of_package(
     });
     let feed = VersionFeed {
         repo: context.location.repo.clone(),
-        package: detail.release.package.clone(),
+        package: package.to_owned(),
+        is_served: detail.is_some(),
         address: format!(
             "{}/{}/latest/web/packages/{}",
             base_url::base_url(&app.site.load(), head),
             segment(&context.location.repo),
-            segment(&detail.release.package)
+            segment(package)
         ),
         updated: updated(context.repo, newest),
         entries: entries.collect(),
@@ -126,15 +136,11 @@ pub(super) async fn of_vulnerabilities(
         time.and_then(|time| time.parse().ok()).unwrap_or(Timestamp(0))
     };
     let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), row(affected))).collect();
-    // A publish, the end of a subscription, or an advisory that is withdrawn may remove the newest entry.
+    // The time of all advisories, because a publish, the end of a subscription, or an advisory that is withdrawn may remove
+    // the newest entry.
     let language = context.repo.kind.language();
     let advisories = serve::vulnerabilities::current(&app.state).await;
-    let newest = [
-        entries.first().map(|(changed, _)| *changed),
-        advisories.last_change(language),
-        point.modified,
-        context.repo.steps.last().map(|step| step.at),
-    ];
+    let newest = [entries.first().map(|(changed, _)| *changed), advisories.last_change(language)];
     let feed = VulnerabilityFeed {
         repo: context.location.repo.clone(),
         folder: format!(

@@ -266,6 +266,7 @@ fn page_state(state: lock_file::State) -> State {
         lock_file::State::Archived(listed) => State::Archived(listed),
         lock_file::State::Other(listed) => State::Other(listed),
         lock_file::State::Blocked(reason) => State::Blocked(reason),
+        lock_file::State::Guarded(reason) => State::Guarded(reason),
         lock_file::State::Missing => State::Missing,
         lock_file::State::Unknown => State::Unknown,
     }
@@ -365,10 +366,11 @@ fn add_package(
 }
 
 /// Returns the version of a requirement that allows only one version: `3.0` of `flask[async]==3.0;
-/// python_version > "3.8"`.
+/// python_version > "3.8"`, and of `flask (==3.0)`.
 fn exact_version(text: &str) -> Option<String> {
     let (_, version) = text.split(';').next()?.split_once("==")?;
     let version = version.trim_start_matches('=').trim();
+    let version = version.strip_suffix(')').unwrap_or(version).trim_end();
     let is_exact = !version.is_empty() && !version.contains([',', '*', ' ']);
     is_exact.then(|| version.to_owned())
 }
@@ -423,6 +425,20 @@ mod tests {
         assert!(decode(b"file=12345").is_ok());
         let larger = [b"file=".as_slice(), &vec![b'x'; MAX_FILE + 1]].concat();
         assert_eq!(decode(&larger).expect_err("too large").status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[test]
+    fn the_exact_version_of_a_requirement_has_no_parentheses() {
+        for (text, version) in [
+            ("flask==3.0.0", Some("3.0.0")),
+            ("flask (==3.0.0)", Some("3.0.0")),
+            ("flask[async] ( === 3.0.0 ) ; python_version > '3.8'", Some("3.0.0")),
+            ("flask (==3.0.0,!=3.1)", None),
+            ("flask (>=3.0.0)", None),
+            ("flask (==)", None),
+        ] {
+            assert_eq!(exact_version(text).as_deref(), version, "{text}");
+        }
     }
 
     #[tokio::test]

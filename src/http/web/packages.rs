@@ -32,7 +32,7 @@ const MAX_PAGE: usize = 1_000_000;
 pub(super) async fn answer(context: Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     match context.query.get("format") {
         None | Some("" | "html") => Ok(answer::page(head, list(context).await?, false)),
-        Some("csv") => as_csv(&context).await,
+        Some("csv") => as_csv(&context, head).await,
         Some(_) => Err(Failure::bad_request("the parameter format must be csv or html")),
     }
 }
@@ -42,7 +42,7 @@ fn searched(context: &Context<'_>) -> String {
     context.query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect()
 }
 
-async fn as_csv(context: &Context<'_>) -> Result<Response<Body>, Failure> {
+async fn as_csv(context: &Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     let Context { app, catalog, point, principal, .. } = *context;
     if has_index(catalog, point) {
         return Err(Failure::bad_request(
@@ -55,7 +55,7 @@ async fn as_csv(context: &Context<'_>) -> Result<Response<Body>, Failure> {
     };
     let mut packages = serve::listing::listed_versions(&app.repositories, point).await?;
     packages.retain(|package| package.name.to_lowercase().contains(&part));
-    Ok(csv::of_packages(&packages, |source| principal.source_name(catalog, source)))
+    Ok(csv::of_packages(head, &packages, |source| principal.source_name(catalog, source)))
 }
 
 /// Returns true if a point has an index of Python packages: the server knows the versions of the projects that were

@@ -28,7 +28,7 @@ use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::files::Files;
 use crate::web::package::{Dependency, Package, PropertyValue, Vulnerability};
-use crate::web::readme::{Format, Links, image_paths};
+use crate::web::readme::{Format, Links, image_paths, unusual_image_paths};
 use crate::web::text::{quoted_names, segment, size};
 
 /// Maximum number of dependents on the page; their total number is always displayed.
@@ -82,6 +82,13 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         Some(text) => {
             let mut links = links(&context, &release.package, has_description);
             links.figures = figures(&context, &detail, &text).await;
+            if release.archived {
+                // Without a version, the address is that of the listed one.
+                links.description = links.description.map(|address| {
+                    let sign = if address.contains('?') { '&' } else { '?' };
+                    format!("{address}{sign}version={}", segment(&release.version))
+                });
+            }
             readme::html(text, Format::Markdown, links).await
         }
         None => None,
@@ -176,7 +183,9 @@ async fn figures(context: &Context<'_>, detail: &PackageDetail, readme: &[u8]) -
         version: release.version.clone(),
         distribution: None,
     };
-    let named_paths = present.iter().filter(|path| named.contains(path.as_str()));
+    let unusual = unusual_image_paths(readme, present.iter().map(String::as_str));
+    let is_named = |path: &str| named.contains(path) || unusual.contains(path);
+    let named_paths = present.iter().filter(|path| is_named(path));
     named_paths.filter_map(|path| Some((path.clone(), files.address(&context.root, path)?))).collect()
 }
 

@@ -132,7 +132,7 @@ pub(in crate::http) async fn answer(
         (WebPath::Description(_), RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }
-        (WebPath::Description(_), _) => return description(&context, package).await,
+        (WebPath::Description(_), _) => return description(&context, package, head).await,
         (_, RepoKind::Python) => project::python_project(context, package).await?,
         (_, _) => project::r_package(context, package, &base).await?,
     };
@@ -143,10 +143,15 @@ pub(in crate::http) async fn answer(
 ///
 /// # Errors
 /// 404; 403 for a blocked version; failures of the database or storage.
-async fn description(context: &Context<'_>, package: &str) -> Result<Response<Body>, Failure> {
+async fn description(
+    context: &Context<'_>,
+    package: &str,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
     let detail = project::detail(context, package).await?;
     project::require_not_blocked(&detail.release)?;
-    let mut response = response::text("text/plain; charset=utf-8", detail.description);
+    let content = |bytes| response::text("text/plain; charset=utf-8", bytes);
+    let mut response = answer::with_etag(head, detail.description, content);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
+use percent_encoding::percent_decode_str;
+
+use super::tag::{Part, attribute, heading, is_named, link_content, link_name, parts, pixels};
 
 /// The elements of a README. An `img` is replaced by its text unless it is a figure of the archive.
 pub(super) const ELEMENTS: [&str; 46] = [
@@ -96,7 +99,7 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
         .generic_attributes(HashSet::from(["title", "id", "dir", "lang"]))
         .tag_attributes(HashMap::from([
             ("a", HashSet::from(["href"])),
-            ("img", HashSet::from(["alt", "src"])),
+            ("img", HashSet::from(["alt", "height", "src", "width"])),
             ("ol", HashSet::from(["start"])),
             ("td", HashSet::from(["colspan", "rowspan"])),
             ("th", HashSet::from(["colspan", "rowspan"])),
@@ -124,7 +127,7 @@ fn target(address: &str, links: &Links) -> Option<String> {
         return Some(format!("#{ID_PREFIX}{}", fragment.strip_prefix(ID_PREFIX).unwrap_or(fragment)));
     }
     let path = address.strip_prefix("./").unwrap_or(address);
-    if let Some(figure) = links.figures.get(path) {
+    if let Some(figure) = links.figures.get(path).or_else(|| figure_of_address(path, links)) {
         return Some(figure.clone());
     }
     let name = path.to_ascii_lowercase();
@@ -135,6 +138,13 @@ fn target(address: &str, links: &Links) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the address of the figure with the path of a percent-encoded address, which may have a query and a fragment.
+fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> {
+    let path = address.split(['?', '#']).next()?;
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    links.figures.get(&*decoded)
 }
 
 /// Returns true if the HTML parser is fast for a text, and its result is not much longer.
@@ -221,49 +231,6 @@ fn extent(tag: &[u8]) -> (usize, usize) {
     (tag.len(), attributes)
 }
 
-/// A part of clean HTML.
-#[derive(Clone, Copy)]
-enum Part<'a> {
-    /// Escaped text.
-    Text(&'a str),
-    /// A tag without its brackets.
-    Tag(&'a str),
-}
-
-/// Splits clean HTML, in which `<` and `>` occur only as brackets of tags.
-fn parts(html: &str) -> Vec<Part<'_>> {
-    let mut parts = Vec::new();
-    let mut rest = html;
-    while let Some((text, after)) = rest.split_once('<') {
-        let Some((tag, after)) = after.split_once('>') else { break };
-        parts.push(Part::Text(text));
-        parts.push(Part::Tag(tag));
-        rest = after;
-    }
-    parts.push(Part::Text(rest));
-    parts
-}
-
-/// Returns the escaped value of an attribute of a tag of clean HTML.
-fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
-    let mut rest = tag.split_once(' ')?.1;
-    loop {
-        let (key, after) = rest.split_once("=\"")?;
-        let (value, after) = after.split_once('"')?;
-        if key.trim_start() == name {
-            return Some(value);
-        }
-        rest = after;
-    }
-}
-
-/// Returns the level of the heading that a tag begins or ends; `None` for other tags.
-fn heading(tag: &str) -> Option<usize> {
-    let name = tag.strip_prefix('/').unwrap_or(tag).split(' ').next()?;
-    let level = name.strip_prefix('h')?.parse().ok()?;
-    (1..=6).contains(&level).then_some(level)
-}
-
 /// Adapts clean HTML to a page.
 fn adapt(html: &str, links: &Links) -> String {
     let parts = parts(html);
@@ -300,7 +267,14 @@ fn adapt(html: &str, links: &Links) -> String {
         } else if is_named(tag, "img") {
             let text = attribute(tag, "alt").unwrap_or_default();
             match figure(tag, &figures) {
-                Some(address) => out.push_str(&format!("<img src=\"{address}\" alt=\"{text}\">")),
+                Some(address) => {
+                    out.push_str(&format!("<img src=\"{address}\" alt=\"{text}\""));
+                    for name in ["width", "height"] {
+                        let size = attribute(tag, name).and_then(pixels);
+                        out.extend(size.map(|size| format!(" {name}=\"{size}\"")));
+                    }
+                    out.push('>');
+                }
                 None => out.push_str(text),
             }
         } else if is_named(tag, "a")
@@ -310,14 +284,10 @@ fn adapt(html: &str, links: &Links) -> String {
             hidden_end = true;
         } else {
             let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
-            push_tag(&mut out, tag, id, &known);
+            push_tag(&mut out, tag, (id, parts.get(at + 1..).unwrap_or_default()), &known);
         }
     }
     out
-}
-
-fn is_named(tag: &str, name: &str) -> bool {
-    tag.split(' ').next() == Some(name)
 }
 
 /// Returns the escaped address of an image that is a figure of the archive.
@@ -343,9 +313,10 @@ fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
     false
 }
 
-/// Writes a tag with `id`, and with its permitted attributes. A link to an id is written only if `known`
-/// contains the id.
-fn push_tag(out: &mut String, tag: &str, id: Option<&str>, known: &BTreeSet<&str>) {
+/// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. A link to an id is written
+/// only if `known` contains the id. Links without text get a name, links of images a class, and preformatted text, which may
+/// be wider than the page, is scrolled with the keyboard.
+fn push_tag(out: &mut String, tag: &str, (id, after): (Option<&str>, &[Part<'_>]), known: &BTreeSet<&str>) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.push('<');
     out.push_str(name);
@@ -354,7 +325,19 @@ fn push_tag(out: &mut String, tag: &str, id: Option<&str>, known: &BTreeSet<&str
         let fragment = (key == "href").then(|| value.strip_prefix('#')).flatten();
         if fragment.is_none_or(|fragment| known.contains(fragment)) {
             out.push_str(&format!(" {key}=\"{value}\""));
+            if key == "href" {
+                let (has_text, has_image) = link_content(after);
+                if !has_text {
+                    out.push_str(&format!(" aria-label=\"{}\"", link_name(value)));
+                }
+                if has_image {
+                    out.push_str(" class=\"badge\"");
+                }
+            }
         }
+    }
+    if name == "pre" {
+        out.push_str(" tabindex=\"0\"");
     }
     if let Some(id) = id {
         out.push_str(&format!(" id=\"{id}\""));

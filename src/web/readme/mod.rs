@@ -6,11 +6,13 @@
 mod clean;
 mod restructured;
 mod restructured_inline;
+mod tag;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use maud::{PreEscaped, Render, html};
+use memchr::memmem;
 
 use super::text::visible;
 pub use clean::Links;
@@ -22,6 +24,8 @@ const MAX_MARKERS: usize = 100;
 
 /// Maximum number of images that are searched in a README.
 const MAX_IMAGES: usize = 100;
+/// Maximum number of paths with unusual characters that are searched in a README.
+const MAX_UNUSUAL: usize = 50;
 
 /// The format of a README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +86,17 @@ pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
     paths.take(MAX_IMAGES).collect()
 }
 
+/// Returns the paths of images, at most 50, that [`image_paths`] does not find in the text of a README although it may name
+/// them, because they have characters such as spaces, which may be percent-encoded.
+#[must_use]
+pub fn unusual_image_paths<'a>(text: &[u8], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
+    let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
+    let is_named = |path: &str| memmem::find(excerpt, path.as_bytes()).is_some();
+    let unusual = paths.into_iter().filter(|path| !path.bytes().all(is_usual)).take(MAX_UNUSUAL);
+    unusual.filter(|path| is_named(path) || is_named(&path.replace(' ', "%20"))).collect()
+}
+
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead.
 #[must_use]
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
@@ -94,7 +109,14 @@ pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
         Format::Markdown | Format::Restructured | Format::Plain => None,
     };
     let html = match converted {
-        Some(converted) => html! { div.prose.readme lang="" dir="auto" { (PreEscaped(converted)) } },
+        Some(converted) => {
+            // A wide table is scrolled with the keyboard, which needs an element with the focus in the text or around it.
+            let has_stop = converted.contains(" href=\"") || converted.contains(" tabindex=\"0\"");
+            let tabindex = (!has_stop).then_some("0");
+            html! {
+                div.prose.readme tabindex=[tabindex] lang="" dir="auto" { (PreEscaped(converted)) }
+            }
+        }
         None => html! {
             @if !is_short { p.notice { "Only the beginning is shown." } }
             pre.readme tabindex="0" lang="" dir="auto" { (readable) }
@@ -169,8 +191,20 @@ mod tests {
 
     /// Asserts that HTML contains nothing that executes code, loads a resource or affects the rest of the page.
     fn assert_harmless(html: &str, origin: &str) {
-        const ATTRIBUTES: [&str; 11] =
-            ["href", "title", "rel", "lang", "dir", "id", "class", "tabindex", "colspan", "rowspan", "start"];
+        const ATTRIBUTES: [&str; 12] = [
+            "href",
+            "title",
+            "rel",
+            "lang",
+            "dir",
+            "id",
+            "class",
+            "tabindex",
+            "colspan",
+            "rowspan",
+            "start",
+            "aria-label",
+        ];
         let excerpt: String = origin.chars().take(300).collect();
         for (name, attributes) in tags(html) {
             assert!(clean::ELEMENTS.contains(&name.as_str()) && name != "img", "<{name}> of {excerpt:?}");
@@ -240,6 +274,87 @@ mod tests {
     }
 
     #[test]
+    fn figures_have_the_sizes_in_pixels_that_the_readme_states() {
+        let links =
+            Links { figures: BTreeMap::from([("logo.png".to_owned(), "logo".to_owned())]), ..links() };
+        let image = |attributes: &str| {
+            let html =
+                render(format!("<img src=logo.png {attributes}>").as_bytes(), Format::Markdown, &links);
+            let tags = tags(&html.0);
+            let (_, attributes) = tags.iter().find(|(name, _)| name == "img").expect("an image").clone();
+            let sizes =
+                attributes.into_iter().filter(|(name, _)| ["width", "height"].contains(&name.as_str()));
+            sizes.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(image("height=139 align=right"), ["height=139"]);
+        assert_eq!(image("height='60px' width=' 120 '"), ["width=120", "height=60"]);
+        assert_eq!(image("width=2000 height=1"), ["width=2000", "height=1"]);
+        for other in
+            ["width=0", "width=2001", "width=-5", "width='50%'", "width=1e3", "width=''", "height=auto"]
+        {
+            assert_eq!(image(other), [] as [&str; 0], "{other}");
+        }
+    }
+
+    #[test]
+    fn figures_are_found_by_names_with_spaces_and_plus_signs_and_in_addresses_with_a_query() {
+        let paths = ["a b.png", "man/figures/c+d.png", "e.png", "not named.png"];
+        let text = "![1](a%20b.png) ![2](<a b.png>) <img src='a b.png'> ![3](man/figures/c+d.png) \
+                    ![4](e.png?raw=true) ![5](e.png#x)";
+        let unusual = unusual_image_paths(text.as_bytes(), paths);
+        assert_eq!(unusual.into_iter().collect::<Vec<_>>(), ["a b.png", "man/figures/c+d.png"]);
+        assert!(image_paths(text.as_bytes()).contains("e.png"));
+        let figures = paths.iter().enumerate().map(|(at, path)| ((*path).to_owned(), format!("figure{at}")));
+        let links = Links { figures: figures.collect(), ..links() };
+        let html = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        let found: Vec<usize> =
+            (0..paths.len()).map(|at| html.matches(&format!("<img src=\"figure{at}\"")).count()).collect();
+        assert_eq!(found, [3, 1, 2, 0], "{html}");
+        let many: Vec<String> = (0..100).map(|at| format!("a {at}.png")).collect();
+        let text = many.join("\n");
+        let found = unusual_image_paths(text.as_bytes(), many.iter().map(String::as_str));
+        assert_eq!(found.len(), MAX_UNUSUAL);
+    }
+
+    #[test]
+    fn links_without_text_have_a_name_and_those_of_images_a_class() {
+        let links =
+            Links { figures: BTreeMap::from([("logo.png".to_owned(), "logo".to_owned())]), ..links() };
+        let html = |text: &str| render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        let name = "aria-label=\"a.example/x?y=&quot;1&amp;2\"";
+        for text in [
+            "<a href='https://a.example/x?y=\"1&amp;2'><img src='logo.png' alt=''></a>",
+            "[![](logo.png)](<https://a.example/x?y=%221&2>)",
+        ] {
+            let html = html(text);
+            assert!(html.contains(" class=\"badge\"") && html.contains("<img "), "{html}");
+            assert!(
+                html.contains(name) || html.contains("aria-label=\"a.example/x?y=%221&amp;2\""),
+                "{html}"
+            );
+            assert_harmless(&html.replace("<img src=\"logo\" alt=\"\">", ""), text);
+        }
+        let unnamed = html("<a href='https://a.example/'><b>&nbsp;</b></a>");
+        assert!(unnamed.contains("aria-label=\"a.example\"") && !unnamed.contains("badge"), "{unnamed}");
+        let badge = html("[![CRAN status](https://a.example/b.svg)](https://cran.example)");
+        assert!(badge.contains("class=\"badge\"") && !badge.contains("aria-label"), "{badge}");
+        let text = html("[text](https://a.example) <a id='x'><img src='logo.png' alt=''></a>");
+        assert!(!text.contains("aria-label") && !text.contains("badge"), "{text}");
+    }
+
+    #[test]
+    fn wide_text_is_scrolled_with_the_keyboard() {
+        let code = html("    x <- 1\n", Format::Markdown);
+        assert!(code.contains("<pre tabindex=\"0\"><code>x &lt;- 1"), "{code}");
+        assert_eq!(code.matches("tabindex").count(), 1, "{code}");
+        let table = "| a | b |\n|---|---|\n| 1 | 2 |\n";
+        let focusable = "<div class=\"prose readme\" tabindex=\"0\"";
+        assert!(html(table, Format::Markdown).contains(focusable));
+        let with_link = html(&format!("{table}\n[a](https://a.example)\n"), Format::Markdown);
+        assert!(!with_link.contains("tabindex"), "{with_link}");
+    }
+
+    #[test]
     fn images_are_their_text_and_badges_without_text_are_nothing() {
         let text = "[![CRAN status](https://a.example/b.svg)](https://cran.example) \
                     [![](https://a.example/c.svg)](https://b.example) \
@@ -272,16 +387,16 @@ mod tests {
             "href=\"https://g.example\"",
             "<code>h</code> build.",
             "<p>Run:</p>",
-            "<pre>$ alpha &lt;x&gt;</pre>",
+            "<pre tabindex=\"0\">$ alpha &lt;x&gt;</pre>",
             "<li>",
             "<ol>",
             "<strong>Note</strong>",
-            "<pre>import x</pre>",
+            "<pre tabindex=\"0\">import x</pre>",
             ".. unknown:: y",
             "kept",
             "<dt>Author</dt>",
             "====  ====",
-            "<pre>&gt;&gt;&gt; f(1)\n2</pre>",
+            "<pre tabindex=\"0\">&gt;&gt;&gt; f(1)\n2</pre>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

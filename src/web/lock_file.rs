@@ -22,12 +22,28 @@ pub enum State {
     Archived(Option<String>),
     /// The snapshot has only other versions. Contains the listed one.
     Other(String),
-    /// A block rule or a name guard refuses the version. Contains the reason.
-    Blocked(String),
+    /// A block rule or a name guard refuses the version.
+    Blocked {
+        /// The rule or the guard.
+        reason: String,
+        /// Whether the package has a page.
+        has_page: bool,
+    },
     /// The snapshot does not have the package.
     Missing,
     /// The state is not known: the server did not request the project from the index, or the index did not answer.
     Unknown,
+}
+
+impl State {
+    /// Returns true if the package has a page.
+    fn has_page(&self) -> bool {
+        match self {
+            State::Missing | State::Unknown => false,
+            State::Blocked { has_page, .. } => *has_page,
+            State::Listed | State::Archived(_) | State::Other(_) => true,
+        }
+    }
 }
 
 /// Whether the repository listed a version up to the snapshot.
@@ -206,7 +222,7 @@ impl Form {
         let (listed, archived) =
             (of(|s| matches!(s, State::Listed)), of(|s| matches!(s, State::Archived(_))));
         let (other, missing) = (of(|s| matches!(s, State::Other(_))), of(|s| matches!(s, State::Missing)));
-        let blocked = of(|s| matches!(s, State::Blocked(_)));
+        let blocked = of(|s| matches!(s, State::Blocked { .. }));
         let vulnerable = result.rows.iter().filter(|row| !row.vulnerabilities.is_empty()).count();
         html! {
             p {
@@ -230,8 +246,9 @@ impl Form {
                 } }
                 tbody { @for row in &result.rows { tr {
                     td.name {
-                        @if matches!(row.state, State::Missing | State::Unknown) { (visible(&row.name)) }
-                        @else { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } }
+                        @if row.state.has_page() {
+                            a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
+                        } @else { (visible(&row.name)) }
                     }
                     td { (visible(&row.version)) }
                     td {
@@ -240,7 +257,7 @@ impl Form {
                             State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
                             State::Archived(None) => "has it in the archive",
                             State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
-                            State::Blocked(reason) => { span.danger { "refuses it: " (visible(reason)) } },
+                            State::Blocked { reason, .. } => { span.danger { "refuses it: " (visible(reason)) } },
                             State::Missing => { span.danger { "does not have it" } },
                             State::Unknown => "is not known: the index was not queried, or did not answer",
                         }
@@ -274,8 +291,9 @@ impl Form {
                 } }
                 tbody { @for (name, version, state) in other.changes.iter().take(MAX_CHANGES) { tr {
                     td.name {
-                        @if matches!(state, State::Missing | State::Unknown) { (visible(name)) }
-                        @else { a href=(root.package(&location, name, "")) { (visible(name)) } }
+                        @if state.has_page() {
+                            a href=(root.package(&location, name, "")) { (visible(name)) }
+                        } @else { (visible(name)) }
                     }
                     td { (visible(version)) }
                     td { @match state {
@@ -284,7 +302,7 @@ impl Form {
                             span.changed { "→ " (visible(listed)) }
                         },
                         State::Archived(None) => { span.danger { "not listed, only in the archive" } },
-                        State::Blocked(reason) => { span.danger { "refused: " (visible(reason)) } },
+                        State::Blocked { reason, .. } => { span.danger { "refused: " (visible(reason)) } },
                         State::Missing => { span.danger { "not in the repository on that day" } },
                         State::Unknown => "not known: the index was not queried, or did not answer",
                     } }

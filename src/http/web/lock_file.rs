@@ -25,6 +25,7 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::python;
+use crate::python::requirement::Constraint;
 use crate::python::requirements_file::{self, SkippedKind, SkippedLine};
 use crate::r::lock_file::MAX_FILE;
 use crate::r::{self};
@@ -265,7 +266,7 @@ fn page_state(state: lock_file::State) -> State {
         lock_file::State::Listed => State::Listed,
         lock_file::State::Archived(listed) => State::Archived(listed),
         lock_file::State::Other(listed) => State::Other(listed),
-        lock_file::State::Blocked(reason) => State::Blocked(reason),
+        lock_file::State::Blocked { reason, has_details } => State::Blocked { reason, has_page: has_details },
         lock_file::State::Missing => State::Missing,
         lock_file::State::Unknown => State::Unknown,
     }
@@ -319,9 +320,9 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
         Err(of_lock) => {
             let file = requirements_file::parse_named(file)
                 .map_err(|error| format!("{of_lock}; or as requirements: {error}"))?;
-            for (text, requirement) in file.requirements {
+            for (_, requirement) in file.requirements {
                 let name = requirement.name.to_string();
-                match exact_version(&text) {
+                match exact_version(&requirement.constraint) {
                     Some(version) => add_package(&mut packages, &mut skipped, name, version),
                     None => skipped.push(Skipped { name, reason: SkipReason::NoExactVersion }),
                 }
@@ -364,11 +365,12 @@ fn add_package(
     }
 }
 
-/// Returns the version of a requirement that allows only one version: `3.0` of `flask[async]==3.0;
-/// python_version > "3.8"`.
-fn exact_version(text: &str) -> Option<String> {
-    let (_, version) = text.split(';').next()?.split_once("==")?;
-    let version = version.trim_start_matches('=').trim();
+/// Returns the version of a constraint that allows only one version: `3.0` of `==3.0`, `===3.0` or `(==3.0)`.
+fn exact_version(constraint: &Constraint) -> Option<String> {
+    let Constraint::Versions(specifiers) = constraint else { return None };
+    let text = specifiers.as_str();
+    let clause = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text).trim();
+    let version = clause.strip_prefix("==")?.trim_start_matches('=').trim();
     let is_exact = !version.is_empty() && !version.contains([',', '*', ' ']);
     is_exact.then(|| version.to_owned())
 }
@@ -459,6 +461,9 @@ mod tests {
                 ("line 8", SkipReason::NotFromRepository),
             ]
         );
+        let (packages, _) =
+            python_packages(b"flask (==3.0.0)\nclick ( === 8.1 ); os_name == 'nt'\n").expect("old forms");
+        assert_eq!(packages, expected, "versions in parentheses");
         for text in ["requests>=2\n", "-r other.txt\n"] {
             let error = python_packages(text.as_bytes()).expect_err("no version");
             assert!(error.contains("flask==3.0.0"), "{error}");

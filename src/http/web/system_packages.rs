@@ -9,7 +9,7 @@ use crate::r::sysreqs::MatchedRule;
 use crate::serve::{RepoError, requirements};
 use crate::web::dependencies::{SystemNeeds, SystemPackages};
 
-/// Returns the packages of the system in the parameter `platform`, by a name that the page of a repository accepts, too;
+/// Returns the packages of the system in the parameter `platform`, whose names are those of the page of a repository;
 /// another text in it selects none, because links of other servers may name systems that this one does not know.
 ///
 /// # Errors

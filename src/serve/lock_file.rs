@@ -56,15 +56,25 @@ pub enum State {
     Archived(Option<String>),
     /// The point does not have it, and lists another version.
     Other(String),
-    /// A block rule refuses it, for this reason.
-    Blocked(String),
-    /// A name guard hides the package, for this reason.
-    Guarded(String),
+    /// A block rule or a name guard refuses it.
+    Blocked {
+        /// The rule or the guard.
+        reason: String,
+        /// Whether the point has details of the package: they are refused for a guarded name, and for a Python project
+        /// of which all files are blocked.
+        has_details: bool,
+    },
     /// The point has no version of the package.
     Missing,
     /// The index of the package was not queried, because the file has too many unknown projects, or the index
     /// did not answer.
     Unknown,
+}
+
+impl State {
+    fn of_guard(reason: String) -> State {
+        State::Blocked { reason, has_details: false }
+    }
 }
 
 /// A package of a lock file at a point.
@@ -172,7 +182,7 @@ fn r_state(
 ) -> (State, Option<String>) {
     let Some(detail) = detail else {
         let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);
-        return (guarded.map_or(State::Missing, |guarded| State::Guarded(guarded.reason)), None);
+        return (guarded.map_or(State::Missing, |guarded| State::of_guard(guarded.reason)), None);
     };
     let releases = || std::iter::once(&detail.release).chain(&detail.others);
     let has_value = |release: &&info::Release| r::version::compare(&release.version, version).is_eq();
@@ -180,12 +190,18 @@ fn r_state(
     let requested = requested.or_else(|| releases().find(has_value));
     let listed = releases().find(|release| !release.archived && release.blocked.is_none());
     let listed = listed.map(|release| release.version.clone());
+    let blocked = |reason: &String| State::Blocked { reason: reason.clone(), has_details: true };
     let state = match (requested, listed) {
-        (Some(info::Release { blocked: Some(reason), .. }), _) => State::Blocked(reason.clone()),
+        (Some(info::Release { blocked: Some(reason), .. }), _) => blocked(reason),
         (Some(info::Release { archived: false, .. }), _) => State::Listed,
         (Some(_), listed) => State::Archived(listed),
         (None, Some(listed)) => State::Other(listed),
-        (None, None) => State::Missing,
+        // Rules hide the version that the point would list.
+        (None, None) => {
+            let reason =
+                releases().filter(|release| !release.archived).find_map(|release| release.blocked.as_ref());
+            reason.map_or(State::Missing, blocked)
+        }
     };
     let spelling = requested.map(|release| release.version.clone()).filter(|text| text != version);
     (state, spelling)
@@ -224,7 +240,10 @@ pub async fn python_projects(
                     row.vulnerabilities =
                         found.iter().flatten().map(|finding| finding.id.to_owned()).collect();
                 }
-                (None, Some(blocked)) => row.state = State::Blocked(blocked.reason.clone()),
+                (None, Some(blocked)) => {
+                    let has_details = !project.releases.is_empty();
+                    row.state = State::Blocked { reason: blocked.reason.clone(), has_details };
+                }
                 (None, None) => {
                     row.state = match project.preferred() {
                         Some(release) => State::Other(release.version.clone()),
@@ -236,7 +255,7 @@ pub async fn python_projects(
             Err(RepoError::Upstream { .. }) => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
             Err(RepoError::NotFound(_)) => {}
-            Err(RepoError::Guarded(guarded)) => row.state = State::Guarded(guarded.reason),
+            Err(RepoError::Guarded(guarded)) => row.state = State::of_guard(guarded.reason),
             Err(error) => return Err(error),
         }
         rows.push(row);

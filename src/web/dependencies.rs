@@ -74,6 +74,8 @@ pub struct SystemNeeds {
     pub by_package: Vec<(String, Vec<String>)>,
     /// The commands that install all of them.
     pub commands: Vec<String>,
+    /// The number of R packages whose system requirements are not known.
+    pub unknown: usize,
 }
 
 /// Maximum number of unmet conditions on the page.
@@ -227,6 +229,10 @@ impl Closure {
                 None => p.notice {
                     "This server has no rules for system requirements. " code { "rspm sync --type=sysreqs" } " fetches them."
                 },
+                Some(needs) if needs.by_package.is_empty() && needs.unknown > 0 => p.notice {
+                    "Whether the installation requires packages of " (display) " is not known: the system requirements of "
+                    (count(needs.unknown, "package", "packages")) " are in archives that this server has not read."
+                },
                 Some(needs) if needs.by_package.is_empty() => p {
                     "The rules for system requirements name no package of " (display) "."
                 },
@@ -238,6 +244,12 @@ impl Closure {
                     ul { @for (package, packages) in &needs.by_package {
                         li { (visible(package)) ": " (packages.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")) }
                     } }
+                    @if needs.unknown > 0 {
+                        p.notice {
+                            "Further packages of " (display) " may be required: the system requirements of "
+                            (count(needs.unknown, "package", "packages")) " are in archives that this server has not read."
+                        }
+                    }
                 },
             } }
         }
@@ -324,16 +336,24 @@ mod tests {
             page.render(Root::of_path("/prod/latest/web/packages/a/dependencies/"))
         };
         assert!(with_system(None).contains("rspm sync --type=sysreqs"));
-        let none = SystemNeeds { by_package: Vec::new(), commands: Vec::new() };
-        assert!(with_system(Some(none)).contains("name no package of Ubuntu 24.04"));
+        let none = SystemNeeds { by_package: Vec::new(), commands: Vec::new(), unknown: 0 };
+        assert!(with_system(Some(none.clone())).contains("name no package of Ubuntu 24.04"));
+        let html = with_system(Some(SystemNeeds { unknown: 2, ..none }));
+        assert!(html.contains("requires packages of Ubuntu 24.04 is not known"), "{html}");
+        assert!(
+            html.contains("of 2 packages are in archives") && !html.contains("name no package"),
+            "{html}"
+        );
         let html = with_system(Some(SystemNeeds {
             by_package: vec![("c".to_owned(), vec!["make".to_owned(), "<gcc>".to_owned()])],
             commands: vec!["apt-get install -y make '<gcc>'".to_owned()],
+            unknown: 1,
         }));
         for part in [
             "<option value=\"noble\" selected>Ubuntu 24.04</option>",
             "<code>apt-get install -y make '&lt;gcc&gt;'</code>",
             "<li>c: make, &lt;gcc&gt;</li>",
+            "may be required: the system requirements of 1 package are in archives",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

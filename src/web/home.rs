@@ -119,7 +119,7 @@ fn results(root: &Root, found: &SearchResult) -> Markup {
         return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
     }
     html! {
-        section.scroll tabindex="0" aria-label="Search results" { table {
+        section.scroll tabindex="0" aria-label="Search results" { table.titles {
             thead { tr {
                 th scope="col" { "Name" } th scope="col" { "Version" } th scope="col" { "Repository" }
                 th scope="col" { "Title" }

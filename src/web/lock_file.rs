@@ -22,14 +22,28 @@ pub enum State {
     Archived(Option<String>),
     /// The snapshot has only other versions. Contains the listed one.
     Other(String),
-    /// A block rule refuses the version. Contains the reason.
-    Blocked(String),
-    /// A name guard hides the package, so that it has no page. Contains the reason.
-    Guarded(String),
+    /// A block rule or a name guard refuses the version.
+    Blocked {
+        /// The rule or the guard.
+        reason: String,
+        /// Whether the package has a page.
+        has_page: bool,
+    },
     /// The snapshot does not have the package.
     Missing,
     /// The state is not known: the server did not request the project from the index, or the index did not answer.
     Unknown,
+}
+
+impl State {
+    /// Returns true if the package has a page.
+    fn has_page(&self) -> bool {
+        match self {
+            State::Missing | State::Unknown => false,
+            State::Blocked { has_page, .. } => *has_page,
+            State::Listed | State::Archived(_) | State::Other(_) => true,
+        }
+    }
 }
 
 /// Whether the repository listed a version up to the snapshot.
@@ -208,7 +222,7 @@ impl Form {
         let (listed, archived) =
             (of(|s| matches!(s, State::Listed)), of(|s| matches!(s, State::Archived(_))));
         let (other, missing) = (of(|s| matches!(s, State::Other(_))), of(|s| matches!(s, State::Missing)));
-        let blocked = of(|s| matches!(s, State::Blocked(_) | State::Guarded(_)));
+        let blocked = of(|s| matches!(s, State::Blocked { .. }));
         let vulnerable = result.rows.iter().filter(|row| !row.vulnerabilities.is_empty()).count();
         html! {
             p {
@@ -232,8 +246,9 @@ impl Form {
                 } }
                 tbody { @for row in &result.rows { tr {
                     td.name {
-                        @if matches!(row.state, State::Missing | State::Unknown | State::Guarded(_)) { (visible(&row.name)) }
-                        @else { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } }
+                        @if row.state.has_page() {
+                            a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
+                        } @else { (visible(&row.name)) }
                     }
                     td { (visible(&row.version)) }
                     td {
@@ -242,7 +257,7 @@ impl Form {
                             State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
                             State::Archived(None) => "has it in the archive",
                             State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
-                            State::Blocked(reason) | State::Guarded(reason) => { span.danger { "refuses it: " (visible(reason)) } },
+                            State::Blocked { reason, .. } => { span.danger { "refuses it: " (visible(reason)) } },
                             State::Missing => { span.danger { "does not have it" } },
                             State::Unknown => "is not known: the index was not queried, or did not answer",
                         }
@@ -276,8 +291,9 @@ impl Form {
                 } }
                 tbody { @for (name, version, state) in other.changes.iter().take(MAX_CHANGES) { tr {
                     td.name {
-                        @if matches!(state, State::Missing | State::Unknown | State::Guarded(_)) { (visible(name)) }
-                        @else { a href=(root.package(&location, name, "")) { (visible(name)) } }
+                        @if state.has_page() {
+                            a href=(root.package(&location, name, "")) { (visible(name)) }
+                        } @else { (visible(name)) }
                     }
                     td { (visible(version)) }
                     td { @match state {
@@ -286,8 +302,8 @@ impl Form {
                             span.changed { "→ " (visible(listed)) }
                         },
                         State::Archived(None) => { span.danger { "not listed, only in the archive" } },
-                        State::Blocked(reason) | State::Guarded(reason) => { span.danger { "refused: " (visible(reason)) } },
-                        State::Missing => { span.danger { "no version is available on that day" } },
+                        State::Blocked { reason, .. } => { span.danger { "refused: " (visible(reason)) } },
+                        State::Missing => { span.danger { "not in the repository on that day" } },
                         State::Unknown => "not known: the index was not queried, or did not answer",
                     } }
                 } } }
@@ -395,8 +411,8 @@ mod tests {
                 row("a", State::Listed),
                 row("b", State::Other("2.0".to_owned())),
                 row("<i>", State::Missing),
-                row("c", State::Blocked("rule 1".to_owned())),
-                row("d", State::Guarded("name guard 2".to_owned())),
+                row("c", State::Blocked { reason: "rule 1".to_owned(), has_page: true }),
+                row("d", State::Blocked { reason: "name guard 2".to_owned(), has_page: false }),
             ],
             days: Some(vec![(day("2026-11-01"), Some(day("2026-11-04"))), (day("2026-11-20"), None)]),
             skipped: vec![
@@ -489,7 +505,7 @@ mod tests {
             "/prod/2026-11-03/web/packages/a/",
             "→ 1.2",
             "&lt;i&gt;",
-            "no version is available on that day",
+            "not in the repository on that day",
             "not listed, only in the archive",
             "name=\"day\" value=\"2026-11-03\"",
         ] {

@@ -93,7 +93,7 @@ impl List {
 
     fn table(&self, root: &Root) -> Markup {
         html! {
-            section.scroll tabindex="0" aria-label="Packages" { table {
+            section.scroll tabindex="0" aria-label="Packages" { table.titles {
                 thead { tr {
                     @for (key, heading) in COLUMNS { (self.heading(root, key, heading)) }
                     th scope="col" { "Title" }

@@ -51,8 +51,9 @@ impl Tarball {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let license = if self.fields.contains("License: ") { "" } else { "License: MIT\n" };
+        let title = if self.fields.contains("Title: ") { "" } else { "Title: A Test\n" };
         let description = format!(
-            "Package: {}\nVersion: {}\nTitle: A Test\nDescription: Tests.\n{license}{}",
+            "Package: {}\nVersion: {}\n{title}Description: Tests.\n{license}{}",
             self.package, self.version, self.fields
         );
         let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

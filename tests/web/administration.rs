@@ -309,8 +309,10 @@ fn a_rule_is_compared_before_it_is_created_and_its_reason_is_on_the_pages() {
     let all = [("action", "create"), ("repo", "team"), ("dry_run", "true")];
     let refused = post(&server, &admin, path, &all);
     assert_eq!(refused.status, 400, "{}", refused.text());
-    let reason = "other than the repository matches everything there; --all confirms that";
-    assert!(refused.text().contains(reason), "{}", refused.text());
+    let reason = "other than the repository matches everything there; this box confirms that";
+    for part in [reason, "aria-describedby=\"create-all-problem\"", "id=\"create-all-problem\""] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
     let confirmed = post(&server, &admin, path, &[&all[..], &[("all", "true")]].concat());
     assert_eq!(confirmed.status, 200, "{}", confirmed.text());
     for part in ["Nothing was created.", "2 of 2 in team", r#"name="all" value="true" checked"#] {

@@ -191,6 +191,89 @@ fn pages_fit_narrow_windows_and_cause_no_message_of_the_browser() {
     }
 }
 
+#[test]
+fn controls_of_administrators_are_inside_the_window_and_commands_have_few_lines() {
+    let server = server();
+    let token = administration::token(&server);
+    server.rspm_stdout("create token --description=reader --scope=repos:read --repos=team --quiet");
+    server.rspm_stdout("create blocklist-rule --package-name=none --repo=team --description=unwanted");
+    let chromium = Chromium::start();
+    for page in administration::PAGES {
+        chromium.open(&administration::url(&server, &token, page));
+        for width in [360, 1280] {
+            chromium.resize(width, 900);
+            let wrong = chromium.run(
+                "const isVisible = (element) => {
+                     const frame = element.closest('.scroll') ?? document.documentElement;
+                     const [inner, outer] = [element, frame].map((part) => part.getBoundingClientRect());
+                     return inner.left >= outer.left - 1 && inner.right <= outer.right + 1;
+                 };
+                 const controls = [...document.querySelectorAll('main :is(button, input, select)')];
+                 const cut = controls.filter((element) => element.type !== 'hidden' && !isVisible(element));
+                 const commands = [...document.querySelectorAll('td .command code')];
+                 const long = commands.filter((element) => element.getClientRects().length > 3);
+                 return [...cut, ...long].map((element) => element.outerHTML.slice(0, 200));",
+                &[],
+            );
+            assert_eq!(wrong, json!([]), "{page} at {width}");
+        }
+    }
+    let forms = chromium.run("return document.querySelectorAll('td form').length;", &[]);
+    assert_eq!(forms, json!(2), "the page of tokens has a form for each");
+}
+
+#[test]
+fn rows_of_packages_are_low_in_a_narrow_window() {
+    let server = server();
+    let title = "Title: Helpers for Developing Command Line Interfaces and Their Documentation";
+    server.add("team", &Tarball::new("helpers", "1.0.0").field(title));
+    let chromium = Chromium::start();
+    chromium.resize(360, 900);
+    for page in ["/team/latest/web/packages/", "/?q=helpers"] {
+        chromium.open(&server.url(page));
+        let rows = chromium.run(
+            "const rows = [...document.querySelectorAll('tbody tr')];
+             const style = getComputedStyle(document.body);
+             const lines = (row) => row.getBoundingClientRect().height / parseFloat(style.lineHeight);
+             const high = rows.filter((row) => lines(row) > 3);
+             const long = rows.filter((row) => row.textContent.includes('Command Line Interfaces'));
+             return [long.length, high.map((row) => row.textContent)];",
+            &[],
+        );
+        assert_eq!(rows, json!([1, []]), "{page}");
+    }
+}
+
+#[test]
+fn hints_in_empty_fields_have_the_contrast_of_text() {
+    let server = server();
+    let chromium = Chromium::start();
+    for page in ["/", "/team/latest/web/packages/alpha/why/"] {
+        chromium.open(&server.url(page));
+        for scheme in ["light", "dark"] {
+            chromium.emulate(scheme, "screen");
+            // Contrast ratios as in WCAG 2.2.
+            let ratios = chromium.run(
+                "const luminance = (color) => {
+                     const linear = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+                     const [r, g, b] = color.match(/[0-9.]+/g).map((text) => linear(Number(text) / 255));
+                     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+                 };
+                 return [...document.querySelectorAll('input[placeholder]')].map((input) => {
+                     const colors = [getComputedStyle(input, '::placeholder').color, getComputedStyle(input).backgroundColor];
+                     const [low, high] = colors.map(luminance).sort((a, b) => a - b);
+                     return (high + 0.05) / (low + 0.05);
+                 });",
+                &[],
+            );
+            let ratios = ratios.as_array().expect("a list");
+            assert!(!ratios.is_empty(), "{page}");
+            let is_enough = |ratio: &Value| ratio.as_f64().is_some_and(|ratio| ratio >= 4.5);
+            assert!(ratios.iter().all(is_enough), "{page} {scheme}: {ratios:?}");
+        }
+    }
+}
+
 /// Presses a key as a person does.
 fn press(chromium: &Chromium, key: &str) {
     let code = if key == "Tab" { 9 } else { 27 };

@@ -160,7 +160,7 @@ fn another_day_is_compared_with_the_versions_of_the_file() {
     let page = answer.text();
     let part =
         page.split_once(" would change</h2>").expect("the part").1.split_once("</table>").expect("its end").0;
-    for text in ["<strong>2 packages</strong>", "→ 1.1", "no version is available on that day"] {
+    for text in ["<strong>2 packages</strong>", "→ 1.1", "not in the repository on that day"] {
         assert!(part.contains(text), "{text}: {part}");
     }
     assert!(!part.contains("beta"), "{part}");

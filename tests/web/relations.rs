@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::document;
+use crate::support::data;
 use crate::support::rules::folder;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -78,8 +79,29 @@ fn an_installation_has_the_packages_of_a_system() {
     assert!(page.contains(&format!("<code>apt-get install -y {}</code>", packages.join(" "))), "{page}");
     assert!(page.contains(&format!("<li>low: {}</li>", packages.join(", "))), "{page}");
     assert!(page.contains("<option value=\"noble\" selected>"), "{page}");
+    let by_release = of("app", "?platform=ubuntu-24.04");
+    assert!(
+        by_release.contains("<option value=\"noble\" selected>"),
+        "as on the page of a repository: {by_release}"
+    );
     assert!(of("plain", "?platform=noble").contains("The rules for system requirements name no package of"));
     assert!(!of("app", "?platform=plan9").contains("selected"));
+}
+
+#[test]
+fn requirements_in_archives_that_were_not_read_are_unknown() {
+    let mirror = data::path("cran-mirror");
+    let sources = "[SystemRequirements]\nURL = file://{dir}/rules\n[CRAN]\nURL = file://";
+    let server = Builder::default().gcfg(&format!("{sources}{}", mirror.display())).start();
+    server.rspm_stdout("create repo --name=team");
+    server.rspm_stdout("subscribe --repo=team --source=cran");
+    server.rspm_stdout("sync --type=CRAN");
+    folder(&server.dir().join("rules"), &["zlib", "gmp"]);
+    server.sync_of("sysreqs").expect("rules");
+    // Its dependency backports was not requested, either.
+    let page = text(&server, "/team/latest/web/packages/checkmate/dependencies/?platform=noble");
+    assert!(page.contains("Whether the installation requires packages of Ubuntu 24.04"), "{page}");
+    assert!(!page.contains("name no package of"), "{page}");
 }
 
 #[test]

@@ -38,11 +38,15 @@ fn parse_system(platforms: &Platforms, text: &str) -> Option<System> {
         "macos" => return Some(System::MacOs),
         _ => {}
     }
-    let is_named = |d: &&platforms::Distribution| {
-        d.os == Os::Linux && (d.name == text || text == format!("{}-{}", d.rules_name, d.rules_release))
-    };
-    let distribution = platforms.distributions.iter().find(is_named)?;
+    let mut distributions = platforms.distributions.iter();
+    let distribution = distributions.find(|d| d.os == Os::Linux && is_named(d, text))?;
     Some(System::Linux(distribution.name.clone()))
+}
+
+/// Returns true if a text is a name of a distribution in the addresses of pages: `jammy` or `ubuntu-22.04`.
+pub(super) fn is_named(distribution: &platforms::Distribution, text: &str) -> bool {
+    let platforms::Distribution { name, rules_name, rules_release, .. } = distribution;
+    name == text || text == format!("{rules_name}-{rules_release}")
 }
 
 /// Returns the system that the browser names. No browser names the release of a Linux distribution.

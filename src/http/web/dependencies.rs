@@ -77,6 +77,8 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
 pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
     let Release { package, version, blocked, .. } = project::detail(&context, package).await?.release;
+    // Reads stored archives, whose requirements the graph has then.
+    let system_packages = system_packages::of_package(&context, &package).await?;
     let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
     let refusal = match blocked {
         _ if graph.lists(&package) => None,
@@ -108,7 +110,7 @@ pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<Strin
         });
     let required: Vec<RequiredPackage> = rows.collect();
     let closure = Closure {
-        system_packages: system_packages::of_package(&context, &package).await?,
+        system_packages,
         unmet: unmet(&graph, &required_packages, &required),
         omitted: required_packages.len() - required.len(),
         required,

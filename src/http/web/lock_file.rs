@@ -25,6 +25,7 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::python;
+use crate::python::requirement::Constraint;
 use crate::python::requirements_file::{self, SkippedKind, SkippedLine};
 use crate::r::lock_file::MAX_FILE;
 use crate::r::{self};
@@ -265,8 +266,7 @@ fn page_state(state: lock_file::State) -> State {
         lock_file::State::Listed => State::Listed,
         lock_file::State::Archived(listed) => State::Archived(listed),
         lock_file::State::Other(listed) => State::Other(listed),
-        lock_file::State::Blocked(reason) => State::Blocked(reason),
-        lock_file::State::Guarded(reason) => State::Guarded(reason),
+        lock_file::State::Blocked { reason, has_details } => State::Blocked { reason, has_page: has_details },
         lock_file::State::Missing => State::Missing,
         lock_file::State::Unknown => State::Unknown,
     }
@@ -320,9 +320,9 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
         Err(of_lock) => {
             let file = requirements_file::parse_named(file)
                 .map_err(|error| format!("{of_lock}; or as requirements: {error}"))?;
-            for (text, requirement) in file.requirements {
+            for (_, requirement) in file.requirements {
                 let name = requirement.name.to_string();
-                match exact_version(&text) {
+                match exact_version(&requirement.constraint) {
                     Some(version) => add_package(&mut packages, &mut skipped, name, version),
                     None => skipped.push(Skipped { name, reason: SkipReason::NoExactVersion }),
                 }
@@ -365,12 +365,12 @@ fn add_package(
     }
 }
 
-/// Returns the version of a requirement that allows only one version: `3.0` of `flask[async]==3.0;
-/// python_version > "3.8"`, and of `flask (==3.0)`.
-fn exact_version(text: &str) -> Option<String> {
-    let (_, version) = text.split(';').next()?.split_once("==")?;
-    let version = version.trim_start_matches('=').trim();
-    let version = version.strip_suffix(')').unwrap_or(version).trim_end();
+/// Returns the version of a constraint that allows only one version: `3.0` of `==3.0`, `===3.0` or `(==3.0)`.
+fn exact_version(constraint: &Constraint) -> Option<String> {
+    let Constraint::Versions(specifiers) = constraint else { return None };
+    let text = specifiers.as_str();
+    let clause = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text).trim();
+    let version = clause.strip_prefix("==")?.trim_start_matches('=').trim();
     let is_exact = !version.is_empty() && !version.contains([',', '*', ' ']);
     is_exact.then(|| version.to_owned())
 }
@@ -437,7 +437,9 @@ mod tests {
             ("flask (>=3.0.0)", None),
             ("flask (==)", None),
         ] {
-            assert_eq!(exact_version(text).as_deref(), version, "{text}");
+            let requirement = Requirement::parse(text).ok();
+            let exact = requirement.and_then(|requirement| exact_version(&requirement.constraint));
+            assert_eq!(exact.as_deref(), version, "{text}");
         }
     }
 
@@ -475,6 +477,9 @@ mod tests {
                 ("line 8", SkipReason::NotFromRepository),
             ]
         );
+        let (packages, _) =
+            python_packages(b"flask (==3.0.0)\nclick ( === 8.1 ); os_name == 'nt'\n").expect("old forms");
+        assert_eq!(packages, expected, "versions in parentheses");
         for text in ["requests>=2\n", "-r other.txt\n"] {
             let error = python_packages(text.as_bytes()).expect_err("no version");
             assert!(error.contains("flask==3.0.0"), "{error}");

@@ -78,7 +78,8 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
     let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
     let known_vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let has_description = !detail.description.is_empty();
-    let readme = match detail.readme.clone() {
+    // The README is a file of the archive, which is not served of a blocked version.
+    let readme = match detail.readme.clone().filter(|_| release.blocked.is_none()) {
         Some(text) => {
             let mut links = links(&context, &release.package, has_description);
             links.figures = figures(&context, &detail, &text).await;

@@ -1,5 +1,6 @@
 //! The packages of an operating system that the installation of an R package requires.
 
+use super::choice;
 use super::context::Context;
 use crate::config::platforms::{Distribution, Os};
 use crate::http::error::Failure;
@@ -8,8 +9,8 @@ use crate::r::sysreqs::MatchedRule;
 use crate::serve::{RepoError, requirements};
 use crate::web::dependencies::{SystemNeeds, SystemPackages};
 
-/// Returns the packages of the system in the parameter `platform`; another text in it selects none, because links of other
-/// servers may name systems that this one does not know.
+/// Returns the packages of the system in the parameter `platform`, whose names are those of the page of a repository;
+/// another text in it selects none, because links of other servers may name systems that this one does not know.
 ///
 /// # Errors
 /// Failures of the database or storage.
@@ -21,7 +22,7 @@ pub(super) async fn of_package(context: &Context<'_>, package: &str) -> Result<S
     };
     let offered: Vec<&Distribution> = platforms.distributions.iter().filter(is_offered).collect();
     let requested = context.query.get("platform").unwrap_or_default();
-    let selected = offered.iter().find(|distribution| distribution.name == requested);
+    let selected = offered.iter().find(|distribution| choice::is_named(distribution, requested));
     let needs = match selected {
         Some(distribution) => needs(context, package, distribution).await?,
         None => None,
@@ -63,5 +64,6 @@ async fn needs(
     let install = (!all.packages.is_empty()).then(|| format!("{installer} {}", all.packages.join(" ")));
     let (before, after) = (all.pre_install.into_iter(), all.post_install.into_iter());
     let commands = before.filter_map(action).chain(install).chain(after.filter_map(action));
-    Ok(Some(SystemNeeds { by_package, commands: commands.collect() }))
+    let unknown = requirements.unknown(Some(&roots)).len();
+    Ok(Some(SystemNeeds { by_package, commands: commands.collect(), unknown }))
 }

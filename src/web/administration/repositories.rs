@@ -136,7 +136,6 @@ fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
             section.scroll tabindex="0" aria-label="Sources of the repository" { table {
                 thead { tr {
                     th scope="col" { "Source" } th scope="col" { "Type" } th scope="col" { "Version" }
-                    th scope="col" { "Unsubscribe" }
                 } }
                 tbody { @for source in &repo.sources {
                     @let version = source.version.as_deref();
@@ -144,8 +143,8 @@ fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
                         td.name { a href=(Section::Sources.object(&page.root, &source.name)) { (source.name) } }
                         td { (source.type_label) }
                         td { (version.unwrap_or("all")) }
-                        td { (unsubscribe(name, &source.name, version).render(page)) }
                     }
+                    tr.action { td colspan="3" { (unsubscribe(name, &source.name, version).render(page)) } }
                 } }
             } }
         }

@@ -102,7 +102,6 @@ fn table(page: &Page, rules: &[BlockRule]) -> Markup {
             thead { tr {
                 th.number scope="col" { "Priority" } th.number scope="col" { "Rule" } th scope="col" { "Effect" }
                 th scope="col" { "Criteria" } th scope="col" { "Reason" } th scope="col" { "Created" }
-                th scope="col" { "Delete" }
             } }
             tbody { @for rule in rules { (row(page, rule)) } }
         } }
@@ -136,8 +135,8 @@ fn row(page: &Page, rule: &BlockRule) -> Markup {
                 @if let Some(created) = &rule.created { (time(created)) }
                 @if let Some(by) = &rule.created_by { " by " (visible(by)) }
             }
-            td { (delete.render(page)) }
         }
+        tr.action { td colspan="6" { (delete.render(page)) } }
     }
 }
 

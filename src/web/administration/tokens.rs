@@ -56,29 +56,29 @@ fn table(page: &Page, tokens: &[Token]) -> Markup {
             thead { tr {
                 th scope="col" { "Token" } th scope="col" { "Purpose" } th scope="col" { "Scopes" }
                 th scope="col" { "Created" } th scope="col" { "Last used" } th scope="col" { "Expires" }
-                th scope="col" { "Revoke" }
+                th scope="col" { "Revoked" }
             } }
-            tbody { @for token in tokens { tr {
-                td.name { code { (token.excerpt) } }
-                td dir="auto" {
-                    (visible(&token.description))
-                    @if !token.user.is_empty() { " (" (visible(&token.user)) ")" }
-                }
-                td { (scopes(&token.scopes)) }
-                td { (time(&token.created)) " by " (visible(&token.created_by)) }
-                td { @match &token.last_used { None => { "never" } Some(day) => (time(day)) } }
-                td { @match &token.expires {
-                    None => { "never" }
-                    Some(at) => { @if token.expired { span.changed { "expired" } " " } (time(at)) }
-                } }
-                td { @match &token.revoked {
-                    Some(at) => { "revoked " (time(at)) }
-                    None => {
-                        (Form::new("revoke", "Revoke", format!("rspm revoke token --guid={}", token.guid))
-                            .of(&token.guid).render(page))
+            tbody { @for token in tokens {
+                tr {
+                    td.name { code { (token.excerpt) } }
+                    td dir="auto" {
+                        (visible(&token.description))
+                        @if !token.user.is_empty() { " (" (visible(&token.user)) ")" }
                     }
-                } }
-            } } }
+                    td { (scopes(&token.scopes)) }
+                    td { (time(&token.created)) " by " (visible(&token.created_by)) }
+                    td { @match &token.last_used { None => { "never" } Some(day) => (time(day)) } }
+                    td { @match &token.expires {
+                        None => { "never" }
+                        Some(at) => { @if token.expired { span.changed { "expired" } " " } (time(at)) }
+                    } }
+                    td { @match &token.revoked { None => { "no" } Some(at) => (time(at)) } }
+                }
+                @if token.revoked.is_none() { tr.action { td colspan="7" {
+                    (Form::new("revoke", "Revoke", format!("rspm revoke token --guid={}", token.guid))
+                        .of(&token.guid).render(page))
+                } } }
+            } }
         } }
     }
 }

@@ -31,6 +31,16 @@ pub(super) struct Change {
     pub(super) displayed_part: ResponsePart,
 }
 
+impl Change {
+    /// Returns the field at which a refusal by the API is displayed, and the message for it.
+    pub(super) fn refusal(&self, message: String) -> (&'static str, String) {
+        match message.strip_suffix(rule_form::CONFIRMING_OPTION) {
+            Some(start) => ("all", format!("{start}this box confirms that")),
+            None => (self.field, message),
+        }
+    }
+}
+
 /// The part of a response that is displayed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponsePart {

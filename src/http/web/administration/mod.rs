@@ -180,7 +180,8 @@ async fn post(
                 return Ok(see_other(format!("{target}?done={done}")));
             }
             Err(failure) if failure.status.is_client_error() => {
-                (failure.status, Some(rejected(change.field, failure.phrase)))
+                let (field, message) = change.refusal(failure.phrase);
+                (failure.status, Some(rejected(field, message)))
             }
             Err(failure) => return Err(failure),
         },

@@ -380,6 +380,7 @@ mod tests {
     use super::*;
     use crate::http::budget::MemoryBudget;
     use crate::http::peer::Client;
+    use crate::python::requirement::Requirement;
 
     #[test]
     fn a_form_is_of_this_server_if_its_page_has_the_requested_address_or_that_of_the_configuration() {

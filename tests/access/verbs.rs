@@ -87,7 +87,7 @@ const ROWS: &[(&str, &str, Use)] = &[
     ("list storage", "", Remote),
     ("list blocked", "--since=2026-01-01", Remote),
     ("clear", "--type=cran", Answered),
-    ("prefetch", "--source=pypi --file-in=requirements.txt", Answered),
+    ("prefetch", "--source=pypi --file-in=list", Answered),
     ("evict", "--dry-run", Remote),
     ("scrub", "--quick --no-wait", Remote),
     ("list license-types", "--current", Remote),

@@ -314,8 +314,8 @@ fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
 }
 
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. A link to an id is written
-/// only if `known` contains the id. Links without text get a name, links of images a class, and preformatted text, which may
-/// be wider than the page, is scrolled with the keyboard.
+/// only if `known` contains the id. Links without text get a name, links of images a class, headers of tables a scope, and
+/// preformatted text, which may be wider than the page, is scrolled with the keyboard.
 fn push_tag(out: &mut String, tag: &str, (id, after): (Option<&str>, &[Part<'_>]), known: &BTreeSet<&str>) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.push('<');
@@ -336,8 +336,11 @@ fn push_tag(out: &mut String, tag: &str, (id, after): (Option<&str>, &[Part<'_>]
             }
         }
     }
-    if name == "pre" {
-        out.push_str(" tabindex=\"0\"");
+    match name {
+        "pre" => out.push_str(" tabindex=\"0\""),
+        // Tables of Markdown have headers of columns only.
+        "th" => out.push_str(" scope=\"col\""),
+        _ => {}
     }
     if let Some(id) = id {
         out.push_str(&format!(" id=\"{id}\""));

@@ -23,7 +23,11 @@ fn a_token_permits_backups_only_to_places_in_the_configuration() {
         let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
         let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
         assert_eq!(answer.status, 400, "{path}: {}", answer.text());
-        assert!(answer.text().contains("only the folders of Server.BackupPaths"), "{path}: {}", answer.text());
+        assert!(
+            answer.text().contains("only the folders of Server.BackupPaths"),
+            "{path}: {}",
+            answer.text()
+        );
     }
     assert!(!std::path::Path::new(&folder).exists());
     server.rspm_stdout(&format!("backup create --to {folder}"));

@@ -271,6 +271,16 @@ impl Decisions {
             let found = RuleMatch { name: name.clone(), before: version(before), after: version(after) };
             self.packages.push(found);
         }
+        // Further records of the package have `Path`, and no version takes their place.
+        for decided in package.iter().filter(is_decided).filter(is_listed) {
+            let TreeRelease { release, version, path, .. } = &decided.release;
+            let (was_blocked, is_blocked) = (blocked.releases.contains(release), decided.is_blocked());
+            if !path.is_empty() && Some(*release) != concerned && was_blocked != is_blocked {
+                let version = |is_hidden: bool| (!is_hidden).then(|| version.clone());
+                let (before, after) = (version(was_blocked), version(is_blocked));
+                self.packages.push(RuleMatch { name: name.clone(), before, after });
+            }
+        }
         for decided in package.iter().filter(is_decided) {
             let TreeRelease { release, version, state, .. } = &decided.release;
             // A version that another rule blocks is not blocked by this one.

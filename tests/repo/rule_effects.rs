@@ -14,13 +14,15 @@ use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::pypi::PageReads;
+use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::difference::ListedPackage;
 use rstudio_pm::serve::guard_effects::{NameChange, ProvidedPackage};
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::rule_matches::{self, RuleMatches};
 use rstudio_pm::serve::shared_names;
 use rstudio_pm::sync::Sync;
 
-use super::package_versions;
+use super::{index, package_versions};
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
 use crate::support::mirror_dir::MirrorDir;
@@ -49,6 +51,7 @@ scenarios! {
     a_plan_follows_rules_that_change_before_the_approval
     matches_of_a_rule_are_the_changes_of_the_index
     matches_of_exceptions_warnings_and_changed_rules_take_the_other_rules_into_account
+    matches_include_further_records_of_a_package
     the_effects_of_a_guard_are_the_changes_of_the_index
     a_subscription_warns_about_names_of_two_sources_that_no_guard_hides
 }
@@ -352,6 +355,28 @@ async fn matches_of_a_rule_are_the_changes_of_the_index(server: Server) {
     assert_eq!(assert_predicted(&server, &about("other1", "")).await, RuleMatches::default());
     let first = Rule { priority: 5, ..about("other1", "") };
     assert_eq!(examples(&assert_predicted(&server, &first).await), ["other1 1.0 -> none"]);
+}
+
+/// CRAN lists a version of recommended packages for the next R in a folder of its own.
+async fn matches_include_further_records_of_a_package(mut server: Server) {
+    const PATH: &str = "Path: 4.6.0/Recommended\n";
+    server.mirror.further_records =
+        format!("\n\nPackage: yaml\nVersion: 2.4.0\nDepends: R (>= 4.6)\nLicense: MIT\n{PATH}");
+    server.sync().await;
+    let has_record = async || {
+        let text = index(&server.backend, "dev", "latest", RDocument::Packages(IndexFormat::Text)).await;
+        String::from_utf8_lossy(&text.bytes).contains(PATH)
+    };
+    assert!(has_record().await);
+    let rule = about("yaml", "2.4.0");
+    let found = server.matches(&rule).await;
+    assert_eq!((examples(&found), found.packages), (vec!["yaml 2.4.0 -> none".to_owned()], 1));
+    let all = server.matches(&about("yaml", "")).await;
+    assert_eq!(examples(&all), ["yaml 2.3.10 -> none", "yaml 2.4.0 -> none"]);
+    server.rule(&rule).await;
+    assert!(!has_record().await);
+    assert_eq!(server.matches(&rule).await, RuleMatches::default(), "it is hidden already");
+    assert_eq!(server.listing("dev").await["yaml"], "2.3.10");
 }
 
 async fn matches_of_exceptions_warnings_and_changed_rules_take_the_other_rules_into_account(server: Server) {

@@ -16,6 +16,8 @@ pub(crate) struct MirrorDir {
     listed: BTreeMap<String, (MetaRow<String>, String)>,
     archive: Vec<MetaRow<String>>,
     notes: String,
+    /// Text at the end of the index, such as a second record of a package.
+    pub(crate) further_records: String,
 }
 
 fn parse_day(text: &str) -> Day {
@@ -27,7 +29,13 @@ impl MirrorDir {
         let root = root.into();
         fs::create_dir_all(root.join("src/contrib/Meta")).expect("folders");
         fs::create_dir_all(root.join("src/contrib/Archive")).expect("folders");
-        MirrorDir { root, listed: BTreeMap::new(), archive: Vec::new(), notes: String::new() }
+        MirrorDir {
+            root,
+            listed: BTreeMap::new(),
+            archive: Vec::new(),
+            notes: String::new(),
+            further_records: String::new(),
+        }
     }
 
     fn contrib(&self, path: &str) -> PathBuf {
@@ -95,7 +103,7 @@ impl MirrorDir {
     /// Writes the index and the tables.
     pub(crate) fn write(&self) {
         let records: Vec<&str> = self.listed.values().map(|(_, record)| record.as_str()).collect();
-        fs::write(self.contrib("PACKAGES"), records.join("\n")).expect("written");
+        fs::write(self.contrib("PACKAGES"), records.join("\n") + &self.further_records).expect("written");
         let rows: Vec<MetaRow<String>> = self.listed.values().map(|(row, _)| row.clone()).collect();
         let (mut current, mut archive) = (Vec::new(), Vec::new());
         write_current_meta(&mut current, &rows).expect("memory");

@@ -124,7 +124,7 @@ fn measure_polls(folder: &Path, address: Option<SocketAddr>, report: &mut Report
     report.row(
         format!("polls of {BUILDERS} builders {kind} every 5 minutes, processor time"),
         format!("{:.2} % of one", percent(all)),
-        format!("of it the server {:.2} %", percent(own)),
+        format!("the server alone {:.2} %", percent(own)),
         "",
         "≤ 1 %",
     );

@@ -80,7 +80,7 @@ fn publish(publisher: &Server, admin: &mut Admin, reader: &mut Reader, name: &st
     let previous = reader.tag("");
     let file = package(publisher.path(), name, 500);
     let archive = std::fs::read(&file).expect("just written");
-    std::fs::remove_file(file).expect("ours");
+    std::fs::remove_file(file).expect("removed");
     let upload = admin.send("POST", &format!("/uploads?file={name}_1.0.0.tar.gz"), &archive);
     let id = upload.split("\"id\":").nth(1).and_then(|t| t.split(',').next()).expect("an upload");
     admin.send("POST", "/sources/team/packages", format!("{{\"uploads\":[{id}]}}").as_bytes());

@@ -19,8 +19,8 @@ use crate::api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
 /// Flags of `prefetch`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Of each line, the newest version that it allows is stored: a pin is its version. The packages that they \
-                  require are not added: a lock file has them.\n\
+    after_help = "For each line, the newest version that it allows is stored, or the pinned one. The packages that these \
+                  versions require are not added: a lock file has them.\n\
                   Example: rspm prefetch --source=pypi --file-in=uv.lock --pythons=3.12 --platforms=manylinux_2_28_x86_64"
 )]
 pub struct PrefetchArgs {

@@ -35,7 +35,7 @@ pub struct ProjectRequirement {
     pub versions: Specifiers,
     /// Digests of the files that may be chosen; empty if any file may be chosen.
     pub digests: Vec<Sha256>,
-    /// The version that has this requirement; `None` if the user has it.
+    /// The version that has this requirement; `None` for a requirement of the user.
     pub required_by: Option<ProjectVersion>,
 }
 

@@ -258,10 +258,10 @@ fn image_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The place of a request among those that read an archive or wait for one.
+/// A permit of [`REQUESTS`]: to read an archive, or to wait for it.
 type Request = SemaphorePermit<'static>;
 
-/// Returns a place.
+/// Returns a permit of [`REQUESTS`].
 ///
 /// # Errors
 /// [`RepoError::Busy`] if too many requests wait.
@@ -286,7 +286,7 @@ async fn read<T: Send + 'static>(
     read_for(request()?, repositories, archive, read).await
 }
 
-/// Reads an archive; `request` is the place of the request, which it has until the archive is read.
+/// Reads an archive; `request` is dropped after that.
 async fn read_for<T: Send + 'static>(
     request: Request,
     repositories: &Repositories,

@@ -51,14 +51,14 @@ pub async fn warnings(
         let SharedNames { first, second, names } = shared;
         let (first, second) = (catalog.source_name(first), catalog.source_name(second));
         let examples = names.iter().take(MAX_EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
-        let packages = match names.len() {
-            1 => format!("the package '{examples}'"),
-            count if count <= MAX_EXAMPLES => format!("{count} packages: {examples}"),
-            count => format!("{count} packages, such as {examples}"),
+        let (packages, pronoun) = match names.len() {
+            1 => (format!("the package '{examples}'"), "it"),
+            count if count <= MAX_EXAMPLES => (format!("{count} packages: {examples}"), "them"),
+            count => (format!("{count} packages, such as {examples}"), "them"),
         };
         format!(
             "the sources {first} and {second} both have {packages}; {first}, which precedes {second} in the repository '{}', \
-             provides them. rspm audit names lists such names; rspm create name-guard hides those of the other source",
+             provides {pronoun}. rspm audit names lists such names; rspm create name-guard hides those of the other source",
             repo.name
         )
     };

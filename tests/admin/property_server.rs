@@ -129,7 +129,7 @@ pub(super) fn open_connection_count(server: &Server) -> usize {
     let streams: Vec<TcpStream> = (0..10)
         .map(|_| {
             let stream = TcpStream::connect(address).expect("the kernel accepts");
-            stream.set_read_timeout(Some(Duration::from_secs(90))).expect("a time-out");
+            stream.set_read_timeout(Some(Duration::from_secs(90))).expect("a timeout");
             stream
         })
         .collect();

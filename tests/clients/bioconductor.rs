@@ -109,7 +109,7 @@ fn biocmanager_installs_packages_of_additional_sources() {
         (0, "Repository: bioc\nSources:\n--team@3.16 (Local)\n--bioconductor (Bioconductor)\n")
     );
     let warning = "Warning: the sources team and bioconductor both have the package 'IRanges'; team, which precedes \
-                   bioconductor in the repository 'bioc', provides them. ";
+                   bioconductor in the repository 'bioc', provides it. ";
     assert!(subscribed.err.starts_with(warning), "{}", subscribed.err);
     server.rspm_stdout("subscribe --repo=bioc --source=other");
     let cran = server.url("/cran/latest");

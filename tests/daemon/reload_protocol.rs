@@ -140,7 +140,7 @@ fn a_long_start_requests_time_from_systemd_then_answers_503_and_can_be_stopped()
     let (_silent, gcfg) = silent_database();
     let server = Builder::default().gcfg(&gcfg).prepare();
     let notify = UnixDatagram::bind(server.dir().join("notify")).expect("a socket");
-    notify.set_read_timeout(Some(Duration::from_secs(90))).expect("a time-out");
+    notify.set_read_timeout(Some(Duration::from_secs(90))).expect("a timeout");
     let mut child = server
         .command(env!("CARGO_BIN_EXE_rstudio-pm"))
         .env("NOTIFY_SOCKET", server.dir().join("notify"))

@@ -41,7 +41,7 @@ fn log_file(server: &Server) -> PathBuf {
 
 pub(super) fn notify_socket(server: &Server) -> UnixDatagram {
     let socket = UnixDatagram::bind(server.dir().join("notify")).expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_secs(90))).expect("a time-out");
+    socket.set_read_timeout(Some(Duration::from_secs(90))).expect("a timeout");
     socket
 }
 

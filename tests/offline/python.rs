@@ -76,7 +76,7 @@ fn pip_and_uv_install_from_a_copied_bundle_without_a_network() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (bundle, carried) = (dir.path().join("bundle"), dir.path().join("my disk"));
+    let (bundle, copied_bundle) = (dir.path().join("bundle"), dir.path().join("my disk"));
     let pypi = index();
     let flags = ["--dependencies", "--pythons", "3.11,3.12,3.13", "--platforms", "manylinux_2_28_x86_64"];
     must_get_pypi(&pypi.url(), &bundle, "app\n", &flags);
@@ -84,14 +84,14 @@ fn pip_and_uv_install_from_a_copied_bundle_without_a_network() {
     assert_complete(&bundle);
     // app, Odd.Lib as wheel and as source distribution, and METADATA of both wheels; base is for Windows.
     assert_eq!(objects(&bundle).len(), 5, "{:?}", objects(&bundle));
-    std::fs::create_dir(&carried).unwrap();
-    copy_over(&bundle, &carried);
-    assert_complete(&carried);
-    let server = serve(&file_url(&carried.canonicalize().unwrap()));
+    std::fs::create_dir(&copied_bundle).unwrap();
+    copy_over(&bundle, &copied_bundle);
+    assert_complete(&copied_bundle);
+    let server = serve(&file_url(&copied_bundle.canonicalize().unwrap()));
     let root = get(&server, "/py/latest/simple/").json();
     assert_eq!(root["projects"].as_array().map(Vec::len), Some(2));
-    assert_eq!(install(&server, "carried"), [Some("1.0".to_owned()), Some("1.0".to_owned())]);
-    let dependency = installed_version(&server.dir().join("pip-carried"), "odd_lib");
+    assert_eq!(install(&server, "copied_bundle"), [Some("1.0".to_owned()), Some("1.0".to_owned())]);
+    let dependency = installed_version(&server.dir().join("pip-copied_bundle"), "odd_lib");
     assert_eq!(dependency.as_deref(), Some("1.0"));
     // A day before the bundle was made.
     assert_eq!(names(&server, "2020-01-01", "app").len(), 1);
@@ -146,18 +146,18 @@ fn pip_and_uv_install_flask_from_a_bundle_of_a_mirror_without_a_network() {
     }
     let dir = tempfile::tempdir().unwrap();
     let web = flask::mirror_without_metadata(data::path("pypi-mirror/web"), dir.path());
-    let (bundle, carried) = (dir.path().join("bundle"), dir.path().join("carried"));
+    let (bundle, copied_bundle) = (dir.path().join("bundle"), dir.path().join("copied_bundle"));
     let versions = "flask==3.1.3\nwerkzeug==3.1.9\njinja2==3.1.6\nmarkupsafe==3.0.4\nitsdangerous==2.2.0\nclick==8.5.1\n\
                     blinker==1.9.0\n";
     let flags = ["--pythons", "3.11", "--platforms", "manylinux_2_28_x86_64"];
     // The mirror has the wheels and not all of the source distributions, which are reported and left out.
     let output = get_pypi(&file_url(&web), &bundle, versions, &flags);
     assert!(matches!(output.code, Some(0 | 1)), "{}", output.err);
-    std::fs::create_dir(&carried).unwrap();
-    copy_over(&bundle, &carried);
-    let wheels = objects(&carried).iter().filter(|path| path.ends_with(".whl")).count();
-    assert_eq!(wheels, 7, "{:?}\n{}", objects(&carried), output.err);
-    let server = serve(&file_url(&carried.canonicalize().unwrap()));
+    std::fs::create_dir(&copied_bundle).unwrap();
+    copy_over(&bundle, &copied_bundle);
+    let wheels = objects(&copied_bundle).iter().filter(|path| path.ends_with(".whl")).count();
+    assert_eq!(wheels, 7, "{:?}\n{}", objects(&copied_bundle), output.err);
+    let server = serve(&file_url(&copied_bundle.canonicalize().unwrap()));
     let url = server.url("/py/latest/simple");
     let target = server.dir().join("pip-flask");
     let mut pip = command(&server, &program("pip-newest", "python"), "home-pip");

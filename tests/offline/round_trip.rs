@@ -91,10 +91,10 @@ fn index(server: &Server, snapshot: &str) -> Vec<u8> {
     answer.body
 }
 
-/// Runs R with its own library; returns the names and values that the code prints by `say`.
+/// Runs R with its own library; returns the names and values that the code prints with `report`.
 fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
     let prelude = "options(warn = 1); args <- commandArgs(TRUE); lib <- Sys.getenv('R_LIBS_USER')\n\
-        say <- function(what, ...) cat(what, '\\t', paste(..., collapse = ' '), '\\n', sep = '')\n\
+        report <- function(what, ...) cat(what, '\\t', paste(..., collapse = ' '), '\\n', sep = '')\n\
         fast <- c('--no-docs', '--no-byte-compile', '--no-test-load')\n\
         install <- function(package) {\n\
             outputs <- tempfile('outputs'); dir.create(outputs)\n\
@@ -125,7 +125,7 @@ fn a_copied_bundle_serves_r_without_network() {
 
     // The bundle is copied as a tar archive, as to another machine.
     let archive = dir.path().join("data.tar");
-    let copied_bundle = dir.path().join("carried");
+    let copied_bundle = dir.path().join("copied");
     fs::create_dir(&copied_bundle).unwrap();
     let tar = |args: [&str; 2], folder: &Path| {
         let mut command = Command::new("tar");
@@ -152,8 +152,8 @@ fn a_copied_bundle_serves_r_without_network() {
     server.rspm_stdout("create repo --name=bioc --type=bioconductor");
 
     let install_code =
-        "options(repos = args[[1]]); say('binary', install(args[[2]])); say('plain', install(args[[3]]))
-        say('source', install(args[[4]]))";
+        "options(repos = args[[1]]); report('binary', install(args[[2]])); report('plain', install(args[[3]]))
+        report('source', install(args[[4]]))";
     let results = r(
         install_code,
         &[&server.url("/prod/__linux__/bookworm/latest"), COMPILED_PACKAGE, PLAIN_PACKAGE, "xtable"],
@@ -167,7 +167,7 @@ fn a_copied_bundle_serves_r_without_network() {
             repos = c(CRAN = args[[2]]), BiocManager.check_repositories = FALSE)
         suppressMessages(BiocManager::install('BiocGenerics', ask = FALSE, update = FALSE, lib = lib, INSTALL_opts = fast))
         loadNamespace('BiocGenerics', lib.loc = lib)
-        say('bioconductor', as.character(packageVersion('BiocGenerics', lib.loc = lib)))";
+        report('bioconductor', as.character(packageVersion('BiocGenerics', lib.loc = lib)))";
     let results = r(biocmanager, &[&server.url("/bioc/latest"), &server.url("/prod/latest")]);
     assert_eq!(results["bioconductor"], data::bioconductor_version("3.16", "BiocGenerics"));
 
@@ -190,7 +190,7 @@ fn a_copied_bundle_serves_r_without_network() {
     copy_over(&bundle, &copied_bundle);
     server.sync_of("cran").expect("the new state");
     assert_eq!(
-        r("options(repos = args[[1]]); say('new', install('brandnew'))", &[&server.url("/prod/latest")])["new"],
+        r("options(repos = args[[1]]); report('new', install('brandnew'))", &[&server.url("/prod/latest")])["new"],
         "source"
     );
     assert_eq!(index(&server, &number), index_before, "a snapshot never changes");

@@ -138,7 +138,7 @@ fn a_subscription_warns_about_names_that_the_index_has_too() {
         let warning = |repo: &str, first: &str, second: &str| {
             format!(
                 "Warning: the sources {first} and {second} both have the package 'acme-db'; {first}, which precedes {second} \
-                 in the repository '{repo}', provides them. rspm audit names lists such names; rspm create name-guard hides \
+                 in the repository '{repo}', provides it. rspm audit names lists such names; rspm create name-guard hides \
                  those of the other source\n"
             )
         };

@@ -509,7 +509,7 @@ async fn a_subscription_warns_about_names_of_two_sources_that_no_guard_hides(ser
     let advice = "rspm audit names lists such names; rspm create name-guard hides those of the other source";
     let expected = format!(
         "the sources cran and internal both have the package 'other4'; cran, which precedes internal in the repository 'dev', \
-         provides them. {advice}"
+         provides it. {advice}"
     );
     for source in ["cran", "internal"] {
         assert_eq!(warnings("dev", source).await, std::slice::from_ref(&expected), "{source}");

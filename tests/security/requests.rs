@@ -24,7 +24,7 @@ fn other_methods_are_refused_with_the_allowed_ones() {
 /// The statuses of the answers on a connection that sent `bytes`.
 fn answers(server: &Server, bytes: &[u8]) -> Vec<u16> {
     let mut stream = http::connect(server.host());
-    stream.set_read_timeout(Some(std::time::Duration::from_millis(400))).expect("a time-out");
+    stream.set_read_timeout(Some(std::time::Duration::from_millis(400))).expect("a timeout");
     // The server may close before it has read everything.
     let _ = stream.write_all(bytes);
     let mut statuses = Vec::new();
@@ -167,7 +167,7 @@ fn bodies_being_received_have_a_memory_budget() {
     let mut streams: Vec<_> = (0..48)
         .map(|_| {
             let mut stream = http::connect(server.host());
-            stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a time-out");
+            stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
             // The server may close before it has read everything.
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b' '; PART]));
             stream

@@ -79,7 +79,7 @@ pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> RunningServer {
 impl RunningServer {
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("connected");
-        stream.set_read_timeout(Some(EVENT_TIMEOUT)).expect("a time-out");
+        stream.set_read_timeout(Some(EVENT_TIMEOUT)).expect("a timeout");
         stream
     }
 

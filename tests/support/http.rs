@@ -66,7 +66,7 @@ pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &
 /// Sends a request with a JSON body to the admin socket.
 pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> Answer {
     let mut stream = UnixStream::connect(socket).expect("the admin socket answers");
-    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let json = [("Content-Type", "application/json")];
     send(&mut stream, "localhost", method, target, &json, body);
     read(&mut stream, method)
@@ -75,7 +75,7 @@ pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> A
 /// Connects to `host:port`.
 pub(crate) fn connect(host: &str) -> TcpStream {
     let stream = TcpStream::connect(host).unwrap_or_else(|e| panic!("{host} does not answer: {e}"));
-    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
     stream
 }

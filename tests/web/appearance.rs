@@ -150,7 +150,7 @@ fn assert_valid(pages: Vec<(String, String)>) {
     let rules = json!({
         "root": true,
         "extends": ["html-validate:recommended"],
-        // The default types of buttons and fields are meant.
+        // The pages rely on the default types of buttons and fields.
         "rules": { "no-implicit-button-type": "off", "no-implicit-input-type": "off" },
     });
     std::fs::write(folder.path().join(".htmlvalidate.json"), rules.to_string()).expect("a file");

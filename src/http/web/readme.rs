@@ -34,7 +34,7 @@ static CACHE: LazyLock<Cache<Key, Html, SizeWeighter>> =
 /// Held during a conversion: conversions are CPU-bound, so only one runs at a time.
 static CONVERSION: Mutex<()> = Mutex::const_new(());
 
-/// Converts a README; `None` if the server is shutting down.
+/// Converts a README; `None` if the server is stopping.
 pub(super) async fn html(text: Vec<u8>, format: Format, links: Links) -> Option<Html> {
     let key = (Sha256(sha2::Sha256::digest(&text).into()), format, links);
     if let Some(html) = CACHE.get(&key) {

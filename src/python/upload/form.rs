@@ -102,7 +102,7 @@ pub enum BadUpload {
     #[error("the field content of the upload has no file name")]
     NoFileName,
     /// The form contains a second file.
-    #[error("the upload has more than one file; upload each file by itself")]
+    #[error("the upload has more than one file; upload each file separately")]
     SecondFile,
     /// Too many fields.
     #[error("the upload has more than {MAX_FIELDS} fields")]

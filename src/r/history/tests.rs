@@ -177,15 +177,12 @@ fn events_on_the_last_day_determine_earlier_days() {
 
 #[test]
 fn a_bulk_copy_is_reported() {
-    let archive: Vec<_> = (0..=BULK_COPY_FILES).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
+    let rows: Vec<_> = (0..=BULK_COPY_FILES).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
     let no_events = Events::default();
-    let tables = MirrorTables { archive: &[], current: &archive, events: &no_events };
+    let tables = MirrorTables { archive: &[], current: &rows, events: &no_events };
     assert_eq!(reconstruct(&tables, day(1), day(9)).bulk_copy, Some((day(7), BULK_COPY_FILES + 1)));
     assert_eq!(reconstruct(&tables, day(7), day(9)).bulk_copy, None, "that is the state on the first day");
-    assert_eq!(
-        reconstruct(&MirrorTables { current: &archive[1..], ..tables }, day(1), day(9)).bulk_copy,
-        None
-    );
+    assert_eq!(reconstruct(&MirrorTables { current: &rows[1..], ..tables }, day(1), day(9)).bulk_copy, None);
 }
 
 /// A change of a package on a day.

@@ -171,8 +171,8 @@ impl PackageLives {
         Ok(Some(PackageLives { policy, lives, first_steps, licenses }))
     }
 
-    /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` states whether
-    /// dated snapshots are meant, to which some rules do not apply; `now` is the current time, up to which releases age.
+    /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` selects
+    /// dated snapshots, to which some rules do not apply; `now` is the current time, up to which releases age.
     /// A listed version precedes the blocked ones of the same time.
     pub(in crate::serve) fn spans(&self, period: &Period, is_dated: bool, now: Timestamp) -> Vec<Span> {
         let within = |life: &ReleasePeriod| {

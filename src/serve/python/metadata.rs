@@ -69,7 +69,7 @@ pub(super) enum ReadError {
     Archive(#[from] PackageError),
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
-    #[error("the server is shutting down")]
+    #[error("the server is stopping")]
     Shutdown,
     #[error(
         "it is not in storage, and the response has already made the maximum number of requests to the index"

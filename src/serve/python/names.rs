@@ -185,7 +185,7 @@ pub(in crate::serve) struct Containing<'a> {
     names: &'a ProjectNames,
     /// `None` for an empty part, which all names contain.
     finder: Option<memmem::Finder<'a>>,
-    /// The place in the text at which the search continues.
+    /// The byte offset in the text at which the search continues.
     at: usize,
     /// The position of the first project that can contain the next match.
     next: usize,

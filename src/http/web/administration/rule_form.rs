@@ -3,7 +3,7 @@
 use crate::api::block_rule::BlockRule;
 use crate::http::target::Query;
 
-/// The end of a refusal by the admin API that the option `--all` of `rspm`, or the box `all` of the form, prevents.
+/// The end of a message of the admin API that refuses a rule without `--all`. The form has the checkbox `all` instead.
 pub(super) const CONFIRMING_OPTION: &str = "--all confirms that";
 
 /// Returns the rule that a form describes; an empty field adds no criterion.

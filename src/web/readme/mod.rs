@@ -191,7 +191,7 @@ mod tests {
 
     /// Asserts that HTML contains nothing that executes code, loads a resource or affects the rest of the page.
     fn assert_harmless(html: &str, origin: &str) {
-        const ATTRIBUTES: [&str; 12] = [
+        const ATTRIBUTES: [&str; 13] = [
             "href",
             "title",
             "rel",
@@ -203,6 +203,7 @@ mod tests {
             "colspan",
             "rowspan",
             "start",
+            "scope",
             "aria-label",
         ];
         let excerpt: String = origin.chars().take(300).collect();
@@ -210,6 +211,8 @@ mod tests {
             assert!(clean::ELEMENTS.contains(&name.as_str()) && name != "img", "<{name}> of {excerpt:?}");
             for (attribute, value) in attributes {
                 assert!(ATTRIBUTES.contains(&attribute.as_str()), "{attribute} of {excerpt:?}");
+                let is_header = name == "th" && value == "col";
+                assert!(attribute != "scope" || is_header, "scope {value} of <{name}> of {excerpt:?}");
                 if attribute == "href" {
                     let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/"];
                     let value = value.to_ascii_lowercase();

@@ -35,7 +35,7 @@ pub struct Cli {
 pub enum Command {
     /// Download new files
     #[command(subcommand)]
-    Get(Get),
+    Get(Box<Get>),
     /// Check that the directory is complete and undamaged
     #[command(subcommand)]
     Validate(Validate),

@@ -90,10 +90,12 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
     // each file.
     let command = runtime.spawn(async move {
         match cli.command {
-            Command::Get(Get::Cran(args)) => cran::get(args, output).await,
-            Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, output).await,
-            Command::Get(Get::Pypi(args)) => python::get(args, output).await,
-            Command::Get(Get::Vulns(args)) => vulns::get(args, output).await,
+            Command::Get(get) => match *get {
+                Get::Cran(args) => cran::get(args, output).await,
+                Get::Bioconductor(args) => bioconductor::get(args, output).await,
+                Get::Pypi(args) => python::get(args, output).await,
+                Get::Vulns(args) => vulns::get(args, output).await,
+            },
             Command::Validate(Validate::Bioconductor(args)) => {
                 bioconductor::check(args).await.and_then(|report| print(&report, output))
             }

@@ -93,7 +93,8 @@ pub async fn choose(
     let is_listed =
         state.db.read(move |c| db::pypi::is_listed(c, base.source, name.as_str(), base.seq)).await?;
     let may_be_unlisted = state.config.load().pypi.unlisted;
-    if !is_listed && !(may_be_unlisted && repositories.page_reads.discover(project).await?) {
+    let is_known = is_listed || may_be_unlisted && repositories.page_reads.discover(project).await?;
+    if !is_known {
         return Err(RepoError::NotFound("the index has no project of this name".to_owned()));
     }
     repositories.page_reads.at(project, base.seq).await?;

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::durability::PendingWrite;
 use super::prepare::{PreparedPackage, prepare};
-use super::upload_body::{self, UploadBody, UploadKind};
+use super::upload_body::{UploadBody, UploadKind};
 use super::uploads::{DigestReservation, Upload, Uploads};
 use crate::config::{Provider, Server};
 use crate::db::{self, blob::Blob};
@@ -17,7 +17,7 @@ use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::r::archive::Limits;
 use crate::r::rewrite;
-use crate::serve::RepoError;
+use crate::serve::{RepoError, task};
 use crate::state::State;
 use crate::storage::{Key, Spool, StorageError};
 
@@ -40,7 +40,7 @@ pub async fn receive(
     let uploads_of_task = Arc::clone(uploads);
     tokio::task::spawn_blocking(move || check(&uploads_of_task, &file, &body, kind, received_at, answer));
     let UnstoredPackage { package, out, reservation: _reservation } =
-        match result.await.map_err(|_| upload_body::shutting_down())?? {
+        match result.await.map_err(|_| task::stopping())?? {
             CheckedUpload::Staged(upload) => return Ok(upload),
             CheckedUpload::Unstored(package) => *package,
         };

@@ -12,6 +12,7 @@ use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
 use crate::python::upload::digest::{FileDigests, FileHasher};
 use crate::serve::RepoError;
+use crate::serve::task::run_blocking;
 use crate::state::State;
 use crate::storage::{Spool, StorageError};
 
@@ -184,22 +185,13 @@ pub(super) struct SpooledUpload {
 impl SpooledUpload {
     /// Writes and hashes a chunk on a thread for blocking work.
     async fn append(mut self, chunk: Bytes) -> Result<SpooledUpload, RepoError> {
-        let result = tokio::task::spawn_blocking(move || {
+        run_blocking(move || {
             self.hasher.update(&chunk);
             self.spool
                 .write_all(&chunk)
                 .map_err(|error| StorageError::io("write", self.spool.path(), error))?;
             Ok(self)
-        });
-        match result.await {
-            Ok(spooled) => spooled,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(shutting_down().into()),
-        }
+        })
+        .await?
     }
-}
-
-/// Returns the error of a task that the shutdown of the server cancelled.
-pub(super) fn shutting_down() -> StorageError {
-    StorageError::Other("the server is stopping".to_owned())
 }

@@ -44,6 +44,14 @@ pub struct Base {
     pub is_whole: bool,
 }
 
+impl Base {
+    /// Returns the list as a tree of a point, without rules.
+    #[must_use]
+    pub fn point_tree(&self) -> PointTree {
+        PointTree { source: self.source, tree: self.tree, seq: self.seq, base: None, rules: None }
+    }
+}
+
 impl PointTree {
     /// Returns the source of the releases: for a curated source, the source of its base; otherwise the source itself.
     #[must_use]

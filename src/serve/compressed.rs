@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::document::{DocumentRequest, RenderedDocument};
 use super::encoding::{EncodedDocument, compress};
 use super::index::{self, CachedDocument};
-use super::{RepoError, Repositories};
-use crate::storage::StorageError;
+use super::{RepoError, Repositories, task};
 
 /// Returns a document compressed with gzip; the digest is that of the decoded content.
 ///
@@ -24,15 +23,11 @@ pub async fn document(
     }
     // In a separate task: a client that disconnects must not cancel a compression that other requests wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
-    let task = tokio::spawn(async move {
+    let compression = tokio::spawn(async move {
         let cache = index::cache_of(&task_repositories, &task_request);
         cache.get_or_insert_async(key.as_str(), compressed(&task_repositories, &task_request)).await
     });
-    match task.await {
-        Ok(cached) => Ok(request.rendered_document(&cached?.encoded)),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
-    }
+    Ok(request.rendered_document(&task::join(compression).await??.encoded))
 }
 
 async fn compressed(

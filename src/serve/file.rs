@@ -9,7 +9,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
 use super::{
-    RepoError, Repositories, bundle_files, bundles, name_guards, owner, policies, upstream, visibility,
+    RepoError, Repositories, bundle_files, bundles, name_guards, owner, policies, task, upstream, visibility,
 };
 use crate::db;
 use crate::fetch::integrity::IntegrityError;
@@ -152,7 +152,7 @@ async fn open_absent(
     let current_progress = progress
         .wait_for(|p| if waits_for_end { p.outcome.is_some() } else { p.can_answer() })
         .await
-        .map_err(|_| RepoError::Storage(StorageError::Other("the server is stopping".to_owned())))?
+        .map_err(|_| RepoError::Storage(task::stopping()))?
         .clone();
     match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(error.into()),
@@ -198,14 +198,13 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
     if is_local(repositories, located) {
         return Ok(false);
     }
-    let failed = |reason: &str| Err(RepoError::Storage(StorageError::Other(reason.to_owned())));
     match join_fetch(repositories, located)?.wait_end().await {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(true),
-        Some(FetchOutcome::Done(Delivery::SentOnly)) => {
-            failed("the fetched file could not be stored; the server log has the reason")
-        }
+        Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(RepoError::Storage(StorageError::Other(
+            "the fetched file could not be stored; the server log has the reason".to_owned(),
+        ))),
         Some(FetchOutcome::Failed(error)) => Err(error.into()),
-        None => failed("the server is stopping"),
+        None => Err(task::stopping().into()),
     }
 }
 

@@ -13,7 +13,7 @@ use super::document::{Document, DocumentRequest, RenderedDocument};
 use super::encoding::{ENCODER, EncodedDocument, gunzip};
 use super::python;
 use super::r::render;
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, task};
 use crate::db::{self, rendered::RenderedRow};
 use crate::model::digest::Sha256;
 use crate::model::guarded::guarded;
@@ -191,11 +191,8 @@ pub async fn document(
     }
     // In a separate task: a client that disconnects must not cancel a rendering that other requests wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
-    match tokio::spawn(async move { cached_document(&task_repositories, &task_request).await }).await {
-        Ok(cached) => Ok(request.rendered_document(&cached?.encoded)),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
-    }
+    let rendering = tokio::spawn(async move { cached_document(&task_repositories, &task_request).await });
+    Ok(request.rendered_document(&task::join(rendering).await??.encoded))
 }
 
 /// Returns the document from memory or storage, or renders it; once per key at a time.
@@ -363,12 +360,8 @@ pub(super) async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoErro
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(encoded)) => Ok(encoded),
-        Ok(Err(error)) => Err(StorageError::Other(format!("could not render a document: {error}")).into()),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
-    }
+    let encoded = task::run_blocking(work).await?;
+    encoded.map_err(|error| StorageError::Other(format!("could not render a document: {error}")).into())
 }
 
 #[cfg(test)]

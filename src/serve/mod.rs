@@ -47,6 +47,7 @@ pub mod rule_matches;
 pub mod shared_names;
 pub mod source_rules;
 pub mod stored_again;
+pub mod task;
 mod upstream;
 mod visibility;
 pub mod vulnerabilities;

@@ -18,7 +18,6 @@ use crate::python::selection;
 use crate::serve::located::LocatedFile;
 use crate::serve::python::prefetch::{self, ChosenFiles, Scope};
 use crate::serve::{self, RepoError};
-use crate::storage::StorageError;
 
 /// Maximum number of problems of a result; further ones are counted.
 const MAX_PROBLEMS: usize = 1000;
@@ -167,16 +166,12 @@ pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<PrefetchResult>> {
 
 /// Reads the files, which may be 24 MB in size: not on an async thread.
 async fn read(files: Vec<(String, Vec<u8>)>, strict: bool) -> Result<Definition, RepoError> {
-    let work = move || {
+    serve::task::run_blocking(move || {
         let named: Vec<NamedFile<'_>> =
             files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
         curated::read(&named, ReadOptions { strict }).map_err(|error| RepoError::Invalid(error.to_string()))
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(RepoError::Storage(StorageError::Other("the server is stopping".to_owned()))),
-    }
+    })
+    .await?
 }
 
 async fn run(

@@ -127,7 +127,7 @@ async fn http_2_is_chosen_by_alpn_and_ends_with_goaway() {
     }
     // The response to HEAD has the headers of the one to GET and no body, which clients refuse as a protocol error.
     for (path, status) in
-        [("/__ping__", 200), ("/", 200), ("/__api__/status", 200), ("/nobody/latest/x", 404), ("/%00", 400)]
+        [("/__ping__", 200), ("/", 200), ("/__api__/status", 200), ("/unknown/latest/x", 404), ("/%00", 400)]
     {
         let mut lengths = Vec::new();
         for method in [::http::Method::GET, ::http::Method::HEAD] {

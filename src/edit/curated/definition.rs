@@ -7,7 +7,6 @@ use crate::db::curation::{self, Curation, DefinitionFile};
 use crate::db::selectable;
 use crate::edit::python::curated::Input;
 use crate::edit::python::definition::digest;
-use crate::edit::upload_body::shutting_down;
 use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, Seq, TreeId};
@@ -16,6 +15,7 @@ use crate::r::curated::plan::ListedRelease;
 use crate::r::curated::{self, Definition, RootPackage};
 use crate::r::dependency::DependencyKind;
 use crate::serve::RepoError;
+use crate::serve::task::run_blocking;
 use crate::state::State;
 
 /// File name of a definition that this server has generated, after single packages were added or removed.
@@ -128,22 +128,11 @@ pub(super) fn generated(definition: Definition) -> NewDefinition {
 
 /// Reads the files of a definition, which may have 24 MB: not on an async thread.
 async fn read(files: Vec<DefinitionFile>) -> Result<NewDefinition, RepoError> {
-    blocking(move || {
+    run_blocking(move || {
         let named: Vec<(&str, &[u8])> =
             files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
         let definition = curated::read(&named).map_err(|error| RepoError::Invalid(error.to_string()))?;
         Ok(NewDefinition { definition, sha256: digest(&files), files })
     })
     .await?
-}
-
-/// Runs work that needs milliseconds or more outside the async threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, RepoError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(shutting_down().into()),
-    }
 }

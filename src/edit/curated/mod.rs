@@ -24,6 +24,7 @@ use crate::r::curated::plan::{Change, PlanRow, rows};
 use crate::r::curated::selection::{Request, Selection, SelectionStep, select};
 use crate::r::curated::{Definition, include_text, parse_include};
 use crate::serve::r::base::{self, BaseIndex, BaseRelease, BaseState, Obstacle};
+use crate::serve::task::run_blocking;
 use crate::serve::{RepoError, Repositories, find, vulnerabilities};
 use crate::state::State;
 use commit::NewStep;
@@ -320,7 +321,7 @@ async fn selection(
             (outcome, input, index)
         };
         let outcome;
-        (outcome, input, index) = definition::blocking(work).await?;
+        (outcome, input, index) = run_blocking(work).await?;
         match outcome {
             SelectionStep::Complete(selection) => return Ok((selection, index)),
             SelectionStep::NeedsReleases(names) => {

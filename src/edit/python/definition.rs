@@ -7,7 +7,6 @@ use sha2::Digest;
 
 use crate::catalog::Source;
 use crate::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile};
-use crate::edit::upload_body::shutting_down;
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, TreeId};
 use crate::python::curated::rule::Rule;
@@ -15,6 +14,7 @@ use crate::python::curated::{self, CURRENT_DEFINITION, Definition, NamedFile, Re
 use crate::python::name::NormalName;
 use crate::serve::RepoError;
 use crate::serve::python::curated::parse_rule;
+use crate::serve::task::run_blocking;
 use crate::state::State;
 
 /// File name of a definition that this server has generated, after single packages were added or removed.
@@ -101,18 +101,14 @@ pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDef
 
 /// Reads the files of a definition, which may be 24 MB in size: not on an async thread.
 pub(super) async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
-    let work = move || -> Result<NewDefinition, RepoError> {
+    run_blocking(move || {
         let named: Vec<NamedFile<'_>> =
             files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
         let definition = curated::read(&named, ReadOptions { strict });
         let definition = definition.map_err(|error| RepoError::Invalid(error.to_string()))?;
         Ok(NewDefinition { definition, sha256: digest(&files), files })
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(shutting_down().into()),
-    }
+    })
+    .await?
 }
 
 /// Returns the current definition with the packages of these files.

@@ -9,7 +9,7 @@ use sha2::Digest;
 
 use crate::edit::prepare::invalid_package;
 use crate::edit::upload::reserve_objects;
-use crate::edit::upload_body::{self, UploadBody, UploadKind};
+use crate::edit::upload_body::{UploadBody, UploadKind};
 use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::file_change::AttachedFiles;
@@ -18,7 +18,7 @@ use crate::python::facts::FileFacts;
 use crate::python::file_name::{FileKind, FileName};
 use crate::python::upload::form::{AttachedContent, UploadForm};
 use crate::python::version::Version;
-use crate::serve::RepoError;
+use crate::serve::{RepoError, task};
 use crate::storage::{Key, Spool};
 
 /// Receives a file of a Python package from a stream of bytes: validates and stores it.
@@ -49,7 +49,7 @@ pub(super) async fn stage(
     state.storage.may_store(class).await?;
     let is_strict = state.config.load().local_python.strict;
     let state_of_task = Arc::clone(state);
-    let check = tokio::task::spawn_blocking(move || -> Result<_, RepoError> {
+    let check = task::run_blocking(move || -> Result<_, RepoError> {
         let checked = check(&name, &body, form)?;
         if let Some(notice) = checked.staged.upload.notices.first().filter(|_| is_strict) {
             return Err(RepoError::Invalid(format!(
@@ -58,11 +58,7 @@ pub(super) async fn stage(
         }
         Ok((checked, body.into_spool(&state_of_task, class)?))
     });
-    let (CheckedFile { staged, small_files }, spool): (CheckedFile, Spool) = match check.await {
-        Ok(result) => result?,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => return Err(upload_body::shutting_down().into()),
-    };
+    let (CheckedFile { staged, small_files }, spool): (CheckedFile, Spool) = check.await??;
     let objects = staged.objects();
     // Protects the objects from the sweep until the upload itself does.
     let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
@@ -77,7 +73,7 @@ pub(super) async fn stage(
             Ok(spool)
         })
         .await
-        .map_err(|_| upload_body::shutting_down())??;
+        .map_err(|_| task::stopping())??;
         replace(uploads, spool, &Key::Package(class, sha256)).await?;
     }
     Ok(uploads.insert(StagedUpload { received_at, ..staged }))

@@ -12,7 +12,7 @@ use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
-use crate::model::point::{Base, Point, PointTree};
+use crate::model::point::{Base, Point};
 use crate::pypi::PageError;
 use crate::python::closure::ProjectVersion;
 use crate::python::curated::candidates::{
@@ -24,8 +24,7 @@ use crate::python::file_name::{FileKind, FileName};
 use crate::python::name::NormalName;
 use crate::python::version::Version;
 use crate::serve::allowed::{self, View};
-use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards};
-use crate::storage::StorageError;
+use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, task};
 
 /// The first `Metadata-Version` in which a source distribution states which fields are final.
 const WITH_DYNAMIC: (u32, u32) = (2, 2);
@@ -68,13 +67,11 @@ async fn choose(
         let versions = search.choose(&projects);
         (search, projects, versions)
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok((search, projects, Ok(versions))) => Ok((search, projects, versions)),
-        Ok((.., Err(error))) => Err(RepoError::Invalid(format!(
+    match task::run_blocking(work).await? {
+        (search, projects, Ok(versions)) => Ok((search, projects, versions)),
+        (.., Err(error)) => Err(RepoError::Invalid(format!(
             "{error}; leave out --dependencies, and name the packages of a lock file"
         ))),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Other("the server is stopping".to_owned()).into()),
     }
 }
 
@@ -155,7 +152,7 @@ impl Reader<'_> {
             }
             Ok(releases)
         });
-        let tree = PointTree { source: base.source, tree: base.tree, seq: base.seq, base: None, rules: None };
+        let tree = base.point_tree();
         // Files of the state are readable whatever the rules of repositories are.
         let point = Point { repo: RepoId(0), trees: vec![tree], open: true, frozen: false, modified: None };
         let reads = futures_util::stream::iter(releases.await?).map(|(version, release)| {

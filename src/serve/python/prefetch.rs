@@ -8,7 +8,7 @@ use crate::db::python_file::{self, FileRole, ListedFile};
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{FileId, SourceId};
 use crate::model::language::Language;
-use crate::model::point::{Base, Point, PointTree};
+use crate::model::point::{Base, Point};
 use crate::model::snapshot::Snapshot;
 use crate::python::curated::rule::Rule;
 use crate::python::environment::Environment;
@@ -51,7 +51,7 @@ pub struct ChosenFiles {
 /// [`RepoError::Conflict`] if the list of PyPI was never synced.
 pub async fn scope(state: &State) -> Result<Scope, RepoError> {
     let base = base_state(state, Snapshot::Latest)?.base;
-    let tree = PointTree { source: base.source, tree: base.tree, seq: base.seq, base: None, rules: None };
+    let tree = base.point_tree();
     let catalog = state.catalog.get();
     let has_files_of_index = |id: &SourceId| {
         let origin = catalog.source_by_id(*id).and_then(|source| source.kind.origin());
@@ -187,7 +187,7 @@ fn located(
     files: &[&ListedFile],
     role: FileRole,
 ) -> Result<Vec<LocatedFile>, DbError> {
-    let tree = PointTree { source: base.source, tree: base.tree, seq: base.seq, base: None, rules: None };
+    let tree = base.point_tree();
     let mut located_files = Vec::with_capacity(files.len());
     for file in files {
         let found = python_file::find(c, base.tree, file.sha256, &file.name, role, Some(base.seq))?;

@@ -65,6 +65,9 @@ pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbE
         name_guard::record_published(c, tree, seq, at)?;
         steps.push((tree, seq));
     }
+    if let Some(source) = publish.source {
+        name_guard::guard_names(c, source, &publish.new_names, at)?;
+    }
     for step in &publish.repo_steps {
         repo::add_step(c, step, at, tx)?;
     }

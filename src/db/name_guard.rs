@@ -2,6 +2,8 @@
 //! by `clock::bump_catalog`, so that all servers apply it at once. A publish adds the automatic guards of new names of
 //! local and git sources, and records guarded names that a mirror lists.
 
+use std::collections::BTreeSet;
+
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value, audit};
 use crate::model::ids::{Seq, SourceId, TreeId};
@@ -218,12 +220,10 @@ struct PublishedTree {
     language: String,
     /// Whether the step is the first one of the tree.
     is_first: bool,
-    seq: Seq,
     at: Timestamp,
 }
 
-/// Adds the automatic guards of the names that a published step of a local or git source adds, and records guarded
-/// names that a step of a mirror lists. Must be called in the transaction of the publish.
+/// Records the guarded names that a published step of a mirror lists. Must be called in the transaction of the publish.
 pub(super) fn record_published(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -240,14 +240,12 @@ pub(super) fn record_published(
         kind: row.parse(2, "a kind of source")?,
         language: row.text(3)?,
         is_first: row.opt_int(4)? == Some(seq.0),
-        seq,
         at,
     };
     match published.kind.supply() {
-        Supply::Uploads | Supply::Builds => guard_new_names(c, &published),
         Supply::Mirror => record_overlaps(c, &published),
-        // Curated sources and snapshots contain names of their mirror.
-        Supply::Curated | Supply::Snapshot => Ok(()),
+        // Local and git sources have own names, curated sources and snapshots those of their mirror.
+        Supply::Uploads | Supply::Builds | Supply::Curated | Supply::Snapshot => Ok(()),
     }
 }
 
@@ -258,30 +256,41 @@ pub fn record_index(c: &mut dyn Conn, source: SourceId, at: Timestamp) -> Result
     record_published(c, TreeId(row.int(0)?), Seq(0), at)
 }
 
-/// Adds automatic guards for the names that a source lists for the first time.
-fn guard_new_names(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
-    const NEW: &str = "SELECT DISTINCT p.name FROM life l JOIN package p ON p.id = l.package_id \
-        WHERE l.tree_id = $1 AND l.from_seq = $2 AND NOT EXISTS (SELECT 1 FROM name_guard g \
-        WHERE g.language = p.language AND g.pattern = p.name AND g.automatic = 1) ORDER BY p.name";
-    let rows = c.query(NEW, &[published.tree.into(), published.seq.into()])?;
-    let mut guards = Vec::with_capacity(rows.len());
-    for mut row in rows {
-        let name = row.text(0)?;
-        let listed = mirror_of(c, &published.language, &name)?;
+/// Adds automatic guards for those of the names with new releases in a local or git source that have none. Must be
+/// called in the transaction of the publish.
+pub(super) fn guard_names(
+    c: &mut dyn Conn,
+    source: SourceId,
+    names: &BTreeSet<String>,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    const FIND: &str = "SELECT 1 FROM name_guard WHERE language = (SELECT language FROM source WHERE id = $1) \
+        AND pattern = $2 AND automatic = 1 LIMIT 1";
+    const LANGUAGE: &str = "SELECT language FROM source WHERE id = $1";
+    let params: Vec<Vec<Value>> =
+        names.iter().map(|name| vec![source.into(), name.as_str().into()]).collect();
+    let found = c.query_many(FIND, &params)?;
+    let new_names: Vec<&String> =
+        names.iter().zip(found).filter(|(_, found)| found.is_empty()).map(|(name, _)| name).collect();
+    if new_names.is_empty() {
+        return Ok(());
+    }
+    let Some(mut row) = c.query(LANGUAGE, &[source.into()])?.into_iter().next() else { return Ok(()) };
+    let language = row.text(0)?;
+    let mut guards = Vec::with_capacity(new_names.len());
+    for name in new_names {
+        let listed = mirror_of(c, &language, name)?;
         guards.push(NameGuardRow {
             id: 0,
-            language: published.language.clone(),
-            pattern: name,
-            source: published.source,
+            language: language.clone(),
+            pattern: name.clone(),
+            source,
             automatic: true,
             state: if listed.is_some() { LISTED_BEFORE } else { IN_FORCE },
             description: String::new(),
             created_by: String::new(),
-            created_at: published.at,
+            created_at: at,
         });
-    }
-    if guards.is_empty() {
-        return Ok(());
     }
     ids::reserve(c, Sequence::NameGuardAddition, 1)?;
     insert(c, &guards).map(drop)

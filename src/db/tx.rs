@@ -1,5 +1,6 @@
 //! Transactions: the log of publishes, with time, actor and counts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,6 +35,8 @@ pub struct Publish {
     pub comment: String,
     /// The published content, for the audit trail: names of files or packages.
     pub subject: String,
+    /// Names of the packages with new releases, if the source is a local or git one: they are guarded.
+    pub new_names: BTreeSet<String>,
     /// Trees whose pending step becomes their head.
     pub trees: Vec<TreeId>,
     /// Repositories that get a new list of subscriptions.
@@ -56,6 +59,7 @@ impl Publish {
             actor: actor.to_owned(),
             comment: String::new(),
             subject: String::new(),
+            new_names: BTreeSet::new(),
             trees: Vec::new(),
             repo_steps: Vec::new(),
         }

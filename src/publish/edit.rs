@@ -78,17 +78,37 @@ pub trait TreeChange: Sized {
     /// # Errors
     /// Database errors.
     fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Self]) -> Result<(), DbError>;
+
+    /// Returns the name of the package that gets a new release or a new file; `None` for other changes.
+    fn new_name(&self) -> Option<&str>;
 }
 
 impl TreeChange for Change {
     fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
         import::apply(c, target, changes).map(drop)
     }
+
+    fn new_name(&self) -> Option<&str> {
+        match self {
+            Change::Introduce { release, .. } => Some(&release.package),
+            Change::BeginLife { .. } | Change::Record { .. } | Change::EndLife(_) => None,
+        }
+    }
 }
 
 impl TreeChange for FileChange {
     fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) -> Result<(), DbError> {
         python_write::apply(c, target, changes)
+    }
+
+    fn new_name(&self) -> Option<&str> {
+        match self {
+            FileChange::Introduce { file, .. } => Some(&file.project),
+            FileChange::BeginLife { .. }
+            | FileChange::Facts { .. }
+            | FileChange::Attach { .. }
+            | FileChange::EndLife(_) => None,
+        }
     }
 }
 
@@ -102,7 +122,7 @@ pub struct EditPlan<T, C = Change> {
     pub result: T,
 }
 
-/// Claims a tree of `source`, writes the changes that `plan` returns for the pending step, and publishes
+/// Claims a tree of a local or git source, writes the changes that `plan` returns for the pending step, and publishes
 /// them. A refusal of `plan` changes nothing. The transaction is `None` when nothing changed.
 ///
 /// # Errors
@@ -126,7 +146,8 @@ pub fn publish_step<T, E, C: TreeChange>(
     for chunk in changes.chunks(CHUNK) {
         C::apply(c, &target, chunk)?;
     }
-    let publish = Publish { source: Some(source), counts, ..publish.clone() };
+    let new_names = changes.iter().filter_map(C::new_name).map(str::to_owned).collect();
+    let publish = Publish { source: Some(source), counts, new_names, ..publish.clone() };
     Ok(Ok((trees.publish(c, &publish)?, result)))
 }
 

@@ -5,7 +5,6 @@ use rstudio_pm::config::{BinaryServerKind, BinaryUrl};
 use rstudio_pm::db::binary_list::{self, BinaryChange, OfferedBinary};
 use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{binary, clock, life, package, tree, tx};
-use rstudio_pm::model::change::Counts;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 
@@ -157,21 +156,8 @@ on_both_databases! {
             let binary = binary_list::listed_binaries(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
             binary::remove(c, tree, pending, (binary.package, binary.release), &[binary.file])?;
-            clock::publish(c, &tx::Publish {
-                now,
-                source: Some(SourceId::CRAN),
-                repo: None,
-                kind: tx::TxKind::Remove,
-                started_at: now,
-                published_from: None,
-                published_to: None,
-                counts: Counts::default(),
-                actor: "test".to_owned(),
-                comment: String::new(),
-                subject: String::new(),
-                trees: vec![tree],
-                repo_steps: Vec::new(),
-            })
+            let publish = tx::Publish::new(tx::TxKind::Remove, now, now, "test");
+            clock::publish(c, &tx::Publish { source: Some(SourceId::CRAN), trees: vec![tree], ..publish })
         }).await.expect("removed");
         let id = server.read(|c| package::by_name(c, SourceId::CRAN, "p0")).await.expect("known");
         let binaries_of = |seq| server.read(move |c| binary::of_package(c, tree, seq, id));

@@ -3,12 +3,14 @@
 use rstudio_pm::catalog::{Catalog, CatalogHandle};
 use rstudio_pm::db::name_guard::{self, NameGuardRow};
 use rstudio_pm::db::tree::{self, Axis, Role};
-use rstudio_pm::db::{clock, source};
-use rstudio_pm::model::change::LifeState;
+use rstudio_pm::db::tx::{Publish, TxKind};
+use rstudio_pm::db::{DbError, clock, source};
+use rstudio_pm::model::change::{Counts, LifeState};
 use rstudio_pm::model::ids::{SourceId, TreeId};
 use rstudio_pm::model::language::Language;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::publish::edit::{EditPlan, publish_step};
 
 use super::counting::Counting;
 use super::samples::{CRAN, NEW_YEAR, change, introduce};
@@ -49,7 +51,17 @@ impl Follower<'_> {
         let version = format!("1.{seconds}");
         let changes: Vec<_> = names.iter().map(|name| introduce(name, &version, LifeState::Listed)).collect();
         let now = Timestamp(NEW_YEAR.0 + seconds * SECOND);
-        self.db.write(move |c| change(c, tree, now, &changes).map(drop));
+        if tree == CRAN {
+            return self.db.write(move |c| change(c, tree, now, &changes).map(drop));
+        }
+        let (source, publish) = (self.team, Publish::new(TxKind::Add, now, now, "test"));
+        let published = self.db.write(move |c| {
+            publish_step(c, (source, tree), &publish, |_, _| {
+                let (changes, counts) = (changes.clone(), Counts::default());
+                Ok(Ok::<_, DbError>(EditPlan { changes, counts, result: () }))
+            })
+        });
+        published.expect("a publish");
     }
 
     fn row(&self, id: i64) -> NameGuardRow {

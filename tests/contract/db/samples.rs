@@ -49,19 +49,10 @@ pub(crate) fn target(tree: TreeId, pending: Seq) -> ImportTarget {
 /// A publish of trees.
 pub(crate) fn publish_of(trees: &[TreeId], now: Timestamp) -> Publish {
     Publish {
-        now,
         source: Some(SourceId::CRAN),
-        repo: None,
-        kind: TxKind::Sync,
-        started_at: now,
-        published_from: None,
-        published_to: None,
         counts: Counts { added: 1, ..Counts::default() },
-        actor: "test".into(),
-        comment: String::new(),
-        subject: String::new(),
         trees: trees.to_vec(),
-        repo_steps: Vec::new(),
+        ..Publish::new(TxKind::Sync, now, now, "test")
     }
 }
 

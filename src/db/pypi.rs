@@ -1,7 +1,7 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
-use super::{Conn, DbError, Row, Value, name_guard};
+use super::{Conn, DbError, Row, Value, clock, name_guard};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
 use crate::model::time::Timestamp;
@@ -169,7 +169,8 @@ pub fn known(
 }
 
 /// Adds a project that the index has but does not list; it counts as listed from the newest requestable instant on.
-/// `head` is the head of the tree. Does nothing if the project is listed.
+/// `head` is the head of the tree. Does nothing if the project is listed. Returns true if the name is guarded since the
+/// index was requested: then the guard hides the project from now on.
 ///
 /// # Errors
 /// Database errors.
@@ -178,16 +179,22 @@ pub fn add_unlisted(
     source: SourceId,
     normalized_name: &str,
     head: i64,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     const ADD: &str = "INSERT INTO project (source_id, fold, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
         CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, fold, from_at) DO NOTHING";
     // The newest instant that a client can request.
     let from = Seq((head - 1).max(0));
     if is_listed(c, source, normalized_name, from)? {
-        return Ok(());
+        return Ok(false);
     }
     c.execute(ADD, &[source.into(), normalized_name.into(), from.into(), Seq::OPEN.into(), head.into()])?;
-    name_guard::record_index(c, source, Timestamp(head))
+    let changes = name_guard::changes(c)?;
+    name_guard::record_index(c, source, Timestamp(head))?;
+    let is_guarded = name_guard::changes(c)? != changes;
+    if is_guarded {
+        clock::bump_catalog(c)?;
+    }
+    Ok(is_guarded)
 }
 
 /// Locks the rows of a project until the end of the transaction, so that two servers do not apply readings of the

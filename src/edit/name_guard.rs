@@ -168,9 +168,7 @@ pub async fn update(
             return Ok(Err(unknown(id)));
         };
         if stored != current {
-            return Ok(Err(RepoError::Conflict(format!(
-                "name guard {id} was changed by another command, or by a sync, in the meantime; repeat this command"
-            ))));
+            return Ok(Err(changed_meanwhile(id)));
         }
         if let Some(other) = conflict_of_change(c, &row)? {
             return Ok(Err(conflict_error(&catalog, &row, &other)));
@@ -198,16 +196,19 @@ pub async fn delete(
     id: i64,
     is_dry_run: bool,
 ) -> Result<ChangedGuard, RepoError> {
-    let row = state.db.read(move |c| deletable(c, id)).await?.ok_or_else(|| unknown(id))?;
-    let changes = match row.state {
-        name_guard::IN_FORCE => guard_effects::of_change(repositories, &row, None).await?,
+    let known = state.db.read(move |c| deletable(c, id)).await?.ok_or_else(|| unknown(id))?;
+    let changes = match known.state {
+        name_guard::IN_FORCE => guard_effects::of_change(repositories, &known, None).await?,
         _ => Vec::new(),
     };
     if is_dry_run {
-        return Ok(ChangedGuard { row, changes });
+        return Ok(ChangedGuard { row: known, changes });
     }
     let write = apply_edit(state, move |c| {
-        let Some(row) = deletable(c, id)? else { return Ok(None) };
+        let Some(row) = deletable(c, id)? else { return Ok(Err(unknown(id))) };
+        if row != known {
+            return Ok(Err(changed_meanwhile(id)));
+        }
         clock::bump_catalog(c)?;
         if row.automatic {
             name_guard::update(c, &NameGuardRow { state: name_guard::ENDED, ..row.clone() })?;
@@ -215,16 +216,21 @@ pub async fn delete(
             name_guard::delete(c, id)?;
         }
         audit::record(c, "delete name guard", ("name guard", &id.to_string()), &describe(&row))?;
-        Ok(Some(row))
+        Ok(Ok(row))
     });
-    let row = write.await?.ok_or_else(|| unknown(id))?;
-    Ok(ChangedGuard { row, changes })
+    Ok(ChangedGuard { row: write.await??, changes })
 }
 
 /// Returns a guard, unless it was ended.
 fn deletable(c: &mut dyn Conn, id: i64) -> Result<Option<NameGuardRow>, DbError> {
     let known = name_guard::list(c)?;
     Ok(known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED))
+}
+
+fn changed_meanwhile(id: i64) -> RepoError {
+    RepoError::Conflict(format!(
+        "name guard {id} was changed by another command, or by a sync, in the meantime; repeat this command"
+    ))
 }
 
 fn unknown(id: i64) -> RepoError {

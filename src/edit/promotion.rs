@@ -218,10 +218,8 @@ fn new_promotion(
     let pair = Pair::find(catalog, &request.from, &request.to)?;
     let mut selection = pair.selection(catalog, request.snapshot, now)?;
     selection.end = selection.end.min(past_end);
-    if pair.from.id != pair.to.id {
-        let sources = selection.list.iter().map(|entry| entry.source);
-        check_opening(catalog, (Some(pair.from), pair.to), sources, request.opening)?;
-    }
+    let sources = selection.list.iter().map(|entry| entry.source);
+    check_opening(catalog, (Some(pair.from), pair.to), sources, request.opening)?;
     if pair.is_promoted(catalog, &selection) {
         return Ok(None);
     }
@@ -309,7 +307,9 @@ fn check_opening(
     if to.authenticated || opening == Opening::Permitted {
         return Ok(());
     }
-    // The sources are checked too, because an approval finds the promoted repository by the name that it had at the request.
+    // The sources are checked too: an approval finds the promoted repository by the name that it had at the request, and a
+    // repository that returns to its own snapshot makes all packages of the sources of that time readable, not only those
+    // of the snapshot.
     if from.is_some_and(|from| from.authenticated) || sources.any(|source| !catalog.is_open(source)) {
         return Err(RepoError::AdministratorOnly(format!(
             "this promotion makes packages of an authenticated repository readable for everyone, because '{}' requires no \
@@ -355,12 +355,9 @@ fn check_approval(
             request.from_name, to.name
         )));
     }
-    // SECURITY: either repository may have been opened, or authenticated, after the request. Snapshots of the repository
-    // itself are readable already.
-    if request.from_name != request.to_name {
-        let sources = request.subscriptions.iter().map(|entry| entry.source);
-        check_opening(catalog, (catalog.repo(&request.from_name), to), sources, opening)?;
-    }
+    // SECURITY: either repository may have been opened, or authenticated, after the request.
+    let sources = request.subscriptions.iter().map(|entry| entry.source);
+    check_opening(catalog, (catalog.repo(&request.from_name), to), sources, opening)?;
     Ok(to.name.to_string())
 }
 

@@ -247,6 +247,7 @@ impl From<RepoError> for Failure {
                 ..Failure::new(StatusCode::BAD_REQUEST, Code::UnsupportedSystem, "Unsupported system")
             },
             RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
+            RepoError::Superseded(_) => Failure::unavailable(error.to_string(), 1),
             RepoError::Busy { retry_after } => Failure::unavailable(error.to_string(), *retry_after),
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
                 Failure::not_found(error.phrase())

@@ -54,6 +54,9 @@ pub enum PageError {
     /// The index has no page of a project that is not on its list.
     #[error("the index has no project '{0}'")]
     Unlisted(NormalName),
+    /// A local source got the name while the index was requested; the guard of the name hides the project.
+    #[error("the name '{0}' was uploaded to another source during this request; repeat the request")]
+    Guarded(NormalName),
     /// The index does not answer, or its page cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -232,7 +235,7 @@ impl PageReads {
                 }
                 failures.insert(project.clone(), (Instant::now(), error.clone()));
             }
-            PageError::Failed(_) => {}
+            PageError::Guarded(_) | PageError::Failed(_) => {}
         }
     }
 
@@ -326,7 +329,12 @@ async fn unlisted_project(state: &State) -> Result<KnownProject, PageError> {
 async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| pypi::add_unlisted(c, SourceId::PYPI, name.as_str(), head);
-    state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))
+    let is_guarded = state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))?;
+    if is_guarded {
+        state.catalog.refresh_after_publish(&state.db).await;
+        return Err(PageError::Guarded(project.clone()));
+    }
+    Ok(())
 }
 
 /// Computes the digests of files that the page does not declare.

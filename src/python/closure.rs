@@ -15,6 +15,9 @@ use crate::model::digest::Sha256;
 /// Maximum number of different requirements of a closure. A closure of real packages has several hundred.
 pub const MAX_REQUIREMENTS: usize = 100_000;
 
+/// Maximum number of different requirements of one project, which are compared with each other.
+pub const MAX_REQUIREMENTS_OF_PROJECT: usize = 2_000;
+
 /// A version of a project, as its index writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProjectVersion {
@@ -48,12 +51,21 @@ pub struct Expansion {
     pub extras: Vec<String>,
 }
 
-/// The closure has more than [`MAX_REQUIREMENTS`] requirements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package may be wrong"
-)]
-pub struct TooManyRequirements;
+/// A closure has too many requirements.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooManyRequirements {
+    /// More than [`MAX_REQUIREMENTS`].
+    #[error(
+        "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package may be wrong"
+    )]
+    All,
+    /// More than [`MAX_REQUIREMENTS_OF_PROJECT`] of this project.
+    #[error(
+        "the dependencies require '{0}' with more than {MAX_REQUIREMENTS_OF_PROJECT} different requirements; the metadata \
+         of a package may be wrong"
+    )]
+    OfProject(NormalName),
+}
 
 /// The state of a closure.
 #[derive(Clone, Debug)]
@@ -190,7 +202,10 @@ impl Closure {
             }
             self.requirement_count += 1;
             if self.requirement_count > MAX_REQUIREMENTS {
-                return Err(TooManyRequirements);
+                return Err(TooManyRequirements::All);
+            }
+            if known.len() == MAX_REQUIREMENTS_OF_PROJECT {
+                return Err(TooManyRequirements::OfProject(requirement.project));
             }
             known.push(requirement.clone());
             new.push(requirement);
@@ -395,7 +410,12 @@ mod tests {
     fn a_closure_with_too_many_requirements_is_refused() {
         let requirements = (0..=MAX_REQUIREMENTS).map(|number| requested(&format!("p{number}"))).collect();
         let mut closure = Closure::new(Vec::new(), requirements);
-        assert_eq!(closure.take_pending(), Err(TooManyRequirements));
+        assert_eq!(closure.take_pending(), Err(TooManyRequirements::All));
+        let requirements = |count| (0..count).map(|number| requested(&format!("odd>={number}"))).collect();
+        let mut closure = Closure::new(Vec::new(), requirements(MAX_REQUIREMENTS_OF_PROJECT));
+        assert_eq!(closure.take_pending().map(|new| new.len()), Ok(MAX_REQUIREMENTS_OF_PROJECT));
+        let mut closure = Closure::new(Vec::new(), requirements(MAX_REQUIREMENTS_OF_PROJECT + 1));
+        assert_eq!(closure.take_pending(), Err(TooManyRequirements::OfProject(name("odd"))));
     }
 
     proptest! {

@@ -158,6 +158,9 @@ pub enum RepoError {
         /// Seconds after which a retry makes sense.
         retry_after: u64,
     },
+    /// The state to which the request refers changed during the request, which the client should repeat.
+    #[error("{0}")]
+    Superseded(String),
     /// The mirror could not deliver the file.
     #[error("could not fetch the package from upstream: {source}")]
     Upstream {
@@ -233,6 +236,7 @@ impl RepoError {
             | RepoError::Invalid(_)
             | RepoError::Unsupported { .. }
             | RepoError::NoRules
+            | RepoError::Superseded(_)
             | RepoError::Busy { .. } => return self.to_string(),
         };
         phrase.to_owned()
@@ -244,6 +248,7 @@ impl From<PageError> for RepoError {
         match error {
             PageError::Missing(reason) => RepoError::NotFound(reason),
             PageError::Unlisted(_) => RepoError::NotFound(error.to_string()),
+            PageError::Guarded(_) => RepoError::Superseded(error.to_string()),
             PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
             PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
         }

@@ -9,6 +9,9 @@ use crate::support::tarball::Tarball;
 /// The package of `dev`, in the repository that is promoted to.
 const FILE: &str = "/live/latest/src/contrib/hush_1.0.tar.gz";
 
+/// All packages of the source of `dev`.
+const PACKAGES: &str = "/__api__/sources/team/packages";
+
 /// A server, and tokens that may promote to `live`.
 struct Setup {
     server: Server,
@@ -118,7 +121,7 @@ fn a_repository_that_stays_authenticated_is_promoted_to_without_an_administrator
     let promoted = setup.run(&setup.bob, "promote --approve=1");
     assert!(promoted.out.starts_with("Promoted 'dev' to 'live'"), "{promoted:?}");
     assert_eq!(setup.status(), 401);
-    // Its own earlier snapshots are readable as soon as it is open, so that a return opens nothing.
+    // Only `dev`, which is authenticated, subscribes to `team` then: a return to a snapshot makes all of `team` readable.
     add(&setup.server, "team", &[Tarball::new("hush", "2.0")]);
     setup.server.rspm_stdout("create repo --name=empty --authenticated");
     setup.server.rspm_stdout("create source --name=other");
@@ -129,10 +132,35 @@ fn a_repository_that_stays_authenticated_is_promoted_to_without_an_administrator
     setup.server.rspm_stdout("edit repo --name=live --changes=two-persons");
     assert_eq!(setup.server.rspm("edit repo --name=live --authenticated=false").code, 0);
     let back = format!("promote --from=live --to=live --snapshot={first}");
-    let requested = setup.run(&setup.ann, &back);
+    setup.assert_refused(&setup.ann, &back, "the token lacks the scope global:admin");
+    assert_eq!(setup.server.get(PACKAGES).status, 401);
+    assert!(setup.server.rspm_stdout(&back).starts_with("Requested promotion 3"));
+    setup.assert_refused(&setup.carl, "promote --approve=3", "the token lacks the scope global:admin");
+    assert_eq!(setup.server.get(PACKAGES).status, 401);
+    // Approved by another administrator.
+    let bob =
+        setup.server.rspm_stdout("create token --scope=global:admin --user=bob --description=x --quiet");
+    let promoted = setup.run(bob.trim(), "promote --approve=3");
+    assert!(promoted.out.starts_with("Promoted 'live' to 'live'"), "{promoted:?}");
+    assert_eq!((setup.status(), setup.server.get(PACKAGES).status), (200, 200));
+}
+
+#[test]
+fn a_return_to_a_snapshot_whose_sources_are_readable_needs_no_administrator() {
+    let setup = Setup::new("", "");
+    assert_eq!(setup.run(&setup.ann, "promote --from=dev --to=live").code, 0);
+    assert_eq!(setup.run(&setup.bob, "promote --approve=1").code, 0);
+    add(&setup.server, "team", &[Tarball::new("hush", "2.0")]);
+    assert_eq!(setup.run(&setup.ann, "promote --from=dev --to=live").code, 0);
+    assert_eq!(setup.run(&setup.bob, "promote --approve=2").code, 0);
+    let first = setup.server.json("list promotions");
+    let first = first.as_array().expect("promotions").iter().find(|row| row["id"] == 1).expect("the first");
+    let first = first["transaction"].as_i64().expect("a transaction");
+    let requested = setup.run(&setup.ann, &format!("promote --from=live --to=live --snapshot={first}"));
     assert!(requested.out.starts_with("Requested promotion 3"), "{requested:?}");
     let promoted = setup.run(&setup.carl, "promote --approve=3");
     assert!(promoted.out.starts_with("Promoted 'live' to 'live'"), "{promoted:?}");
+    assert_eq!(setup.server.get("/live/latest/src/contrib/hush_2.0.tar.gz").status, 404);
     assert_eq!(setup.status(), 200);
 }
 

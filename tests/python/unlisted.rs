@@ -91,3 +91,29 @@ fn the_age_of_a_project_that_the_list_lacks_counts_from_its_uploads() {
     // The list is incomplete, so it does not state that the project is new.
     assert_eq!(names(&server, "latest", "two"), ["two-1.0.tar.gz"]);
 }
+
+#[test]
+fn an_upload_during_the_request_for_its_name_hides_the_project_of_the_index() {
+    let pypi = index();
+    pypi.unlist("two");
+    let server = start(&pypi, "Unlisted = true");
+    server.sync_of("pypi").expect("an index");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    server.rspm_stdout("subscribe --repo=py --source=team");
+    server.rspm_stdout("create repo --name=index --type=python");
+    server.rspm_stdout("subscribe --repo=index --source=pypi");
+    pypi.hold_pages(true);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| get(&server, "/index/latest/simple/two/"));
+        while pypi.max_held_pages() == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        add(&server, "team", &Package::new("two", "9.0"));
+        pypi.hold_pages(false);
+        let answer = waiting.join().expect("an answer");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+        assert!(answer.text().contains("'two' was uploaded to another source"), "{}", answer.text());
+    });
+    assert_eq!(get(&server, "/index/latest/simple/two/").status, 403);
+    assert_eq!(names(&server, "latest", "two"), ["two-9.0-py3-none-any.whl"], "the index is first in py");
+}

@@ -42,6 +42,7 @@ macro_rules! scenarios {
 scenarios! {
     a_rule_that_another_command_changed_is_not_overwritten
     concurrent_edits_of_a_guard_lose_no_change
+    the_effects_of_a_deletion_are_those_of_the_deleted_guard
 }
 
 /// A backend with the repository `dev` of the local sources `team`, which has alpha 1.0 and beta 1.0, and `other`.
@@ -122,6 +123,37 @@ async fn concurrent_edits_of_a_guard_lose_no_change(backend: Backend) {
                 }
                 Err(error) => panic!("{error}"),
             }
+        }
+    }
+}
+
+async fn the_effects_of_a_deletion_are_those_of_the_deleted_guard(backend: Backend) {
+    let (repositories, state) = (&backend.repositories, &backend.state);
+    backend.add("other", "alpha", "2.0").await;
+    let team = state.catalog.get().source("team").expect("a source").id;
+    let new = NewNameGuard {
+        name: "alpha".to_owned(),
+        language: None,
+        source: "team".to_owned(),
+        description: String::new(),
+    };
+    let to_other = NameGuardChanges { source: Some("other".to_owned()), ..NameGuardChanges::default() };
+    for round in 1..=ROUNDS {
+        let (guard, _) = name_guard::create(state, &new, false, &actor()).await.expect("a guard");
+        let (_, deleted) = tokio::join!(
+            name_guard::update(repositories, state, guard.id, &to_other, false),
+            name_guard::delete(repositories, state, guard.id, false),
+        );
+        // The repository lists alpha of `team` unless the guard is that of `other`.
+        match deleted {
+            Ok(deleted) => {
+                assert_eq!(deleted.changes.is_empty(), deleted.row.source == team, "round {round}")
+            }
+            Err(RepoError::Conflict(text)) => {
+                assert!(text.contains("in the meantime"), "{text}");
+                name_guard::delete(repositories, state, guard.id, false).await.expect("repeated");
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 }

@@ -185,6 +185,7 @@ fn service_error(error: &RepoError) -> ServiceError {
         | RepoError::NoRules
         | RepoError::Blocked(_)
         | RepoError::Guarded(_)
+        | RepoError::Superseded(_)
         | RepoError::Busy { .. } => ServiceError::Fetch,
     }
 }

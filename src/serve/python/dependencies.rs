@@ -117,7 +117,7 @@ impl Reader<'_> {
         for (name, error) in failed {
             let is_temporary = match &error {
                 PageError::Missing(_) | PageError::Unlisted(_) => false,
-                PageError::Upstream(_) | PageError::Failed(_) => true,
+                PageError::Guarded(_) | PageError::Upstream(_) | PageError::Failed(_) => true,
             };
             projects
                 .insert(name, Project::Unreadable(Unreadable { reason: error.to_string(), is_temporary }));

@@ -156,7 +156,8 @@ pub struct GitBuild {
     pub tag: String,
     /// The commit.
     pub commit: String,
-    /// `queued`, `fetching`, `building`, `published`, `failed`, `skipped` or `moved`.
+    /// `queued`, `fetching`, `building`, `published`, `failed`, `skipped`, or `moved` for a tag that names another
+    /// commit than the one that was built.
     pub state: String,
     /// Whether the state is final.
     pub ended: bool,

@@ -27,7 +27,7 @@ use super::{git_args, name_guard};
     version,
     disable_version_flag = true,
     propagate_version = false,
-    after_help = "Run as root or as a member of the server's group (rstudio-pm).\n\
+    after_help = "Run as root or as a member of the server's group (rstudio-pm), or with a token for a server on another machine.\n\
                   Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 server not reachable, \
                   4 backup incomplete."
 )]

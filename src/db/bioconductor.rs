@@ -9,8 +9,8 @@ pub fn config(c: &mut dyn Conn) -> Result<Option<String>, DbError> {
 }
 
 /// Replaces the text of `config.yaml`. Call `clock::bump_catalog` afterwards.
-pub fn declare(c: &mut dyn Conn, config: &str) -> Result<(), DbError> {
-    const DECLARE: &str = "INSERT INTO bioconductor (id, config) VALUES (1, $1) \
+pub fn set_config(c: &mut dyn Conn, config: &str) -> Result<(), DbError> {
+    const SET_CONFIG: &str = "INSERT INTO bioconductor (id, config) VALUES (1, $1) \
         ON CONFLICT (id) DO UPDATE SET config = excluded.config";
-    c.execute(DECLARE, &[config.into()]).map(drop)
+    c.execute(SET_CONFIG, &[config.into()]).map(drop)
 }

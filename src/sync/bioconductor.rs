@@ -125,11 +125,11 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
     let config = Config::parse(&bytes).map_err(|error| refusal(&error))?;
     if state.catalog.get().bioconductor.as_deref() != Some(&config) {
         let text = config.render();
-        let declare = move |c: &mut dyn Conn| {
-            bioconductor::declare(c, &text)?;
+        let set_config = move |c: &mut dyn Conn| {
+            bioconductor::set_config(c, &text)?;
             clock::bump_catalog(c)
         };
-        apply_edit(state, declare).await?;
+        apply_edit(state, set_config).await?;
     }
     Ok(config)
 }

@@ -200,12 +200,13 @@ fn man_page_of_rspm() {
     root.build();
     let mut page = title("rspm", "1", "manage a running package server");
     page.push_str(".SH SYNOPSIS\n\\fBrspm\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n");
-    page.push_str(".SH DESCRIPTION\nAdministers the server of this machine over its socket, as root or as a member of the server's group.\n");
+    page.push_str(".SH DESCRIPTION\nAdministers the server of this machine over its socket, as root or as a member of the server's group; with \\-\\-address and a token, a server on another machine.\n");
     assert!(commands(&mut page, &root, "rspm") > 15);
     page.push_str(
         ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error gives the reason and what to do\n\
          .TP\n2\nwrong usage, or a command of Posit Package Manager that is not in this version\n\
-         .TP\n3\nserver not reachable\n",
+         .TP\n3\nserver not reachable\n\
+         .TP\n4\nbackup made, verified or restored, but files are missing (\\fBrspm backup\\fR)\n",
     );
     examples(
         &mut page,

@@ -11,7 +11,7 @@ use crate::offline::commit::Commit;
 use crate::offline::error::OfflineError;
 
 /// Sets the day of a record, which is never before the snapshot of the previous head: published snapshots never change.
-fn dated(commit: &Commit<'_>, mut record: PythonRecord) -> PythonRecord {
+fn with_effective_day(commit: &Commit<'_>, mut record: PythonRecord) -> PythonRecord {
     let set = |day: &mut Day| *day = commit.effective_day(*day);
     match &mut record {
         PythonRecord::File(file) => set(&mut file.day),
@@ -44,7 +44,8 @@ pub(super) fn write(
     let now = u64::try_from(commit.fields.now.seconds()).unwrap_or_default();
     let serial = last_segment.map_or(now, |last| now.max(last.serial + 1));
     let prev = last_segment.map(|last| last.file.sha256);
-    let mut records: Vec<PythonRecord> = records.into_iter().map(|record| dated(commit, record)).collect();
+    let mut records: Vec<PythonRecord> =
+        records.into_iter().map(|record| with_effective_day(commit, record)).collect();
     // The sort is stable: within a day, records of files stay first.
     records.sort_by_key(PythonRecord::day);
     let mut lines = LinesWriter::segment(commit.product, serial, prev);

@@ -1,5 +1,7 @@
 //! A generated document of a point, and the key under which it is cached and stored.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use super::encoding::EncodedDocument;
@@ -36,6 +38,8 @@ pub struct DocumentRequest {
     pub(super) point: Point,
     pub(super) document: Document,
     pub(super) key: String,
+    /// See [`DocumentRequest::compressed_key`].
+    compressed_key: OnceLock<String>,
 }
 
 impl From<PythonDocument> for Document {
@@ -90,7 +94,8 @@ impl DocumentRequest {
     #[must_use]
     pub fn new(point: Point, document: impl Into<Document>) -> DocumentRequest {
         let document = document.into();
-        DocumentRequest { key: key(&point, &document), point, document }
+        let key = key(&point, &document);
+        DocumentRequest { point, document, key, compressed_key: OnceLock::new() }
     }
 
     /// Returns the point.
@@ -113,8 +118,8 @@ impl DocumentRequest {
 
     /// Returns the cache key of the document compressed for the transfer. Other keys begin with the number of the
     /// renderer.
-    pub(super) fn compressed_key(&self) -> String {
-        format!("gzip/{}", self.key)
+    pub(super) fn compressed_key(&self) -> &str {
+        self.compressed_key.get_or_init(|| format!("gzip/{}", self.key))
     }
 
     /// Returns the requested document in its encoded form.

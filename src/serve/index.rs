@@ -163,7 +163,7 @@ pub async fn content_digest(
         return Ok(Some(constant.content));
     }
     let stored_key = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
-    for key in [&request.key, &stored_key, &request.compressed_key()] {
+    for key in [request.key.as_str(), stored_key.as_str(), request.compressed_key()] {
         let Cache { current_documents, dated_documents, package_databases, project_lists, .. } =
             &repositories.indexes;
         let cached = [current_documents, dated_documents, package_databases, project_lists]
@@ -224,7 +224,7 @@ async fn read_or_render(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
-    let DocumentRequest { point, document, key } = request;
+    let DocumentRequest { point, document, key, .. } = request;
     let budget = repositories.indexes.budget(document);
     check_memory(budget)?;
     if let Some(stored) = request.stored_equivalent() {

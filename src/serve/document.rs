@@ -81,6 +81,15 @@ impl Document {
         }
     }
 
+    /// Returns true if the encoded bytes are the decoded content, so that equal keys give equal encoded bytes on every
+    /// server. The bytes of a compressed document depend on the encoder.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Document::R(_) => false,
+            Document::Python(_) => true,
+        }
+    }
+
     fn stored_equivalent(&self) -> Option<Document> {
         match self {
             Document::R(document) => document.stored_equivalent().map(Document::R),

@@ -125,6 +125,12 @@ impl DocumentRequest {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
+    /// Returns true if the document may be in storage. A plain document of an open point is not, because only closed
+    /// points have its key; a compressed one may be that of a closed point with the same steps.
+    pub(super) fn may_be_stored(&self) -> bool {
+        !(self.point.open && self.document.is_plain())
+    }
+
     /// Returns the cache key of the document compressed for the transfer. Other keys begin with the number of the
     /// renderer.
     pub(super) fn compressed_key(&self) -> &str {

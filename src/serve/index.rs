@@ -189,6 +189,9 @@ pub async fn content_digest(
             return Ok(Some(cached.encoded.content));
         }
     }
+    if !request.may_be_stored() {
+        return Ok(None);
+    }
     Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored_key)).await?.map(|row| row.content))
 }
 
@@ -294,7 +297,8 @@ async fn read_or_render(
         let encoded = reserve_memory(budget, run_blocking(move || gunzip(&compressed)).await?)?;
         return Ok(Arc::new(CachedDocument::new(encoded, !point.open)));
     }
-    if let Some(encoded) = stored_document(repositories, key).await? {
+    let stored = if request.may_be_stored() { stored_document(repositories, key).await? } else { None };
+    if let Some(encoded) = stored {
         return Ok(Arc::new(CachedDocument::new(reserve_memory(budget, encoded)?, true)));
     }
     let encoded = reserve_memory(budget, render_document(repositories, point, document).await?)?;
@@ -333,6 +337,9 @@ async fn render_document(
         Document::Python(document) => {
             let (trees, request) = (View::of(&repositories.state, point), document.clone());
             let rows = repositories.state.db.read(move |c| python::render::rows(c, &trees, &request)).await?;
+            if rows.is_small() {
+                return python::render::encode(document, rows).map_err(render_error);
+            }
             let document = document.clone();
             run_blocking(move || python::render::encode(&document, rows)).await
         }
@@ -420,8 +427,11 @@ pub(super) async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoErro
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {
-    let encoded = task::run_blocking(work).await?;
-    encoded.map_err(|error| StorageError::Other(format!("could not render a document: {error}")).into())
+    task::run_blocking(work).await?.map_err(render_error)
+}
+
+fn render_error(error: std::io::Error) -> RepoError {
+    StorageError::Other(format!("could not render a document: {error}")).into()
 }
 
 #[cfg(test)]

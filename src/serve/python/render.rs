@@ -27,6 +27,19 @@ pub(in crate::serve) enum Rows {
     Files(NormalName, LatestState, Vec<ListedFile>),
 }
 
+/// Maximum number of entries of a document that is written without a change of the thread.
+const SMALL_PAGE: usize = 100;
+
+impl Rows {
+    /// Returns true if the document is written in a fraction of a millisecond.
+    pub(in crate::serve) fn is_small(&self) -> bool {
+        match self {
+            Rows::Projects(projects) => projects.len() <= SMALL_PAGE,
+            Rows::Files(_, _, files) => files.len() <= SMALL_PAGE,
+        }
+    }
+}
+
 /// Reads the rows of a document.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,

@@ -24,7 +24,7 @@ use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
 use crate::model::time::{Clock, Timestamp, microseconds};
 use crate::pypi::PageReads;
-use crate::serve::Repositories;
+use crate::serve::{self, Repositories};
 use crate::state::{Handles, State};
 use crate::storage::Storage;
 use crate::sync::Sync;
@@ -144,8 +144,17 @@ async fn build_app(
 /// Timeout for recording the last accesses of stored files.
 const ACCESSES_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Timeout for storing rendered documents whose responses were sent.
+const DOCUMENTS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Closes the stores of [`open`]: flushes the usage counters and accesses, and finishes queued transactions.
 pub(super) async fn close(app: &App) {
+    let documents = serve::index::wait_for_stores(&app.repositories);
+    if tokio::time::timeout(DOCUMENTS_TIMEOUT, documents).await.is_err() {
+        tracing::warn!(
+            "could not store documents of closed snapshots in time; they are rendered again when requested"
+        );
+    }
     app.usage.close().await;
     let accesses = app.fetches.accesses.write(&app.state.db);
     match tokio::time::timeout(ACCESSES_TIMEOUT, accesses).await {

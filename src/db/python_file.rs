@@ -52,14 +52,23 @@ pub struct ListedFile {
 
 macro_rules! listed {
     ($rest:literal) => {
+        listed!(
+            "m.sha256",
+            "LEFT JOIN file m ON m.release_id = f.release_id AND m.role = 'metadata' AND m.platform = '' \
+             AND m.build = f.build AND m.name = f.name AND m.locator = '' ",
+            $rest
+        )
+    };
+    ($metadata:literal, $join:literal, $rest:literal) => {
         concat!(
             "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, l.mark, l.note, p.name, r.version, f.build, f.name, \
-             f.size, f.sha256, coalesce(v.facts, f.facts), m.sha256, l.variant FROM life l JOIN package p ON p.id = l.package_id \
+             f.size, f.sha256, coalesce(v.facts, f.facts), ",
+            $metadata,
+            ", l.variant FROM life l JOIN package p ON p.id = l.package_id \
              JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
-             LEFT JOIN file_fact v ON v.file_id = l.file_id AND v.variant = l.variant \
-             LEFT JOIN file m ON m.release_id = f.release_id AND m.role = 'metadata' AND m.platform = '' \
-             AND m.build = f.build AND m.name = f.name AND m.locator = '' \
-             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+             LEFT JOIN file_fact v ON v.file_id = l.file_id AND v.variant = l.variant ",
+            $join,
+            "WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
             $rest
         )
     };
@@ -98,7 +107,29 @@ pub fn of_project(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     const FIND: &str = listed!("AND l.package_id = $3");
-    c.query(FIND, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode).collect()
+    collect(c, FIND, &[tree.into(), seq.into(), package.into()])
+}
+
+/// Like [`of_project`], for the tree of an index: the facts of its files have the digests of METADATA, so the query does
+/// not search for uploaded METADATA. A third of its time for a project with thousands of files.
+pub fn of_index_project(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Vec<ListedFile>, DbError> {
+    const FIND: &str = listed!("CAST(NULL AS TEXT)", "", "AND l.package_id = $3");
+    collect(c, FIND, &[tree.into(), seq.into(), package.into()])
+}
+
+/// Decodes each row before the next one is read, so that the values of all rows are not in memory twice.
+fn collect(c: &mut dyn Conn, sql: &'static str, params: &[Value]) -> Result<Vec<ListedFile>, DbError> {
+    let mut files = Vec::new();
+    c.each(sql, params, &mut |row| {
+        files.push(decode(row)?);
+        Ok(())
+    })?;
+    Ok(files)
 }
 
 /// Like [`of_project`], for several projects, in their order.
@@ -116,7 +147,7 @@ pub fn of_projects(
 
 /// Returns all files that a tree lists at a step, in unspecified order.
 pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, DbError> {
-    c.query(listed!(""), &[tree.into(), seq.into()])?.into_iter().map(decode).collect()
+    collect(c, listed!(""), &[tree.into(), seq.into()])
 }
 
 /// Returns the time from which the tree of an index has each file of a project, yanked or not: the beginning of its first

@@ -17,7 +17,7 @@ use super::permission::{Principal, repository_access};
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
-use super::resolve_cache::{Entry, Validity};
+use super::resolve_cache::{Entry, EntryKey, Validity};
 use super::response::{self, ErrorFormat};
 use super::route::access;
 use super::route::repo_path::RepoPath;
@@ -35,7 +35,8 @@ use crate::usage::BlockedRequest;
 pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let query = parts.uri.query();
-    if let Some(entry) = app.resolve_cache.get(&app.state, received_at, path, query) {
+    let key = EntryKey { path, format: python::page_format(path, query, parts) };
+    if let Some(entry) = app.resolve_cache.get(&app.state, received_at, key, query) {
         return answer_cached(app, &entry, &PlatformRequest::NoBinaries, head).await;
     }
     let agent = platform_request::user_agent(parts);
@@ -312,7 +313,7 @@ async fn repository(
         None => (Cow::Borrowed(path), None),
         Some(platform_key) => {
             let key = format!("{path} {platform_key}");
-            let cached = app.resolve_cache.get(&app.state, received_at, &key, None);
+            let cached = app.resolve_cache.get(&app.state, received_at, EntryKey::of_path(&key), None);
             (Cow::Owned(key), cached)
         }
     };
@@ -321,7 +322,8 @@ async fn repository(
         None => {
             let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
             let resource = resolve::resolve(app, repo, part, snapshot, r_path, platform).await?;
-            app.resolve_cache.insert(&key, Entry { validity, access: repository_access(app, repo), resource })
+            let entry = Entry { validity, access: repository_access(app, repo), resource };
+            app.resolve_cache.insert(EntryKey::of_path(&key), entry)
         }
     };
     app.resolve_cache.insert_negotiated(

@@ -1,10 +1,12 @@
-//! Cache of resolved addresses, by path, or by path and `User-Agent` if the result depends on both. An entry is valid
+//! Cache of resolved addresses, by path and, for pages of Python repositories, format, or by path and `User-Agent` if the
+//! result depends on both. An entry is valid
 //! until the next publish, the next reload of the configuration, or the end of the UTC day.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 
 use super::r::document::ResolvedDocument;
@@ -13,6 +15,7 @@ use super::r::platform_request::PlatformRequest;
 use super::response::Vary;
 use super::route::access::RepositoryAccess;
 use crate::model::time::{SECOND, Timestamp};
+use crate::python::accept::SimpleFormat;
 use crate::serve::negotiate::PlatformChoice;
 use crate::serve::policies;
 use crate::state::State;
@@ -81,9 +84,39 @@ impl Entry {
     }
 }
 
+/// The request for an entry. Compared with stored keys without an allocation, because each request has one.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct EntryKey<'a> {
+    /// The raw path, or the path followed by a space and the name of a platform.
+    pub path: &'a str,
+    /// The format that the client gets, at the address of a page of the simple API.
+    pub format: Option<SimpleFormat>,
+}
+
+/// A stored [`EntryKey`]; both have the same hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct StoredKey {
+    path: Box<str>,
+    format: Option<SimpleFormat>,
+}
+
+impl Equivalent<StoredKey> for EntryKey<'_> {
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        self.path == &*stored.path && self.format == stored.format
+    }
+}
+
+impl<'a> EntryKey<'a> {
+    /// Returns the key of an address at which all clients get the same format.
+    #[must_use]
+    pub fn of_path(path: &'a str) -> EntryKey<'a> {
+        EntryKey { path, format: None }
+    }
+}
+
 /// Cache of resolved addresses.
 pub struct ResolveCache {
-    entries: Cache<Box<str>, Arc<Entry>>,
+    entries: Cache<StoredKey, Arc<Entry>>,
     /// SECURITY: separate from `entries`, so that a client that sends thousands of different headers cannot evict
     /// those.
     negotiated: Cache<Box<str>, Arc<NegotiatedEntry>>,
@@ -132,21 +165,28 @@ fn is_canonical(path: &str) -> bool {
 }
 
 impl ResolveCache {
-    /// Returns the entry of a raw path, if it is still valid. A path with a query is never cached.
+    /// Returns an entry, if it is still valid. A path with a query is never cached.
     #[must_use]
-    pub fn get(&self, state: &State, now: Timestamp, path: &str, query: Option<&str>) -> Option<Arc<Entry>> {
-        if query.is_some() || path.len() > MAX_KEY_BYTES {
+    pub fn get(
+        &self,
+        state: &State,
+        now: Timestamp,
+        key: EntryKey<'_>,
+        query: Option<&str>,
+    ) -> Option<Arc<Entry>> {
+        if query.is_some() || key.path.len() > MAX_KEY_BYTES {
             return None;
         }
-        self.entries.get(path).filter(|entry| entry.validity == Validity::of(state, now))
+        self.entries.get(&key).filter(|entry| entry.validity == Validity::of(state, now))
     }
 
     /// Inserts an entry if it may be cached.
     #[must_use]
-    pub fn insert(&self, path: &str, entry: Entry) -> Arc<Entry> {
+    pub fn insert(&self, key: EntryKey<'_>, entry: Entry) -> Arc<Entry> {
+        let EntryKey { path, format } = key;
         let entry = Arc::new(entry);
         if entry.is_cacheable() && path.len() <= MAX_KEY_BYTES && is_canonical(path) {
-            self.entries.insert(path.into(), Arc::clone(&entry));
+            self.entries.insert(StoredKey { path: path.into(), format }, Arc::clone(&entry));
         }
         entry
     }
@@ -198,6 +238,19 @@ impl ResolveCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_is_found_by_path_and_format() {
+        let cache: Cache<StoredKey, u32> = Cache::new(8);
+        let stored = |format| StoredKey { path: "/py/latest/simple/a/".into(), format };
+        cache.insert(stored(Some(SimpleFormat::Json)), 1);
+        cache.insert(stored(None), 2);
+        let get = |path, format| cache.get(&EntryKey { path, format });
+        assert_eq!(get("/py/latest/simple/a/", Some(SimpleFormat::Json)), Some(1));
+        assert_eq!(get("/py/latest/simple/a/", None), Some(2));
+        assert_eq!(get("/py/latest/simple/a/", Some(SimpleFormat::Html)), None);
+        assert_eq!(get("/py/latest/simple/b/", None), None);
+    }
 
     #[test]
     fn other_spellings_of_an_address_are_not_cached() {

@@ -10,6 +10,9 @@ use super::body::Body;
 use super::conditional::{self, Precondition, Validators};
 use super::error::{Failure, Payload};
 
+/// The serial of the last change of a page of a Python repository, or of all its projects: mirrors refuse a page whose
+/// serial is lower than that in their list of projects.
+const X_PYPI_LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
 /// The header with the reason why a package is blocked, or with the warning about it.
 const X_PM_REASON: HeaderName = HeaderName::from_static("x-pm-reason");
@@ -107,6 +110,8 @@ pub enum RepresentationKind {
         accept_ranges: bool,
         /// Whether the bytes are the document compressed for the transfer: `Content-Encoding: gzip`.
         encoded: bool,
+        /// `X-PyPI-Last-Serial`, of documents of Python repositories that may still change.
+        last_serial: Option<HeaderValue>,
     },
     /// A package.
     Package(PackageHeaders),
@@ -157,6 +162,9 @@ impl Representation {
             RepresentationKind::Document { open: false, .. } => CACHE_CLOSED,
         };
         headers.insert(header::CACHE_CONTROL, cache);
+        if let RepresentationKind::Document { last_serial: Some(serial), .. } = &self.kind {
+            headers.insert(X_PYPI_LAST_SERIAL, serial.clone());
+        }
         if let RepresentationKind::Package(PackageHeaders { permanent_address: Some(address), .. }) =
             &self.kind
         {

@@ -17,16 +17,24 @@ macro_rules! digest {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $bytes]);
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl $name {
+            /// Returns the digits.
+            #[must_use]
+            pub fn digits(&self) -> [u8; 2 * $bytes] {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                // One write for all bytes, because the records of a bundle have hundreds of thousands of digests.
                 let mut text = [0; 2 * $bytes];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
                     pair[0] = DIGITS[usize::from(byte >> 4)];
                     pair[1] = DIGITS[usize::from(byte & 0xf)];
                 }
-                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+                text
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // One write for all bytes, because the records of a bundle have hundreds of thousands of digests.
+                f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
             }
         }
 

@@ -62,20 +62,40 @@ impl fmt::Display for Timestamp {
     /// Formats as RFC 3339 in UTC, with microseconds unless they are 0: `2026-11-20T07:50:28Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.civil();
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            time.year(),
-            time.month(),
-            time.day(),
-            time.hour(),
-            time.minute(),
-            time.second()
-        )?;
-        match self.0.rem_euclid(SECOND) {
-            0 => f.write_str("Z"),
-            micros => write!(f, ".{micros:06}Z"),
-        }
+        let micros = self.0.rem_euclid(SECOND);
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        write_digits(&mut text[5..7], i64::from(time.month()));
+        write_digits(&mut text[8..10], i64::from(time.day()));
+        write_digits(&mut text[11..13], i64::from(time.hour()));
+        write_digits(&mut text[14..16], i64::from(time.minute()));
+        write_digits(&mut text[17..19], i64::from(time.second()));
+        let length = if micros == 0 {
+            text[19] = b'Z';
+            20
+        } else {
+            write_digits(&mut text[20..26], micros);
+            27
+        };
+        let year = i64::from(time.year());
+        let start = if (0..=9999).contains(&year) {
+            write_digits(&mut text[..4], year);
+            0
+        } else {
+            write!(f, "{year:04}")?;
+            4
+        };
+        // One write, because a page has thousands of times.
+        f.write_str(std::str::from_utf8(&text[start..length]).unwrap_or_default())
+    }
+}
+
+/// Writes the last digits of a number that is not negative, as many as the buffer has bytes.
+fn write_digits(buffer: &mut [u8], mut number: i64) {
+    for byte in buffer.iter_mut().rev() {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a digit")]
+        let digit = number.rem_euclid(10) as u8;
+        *byte = b'0' + digit;
+        number /= 10;
     }
 }
 
@@ -170,6 +190,15 @@ mod tests {
         {
             assert_eq!(instant.to_string().parse(), Ok(instant));
         }
+        for text in [
+            "1970-01-01T00:00:00.000001Z",
+            "2026-11-20T07:50:28Z",
+            "2024-02-29T23:59:59.999999Z",
+            "0001-02-03T04:05:06.070000Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>().expect(text).to_string(), text);
+        }
+        assert_eq!(Timestamp(-62_198_755_200 * SECOND).to_string(), "-001-01-01T00:00:00Z");
         assert!("yesterday".parse::<Timestamp>().is_err() && "2026-11-20".parse::<Timestamp>().is_err());
     }
 

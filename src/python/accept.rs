@@ -15,6 +15,15 @@ pub enum SimpleFormat {
 pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
+/// The media types with their formats.
+const NAMES: [(&str, SimpleFormat); 5] = [
+    ("application/vnd.pypi.simple.v1+json", SimpleFormat::Json),
+    ("application/vnd.pypi.simple.v1+html", SimpleFormat::Html),
+    ("text/html", SimpleFormat::TextHtml),
+    ("application/vnd.pypi.simple.latest+json", SimpleFormat::Json),
+    ("application/vnd.pypi.simple.latest+html", SimpleFormat::Html),
+];
+
 impl SimpleFormat {
     /// Every format; earlier ones are preferred.
     pub const ALL: [SimpleFormat; 3] = [SimpleFormat::Json, SimpleFormat::Html, SimpleFormat::TextHtml];
@@ -40,31 +49,35 @@ impl SimpleFormat {
         SimpleFormat::from_name(media_type)
     }
 
+    /// Returns the format of a media type without parameters. Each request for a page compares several, so it allocates
+    /// nothing.
     fn from_name(media_type: &str) -> Option<SimpleFormat> {
-        let media_type = media_type.to_ascii_lowercase().replace("simple.latest+", "simple.v1+");
-        SimpleFormat::ALL.into_iter().find(|format| format.media_type() == media_type)
+        let entry = NAMES.iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name));
+        entry.map(|(_, format)| *format)
     }
 }
 
-/// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise
-/// `accept` decides. If `accept` contains no media type of a simple page, the format is `text/html`, as for browsers
+/// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise the
+/// values of the `Accept` fields decide. If they contain no media type of a simple page, the format is `text/html`, as for browsers
 /// and on PyPI.
 #[must_use]
-pub fn negotiate(accept: Option<&str>, format: Option<&str>) -> SimpleFormat {
+pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a str>, format: Option<&str>) -> SimpleFormat {
     if let Some(format) = format.and_then(SimpleFormat::from_name) {
         return format;
     }
     let mut qualities = [(0, 0); 3];
-    for range in accept.unwrap_or_default().split(',').take(64) {
+    for range in accept.into_iter().flat_map(|value| value.split(',')).take(64) {
         let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let media_type = parts.next().unwrap_or_default();
+        let named = SimpleFormat::from_name(media_type);
+        let kind_of_all = media_type.strip_suffix("/*");
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         let quality = weight.map_or(1000, thousandths);
         for (entry, format) in qualities.iter_mut().zip(SimpleFormat::ALL) {
             let kind = format.media_type().split('/').next().unwrap_or_default();
-            let specificity = if SimpleFormat::from_name(&media_type) == Some(format) {
+            let specificity = if named == Some(format) {
                 3
-            } else if media_type.strip_suffix("/*") == Some(kind) {
+            } else if kind_of_all.is_some_and(|all| all.eq_ignore_ascii_case(kind)) {
                 2
             } else if media_type == "*/*" {
                 1
@@ -97,7 +110,10 @@ fn thousandths(text: &str) -> u32 {
     let is_valid = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
     match whole {
         "1" => 1000,
-        "0" if is_valid => format!("{fraction:0<3}").parse().unwrap_or(0),
+        "0" if is_valid => {
+            let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
+            digits.fold(0, |value, digit| value * 10 + u32::from(digit - b'0'))
+        }
         _ => 0,
     }
 }
@@ -136,6 +152,8 @@ mod tests {
             (Some("application/*"), TextHtml),
             (Some("application/vnd.pypi.simple.v1+html;q=0.5, application/*;q=0.5"), Html),
             (Some("application/vnd.pypi.simple.v1+json;q=2"), TextHtml),
+            (Some("application/vnd.pypi.simple.v1+json;q=0.09, text/html;q=0.1"), TextHtml),
+            (Some("application/vnd.pypi.simple.v1+json;q=0.2, text/html;q=0.19"), Json),
         ] {
             assert_eq!(negotiate(accept, None), format, "{accept:?}");
         }
@@ -164,8 +182,11 @@ mod tests {
         #[test]
         fn a_named_format_is_never_refused(quality in 1_u32..=1000, text in "[a-z/*;=.q0-9, ]{0,40}") {
             let accept = format!("{V1};q={}.{:03}", quality / 1000, quality % 1000);
-            prop_assert_eq!(negotiate(Some(&accept), None), SimpleFormat::Json);
-            let _ = negotiate(Some(&text), Some(&text));
+            prop_assert_eq!(negotiate(Some(&*accept), None), SimpleFormat::Json);
+            let _ = negotiate(Some(&*text), Some(&text));
+            // Several fields are one list (RFC 9110, 5.3).
+            let fields = text.split(',');
+            prop_assert_eq!(negotiate(fields, None), negotiate(Some(&*text), None));
         }
     }
 }

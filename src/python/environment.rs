@@ -47,6 +47,14 @@ impl Environment {
         }
     }
 
+    /// Returns true if a marker may be true in this environment, with or without the extras that it names.
+    #[must_use]
+    pub fn may_apply(&self, marker: &Marker) -> bool {
+        let mut extras = Vec::new();
+        add_named_extras(marker, &mut extras);
+        self.may_satisfy(marker, &[]) || self.may_satisfy(marker, &extras)
+    }
+
     /// Returns true if a value of `Requires-Python` allows any patch version of this Python. A text that is not a list
     /// of specifiers allows all versions.
     #[must_use]
@@ -105,6 +113,18 @@ impl Environment {
                 other => other.strip_prefix("linux_"),
             },
         }
+    }
+}
+
+/// Adds the extras (normalized names) with which a marker compares.
+fn add_named_extras(marker: &Marker, extras: &mut Vec<String>) {
+    match marker {
+        Marker::Any(markers) | Marker::All(markers) => {
+            markers.iter().for_each(|marker| add_named_extras(marker, extras));
+        }
+        Marker::Compare(Operand::Variable("extra"), _, Operand::Text(text))
+        | Marker::Compare(Operand::Text(text), _, Operand::Variable("extra")) => extras.push(normalize(text)),
+        Marker::Compare(..) => {}
     }
 }
 

@@ -16,16 +16,16 @@ pub async fn document(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
 ) -> Result<RenderedDocument, RepoError> {
-    let key = request.compressed_key();
     let cache = index::cache_of(repositories, request);
-    if let Some(cached) = cache.get(&key) {
+    if let Some(cached) = cache.get(request.compressed_key()) {
         return Ok(request.rendered_document(&cached.encoded));
     }
     // In a separate task: a client that disconnects must not cancel a compression that other requests wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
     let compression = tokio::spawn(async move {
         let cache = index::cache_of(&task_repositories, &task_request);
-        cache.get_or_insert_async(key.as_str(), compressed(&task_repositories, &task_request)).await
+        let key = task_request.compressed_key();
+        cache.get_or_insert_async(key, compressed(&task_repositories, &task_request)).await
     });
     Ok(request.rendered_document(&task::join(compression).await??.encoded))
 }

@@ -1,5 +1,7 @@
 //! A generated document of a point, and the key under which it is cached and stored.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use super::encoding::EncodedDocument;
@@ -36,6 +38,8 @@ pub struct DocumentRequest {
     pub(super) point: Point,
     pub(super) document: Document,
     pub(super) key: String,
+    /// See [`DocumentRequest::compressed_key`].
+    compressed_key: OnceLock<String>,
 }
 
 impl From<PythonDocument> for Document {
@@ -77,6 +81,15 @@ impl Document {
         }
     }
 
+    /// Returns true if the encoded bytes are the decoded content, so that equal keys give equal encoded bytes on every
+    /// server. The bytes of a compressed document depend on the encoder.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Document::R(_) => false,
+            Document::Python(_) => true,
+        }
+    }
+
     fn stored_equivalent(&self) -> Option<Document> {
         match self {
             Document::R(document) => document.stored_equivalent().map(Document::R),
@@ -90,7 +103,8 @@ impl DocumentRequest {
     #[must_use]
     pub fn new(point: Point, document: impl Into<Document>) -> DocumentRequest {
         let document = document.into();
-        DocumentRequest { key: key(&point, &document), point, document }
+        let key = key(&point, &document);
+        DocumentRequest { point, document, key, compressed_key: OnceLock::new() }
     }
 
     /// Returns the point.
@@ -111,10 +125,16 @@ impl DocumentRequest {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
+    /// Returns true if the document may be in storage. A plain document of an open point is not, because only closed
+    /// points have its key; a compressed one may be that of a closed point with the same steps.
+    pub(super) fn may_be_stored(&self) -> bool {
+        !(self.point.open && self.document.is_plain())
+    }
+
     /// Returns the cache key of the document compressed for the transfer. Other keys begin with the number of the
     /// renderer.
-    pub(super) fn compressed_key(&self) -> String {
-        format!("gzip/{}", self.key)
+    pub(super) fn compressed_key(&self) -> &str {
+        self.compressed_key.get_or_init(|| format!("gzip/{}", self.key))
     }
 
     /// Returns the requested document in its encoded form.

@@ -1,5 +1,6 @@
 //! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored
-//! once the point is closed.
+//! once the point is closed. A compressed document is stored before the response, because the bytes of the server that
+//! stores it first apply; others are stored while the response is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::allowed::View;
 use super::document::{Document, DocumentRequest, RenderedDocument};
-use super::encoding::{ENCODER, EncodedDocument, gunzip};
+use super::encoding::{ENCODER, EncodedDocument, digest, gunzip};
 use super::python;
 use super::r::render;
 use super::{RepoError, Repositories, task};
@@ -38,6 +39,8 @@ pub(super) struct Cache {
     /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other
     /// documents.
     list_memory: Arc<Semaphore>,
+    /// Limits the documents that are stored while their responses are sent.
+    store_permits: Arc<Semaphore>,
 }
 
 pub(super) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
@@ -56,6 +59,9 @@ const MAX_LIST_MEMORY: usize = 256 << 20;
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const MIN_FREE_BYTES: usize = 1 << 20;
+/// Maximum number of documents that are stored at the same time while their responses are sent. Further requests wait
+/// until their document is stored, so that rendering is not faster than storing for long.
+const CONCURRENT_STORES: u32 = 8;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
 
@@ -74,6 +80,15 @@ pub(super) struct CachedDocument {
     /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another
     /// document is stored in its place.
     is_stored: AtomicBool,
+    /// Whether a task stores the document.
+    is_being_stored: AtomicBool,
+}
+
+impl CachedDocument {
+    fn new(encoded: EncodedDocument, is_stored: bool) -> CachedDocument {
+        let (is_stored, is_being_stored) = (AtomicBool::new(is_stored), AtomicBool::new(false));
+        CachedDocument { encoded, is_stored, is_being_stored }
+    }
 }
 
 impl Default for Cache {
@@ -106,6 +121,7 @@ impl Cache {
             database_render_permits: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
             list_memory: Arc::new(Semaphore::new(MAX_LIST_MEMORY >> 10)),
+            store_permits: Arc::new(Semaphore::new(CONCURRENT_STORES as usize)),
         }
     }
 
@@ -142,7 +158,7 @@ pub(super) fn cached(
     encoded: EncodedDocument,
 ) -> Result<CachedDocument, RepoError> {
     let encoded = reserve_memory(repositories.indexes.budget(&request.document), encoded)?;
-    Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
+    Ok(CachedDocument::new(encoded, true))
 }
 
 /// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still
@@ -163,7 +179,7 @@ pub async fn content_digest(
         return Ok(Some(constant.content));
     }
     let stored_key = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
-    for key in [&request.key, &stored_key, &request.compressed_key()] {
+    for key in [request.key.as_str(), stored_key.as_str(), request.compressed_key()] {
         let Cache { current_documents, dated_documents, package_databases, project_lists, .. } =
             &repositories.indexes;
         let cached = [current_documents, dated_documents, package_databases, project_lists]
@@ -172,6 +188,9 @@ pub async fn content_digest(
         if let Some(cached) = cached {
             return Ok(Some(cached.encoded.content));
         }
+    }
+    if !request.may_be_stored() {
+        return Ok(None);
     }
     Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored_key)).await?.map(|row| row.content))
 }
@@ -184,8 +203,11 @@ pub async fn document(
     if let Some(constant) = constant_document(&request.document) {
         return Ok(request.rendered_document(&constant));
     }
-    let is_usable =
-        |cached: &Arc<CachedDocument>| request.point.open || cached.is_stored.load(Ordering::Relaxed);
+    let is_usable = |cached: &Arc<CachedDocument>| {
+        request.point.open
+            || cached.is_stored.load(Ordering::Relaxed)
+            || cached.is_being_stored.load(Ordering::Relaxed)
+    };
     if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(is_usable) {
         return Ok(request.rendered_document(&cached.encoded));
     }
@@ -206,17 +228,59 @@ async fn cached_document(
     if point.open || cached.is_stored.load(Ordering::Relaxed) {
         return Ok(cached);
     }
-    // The document was rendered while its point was open; the point is closed now.
+    // The document was rendered just now, or while its point was open; the point is closed.
+    if request.document.is_plain() && store_in_task(repositories, request, &cached) {
+        return Ok(cached);
+    }
     if let Some(stored) = request.stored_equivalent() {
         document_boxed(repositories, stored).await?;
         cached.is_stored.store(true, Ordering::Relaxed);
         return Ok(cached);
     }
     let encoded = EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
-    let budget = repositories.indexes.budget(&request.document);
-    let stored = Arc::new(store_document(repositories, budget, key, encoded).await?);
+    let stored = Arc::new(store_document(repositories, request, encoded).await?);
     cache.insert(key.clone(), stored.clone());
     Ok(stored)
+}
+
+/// Stores a document in a task: only one whose bytes every server renders alike, so that the response need not wait until
+/// it is known whose bytes are stored. Returns false, and starts none, if too many are running.
+fn store_in_task(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+    cached: &Arc<CachedDocument>,
+) -> bool {
+    if cached.is_being_stored.swap(true, Ordering::Relaxed) {
+        return true;
+    }
+    let Ok(permit) = Arc::clone(&repositories.indexes.store_permits).try_acquire_owned() else {
+        cached.is_being_stored.store(false, Ordering::Relaxed);
+        return false;
+    };
+    let (repositories, request, cached) = (Arc::clone(repositories), request.clone(), Arc::clone(cached));
+    tokio::spawn(async move {
+        let EncodedDocument { content, ref bytes } = cached.encoded;
+        let encoded = EncodedDocument { content, bytes: bytes.clone() };
+        match store_document(&repositories, &request, encoded).await {
+            // The bytes of the first server apply.
+            Ok(stored) if stored.encoded.content != content => {
+                cache_of(&repositories, &request).insert(request.key.clone(), Arc::new(stored));
+            }
+            Ok(stored) => cached.is_stored.store(stored.is_stored.into_inner(), Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(key = %request.key, %error, "could not record the document of a closed snapshot");
+            }
+        }
+        cached.is_being_stored.store(false, Ordering::Relaxed);
+        drop(permit);
+    });
+    true
+}
+
+/// Waits until no task stores a document. Requests that arrive meanwhile store theirs before the response.
+pub async fn wait_for_stores(repositories: &Repositories) {
+    // The semaphore is never closed.
+    let _permits = repositories.indexes.store_permits.acquire_many(CONCURRENT_STORES).await.ok();
 }
 
 /// Reads a document from storage, or renders it.
@@ -224,24 +288,25 @@ async fn read_or_render(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
-    let DocumentRequest { point, document, key } = request;
+    let DocumentRequest { point, document, key, .. } = request;
     let budget = repositories.indexes.budget(document);
     check_memory(budget)?;
     if let Some(stored) = request.stored_equivalent() {
         let gz = document_boxed(repositories, stored).await?;
         let compressed = EncodedDocument { content: gz.content, bytes: gz.bytes };
         let encoded = reserve_memory(budget, run_blocking(move || gunzip(&compressed)).await?)?;
-        return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(!point.open) }));
+        return Ok(Arc::new(CachedDocument::new(encoded, !point.open)));
     }
-    if let Some(encoded) = stored_document(repositories, key).await? {
-        let encoded = reserve_memory(budget, encoded)?;
-        return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(true) }));
+    let stored = if request.may_be_stored() { stored_document(repositories, key).await? } else { None };
+    if let Some(encoded) = stored {
+        return Ok(Arc::new(CachedDocument::new(reserve_memory(budget, encoded)?, true)));
     }
     let encoded = reserve_memory(budget, render_document(repositories, point, document).await?)?;
-    let cached = if point.open {
-        CachedDocument { encoded, is_stored: AtomicBool::new(false) }
+    // `cached_document` starts the task that stores a plain document.
+    let cached = if point.open || document.is_plain() {
+        CachedDocument::new(encoded, false)
     } else {
-        store_document(repositories, budget, key, encoded).await?
+        store_document(repositories, request, encoded).await?
     };
     Ok(Arc::new(cached))
 }
@@ -272,6 +337,9 @@ async fn render_document(
         Document::Python(document) => {
             let (trees, request) = (View::of(&repositories.state, point), document.clone());
             let rows = repositories.state.db.read(move |c| python::render::rows(c, &trees, &request)).await?;
+            if rows.is_small() {
+                return python::render::encode(document, rows).map_err(render_error);
+            }
             let document = document.clone();
             run_blocking(move || python::render::encode(&document, rows)).await
         }
@@ -309,15 +377,14 @@ async fn stored_document(
 /// it, the bytes of the first one apply. A storage error does not fail the request.
 async fn store_document(
     repositories: &Repositories,
-    budget: &Arc<Semaphore>,
-    key: &str,
+    request: &DocumentRequest,
     encoded: EncodedDocument,
 ) -> Result<CachedDocument, RepoError> {
-    use sha2::Digest;
-    let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
+    let key = request.key.as_str();
+    let sha256 = if request.document.is_plain() { encoded.content } else { digest(&encoded.bytes) };
     if let Err(error) = repositories.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
         tracing::warn!(key, %error, "could not store the document of a closed snapshot");
-        return Ok(CachedDocument { encoded, is_stored: AtomicBool::new(false) });
+        return Ok(CachedDocument::new(encoded, false));
     }
     let row = RenderedRow {
         key: key.to_owned(),
@@ -329,10 +396,10 @@ async fn store_document(
     };
     let is_first = repositories.state.db.write(move |c| db::rendered::put(c, &row)).await?;
     let encoded = match if is_first { None } else { stored_document(repositories, key).await? } {
-        Some(stored) => reserve_memory(budget, stored)?,
+        Some(stored) => reserve_memory(repositories.indexes.budget(&request.document), stored)?,
         None => encoded,
     };
-    Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
+    Ok(CachedDocument::new(encoded, true))
 }
 
 /// Selects the cache of a document: current or dated documents, package databases, or project lists.
@@ -360,8 +427,11 @@ pub(super) async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoErro
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {
-    let encoded = task::run_blocking(work).await?;
-    encoded.map_err(|error| StorageError::Other(format!("could not render a document: {error}")).into())
+    task::run_blocking(work).await?.map_err(render_error)
+}
+
+fn render_error(error: std::io::Error) -> RepoError {
+    StorageError::Other(format!("could not render a document: {error}")).into()
 }
 
 #[cfg(test)]
@@ -373,7 +443,7 @@ mod tests {
         let cache = Cache::default();
         let cached = |bytes: usize| {
             let encoded = EncodedDocument { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
-            Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
+            Arc::new(CachedDocument::new(encoded, true))
         };
         cache.current_documents.insert("latest".to_owned(), cached(6 << 20));
         for date in 0..3000 {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::SyncError;
 use super::error::task_result;
-use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProject};
+use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProjects};
 use super::task::{SyncTrigger, Task};
 use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, ListChange, ListInstants};
@@ -89,7 +89,7 @@ async fn sync(
     let old_head = tree.head.map_or(0, |head| head.0);
     lease.bulk(&state.db, move |c| pypi::reopen(c, SOURCE, old_head)).await?;
     let stored = state.db.read(stored).await?;
-    let stored_serial = stored.iter().filter_map(|project| project.serial).max();
+    let stored_serial = stored.highest_serial();
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
     // A list that may be incomplete may also be missing, or become shorter.
     let (may_be_missing, stored_count) = if config.unlisted { (true, 0) } else { (false, stored.len()) };
@@ -200,11 +200,19 @@ fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
 }
 
 /// Returns the projects that the source lists, in the order of their names.
-fn stored(c: &mut dyn Conn) -> Result<Vec<StoredProject>, DbError> {
-    let mut stored = Vec::new();
+fn stored(c: &mut dyn Conn) -> Result<StoredProjects, DbError> {
+    let mut stored = StoredProjects::default();
+    let mut fits = true;
     pypi::each_listed(c, SOURCE, &mut |normalized_name, from_at, serial| {
-        stored.push(StoredProject { normalized_name: normalized_name.into(), from_at, serial });
+        fits = fits && stored.push(&normalized_name, from_at, serial);
     })?;
+    if !fits {
+        return Err(DbError::Shape {
+            column: 0,
+            found: "names of 4 GiB",
+            expected: "names of a list of projects",
+        });
+    }
     // The databases sort bytes, as Rust does.
     Ok(stored)
 }

@@ -135,7 +135,10 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     let environments = selection::environments(&pythons, &platforms)
         .map_err(|error| RepoError::Invalid(error.to_string()))?;
     let scope = prefetch::scope(&upkeep.state).await?;
-    let definition = read(files, strict).await?;
+    // Without versions and platforms, the files for all environments are stored.
+    let has_targets = !pythons.is_empty() || !platforms.is_empty();
+    let targets = if has_targets { environments.clone() } else { Vec::new() };
+    let definition = read(files, strict, targets).await?;
     let lines = curated::requirements(&definition);
     let digest = hex::encode(sha2::Sha256::digest(lines.as_bytes()));
     let key = format!("{digest} {pythons:?} {platforms:?} {pages_only} {dry_run}");
@@ -165,11 +168,16 @@ pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<PrefetchResult>> {
 }
 
 /// Reads the files, which may be 24 MB in size: not on an async thread.
-async fn read(files: Vec<(String, Vec<u8>)>, strict: bool) -> Result<Definition, RepoError> {
+async fn read(
+    files: Vec<(String, Vec<u8>)>,
+    strict: bool,
+    targets: Vec<Environment>,
+) -> Result<Definition, RepoError> {
     serve::task::run_blocking(move || {
         let named: Vec<NamedFile<'_>> =
             files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
-        curated::read(&named, ReadOptions { strict }).map_err(|error| RepoError::Invalid(error.to_string()))
+        let definition = curated::read_for(&named, ReadOptions { strict }, &targets);
+        definition.map_err(|error| RepoError::Invalid(error.to_string()))
     })
     .await?
 }

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rstudio_pm::db::pypi::{self, ListChange, ListInstants};
-use rstudio_pm::db::{Conn, invariants};
+use rstudio_pm::db::python_file::{self, ListedFile};
+use rstudio_pm::db::{Conn, invariants, package, tree};
 use rstudio_pm::edit::{self, OnExisting};
-use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::facts::FileFacts;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::python::simple::page::{ProjectPage, ProjectStatus};
 use rstudio_pm::python::simple::read;
@@ -21,6 +23,8 @@ use rstudio_pm::serve::python::document::PythonDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
+use super::index::wheel;
+use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::data;
 use crate::support::db;
@@ -164,6 +168,45 @@ async fn final_pages_never_change_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_pages_never_change_on_postgres() {
     scenario(db::Engine::Postgres).await;
+}
+
+/// The shorter query for projects of an index finds the same files, whose METADATA is in their facts.
+async fn queries_agree(engine: db::Engine) {
+    let pypi = Pypi::start();
+    wheel(&pypi, &Package::new("one", "1.0"), "2021-01-01T00:00:00Z");
+    pypi.add("one", "one-1.1.tar.gz", b"source", "2021-01-02T00:00:00Z");
+    let settings = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
+    let gcfg = format!("{settings}\n[PyPI]\nURL = {}", pypi.url());
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    subscribe(&backend).await;
+    backend.advance_to_noon("2024-03-02");
+    sync(&backend).await;
+    page(&backend, "latest", "one", SimpleFormat::Json).await;
+    let files = backend.state.db.read(|c| {
+        let tree = tree::built_in(c, SourceId::PYPI)?;
+        let package = package::by_name(c, SourceId::PYPI, "one")?.expect("its page was read");
+        let seq = Seq(tree.head.expect("a sync").0 - 1);
+        let mut all = python_file::of_project(c, tree.id, seq, package)?;
+        let mut of_index = python_file::of_index_project(c, tree.id, seq, package)?;
+        for files in [&mut all, &mut of_index] {
+            files.sort_by_key(|file| file.key.file.0);
+        }
+        Ok((all, of_index))
+    });
+    let (all, of_index) = files.await.unwrap();
+    assert_eq!(all, of_index);
+    let has_metadata = |file: &ListedFile| FileFacts::read(&file.facts).metadata().is_some();
+    assert_eq!((of_index.len(), of_index.iter().filter(|file| has_metadata(file)).count()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_queries_for_files_of_an_index_agree_on_sqlite() {
+    queries_agree(db::Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_queries_for_files_of_an_index_agree_on_postgres() {
+    queries_agree(db::Engine::Postgres).await;
 }
 
 /// A project that is removed from the list and added again, with a file from before, and a sync that did not end.

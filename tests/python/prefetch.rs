@@ -155,6 +155,22 @@ fn lock_files_and_targets_select_files() {
 }
 
 #[test]
+fn requirements_whose_markers_exclude_the_targets_are_left_out() {
+    let pypi = index();
+    let server = synced(&pypi);
+    let command =
+        write(&server, "requirements.txt", "one; python_version >= '3.9'\ntwo; python_version < '3.9'\n");
+    let names = |flags: &str| {
+        let result = server.json(&format!("{command} --dry-run {flags}"));
+        let names: Vec<String> = packages(&result).into_iter().map(|(name, ..)| name).collect();
+        (names.join(" "), result["notices"].as_array().expect("notices").len())
+    };
+    assert_eq!(names("--pythons=3.12"), ("one".to_owned(), 1));
+    assert_eq!(names("--pythons=3.8,3.12"), ("one two".to_owned(), 0));
+    assert_eq!(names(""), ("one two".to_owned(), 1), "markers are ignored, with a notice");
+}
+
+#[test]
 fn files_that_every_repository_blocks_are_left_out() {
     let pypi = index();
     let server = synced(&pypi);

@@ -15,7 +15,7 @@ use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
 use rstudio_pm::pypi::PageReads;
-use rstudio_pm::serve::{RepoError, Repositories};
+use rstudio_pm::serve::{self, RepoError, Repositories};
 use rstudio_pm::state::{Handles, State};
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::upkeep::Upkeep;
@@ -120,6 +120,7 @@ impl Backend {
     pub(crate) async fn restart(self) -> Backend {
         let Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
+        serve::index::wait_for_stores(&repositories).await;
         drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         Backend::open(stores, folder, now).await
@@ -129,6 +130,7 @@ impl Backend {
     pub(crate) async fn restart_after(self, action: impl FnOnce(&Path)) -> Backend {
         let Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
+        serve::index::wait_for_stores(&repositories).await;
         drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         action(folder.path());

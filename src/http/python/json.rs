@@ -83,19 +83,18 @@ pub(in crate::http) async fn answer(
             open,
             accept_ranges: false,
             encoded,
+            // Mirrors request this document too, and refuse one that is older than their list.
+            last_serial: Some(HeaderValue::from(last_serial)),
         },
     };
-    let mut response = match response::check_preconditions(&representation, None, head.parts) {
+    Ok(match response::check_preconditions(&representation, None, head.parts) {
         Some(response) => response,
         None => {
             let size = bytes.len() as u64;
             let body = if head.parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
             response::whole(&representation, Some(size), body)
         }
-    };
-    // Mirrors request this document too, and refuse one that is older than their list.
-    response.headers_mut().insert(super::LAST_SERIAL, HeaderValue::from(last_serial));
-    Ok(response)
+    })
 }
 
 /// Returns the serial of the last change, which increases with every change, as on PyPI. If the project has no

@@ -7,7 +7,7 @@ mod provenance;
 pub(super) mod trusted_publishing;
 pub(super) mod upload;
 
-use http::header::{ACCEPT, HeaderName, HeaderValue};
+use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
@@ -19,7 +19,7 @@ use super::r::answer;
 use super::r::document::ResolvedDocument;
 use super::r::package_file::ResolvedFile;
 use super::r::platform_request::PlatformRequest;
-use super::resolve_cache::{Entry, Resource, Validity};
+use super::resolve_cache::{Entry, EntryKey, Resource, Validity};
 use super::response::{self, header_value};
 use super::target::Query;
 use crate::model::repository::RepoKind;
@@ -29,10 +29,6 @@ use crate::python::accept::{self, SimpleFormat};
 use crate::python::layout::{FileId, FilePart, PythonPath, json_link};
 use crate::serve;
 use crate::serve::python::document::PythonDocument;
-
-/// The serial of the last change of a page, or of all projects: mirrors refuse a page whose serial is lower than that
-/// in their list of projects.
-pub(super) const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
 /// A parsed address inside a Python repository.
 pub(super) struct Address<'a> {
@@ -63,32 +59,26 @@ pub(super) async fn answer(
         PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
         PythonPath::File { .. } | PythonPath::Json { .. } => None,
     };
-    let key = match format {
-        // A space cannot be part of a raw path, so it separates path and format. The cache accepts no key with a
-        // +.
-        Some(SimpleFormat::Json) => format!("{} json", address.raw),
-        Some(SimpleFormat::Html) => format!("{} v1 html", address.raw),
-        Some(SimpleFormat::TextHtml) => format!("{} html", address.raw),
-        None => address.raw.to_owned(),
-    };
-    let entry = match app.resolve_cache.get(&app.state, received_at, &key, None) {
+    // `dispatch` has looked up the entries of requests without a query, before it parsed the address.
+    let key = EntryKey { path: address.raw, format };
+    let entry = match app.resolve_cache.get(&app.state, received_at, key, None) {
         Some(entry) => entry,
         None => {
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
-            app.resolve_cache
-                .insert(&key, Entry { validity, access: repository_access(app, address.repo), resource })
+            let access = repository_access(app, address.repo);
+            app.resolve_cache.insert(key, Entry { validity, access, resource })
         }
     };
-    let mut response =
-        answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await;
-    if let Resource::Document(resolved) = &entry.resource
-        && let Some(serial) = resolved.last_serial()
-    {
-        response.headers_mut().insert(LAST_SERIAL, HeaderValue::from(serial));
-    }
-    Ok(response)
+    Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)
+}
+
+/// Returns the format that a client gets at a raw path that may be the address of a page of the simple API; `None` for
+/// other paths and for a request with a query, which may name the format.
+pub(super) fn page_format(path: &str, query: Option<&str>, parts: &Parts) -> Option<SimpleFormat> {
+    let is_page = query.is_none() && path.ends_with('/') && path.contains("/simple/");
+    is_page.then(|| accept::negotiate(accept_values(parts), None))
 }
 
 /// Refuses a path of a Python repository in a repository of another language.
@@ -126,11 +116,14 @@ pub(super) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
 
 /// Returns the format that the client gets.
 fn format(query: &Query, parts: &Parts) -> SimpleFormat {
-    let values = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let accept = values.collect::<Vec<_>>().join(",");
     // In a query, an unencoded + is a space.
     let format = query.get("format").map(|format| format.replace(' ', "+"));
-    accept::negotiate(Some(&accept), format.as_deref())
+    accept::negotiate(accept_values(parts), format.as_deref())
+}
+
+/// Returns the values of all `Accept` fields.
+fn accept_values(parts: &Parts) -> impl Iterator<Item = &str> {
+    parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok())
 }
 
 /// Returns a redirect: 308 to the address with a trailing slash, 301 to the normalized name. The location is

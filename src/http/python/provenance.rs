@@ -66,6 +66,7 @@ pub(super) async fn answer(
             open: true,
             accept_ranges: false,
             encoded: false,
+            last_serial: None,
         },
     };
     if let Some(response) = response::check_preconditions(&representation, None, parts) {

@@ -108,6 +108,7 @@ fn representation(text: &str) -> Representation {
             open: true,
             accept_ranges: false,
             encoded: false,
+            last_serial: None,
         },
     }
 }

@@ -64,7 +64,7 @@ impl ResolvedDocument {
     }
 
     /// Returns the serial that a list or page of Python projects states.
-    pub(in crate::http) fn last_serial(&self) -> Option<u64> {
+    fn last_serial(&self) -> Option<u64> {
         match self.document.document() {
             Document::Python(document) => document.last_serial(),
             Document::R(_) => None,
@@ -129,6 +129,7 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
             open: document.point().open,
             accept_ranges,
             encoded,
+            last_serial: resolved.last_serial().map(HeaderValue::from),
         },
     }
 }

@@ -8,12 +8,15 @@ pub mod rule;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::environment::Environment;
 use super::lock_file::{self, BadLockFile};
+use super::marker::Marker;
 use super::name::NormalName;
 use super::requirement::{Constraint, Requirement};
 use super::requirements_file::{self, BadRequirements, Entry};
 use super::specifier::BadSpecifier;
 use super::version::Version;
+use crate::model::count::count_of;
 use crate::model::definition_path::included_path;
 use crate::model::digest::Sha256;
 use crate::model::error_list::ErrorList;
@@ -119,6 +122,12 @@ pub enum BadDefinition {
     /// The definition contains no project.
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
+    /// All requirements are left out.
+    #[error(
+        "{0}: the environment markers of all requirements exclude the requested versions of Python and platforms; request \
+         others"
+    )]
+    OtherEnvironments(String),
     /// A file contains a NUL character, which databases do not store in a text.
     #[error("{0}: there is a NUL character; remove it, definitions are plain text")]
     Nul(String),
@@ -171,6 +180,19 @@ fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
 /// # Errors
 /// All defects of these files.
 pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition, ErrorList<BadDefinition>> {
+    read_for(files, options, &[])
+}
+
+/// Like [`read`], without the requirements whose environment markers are false in all of these environments. Without
+/// environments, markers are ignored.
+///
+/// # Errors
+/// All defects of these files.
+pub fn read_for(
+    files: &[NamedFile<'_>],
+    options: ReadOptions,
+    environments: &[Environment],
+) -> Result<Definition, ErrorList<BadDefinition>> {
     let Some((main, _)) = files.first() else {
         return Err(BadDefinition::Empty("the definition".to_owned()).into());
     };
@@ -180,7 +202,7 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
     if let Some(nul) = files.iter().find_map(|file| nul(*file)) {
         return Err(nul.into());
     }
-    let mut reader = Reader { files, options, ..Reader::default() };
+    let mut reader = Reader { files, options, environments, ..Reader::default() };
     if let Err(defect) = reader.file(main, false, None) {
         reader.errors.push(defect);
     }
@@ -197,10 +219,13 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
             }
         }
     }
-    let Reader { mut definition, mut errors, markers, constraints, .. } = reader;
+    let Reader { mut definition, mut errors, markers, left_out, constraints, .. } = reader;
     let unnamed = constraints.into_iter().filter(|(name, _)| !definition.rules.contains_key(name));
     definition.constraints = unnamed.map(|(name, (_, restriction))| (name, restriction)).collect();
     match definition.rules.len() {
+        0 if errors.is_empty() && left_out.is_some() => {
+            errors.push(BadDefinition::OtherEnvironments((*main).to_owned()));
+        }
         0 if errors.is_empty() => errors.push(BadDefinition::Empty((*main).to_owned())),
         count if count > MAX_PROJECTS => errors.push(BadDefinition::TooMany(count)),
         _ => {}
@@ -215,6 +240,13 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
             "{origin}: environment markers are ignored ({count} in all): files for all platforms are selected"
         ));
     }
+    if let Some((origin, count)) = left_out {
+        let requirements = count_of(count, "requirement is", "requirements are");
+        definition.notices.push(format!(
+            "{origin}: {requirements} left out; the environment markers exclude the requested versions of Python and \
+             platforms"
+        ));
+    }
     errors.or_value(definition)
 }
 
@@ -222,6 +254,8 @@ pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition,
 struct Reader<'a> {
     files: &'a [NamedFile<'a>],
     options: ReadOptions,
+    /// The environments for which markers are evaluated; empty if they are ignored.
+    environments: &'a [Environment],
     definition: Definition,
     /// Restrictions from constraints files, by project, each with the file and line of the last one.
     constraints: BTreeMap<NormalName, (String, Alternative)>,
@@ -230,6 +264,8 @@ struct Reader<'a> {
     read: HashSet<(String, bool)>,
     /// The origin of the first marker, and the number of markers.
     markers: Option<(String, usize)>,
+    /// The origin of the first requirement that is left out, and the number of such requirements.
+    left_out: Option<(String, usize)>,
     /// The defects of lines.
     errors: ErrorList<BadDefinition>,
 }
@@ -310,8 +346,8 @@ impl Reader<'_> {
         requirement: Requirement,
         (sha256, is_constraint): (Vec<Sha256>, bool),
     ) -> Result<(), BadDefinition> {
-        if requirement.marker.is_some() {
-            self.count_marker(&origin);
+        if requirement.marker.as_ref().is_some_and(|marker| self.leaves_out(&origin, marker)) {
+            return Ok(());
         }
         let versions = match &requirement.constraint {
             Constraint::Versions(versions) => versions.as_str(),
@@ -350,8 +386,11 @@ impl Reader<'_> {
             self.definition.notices.push(format!("{name}: '{package}' is left out: {}", skipped.reason));
         }
         for package in content.packages {
-            if package.marker.is_some() {
-                self.count_marker(&origin);
+            match package.marker.as_deref().map(Marker::parse) {
+                Some(Ok(marker)) if self.leaves_out(&origin, &marker) => continue,
+                // A marker that cannot be parsed counts as true.
+                Some(Err(_)) => self.count_marker(&origin),
+                Some(Ok(_)) | None => {}
             }
             let sha256: Vec<Sha256> = package.files.iter().filter_map(|file| file.sha256).collect();
             if self.options.strict && sha256.is_empty() {
@@ -380,6 +419,20 @@ impl Reader<'_> {
         rule.add(alternative);
         self.definition.origins.entry(name).or_insert(origin);
         Ok(())
+    }
+
+    /// Returns true if a requirement with this marker is left out. Counts the marker if it is ignored, and the requirement
+    /// if it is left out.
+    fn leaves_out(&mut self, origin: &str, marker: &Marker) -> bool {
+        if self.environments.is_empty() {
+            self.count_marker(origin);
+            return false;
+        }
+        let is_left_out = !self.environments.iter().any(|environment| environment.may_apply(marker));
+        if is_left_out {
+            self.left_out.get_or_insert_with(|| (origin.to_owned(), 0)).1 += 1;
+        }
+        is_left_out
     }
 
     fn count_marker(&mut self, origin: &str) {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::plan::{BaseFile, BaseProject, Plan, RowState, plan};
 use super::rule::Rule;
-use super::{Definition, NamedFile, ReadOptions, constraints, read, requirements};
+use super::{Definition, NamedFile, ReadOptions, constraints, read, read_for, requirements};
 use crate::model::digest::Sha256;
 use crate::python::name::NormalName;
+use crate::python::selection::environments;
 use crate::python::version::Version;
 
 fn name(text: &str) -> NormalName {
@@ -21,6 +22,42 @@ fn definition(files: &[(&str, &str)]) -> Definition {
 fn refusal(files: &[(&str, &str)], strict: bool) -> String {
     let files: Vec<NamedFile<'_>> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
     read(&files, ReadOptions { strict }).expect_err("refused").to_string()
+}
+
+#[test]
+fn requirements_for_other_environments_are_left_out() {
+    let text = "one\ntwo; python_version < '3.9'\nthree; sys_platform == 'win32'\n\
+        four; extra == 'x' and python_version >= '3.9'\nfive; platform_release > '1'\n-c limits.txt\n";
+    let limits = "one<2; python_version < '3.9'\nfour<4; python_version > '3'\n";
+    let files: [NamedFile<'_>; 2] = [("r.txt", text.as_bytes()), ("limits.txt", limits.as_bytes())];
+    let targets = |pythons: &[&str]| {
+        let pythons: Vec<String> = pythons.iter().map(|text| (*text).to_owned()).collect();
+        environments(&pythons, &["manylinux_2_28_x86_64".to_owned()]).expect("targets")
+    };
+    let definition = read_for(&files, ReadOptions::default(), &targets(&["3.12"])).expect("a definition");
+    let names: Vec<&str> = definition.rules.keys().map(NormalName::as_str).collect();
+    assert_eq!(names, ["five", "four", "one"]);
+    assert!(definition.rules[&name("one")].allows_all() && !definition.rules[&name("four")].allows_all());
+    let notice = "r.txt, line 2: 3 requirements are left out; the environment markers exclude the requested versions of \
+        Python and platforms";
+    assert_eq!(definition.notices, [notice]);
+    let either = read_for(&files, ReadOptions::default(), &targets(&["3.12", "3.8"])).expect("a definition");
+    assert_eq!((either.rules.len(), either.rules[&name("one")].allows_all()), (4, false));
+    let all = read(&files, ReadOptions::default()).expect("a definition");
+    assert_eq!(all.rules.len(), 5, "without environments, markers are ignored");
+
+    let lock = "version = 1\n[[package]]\nname = \"one\"\nversion = \"1\"\n\
+        source = { registry = \"https://pypi.org/simple\" }\n\
+        resolution-markers = [\"python_full_version < '3.9'\", \"sys_platform == 'win32'\"]\n\
+        sdist = { url = \"https://example.org/one-1.tar.gz\", hash = \"sha256:\" }\n";
+    let lock = lock.replace("sha256:", &format!("sha256:{}", "0a".repeat(32)));
+    let lock: [NamedFile<'_>; 1] = [("uv.lock", lock.as_bytes())];
+    let error = read_for(&lock, ReadOptions::default(), &targets(&["3.12"])).expect_err("nothing is left");
+    assert!(error.to_string().contains("exclude the requested versions of Python"), "{error}");
+    assert_eq!(
+        read_for(&lock, ReadOptions::default(), &targets(&["3.8"])).expect("it applies").rules.len(),
+        1
+    );
 }
 
 fn file(version: &str, digest: u8) -> BaseFile {

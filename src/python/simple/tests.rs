@@ -211,10 +211,31 @@ fn page() -> impl Strategy<Value = ProjectPage> {
     )
 }
 
+/// Returns the JSON that serde_json writes for the same values, with sorted keys.
+fn canonical(json: &[u8]) -> String {
+    format!("{}\n", serde_json::from_slice::<serde_json::Value>(json).unwrap())
+}
+
+#[test]
+fn texts_are_escaped_in_json() {
+    for text in ["a\"b", "back\\slash", "line\nbreak", "\u{1}\u{1f}\u{7f}", "é\u{2028}\u{1f4e6}"] {
+        let mut page = with_keys("").page;
+        page.files[0].yanked = Some(Yank { reason: text.to_owned() });
+        page.files[0].requires_python = Some(text.to_owned());
+        page.status_reason = Some(text.to_owned());
+        page.versions = Some(vec![text.to_owned(), "1".to_owned()]);
+        let bytes = write::json(&page).unwrap();
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), canonical(&bytes));
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((&value["files"][0]["yanked"], &value["versions"][0]), (&text.into(), &text.into()));
+    }
+}
+
 proptest! {
     #[test]
     fn a_written_page_is_read_back(page in page()) {
         let bytes = write::json(&page).unwrap();
+        prop_assert_eq!(canonical(&bytes).as_bytes(), &*bytes);
         let base = Url::parse(BASE).unwrap();
         let reread = read(SimpleFormat::Json, &bytes, &base, &page.name).unwrap();
         prop_assert_eq!(&reread.page, &page);

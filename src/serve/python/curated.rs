@@ -46,7 +46,11 @@ pub(in crate::serve) fn with_blocked(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     let listing = tree.listing();
-    let mut files = python_file::of_project(c, listing.tree, listing.seq, package)?;
+    let mut files = if listing.source == SourceId::PYPI {
+        python_file::of_index_project(c, listing.tree, listing.seq, package)?
+    } else {
+        python_file::of_project(c, listing.tree, listing.seq, package)?
+    };
     retain_allowed(c, tree, &mut files)?;
     Ok(files)
 }

@@ -1,5 +1,6 @@
 //! Renders the documents of a Python repository.
 
+use std::borrow::Cow;
 use std::io;
 
 use super::curated;
@@ -12,9 +13,10 @@ use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
 use crate::python::layout::{FileId, link, provenance_link};
 use crate::python::name::NormalName;
-use crate::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
+use crate::python::simple::page::{MetadataFile, ProjectStatus};
 use crate::python::simple::read::is_web_address;
-use crate::python::simple::{root, write};
+use crate::python::simple::root;
+use crate::python::simple::write::{FileEntry, Hashes, HtmlWriter, JsonWriter, PageProperties};
 use crate::python::version::Version;
 use crate::serve::allowed::View;
 use crate::serve::encoding::{EncodedDocument, digest};
@@ -23,6 +25,19 @@ use crate::serve::encoding::{EncodedDocument, digest};
 pub(in crate::serve) enum Rows {
     Projects(Vec<RootProject>),
     Files(NormalName, LatestState, Vec<ListedFile>),
+}
+
+/// Maximum number of entries of a document that is written without a change of the thread.
+const SMALL_PAGE: usize = 100;
+
+impl Rows {
+    /// Returns true if the document is written in a fraction of a millisecond.
+    pub(in crate::serve) fn is_small(&self) -> bool {
+        match self {
+            Rows::Projects(projects) => projects.len() <= SMALL_PAGE,
+            Rows::Files(_, _, files) => files.len() <= SMALL_PAGE,
+        }
+    }
 }
 
 /// Reads the rows of a document.
@@ -61,13 +76,10 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Res
     let bytes = match rows {
         Rows::Projects(projects) => encode_root(document, &projects)?,
         Rows::Files(project, state, files) => {
-            let LatestState { serial, status, reason } = state;
-            let page = page(project, files, document.links());
-            let page = ProjectPage { last_serial: serial, status, status_reason: reason, ..page };
-            match document.format() {
-                SimpleFormat::Json => write::json(&page)?,
-                SimpleFormat::Html | SimpleFormat::TextHtml => write::html(&page).into_bytes(),
-            }
+            let LatestState { serial, status, reason } = &state;
+            let (last_serial, status, status_reason) = (*serial, *status, reason.as_deref());
+            let properties = PageProperties { name: &project, last_serial, status, status_reason };
+            encode_page(document, &properties, files)?
         }
     };
     Ok(EncodedDocument { content: digest(&bytes), bytes: bytes.into() })
@@ -98,41 +110,67 @@ fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Resul
     Ok(out)
 }
 
-/// Returns the page of a project: files in the order of version and name. `links` is the URL below which this server has
-/// provenance objects.
-fn page(project: NormalName, files: Vec<ListedFile>, links: Option<&str>) -> ProjectPage {
+/// Writes the page of a project: files in the order of version and name.
+fn encode_page(
+    document: &PythonDocument,
+    page: &PageProperties<'_>,
+    files: Vec<ListedFile>,
+) -> io::Result<Vec<u8>> {
     let mut files: Vec<(Version, ListedFile)> =
         files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
-    files.sort_by(|(a, x), (b, y)| {
+    files.sort_unstable_by(|(a, x), (b, y)| {
         a.cmp(b).then_with(|| (a.as_str(), &x.name, x.key.file).cmp(&(b.as_str(), &y.name, y.key.file)))
     });
-    let mut versions: Vec<String> = files.iter().map(|(version, _)| version.as_str().to_owned()).collect();
-    versions.dedup();
-    let files = files.into_iter().filter_map(|(_, file)| page_file(file, links)).collect();
-    ProjectPage { versions: Some(versions), files, ..ProjectPage::new(project) }
+    if page.status == ProjectStatus::Quarantined {
+        files.clear();
+    }
+    let links = document.links();
+    match document.format() {
+        SimpleFormat::Json => {
+            let mut writer = JsonWriter::new(files.len());
+            for (_, file) in &files {
+                with_entry(file, links, |entry| writer.file(entry)).transpose()?;
+            }
+            let mut versions: Vec<&str> = files.iter().map(|(version, _)| version.as_str()).collect();
+            versions.dedup();
+            Ok(writer.finish(page, versions.into_iter())?)
+        }
+        SimpleFormat::Html | SimpleFormat::TextHtml => {
+            let mut writer = HtmlWriter::new(page, files.len());
+            for (_, file) in &files {
+                with_entry(file, links, |entry| writer.file(entry));
+            }
+            Ok(writer.finish(page).into_bytes())
+        }
+    }
 }
 
-/// Returns a file of the page; `None` for an invalid file name, which no upload accepts.
-fn page_file(file: ListedFile, links: Option<&str>) -> Option<PageFile> {
+/// Calls `write` with the entry of a file; returns `None` for an invalid file name, which no upload accepts. `links` is the
+/// URL below which this server has provenance objects.
+fn with_entry<T>(
+    file: &ListedFile,
+    links: Option<&str>,
+    write: impl FnOnce(&FileEntry<'_>) -> T,
+) -> Option<T> {
     let name = FileName::parse(&file.name).ok()?;
     let facts = FileFacts::read(&file.facts);
-    let url = link(FileId::Sha256(file.sha256), &name);
+    let id = FileId::Sha256(file.sha256);
+    let url = link(id, &name);
     let provenance = match links {
-        Some(links) => {
-            facts.has_provenance().then(|| provenance_link(links, FileId::Sha256(file.sha256), &name))
-        }
+        Some(links) => facts.has_provenance().then(|| Cow::Owned(provenance_link(links, id, &name))),
         // The object of a bundle in a directory has no address for clients.
-        None => facts.provenance.clone().filter(|url| is_web_address(url)),
+        None => facts.provenance.as_deref().filter(|url| is_web_address(url)).map(Cow::Borrowed),
     };
-    Some(PageFile {
-        hashes: [("sha256".to_owned(), file.sha256.to_string())].into(),
-        requires_python: facts.requires_python.clone(),
-        gpg_sig: facts.has_signature.then_some(true),
+    Some(write(&FileEntry {
+        name: name.as_str(),
+        url: &url,
+        hashes: Hashes::Sha256(file.sha256),
+        requires_python: facts.requires_python.as_deref(),
         core_metadata: file.metadata.or(facts.metadata()).map_or(MetadataFile::None, MetadataFile::Sha256),
-        yanked: file.yanked.map(|reason| Yank { reason }),
+        gpg_sig: facts.has_signature.then_some(true),
+        yanked: file.yanked.as_deref(),
         size: u64::try_from(file.size).ok(),
         upload_time: facts.upload_time(),
-        provenance,
-        ..PageFile::new(name, url)
-    })
+        provenance: provenance.as_deref(),
+    }))
 }

@@ -182,7 +182,7 @@ pub fn text(data: &[u8]) {
     if version.normalized().len() <= 255 {
         assert_eq!(Version::lenient(&version.normalized()), version);
     }
-    let _ = accept::negotiate(Some(&text), Some(&text));
+    let _ = accept::negotiate(Some(&*text), Some(&text));
     if let Ok(path) = layout::parse(&text)
         && !matches!(path, layout::PythonPath::Redirect(_))
     {

@@ -235,7 +235,8 @@ proptest! {
     #[test]
     fn a_written_page_is_read_back(page in page()) {
         let bytes = write::json(&page).unwrap();
-        prop_assert_eq!(canonical(&bytes).as_bytes(), &*bytes);
+        let expected = canonical(&bytes);
+        prop_assert_eq!(expected.as_bytes(), &*bytes);
         let base = Url::parse(BASE).unwrap();
         let reread = read(SimpleFormat::Json, &bytes, &base, &page.name).unwrap();
         prop_assert_eq!(&reread.page, &page);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::body::Body;
@@ -31,6 +32,8 @@ const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, m
 
 /// Maximum length of `X-PM-Reason` in bytes: proxies limit the headers of a response to a few kB.
 const MAX_REASON: usize = 900;
+/// Maximum length of the reason in a status line, in bytes.
+const MAX_PHRASE: usize = 200;
 /// The ASCII characters that are percent-encoded in `X-PM-Reason`.
 const ENCODED_IN_REASONS: &AsciiSet = &CONTROLS.add(b'%');
 /// Capacity for all headers of one response, so that the map is allocated once.
@@ -56,6 +59,15 @@ pub(in crate::http) fn reason_value(text: &str) -> HeaderValue {
         }
     }
     header_value(encoded)
+}
+
+/// Returns the reason phrase of the status line (RFC 9112, section 4) with the value of `X-PM-Reason`, of which it has the
+/// first [`MAX_PHRASE`] bytes: pip and uv print it instead of the header and the body. HTTP/2 has no reason phrase.
+fn reason_phrase(status: StatusCode, reason: &HeaderValue) -> Option<ReasonPhrase> {
+    let name = status.canonical_reason()?;
+    let reason = reason.to_str().ok()?;
+    let end = reason.floor_char_boundary(MAX_PHRASE);
+    ReasonPhrase::try_from(format!("{name}: {}", &reason[..end])).ok()
 }
 
 pub(in crate::http) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
@@ -426,7 +438,11 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
         }
     };
     if let Some(reason) = failure.block_reason() {
-        response.headers_mut().insert(X_PM_REASON, reason_value(reason));
+        let reason = reason_value(reason);
+        if let Some(phrase) = reason_phrase(failure.status, &reason) {
+            response.extensions_mut().insert(phrase);
+        }
+        response.headers_mut().insert(X_PM_REASON, reason);
     }
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -461,5 +477,15 @@ mod tests {
         assert_eq!((long.len(), &long.as_bytes()[..9]), (900, &b"%E4%B8%AD"[..]));
         let cut = reason_value(&format!("a{}", "\u{4e2d}".repeat(400)));
         assert_eq!(cut.len(), 892, "the last character is whole");
+    }
+
+    #[test]
+    fn the_status_line_has_the_beginning_of_the_reason() {
+        let phrase = |reason: &str| {
+            let phrase = reason_phrase(StatusCode::FORBIDDEN, &reason_value(reason)).expect("a phrase");
+            String::from_utf8(phrase.as_bytes().to_vec()).expect("ASCII")
+        };
+        assert_eq!(phrase("rule 7 (caf\u{e9}\r\n)"), "Forbidden: rule 7 (caf%C3%A9%0D%0A)");
+        assert_eq!(phrase(&"a".repeat(300)).len(), "Forbidden: ".len() + MAX_PHRASE);
     }
 }

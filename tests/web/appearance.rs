@@ -121,9 +121,13 @@ fn readmes_with_badges_figures_and_wide_code_satisfy_axe_and_html_validate() {
     let row = format!("|{}\n", " xxxxxxxxxxxx |".repeat(20));
     let table = format!("{row}|{}\n{row}", "---|".repeat(20));
     let beta = Tarball::new("beta", "1.0").with("README.md", &table);
+    // Headings that skip a level, and a table with an empty header.
+    let readme = "## gamma\n\n#### Below\n\n# Above\n\n| | b |\n|---|---|\n| 1 | 2 |\n";
+    let gamma = Tarball::new("gamma", "1.0").with("README.md", readme);
     let server = Server::start();
-    server.local_repository("team", &[alpha, beta]);
-    let pages = ["alpha/", "alpha/news/", "beta/"].map(|page| format!("/team/latest/web/packages/{page}"));
+    server.local_repository("team", &[alpha, beta, gamma]);
+    let pages =
+        ["alpha/", "alpha/news/", "beta/", "gamma/"].map(|page| format!("/team/latest/web/packages/{page}"));
     let html = server.get(&pages[0]).text();
     assert_eq!((html.matches("<img ").count(), html.matches("height=\"139\"").count()), (2, 1), "{html}");
     assert_valid(pages.iter().map(|page| (page.clone(), server.get(page).text())).collect());

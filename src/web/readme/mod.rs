@@ -4,6 +4,7 @@
 //! converter all elements and attributes that are not in its list.
 
 mod clean;
+mod heading_levels;
 mod restructured;
 mod restructured_inline;
 mod tag;
@@ -232,7 +233,7 @@ mod tests {
         let html = html(text, Format::Markdown);
         assert!(html.contains("<h3 id=\"readme-alpha-x\">Alpha <code>x</code></h3>"), "{html}");
         assert!(
-            html.contains("<h4 id=\"readme-usage\">") && html.contains("<h6 id=\"readme-deep\">"),
+            html.contains("<h4 id=\"readme-usage\">") && html.contains("<h5 id=\"readme-deep\">Deep</h5>"),
             "{html}"
         );
         assert!(html.contains("<strong>b</strong>") && html.contains("<td>1</td>"), "{html}");
@@ -240,6 +241,46 @@ mod tests {
         assert!(html.contains("href=\"#readme-alpha-x\"") && html.contains("href=\"DESCRIPTION\""), "{html}");
         assert!(html.contains("href=\"news/\""), "{html}");
         assert!(!html.contains("vignettes/") && !html.contains("#readme-nothing"), "{html}");
+        assert_harmless(&html, text);
+    }
+
+    #[test]
+    fn headings_skip_no_level() {
+        let text = "## First\n\n#### Below\n\n## Second\n\n# Third\n\n<h6><b><h2>inner</h2></b></h6>\n";
+        let markdown = html(text, Format::Markdown);
+        for part in
+            [">First</h3>", ">Below</h4>", ">Second</h3>", ">Third</h3>", "<h4 id=\"readme-inner\">", "</h4>"]
+        {
+            assert!(markdown.contains(part), "{part}: {markdown}");
+        }
+        let levels: Vec<u32> =
+            tags(&markdown).iter().filter_map(|(name, _)| name.strip_prefix('h')?.parse().ok()).collect();
+        assert_eq!(levels.len(), 6, "{markdown}");
+        let mut previous = 2;
+        for level in levels {
+            assert!((3..=previous + 1).contains(&level), "{level} after {previous}: {markdown}");
+            previous = level;
+        }
+        for level in 3..=6 {
+            let (starts, ends) = (format!("<h{level}"), format!("</h{level}>"));
+            assert_eq!(markdown.matches(&starts).count(), markdown.matches(&ends).count(), "{markdown}");
+        }
+        assert_harmless(&markdown, text);
+    }
+
+    #[test]
+    fn empty_headers_of_tables_are_cells() {
+        let text = "| | b | &nbsp; |\n|---|---|---|\n| 1 | 2 | 3 |\n\n\
+                    <table><tr><th colspan=2><img src='x.png' alt=''></th><th><img src='x.png' alt='c'></th>\
+                    <th><table><tr><th>d</th></tr></table></th></tr></table>\n";
+        let html = html(text, Format::Markdown);
+        for part in
+            ["<td></td>", "<th scope=\"col\">b</th>", "<td colspan=\"2\"></td>", "<th scope=\"col\">c</th>"]
+        {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert_eq!((html.matches("<th ").count(), html.matches("</th>").count()), (4, 4), "{html}");
+        assert_eq!(html.matches("<td").count(), html.matches("</td>").count(), "{html}");
         assert_harmless(&html, text);
     }
 

@@ -83,12 +83,16 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         Some(text) => {
             let mut links = links(&context, &release.package, has_description);
             links.figures = figures(&context, &detail, &text).await;
+            links.license = has_license_file(field("License").as_deref())
+                .then(|| context.root.package(&context.location, &release.package, "license/"));
             if release.archived {
                 // Without a version, the address is that of the listed one.
-                links.description = links.description.map(|address| {
+                let of_version = |address: String| {
                     let sign = if address.contains('?') { '&' } else { '?' };
                     format!("{address}{sign}version={}", segment(&release.version))
-                });
+                };
+                links.description = links.description.map(of_version);
+                links.license = links.license.map(of_version);
             }
             readme::html(text, Format::Markdown, links).await
         }
@@ -157,12 +161,18 @@ async fn metadata_of(
     Ok(metadata.into_iter().collect())
 }
 
-/// Returns the base addresses of relative links in a README.
+/// Returns true if the field `License` of a DESCRIPTION names a file of the archive: `MIT + file LICENSE`.
+fn has_license_file(license: Option<&str>) -> bool {
+    license.is_some_and(|text| text.contains("file LICENSE") || text.contains("file LICENCE"))
+}
+
+/// Returns the base addresses of relative links in a README, without that of the license.
 pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     let below = |page: &str| context.root.package(&context.location, package, page);
     Links {
         description: is_r.then(|| below("DESCRIPTION")),
         news: if is_r { below("news/") } else { below("versions/") },
+        license: None,
         figures: BTreeMap::new(),
     }
 }

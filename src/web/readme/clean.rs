@@ -85,6 +85,8 @@ pub struct Links {
     pub description: Option<String>,
     /// The address of the page with the news of the package; empty if there is none.
     pub news: String,
+    /// The address of the page with the text of the license, if there is one.
+    pub license: Option<String>,
     /// The addresses of the figures of the archive, by path. Other images are replaced by their text.
     pub figures: BTreeMap<String, String>,
 }
@@ -136,6 +138,9 @@ fn target(address: &str, links: &Links) -> Option<String> {
     let name = path.to_ascii_lowercase();
     match name.as_str() {
         "description" => links.description.clone(),
+        "license" | "license.md" | "license.txt" | "licence" | "licence.md" | "copying" => {
+            links.license.clone()
+        }
         "news" | "news.md" | "changelog.md" | "changelog" | "changes.rst" | "changelog.rst" => {
             Some(links.news.clone()).filter(|address| !address.is_empty())
         }

@@ -160,6 +160,7 @@ mod tests {
         Links {
             description: Some("DESCRIPTION".to_owned()),
             news: "news/".to_owned(),
+            license: Some("license/".to_owned()),
             figures: BTreeMap::new(),
         }
     }
@@ -215,7 +216,8 @@ mod tests {
                 let is_header = name == "th" && value == "col";
                 assert!(attribute != "scope" || is_header, "scope {value} of <{name}> of {excerpt:?}");
                 if attribute == "href" {
-                    let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/"];
+                    let known =
+                        ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/", "license/"];
                     let value = value.to_ascii_lowercase();
                     let is_known = known.iter().any(|start| value.starts_with(&start.to_ascii_lowercase()));
                     assert!(is_known, "{value} of {excerpt:?}");
@@ -242,6 +244,16 @@ mod tests {
         assert!(html.contains("href=\"news/\""), "{html}");
         assert!(!html.contains("vignettes/") && !html.contains("#readme-nothing"), "{html}");
         assert_harmless(&html, text);
+    }
+
+    #[test]
+    fn links_to_the_license_lead_to_its_page_if_there_is_one() {
+        let text = "[a](LICENSE) [b](./LICENSE.md) [c](licence) [d](inst/LICENSE)";
+        let with_page = html(text, Format::Markdown);
+        assert_eq!(with_page.matches("href=\"license/\"").count(), 3, "{with_page}");
+        let links = Links { license: None, ..links() };
+        let without = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        assert!(!without.contains("href") && without.contains('d'), "{without}");
     }
 
     #[test]

@@ -40,6 +40,25 @@ fn server() -> Server {
 const ALPHA: &str = "/team/latest/web/packages/alpha/";
 
 #[test]
+fn a_list_of_many_files_has_several_pages() {
+    let server = Server::start();
+    let mut many = Tarball::new("many", "1.0");
+    for number in 0..160 {
+        many = many.with(&format!("inst/file{number:03}.txt"), "text");
+    }
+    server.local_repository("team", &[many]);
+    let address = "/team/latest/web/packages/many/files/";
+    let (first, second) = (page(&server, address), page(&server, &format!("{address}?version=1.0&page=2")));
+    let listed =
+        |page: &str, number: usize| page.contains(&format!("inst/file{number:03}.txt?version=1.0\""));
+    for number in 0..160 {
+        assert_ne!(listed(&first, number), listed(&second, number), "file {number} is on one page");
+    }
+    assert!(first.contains("/many/files/?version=1.0&amp;page=2\" rel=\"next\""), "{first}");
+    assert_eq!(server.get(&format!("{address}?page=x")).status, 400);
+}
+
+#[test]
 fn files_of_a_package_are_listed_and_shown_as_text() {
     let server = server();
     let package = page(&server, ALPHA);

@@ -314,6 +314,9 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     let served =
         ServedVersion { source: detail.source, name: name.to_owned(), version: release.version.clone() };
     let license = metadata.and_then(Metadata::license_summary);
+    // The pages of an index state no summary.
+    let summary = file_facts.iter().find_map(|facts| facts.summary.clone());
+    let summary = summary.or_else(|| metadata.and_then(|metadata| metadata.summary.clone()));
     let requires = file_facts.iter().find_map(|facts| facts.requires_python.clone());
     let properties = [
         ("Published", published.map(|at| PropertyValue::Day(at.day()))),
@@ -349,7 +352,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         blocked: None,
         blocked_version: None,
         warning: None,
-        title: file_facts.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
+        title: summary.unwrap_or_default(),
         description: String::new(),
         named_packages: BTreeSet::new(),
         language: None,

@@ -414,7 +414,9 @@ fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let of = |requirement: &String| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
         let (name, condition) = requirement.split_at(end.unwrap_or(requirement.len()));
-        Dependency { name: name.to_owned(), condition: condition.trim().to_owned(), is_listed: false }
+        // A marker without a condition on the version begins with a semicolon.
+        let condition = condition.trim().trim_start_matches(';').trim_start();
+        Dependency { name: name.to_owned(), condition: condition.to_owned(), is_listed: false }
     };
     let requirements: Vec<Dependency> =
         metadata.requires_dist.iter().take(MAX_REQUIREMENTS).map(of).collect();
@@ -425,6 +427,21 @@ fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
 mod tests {
     use super::*;
     use crate::model::ids::ReleaseId;
+
+    #[test]
+    fn a_requirement_is_a_name_with_its_condition_and_marker() {
+        let text =
+            b"Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: python-dotenv ; extra == 'x'\n\
+            Requires-Dist: click>=8.1; python_version < '4'\nRequires-Dist: blinker\n\n";
+        let metadata = Metadata::parse(text).expect("metadata");
+        let requirements = requirements(&metadata);
+        let [(kind, dependencies)] = requirements.as_slice() else { panic!("{requirements:?}") };
+        let texts: Vec<(&str, &str)> =
+            dependencies.iter().map(|d| (d.name.as_str(), d.condition.as_str())).collect();
+        let expected =
+            [("python-dotenv", "extra == 'x'"), ("click", ">=8.1; python_version < '4'"), ("blinker", "")];
+        assert_eq!((*kind, texts.as_slice()), ("Requires", expected.as_slice()));
+    }
 
     #[test]
     fn a_command_installs_exactly_the_version_of_the_page_or_there_is_none() {

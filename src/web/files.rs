@@ -140,7 +140,7 @@ impl Files {
     ) -> Markup {
         let last = files.len().div_ceil(PER_PAGE).max(1);
         let page = page.clamp(1, last);
-        let shown = files.chunks(PER_PAGE).nth(page - 1).unwrap_or_default();
+        let rows = files.chunks(PER_PAGE).nth(page - 1).unwrap_or_default();
         let first = (page - 1) * PER_PAGE;
         // The address has the parameter `version`.
         let list = self.page(root, "files/");
@@ -149,7 +149,7 @@ impl Files {
             p { (count(total, "file", "files"))
                 @if total > files.len() { "; the first " (text::number(files.len())) " are listed" }
                 @if last > 1 {
-                    "; this page has " (text::number(first + 1)) " to " (text::number(first + shown.len()))
+                    "; this page has " (text::number(first + 1)) " to " (text::number(first + rows.len()))
                 }
                 "."
             }
@@ -160,7 +160,7 @@ impl Files {
             }
             section.scroll tabindex="0" aria-label="Files" { table {
                 thead { tr { th scope="col" { "File" } th.number scope="col" { "Size" } } }
-                tbody { @for (path, size) in shown { tr {
+                tbody { @for (path, size) in rows { tr {
                     td {
                         @let name = html! { code { bdi { (visible(path)) } } };
                         @match self.address(root, path) {

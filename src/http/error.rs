@@ -38,6 +38,8 @@ pub struct Failure {
 pub enum Payload {
     /// The release that a block rule forbids.
     Blocked(BlockedRelease),
+    /// The names of similar packages, with the addresses of their pages relative to the requested one.
+    Similar(Vec<(String, String)>),
     /// Other details.
     Values(serde_json::Value),
 }
@@ -50,6 +52,10 @@ impl Payload {
             Payload::Blocked(BlockedRelease { rule, reason, allowed, .. }) => {
                 let allowed = allowed.as_ref().map(|allowed| &allowed.version);
                 serde_json::json!({ "rule": rule, "reason": reason, "allowed": allowed })
+            }
+            Payload::Similar(pages) => {
+                let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+                serde_json::json!({ "similar": names })
             }
             Payload::Values(values) => values.clone(),
         }
@@ -126,7 +132,7 @@ impl Failure {
     pub fn blocked_release(&self) -> Option<&BlockedRelease> {
         match self.payload.as_deref()? {
             Payload::Blocked(blocked) => Some(blocked),
-            Payload::Values(_) => None,
+            Payload::Similar(_) | Payload::Values(_) => None,
         }
     }
 
@@ -145,7 +151,17 @@ impl Failure {
     pub fn block_reason(&self) -> Option<&str> {
         match self.payload.as_deref().filter(|_| self.code == Code::Blocked)? {
             Payload::Blocked(blocked) => Some(&blocked.reason),
+            Payload::Similar(_) => None,
             Payload::Values(values) => values.get("reason")?.as_str(),
+        }
+    }
+
+    /// Returns the names of similar packages, with the addresses of their pages relative to the requested one.
+    #[must_use]
+    pub fn similar(&self) -> &[(String, String)] {
+        match self.payload.as_deref() {
+            Some(Payload::Similar(pages)) => pages,
+            Some(Payload::Blocked(_) | Payload::Values(_)) | None => &[],
         }
     }
 

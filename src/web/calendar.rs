@@ -158,7 +158,9 @@ impl Calendar<'_> {
             return html! { span.muted { (number) } };
         }
         let has_changes = self.changes.contains(&day);
-        let label = if has_changes { format!("{day}, with changes") } else { day.to_string() };
+        // WCAG 2.5.3: the accessible name contains the visible number as a word, which 2026-11-01 does not.
+        let suffix = if has_changes { ", with changes" } else { "" };
+        let label = format!("{number} {} {}{suffix}", self.month.name(), self.month.year);
         let current = (self.selected == Some(day)).then_some("date");
         html! {
             a.with[has_changes] href=(root.snapshot(self.repo, &day.to_string())) aria-label=(label)
@@ -212,9 +214,39 @@ mod tests {
         assert_eq!(html.matches("<a ").count(), 11, "{html}");
         assert_eq!(html.matches("with changes").count(), 2);
         assert!(html.contains(
-            "href=\"../../prod/2026-11-17/\" aria-label=\"2026-11-17, with changes\" aria-current"
+            "href=\"../../prod/2026-11-17/\" aria-label=\"17 November 2026, with changes\" aria-current"
         ));
         assert!(!html.contains("?month="), "nothing before or after");
+    }
+
+    #[test]
+    fn the_name_of_each_link_begins_with_its_visible_number() {
+        let month: Month = "2026-12".parse().expect("a month");
+        let changes: BTreeSet<Day> = month.days().into_iter().step_by(2).collect();
+        let calendar = Calendar {
+            repo: "prod",
+            month,
+            changes: &changes,
+            today: day("2027-01-05"),
+            selected: Some(day("2026-12-03")),
+            first_packages: &FirstPackages {
+                repo: "prod".to_owned(),
+                kind: RepoKind::R,
+                changes: ChangePolicy::Any,
+                source: None,
+            },
+        };
+        let html = calendar.render(&Root::of_path("/prod/latest/")).into_string();
+        let links = html.split("aria-label=\"").skip(1).filter_map(|part| {
+            let (label, after) = part.split_once('"')?;
+            let (_, after) = after.split_once('>')?;
+            Some((label.to_owned(), after.split('<').next()?.to_owned()))
+        });
+        let expected = (1..=31).map(|number| {
+            let suffix = if number % 2 == 1 { ", with changes" } else { "" };
+            (format!("{number} December 2026{suffix}"), number.to_string())
+        });
+        assert_eq!(links.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{html}");
     }
 
     #[test]

@@ -67,12 +67,14 @@ impl Changes {
             ..Frame::new(root, format!("Changes of {repo} from {since} to {snapshot}"))
         };
         let total: usize = self.counts.iter().map(|(_, count)| count).sum();
+        let snapshots: Vec<&str> = self.since.as_deref().into_iter().chain([snapshot.as_str()]).collect();
         frame.render(&html! {
-            h1 { "Changes of " (repo) @if self.since.is_some() { " from " (since) } " to " (snapshot) }
-            (self.printed.render(repo, &match since {
-                "" => snapshot.clone(),
-                since => format!("{since} to {snapshot}"),
-            }))
+            h1 {
+                "Changes of " (repo)
+                @if self.since.is_some() { " from " span.whole { (since) } }
+                " to " span.whole { (snapshot) }
+            }
+            (self.printed.render(repo, &snapshots))
             (self.form(&frame.root))
             @if self.since.is_none() {
                 p {
@@ -85,7 +87,7 @@ impl Changes {
                 (self.kinds(&frame.root, total))
                 (self.table(&frame.root))
                 (pager(self.page, self.pages, |page| self.address(&frame.root, self.kind, page, None)))
-                p { a href=(self.address(&frame.root, self.kind, 1, Some("csv"))) { "All as CSV" } }
+                p.screen { a href=(self.address(&frame.root, self.kind, 1, Some("csv"))) { "All as CSV" } }
             }
             @if self.has_index {
                 p.muted { "Projects of an index of Python packages are not compared." }
@@ -195,7 +197,9 @@ mod tests {
             "href=\"?since=2026-11-01&amp;kind=updated&amp;format=csv\"",
             "aria-current=\"true\">900 updated",
             "not compared",
-            "at https://pm.example, repository prod, 2026-11-01 to latest",
+            "at https://pm.example, repository prod, <span class=\"whole\">2026-11-01</span> to \
+             <span class=\"whole\">latest</span></p>",
+            "from <span class=\"whole\">2026-11-01</span> to <span class=\"whole\">latest</span></h1>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

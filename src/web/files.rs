@@ -3,11 +3,14 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
+use super::pager::pager;
 use super::readme::Html;
 use super::text::{self, count, segment, visible};
 
 /// Maximum length of a path that is displayed as a link, in bytes; the encoded path may be three times as long.
 const MAX_LINKED: usize = 1000;
+/// Number of files on a page of the list.
+const PER_PAGE: usize = 150;
 
 /// The data that all pages of files of a package have in common.
 #[derive(Clone, Debug)]
@@ -83,14 +86,14 @@ impl Files {
         }
     }
 
-    /// Returns the page with the list of files. `files` are paths with sizes in bytes, and `total` is the number of all
-    /// files, including those that are not listed. `pages` are names and addresses of pages that display some of the
-    /// files, such as the news. `distributions` are the archives of a Python package.
+    /// Returns a page of the list of files; `page` counts from 1. `files` are paths with sizes in bytes, and `total` is the
+    /// number of all files, including those that no page lists. `pages` are names and addresses of pages that display some
+    /// of the files, such as the news. `distributions` are the archives of a Python package.
     #[must_use]
     pub fn list(
         &self,
         root: Root,
-        files: &[(String, u64)],
+        (files, page): (&[(String, u64)], usize),
         (pages, total): (&[(&str, String)], usize),
         distributions: &[Distribution],
     ) -> String {
@@ -99,7 +102,9 @@ impl Files {
         frame.render(&html! {
             h1 { "Files of " (visible(&self.package)) " " (visible(&self.version)) }
             @if !distributions.is_empty() { (self.distributions(root, distributions)) }
-            @if distributions.is_empty() || self.distribution.is_some() { (self.table(root, files, (pages, total))) }
+            @if distributions.is_empty() || self.distribution.is_some() {
+                (self.table(root, (files, page), (pages, total)))
+            }
         })
     }
 
@@ -130,12 +135,23 @@ impl Files {
     fn table(
         &self,
         root: &Root,
-        files: &[(String, u64)],
+        (files, page): (&[(String, u64)], usize),
         (pages, total): (&[(&str, String)], usize),
     ) -> Markup {
+        let last = files.len().div_ceil(PER_PAGE).max(1);
+        let page = page.clamp(1, last);
+        let rows = files.chunks(PER_PAGE).nth(page - 1).unwrap_or_default();
+        let first = (page - 1) * PER_PAGE;
+        // The address has the parameter `version`.
+        let list = self.page(root, "files/");
+        let address = |page: usize| if page == 1 { list.clone() } else { format!("{list}&page={page}") };
         html! {
             p { (count(total, "file", "files"))
-                @if total > files.len() { "; the first " (text::number(files.len())) " are listed" } "."
+                @if total > files.len() { "; the first " (text::number(files.len())) " are listed" }
+                @if last > 1 {
+                    "; this page has " (text::number(first + 1)) " to " (text::number(first + rows.len()))
+                }
+                "."
             }
             @if !pages.is_empty() {
                 ul.links { @for (name, page) in pages {
@@ -144,7 +160,7 @@ impl Files {
             }
             section.scroll tabindex="0" aria-label="Files" { table {
                 thead { tr { th scope="col" { "File" } th.number scope="col" { "Size" } } }
-                tbody { @for (path, size) in files { tr {
+                tbody { @for (path, size) in rows { tr {
                     td {
                         @let name = html! { code { bdi { (visible(path)) } } };
                         @match self.address(root, path) {
@@ -155,6 +171,7 @@ impl Files {
                     td.number { (text::size(*size)) }
                 } } }
             } }
+            (pager(page, last, address))
         }
     }
 
@@ -208,8 +225,12 @@ mod tests {
             distribution: None,
         };
         let root = || Root::of_path("/prod/latest/web/packages/a/files/");
-        let html =
-            files.list(root(), &[("R/a b<.R".to_owned(), 1_200)], (&[("NEWS", "news/".to_owned())], 3), &[]);
+        let html = files.list(
+            root(),
+            (&[("R/a b<.R".to_owned(), 1_200)], 1),
+            (&[("NEWS", "news/".to_owned())], 3),
+            &[],
+        );
         assert!(html.contains("/a/news/?version=1.0\""), "{html}");
         assert!(html.contains("/a/files/R/a%20b%3C.R?version=1.0\""), "{html}");
         assert!(html.contains("3 files; the first 1 are listed") && html.contains("a b&lt;.R"), "{html}");
@@ -217,6 +238,41 @@ mod tests {
         let html = files.file(root(), "Files", ("R/a.R", 4_000), &text);
         assert!(html.contains("&lt;script&gt;⟨U+202E⟩") && html.contains("Only the beginning"), "{html}");
         assert!(!html.contains("<script>"));
+    }
+
+    #[test]
+    fn many_files_are_on_several_pages_with_few_elements() {
+        let files = Files {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            package: "a".to_owned(),
+            version: "1.0".to_owned(),
+            distribution: None,
+        };
+        let all: Vec<(String, u64)> = (1..=2_000).map(|number| (format!("R/f{number}.R"), 1)).collect();
+        let list = |page: usize| {
+            let root = Root::of_path("/prod/latest/web/packages/a/files/");
+            files.list(root, (&all, page), (&[], 2_500), &[])
+        };
+        let mut names = Vec::new();
+        for page in 1..=14 {
+            let html = list(page);
+            let elements = html.matches('<').count() - html.matches("</").count();
+            assert!(elements <= 1_500, "{elements} elements on page {page}");
+            let paths = html.split("<bdi>").skip(1).filter_map(|part| part.split('<').next());
+            names.extend(paths.map(str::to_owned));
+        }
+        assert!(names.iter().eq(all.iter().map(|(path, _)| path)), "{names:?}");
+        let second = list(2);
+        for part in [
+            "2\u{202f}500 files; the first 2\u{202f}000 are listed; this page has 151 to 300.",
+            "/a/files/?version=1.0\" rel=\"prev\"",
+            "/a/files/?version=1.0&amp;page=3\" rel=\"next\"",
+        ] {
+            assert!(second.contains(part), "{part}: {second}");
+        }
+        assert_eq!(list(99), list(14), "the last page");
+        let few = files.list(Root::of_path("/x/y/"), (&all[..3], 1), (&[], 3), &[]);
+        assert!(few.contains("3 files.</p>") && !few.contains("rel=\"next\""), "{few}");
     }
 
     #[test]
@@ -231,13 +287,13 @@ mod tests {
         for name in ["R/a%41.R", "a\nb", "a\\b", "a//b", "a/../b", "./a", long.as_str()] {
             let html = files.list(
                 Root::of_path("/prod/latest/web/packages/a/files/"),
-                &[(name.to_owned(), 1)],
+                (&[(name.to_owned(), 1)], 1),
                 (&[], 1),
                 &[],
             );
             assert!(!html.contains("/a/files/"), "{name}: {html}");
         }
-        let html = files.list(Root::of_path("/x/y/"), &[("R/..a b.R".to_owned(), 1)], (&[], 1), &[]);
+        let html = files.list(Root::of_path("/x/y/"), (&[("R/..a b.R".to_owned(), 1)], 1), (&[], 1), &[]);
         assert!(html.contains("/a/files/R/..a%20b.R?version=1.0\""), "{html}");
     }
 
@@ -257,11 +313,11 @@ mod tests {
             distribution("a-1.0-cp39-cp39-win32.whl", false),
         ];
         let root = || Root::of_path("/py/latest/web/packages/a/files/");
-        let html = files.list(root(), &[("PKG-INFO".to_owned(), 5)], (&[], 1), &all);
+        let html = files.list(root(), (&[("PKG-INFO".to_owned(), 5)], 1), (&[], 1), &all);
         assert!(html.contains("/a/files/?version=1.0&amp;distribution=a-1.0-py3-none-any.whl\""), "{html}");
         assert!(html.contains("<code>a-1.0-cp39-cp39-win32.whl</code>, not in storage"), "{html}");
         assert!(html.contains("/a/files/PKG-INFO?version=1.0&amp;distribution=a-1.0.tar.gz\""), "{html}");
-        let html = Files { distribution: None, ..files }.list(root(), &[], (&[], 0), &all[2..]);
+        let html = Files { distribution: None, ..files }.list(root(), (&[], 1), (&[], 0), &all[2..]);
         assert!(!html.contains("0 files"), "{html}");
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
-use super::text::{self, count, visible};
+use super::text::{self, count, number, visible};
 use crate::model::time::Day;
 
 /// Maximum number of periods of days on the page.
@@ -227,12 +227,12 @@ impl Form {
         html! {
             p {
                 strong { (count(result.rows.len(), "package", "packages")) } ": "
-                (listed) " listed in this version"
-                @if archived > 0 { ", " (archived) " in the archive" }
-                @if other > 0 { ", " span.changed { (other) " only in another version" } }
-                @if blocked > 0 { ", " span.danger { (blocked) " refused" } }
-                @if missing > 0 { ", " span.danger { (missing) " missing" } }
-                @if vulnerable > 0 { ", " span.danger { (vulnerable) " with known vulnerabilities" } }
+                (number(listed)) " listed in this version"
+                @if archived > 0 { ", " (number(archived)) " in the archive" }
+                @if other > 0 { ", " span.changed { (number(other)) " only in another version" } }
+                @if blocked > 0 { ", " span.danger { (number(blocked)) " refused" } }
+                @if missing > 0 { ", " span.danger { (number(missing)) " missing" } }
+                @if vulnerable > 0 { ", " span.danger { (number(vulnerable)) " with known vulnerabilities" } }
                 "."
             }
             (skipped(&result.skipped))
@@ -372,7 +372,7 @@ fn skipped(skipped: &[Skipped]) -> Markup {
                 @if !names.is_empty() { li {
                     (reason.text()) ": "
                     (names.iter().take(MAX_SKIPPED).map(|name| visible(name)).collect::<Vec<_>>().join(", "))
-                    @if names.len() > MAX_SKIPPED { " and " (names.len() - MAX_SKIPPED) " more" }
+                    @if names.len() > MAX_SKIPPED { " and " (number(names.len() - MAX_SKIPPED)) " more" }
                 } }
             } }
         }
@@ -443,6 +443,32 @@ mod tests {
         }
         assert!(!html.contains("<i>") && !html.contains("would change<"), "{html}");
         assert!(!html.contains("/web/packages/d/"), "a guarded package has no page: {html}");
+    }
+
+    #[test]
+    fn all_numbers_of_the_result_have_the_same_format() {
+        let states = [State::Listed, State::Archived(None), State::Other("2.0".to_owned()), State::Missing];
+        let rows = states.iter().cycle().take(4_800).map(|state| Row {
+            name: "a".to_owned(),
+            version: "1.0".to_owned(),
+            state: state.clone(),
+            spelling: None,
+            vulnerabilities: vec!["RSEC-1".to_owned()],
+            past: PastListing::EndOfDay,
+            is_hidden: false,
+        });
+        let result = Result { rows: rows.collect(), days: None, skipped: Vec::new(), other_day: None };
+        let html = rendered(&result);
+        for part in [
+            "4\u{202f}800 packages",
+            ": 1\u{202f}200 listed in this version",
+            ", 1\u{202f}200 in the archive",
+            "1\u{202f}200 only in another version",
+            "1\u{202f}200 missing",
+            "4\u{202f}800 with known vulnerabilities",
+        ] {
+            assert!(html.contains(part), "{part}: {}", html.get(..5_000).unwrap_or_default());
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl List {
             @if !self.rows.is_empty() {
                 (self.table(&frame.root))
                 (pager(self.page, self.pages, |page| self.address(&frame.root, &self.sort, self.descending, page)))
-                @if self.has_csv { p { a href=(self.csv(&frame.root)) { "All as CSV" } } }
+                @if self.has_csv { p.screen { a href=(self.csv(&frame.root)) { "All as CSV" } } }
             }
         })
     }

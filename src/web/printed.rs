@@ -15,14 +15,17 @@ pub struct Printed {
 }
 
 impl Printed {
-    /// Renders the line; `snapshots` names one or two snapshots of the repository.
+    /// Renders the line; `snapshots` are one or two snapshots of the repository, the earlier one first.
     #[must_use]
-    pub fn render(&self, repo: &str, snapshots: &str) -> Markup {
+    pub fn render(&self, repo: &str, snapshots: &[&str]) -> Markup {
         html! {
             p.printed {
                 "rstudio-pm " (env!("CARGO_PKG_VERSION")) " at " (visible(&self.server)) ", repository " (repo) ", "
-                (snapshots)
-                @if let Some(published) = &self.published { "; published " (published) }
+                @for (at, snapshot) in snapshots.iter().enumerate() {
+                    @if at > 0 { " to " }
+                    span.whole { (snapshot) }
+                }
+                @if let Some(published) = &self.published { "; published " span.whole { (published) } }
             }
         }
     }

@@ -73,7 +73,7 @@ impl Vulnerabilities {
         };
         frame.render(&html! {
             h1 { "Known vulnerabilities" }
-            (self.printed.render(repo, snapshot))
+            (self.printed.render(repo, &[snapshot.as_str()]))
             @if !self.has_advisories {
                 p.notice {
                     "This server has no advisories, so no vulnerability of any package is known. "

@@ -121,9 +121,13 @@ fn readmes_with_badges_figures_and_wide_code_satisfy_axe_and_html_validate() {
     let row = format!("|{}\n", " xxxxxxxxxxxx |".repeat(20));
     let table = format!("{row}|{}\n{row}", "---|".repeat(20));
     let beta = Tarball::new("beta", "1.0").with("README.md", &table);
+    // Headings that skip a level, and a table with an empty header.
+    let readme = "## gamma\n\n#### Below\n\n# Above\n\n| | b |\n|---|---|\n| 1 | 2 |\n";
+    let gamma = Tarball::new("gamma", "1.0").with("README.md", readme);
     let server = Server::start();
-    server.local_repository("team", &[alpha, beta]);
-    let pages = ["alpha/", "alpha/news/", "beta/"].map(|page| format!("/team/latest/web/packages/{page}"));
+    server.local_repository("team", &[alpha, beta, gamma]);
+    let pages =
+        ["alpha/", "alpha/news/", "beta/", "gamma/"].map(|page| format!("/team/latest/web/packages/{page}"));
     let html = server.get(&pages[0]).text();
     assert_eq!((html.matches("<img ").count(), html.matches("height=\"139\"").count()), (2, 1), "{html}");
     assert_valid(pages.iter().map(|page| (page.clone(), server.get(page).text())).collect());
@@ -464,9 +468,33 @@ fn the_paper_has_what_identifies_a_difference_and_no_navigation() {
         let last = sheet.split_whitespace().collect::<String>();
         assert!(last.ends_with(&position), "{position}: {sheet}");
     }
-    for part in ["Repositories", "Lock file", "Vulnerabilities", "Search", "Compare", "Manual", "Skip to"] {
+    let navigation = [
+        "Repositories",
+        "Lock file",
+        "Vulnerabilities",
+        "Search",
+        "Compare",
+        "Manual",
+        "Skip to",
+        "CSV",
+        "1 added",
+        "1 updated",
+    ];
+    for part in navigation {
         assert!(!text.contains(part), "{part}: {text}");
     }
+    // The number of packages is that of the selected kind, here of all.
+    assert!(text.contains("1 package"), "{text}");
+    // A day is on one line, whatever the width.
+    chromium.emulate("light", "print");
+    let lines = chromium.run(
+        "document.body.style.width = '1px';
+         return [...document.querySelectorAll('.whole')].map((time) => time.getClientRects().length);",
+        &[],
+    );
+    assert_eq!(lines, json!([1, 1, 1, 1, 1]), "both snapshots twice, and the time of publication");
+    // Ends the emulation, which would determine the style of printed pages too.
+    chromium.emulate("light", "");
     chromium.open(&server.url("/team/latest/web/vulnerabilities/"));
     let text = on_one_line(&print(&chromium, server.dir()));
     assert!(text.contains("Known vulnerabilities") && text.contains("repository team, latest"), "{text}");

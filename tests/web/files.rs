@@ -25,6 +25,7 @@ fn server() -> Server {
             Tarball::new("alpha", "1.1")
                 .field("License: MIT + file LICENSE")
                 .with("NEWS.md", "# alpha 1.1\n\n* <script>alert(1)</script>\n* **bold**\n")
+                .with("README.md", "[Terms](LICENSE.md)\n")
                 .with("LICENSE", "YEAR: 2026\nCOPYRIGHT HOLDER: <b>us</b>\n")
                 .with("R/a b.R", "f <- function(x) x < 1\n\u{202e}")
                 .with("inst/index.html", "<script>alert(2)</script>")
@@ -39,9 +40,35 @@ fn server() -> Server {
 const ALPHA: &str = "/team/latest/web/packages/alpha/";
 
 #[test]
+fn a_list_of_many_files_has_several_pages() {
+    let server = Server::start();
+    let mut many = Tarball::new("many", "1.0");
+    for number in 0..160 {
+        many = many.with(&format!("inst/file{number:03}.txt"), "text");
+    }
+    server.local_repository("team", &[many]);
+    let address = "/team/latest/web/packages/many/files/";
+    let (first, second) = (page(&server, address), page(&server, &format!("{address}?version=1.0&page=2")));
+    let listed =
+        |page: &str, number: usize| page.contains(&format!("inst/file{number:03}.txt?version=1.0\""));
+    for number in 0..160 {
+        assert_ne!(listed(&first, number), listed(&second, number), "file {number} is on one page");
+    }
+    assert!(first.contains("/many/files/?version=1.0&amp;page=2\" rel=\"next\""), "{first}");
+    assert_eq!(server.get(&format!("{address}?page=x")).status, 400);
+}
+
+#[test]
 fn files_of_a_package_are_listed_and_shown_as_text() {
     let server = server();
-    assert!(page(&server, ALPHA).contains("alpha/files/"));
+    let package = page(&server, ALPHA);
+    assert!(package.contains("alpha/files/"), "{package}");
+    let terms = package
+        .split("href=\"")
+        .find_map(|part| part.split_once("\" rel").filter(|(_, r)| r.contains(">Terms<")));
+    let (address, _) = terms.expect("a link to the license");
+    let address = address.trim_start_matches("../");
+    assert!(page(&server, &format!("/{address}")).contains("COPYRIGHT HOLDER"), "{address}");
     let list = page(&server, &format!("{ALPHA}files/"));
     for part in [
         "files/R/a%20b.R?version=1.1",

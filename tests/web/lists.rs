@@ -123,7 +123,11 @@ fn python_packages_are_available_as_csv_but_those_of_an_index_are_not() {
         add(&server, "team", &Package::new("Odd.Lib", version));
     }
     add(&server, "team", &Package::new("other", "2.0"));
-    assert!(server.get(path).text().contains("All as CSV"));
+    let page = server.get(path).text();
+    assert!(page.contains("All as CSV"), "{page}");
+    assert_eq!(page.matches("<td dir=\"auto\">A &lt;test&gt; &amp; more</td>").count(), 2, "{page}");
+    let found = server.get("/?q=odd").text();
+    assert!(found.contains("A &lt;test&gt; &amp; more"), "{found}");
     let sheet = csv(&server, &format!("{path}?q=odd_l&format=csv"));
     let cells: Vec<(&str, &str)> = sheet
         .iter()
@@ -136,6 +140,11 @@ fn python_packages_are_available_as_csv_but_those_of_an_index_are_not() {
     server.sync_of("pypi").expect("a sync");
     let page = server.get(path).text();
     assert!(page.contains(">one</a>") && !page.contains("All as CSV"), "{page}");
+    let project = server.get(&format!("{path}one/")).text();
+    assert!(
+        project.contains("<strong>A &lt;test&gt; &amp; more</strong>"),
+        "the summary of METADATA: {project}"
+    );
     let answer = server.get(&format!("{path}?format=csv"));
     assert!(answer.status == 400 && answer.text().contains("/simple/"), "{}", answer.text());
 }

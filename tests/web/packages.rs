@@ -53,7 +53,10 @@ fn a_package_page_has_its_facts_dependencies_and_versions() {
 fn a_package_that_does_not_exist_is_an_error_that_names_the_other_spelling() {
     let server = super::server();
     for (path, part) in [
-        ("/team/latest/web/packages/Alpha/", "did you mean 'alpha'?"),
+        (
+            "/team/latest/web/packages/Alpha/",
+            "did you mean '<a href=\"../../../../../team/latest/web/packages/alpha/\">alpha</a>'?",
+        ),
         ("/team/latest/web/packages/%3Cb%3E/", "&lt;b&gt;"),
         ("/team/latest/web/packages/alpha/?version=9", "Version '9' of package 'alpha' not found"),
         ("/team/latest/web/packages/alpha/versions/?version=%3Cb%3E", "not found"),
@@ -92,7 +95,10 @@ fn the_error_for_an_unlisted_package_has_similar_names_and_the_days_on_which_it_
         answer.text()
     };
     let text = error("latest/web/packages/ggplot/");
-    assert!(text.contains("did you mean 'ggplot2' or 'ggplots'?"), "{text}");
+    let link =
+        |name: &str| format!("'<a href=\"../../../../../team/latest/web/packages/{name}/\">{name}</a>'");
+    let expected = format!("did you mean {} or {}?", link("ggplot2"), link("ggplots"));
+    assert!(text.contains(&expected), "{text}");
     let text = error("latest/web/packages/late/");
     assert!(text.contains("the repository listed it from 20") && text.contains(" until 20"), "{text}");
     assert_eq!(server.get(&format!("/team/{with_late}/web/packages/late/")).status, 200);

@@ -160,6 +160,16 @@ fn the_explanation_states_the_file_and_the_reason() {
         .find_map(|rest| rest.split('"').next().filter(|path| path.ends_with("app_1.0.tar.gz")));
     let file = file.expect("a file").trim_start_matches("../");
     assert_eq!(server.get(&format!("/{file}")).status, 200, "{file}");
+    for (agent, state) in [
+        ("", "no User-Agent"),
+        ("curl/8", "no system that has binaries"),
+        ("Q+(4.4.1+x86_64-pc-linux-gnu+x86_64+linux-gnu)", "not R, or no version of it"),
+        ("R+(4.4.1+aarch64-apple-darwin20+aarch64+darwin20)", "another system"),
+    ] {
+        let page = text(&server, &format!("/team/latest/web/packages/app/why/?platform=noble&agent={agent}"));
+        assert!(page.contains(&format!("no binary fits</td><td>{state}</td>")), "{state}: {page}");
+        assert!(!page.contains("_error_"), "{page}");
+    }
     let unknown = text(&server, "/team/latest/web/packages/nothing/why/");
     assert!(unknown.contains("404"), "{unknown}");
     let long = server.get(&format!("/team/latest/web/packages/app/why/?agent={}", "x".repeat(301)));

@@ -49,7 +49,9 @@ fn a_day_is_chosen_with_a_form_and_its_page_names_it() {
     let page = server.get(&format!("/team/{location}")).text();
     assert!(page.contains(&server.url(&format!("/team/__linux__/noble/{day}"))), "{page}");
     assert!(page.contains("<option value=\"noble\" selected>"), "{page}");
-    assert!(page.contains(&format!("aria-label=\"{day}, with changes\" aria-current=\"date\"")), "{page}");
+    let (year, number) = (&day[..4], day[8..].trim_start_matches('0'));
+    let selected = format!(" {year}, with changes\" aria-current=\"date\">{number}</a>");
+    assert!(page.contains(&format!("aria-label=\"{number} ")) && page.contains(&selected), "{page}");
     let linux = server.get(&format!("/team/__linux__/jammy/{day}/")).text();
     assert!(linux.contains("<option value=\"jammy\" selected>"), "{linux}");
 }

@@ -60,7 +60,8 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
             let pages = [("NEWS", "news/", has(&NEWS)), ("LICENSE", "license/", has(&LICENSE))];
             let pages = pages.into_iter().filter(|(.., is_there)| *is_there);
             let pages: Vec<(&str, String)> = pages.map(|(name, page, _)| (name, page.to_owned())).collect();
-            return Ok(files.list(context.root, &rows, (&pages, all.total), &[]));
+            let page = context.query.number("page", package_files::MAX_FILES)?.unwrap_or(1);
+            return Ok(files.list(context.root, (&rows, page), (&pages, all.total), &[]));
         }
     };
     let file = package_files::first(repositories, archive, paths).await?;
@@ -161,7 +162,8 @@ pub(super) async fn of_project(
             Some((name, page_of(paths.min_by_key(|path| path.len())?)))
         };
         let pages: Vec<(&str, String)> = PYTHON_PAGES.into_iter().filter_map(page).collect();
-        return Ok(files.list(context.root, &members, (&pages, all.total), &rows));
+        let page = context.query.number("page", package_files::MAX_FILES)?.unwrap_or(1);
+        return Ok(files.list(context.root, (&members, page), (&pages, all.total), &rows));
     };
     let missing = || Failure::not_found("the package has no such file, or is not in storage");
     let (_, archive) = selected.ok_or_else(missing)?;

@@ -14,7 +14,7 @@ use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::description::Description;
-use crate::serve::listing::packages;
+use crate::serve::listing::{PackageRow, packages};
 use crate::serve::package_query::PackageQuery;
 use crate::serve::{self, RepoError};
 use crate::web::home::{self, RepositoryCard, SearchMatch, SearchResult};
@@ -87,7 +87,7 @@ async fn search(
     let count = page.packages.len();
     found.packages.extend(page.packages.into_iter().map(|row| SearchMatch {
         repo: repo.name.to_string(),
-        title: title(&row.description),
+        title: title(&row),
         name: row.name,
         version: row.version,
     }));
@@ -97,10 +97,11 @@ async fn search(
     Ok(())
 }
 
-/// Returns the title in a DESCRIPTION or an index record, in one line.
+/// Returns the title in a DESCRIPTION or an index record, or the summary of a Python project, in one line.
 #[must_use]
-pub(super) fn title(description: &[u8]) -> String {
-    let description = Description::from_bytes(description).ok();
+pub(super) fn title(row: &PackageRow) -> String {
+    let description = Description::from_bytes(&row.description).ok();
     let title = description.as_ref().and_then(|description| description.non_empty("Title"));
-    title.map(|title| title.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+    let summary = row.facts.as_ref().and_then(|facts| facts.summary.as_deref());
+    title.or(summary).map(|title| title.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }

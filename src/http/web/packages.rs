@@ -94,7 +94,7 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         vulnerabilities: vulnerabilities.of(row.source, &row.name, &row.version).len(),
         published: row.published_at.map(|at| at.day()),
         source: principal.source_name(catalog, row.source),
-        title: title(&row.description),
+        title: title(&row),
         name: row.name,
         version: row.version,
     });

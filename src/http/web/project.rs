@@ -83,12 +83,16 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         Some(text) => {
             let mut links = links(&context, &release.package, has_description);
             links.figures = figures(&context, &detail, &text).await;
+            links.license = has_license_file(field("License").as_deref())
+                .then(|| context.root.package(&context.location, &release.package, "license/"));
             if release.archived {
                 // Without a version, the address is that of the listed one.
-                links.description = links.description.map(|address| {
+                let of_version = |address: String| {
                     let sign = if address.contains('?') { '&' } else { '?' };
                     format!("{address}{sign}version={}", segment(&release.version))
-                });
+                };
+                links.description = links.description.map(of_version);
+                links.license = links.license.map(of_version);
             }
             readme::html(text, Format::Markdown, links).await
         }
@@ -157,12 +161,18 @@ async fn metadata_of(
     Ok(metadata.into_iter().collect())
 }
 
-/// Returns the base addresses of relative links in a README.
+/// Returns true if the field `License` of a DESCRIPTION names a file of the archive: `MIT + file LICENSE`.
+fn has_license_file(license: Option<&str>) -> bool {
+    license.is_some_and(|text| text.contains("file LICENSE") || text.contains("file LICENCE"))
+}
+
+/// Returns the base addresses of relative links in a README, without that of the license.
 pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     let below = |page: &str| context.root.package(&context.location, package, page);
     Links {
         description: is_r.then(|| below("DESCRIPTION")),
         news: if is_r { below("news/") } else { below("versions/") },
+        license: None,
         figures: BTreeMap::new(),
     }
 }
@@ -304,6 +314,9 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     let served =
         ServedVersion { source: detail.source, name: name.to_owned(), version: release.version.clone() };
     let license = metadata.and_then(Metadata::license_summary);
+    // The pages of an index state no summary.
+    let summary = file_facts.iter().find_map(|facts| facts.summary.clone());
+    let summary = summary.or_else(|| metadata.and_then(|metadata| metadata.summary.clone()));
     let requires = file_facts.iter().find_map(|facts| facts.requires_python.clone());
     let properties = [
         ("Published", published.map(|at| PropertyValue::Day(at.day()))),
@@ -339,7 +352,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         blocked: None,
         blocked_version: None,
         warning: None,
-        title: file_facts.iter().find_map(|facts| facts.summary.clone()).unwrap_or_default(),
+        title: summary.unwrap_or_default(),
         description: String::new(),
         named_packages: BTreeSet::new(),
         language: None,
@@ -401,7 +414,9 @@ fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let of = |requirement: &String| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
         let (name, condition) = requirement.split_at(end.unwrap_or(requirement.len()));
-        Dependency { name: name.to_owned(), condition: condition.trim().to_owned(), is_listed: false }
+        // A marker without a condition on the version begins with a semicolon.
+        let condition = condition.trim().trim_start_matches(';').trim_start();
+        Dependency { name: name.to_owned(), condition: condition.to_owned(), is_listed: false }
     };
     let requirements: Vec<Dependency> =
         metadata.requires_dist.iter().take(MAX_REQUIREMENTS).map(of).collect();
@@ -412,6 +427,21 @@ fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
 mod tests {
     use super::*;
     use crate::model::ids::ReleaseId;
+
+    #[test]
+    fn a_requirement_is_a_name_with_its_condition_and_marker() {
+        let text =
+            b"Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: python-dotenv ; extra == 'x'\n\
+            Requires-Dist: click>=8.1; python_version < '4'\nRequires-Dist: blinker\n\n";
+        let metadata = Metadata::parse(text).expect("metadata");
+        let requirements = requirements(&metadata);
+        let [(kind, dependencies)] = requirements.as_slice() else { panic!("{requirements:?}") };
+        let texts: Vec<(&str, &str)> =
+            dependencies.iter().map(|d| (d.name.as_str(), d.condition.as_str())).collect();
+        let expected =
+            [("python-dotenv", "extra == 'x'"), ("click", ">=8.1; python_version < '4'"), ("blinker", "")];
+        assert_eq!((*kind, texts.as_slice()), ("Requires", expected.as_slice()));
+    }
 
     #[test]
     fn a_command_installs_exactly_the_version_of_the_page_or_there_is_none() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
-use crate::http::error::{Failure, truncate};
+use crate::http::error::{Failure, Payload, truncate};
 use crate::model::snapshot::Snapshot;
 use crate::serve::dependency_graph::{self, DependencyGraph};
 use crate::serve::history::{ListingScope, Subscriptions};
@@ -37,7 +37,13 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
         let others = others.iter().map(|name| format!(" or '{name}'")).collect::<String>();
         message.push_str(&format!("; did you mean '{first}'{others}?"));
     }
-    Failure::not_found(message)
+    let page = |name: String| {
+        let address = context.root.package(&context.location, &name, "");
+        (name, address)
+    };
+    let pages: Vec<(String, String)> = similar.into_iter().map(page).collect();
+    let payload = (!pages.is_empty()).then(|| Box::new(Payload::Similar(pages)));
+    Failure { payload, ..Failure::not_found(message) }
 }
 
 /// Returns a text with the days on which the repository lists the package; `None` if there are none.

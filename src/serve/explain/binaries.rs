@@ -150,7 +150,7 @@ fn select_file(
             Err(failure) => {
                 decisions.push(decision(
                     "no binary fits".to_owned(),
-                    failure.as_str(),
+                    sentences::failure_state(failure),
                     false,
                     sentences::failure_reason(failure),
                 ));

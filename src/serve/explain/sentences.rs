@@ -173,6 +173,18 @@ pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     }
 }
 
+/// Returns the reason why no binary fits the client, in few words.
+pub(super) fn failure_state(failure: MatchFailure) -> &'static str {
+    match failure {
+        MatchFailure::NoAgent => "no User-Agent",
+        MatchFailure::UnsupportedOs => "no system that has binaries",
+        MatchFailure::NoR => "not R, or no version of it",
+        MatchFailure::OtherSystem => "another system",
+        MatchFailure::NoMatch => "another version of R, or another architecture",
+        MatchFailure::ForcedOther => "another version of R",
+    }
+}
+
 /// Returns the reason why no binary fits the client.
 pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
     match failure {

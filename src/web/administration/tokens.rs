@@ -1,5 +1,7 @@
 //! The page of access tokens.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 
 use super::Page;
@@ -66,7 +68,7 @@ fn table(page: &Page, tokens: &[Token]) -> Markup {
                         @if !token.user.is_empty() { " (" (visible(&token.user)) ")" }
                     }
                     td { (scopes(&token.scopes)) }
-                    td { (time(&token.created)) " by " (visible(&token.created_by)) }
+                    td { (time(&token.created)) " by " span.long { (visible(&creator(&token.created_by))) } }
                     td { @match &token.last_used { None => { "never" } Some(day) => (time(day)) } }
                     td { @match &token.expires {
                         None => { "never" }
@@ -83,10 +85,56 @@ fn table(page: &Page, tokens: &[Token]) -> Markup {
     }
 }
 
+/// Returns the name of a creator; that of a token without a user begins with an empty user: ` (token 0a1b…)`.
+fn creator(name: &str) -> Cow<'_, str> {
+    match name.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')')) {
+        Some(token) => Cow::Owned(format!("the {token}")),
+        None => Cow::Borrowed(name),
+    }
+}
+
 fn scopes(scopes: &[Scope]) -> String {
     let text = |scope: &Scope| match scope.objects.as_slice() {
         [] => scope.scope.clone(),
         objects => format!("{}:{}", scope.scope, objects.join(",")),
     };
     scopes.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::administration::Section;
+    use crate::web::frame::Root;
+
+    #[test]
+    fn a_long_name_of_a_creator_can_break_and_a_token_without_user_has_no_parentheses() {
+        let page = Page {
+            root: Root::of_path("/__ui__/admin/tokens/"),
+            section: Section::Tokens,
+            object: None,
+            form_token: None,
+            done: None,
+            rejected: None,
+        };
+        let guid = "0a".repeat(32);
+        let token = |created_by: String| Token {
+            guid: guid.clone(),
+            excerpt: "a…b".to_owned(),
+            user: String::new(),
+            description: "pages".to_owned(),
+            scopes: Vec::new(),
+            created_by,
+            created: "2026-11-26T09:32:28Z".to_owned(),
+            expires: None,
+            expired: false,
+            last_used: None,
+            revoked: None,
+        };
+        let tokens = [token(format!(" (token {guid})")), token(format!("ann (token {guid})"))];
+        let html = list(&page, &tokens, None);
+        for creator in [format!("the token {guid}"), format!("ann (token {guid})")] {
+            assert!(html.contains(&format!(" by <span class=\"long\">{creator}</span>")), "{html}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Removes from HTML all elements and attributes that are not in a list, and adapts it to a page: headings
-//! are below those of the page, ids have a prefix, relative links lead only to pages that exist, and texts
-//! replace images.
+//! are below those of the page and skip no level, ids have a prefix, relative links lead only to pages that exist,
+//! and texts replace images.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use percent_encoding::percent_decode_str;
 
-use super::tag::{Part, attribute, heading, is_named, link_content, link_name, parts, pixels};
+use super::heading_levels::HeadingLevels;
+use super::tag::{
+    Part, attribute, heading, is_empty_header, is_named, link_content, link_name, parts, pixels,
+};
 
 /// The elements of a README. An `img` is replaced by its text unless it is a figure of the archive.
 pub(super) const ELEMENTS: [&str; 46] = [
@@ -82,6 +85,8 @@ pub struct Links {
     pub description: Option<String>,
     /// The address of the page with the news of the package; empty if there is none.
     pub news: String,
+    /// The address of the page with the text of the license, if there is one.
+    pub license: Option<String>,
     /// The addresses of the figures of the archive, by path. Other images are replaced by their text.
     pub figures: BTreeMap<String, String>,
 }
@@ -133,6 +138,9 @@ fn target(address: &str, links: &Links) -> Option<String> {
     let name = path.to_ascii_lowercase();
     match name.as_str() {
         "description" => links.description.clone(),
+        "license" | "license.md" | "license.txt" | "licence" | "licence.md" | "copying" => {
+            links.license.clone()
+        }
         "news" | "news.md" | "changelog.md" | "changelog" | "changes.rst" | "changelog.rst" => {
             Some(links.news.clone()).filter(|address| !address.is_empty())
         }
@@ -242,6 +250,9 @@ fn adapt(html: &str, links: &Links) -> String {
         own_ids.iter().copied().chain(headings.iter().flatten().map(String::as_str)).collect();
     let mut used_ids: BTreeSet<&str> = BTreeSet::new();
     let mut headings = headings.iter();
+    let mut levels = HeadingLevels::default();
+    // For each header of a table that is open, whether it is empty.
+    let mut headers: Vec<bool> = Vec::new();
     let mut out = String::with_capacity(html.len());
     let mut hidden_end = false;
     for (at, part) in parts.iter().enumerate() {
@@ -253,10 +264,10 @@ fn adapt(html: &str, links: &Links) -> String {
             Part::Tag(tag) => *tag,
         };
         if let Some(level) = heading(tag) {
-            let level = (level + 2).min(6);
             if tag.starts_with('/') {
-                out.push_str(&format!("</h{level}>"));
+                out.push_str(&format!("</h{}>", levels.end()));
             } else {
+                let level = levels.begin(level);
                 match headings.next().and_then(Option::as_deref) {
                     Some(id) => out.push_str(&format!("<h{level} id=\"{id}\">")),
                     None => out.push_str(&format!("<h{level}>")),
@@ -282,9 +293,21 @@ fn adapt(html: &str, links: &Links) -> String {
             && is_empty_link(parts.get(at + 1..).unwrap_or_default(), &figures)
         {
             hidden_end = true;
+        } else if tag == "/th" {
+            let is_empty = headers.pop().unwrap_or_default();
+            out.push_str(if is_empty { "</td>" } else { "</th>" });
         } else {
+            let after = parts.get(at + 1..).unwrap_or_default();
             let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
-            push_tag(&mut out, tag, (id, parts.get(at + 1..).unwrap_or_default()), &known);
+            match tag.strip_prefix("th").filter(|_| is_named(tag, "th")) {
+                Some(attributes) => {
+                    let is_empty = is_empty_header(after);
+                    headers.push(is_empty);
+                    let name = if is_empty { "td" } else { "th" };
+                    push_tag(&mut out, &format!("{name}{attributes}"), (id, after), &known);
+                }
+                None => push_tag(&mut out, tag, (id, after), &known),
+            }
         }
     }
     out

@@ -4,6 +4,7 @@
 //! converter all elements and attributes that are not in its list.
 
 mod clean;
+mod heading_levels;
 mod restructured;
 mod restructured_inline;
 mod tag;
@@ -159,6 +160,7 @@ mod tests {
         Links {
             description: Some("DESCRIPTION".to_owned()),
             news: "news/".to_owned(),
+            license: Some("license/".to_owned()),
             figures: BTreeMap::new(),
         }
     }
@@ -214,7 +216,8 @@ mod tests {
                 let is_header = name == "th" && value == "col";
                 assert!(attribute != "scope" || is_header, "scope {value} of <{name}> of {excerpt:?}");
                 if attribute == "href" {
-                    let known = ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/"];
+                    let known =
+                        ["http://", "https://", "mailto:", "#readme-", "DESCRIPTION", "news/", "license/"];
                     let value = value.to_ascii_lowercase();
                     let is_known = known.iter().any(|start| value.starts_with(&start.to_ascii_lowercase()));
                     assert!(is_known, "{value} of {excerpt:?}");
@@ -232,7 +235,7 @@ mod tests {
         let html = html(text, Format::Markdown);
         assert!(html.contains("<h3 id=\"readme-alpha-x\">Alpha <code>x</code></h3>"), "{html}");
         assert!(
-            html.contains("<h4 id=\"readme-usage\">") && html.contains("<h6 id=\"readme-deep\">"),
+            html.contains("<h4 id=\"readme-usage\">") && html.contains("<h5 id=\"readme-deep\">Deep</h5>"),
             "{html}"
         );
         assert!(html.contains("<strong>b</strong>") && html.contains("<td>1</td>"), "{html}");
@@ -240,6 +243,56 @@ mod tests {
         assert!(html.contains("href=\"#readme-alpha-x\"") && html.contains("href=\"DESCRIPTION\""), "{html}");
         assert!(html.contains("href=\"news/\""), "{html}");
         assert!(!html.contains("vignettes/") && !html.contains("#readme-nothing"), "{html}");
+        assert_harmless(&html, text);
+    }
+
+    #[test]
+    fn links_to_the_license_lead_to_its_page_if_there_is_one() {
+        let text = "[a](LICENSE) [b](./LICENSE.md) [c](licence) [d](inst/LICENSE)";
+        let with_page = html(text, Format::Markdown);
+        assert_eq!(with_page.matches("href=\"license/\"").count(), 3, "{with_page}");
+        let links = Links { license: None, ..links() };
+        let without = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
+        assert!(!without.contains("href") && without.contains('d'), "{without}");
+    }
+
+    #[test]
+    fn headings_skip_no_level() {
+        let text = "## First\n\n#### Below\n\n## Second\n\n# Third\n\n<h6><b><h2>inner</h2></b></h6>\n";
+        let markdown = html(text, Format::Markdown);
+        for part in
+            [">First</h3>", ">Below</h4>", ">Second</h3>", ">Third</h3>", "<h4 id=\"readme-inner\">", "</h4>"]
+        {
+            assert!(markdown.contains(part), "{part}: {markdown}");
+        }
+        let levels: Vec<u32> =
+            tags(&markdown).iter().filter_map(|(name, _)| name.strip_prefix('h')?.parse().ok()).collect();
+        assert_eq!(levels.len(), 6, "{markdown}");
+        let mut previous = 2;
+        for level in levels {
+            assert!((3..=previous + 1).contains(&level), "{level} after {previous}: {markdown}");
+            previous = level;
+        }
+        for level in 3..=6 {
+            let (starts, ends) = (format!("<h{level}"), format!("</h{level}>"));
+            assert_eq!(markdown.matches(&starts).count(), markdown.matches(&ends).count(), "{markdown}");
+        }
+        assert_harmless(&markdown, text);
+    }
+
+    #[test]
+    fn empty_headers_of_tables_are_cells() {
+        let text = "| | b | &nbsp; |\n|---|---|---|\n| 1 | 2 | 3 |\n\n\
+                    <table><tr><th colspan=2><img src='x.png' alt=''></th><th><img src='x.png' alt='c'></th>\
+                    <th><table><tr><th>d</th></tr></table></th></tr></table>\n";
+        let html = html(text, Format::Markdown);
+        for part in
+            ["<td></td>", "<th scope=\"col\">b</th>", "<td colspan=\"2\"></td>", "<th scope=\"col\">c</th>"]
+        {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert_eq!((html.matches("<th ").count(), html.matches("</th>").count()), (4, 4), "{html}");
+        assert_eq!(html.matches("<td").count(), html.matches("</td>").count(), "{html}");
         assert_harmless(&html, text);
     }
 

@@ -76,6 +76,29 @@ pub(super) fn link_content(after: &[Part<'_>]) -> (bool, bool) {
     (has_text, has_image)
 }
 
+/// Returns true if a header of a table has no text, so that it is no header; `after` are the parts after its start tag.
+///
+/// The search ends at a table in the header, so that nested tables are not searched repeatedly.
+pub(super) fn is_empty_header(after: &[Part<'_>]) -> bool {
+    for part in after {
+        let is_text = match part {
+            Part::Text(text) => !is_blank(text),
+            Part::Tag("/th") => return true,
+            Part::Tag(tag) if is_named(tag, "table") => true,
+            Part::Tag(tag) => is_named(tag, "img") && attribute(tag, "alt").is_some_and(|alt| !is_blank(alt)),
+        };
+        if is_text {
+            return false;
+        }
+    }
+    true
+}
+
+/// Returns true if an escaped text has no visible character.
+fn is_blank(text: &str) -> bool {
+    text.replace("&nbsp;", " ").trim().is_empty()
+}
+
 /// Returns the escaped name of a link that has no text: its address in short.
 pub(super) fn link_name(address: &str) -> &str {
     let starts = ["https://", "http://", "mailto:", "#readme-"];

@@ -167,7 +167,7 @@ mod tests {
             ">6.5<",
             "href=\"?page=2\"",
             "aria-current=\"page\">Vulnerabilities<",
-            "at https://pm.example, repository prod, latest",
+            "at https://pm.example, repository prod, <span class=\"whole\">latest</span>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

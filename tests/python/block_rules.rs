@@ -267,13 +267,13 @@ fn pip_and_uv_print_the_reason_for_a_file_that_they_request_by_its_address() {
     server.rspm_stdout("create blocklist-rule --package-name=one --version=2.0 --description=ticket-9");
     let url = server.url(&path("2.0"));
     let (_, output) = pip(&server, &url);
-    let message = "403 Client Error: Forbidden: rule 1 (ticket-9; versions ==2.0) for url";
+    let message = "403 Client Error: Forbidden: rule 1 (ticket-9; versions 2.0) for url";
     assert!(!output.status.success() && text(&output).contains(message), "{}", text(&output));
     let mut uv = command(&server, &program("uv", "uv"), "uv");
     let index = server.url("/py/latest/simple");
     uv.args(["pip", "install", "--target", "uv-target", "--index-url", &index, &format!("one @ {url}")]);
     let output = run(uv);
-    let message = "(403 Forbidden: rule 1 (ticket-9; versions ==2.0))";
+    let message = "(403 Forbidden: rule 1 (ticket-9; versions 2.0))";
     assert!(!output.status.success() && text(&output).contains(message), "{}", text(&output));
 }
 

@@ -161,7 +161,9 @@ fn requirements_whose_markers_exclude_the_targets_are_left_out() {
     let command =
         write(&server, "requirements.txt", "one; python_version >= '3.9'\ntwo; python_version < '3.9'\n");
     let names = |flags: &str| {
-        let result = server.json(&format!("{command} --dry-run {flags}"));
+        let output = server.rspm(&format!("{command} --dry-run {flags} -o json"));
+        assert_eq!(output.code, 0, "{}", output.err);
+        let result: Value = serde_json::from_str(&output.out).expect("JSON");
         let names: Vec<String> = packages(&result).into_iter().map(|(name, ..)| name).collect();
         (names.join(" "), result["notices"].as_array().expect("notices").len())
     };

@@ -120,24 +120,11 @@ pub struct ListedName {
 
 /// Returns the names listed in a tree at a step, each once, by lower-case name and name.
 pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>, DbError> {
-    page(c, tree, seq, "", i64::MAX, 0)
-}
-
-/// Like [`names`], limited to names that contain `part`, ignoring case: at most `limit` names after the first `offset`.
-pub fn page(
-    c: &mut dyn Conn,
-    tree: TreeId,
-    seq: Seq,
-    part: &str,
-    limit: i64,
-    offset: i64,
-) -> Result<Vec<ListedName>, DbError> {
     const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path, r.id \
         FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 \
-        AND p.fold LIKE $3 ESCAPE '\\'";
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2";
     let mut names: Vec<(ListedName, String)> = Vec::new();
-    c.each(NAMES, &[tree.into(), seq.into(), pattern(part).into()], &mut |mut row| {
+    c.each(NAMES, &[tree.into(), seq.into()], &mut |mut row| {
         let name = ListedName {
             name: row.text(0)?,
             normalized_name: row.text(1)?,
@@ -153,24 +140,15 @@ pub fn page(
         (&a.normalized_name, &a.name, x).cmp(&(&b.normalized_name, &b.name, y))
     });
     names.dedup_by(|(later, _), (first, _)| later.package == first.package);
-    let skip = usize::try_from(offset).unwrap_or(0);
-    let take = usize::try_from(limit).unwrap_or(0);
-    Ok(names.into_iter().map(|(name, _)| name).skip(skip).take(take).collect())
+    Ok(names.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Returns a LIKE pattern for lower-case names that contain `part`.
-fn pattern(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for letter in part.to_lowercase().chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    if !part.is_empty() {
-        pattern.push('%');
-    }
-    pattern
+/// Returns the number of [`names`].
+pub fn name_count(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<usize, DbError> {
+    const COUNT: &str = "SELECT count(*) FROM (SELECT DISTINCT package_id FROM life \
+        WHERE tree_id = $1 AND state = 0 AND from_seq <= $2 AND to_seq > $2) AS listed";
+    let count = c.query(COUNT, &[tree.into(), seq.into()])?.first_mut().map_or(Ok(0), |row| row.int(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// The source file of a release that is listed or archived at a step.

@@ -1,5 +1,7 @@
 //! Queries of names that are both in local or git sources and on mirrors, for audits.
 
+use std::collections::BTreeSet;
+
 use super::{Conn, DbError, Value};
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
@@ -27,6 +29,25 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
     })?;
     names.sort_unstable();
     names.dedup();
+    Ok(names)
+}
+
+/// Returns the names of all packages of a language whose lower-case form begins with one of two prefixes, which are not
+/// empty; sources may list them or not. Reads only these rows of an index.
+pub fn names_beginning(
+    c: &mut dyn Conn,
+    language: &str,
+    prefixes: [&str; 2],
+) -> Result<BTreeSet<String>, DbError> {
+    const FIND: &str = "SELECT name FROM package WHERE language = $1 AND fold >= $2 AND fold < $3";
+    let mut names = BTreeSet::new();
+    for prefix in prefixes {
+        let end = format!("{prefix}\u{10ffff}");
+        c.each(FIND, &[language.into(), prefix.into(), end.into()], &mut |mut row| {
+            names.insert(row.text(0)?);
+            Ok(())
+        })?;
+    }
     Ok(names)
 }
 

@@ -123,12 +123,29 @@ pub async fn package_count(repositories: &Repositories, point: &Point) -> Result
     if let Some(count) = repositories.package_counts.get(&point.trees) {
         return Ok(count);
     }
-    let count = match &*cached_names(repositories, point).await? {
-        Names::R(names) => names.len(),
-        Names::Python(names) => names.len(),
+    let count = match single_tree_count(repositories, point).await? {
+        Some(count) => count,
+        None => match &*cached_names(repositories, point).await? {
+            Names::R(names) => names.len(),
+            Names::Python(names) => names.len(),
+        },
     };
     repositories.package_counts.insert(point.trees.clone(), count);
     Ok(count)
+}
+
+/// Returns the number of R packages of a point with one tree, without reading their names; `None` for other points, and if
+/// rules or guards decide which packages are listed.
+async fn single_tree_count(repositories: &Repositories, point: &Point) -> Result<Option<usize>, RepoError> {
+    if python::language(&repositories.state, point) != Language::R || point.trees.len() != 1 {
+        return Ok(None);
+    }
+    let views = View::of(&repositories.state, point);
+    let query = repositories.state.db.read(move |c| match views.as_slice() {
+        [view] => view.name_count(c),
+        _ => Ok(None),
+    });
+    Ok(query.await?)
 }
 
 /// Returns the listed names of a point that `is_requested` accepts, each with the tree that owns it.

@@ -232,10 +232,15 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     let Some(source) = catalog.source_by_id(source).cloned() else { return Ok(Vec::new()) };
     let language = source.kind.language();
     let query = state.db.read(move |c| {
-        let rows = name_guard::list(c)?;
+        // Read for the first name that a mirror has: there may be as many guards as packages.
+        let mut guards = None;
         let mut warnings = Vec::new();
         for name in &names {
             if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
+                let rows = match &mut guards {
+                    Some(rows) => rows,
+                    None => guards.insert(name_guard::list(c)?),
+                };
                 let is_guarded = rows.iter().any(|row| {
                     let is_match = row.language == language.as_str() && matches(row, name);
                     is_match && is_in_force(row, has_automatic)
@@ -251,14 +256,10 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
                 ));
             }
             if language == Language::R {
-                let key = comparison_key(name);
-                let mirrors = name_audit::mirror_names(c, language.as_str())?.into_iter();
-                for similar in mirrors.filter(|mirror| mirror.name != *name && comparison_key(&mirror.name) == key) {
+                for (similar, mirror) in similar_names(c, name)? {
                     warnings.push(format!(
-                        "the name '{name}' of the source {} is similar to '{}' of {}; R treats them as two packages",
-                        source.name,
-                        similar.name,
-                        catalog.source_name(similar.source)
+                        "the name '{name}' of the source {} is similar to '{similar}' of {mirror}; R treats them as two packages",
+                        source.name
                     ));
                 }
             }
@@ -266,6 +267,28 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
         Ok(warnings)
     });
     Ok(query.await?)
+}
+
+/// Returns the names of R packages that differ from a name in case, `.` and `_` only and that a mirror has, each with a
+/// mirror. Reads only names with the same first two letters.
+fn similar_names(c: &mut dyn Conn, name: &str) -> Result<Vec<(String, String)>, DbError> {
+    let language = Language::R.as_str();
+    let key = comparison_key(name);
+    let mut letters = key.chars();
+    let Some(first) = letters.next() else { return Ok(Vec::new()) };
+    let second = letters.next().map(String::from).unwrap_or_default();
+    // A name begins with a letter.
+    let prefixes = [format!("{first}{second}"), format!("{first}.")];
+    let mut found = Vec::new();
+    for other in name_audit::names_beginning(c, language, [&prefixes[0], &prefixes[1]])? {
+        if other != name
+            && comparison_key(&other) == key
+            && let Some(mirror) = name_guard::mirror_of(c, language, &other)?
+        {
+            found.push((other, mirror));
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -343,3 +343,28 @@ fn addresses_of_a_source_do_not_reveal_the_names_of_private_packages() {
     assert_eq!(releases("secret").0, 404);
     assert_eq!(releases("open").0, 200);
 }
+
+#[test]
+fn an_upload_warns_about_names_of_mirrors_that_differ_in_case_and_dots_only() {
+    let mirror =
+        Mirror::of(&entries(&[("data.table", "1.0"), ("datatables", "1.0"), ("dot..ted", "1.0")]), &[]);
+    let server = start(&mirror);
+    for (name, similar) in
+        [("dataTable", "data.table"), ("d.ata.table", "data.table"), ("dotted", "dot..ted")]
+    {
+        assert_eq!(
+            add(&server, "internal", &Tarball::new(name, "1.0")),
+            format!(
+                "Warning: the name '{name}' of the source internal is similar to '{similar}' of cran; R treats them as two \
+                 packages\n"
+            )
+        );
+    }
+    assert_eq!(add(&server, "internal", &Tarball::new("dat", "1.0")), "");
+    let sources = server.json("list sources");
+    let count = |name: &str| {
+        let mut sources = sources.as_array().expect("sources").iter();
+        sources.find(|source| source["name"] == name).expect("a source")["packages"].clone()
+    };
+    assert_eq!((count("internal"), count("cran")), (json!(4), json!(3)));
+}

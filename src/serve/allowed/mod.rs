@@ -283,6 +283,14 @@ impl View {
         Ok(rows)
     }
 
+    /// Returns the number of listed names; `None` if rules or guards hide some of them.
+    pub(in crate::serve) fn name_count(&self, c: &mut dyn Conn) -> Result<Option<usize>, DbError> {
+        match self.blocked(c)? {
+            Some(_) => Ok(None),
+            None => life::name_count(c, self.tree, self.seq).map(Some),
+        }
+    }
+
     /// Returns the listed names, by lower-case name and name.
     pub(in crate::serve) fn names(&self, c: &mut dyn Conn) -> Result<Vec<ListedName>, DbError> {
         let mut names = life::names(c, self.tree, self.seq)?;

@@ -91,7 +91,9 @@ pub(crate) fn step_content(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<S
     for a in life::archived_files(c, tree, seq)? {
         text += &format!("archived {} {} {:?} {:?}\n", a.name, a.file, a.size, a.published_at);
     }
-    for n in life::names(c, tree, seq)? {
+    let names = life::names(c, tree, seq)?;
+    assert_eq!(life::name_count(c, tree, seq)?, names.len());
+    for n in names {
         text += &format!("{n:?} {:?}\n", life::package_detail(c, tree, seq, &n.name)?);
     }
     Ok(text)

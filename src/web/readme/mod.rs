@@ -20,6 +20,9 @@ pub use clean::Links;
 
 /// Maximum size of a README that is converted, in bytes. For a larger one, the beginning is displayed as text.
 const MAX_CONVERTED: usize = 256 << 10;
+/// Maximum number of lines, `<`, `[` and `|` together in a README that is converted, which limits the time of the
+/// conversion.
+const MAX_MARKS: usize = 60_000;
 /// Maximum number of quotes and lists that may begin on one line of Markdown.
 const MAX_MARKERS: usize = 100;
 
@@ -98,12 +101,16 @@ pub fn unusual_image_paths<'a>(text: &[u8], paths: impl IntoIterator<Item = &'a 
     unusual.filter(|path| is_named(path) || is_named(&path.replace(' ', "%20"))).collect()
 }
 
+fn mark_count(text: &[u8]) -> usize {
+    text.iter().filter(|byte| matches!(byte, b'\n' | b'<' | b'[' | b'|')).count()
+}
+
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead.
 #[must_use]
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(excerpt));
-    let is_short = text.len() <= MAX_CONVERTED;
+    let is_short = text.len() <= MAX_CONVERTED && mark_count(text) <= MAX_MARKS;
     let converted = match format {
         Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
         Format::Restructured if is_short => clean::clean(&restructured::to_html(&readable), links),
@@ -223,6 +230,17 @@ mod tests {
                     assert!(is_known, "{value} of {excerpt:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_text_of_too_many_marks_is_displayed_unconverted() {
+        let html = |text: &str| render(text.as_bytes(), Format::Markdown, &Links::default()).0;
+        let few = format!("# A\n\n{}", "[".repeat(MAX_MARKS - 2));
+        assert!(html(&few).contains("<h3"), "{}", &html(&few)[..100]);
+        for mark in ["[", "<", "|", "\n"] {
+            let many = format!("# A\n\n{}", mark.repeat(MAX_MARKS - 1));
+            assert!(!html(&many).contains("<h3"), "{mark}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Cache of resolved addresses, by path and, for pages of Python repositories, format, or by path and `User-Agent` if the
-//! result depends on both. An entry is valid
-//! until the next publish, the next reload of the configuration, or the end of the UTC day.
+//! result depends on both. An entry is valid until the next publish, the next reload of the configuration, or the end of
+//! the UTC day.
 
 use std::borrow::Cow;
 use std::sync::Arc;

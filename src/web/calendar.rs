@@ -178,6 +178,10 @@ mod tests {
         text.parse().expect("a day")
     }
 
+    fn first_packages(repo: &str, kind: RepoKind) -> FirstPackages {
+        FirstPackages { repo: repo.to_owned(), kind, changes: ChangePolicy::Any, source: None }
+    }
+
     #[test]
     fn months_have_their_days_and_neighbors() {
         let month: Month = "2024-02".parse().expect("a month");
@@ -203,12 +207,7 @@ mod tests {
             changes: &changes,
             today: day("2026-11-20"),
             selected: Some(day("2026-11-17")),
-            first_packages: &FirstPackages {
-                repo: "prod".to_owned(),
-                kind: RepoKind::R,
-                changes: ChangePolicy::Any,
-                source: None,
-            },
+            first_packages: &first_packages("prod", RepoKind::R),
         };
         let html = calendar.render(&Root::of_path("/prod/latest/")).into_string();
         assert_eq!(html.matches("<a ").count(), 11, "{html}");
@@ -229,12 +228,7 @@ mod tests {
             changes: &changes,
             today: day("2027-01-05"),
             selected: Some(day("2026-12-03")),
-            first_packages: &FirstPackages {
-                repo: "prod".to_owned(),
-                kind: RepoKind::R,
-                changes: ChangePolicy::Any,
-                source: None,
-            },
+            first_packages: &first_packages("prod", RepoKind::R),
         };
         let html = calendar.render(&Root::of_path("/prod/latest/")).into_string();
         let links = html.split("aria-label=\"").skip(1).filter_map(|part| {
@@ -252,12 +246,7 @@ mod tests {
     #[test]
     fn links_have_the_selected_version_of_bioconductor() {
         let changes = BTreeSet::from([day("2026-10-10"), day("2026-11-17")]);
-        let first_packages = FirstPackages {
-            repo: "bioc".to_owned(),
-            kind: RepoKind::Bioconductor,
-            changes: ChangePolicy::Any,
-            source: None,
-        };
+        let first_packages = first_packages("bioc", RepoKind::Bioconductor);
         let calendar = Calendar {
             repo: "bioc",
             month: Month::of(day("2026-11-01")),

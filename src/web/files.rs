@@ -216,14 +216,19 @@ impl Files {
 mod tests {
     use super::*;
 
-    #[test]
-    fn files_are_links_and_their_text_is_escaped() {
-        let files = Files {
-            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+    /// The files of version 1.0 of the package `a`.
+    fn files(repo: &str, distribution: Option<&str>) -> Files {
+        Files {
+            location: Location { repo: repo.to_owned(), snapshot: "latest".to_owned() },
             package: "a".to_owned(),
             version: "1.0".to_owned(),
-            distribution: None,
-        };
+            distribution: distribution.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn files_are_links_and_their_text_is_escaped() {
+        let files = files("prod", None);
         let root = || Root::of_path("/prod/latest/web/packages/a/files/");
         let html = files.list(
             root(),
@@ -242,12 +247,7 @@ mod tests {
 
     #[test]
     fn many_files_are_on_several_pages_with_few_elements() {
-        let files = Files {
-            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            package: "a".to_owned(),
-            version: "1.0".to_owned(),
-            distribution: None,
-        };
+        let files = files("prod", None);
         let all: Vec<(String, u64)> = (1..=2_000).map(|number| (format!("R/f{number}.R"), 1)).collect();
         let list = |page: usize| {
             let root = Root::of_path("/prod/latest/web/packages/a/files/");
@@ -277,12 +277,7 @@ mod tests {
 
     #[test]
     fn files_with_names_that_no_address_can_have_are_no_links() {
-        let files = Files {
-            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            package: "a".to_owned(),
-            version: "1.0".to_owned(),
-            distribution: None,
-        };
+        let files = files("prod", None);
         let long = "n".repeat(MAX_LINKED + 1);
         for name in ["R/a%41.R", "a\nb", "a\\b", "a//b", "a/../b", "./a", long.as_str()] {
             let html = files.list(
@@ -301,12 +296,7 @@ mod tests {
     fn archives_of_a_python_package_are_links_once_they_are_stored() {
         let distribution =
             |name: &str, is_stored| Distribution { name: name.to_owned(), size: Some(9), is_stored };
-        let files = Files {
-            location: Location { repo: "py".to_owned(), snapshot: "latest".to_owned() },
-            package: "a".to_owned(),
-            version: "1.0".to_owned(),
-            distribution: Some("a-1.0.tar.gz".to_owned()),
-        };
+        let files = files("py", Some("a-1.0.tar.gz"));
         let all = [
             distribution("a-1.0.tar.gz", true),
             distribution("a-1.0-py3-none-any.whl", true),

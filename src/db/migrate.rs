@@ -241,6 +241,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0031_curation_dependency.sqlite.sql"),
         postgres: include_str!("migrations/0031_curation_dependency.postgres.sql"),
     },
+    Migration {
+        number: 32,
+        name: "package_similar",
+        expand_only: true,
+        sqlite: include_str!("migrations/0032_package_similar.sqlite.sql"),
+        postgres: include_str!("migrations/0032_package_similar.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -1,10 +1,12 @@
 //! Queries of names that are both in local or git sources and on mirrors, for audits.
 
-use std::collections::BTreeSet;
-
 use super::{Conn, DbError, Value};
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
+
+/// Finds names by their comparison key, with the same expression as that of the index `package_similar`.
+const FIND_BY_KEY: &str = "SELECT name FROM package WHERE language = $1 \
+    AND replace(replace(replace(fold, '.', ''), '-', ''), '_', '') = $2 ORDER BY name";
 
 /// A name of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,23 +34,12 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
     Ok(names)
 }
 
-/// Returns the names of all packages of a language whose lower-case form begins with one of two prefixes, which are not
-/// empty; sources may list them or not. Reads only these rows of an index.
-pub fn names_beginning(
-    c: &mut dyn Conn,
-    language: &str,
-    prefixes: [&str; 2],
-) -> Result<BTreeSet<String>, DbError> {
-    const FIND: &str = "SELECT name FROM package WHERE language = $1 AND fold >= $2 AND fold < $3";
-    let mut names = BTreeSet::new();
-    for prefix in prefixes {
-        let end = format!("{prefix}\u{10ffff}");
-        c.each(FIND, &[language.into(), prefix.into(), end.into()], &mut |mut row| {
-            names.insert(row.text(0)?);
-            Ok(())
-        })?;
-    }
-    Ok(names)
+/// Returns the names of all packages of a language with a comparison key (see [`comparison_key`]); sources may list them
+/// or not. Reads only these rows, by their index.
+///
+/// [`comparison_key`]: crate::policy::comparison_key
+pub fn names_with_key(c: &mut dyn Conn, language: &str, key: &str) -> Result<Vec<String>, DbError> {
+    c.query(FIND_BY_KEY, &[language.into(), key.into()])?.into_iter().map(|mut row| row.text(0)).collect()
 }
 
 /// Returns true if a source is a mirror.
@@ -91,4 +82,38 @@ pub fn versions(
         JOIN release r ON r.id = l.release_id WHERE p.language = $2 AND p.name = $3";
     let params: [Value; 3] = [source.into(), language.into(), name.into()];
     c.query(LIST, &params)?.into_iter().map(|mut row| row.text(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::db::{Db, package};
+    use crate::policy::comparison_key;
+
+    #[tokio::test]
+    async fn names_are_found_by_the_index_of_their_keys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::example(folder.path(), "").expect("a configuration").config;
+        let open = tokio::task::spawn_blocking(move || Db::open(&config));
+        let db = open.await.expect("no panic").expect("a database");
+        let insertion =
+            db.write(|c| package::upsert_many(c, SourceId::CRAN, &["data.table", "dataTable", "datatables", "d"]));
+        insertion.await.expect("packages");
+        let (names, plan) = db
+            .read(|c| {
+                let names = names_with_key(c, "r", &comparison_key("Data.Table"))?;
+                let mut plan = Vec::new();
+                let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {FIND_BY_KEY}").into_boxed_str());
+                c.each(explain, &["r".into(), "datatable".into()], &mut |mut row| {
+                    plan.push(row.text(3)?);
+                    Ok(())
+                })?;
+                Ok((names, plan.join("; ")))
+            })
+            .await
+            .expect("a read");
+        assert_eq!(names, ["data.table", "dataTable"]);
+        assert!(plan.contains("USING INDEX package_similar (language=? AND <expr>=?)"), "{plan}");
+    }
 }

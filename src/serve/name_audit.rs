@@ -270,19 +270,12 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
 }
 
 /// Returns the names of R packages that differ from a name in case, `.` and `_` only and that a mirror has, each with a
-/// mirror. Reads only names with the same first two letters.
+/// mirror.
 fn similar_names(c: &mut dyn Conn, name: &str) -> Result<Vec<(String, String)>, DbError> {
     let language = Language::R.as_str();
-    let key = comparison_key(name);
-    let mut letters = key.chars();
-    let Some(first) = letters.next() else { return Ok(Vec::new()) };
-    let second = letters.next().map(String::from).unwrap_or_default();
-    // A name begins with a letter.
-    let prefixes = [format!("{first}{second}"), format!("{first}.")];
     let mut found = Vec::new();
-    for other in name_audit::names_beginning(c, language, [&prefixes[0], &prefixes[1]])? {
+    for other in name_audit::names_with_key(c, language, &comparison_key(name))? {
         if other != name
-            && comparison_key(&other) == key
             && let Some(mirror) = name_guard::mirror_of(c, language, &other)?
         {
             found.push((other, mirror));

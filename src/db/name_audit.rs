@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
@@ -18,10 +19,13 @@ pub struct MirrorName {
 /// Returns every name of a language that a mirror lists or listed, by name. Names in the project list of a Python index
 /// are left out.
 pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>, DbError> {
-    const LIST: &str = "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' \
-        AND t.axis = 'step' JOIN package p ON p.language = s.language WHERE s.language = $1 \
-        AND s.kind IN ('cran', 'bioconductor', 'pypi') AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id \
-        AND l.state IN (0, 1) AND l.package_id = p.id AND l.from_seq <= t.head)";
+    const LIST: &str = concat!(
+        "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
+         JOIN package p ON p.language = s.language WHERE s.language = $1 AND ",
+        is_mirror!(),
+        " AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+         AND l.from_seq <= t.head)"
+    );
     let mut names = Vec::new();
     c.each(LIST, &[language.into()], &mut |mut row| {
         names.push(MirrorName { name: row.text(0)?, source: SourceId(row.int(1)?) });
@@ -49,12 +53,6 @@ pub fn names_beginning(
         })?;
     }
     Ok(names)
-}
-
-/// Returns true if a source is a mirror.
-pub fn is_mirror(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
-    const FIND: &str = "SELECT 1 FROM source WHERE id = $1 AND kind IN ('cran', 'bioconductor', 'pypi')";
-    Ok(!c.query(FIND, &[source.into()])?.is_empty())
 }
 
 /// Returns the time at which a source first listed a name; `None` if it never listed the name, or first listed it

@@ -42,6 +42,9 @@ pub enum Code {
     Blocked = 13,
     /// No system requirements are known for that operating system.
     UnsupportedSystem = 14,
+    /// A block rule matches everything in its scope, and the field `all` does not confirm that. The payload has the
+    /// `reason` without the name of the option.
+    Unconfirmed = 15,
 }
 
 impl Error {

@@ -112,7 +112,7 @@ impl CliError {
     /// Returns the error with the number of a row of a file, if the server refused the content of a request with that row
     /// only.
     pub(super) fn of_row(self, noun: &str, number: usize) -> CliError {
-        let codes = [Code::Invalid, Code::NotFound, Code::Conflict];
+        let codes = [Code::Invalid, Code::NotFound, Code::Conflict, Code::Unconfirmed];
         let is_about_content = codes.into_iter().any(|code| self.has_code(code));
         match self {
             CliError::Refused { code, reason } if is_about_content => {

@@ -2,7 +2,7 @@
 
 use super::author::{self, Author};
 use super::tx::Publish;
-use super::{Conn, DbError, audit, name_guard, repo, skew, tree, tx};
+use super::{Conn, DbError, audit, name_guard, name_overlap, repo, skew, tree, tx};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
@@ -61,8 +61,11 @@ pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbE
     tx::insert(c, tx, at, publish)?;
     let mut steps = Vec::with_capacity(publish.trees.len());
     for &tree in &publish.trees {
-        let seq = tree::publish(c, tree, at, tx)?;
-        name_guard::record_published(c, tree, seq, at)?;
+        let (seq, source) = tree::publish(c, tree, at, tx)?;
+        // Local and git sources have own names, curated sources and snapshots those of their mirror.
+        if source.is_mirror() {
+            name_overlap::record_published(c, tree, seq, at)?;
+        }
         steps.push((tree, seq));
     }
     if let Some(source) = publish.source {

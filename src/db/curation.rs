@@ -49,6 +49,12 @@ pub struct DefinitionFile {
     pub content: Vec<u8>,
 }
 
+/// Returns the name and the bytes of each file.
+#[must_use]
+pub fn named(files: &[DefinitionFile]) -> Vec<(&str, &[u8])> {
+    files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect()
+}
+
 /// The rule of a definition for a project: its normalized name, and the text of the rule.
 pub type RuleRow = (String, String);
 

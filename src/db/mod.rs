@@ -48,6 +48,7 @@ pub mod metadata;
 pub mod migrate;
 pub mod name_audit;
 pub mod name_guard;
+pub mod name_overlap;
 pub mod node;
 pub mod notification_queue;
 pub mod package;

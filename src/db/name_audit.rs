@@ -1,5 +1,6 @@
 //! Queries of names that are both in local or git sources and on mirrors, for audits.
 
+use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
@@ -20,10 +21,13 @@ pub struct MirrorName {
 /// Returns every name of a language that a mirror lists or listed, by name. Names in the project list of a Python index
 /// are left out.
 pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>, DbError> {
-    const LIST: &str = "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' \
-        AND t.axis = 'step' JOIN package p ON p.language = s.language WHERE s.language = $1 \
-        AND s.kind IN ('cran', 'bioconductor', 'pypi') AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id \
-        AND l.state IN (0, 1) AND l.package_id = p.id AND l.from_seq <= t.head)";
+    const LIST: &str = concat!(
+        "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
+         JOIN package p ON p.language = s.language WHERE s.language = $1 AND ",
+        is_mirror!(),
+        " AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+         AND l.from_seq <= t.head)"
+    );
     let mut names = Vec::new();
     c.each(LIST, &[language.into()], &mut |mut row| {
         names.push(MirrorName { name: row.text(0)?, source: SourceId(row.int(1)?) });
@@ -40,12 +44,6 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
 /// [`comparison_key`]: crate::policy::comparison_key
 pub fn names_with_key(c: &mut dyn Conn, language: &str, key: &str) -> Result<Vec<String>, DbError> {
     c.query(FIND_BY_KEY, &[language.into(), key.into()])?.into_iter().map(|mut row| row.text(0)).collect()
-}
-
-/// Returns true if a source is a mirror.
-pub fn is_mirror(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
-    const FIND: &str = "SELECT 1 FROM source WHERE id = $1 AND kind IN ('cran', 'bioconductor', 'pypi')";
-    Ok(!c.query(FIND, &[source.into()])?.is_empty())
 }
 
 /// Returns the time at which a source first listed a name; `None` if it never listed the name, or first listed it
@@ -97,14 +95,16 @@ mod tests {
         let config = Config::example(folder.path(), "").expect("a configuration").config;
         let open = tokio::task::spawn_blocking(move || Db::open(&config));
         let db = open.await.expect("no panic").expect("a database");
-        let insertion =
-            db.write(|c| package::upsert_many(c, SourceId::CRAN, &["data.table", "dataTable", "datatables", "d"]));
+        let insertion = db.write(|c| {
+            package::upsert_many(c, SourceId::CRAN, &["data.table", "dataTable", "datatables", "d"])
+        });
         insertion.await.expect("packages");
         let (names, plan) = db
             .read(|c| {
                 let names = names_with_key(c, "r", &comparison_key("Data.Table"))?;
                 let mut plan = Vec::new();
-                let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {FIND_BY_KEY}").into_boxed_str());
+                let explain: &'static str =
+                    Box::leak(format!("EXPLAIN QUERY PLAN {FIND_BY_KEY}").into_boxed_str());
                 c.each(explain, &["r".into(), "datatable".into()], &mut |mut row| {
                     plan.push(row.text(3)?);
                     Ok(())

@@ -1,14 +1,14 @@
 //! Guarded names. Every change is counted; the transaction that makes it must also change the catalog, by a publish or
 //! by `clock::bump_catalog`, so that all servers apply it at once. A publish adds the automatic guards of new names of
-//! local and git sources, and records guarded names that a mirror lists.
+//! local and git sources. `name_overlap` records guarded names that a mirror lists.
 
 use std::collections::BTreeSet;
 
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value, audit};
-use crate::model::ids::{Seq, SourceId, TreeId};
+use super::source::is_mirror;
+use super::{Conn, DbError, Row, Value};
+use crate::model::ids::SourceId;
 use crate::model::language::Language;
-use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
 
 /// A guard in force.
@@ -80,6 +80,20 @@ pub fn list_after(c: &mut dyn Conn, id: i64) -> Result<Vec<NameGuardRow>, DbErro
     const LIST: &str = "SELECT id, language, pattern, source_id, automatic, state, description, created_by, created_at \
         FROM name_guard WHERE id > $1 ORDER BY id";
     c.query(LIST, &[id.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the guards that match a name, by id. A Python name must be in normal form.
+pub fn of_name(c: &mut dyn Conn, language: &str, name: &str) -> Result<Vec<NameGuardRow>, DbError> {
+    const FIND: &str = "SELECT id, language, pattern, source_id, automatic, state, description, created_by, created_at \
+        FROM name_guard WHERE language = $1 AND pattern = $2";
+    let ends = name.char_indices().map(|(start, letter)| start + letter.len_utf8());
+    let prefixes = ends.map(|end| format!("{}*", &name[..end]));
+    let patterns = std::iter::once(name.to_owned()).chain(prefixes);
+    let params: Vec<Vec<Value>> = patterns.map(|pattern| vec![language.into(), pattern.into()]).collect();
+    let rows = c.query_many(FIND, &params)?.into_iter().flatten();
+    let mut guards = rows.map(decode).collect::<Result<Vec<_>, _>>()?;
+    guards.sort_unstable_by_key(|guard| guard.id);
+    Ok(guards)
 }
 
 /// Returns the guarded names that other sources list, by time and name.
@@ -207,53 +221,8 @@ pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
 }
 
 /// Counts a change: servers that read a new catalog compare the number, see [`changes`].
-fn count_change(c: &mut dyn Conn) -> Result<(), DbError> {
+pub(super) fn count_change(c: &mut dyn Conn) -> Result<(), DbError> {
     ids::reserve(c, Sequence::NameGuardChange, 1).map(drop)
-}
-
-/// A published step of a tree, and the tree's source.
-struct PublishedTree {
-    tree: TreeId,
-    source: SourceId,
-    source_name: String,
-    kind: SourceKind,
-    language: String,
-    /// Whether the step is the first one of the tree.
-    is_first: bool,
-    at: Timestamp,
-}
-
-/// Records the guarded names that a published step of a mirror lists. Must be called in the transaction of the publish.
-pub(super) fn record_published(
-    c: &mut dyn Conn,
-    tree: TreeId,
-    seq: Seq,
-    at: Timestamp,
-) -> Result<(), DbError> {
-    const FIND: &str = "SELECT s.id, s.name, s.kind, s.language, t.first FROM tree t \
-        JOIN source s ON s.id = t.source_id WHERE t.id = $1 AND t.role = 'source'";
-    let Some(mut row) = c.query(FIND, &[tree.into()])?.into_iter().next() else { return Ok(()) };
-    let published = PublishedTree {
-        tree,
-        source: SourceId(row.int(0)?),
-        source_name: row.text(1)?,
-        kind: row.parse(2, "a kind of source")?,
-        language: row.text(3)?,
-        is_first: row.opt_int(4)? == Some(seq.0),
-        at,
-    };
-    match published.kind.supply() {
-        Supply::Mirror => record_overlaps(c, &published),
-        // Local and git sources have own names, curated sources and snapshots those of their mirror.
-        Supply::Uploads | Supply::Builds | Supply::Curated | Supply::Snapshot => Ok(()),
-    }
-}
-
-/// Records the guarded names in the project list of a Python index.
-pub fn record_index(c: &mut dyn Conn, source: SourceId, at: Timestamp) -> Result<(), DbError> {
-    const TREE: &str = "SELECT id FROM tree WHERE source_id = $1 AND axis = 'time'";
-    let Some(row) = c.query(TREE, &[source.into()])?.into_iter().next() else { return Ok(()) };
-    record_published(c, TreeId(row.int(0)?), Seq(0), at)
 }
 
 /// Adds automatic guards for those of the names with new releases in a local or git source that have none. Must be
@@ -299,11 +268,14 @@ pub(super) fn guard_names(
 /// Returns the name of a mirror that lists or has listed a package; `None` if none has.
 pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<String>, DbError> {
     // Starts from the releases of the package, so that the cost does not depend on the number of sources and packages.
-    const PACKAGES: &str = "SELECT s.name FROM package p JOIN release r ON r.package_id = p.id \
-        JOIN life l ON l.release_id = r.id AND l.package_id = p.id JOIN tree t ON t.id = l.tree_id \
-        JOIN source s ON s.id = t.source_id WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' \
-        AND t.axis = 'step' AND s.kind IN ('cran', 'bioconductor', 'pypi') AND l.state IN (0, 1) \
-        AND l.from_seq <= t.head ORDER BY s.id LIMIT 1";
+    const PACKAGES: &str = concat!(
+        "SELECT s.name FROM package p JOIN release r ON r.package_id = p.id \
+         JOIN life l ON l.release_id = r.id AND l.package_id = p.id JOIN tree t ON t.id = l.tree_id \
+         JOIN source s ON s.id = t.source_id WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' \
+         AND t.axis = 'step' AND ",
+        is_mirror!(),
+        " AND l.state IN (0, 1) AND l.from_seq <= t.head ORDER BY s.id LIMIT 1"
+    );
     const PROJECTS: &str = "SELECT s.name FROM source s JOIN project r ON r.source_id = s.id \
         WHERE s.id = $1 AND r.fold = $2 LIMIT 1";
     if let Some(row) = c.query(PACKAGES, &[language.into(), name.into()])?.first_mut() {
@@ -317,98 +289,13 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Records the guarded names that a mirror lists, unless they are recorded already. The first step of a mirror contains
-/// all its earlier releases: an automatic guard loses its effect in that step if the mirror published the name
-/// before the first upload.
-fn record_overlaps(c: &mut dyn Conn, published: &PublishedTree) -> Result<(), DbError> {
-    let mut found = Vec::new();
-    for guard in list(c)? {
-        let is_other = guard.language == published.language && guard.source != published.source;
-        if !is_other || guard.state != IN_FORCE {
-            continue;
-        }
-        for name in listed_names(c, published, &guard.pattern)? {
-            if guard.automatic && published.is_first && is_older(c, published, &name, guard.created_at)? {
-                update(c, &NameGuardRow { state: LISTED_BEFORE, ..guard.clone() })?;
-            } else if !found.iter().any(|(known, _)| *known == name) {
-                found.push((name, guard.id));
-            }
-        }
-    }
-    for (name, guard) in found {
-        add_overlap(c, published, &name, guard)?;
-    }
-    Ok(())
-}
-
-/// Returns the names of a mirror that match a pattern, except those that are recorded already.
-fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> Result<Vec<String>, DbError> {
-    const PACKAGES: &str = "SELECT p.name FROM package p WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 \
-        AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = $4 AND l.state IN (0, 1) AND l.package_id = p.id) \
-        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = p.language AND o.name = p.name \
-        AND o.source_id = $5) ORDER BY p.name";
-    const PROJECTS: &str = "SELECT DISTINCT r.fold FROM project r WHERE r.source_id = $1 AND r.fold >= $2 AND r.fold < $3 \
-        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = 'python' AND o.name = r.fold \
-        AND o.source_id = r.source_id) ORDER BY r.fold";
-    let (first, end) = range(pattern);
-    let rows = match published.kind {
-        SourceKind::Pypi => c.query(PROJECTS, &[published.source.into(), first.into(), end.into()])?,
-        _ => {
-            let params: [Value; 5] = [
-                published.language.as_str().into(),
-                first.into(),
-                end.into(),
-                published.tree.into(),
-                published.source.into(),
-            ];
-            c.query(PACKAGES, &params)?
-        }
-    };
-    rows.into_iter().map(|mut row| row.text(0)).collect()
-}
-
 /// Returns the range of names that a pattern can match, in the order of the tables: the first name, and the end
 /// (exclusive).
-fn range(pattern: &str) -> (String, String) {
+pub(super) fn range(pattern: &str) -> (String, String) {
     match pattern.strip_suffix('*') {
         Some(prefix) => (prefix.to_owned(), format!("{prefix}\u{10ffff}")),
         None => (pattern.to_owned(), format!("{pattern}\u{1}")),
     }
-}
-
-/// Returns true if a mirror published a release of a package before an instant.
-fn is_older(c: &mut dyn Conn, published: &PublishedTree, name: &str, at: Timestamp) -> Result<bool, DbError> {
-    const FIND: &str = "SELECT 1 FROM package p JOIN release r ON r.package_id = p.id \
-        JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id AND l.release_id = r.id \
-        WHERE p.language = $2 AND p.name = $3 AND r.published_at < $4 LIMIT 1";
-    let params: [Value; 4] =
-        [published.tree.into(), published.language.as_str().into(), name.into(), at.into()];
-    Ok(!c.query(FIND, &params)?.is_empty())
-}
-
-fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i64) -> Result<(), DbError> {
-    const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
-        VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 1) ON CONFLICT (language, name, source_id) DO NOTHING";
-    let params: [Value; 4] =
-        [published.language.as_str().into(), name.into(), published.source.into(), published.at.into()];
-    if c.execute(ADD, &params)? == 0 {
-        return Ok(());
-    }
-    count_change(c)?;
-    let detail = format!("the source {} lists the guarded name '{name}'", published.source_name);
-    tracing::warn!(target: "sync", source = %published.source_name, package = name, guard, "a guarded name appeared upstream; it is hidden: see rspm audit names");
-    audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)
-}
-
-/// Records the names that the mirrors list now and that a new guard matches, without a warning, because the response to
-/// the author of the guard contains them.
-pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
-    const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
-        VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0) ON CONFLICT (language, name, source_id) DO NOTHING";
-    for (name, source) in present(c, guard)? {
-        c.execute(ADD, &[guard.language.as_str().into(), name.into(), source.into(), now.into()])?;
-    }
-    Ok(())
 }
 
 /// Returns the names that a guard hides in other sources, by name: those of [`present`], and those of curated sources

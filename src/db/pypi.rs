@@ -1,7 +1,7 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
-use super::{Conn, DbError, Row, Value, clock, name_guard};
+use super::{Conn, DbError, Row, Value, clock, name_guard, name_overlap};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
 use crate::model::time::Timestamp;
@@ -189,7 +189,7 @@ pub fn add_unlisted(
     }
     c.execute(ADD, &[source.into(), normalized_name.into(), from.into(), Seq::OPEN.into(), head.into()])?;
     let changes = name_guard::changes(c)?;
-    name_guard::record_index(c, source, Timestamp(head))?;
+    name_overlap::record_project(c, source, normalized_name, Timestamp(head))?;
     let is_guarded = name_guard::changes(c)? != changes;
     if is_guarded {
         clock::bump_catalog(c)?;

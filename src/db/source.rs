@@ -19,6 +19,14 @@ pub struct Source {
     pub created_at: Timestamp,
 }
 
+/// The condition that a row `s` of the table `source` is a mirror.
+macro_rules! is_mirror {
+    () => {
+        "s.kind IN ('cran', 'bioconductor', 'pypi')"
+    };
+}
+pub(super) use is_mirror;
+
 macro_rules! select {
     ($rest:literal) => {
         concat!("SELECT id, name, kind, created_at FROM source WHERE deleted_at IS NULL ", $rest)
@@ -78,4 +86,17 @@ pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, Db
     const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
         name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";
     Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::source::Supply;
+
+    #[test]
+    fn the_condition_of_mirrors_names_all_their_kinds() {
+        let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.supply() == Supply::Mirror);
+        let kinds: Vec<String> = kinds.map(|kind| format!("'{kind}'")).collect();
+        assert_eq!(is_mirror!(), format!("s.kind IN ({})", kinds.join(", ")));
+    }
 }

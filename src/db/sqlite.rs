@@ -182,6 +182,12 @@ impl SqliteConn {
         self.connection.execute_batch(sql).map_err(|e| map(&self.path, e))
     }
 
+    /// Runs a statement that each transaction has, which is prepared once.
+    fn execute_prepared(&mut self, sql: &'static str) -> Result<(), DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
+        statement.execute([]).map(drop).map_err(|e| map(&self.path, e))
+    }
+
     /// Returns the problems found by SQLite's own checks.
     fn integrity(&mut self) -> Result<Vec<String>, DbError> {
         let mut problems = Vec::new();
@@ -210,11 +216,11 @@ impl SqliteConn {
 
 impl Session for SqliteConn {
     fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), DbError> {
-        self.execute_batch(match kind {
+        self.execute_prepared(match kind {
             TransactionKind::Read => "BEGIN",
             TransactionKind::Write | TransactionKind::Bulk => "BEGIN IMMEDIATE",
         })?;
-        let result = work(self).and_then(|()| self.execute_batch("COMMIT"));
+        let result = work(self).and_then(|()| self.execute_prepared("COMMIT"));
         if result.is_err() && !self.connection.is_autocommit() {
             self.execute_batch("ROLLBACK")?;
         }

@@ -169,13 +169,19 @@ pub fn end_claim(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     c.execute("UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1", &[tree.into()]).map(drop)
 }
 
-/// Moves the head to the pending step.
-pub(super) fn publish(c: &mut dyn Conn, tree: TreeId, at: Timestamp, tx: TxId) -> Result<Seq, DbError> {
+/// Moves the head to the pending step. Returns the step and the source of the tree.
+pub(super) fn publish(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    at: Timestamp,
+    tx: TxId,
+) -> Result<(Seq, SourceId), DbError> {
     const MOVE: &str = "UPDATE tree SET head = pending, \
         first = CASE WHEN first IS NULL THEN pending ELSE first END, pending = NULL, pending_job = NULL \
-        WHERE id = $1 AND pending IS NOT NULL RETURNING head";
+        WHERE id = $1 AND pending IS NOT NULL RETURNING head, source_id";
     let rows = c.query(MOVE, &[tree.into()])?;
-    let seq = Seq(rows.first().ok_or(DbError::NothingPending(tree))?.int(0)?);
+    let row = rows.first().ok_or(DbError::NothingPending(tree))?;
+    let (seq, source) = (Seq(row.int(0)?), SourceId(row.int(1)?));
     step::insert(c, tree, step::Step { seq, at, tx })?;
-    Ok(seq)
+    Ok((seq, source))
 }

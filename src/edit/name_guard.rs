@@ -3,7 +3,7 @@
 use super::Actor;
 use crate::catalog::{Catalog, Source};
 use crate::db::name_guard::{self, NameGuardRow};
-use crate::db::{Conn, DbError, audit, clock};
+use crate::db::{Conn, DbError, audit, clock, name_overlap};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::policy::NamePattern;
@@ -103,7 +103,7 @@ pub async fn create(
         let hidden = name_guard::hidden(c, &row)?;
         let id = name_guard::insert(c, std::slice::from_ref(&row))?;
         let row = NameGuardRow { id, ..row.clone() };
-        name_guard::record_present(c, &row, now)?;
+        name_overlap::record_present(c, &row, now)?;
         audit::record(c, "create name guard", ("name guard", &id.to_string()), &describe(&row))?;
         Ok(Ok((row, hidden)))
     });
@@ -176,7 +176,7 @@ pub async fn update(
         clock::bump_catalog(c)?;
         name_guard::update(c, &row)?;
         if !row.automatic {
-            name_guard::record_present(c, &row, now)?;
+            name_overlap::record_present(c, &row, now)?;
         }
         let detail = format!("{}; before: {}", describe(&row), describe(&current));
         audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;

@@ -100,6 +100,29 @@ impl Failure {
         Failure::new(StatusCode::BAD_REQUEST, Code::Invalid, phrase)
     }
 
+    /// Returns a 400 for a block rule that matches everything in its scope, without the confirmation `--all`.
+    #[must_use]
+    pub fn unconfirmed(reason: &str) -> Failure {
+        let payload = serde_json::json!({ "reason": reason });
+        Failure {
+            payload: Some(Box::new(Payload::Values(payload))),
+            ..Failure::new(
+                StatusCode::BAD_REQUEST,
+                Code::Unconfirmed,
+                format!("{reason}; --all confirms that"),
+            )
+        }
+    }
+
+    /// Returns the reason of a failure made by [`Failure::unconfirmed`].
+    #[must_use]
+    pub fn unconfirmed_reason(&self) -> Option<&str> {
+        match self.payload.as_deref().filter(|_| self.code == Code::Unconfirmed)? {
+            Payload::Values(values) => values.get("reason")?.as_str(),
+            Payload::Blocked(_) | Payload::Similar(_) => None,
+        }
+    }
+
     /// Returns a 401 with a challenge for this realm.
     #[must_use]
     pub fn unauthorized(phrase: impl Into<String>, realm: &str) -> Failure {

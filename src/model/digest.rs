@@ -11,6 +11,22 @@ pub struct BadDigest {
     digits: usize,
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The values of the digits, also in upper case; 255 for other bytes.
+static DIGIT_VALUES: [u8; 256] = digit_values();
+
+const fn digit_values() -> [u8; 256] {
+    let mut values = [u8::MAX; 256];
+    let mut value: u8 = 0;
+    while value < 16 {
+        let digit = DIGITS[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+}
+
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
@@ -21,7 +37,6 @@ macro_rules! digest {
             /// Returns the digits.
             #[must_use]
             pub fn digits(&self) -> [u8; 2 * $bytes] {
-                const DIGITS: &[u8; 16] = b"0123456789abcdef";
                 let mut text = [0; 2 * $bytes];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
                     pair[0] = DIGITS[usize::from(byte >> 4)];
@@ -48,11 +63,16 @@ macro_rules! digest {
             type Err = BadDigest;
 
             fn from_str(text: &str) -> Result<Self, BadDigest> {
-                let mut bytes = [0; $bytes];
-                match hex::decode_to_slice(text, &mut bytes) {
-                    Ok(()) => Ok(Self(bytes)),
-                    Err(_) => Err(BadDigest { text: text.chars().take(80).collect(), digits: $bytes * 2 }),
+                let bad = || BadDigest { text: text.chars().take(80).collect(), digits: $bytes * 2 };
+                let digits = <&[u8; 2 * $bytes]>::try_from(text.as_bytes()).map_err(|_| bad())?;
+                // Invalid digits are detected after the loop, because a page has thousands of digests.
+                let (mut bytes, mut all) = ([0; $bytes], 0);
+                for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+                    let (high, low) = (DIGIT_VALUES[usize::from(pair[0])], DIGIT_VALUES[usize::from(pair[1])]);
+                    all |= high | low;
+                    *byte = (high << 4) | (low & 0xf);
                 }
+                if all < 16 { Ok(Self(bytes)) } else { Err(bad()) }
             }
         }
     };
@@ -83,11 +103,24 @@ mod tests {
         let text = "00ff".repeat(16);
         assert_eq!(text.parse::<Sha256>().map(|d| d.to_string()), Ok(text.clone()));
         assert_eq!(text[..32].parse::<Md5>().map(|d| d.to_string()), Ok(text[..32].to_owned()));
+        let bytes =
+            [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef, 0x98, 0x76, 0x54, 0x32, 0x10];
+        assert_eq!("0123456789ABCDEFabcdef9876543210".parse(), Ok(Md5(bytes)));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["", "00", &"g".repeat(64), &"0".repeat(63), &"0".repeat(65)] {
+        let zeros = "0".repeat(63);
+        for bad in [
+            "",
+            "00",
+            &"g".repeat(64),
+            &zeros,
+            &"0".repeat(65),
+            &"é".repeat(32),
+            &format!("{zeros}/"),
+            &format!("@{zeros}"),
+        ] {
             assert!(bad.parse::<Sha256>().is_err(), "{bad}");
         }
     }

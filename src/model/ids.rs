@@ -59,6 +59,14 @@ impl SourceId {
     pub const BIOCONDUCTOR: SourceId = SourceId(2);
     /// The built-in PyPI source.
     pub const PYPI: SourceId = SourceId(3);
+    /// The mirrors: every database has exactly these.
+    pub const MIRRORS: [SourceId; 3] = [SourceId::CRAN, SourceId::BIOCONDUCTOR, SourceId::PYPI];
+
+    /// Returns whether the source is a mirror.
+    #[must_use]
+    pub fn is_mirror(self) -> bool {
+        SourceId::MIRRORS.contains(&self)
+    }
 }
 
 impl Seq {

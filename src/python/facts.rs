@@ -1,5 +1,9 @@
 //! Facts about a published file that its name does not state, stored as JSON.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::metadata::Metadata;
@@ -162,6 +166,92 @@ impl FileFacts {
     }
 }
 
+/// The facts that a page states. They borrow from the stored JSON, because a page has thousands of files.
+#[derive(Debug, Default, Deserialize)]
+pub struct PageFacts<'a> {
+    #[serde(rename = "u")]
+    upload_time: Option<i64>,
+    #[serde(rename = "rp", borrow)]
+    requires_python: Option<StoredText<'a>>,
+    #[serde(rename = "cm", borrow)]
+    metadata: Option<StoredText<'a>>,
+    #[serde(rename = "wm", borrow)]
+    metadata_of_wheel: Option<StoredText<'a>>,
+    #[serde(rename = "pv", borrow)]
+    provenance: Option<StoredText<'a>>,
+    /// See [`FileFacts::has_signature`].
+    #[serde(rename = "sg", default)]
+    pub has_signature: bool,
+    #[serde(rename = "at", default)]
+    has_attestations: bool,
+}
+
+impl<'a> PageFacts<'a> {
+    /// Parses stored facts; returns empty facts if they cannot be parsed.
+    #[must_use]
+    pub fn read(json: &'a [u8]) -> PageFacts<'a> {
+        serde_json::from_slice(json).unwrap_or_default()
+    }
+
+    /// See [`FileFacts::upload_time`].
+    #[must_use]
+    pub fn upload_time(&self) -> Option<Timestamp> {
+        self.upload_time.map(Timestamp)
+    }
+
+    /// See [`FileFacts::requires_python`].
+    #[must_use]
+    pub fn requires_python(&self) -> Option<&str> {
+        self.requires_python.as_ref().map(|text| &*text.0)
+    }
+
+    /// See [`FileFacts::metadata`].
+    #[must_use]
+    pub fn metadata(&self) -> Option<Sha256> {
+        self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.0.parse().ok()
+    }
+
+    /// See [`FileFacts::provenance`].
+    #[must_use]
+    pub fn provenance(&self) -> Option<&str> {
+        self.provenance.as_ref().map(|text| &*text.0)
+    }
+
+    /// See [`FileFacts::has_provenance`].
+    #[must_use]
+    pub fn has_provenance(&self) -> bool {
+        self.provenance.is_some() || self.has_attestations
+    }
+}
+
+/// A text that is borrowed unless it has escapes. The type that serde derives for an optional `Cow` never borrows.
+#[derive(Debug)]
+struct StoredText<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for StoredText<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StoredText<'a>, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = StoredText<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<StoredText<'de>, E> {
+        Ok(StoredText(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<StoredText<'de>, E> {
+        Ok(StoredText(Cow::Owned(text.to_owned())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,5 +277,34 @@ mod tests {
             |name: &str| FileFacts::of_metadata(&Metadata { name: name.to_owned(), ..Metadata::default() });
         assert_eq!(named("Odd.Name").write(), br#"{"n":"Odd.Name"}"#);
         assert_eq!(named("odd-name").name, None);
+    }
+
+    #[test]
+    fn the_facts_of_a_page_are_those_of_the_file() {
+        let digest = "0a".repeat(32);
+        let texts = [
+            r#"{"u":7,"n":"Odd","rp":">=3.9","s":"a \"summary\"","pv":"https://example.org/p"}"#.to_owned(),
+            format!(
+                r#"{{"rp":">=3,\u00e9 \"x\"","cm":"{digest}","wm":"x","sg":true,"at":true,"later":[1]}}"#
+            ),
+            format!(r#"{{"u":null,"rp":"","wm":"{digest}","d":"md5=00"}}"#),
+            r#"{"cm":"0a","pv":1}"#.to_owned(),
+            "{".to_owned(),
+        ];
+        for text in &texts {
+            let (file, page) = (FileFacts::read(text.as_bytes()), PageFacts::read(text.as_bytes()));
+            assert_eq!(page.upload_time(), file.upload_time(), "{text}");
+            assert_eq!(page.requires_python(), file.requires_python.as_deref(), "{text}");
+            assert_eq!(page.metadata(), file.metadata(), "{text}");
+            assert_eq!(page.provenance(), file.provenance.as_deref(), "{text}");
+            assert_eq!(
+                (page.has_signature, page.has_provenance()),
+                (file.has_signature, file.has_provenance()),
+                "{text}"
+            );
+        }
+        assert_eq!(PageFacts::read(texts[1].as_bytes()).metadata(), Some(Sha256([10; 32])));
+        let first = PageFacts::read(texts[0].as_bytes());
+        assert!(matches!(first.requires_python, Some(StoredText(Cow::Borrowed(">=3.9")))), "{first:?}");
     }
 }

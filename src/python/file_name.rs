@@ -88,9 +88,13 @@ impl FileName {
     /// [`BadFileName`].
     pub fn parse(text: &str) -> Result<FileName, BadFileName> {
         let excerpt = || text.escape_debug().take(120).collect::<String>();
-        let is_segment = (1..=255).contains(&text.len())
-            && !text.starts_with(['.', '-'])
-            && !text.contains(|c: char| c.is_control() || matches!(c, '/' | '\\'));
+        // For ASCII, the bytes are compared, because a page has thousands of names.
+        let is_separator = |byte: u8| matches!(byte, 0..=0x1f | b'/' | b'\\' | 0x7f);
+        let has_separator = || match text.is_ascii() {
+            true => text.bytes().any(is_separator),
+            false => text.contains(|c: char| c.is_control() || matches!(c, '/' | '\\')),
+        };
+        let is_segment = (1..=255).contains(&text.len()) && !text.starts_with(['.', '-']) && !has_separator();
         if !is_segment {
             return Err(BadFileName::Segment(excerpt()));
         }
@@ -264,7 +268,19 @@ mod tests {
 
     #[test]
     fn names_are_one_segment_with_a_known_extension() {
-        for bad in ["", "a/b-1.tar.gz", "a\\b.whl", ".whl", ".tar.gz", "a\n.whl", "-a.whl", "a\0.zip"] {
+        for bad in [
+            "",
+            "a/b-1.tar.gz",
+            "a\\b.whl",
+            ".whl",
+            ".tar.gz",
+            "a\n.whl",
+            "-a.whl",
+            "a\0.zip",
+            "a\x7f.zip",
+            "é\\b.whl",
+            "é\u{85}.zip",
+        ] {
             assert!(matches!(FileName::parse(bad), Err(BadFileName::Segment(_))), "{bad:?}");
         }
         for bad in ["a", "a-1.0", "a-1.whl.metadata", "a-1.tar.gz.asc", "a-1.tar.lz", "index.html"] {

@@ -159,16 +159,20 @@ fn parse_id(text: &str) -> Option<FileId> {
 /// snapshot, and below every prefix. Characters other than letters, digits and `-._~!` are encoded.
 #[must_use]
 pub fn link(id: FileId, file: &FileName) -> String {
-    const DIRECTORY: &str = "../../packages/";
-    let mut link = String::with_capacity(DIRECTORY.len() + 65 + file.as_str().len());
-    link.push_str(DIRECTORY);
-    match id {
-        FileId::Sha256(digest) => link.push_str(std::str::from_utf8(&digest.digits()).unwrap_or_default()),
-        FileId::Row(row) => link.push_str(&row.to_string()),
-    }
-    link.push('/');
-    link.extend(percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED));
+    let mut link = String::with_capacity(80 + file.as_str().len());
+    push_link(id, file, &mut link);
     link
+}
+
+/// Appends the address that [`link`] returns.
+pub fn push_link(id: FileId, file: &FileName, out: &mut String) {
+    out.push_str("../../packages/");
+    match id {
+        FileId::Sha256(digest) => out.push_str(std::str::from_utf8(&digest.digits()).unwrap_or_default()),
+        FileId::Row(row) => out.push_str(&row.to_string()),
+    }
+    out.push('/');
+    out.extend(percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED));
 }
 
 /// Returns the address of a distribution relative to the root of the server, without a leading slash. It is a second

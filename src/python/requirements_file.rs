@@ -92,8 +92,8 @@ pub enum BadRequirements {
 /// The requirements of a file that name a project of an index, without their options, and the other lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedRequirements {
-    /// The text and the requirement of each line that names a project, in the order of the file.
-    pub requirements: Vec<(String, Requirement)>,
+    /// The requirement of each line that names a project, in the order of the file.
+    pub requirements: Vec<Requirement>,
     /// The other lines, in the order of the file.
     pub skipped: Vec<SkippedLine>,
 }
@@ -187,7 +187,7 @@ pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
             }
             // The file name of an archive has the form of a name, too.
             Ok(_) | Err(_) if is_address(text) => file.skipped.push(address(String::new())),
-            Ok(requirement) => file.requirements.push((text.to_owned(), requirement)),
+            Ok(requirement) => file.requirements.push(requirement),
             Err(error) => return Err(BadRequirements::Requirement { line, error }),
         }
     }
@@ -391,8 +391,11 @@ mod tests {
                     ./folder\nfiles/a-1.0.whl\nb-1.0.tar.gz\nclick == 8.1 ; os_name == 'posix' -C x=y\n\
                     -f dist\n--no-binary=:all:\n--unknown\n";
         let file = parse_named(text.as_bytes()).expect("a file of pip");
-        let texts: Vec<&str> = file.requirements.iter().map(|(text, _)| text.as_str()).collect();
-        assert_eq!(texts, ["flask[async]==3.0.0", "click == 8.1 ; os_name == 'posix'"]);
+        let requirement = |text: &str| Requirement::parse(text).expect(text);
+        assert_eq!(
+            file.requirements,
+            ["flask[async]==3.0.0", "click == 8.1 ; os_name == 'posix'"].map(requirement)
+        );
         let skipped = file.skipped.iter().map(|line| format!("{} {:?} {}", line.line, line.kind, line.name));
         assert_eq!(
             skipped.collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::allowed::View;
 use super::vulnerabilities::Vulnerabilities;
-use super::{RepoError, Repositories, listing, python};
+use super::{RepoError, Repositories, listing, python, task};
 use crate::advisory::Index;
 use crate::db::{self, DbError};
 use crate::model::ids::SourceId;
@@ -17,7 +17,6 @@ use crate::model::point::{Point, PointTree};
 use crate::model::time::{SECOND, Timestamp};
 use crate::python::version::Version;
 use crate::r;
-use crate::storage::StorageError;
 
 /// A vulnerability of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,13 +89,10 @@ async fn read(
     let packages = advised_packages(repositories, point, (advisories, language)).await?;
     let advisories = advisories.clone();
     // Thousands of versions are compared.
-    let rows = tokio::task::spawn_blocking(move || {
-        packages.iter().flat_map(|package| affected(package, language, &advisories)).collect::<Vec<_>>()
+    let rows = task::run_blocking(move || {
+        packages.iter().flat_map(|package| affected(package, language, &advisories)).collect()
     });
-    match rows.await {
-        Ok(rows) => Ok(Arc::new(AffectedPackages { rows, _index: index })),
-        Err(error) => Err(RepoError::Storage(StorageError::Other(error.to_string()))),
-    }
+    Ok(Arc::new(AffectedPackages { rows: rows.await?, _index: index }))
 }
 
 /// Returns the packages of a point about which there are advisories, sorted by name.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use sha2::Digest;
 
-use super::Repositories;
+use super::{Repositories, task};
 use crate::db::detail::{self, ReleaseDescription};
 use crate::db::{DbError, blob};
 use crate::model::digest::Sha256;
@@ -133,15 +133,13 @@ pub(super) async fn name_and_version(
     }
     let bytes = repositories.state.storage.read(key).await?;
     let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
-    let result = tokio::task::spawn_blocking(move || archive::read_identity(&bytes[..], None, limits)).await;
-    let result = result.map_err(|error| StorageError::Other(error.to_string()))?;
+    let result = task::run_blocking(move || archive::read_identity(&bytes[..], None, limits)).await?;
     Ok(Some(result.map(|identity| (identity.name, identity.version))))
 }
 
 async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDetails, DetailsError> {
     let bytes = repositories.state.storage.read(key).await?;
-    let result = tokio::task::spawn_blocking(move || read(&bytes)).await;
-    Ok(result.map_err(|error| StorageError::Other(error.to_string()))??)
+    Ok(task::run_blocking(move || read(&bytes)).await??)
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use sha2::Digest;
 
 use super::located::{FileBody, LocatedFile, OpenFile};
-use super::{RepoError, Repositories, bundles};
+use super::{RepoError, Repositories, bundles, task};
 use crate::model::digest::Sha256;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
 use crate::storage::{self, Content, Reservation, StorageError};
@@ -240,6 +240,5 @@ fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, RepoError> {
-    let result = tokio::task::spawn_blocking(work).await;
-    Ok(result.unwrap_or_else(|error| Err(StorageError::Other(error.to_string())))?)
+    Ok(task::run_blocking(work).await??)
 }

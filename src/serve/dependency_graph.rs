@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
 
 use super::allowed::View;
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, task};
 use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
 use crate::r::dependency::{DependencyKind, Operator, Requirement};
@@ -133,10 +133,7 @@ async fn read(state: &State, point: &Point) -> Result<Arc<DependencyGraph>, Repo
         hidden_names.extend(names);
         records_by_tree.push(records);
     }
-    let graph = tokio::task::spawn_blocking(move || DependencyGraph::of(&records_by_tree)).await;
-    graph
-        .map(Arc::new)
-        .map_err(|error| RepoError::Storage(crate::storage::StorageError::Other(error.to_string())))
+    Ok(Arc::new(task::run_blocking(move || DependencyGraph::of(&records_by_tree)).await?))
 }
 
 impl DependencyGraph {

@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use tokio::sync::Semaphore;
 
 use super::allowed::View;
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, task};
 use crate::model::point::Point;
 use crate::r::closure::DependencyIndex;
 use crate::r::description::Description;
-use crate::storage::StorageError;
 
 /// Limits the indexes that are read concurrently: the records of all of CRAN take tens of megabytes.
 static READ_PERMITS: Semaphore = Semaphore::const_new(1);
@@ -23,7 +22,7 @@ pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Depe
     let (mut index, mut names) = (DependencyIndex::default(), HashSet::new());
     for view in View::of(&repositories.state, point) {
         let rows = repositories.state.db.read(move |c| Ok((view.listed(c)?, view.hidden_names(c)?))).await?;
-        let task = tokio::task::spawn_blocking(move || {
+        let work = task::run_blocking(move || {
             let (records, hidden_names) = rows;
             for record in records.into_iter().filter(|record| record.path.is_empty()) {
                 if names.contains(&record.name) {
@@ -39,8 +38,7 @@ pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Depe
             names.extend(hidden_names);
             (index, names)
         });
-        (index, names) =
-            task.await.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))?;
+        (index, names) = work.await?;
     }
     Ok(index)
 }

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::allowed::View;
 use super::listing::{self, ListedVersion};
 use super::python::names::ProjectFile;
-use super::{RepoError, Repositories, policies, python};
+use super::{RepoError, Repositories, policies, python, task};
 use crate::catalog::Repository;
 use crate::model::ids::{ReleaseId, SourceId};
 use crate::model::language::Language;
@@ -16,7 +16,6 @@ use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::python::version::Version;
 use crate::r::version;
-use crate::storage::StorageError;
 
 /// Limits concurrent comparisons: a comparison of all of CRAN takes several megabytes and a tenth of a second
 /// of CPU time.
@@ -207,7 +206,8 @@ pub async fn in_repository(
         listing::listed_state(repositories, View::under(state, point, policy.as_ref()), language)
     };
     let (before, after) = (listed(from).await?, listed(to).await?);
-    let changes = in_background(move || {
+    // A comparison must not block a thread that serves other requests.
+    let changes = task::run_blocking(move || {
         let mut changes = compare(before.versions(), after.versions(), language);
         for change in &mut changes {
             name_indexes(change, |name| before.index_owner(name), |name| after.index_owner(name));
@@ -215,14 +215,6 @@ pub async fn in_repository(
         changes
     });
     Ok(StateDifference { changes: changes.await?, has_rules })
-}
-
-/// Runs a comparison, which must not block a thread that serves other requests.
-async fn in_background(
-    compare: impl FnOnce() -> Vec<Change> + Send + 'static,
-) -> Result<Vec<Change>, RepoError> {
-    let changes = tokio::task::spawn_blocking(compare).await;
-    changes.map_err(|error| RepoError::Storage(StorageError::Other(error.to_string())))
 }
 
 /// Sets the source of a package that an index provides before or afterwards. SECURITY: installers then get a package of

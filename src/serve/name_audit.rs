@@ -96,7 +96,7 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
         findings.push(guard_finding(row, has_automatic));
         for (name, other) in name_guard::present(c, row)? {
             let key = (row.language.clone(), name.clone(), other);
-            let is_mirror = name_audit::is_mirror(c, other)?;
+            let is_mirror = other.is_mirror();
             if row.automatic && !is_mirror {
                 // Several local sources may have a name: the order of the subscriptions decides.
                 continue;
@@ -232,19 +232,11 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     let Some(source) = catalog.source_by_id(source).cloned() else { return Ok(Vec::new()) };
     let language = source.kind.language();
     let query = state.db.read(move |c| {
-        // Read for the first name that a mirror has: there may be as many guards as packages.
-        let mut guards = None;
         let mut warnings = Vec::new();
         for name in &names {
             if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
-                let rows = match &mut guards {
-                    Some(rows) => rows,
-                    None => guards.insert(name_guard::list(c)?),
-                };
-                let is_guarded = rows.iter().any(|row| {
-                    let is_match = row.language == language.as_str() && matches(row, name);
-                    is_match && is_in_force(row, has_automatic)
-                });
+                let guards = name_guard::of_name(c, language.as_str(), name)?;
+                let is_guarded = guards.iter().any(|guard| is_in_force(guard, has_automatic));
                 let effect = if is_guarded {
                     "the name is guarded, so that the package of the mirror is hidden"
                 } else {

@@ -9,10 +9,10 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, task};
 use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
 use crate::r::zip::{Zip, ZipFormat};
-use crate::storage::{Key, StorageError};
+use crate::storage::Key;
 
 /// Maximum size of an archive that is read, in bytes; limited because the client waits for the result.
 const MAX_ARCHIVE_BYTES: u64 = 32 << 20;
@@ -301,13 +301,12 @@ async fn read_for<T: Send + 'static>(
     let _request = request;
     let permit = permit(&READS).await?;
     let bytes = repositories.state.storage.read(&archive.key).await?;
-    let task = tokio::task::spawn_blocking(move || {
+    let result = task::run_blocking(move || {
         // Held by the task, which continues after its client disconnects.
         let _permit = permit;
         read(&bytes)
     });
-    let result = task.await.map_err(|error| StorageError::Other(error.to_string()))?;
-    result.map_err(|error| RepoError::Invalid(format!("the archive cannot be read: {error}")))
+    result.await?.map_err(|error| RepoError::Invalid(format!("the archive cannot be read: {error}")))
 }
 
 /// Reads the beginning of a file, at most this number of bytes.

@@ -2,7 +2,6 @@
 
 use tokio::task::JoinHandle;
 
-use super::RepoError;
 use crate::storage::StorageError;
 
 /// Runs work that needs milliseconds or more outside the async threads. A panic of the work continues in the caller.
@@ -11,7 +10,7 @@ use crate::storage::StorageError;
 /// [`stopping`].
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, RepoError> {
+) -> Result<T, StorageError> {
     join(tokio::task::spawn_blocking(work)).await
 }
 
@@ -19,11 +18,11 @@ pub async fn run_blocking<T: Send + 'static>(
 ///
 /// # Errors
 /// [`stopping`].
-pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, RepoError> {
+pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, StorageError> {
     match task.await {
         Ok(result) => Ok(result),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(stopping().into()),
+        Err(_) => Err(stopping()),
     }
 }
 
@@ -31,4 +30,16 @@ pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, RepoError> {
 #[must_use]
 pub fn stopping() -> StorageError {
     StorageError::Other("the server is stopping".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_work_continues_in_the_caller() {
+        let caller = tokio::spawn(run_blocking(|| -> u8 { panic!("broken") }));
+        let panic = caller.await.expect_err("a panic").into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"broken"));
+    }
 }

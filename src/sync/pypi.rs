@@ -13,7 +13,7 @@ use crate::db::pypi::{self, ListChange, ListInstants};
 use crate::db::tree::{Axis, Role, Tree};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::upstream::{self, StoredValidators};
-use crate::db::{Conn, DbError, clock, name_guard, package, tree};
+use crate::db::{Conn, DbError, clock, name_overlap, package, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
@@ -135,7 +135,7 @@ async fn sync(
             }
         }
         upstream::put(c, &Task::Pypi.success_key(), &success)?;
-        name_guard::record_index(c, SOURCE, publish.now)?;
+        name_overlap::record_index(c, SOURCE, publish.now)?;
         if has_changes {
             return Ok(Some(clock::publish(c, &publish)?.tx));
         }

@@ -8,10 +8,11 @@ use sha2::Digest;
 
 use super::Upkeep;
 use super::job_results::JobNumber;
+use crate::db::curation::{self, DefinitionFile};
 use crate::jobs::{AfterHalt, JobStart, Reporter};
 use crate::model::count::count_of;
 use crate::python::curated::rule::Rule;
-use crate::python::curated::{self, Definition, NamedFile, ReadOptions};
+use crate::python::curated::{self, Definition, ReadOptions};
 use crate::python::environment::Environment;
 use crate::python::name::NormalName;
 use crate::python::selection;
@@ -25,8 +26,8 @@ const MAX_PROBLEMS: usize = 1000;
 /// A request to store files.
 #[derive(Clone, Debug, Default)]
 pub struct PrefetchRequest {
-    /// A requirements file or a lock file, and the files to which it refers: paths and bytes.
-    pub files: Vec<(String, Vec<u8>)>,
+    /// A requirements file or a lock file, and the files to which it refers.
+    pub files: Vec<DefinitionFile>,
     /// Whether only files whose digests a lock file lists are chosen.
     pub strict: bool,
     /// Minor versions of Python of the wheels; empty for all.
@@ -169,14 +170,12 @@ pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<PrefetchResult>> {
 
 /// Reads the files, which may be 24 MB in size: not on an async thread.
 async fn read(
-    files: Vec<(String, Vec<u8>)>,
+    files: Vec<DefinitionFile>,
     strict: bool,
     targets: Vec<Environment>,
 ) -> Result<Definition, RepoError> {
     serve::task::run_blocking(move || {
-        let named: Vec<NamedFile<'_>> =
-            files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
-        let definition = curated::read_for(&named, ReadOptions { strict }, &targets);
+        let definition = curated::read_for(&curation::named(&files), ReadOptions { strict }, &targets);
         definition.map_err(|error| RepoError::Invalid(error.to_string()))
     })
     .await?

@@ -363,3 +363,30 @@ fn the_list_of_projects_lacks_a_project_whose_files_are_all_blocked() {
     server.rspm_stdout("create blocklist-rule --all");
     assert_eq!(listed(), [] as [&str; 0]);
 }
+
+#[test]
+fn a_rule_that_blocks_no_file_does_not_change_the_files_on_the_page_of_an_index() {
+    let pypi = Pypi::start();
+    let first = wheel(&pypi, &Package::new("one", "1.0"), "2015-03-04T05:06:07Z");
+    wheel(&pypi, &Package::new("one", "10.0"), "2015-03-05T00:00:00Z");
+    wheel(&pypi, &Package::new("one", "2.0"), "2015-03-06T05:06:07.5Z");
+    pypi.edit("one", &first, |file| {
+        file.yanked = Some("a \"bad\" <one>".to_owned());
+        file.requires_python = Some(">=3.9, <4".to_owned());
+    });
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let pages = || {
+        ["latest", "2015-03-05"].map(|snapshot| {
+            let path = format!("/py/{snapshot}/simple/one/");
+            let (page, html) = (get(&server, &path).json(), server.get(&path).text());
+            let links = html.lines().filter(|line| line.starts_with("<a ")).map(str::to_owned);
+            (page["files"].clone(), page["versions"].clone(), links.collect::<Vec<_>>())
+        })
+    };
+    let before = pages();
+    assert_eq!(before[0].1, json!(["1.0", "2.0", "10.0"]));
+    assert_eq!((before[0].2.len(), before[1].2.len()), (3, 2));
+    server.rspm_stdout("create blocklist-rule --package-name=one --version=9.0");
+    assert_eq!(pages(), before);
+}

@@ -129,9 +129,8 @@ pub(super) fn generated(definition: Definition) -> NewDefinition {
 /// Reads the files of a definition, which may have 24 MB: not on an async thread.
 async fn read(files: Vec<DefinitionFile>) -> Result<NewDefinition, RepoError> {
     run_blocking(move || {
-        let named: Vec<(&str, &[u8])> =
-            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
-        let definition = curated::read(&named).map_err(|error| RepoError::Invalid(error.to_string()))?;
+        let definition =
+            curated::read(&curation::named(&files)).map_err(|error| RepoError::Invalid(error.to_string()))?;
         Ok(NewDefinition { definition, sha256: digest(&files), files })
     })
     .await?

@@ -10,7 +10,7 @@ use crate::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, TreeId};
 use crate::python::curated::rule::Rule;
-use crate::python::curated::{self, CURRENT_DEFINITION, Definition, NamedFile, ReadOptions};
+use crate::python::curated::{self, CURRENT_DEFINITION, Definition, ReadOptions};
 use crate::python::name::NormalName;
 use crate::serve::RepoError;
 use crate::serve::python::curated::parse_rule;
@@ -102,9 +102,7 @@ pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDef
 /// Reads the files of a definition, which may be 24 MB in size: not on an async thread.
 pub(super) async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
     run_blocking(move || {
-        let named: Vec<NamedFile<'_>> =
-            files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
-        let definition = curated::read(&named, ReadOptions { strict });
+        let definition = curated::read(&curation::named(&files), ReadOptions { strict });
         let definition = definition.map_err(|error| RepoError::Invalid(error.to_string()))?;
         Ok(NewDefinition { definition, sha256: digest(&files), files })
     })

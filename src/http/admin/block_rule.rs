@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::block_rule_form::{never_matches, rule_of_wire, wire_of_rule};
 use super::call::{AdminResult, Call, ok, read_row, version};
 use crate::api::block_rule as wire;
+use crate::api::error::Code;
 use crate::catalog::{Catalog, StoredRule};
 use crate::edit::block_rule;
 use crate::http::app::App;
@@ -78,9 +79,10 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let (mut rules, mut refused) = (Vec::new(), Vec::new());
     for (index, row) in body.rules.into_iter().enumerate() {
         let rule: Result<wire::BlockRule, String> = read_row(row);
-        match rule.and_then(|rule| rule_of_wire(&catalog, &rule).map_err(|failure| failure.phrase)) {
+        match rule.map_err(Failure::bad_request).and_then(|rule| rule_of_wire(&catalog, &rule)) {
             Ok(rule) => rules.push(rule),
-            Err(error) => refused.push(wire::RefusedBlockRule { index, error }),
+            Err(failure) if count == 1 && failure.code == Code::Unconfirmed => return Err(failure),
+            Err(failure) => refused.push(wire::RefusedBlockRule { index, error: failure.phrase }),
         }
     }
     match (&refused[..], count) {
@@ -158,7 +160,7 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
         return Err(Failure::bad_request(reason));
     }
     if let (Some(reason), false) = (requires_confirmation(&rule, &new), is_confirmed) {
-        return Err(Failure::bad_request(reason));
+        return Err(Failure::unconfirmed(reason));
     }
     let matches = matches(app, &new).await?;
     if !body.dry_run {
@@ -181,7 +183,7 @@ fn requires_confirmation(rule: &Rule, new: &Rule) -> Option<&'static str> {
         || (rule.effect != RuleEffect::Block && new.effect == RuleEffect::Block);
     has_others.then_some(
         "the changed rule would match all packages of other repositories or sources, or block packages that it did not \
-         block; --all confirms that",
+         block",
     )
 }
 

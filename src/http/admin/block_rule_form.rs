@@ -26,7 +26,7 @@ const MAX_TEXT: usize = 200;
 /// Checks a rule and finds its source and repository.
 ///
 /// # Errors
-/// 400 for an invalid criterion, 404 for an unknown source or repository.
+/// 400 for an invalid criterion or an [unconfirmed](Failure::unconfirmed) rule, 404 for an unknown source or repository.
 pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Rule, Failure> {
     let priority = rule.priority.unwrap_or(DEFAULT_PRIORITY);
     if !(0..=MAX_PRIORITY).contains(&priority) {
@@ -70,17 +70,17 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
         not_dated: rule.not_dated,
     };
     if !criteria.has_release_criterion() && !rule.all {
-        return Err(bad(match (criteria.source, criteria.repo) {
-            (None, None) => "a rule without a criterion matches everything; --all confirms that",
+        return Err(Failure::unconfirmed(match (criteria.source, criteria.repo) {
+            (None, None) => "a rule without a criterion matches everything",
             (None, Some(_)) => {
-                "a rule without a criterion other than the repository matches everything there; --all confirms that"
+                "a rule without a criterion other than the repository matches everything there"
             }
             (Some(_), None) => {
-                "a rule without a criterion other than the source matches all packages of the source; --all confirms that"
+                "a rule without a criterion other than the source matches all packages of the source"
             }
             (Some(_), Some(_)) => {
                 "a rule without a criterion other than the source and the repository matches all packages of the source \
-                 there; --all confirms that"
+                 there"
             }
         }));
     }

@@ -22,14 +22,17 @@ use crate::serve::find;
 /// Maximum size of the body, in bytes: the lock files of large projects are 5 MB.
 pub(super) const MAX_DEFINITION: usize = 24 << 20;
 
+/// Returns a file of a request as it is stored.
+pub(super) fn file(file: DefinitionFile) -> curation::DefinitionFile {
+    curation::DefinitionFile { name: file.name, content: file.text.into_bytes() }
+}
+
 /// `POST /sources/{name}/definition`.
 pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (UpdateDefinition, _) = call.json_up_to(MAX_DEFINITION).await?;
     let snapshot = body.snapshot.as_deref().map(str::parse::<Snapshot>).transpose();
     let snapshot = snapshot.map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))?;
-    let file =
-        |file: DefinitionFile| curation::DefinitionFile { name: file.name, content: file.text.into_bytes() };
     let files: Vec<curation::DefinitionFile> = body.files.into_iter().map(file).collect();
     let input = match (files.is_empty(), body.add) {
         (true, false) => Input::Keep,

@@ -1,7 +1,7 @@
 //! Files of PyPI that are stored before clients request them: start a job, show the result of one.
 
 use super::call::{AdminResult, Call, ok};
-use super::definition::MAX_DEFINITION;
+use super::definition::{self, MAX_DEFINITION};
 use super::job::start_response;
 use crate::api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
 use crate::http::error::Failure;
@@ -21,7 +21,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
         )));
     }
     let request = PrefetchRequest {
-        files: body.files.into_iter().map(|file| (file.name, file.text.into_bytes())).collect(),
+        files: body.files.into_iter().map(definition::file).collect(),
         strict: body.strict,
         pythons: body.pythons,
         platforms: body.platforms,

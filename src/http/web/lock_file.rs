@@ -320,7 +320,7 @@ fn python_packages(file: &[u8]) -> Result<Packages, String> {
         Err(of_lock) => {
             let file = requirements_file::parse_named(file)
                 .map_err(|error| format!("{of_lock}; or as requirements: {error}"))?;
-            for (_, requirement) in file.requirements {
+            for requirement in file.requirements {
                 let name = requirement.name.to_string();
                 match exact_version(&requirement.constraint) {
                     Some(version) => add_package(&mut packages, &mut skipped, name, version),

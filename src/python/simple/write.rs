@@ -236,7 +236,9 @@ impl JsonWriter {
 
 /// Writes a text in quotes.
 fn string(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+    // All bytes are compared, because the compiler can then compare several at once.
+    let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if !text.bytes().fold(false, |is_any, byte| is_any | is_escaped(byte)) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');

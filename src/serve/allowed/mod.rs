@@ -161,6 +161,11 @@ impl View {
         self.point_tree
     }
 
+    /// Returns whether the repository has block rules or name guards, which may leave out packages of the tree.
+    pub(in crate::serve) fn is_restricted(&self) -> bool {
+        self.policy.is_some()
+    }
+
     /// Returns the view of the tree at another step.
     pub(in crate::serve) fn at_step(&self, seq: Seq) -> View {
         View { point_tree: PointTree { seq, ..self.point_tree }, policy: self.policy.clone() }

@@ -55,6 +55,14 @@ pub(in crate::serve) fn with_blocked(
     Ok(files)
 }
 
+/// Returns the files of a project at a state of the index, including blocked ones.
+pub(super) fn of_base(c: &mut dyn Conn, base: Base, name: &NormalName) -> Result<Vec<ListedFile>, DbError> {
+    match db::package::by_name(c, base.source, name.as_str())? {
+        Some(package) => python_file::of_index_project(c, base.tree, base.seq, package),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Like [`of_project`], for several projects, in their order.
 pub(in crate::serve) fn of_projects(
     c: &mut dyn Conn,
@@ -197,13 +205,10 @@ pub async fn base_projects(
     let files = repositories.state.db.read(move |c| {
         let mut files = Vec::with_capacity(known.len());
         for name in &known {
-            let listed = match db::package::by_name(c, base.source, name.as_str())? {
-                Some(package) => python_file::of_project(c, base.tree, base.seq, package)?,
-                None => Vec::new(),
-            };
             let file =
                 |file: ListedFile| BaseFile { version: Version::lenient(&file.version), sha256: file.sha256 };
-            files.push((name.clone(), BaseProject::Files(listed.into_iter().map(file).collect())));
+            let files_of_project = of_base(c, base, name)?.into_iter().map(file).collect();
+            files.push((name.clone(), BaseProject::Files(files_of_project)));
         }
         Ok(files)
     });
@@ -289,8 +294,7 @@ pub async fn blocked_files(
         let found = state.db.read(move |c| {
             let mut found = Vec::new();
             for (name, rule) in &rules {
-                let Some(package) = db::package::by_name(c, base.source, name.as_str())? else { continue };
-                let mut files = python_file::of_project(c, base.tree, base.seq, package)?;
+                let mut files = of_base(c, base, name)?;
                 files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
                 let hidden = allowed::python::take_decided(c, &view, &mut files)?.blocked;
                 if let Some(first) = hidden.first() {

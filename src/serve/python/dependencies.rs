@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::StreamExt;
 
-use super::curated::{CONCURRENT_READS, listed_names, read_pages};
+use super::curated::{CONCURRENT_READS, listed_names, of_base, read_pages};
 use super::detail::ProjectRelease;
 use super::metadata::{self, ReleaseMetadata};
-use crate::db::python_file::{self, ListedFile};
-use crate::db::{self, Conn, DbError};
+use crate::db::python_file::ListedFile;
+use crate::db::{Conn, DbError};
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::language::Language;
 use crate::model::point::{Base, Point};
@@ -126,7 +126,7 @@ impl Reader<'_> {
         let files = self.repositories.state.db.read(move |c| {
             let mut projects = Vec::with_capacity(known.len());
             for name in &known {
-                let files = files(c, base, name)?;
+                let files = of_base(c, base, name)?;
                 let files = with_decisions(c, files, &views, has_unrestricted)?;
                 projects.push((name.clone(), Project::Files(files)));
             }
@@ -145,7 +145,7 @@ impl Reader<'_> {
         let releases = self.repositories.state.db.read(move |c| {
             let mut releases = Vec::with_capacity(versions.len());
             for version in &versions {
-                let mut files = files(c, base, &version.project)?;
+                let mut files = of_base(c, base, &version.project)?;
                 files.retain(|file| file.version == version.version);
                 let release = ProjectRelease { version: version.version.clone(), files };
                 releases.push((version.clone(), release));
@@ -163,14 +163,6 @@ impl Reader<'_> {
             }
         });
         Ok(reads.buffer_unordered(CONCURRENT_READS).collect().await)
-    }
-}
-
-/// Returns the files of a project at a state of the index.
-fn files(c: &mut dyn Conn, base: Base, name: &NormalName) -> Result<Vec<ListedFile>, DbError> {
-    match db::package::by_name(c, base.source, name.as_str())? {
-        Some(package) => python_file::of_project(c, base.tree, base.seq, package),
-        None => Ok(Vec::new()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::curated;
 use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
-use super::owner::{self, OwnedProject};
+use super::owner::{self, IndexPage, OwnedProject};
 use super::serial;
 use crate::catalog::{Catalog, Tree};
 use crate::db::python_file::{FileRole, FoundFile, ListedFile};
@@ -141,13 +141,13 @@ pub(super) async fn find_page(
     let is_admitted =
         !name_guards::hides(&repositories.state, Language::Python, project.as_str(), SourceId::PYPI);
     if is_admitted
-        && may_be_unlisted(repositories, point, found.map(|(tree, _)| tree))
+        && may_be_unlisted(repositories, point, found.as_ref().map(|found| found.tree))
         && budget.is_none_or(RequestBudget::take)
         && repositories.page_reads.discover(project).await?
     {
         found = find_owner(repositories, point, project).await?;
     }
-    let Some((tree, has_files)) = found else {
+    let Some(FoundOwner { tree, has_files, known_page }) = found else {
         let text = format!("there is no project '{project}' in this snapshot");
         return Err(name_guards::missing(
             &repositories.state,
@@ -157,6 +157,9 @@ pub(super) async fn find_page(
             text,
         ));
     };
+    if let Some(page) = known_page {
+        return Ok(located_page(point, page, true));
+    }
     if owner::is_index(&tree) {
         return index_page(repositories, point, tree, project, budget).await;
     }
@@ -178,24 +181,52 @@ pub(super) async fn find_page(
     Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_cacheable: true, latest })
 }
 
-/// Finds the tree that owns a project, and whether the project has files in it; always false for the tree of
-/// an index.
+/// The owner of a project at a point.
+struct FoundOwner {
+    tree: PointTree,
+    /// Whether the project has files in the tree; always false for the tree of an index.
+    has_files: bool,
+    /// The page of a project of an index, if its last reading is valid at the point.
+    known_page: Option<IndexPage>,
+}
+
+/// Finds the owner of a project.
 async fn find_owner(
     repositories: &Repositories,
     point: &Point,
     project: &NormalName,
-) -> Result<Option<(PointTree, bool)>, RepoError> {
+) -> Result<Option<FoundOwner>, RepoError> {
     let (views, name) = (View::of(&repositories.state, point), project.clone());
     let query = repositories.state.db.read(move |c| {
         let Some(owned) = owner::owner(c, &views, &name)? else { return Ok(None) };
         let OwnedProject { package, tree } = owned;
+        if owner::is_index(&tree) {
+            let known_page = known_page(c, tree, &name)?;
+            return Ok(Some(FoundOwner { tree, has_files: false, known_page }));
+        }
         let presence = match package {
-            Some(package) if !owner::is_index(&tree) => db::life::presence(c, tree.tree, tree.seq, package)?,
-            Some(_) | None => None,
+            Some(package) => db::life::presence(c, tree.tree, tree.seq, package)?,
+            None => None,
         };
-        Ok(Some((tree, presence.is_some())))
+        Ok(Some(FoundOwner { tree, has_files: presence.is_some(), known_page: None }))
     });
     Ok(query.await?)
+}
+
+/// Returns the page of a project of an index if its last reading is valid at the state of the tree: in the same read as
+/// the owner, because most requests need no other.
+fn known_page(c: &mut dyn Conn, tree: PointTree, project: &NormalName) -> Result<Option<IndexPage>, DbError> {
+    let seq = tree.listing().seq;
+    let known = db::pypi::known(c, SourceId::PYPI, project.as_str())?;
+    let is_valid = known.and_then(|known| known.valid_at()).is_some_and(|valid_at| valid_at > seq.0);
+    if is_valid { owner::index_page(c, tree, project, true).map(Some) } else { Ok(None) }
+}
+
+/// Returns the page of a project of an index. `is_complete` is false if the project may have changed before the point.
+fn located_page(point: &Point, page: IndexPage, is_complete: bool) -> LocatedPage {
+    let open = point.open || !is_complete;
+    let point = Point { trees: vec![page.tree], open, ..point.clone() };
+    LocatedPage { point, is_cacheable: is_complete, latest: page.latest }
 }
 
 /// Returns true if an index may have a project that its list lacks: the configuration allows the request, the
@@ -226,12 +257,10 @@ async fn index_page(
         None => true,
     };
     let validity = if may_request { reads.at(project, seq).await? } else { Validity::Outdated };
-    let is_cacheable = validity == Validity::Complete;
+    let is_complete = validity == Validity::Complete;
     let name = project.clone();
-    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_cacheable)).await?;
-    let open = point.open || !is_cacheable;
-    let point = Point { trees: vec![page.tree], open, ..point.clone() };
-    Ok(LocatedPage { point, is_cacheable, latest: page.latest })
+    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_complete)).await?;
+    Ok(located_page(point, page, is_complete))
 }
 
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so

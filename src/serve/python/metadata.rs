@@ -21,7 +21,7 @@ use crate::python::layout::FilePart;
 use crate::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
 use crate::serve::file;
 use crate::serve::located::{FileBody, LocatedFile};
-use crate::serve::{RepoError, Repositories};
+use crate::serve::{RepoError, Repositories, task};
 use crate::upstream::UpstreamError;
 
 /// Maximum size of an archive whose METADATA or PKG-INFO is read, in bytes.
@@ -224,14 +224,14 @@ async fn read(
     let _guard = repositories.sdist_lock.lock().await;
     let bytes = read_file(repositories, &located, MAX_ARCHIVE).await?;
     let name = name.clone();
-    let task = move || {
+    let work = move || {
         let mut bytes = Cursor::new(bytes);
         match name.kind() {
             FileKind::Wheel => wheel::read_metadata(&mut bytes, name.as_str(), WHEEL_LIMITS),
             _ => sdist::read_metadata(&mut bytes, &name, SDIST_LIMITS),
         }
     };
-    let (metadata, _) = tokio::task::spawn_blocking(task).await.map_err(|_| ReadError::Shutdown)??;
+    let (metadata, _) = task::run_blocking(work).await.map_err(|_| ReadError::Shutdown)??;
     Ok(metadata)
 }
 

@@ -108,7 +108,7 @@ pub async fn choose(
         if reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()) {
             return Ok(None);
         }
-        let mut files = python_file::of_project(c, base.tree, base.seq, package)?;
+        let mut files = python_file::of_index_project(c, base.tree, base.seq, package)?;
         retain_allowed(c, &scope.views, &mut files)?;
         let Chosen { positions, problems } = chosen(&name, &files, &rule, &environments);
         let chosen: Vec<&ListedFile> =

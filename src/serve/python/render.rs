@@ -6,12 +6,12 @@ use std::io;
 use super::curated;
 use super::document::{LatestState, PythonDocument};
 use super::owner::{self, RootProject};
-use crate::db::python_file::ListedFile;
+use crate::db::python_file::{self, PageRow};
 use crate::db::{self, Conn, DbError};
 use crate::python::accept::SimpleFormat;
-use crate::python::facts::FileFacts;
+use crate::python::facts::PageFacts;
 use crate::python::file_name::FileName;
-use crate::python::layout::{FileId, link, provenance_link};
+use crate::python::layout::{FileId, provenance_link, push_link};
 use crate::python::name::NormalName;
 use crate::python::simple::page::{MetadataFile, ProjectStatus};
 use crate::python::simple::read::is_web_address;
@@ -24,7 +24,7 @@ use crate::serve::encoding::{EncodedDocument, digest};
 /// The rows of a document.
 pub(in crate::serve) enum Rows {
     Projects(Vec<RootProject>),
-    Files(NormalName, LatestState, Vec<ListedFile>),
+    Files(NormalName, LatestState, Vec<PageRow>),
 }
 
 /// Maximum number of entries of a document that is written without a change of the thread.
@@ -63,12 +63,15 @@ pub(in crate::serve) fn rows(
 }
 
 /// Returns the files of a project in the first tree.
-fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<ListedFile>, DbError> {
+fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<PageRow>, DbError> {
     let Some(tree) = trees.first() else { return Ok(Vec::new()) };
-    match db::package::by_name(c, tree.source, project.as_str())? {
-        Some(package) => curated::of_project(c, tree, package),
-        None => Ok(Vec::new()),
+    let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
+        return Ok(Vec::new());
+    };
+    if owner::is_whole_index(tree) && !tree.is_restricted() {
+        return python_file::page_of_index(c, tree.tree, tree.seq, package);
     }
+    Ok(curated::of_project(c, tree, package)?.into_iter().map(PageRow::from).collect())
 }
 
 /// Writes a document.
@@ -79,7 +82,7 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Res
             let LatestState { serial, status, reason } = &state;
             let (last_serial, status, status_reason) = (*serial, *status, reason.as_deref());
             let properties = PageProperties { name: &project, last_serial, status, status_reason };
-            encode_page(document, &properties, files)?
+            encode_page(document, &properties, &files)?
         }
     };
     Ok(EncodedDocument { content: digest(&bytes), bytes: bytes.into() })
@@ -114,22 +117,22 @@ fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Resul
 fn encode_page(
     document: &PythonDocument,
     page: &PageProperties<'_>,
-    files: Vec<ListedFile>,
+    files: &[PageRow],
 ) -> io::Result<Vec<u8>> {
-    let mut files: Vec<(Version, ListedFile)> =
-        files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
+    let mut files: Vec<(Version, &PageRow)> =
+        files.iter().map(|file| (Version::lenient(&file.version), file)).collect();
     files.sort_unstable_by(|(a, x), (b, y)| {
-        a.cmp(b).then_with(|| (a.as_str(), &x.name, x.key.file).cmp(&(b.as_str(), &y.name, y.key.file)))
+        a.cmp(b).then_with(|| (a.as_str(), &x.name, x.file).cmp(&(b.as_str(), &y.name, y.file)))
     });
     if page.status == ProjectStatus::Quarantined {
         files.clear();
     }
-    let links = document.links();
+    let (links, mut url) = (document.links(), String::new());
     match document.format() {
         SimpleFormat::Json => {
             let mut writer = JsonWriter::new(files.len());
             for (_, file) in &files {
-                with_entry(file, links, |entry| writer.file(entry)).transpose()?;
+                with_entry(file, links, &mut url, |entry| writer.file(entry)).transpose()?;
             }
             let mut versions: Vec<&str> = files.iter().map(|(version, _)| version.as_str()).collect();
             versions.dedup();
@@ -138,7 +141,7 @@ fn encode_page(
         SimpleFormat::Html | SimpleFormat::TextHtml => {
             let mut writer = HtmlWriter::new(page, files.len());
             for (_, file) in &files {
-                with_entry(file, links, |entry| writer.file(entry));
+                with_entry(file, links, &mut url, |entry| writer.file(entry));
             }
             Ok(writer.finish(page).into_bytes())
         }
@@ -146,26 +149,28 @@ fn encode_page(
 }
 
 /// Calls `write` with the entry of a file; returns `None` for an invalid file name, which no upload accepts. `links` is the
-/// URL below which this server has provenance objects.
+/// URL below which this server has provenance objects; `url` is a buffer.
 fn with_entry<T>(
-    file: &ListedFile,
+    file: &PageRow,
     links: Option<&str>,
+    url: &mut String,
     write: impl FnOnce(&FileEntry<'_>) -> T,
 ) -> Option<T> {
     let name = FileName::parse(&file.name).ok()?;
-    let facts = FileFacts::read(&file.facts);
+    let facts = PageFacts::read(&file.facts);
     let id = FileId::Sha256(file.sha256);
-    let url = link(id, &name);
+    url.clear();
+    push_link(id, &name, url);
     let provenance = match links {
         Some(links) => facts.has_provenance().then(|| Cow::Owned(provenance_link(links, id, &name))),
         // The object of a bundle in a directory has no address for clients.
-        None => facts.provenance.as_deref().filter(|url| is_web_address(url)).map(Cow::Borrowed),
+        None => facts.provenance().filter(|url| is_web_address(url)).map(Cow::Borrowed),
     };
     Some(write(&FileEntry {
         name: name.as_str(),
-        url: &url,
+        url,
         hashes: Hashes::Sha256(file.sha256),
-        requires_python: facts.requires_python.as_deref(),
+        requires_python: facts.requires_python(),
         core_metadata: file.metadata.or(facts.metadata()).map_or(MetadataFile::None, MetadataFile::Sha256),
         gpg_sig: facts.has_signature.then_some(true),
         yanked: file.yanked.as_deref(),

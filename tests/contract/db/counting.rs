@@ -26,7 +26,11 @@ impl Conn for Counting<'_> {
     }
 
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
-        self.inner.query_many(sql, params)
+        let results = self.inner.query_many(sql, params)?;
+        if sql.contains(&format!("FROM {} ", self.table)) {
+            self.count += results.iter().map(Vec::len).sum::<usize>();
+        }
+        Ok(results)
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {

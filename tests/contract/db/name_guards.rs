@@ -1,14 +1,14 @@
-//! Name guards: catalogs read only the automatic guards of names that were added.
+//! Name guards: which rows are read by catalogs, by publishes and for a project that an index does not list.
 
 use rstudio_pm::catalog::{Catalog, CatalogHandle};
 use rstudio_pm::db::name_guard::{self, NameGuardRow};
 use rstudio_pm::db::tree::{self, Axis, Role};
 use rstudio_pm::db::tx::{Publish, TxKind};
-use rstudio_pm::db::{DbError, clock, source};
+use rstudio_pm::db::{DbError, clock, pypi, source};
 use rstudio_pm::model::change::{Counts, LifeState};
 use rstudio_pm::model::ids::{SourceId, TreeId};
 use rstudio_pm::model::language::Language;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::source::{SourceKind, Supply};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::publish::edit::{EditPlan, publish_step};
 
@@ -19,6 +19,9 @@ use crate::support::db::TestDb;
 both! {
     a_catalog_reads_only_the_guards_of_added_names
     a_change_by_an_older_program_is_read_with_all_guards
+    only_a_publish_of_a_mirror_reads_its_source
+    a_discovered_project_reads_only_the_guards_of_its_name
+    the_mirrors_are_the_sources_of_a_new_database
 }
 
 /// Number of names before the changes of a test.
@@ -148,4 +151,69 @@ fn a_change_by_an_older_program_is_read_with_all_guards(db: &mut TestDb) {
     assert_eq!((follower.guard(&name), follower.guard("new")), (None, Some((follower.team, false))));
     follower.publish(follower.tree, 3, &["newer"]);
     assert_eq!(follower.refresh(), 1);
+}
+
+fn only_a_publish_of_a_mirror_reads_its_source(db: &mut TestDb) {
+    let follower = Follower::start(db);
+    let (team, tree) = (follower.team, follower.tree);
+    let at = |seconds: i64| Timestamp(NEW_YEAR.0 + seconds * SECOND);
+    let own = db.write(move |c| {
+        let mut counting = Counting { inner: c, table: "tree t", count: 0 };
+        let publish = Publish::new(TxKind::Add, at(2), at(2), "test");
+        let published = publish_step(&mut counting, (team, tree), &publish, |_, _| {
+            let changes = vec![introduce("new", "1.0", LifeState::Listed)];
+            Ok(Ok::<_, DbError>(EditPlan { changes, counts: Counts::default(), result: () }))
+        })?;
+        published.map(|_| counting.count)
+    });
+    let of_mirror = db.write(move |c| {
+        let mut counting = Counting { inner: c, table: "tree t", count: 0 };
+        change(&mut counting, CRAN, at(3), &[introduce("other", "1.0", LifeState::Listed)])?;
+        Ok(counting.count)
+    });
+    assert_eq!((own, of_mirror), (0, 1));
+}
+
+fn a_discovered_project_reads_only_the_guards_of_its_name(db: &mut TestDb) {
+    db.write(|c| {
+        tree::create(c, SourceId::PYPI, "simple", Role::Source, Axis::Time)?;
+        let team = source::create(c, &"team".parse().expect("a name"), SourceKind::LocalPython, NEW_YEAR)?;
+        let guard = |pattern: String, automatic: bool| NameGuardRow {
+            id: 0,
+            language: Language::Python.as_str().to_owned(),
+            pattern,
+            source: team,
+            automatic,
+            state: name_guard::IN_FORCE,
+            description: String::new(),
+            created_by: String::new(),
+            created_at: NEW_YEAR,
+        };
+        let mut guards: Vec<_> = (0..NAMES).map(|number| guard(format!("own{number}"), true)).collect();
+        guards.push(guard("acme-*".to_owned(), false));
+        name_guard::insert(c, &guards)
+    });
+    let discover = |name: &'static str| {
+        db.write(move |c| {
+            let mut counting = Counting { inner: c, table: "name_guard", count: 0 };
+            let is_guarded = pypi::add_unlisted(&mut counting, SourceId::PYPI, name, NEW_YEAR.0)?;
+            Ok((is_guarded, counting.count))
+        })
+    };
+    assert_eq!(discover("acme-tool"), (true, 1));
+    assert_eq!(discover("acme"), (false, 0), "the prefix ends with a hyphen");
+    assert_eq!(discover("own7"), (true, 1));
+    assert_eq!(discover("owner"), (false, 0));
+    let overlaps = db.read(name_guard::overlaps);
+    let names: Vec<&str> = overlaps.iter().map(|overlap| overlap.name.as_str()).collect();
+    assert_eq!(names, ["acme-tool", "own7"]);
+}
+
+fn the_mirrors_are_the_sources_of_a_new_database(db: &mut TestDb) {
+    let sources = db.read(source::list);
+    assert!(sources.iter().all(|source| source.kind.supply() == Supply::Mirror), "{sources:?}");
+    let ids: Vec<SourceId> = sources.iter().map(|source| source.id).collect();
+    assert_eq!(ids, SourceId::MIRRORS);
+    let own = db.write(|c| source::create(c, &"own".parse().expect("a name"), SourceKind::Local, NEW_YEAR));
+    assert!(!own.is_mirror());
 }

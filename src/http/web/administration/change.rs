@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::rule_form;
+use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
 use crate::web::administration::Section;
@@ -32,11 +33,12 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Returns the field at which a refusal by the API is displayed, and the message for it.
-    pub(super) fn refusal(&self, message: String) -> (&'static str, String) {
-        match message.strip_suffix(rule_form::CONFIRMING_OPTION) {
-            Some(start) => ("all", format!("{start}this box confirms that")),
-            None => (self.field, message),
+    /// Returns the field at which a refusal by the API is displayed, and the message for it. The form of a rule has the
+    /// checkbox `all` instead of the option that the message of the API names.
+    pub(super) fn refusal(&self, failure: &Failure) -> (&'static str, String) {
+        match failure.unconfirmed_reason() {
+            Some(reason) => ("all", format!("{reason}; this box confirms that")),
+            None => (self.field, failure.phrase.clone()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::api::error::{Code, Error};
 use crate::http::admin::{self, AdminRequest};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
-use crate::http::error::Failure;
+use crate::http::error::{Failure, Payload};
 use crate::http::peer::Peer;
 use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
@@ -109,9 +109,35 @@ impl<'a> LocalApi<'a> {
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
-    let phrase = match serde_json::from_slice::<Error>(body) {
-        Ok(error) => error.error,
-        Err(_) => "the admin API of this server failed".to_owned(),
+    let Ok(Error { code, error, payload }) = serde_json::from_slice(body) else {
+        return Failure::new(status, Code::Invalid, "the admin API of this server failed");
     };
-    Failure::new(status, Code::Invalid, phrase)
+    let code = if code == Code::Unconfirmed as u16 { Code::Unconfirmed } else { Code::Invalid };
+    let payload = payload.map(|values| Box::new(Payload::Values(values)));
+    Failure { payload, ..Failure::new(status, code, error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unconfirmed_rule_is_recognized_by_its_code() {
+        let sent = Failure::unconfirmed("a rule without a criterion matches everything");
+        let received = |sent: &Failure| {
+            let payload = sent.payload.as_deref().map(Payload::to_json);
+            let error = Error { payload, ..Error::new(sent.code, sent.phrase.clone()) };
+            refusal(sent.status, &serde_json::to_vec(&error).expect("JSON"))
+        };
+        assert_eq!((sent.status.as_u16(), sent.code as u16), (400, 15));
+        assert_eq!(sent.phrase, "a rule without a criterion matches everything; --all confirms that");
+        assert_eq!(received(&sent), sent);
+        assert_eq!(received(&sent).unconfirmed_reason(), sent.unconfirmed_reason());
+        let other = Failure::bad_request(sent.phrase.clone());
+        assert_eq!(
+            (sent.unconfirmed_reason().is_some(), received(&other).unconfirmed_reason()),
+            (true, None)
+        );
+        assert_eq!(refusal(StatusCode::BAD_REQUEST, b"<html>").phrase, "the admin API of this server failed");
+    }
 }

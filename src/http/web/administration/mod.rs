@@ -180,7 +180,7 @@ async fn post(
                 return Ok(see_other(format!("{target}?done={done}")));
             }
             Err(failure) if failure.status.is_client_error() => {
-                let (field, message) = change.refusal(failure.phrase);
+                let (field, message) = change.refusal(&failure);
                 (failure.status, Some(rejected(field, message)))
             }
             Err(failure) => return Err(failure),

@@ -3,9 +3,6 @@
 use crate::api::block_rule::BlockRule;
 use crate::http::target::Query;
 
-/// The end of a message of the admin API that refuses a rule without `--all`. The form has the checkbox `all` instead.
-pub(super) const CONFIRMING_OPTION: &str = "--all confirms that";
-
 /// Returns the rule that a form describes; an empty field adds no criterion.
 ///
 /// # Errors

@@ -168,7 +168,7 @@ pub async fn between(
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
     let language = python::language(&repositories.state, to);
-    in_background(move || compare(before, after, language)).await
+    Ok(task::run_blocking(move || compare(before, after, language)).await?)
 }
 
 /// The packages that differ between two states of a repository.

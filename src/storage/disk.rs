@@ -8,7 +8,7 @@ use super::{
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::ops::Range;
@@ -310,13 +310,14 @@ impl Disk {
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
         let mut objects = Vec::new();
+        let parent = self.root.join(area.path(from.directory()));
         let first_byte = from.digest().0[0];
-        let last_byte = match extent {
-            ListExtent::Directory => u8::MAX,
-            ListExtent::FirstByte => first_byte,
+        let first_bytes = match extent {
+            ListExtent::Directory => fanout_bytes(&parent)?,
+            ListExtent::FirstByte => BTreeSet::from([first_byte]),
         };
-        for byte in first_byte..=last_byte {
-            let directory = self.root.join(area.path(from.directory())).join(format!("{byte:02x}"));
+        for &byte in first_bytes.range(first_byte..) {
+            let directory = parent.join(format!("{byte:02x}"));
             let to_error = |e| StorageError::io("list", &directory, e);
             let entries = match std::fs::read_dir(&directory) {
                 Ok(entries) => entries,
@@ -393,6 +394,24 @@ impl Disk {
         }
         Ok(directory)
     }
+}
+
+/// Returns the first bytes of the digests for which a directory of objects has a directory; none if it does not exist.
+fn fanout_bytes(directory: &Path) -> Result<BTreeSet<u8>, StorageError> {
+    let to_error = |e| StorageError::io("list", directory, e);
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(e) => return Err(to_error(e)),
+    };
+    let mut bytes = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(to_error)?.file_name();
+        bytes.extend(
+            name.to_str().filter(|name| name.len() == 2).and_then(|name| u8::from_str_radix(name, 16).ok()),
+        );
+    }
+    Ok(bytes)
 }
 
 fn create_directory(directory: &Path) -> Result<(), StorageError> {

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::model::count::count_of;
 use crate::model::time::Day;
 
 /// The characters to encode in a segment of a path or a value of a query: all but the unreserved ones of RFC 3986.
@@ -40,7 +41,7 @@ pub fn size(bytes: u64) -> String {
         format!("{}.{}", tenths / 10, tenths % 10)
     };
     match bytes {
-        0..1_000 => format!("{bytes} bytes"),
+        0..1_000 => count_of(bytes, "byte", "bytes"),
         1_000..1_000_000 => format!("{} kB", tenths(1_000)),
         1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
         _ => format!("{} GB", tenths(1_000_000_000)),
@@ -206,7 +207,14 @@ mod tests {
         {
             assert_eq!(number(value), text);
         }
-        let sizes = [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (18_400_000, "18.4 MB")];
+        let sizes = [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (2, "2 bytes"),
+            (999, "999 bytes"),
+            (1_500, "1.5 kB"),
+            (18_400_000, "18.4 MB"),
+        ];
         for (bytes, text) in sizes {
             assert_eq!(size(bytes), text);
         }

@@ -98,14 +98,17 @@ pub fn visible(text: &str) -> String {
             '\n' | '\t' => out.push(c),
             // Converts CRLF line breaks to line feeds.
             '\r' => {}
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
-            }
-            c if c.is_control() => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            c if is_control(c) => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
             c => out.push(c),
         }
     }
     out
+}
+
+/// Returns true for control characters, and for characters that change the direction of text.
+#[must_use]
+pub fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in quotes become

@@ -167,7 +167,7 @@ fn the_repositories_and_the_results_of_a_search_are_on_several_pages() {
     assert_eq!([&first, &second].map(|html| html.matches("All 21 in ").count()), [5, 2]);
     let found: BTreeSet<String> = [results(&first), results(&second)].concat().into_iter().collect();
     let with_packages = ["team", "r001", "r002", "r003", "r004", "r005", "r006"];
-    assert_eq!(found, with_packages.map(str::to_owned).into());
+    assert_eq!(found, BTreeSet::from(with_packages.map(str::to_owned)));
     assert!(
         first.contains("7 repositories have matches.")
             && first.contains("href=\"?q=pkg&amp;page=2\" rel=\"next\"")

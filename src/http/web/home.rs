@@ -23,17 +23,17 @@ use crate::web::home::{self, Repositories, RepositoryCard, SearchMatch, SearchRe
 const REPOSITORIES_PER_PAGE: usize = 50;
 /// Number of repositories below the results of a search.
 const REPOSITORIES_BELOW_RESULTS: usize = 20;
-/// Maximum number of packages that a search shows per repository.
-const MAX_RESULTS: usize = 20;
 /// Maximum number of packages on a page of results.
 const RESULTS_PER_PAGE: usize = 100;
 /// Maximum page number.
 const MAX_PAGE: usize = 1_000_000;
+/// Maximum number of packages that a search shows per repository.
+const MAX_RESULTS: usize = 20;
 /// Maximum length of a search text, in characters.
 pub(super) const MAX_QUERY: usize = 100;
 
-/// Answers `/` and `/client/`. The parameter `page` is that of the results if `q` has a search text, otherwise that of the
-/// repositories.
+/// Answers `/` and `/client/`. The parameter `page` is that of the results if `q` has a search text, otherwise that of
+/// the repositories.
 ///
 /// # Errors
 /// 400 for a page that is not a number; failures of the database or storage.

@@ -301,6 +301,12 @@ impl From<RepoError> for Failure {
             RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())
             }
+            RepoError::Db(DbError::NoRepo(_)) => {
+                Failure::not_found(error.to_string()).with_hint(Some("rspm list repos shows all"))
+            }
+            RepoError::Db(DbError::SourceDeleted(_)) => {
+                Failure::not_found(error.to_string()).with_hint(Some("rspm list sources shows all"))
+            }
             RepoError::Db(DbError::Full { .. }) | RepoError::Storage(StorageError::Full(_)) => Failure {
                 status: StatusCode::INSUFFICIENT_STORAGE,
                 ..Failure::unavailable(error.phrase(), 300)
@@ -349,6 +355,7 @@ impl From<CreateTokenError> for Failure {
 mod tests {
     use super::*;
     use crate::catalog::resolve::Unresolved;
+    use crate::model::ids::RepoId;
 
     #[test]
     fn an_unknown_system_gets_the_message_that_clients_expect() {
@@ -406,6 +413,8 @@ mod tests {
             ),
             (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
             (DbError::Closed.into(), 503, Some(5)),
+            (DbError::NoRepo(RepoId(7)).into(), 404, None),
+            (DbError::SourceDeleted("team".to_owned()).into(), 404, None),
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
             (RepoError::Damaged { file: secret(), reason: secret() }, 503, Some(300)),
             (StorageError::Full(secret()).into(), 507, Some(300)),

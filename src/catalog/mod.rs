@@ -40,6 +40,8 @@ pub struct Catalog {
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
     pub sources: Vec<Source>,
+    /// The local and git sources that were deleted, by id; old snapshots still list their packages.
+    pub deleted_own_sources: Vec<SourceId>,
     /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
     pub trees: Vec<Tree>,
     /// Repositories, by id.
@@ -215,6 +217,15 @@ impl Catalog {
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
         let index = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
         self.sources.get(index)
+    }
+
+    /// Returns whether the packages of a source, which may be deleted, are or were uploaded or built here.
+    #[must_use]
+    pub fn is_own(&self, id: SourceId) -> bool {
+        match self.source_by_id(id) {
+            Some(source) => source.kind.is_own(),
+            None => self.deleted_own_sources.binary_search(&id).is_ok(),
+        }
     }
 
     /// Returns the name of a source, or its number if it was deleted.

@@ -57,6 +57,13 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> 
     c.query(select!("AND name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
 }
 
+/// Returns the deleted sources, by id, with their kinds.
+pub fn deleted(c: &mut dyn Conn) -> Result<Vec<(SourceId, SourceKind)>, DbError> {
+    const LIST: &str = "SELECT id, kind FROM source WHERE deleted_at IS NOT NULL ORDER BY id";
+    let decode = |mut row: Row| Ok((SourceId(row.int(0)?), row.parse::<SourceKind>(1, "a kind of source")?));
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
+}
+
 /// Creates a source without trees. Call `clock::bump_catalog` afterwards.
 ///
 /// # Errors

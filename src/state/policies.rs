@@ -298,9 +298,8 @@ impl Policies {
                 both_empty.map_or_else(|| Arc::new(set), Arc::clone)
             }
         };
-        let own =
-            |source: SourceId| inputs.catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
-        let kinds: Vec<(SourceId, bool)> = sources.iter().map(|source| (*source, own(*source))).collect();
+        let kind = |source: &SourceId| (*source, inputs.catalog.is_own(*source));
+        let kinds: Vec<(SourceId, bool)> = sources.iter().map(kind).collect();
         let guards = guards.select(language, &kinds, true);
         if set.is_empty() && guards.is_empty() {
             return None;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
-use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::config::Config;
 
@@ -232,7 +232,7 @@ fn read_after(
         rewind,
         clock_at: Some(clock.at),
         sources: sources(c)?,
-        deleted_own_sources: deleted_own_sources(c)?,
+        deleted_sources: db::source::deleted(c)?,
         trees: trees(c, previous, last_tx)?,
         repos: repos(c)?,
         modified_overrides: modified_overrides(&transactions),
@@ -260,11 +260,6 @@ fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
         Some(Source { id: row.id, name: row.name.parse().ok()?, kind: row.kind, created_at: row.created_at })
     };
     Ok(rows.into_iter().filter_map(source).collect())
-}
-
-fn deleted_own_sources(c: &mut dyn Conn) -> Result<Vec<SourceId>, DbError> {
-    let deleted = db::source::deleted(c)?.into_iter();
-    Ok(deleted.filter(|(_, kind)| kind.is_own()).map(|(id, _)| id).collect())
 }
 
 fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {

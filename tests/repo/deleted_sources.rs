@@ -5,11 +5,15 @@ use rstudio_pm::db::{DbError, clock, name_guard as guard_rows, repo as repo_rows
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
 use rstudio_pm::edit::{self, OnExisting, block_rule};
 use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::name::Name;
 use rstudio_pm::model::rule_effect::RuleEffect;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
-use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::{RepoError, file};
 
 use super::all_stores::{ObjectStore, stores};
+use super::{listing, point};
 use crate::support::backend::{Backend, actor};
 use crate::support::db;
 use crate::support::tarball::Tarball;
@@ -40,6 +44,8 @@ scenarios! {
     no_block_rule_is_of_a_source_or_repository_that_was_just_deleted
     a_repository_that_was_just_deleted_is_not_found
     a_deleted_source_is_unsubscribed_by_its_number
+    a_minimum_age_for_mirrors_does_not_hide_packages_of_a_deleted_local_source
+    a_build_is_published_in_the_source_of_its_builder_whatever_its_name
 }
 
 /// A backend with the local sources `team` and `other`, and the repository `dev` of `other`.
@@ -208,4 +214,49 @@ async fn a_deleted_source_is_unsubscribed_by_its_number(backend: Backend) {
     let other = source_id(&backend, "other").to_string();
     let error = edit::subscription::unsubscribe(state, "all", &other, None, &actor()).await;
     assert!(error.is_err(), "only a deleted source has no name");
+}
+
+async fn a_minimum_age_for_mirrors_does_not_hide_packages_of_a_deleted_local_source(backend: Backend) {
+    backend.create_repository("all", &["team"]).await;
+    backend.add("team", "alpha", "1.0").await;
+    let criteria = Criteria { min_age: Some(7 * 86_400 * SECOND), ..Criteria::default() };
+    let rule = Rule { id: 0, priority: 100, effect: RuleEffect::Block, criteria, description: String::new() };
+    block_rule::create(&backend.state, &[rule], &actor()).await.expect("a rule");
+    backend.advance_to_noon("2024-03-02");
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.0");
+    edit::subscription::unsubscribe(&backend.state, "all", "team", None, &actor())
+        .await
+        .expect("unsubscribed");
+    edit::source::delete(&backend.state, "team").await.expect("deleted");
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.0");
+    // Without the decisions in memory.
+    let backend = backend.restart().await;
+    let point = point(&backend, "all", "2024-03-01").await;
+    let file = file::locate(&backend.repositories, &point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await;
+    if let Err(error) = file {
+        panic!("{error}");
+    }
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.0");
+}
+
+async fn a_build_is_published_in_the_source_of_its_builder_whatever_its_name(backend: Backend) {
+    let state = &backend.state;
+    let name = |text: &str| -> Name { text.parse().expect("a name") };
+    edit::source::create(state, &name("built"), SourceKind::Git, OnExisting::Fail).await.expect("a source");
+    let built = source_id(&backend, "built");
+    let upload = backend.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
+    // During the build, the source gets another name, and another source its name.
+    edit::source::rename(state, "built", &name("renamed")).await.expect("renamed");
+    backend.create_local_source("built").await;
+    backend.create_repository("all", &["built"]).await;
+    backend.create_repository("git", &["renamed"]).await;
+    let (author, place) = (actor(), (built, "alpha"));
+    let origin = (&author, String::new());
+    let added =
+        edit::add::add_built(&backend.uploads, place, &upload, OnExisting::Fail, origin, |_, _, _| Ok(()));
+    assert!(added.await.expect("published").is_some());
+    assert_eq!(listing(&backend, "git", "latest").await, "alpha 1.0");
+    assert_eq!(listing(&backend, "all", "latest").await, "");
+    let guards = state.db.read(guard_rows::list).await.expect("rows");
+    assert_eq!(guards.iter().map(|guard| guard.source).collect::<Vec<_>>(), [built]);
 }

@@ -321,8 +321,9 @@ impl From<RepoError> for Failure {
             RepoError::Storage(_) => Failure::unavailable(error.phrase(), 5),
             RepoError::Damaged { .. } => Failure::unavailable(error.phrase(), 300),
         };
-        // Rules that were never fetched are not a failure of the server.
-        if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
+        // Rules that were never fetched, and a change during the request, are not failures of the server.
+        let is_expected = matches!(error, RepoError::NoRules | RepoError::Superseded(_));
+        if failure.status.is_server_error() && !is_expected {
             tracing::error!(status = failure.status.as_u16(), "could not serve a request: {error}");
         }
         Failure { detail: Some(error.to_string().into()), ..failure }
@@ -419,6 +420,7 @@ mod tests {
             (RepoError::Damaged { file: secret(), reason: secret() }, 503, Some(300)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
             (RepoError::NoRules, 503, Some(300)),
+            (RepoError::Superseded("d was guarded".to_owned()), 503, Some(1)),
             (RepoError::Busy { retry_after: 5 }, 503, Some(5)),
         ];
         for (error, status, retry_after) in cases {

@@ -43,7 +43,8 @@ pub struct ProvidedPackage {
     pub source: SourceId,
 }
 
-/// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`; `None` as `new` deletes the guard.
+/// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`; `None` as
+/// `new` deletes the guard.
 /// The guards and rules are otherwise those in force.
 ///
 /// # Errors

@@ -90,9 +90,9 @@ async fn subscribed(backend: &Backend, repo: &str) -> Vec<String> {
 
 async fn a_source_that_was_just_deleted_is_not_subscribed_to(backend: Backend) {
     delete_unnoticed(&backend, "team").await;
-    let subscribe =
-        edit::subscription::subscribe(&backend.state, "dev", "team", None, OnExisting::Fail, &actor());
-    assert_deleted(&subscribe.await.expect_err("deleted"), "team");
+    let subscribed_to =
+        edit::subscription::subscribe(&backend.state, "dev", "team", None, OnExisting::Fail, &actor()).await;
+    assert_deleted(&subscribed_to.expect_err("deleted"), "team");
     assert_eq!(subscribed(&backend, "dev").await, ["other"]);
 }
 
@@ -187,8 +187,9 @@ async fn a_repository_that_was_just_deleted_is_not_found(backend: Backend) {
     let dev = state.catalog.get().repo("dev").expect("a repository").id;
     let deletion = state.db.write(move |c| repo_rows::delete(c, dev));
     assert!(deletion.await.expect("deleted"));
-    let subscribe = edit::subscription::subscribe(state, "dev", "team", None, OnExisting::Fail, &actor());
-    let error = subscribe.await.expect_err("deleted");
+    let subscribed_to =
+        edit::subscription::subscribe(state, "dev", "team", None, OnExisting::Fail, &actor()).await;
+    let error = subscribed_to.expect_err("deleted");
     assert!(
         matches!(&error, RepoError::Unknown { message, .. } if message == "the repository 'dev' was deleted in the meantime"),
         "{error}"

@@ -9,6 +9,7 @@ use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use percent_encoding::percent_decode_str;
 
 use super::heading_levels::HeadingLevels;
+use super::parsing_cost::is_simple;
 use super::tag::{
     Part, attribute, heading, is_empty_header, is_named, link_content, link_name, parts, pixels,
 };
@@ -66,17 +67,8 @@ pub(super) const ELEMENTS: [&str; 46] = [
 /// The prefix of all ids, so that a README cannot use ids of the page.
 const ID_PREFIX: &str = "readme-";
 
-/// Maximum length of the HTML of a converter, in bytes.
-const MAX_HTML: usize = 4 << 20;
-/// Maximum number of tags of a README: the HTML parser takes quadratic time in the depth of some documents.
-const MAX_TAGS: usize = 10_000;
-/// Maximum number of attributes of a tag: the parser compares each attribute with all previous ones.
-const MAX_ATTRIBUTES: usize = 100;
-/// Maximum number of tags that the parser may add: every paragraph repeats the open formatting elements (HTML
-/// standard, reconstruction of the active formatting elements).
-const MAX_REPEATED: usize = 300_000;
-/// Maximum size of the tags that the parser may add, with their attributes, in bytes.
-const MAX_REPEATED_BYTES: usize = 8 << 20;
+/// Maximum number of headings with the same text that have an id.
+const MAX_EQUAL: usize = 100;
 
 /// The base addresses of relative links in a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -153,90 +145,6 @@ fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> 
     let path = address.split(['?', '#']).next()?;
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
     links.figures.get(&*decoded)
-}
-
-/// Returns true if the HTML parser is fast for a text, and its result is not much longer.
-///
-/// SECURITY: every `<` counts as the beginning of a tag, even in a comment or in the value of an attribute,
-/// so that every tag that the parser finds is counted, regardless of the text before it.
-fn is_simple(html: &str) -> bool {
-    const FORMATTING: [&str; 13] =
-        ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
-    if html.len() > MAX_HTML {
-        return false;
-    }
-    let mut formatting: HashSet<&str> = HashSet::new();
-    let (mut tags, mut formatting_bytes, mut longest_link) = (0_usize, 0_usize, 0_usize);
-    // Limits the total length of tags: they overlap only if the value of an attribute contains `<`.
-    let mut unread = html.len().saturating_mul(4);
-    for (start, _) in html.match_indices('<') {
-        tags += 1;
-        let rest = html.get(start + 1..).unwrap_or_default();
-        let (length, attributes) = extent(rest.as_bytes());
-        let Some(left) = unread.checked_sub(length) else { return false };
-        unread = left;
-        if tags > MAX_TAGS || attributes > MAX_ATTRIBUTES {
-            return false;
-        }
-        let tag = rest.get(..length).unwrap_or(rest);
-        let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        if name.eq_ignore_ascii_case("a") {
-            // Only one link is open at a time: the next one ends it.
-            longest_link = longest_link.max(length);
-        } else if FORMATTING.iter().any(|known| known.eq_ignore_ascii_case(name)) && formatting.insert(tag) {
-            formatting_bytes += length;
-        }
-    }
-    // At most three equal tags can be open.
-    let bytes = formatting_bytes.saturating_mul(3).saturating_add(longest_link);
-    tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
-        && tags.saturating_mul(bytes) <= MAX_REPEATED_BYTES
-}
-
-/// Returns the number of bytes of a tag after its `<`, including its `>`, and the number of its attributes, as the
-/// parser reads them (HTML standard, 13.2.5.32 to 13.2.5.39). Stops after too many attributes.
-fn extent(tag: &[u8]) -> (usize, usize) {
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    enum State {
-        ElementName,
-        BeforeName,
-        Name,
-        AfterName,
-        BeforeValue,
-        Quoted(u8),
-        Unquoted,
-    }
-    // End tags may have attributes, too.
-    let name = tag.strip_prefix(b"/").unwrap_or(tag);
-    let is_tag = name.first().is_some_and(u8::is_ascii_alphabetic);
-    if !is_tag {
-        return (0, 0);
-    }
-    let (mut state, mut attributes) = (State::ElementName, 0);
-    for (at, byte) in tag.iter().copied().enumerate() {
-        let is_space = byte.is_ascii_whitespace();
-        state = match state {
-            State::Quoted(quote) if byte == quote => State::BeforeName,
-            State::Quoted(quote) => State::Quoted(quote),
-            _ if byte == b'>' => return (at + 1, attributes),
-            State::BeforeValue if is_space => State::BeforeValue,
-            State::BeforeValue if byte == b'"' || byte == b'\'' => State::Quoted(byte),
-            State::BeforeValue => State::Unquoted,
-            State::Unquoted if !is_space => State::Unquoted,
-            State::Name | State::AfterName if byte == b'=' => State::BeforeValue,
-            State::Name | State::AfterName if is_space => State::AfterName,
-            State::ElementName | State::Name if !is_space && byte != b'/' => state,
-            _ if is_space || byte == b'/' => State::BeforeName,
-            _ => {
-                attributes += 1;
-                State::Name
-            }
-        };
-        if attributes > MAX_ATTRIBUTES {
-            return (at + 1, attributes);
-        }
-    }
-    (tag.len(), attributes)
 }
 
 /// Adapts clean HTML to a page.
@@ -380,6 +288,7 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
     let own: BTreeSet<&str> = tags.filter_map(|tag| attribute(tag, "id")).collect();
     let mut taken: HashSet<String> = own.iter().map(|id| (*id).to_owned()).collect();
     let mut headings = Vec::new();
+    let mut next_numbers: HashMap<String, usize> = HashMap::new();
     for (at, part) in parts.iter().enumerate() {
         let Part::Tag(tag) = part else { continue };
         if heading(tag).is_none() || tag.starts_with('/') {
@@ -389,8 +298,19 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
             Some(id) => id.to_owned(),
             None => slug(parts.get(at + 1..).unwrap_or_default()),
         };
-        let id = std::iter::once(slug.clone()).chain((1..100).map(|number| format!("{slug}-{number}")));
-        let id = id.into_iter().find(|id| id.len() > ID_PREFIX.len() && !taken.contains(id));
+        // The numbers before the one that the last equal heading has are taken.
+        let next = next_numbers.entry(slug.clone()).or_default();
+        let id = loop {
+            let number = *next;
+            if number >= MAX_EQUAL {
+                break None;
+            }
+            *next += 1;
+            let id = if number == 0 { slug.clone() } else { format!("{slug}-{number}") };
+            if id.len() > ID_PREFIX.len() && !taken.contains(&id) {
+                break Some(id);
+            }
+        };
         taken.extend(id.clone());
         headings.push(id);
     }
@@ -421,25 +341,4 @@ fn slug(after: &[Part<'_>]) -> String {
         }
     }
     slug
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_end_where_the_parser_ends_them() {
-        for (tag, expected) in [
-            ("b>x", (2, 0)),
-            ("a href='x>y' b=c/d e/f>z", (23, 4)),
-            ("/p a>", (5, 2)),
-            ("b =\"x>y", (6, 1)),
-            ("img a=\">", (8, 1)),
-            ("p a = > b", (7, 1)),
-            (" b", (0, 0)),
-            ("!-- b='", (0, 0)),
-        ] {
-            assert_eq!(extent(tag.as_bytes()), expected, "{tag}");
-        }
-    }
 }

@@ -5,6 +5,8 @@
 
 mod clean;
 mod heading_levels;
+mod markdown;
+mod parsing_cost;
 mod restructured;
 mod restructured_inline;
 mod tag;
@@ -23,8 +25,8 @@ const MAX_CONVERTED: usize = 256 << 10;
 /// Maximum number of lines, `<`, `[` and `|` together in a README that is converted, which limits the time of the
 /// conversion.
 const MAX_MARKS: usize = 60_000;
-/// Maximum number of quotes and lists that may begin on one line of Markdown.
-const MAX_MARKERS: usize = 100;
+/// Maximum number of bytes that a README may have more as text of a page: characters that are invisible are replaced.
+const MAX_REPLACED: usize = 64 << 10;
 
 /// Maximum number of images that are searched in a README.
 const MAX_IMAGES: usize = 100;
@@ -110,10 +112,14 @@ fn mark_count(text: &[u8]) -> usize {
 pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(excerpt));
-    let is_short = text.len() <= MAX_CONVERTED && mark_count(text) <= MAX_MARKS;
+    let is_whole = text.len() <= MAX_CONVERTED;
+    let is_short =
+        is_whole && readable.len() <= MAX_CONVERTED + MAX_REPLACED && mark_count(text) <= MAX_MARKS;
     let converted = match format {
-        Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
-        Format::Restructured if is_short => clean::clean(&restructured::to_html(&readable), links),
+        Format::Markdown if is_short => markdown::to_html(&readable).and_then(|html| clean::clean(&html, links)),
+        Format::Restructured if is_short => {
+            restructured::to_html(&readable).and_then(|html| clean::clean(&html, links))
+        }
         Format::Markdown | Format::Restructured | Format::Plain => None,
     };
     let html = match converted {
@@ -126,35 +132,11 @@ pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
             }
         }
         None => html! {
-            @if !is_short { p.notice { "Only the beginning is shown." } }
+            @if !is_whole { p.notice { "Only the beginning is shown." } }
             pre.readme tabindex="0" lang="" dir="auto" { (readable) }
         },
     };
     Html(html.into_string().into())
-}
-
-/// Converts Markdown to HTML that is not clean yet, because it contains the raw HTML of the text. Returns `None` if the
-/// text is nested too deeply.
-fn markdown(text: &str) -> Option<String> {
-    if text.lines().any(|line| markers(line) > MAX_MARKERS) {
-        return None;
-    }
-    let mut options = comrak::Options::default();
-    options.extension.strikethrough = true;
-    options.extension.table = true;
-    options.extension.autolink = true;
-    options.extension.alerts = true;
-    options.extension.footnotes = true;
-    options.render.r#unsafe = true;
-    Some(comrak::markdown_to_html(text, &options))
-}
-
-/// Returns the maximum number of quotes and lists that begin on a line.
-fn markers(line: &str) -> usize {
-    let start = line.find(|c| !" \t>*+-.)0123456789".contains(c)).unwrap_or(line.len());
-    let start = line.get(..start).unwrap_or(line);
-    let lists = ["* ", "+ ", "- ", ". ", ") ", "*\t", "+\t", "-\t", ".\t", ")\t"];
-    start.matches('>').count() + lists.iter().map(|marker| start.matches(marker).count()).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -236,7 +218,7 @@ mod tests {
     #[test]
     fn a_text_of_too_many_marks_is_displayed_unconverted() {
         let html = |text: &str| render(text.as_bytes(), Format::Markdown, &Links::default()).0;
-        let few = format!("# A\n\n{}", "[".repeat(MAX_MARKS - 2));
+        let few = format!("# A\n\n{}", "|".repeat(MAX_MARKS - 2));
         assert!(html(&few).contains("<h3"), "{}", &html(&few)[..100]);
         for mark in ["[", "<", "|", "\n"] {
             let many = format!("# A\n\n{}", mark.repeat(MAX_MARKS - 1));

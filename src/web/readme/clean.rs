@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::heading_levels::HeadingLevels;
 use super::parsing_cost::is_simple;
+use super::restructured_inline::escape;
 use super::tag::{
     Part, attribute, heading, is_empty_header, is_named, link_content, link_name, parts, pixels,
 };
@@ -70,6 +71,12 @@ const ID_PREFIX: &str = "readme-";
 /// Maximum number of headings with the same text that have an id.
 const MAX_EQUAL: usize = 100;
 
+/// The beginnings of the addresses of pages and figures until [`Cleaned`] gets the actual ones.
+///
+/// SECURITY: no text can have such an address, because it has a scheme that is not permitted.
+const PAGE: &str = "readme-page:";
+const FIGURE: &str = "readme-figure:";
+
 /// The base addresses of relative links in a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Links {
@@ -83,9 +90,73 @@ pub struct Links {
     pub figures: BTreeMap<String, String>,
 }
 
-/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse.
+impl Links {
+    /// Returns the same pages and figures with addresses that depend neither on the package nor on the snapshot.
+    #[must_use]
+    pub fn placeholders(&self) -> Links {
+        let page = |name: &str| format!("{PAGE}{name}");
+        let figures = self.figures.keys().enumerate();
+        Links {
+            description: self.description.is_some().then(|| page("description")),
+            news: if self.news.is_empty() { String::new() } else { page("news") },
+            license: self.license.is_some().then(|| page("license")),
+            figures: figures.map(|(at, path)| (path.clone(), format!("{FIGURE}{at}"))).collect(),
+        }
+    }
+
+    /// Returns the address for one of [`placeholders`](Links::placeholders); `None` for another address.
+    fn address(&self, placeholder: &str) -> Option<&str> {
+        if let Some(at) = placeholder.strip_prefix(FIGURE) {
+            return self.figures.values().nth(at.parse().ok()?).map(String::as_str);
+        }
+        match placeholder.strip_prefix(PAGE)? {
+            "description" => self.description.as_deref(),
+            "news" => Some(&self.news),
+            "license" => self.license.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// Clean HTML that lacks the addresses of pages and figures of the package.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cleaned {
+    pub(super) html: String,
+    /// The offsets in `html` at which addresses are missing, in ascending order.
+    pub(super) missing: Vec<(usize, Missing)>,
+}
+
+/// An address that HTML lacks.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    placeholder: String,
+    /// Whether the address is the name of its link, in short.
+    is_name: bool,
+}
+
+impl Missing {
+    /// Returns the text for HTML; `links` has the addresses.
+    pub(super) fn text(&self, links: &Links) -> String {
+        let address = escape(links.address(&self.placeholder).unwrap_or_default());
+        if self.is_name { link_name(&address).to_owned() } else { address }
+    }
+}
+
+impl Cleaned {
+    /// Writes the address of a link or image, which is escaped, or its short form as the name of the link.
+    fn push_address(&mut self, address: &str, is_name: bool) {
+        if address.starts_with(PAGE) || address.starts_with(FIGURE) {
+            self.missing.push((self.html.len(), Missing { placeholder: address.to_owned(), is_name }));
+        } else {
+            self.html.push_str(if is_name { link_name(address) } else { address });
+        }
+    }
+}
+
+/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse. `links` has
+/// [placeholders](Links::placeholders).
 #[must_use]
-pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
+pub(super) fn clean(html: &str, links: &Links) -> Option<Cleaned> {
     if !is_simple(html) {
         return None;
     }
@@ -148,7 +219,7 @@ fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> 
 }
 
 /// Adapts clean HTML to a page.
-fn adapt(html: &str, links: &Links) -> String {
+fn adapt(html: &str, links: &Links) -> Cleaned {
     let parts = parts(html);
     // SECURITY: only addresses from the list, as they are written in an attribute, and no other that looks like them.
     let figures: BTreeSet<String> =
@@ -161,24 +232,24 @@ fn adapt(html: &str, links: &Links) -> String {
     let mut levels = HeadingLevels::default();
     // For each header of a table that is open, whether it is empty.
     let mut headers: Vec<bool> = Vec::new();
-    let mut out = String::with_capacity(html.len());
+    let mut out = Cleaned { html: String::with_capacity(html.len()), missing: Vec::new() };
     let mut hidden_end = false;
     for (at, part) in parts.iter().enumerate() {
         let tag = match part {
             Part::Text(text) => {
-                out.push_str(text);
+                out.html.push_str(text);
                 continue;
             }
             Part::Tag(tag) => *tag,
         };
         if let Some(level) = heading(tag) {
             if tag.starts_with('/') {
-                out.push_str(&format!("</h{}>", levels.end()));
+                out.html.push_str(&format!("</h{}>", levels.end()));
             } else {
                 let level = levels.begin(level);
                 match headings.next().and_then(Option::as_deref) {
-                    Some(id) => out.push_str(&format!("<h{level} id=\"{id}\">")),
-                    None => out.push_str(&format!("<h{level}>")),
+                    Some(id) => out.html.push_str(&format!("<h{level} id=\"{id}\">")),
+                    None => out.html.push_str(&format!("<h{level}>")),
                 }
             }
         } else if tag == "/a" && std::mem::take(&mut hidden_end) {
@@ -187,14 +258,16 @@ fn adapt(html: &str, links: &Links) -> String {
             let text = attribute(tag, "alt").unwrap_or_default();
             match figure(tag, &figures) {
                 Some(address) => {
-                    out.push_str(&format!("<img src=\"{address}\" alt=\"{text}\""));
+                    out.html.push_str("<img src=\"");
+                    out.push_address(address, false);
+                    out.html.push_str(&format!("\" alt=\"{text}\""));
                     for name in ["width", "height"] {
                         let size = attribute(tag, name).and_then(pixels);
-                        out.extend(size.map(|size| format!(" {name}=\"{size}\"")));
+                        out.html.extend(size.map(|size| format!(" {name}=\"{size}\"")));
                     }
-                    out.push('>');
+                    out.html.push('>');
                 }
-                None => out.push_str(text),
+                None => out.html.push_str(text),
             }
         } else if is_named(tag, "a")
             && attribute(tag, "id").is_none()
@@ -203,7 +276,7 @@ fn adapt(html: &str, links: &Links) -> String {
             hidden_end = true;
         } else if tag == "/th" {
             let is_empty = headers.pop().unwrap_or_default();
-            out.push_str(if is_empty { "</td>" } else { "</th>" });
+            out.html.push_str(if is_empty { "</td>" } else { "</th>" });
         } else {
             let after = parts.get(at + 1..).unwrap_or_default();
             let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
@@ -247,36 +320,44 @@ fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. A link to an id is written
 /// only if `known` contains the id. Links without text get a name, links of images a class, headers of tables a scope, and
 /// preformatted text, which may be wider than the page, is scrolled with the keyboard.
-fn push_tag(out: &mut String, tag: &str, (id, after): (Option<&str>, &[Part<'_>]), known: &BTreeSet<&str>) {
+fn push_tag(out: &mut Cleaned, tag: &str, (id, after): (Option<&str>, &[Part<'_>]), known: &BTreeSet<&str>) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
-    out.push('<');
-    out.push_str(name);
+    out.html.push('<');
+    out.html.push_str(name);
     for key in ["href", "title", "rel", "lang", "dir", "colspan", "rowspan", "start"] {
         let Some(value) = attribute(tag, key) else { continue };
         let fragment = (key == "href").then(|| value.strip_prefix('#')).flatten();
         if fragment.is_none_or(|fragment| known.contains(fragment)) {
-            out.push_str(&format!(" {key}=\"{value}\""));
+            out.html.push_str(&format!(" {key}=\""));
+            if key == "href" {
+                out.push_address(value, false);
+            } else {
+                out.html.push_str(value);
+            }
+            out.html.push('"');
             if key == "href" {
                 let (has_text, has_image) = link_content(after);
                 if !has_text {
-                    out.push_str(&format!(" aria-label=\"{}\"", link_name(value)));
+                    out.html.push_str(" aria-label=\"");
+                    out.push_address(value, true);
+                    out.html.push('"');
                 }
                 if has_image {
-                    out.push_str(" class=\"badge\"");
+                    out.html.push_str(" class=\"badge\"");
                 }
             }
         }
     }
     match name {
-        "pre" => out.push_str(" tabindex=\"0\""),
+        "pre" => out.html.push_str(" tabindex=\"0\""),
         // Tables of Markdown have headers of columns only.
-        "th" => out.push_str(" scope=\"col\""),
+        "th" => out.html.push_str(" scope=\"col\""),
         _ => {}
     }
     if let Some(id) = id {
-        out.push_str(&format!(" id=\"{id}\""));
+        out.html.push_str(&format!(" id=\"{id}\""));
     }
-    out.push('>');
+    out.html.push('>');
 }
 
 /// Returns the ids in the text outside headings, and a unique id for each heading, in order.

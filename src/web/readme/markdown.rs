@@ -87,7 +87,9 @@ fn is_bounded(text: &str) -> bool {
             address_bytes = address_bytes.saturating_add(starts.saturating_mul(word.len()));
         }
     }
-    lines.saturating_mul(depth) <= MAX_NESTED_LINES && address_bytes <= MAX_ADDRESS_BYTES && cells <= MAX_CELLS
+    lines.saturating_mul(depth) <= MAX_NESTED_LINES
+        && address_bytes <= MAX_ADDRESS_BYTES
+        && cells <= MAX_CELLS
 }
 
 /// Returns true if a line ends a table.
@@ -98,7 +100,8 @@ fn is_blank(line: &str) -> bool {
 /// Returns the number of columns of the table whose header is above a line, `|---|---|`; 0 for other lines, and for one
 /// column, because no row is too short for it.
 fn table_columns(line: &str) -> usize {
-    let is_delimiter = line.contains('-') && line.bytes().all(|byte| b"|-: \t>*+.)0123456789".contains(&byte));
+    let is_delimiter =
+        line.contains('-') && line.bytes().all(|byte| b"|-: \t>*+.)0123456789".contains(&byte));
     // Quotes, lists and footnotes may begin before.
     let is_footnote = line.contains("[^") && line.contains("]:");
     let bars = line.bytes().filter(|byte| *byte == b'|').count();
@@ -130,11 +133,14 @@ fn open_blocks(line: &str) -> usize {
     if range.trim().is_empty() {
         return 0;
     }
-    let columns: usize = range.bytes().map(|byte| match byte {
-        b' ' => 1,
-        b'\t' => 4,
-        _ => 0,
-    }).sum();
+    let columns: usize = range
+        .bytes()
+        .map(|byte| match byte {
+            b' ' => 1,
+            b'\t' => 4,
+            _ => 0,
+        })
+        .sum();
     let footnotes = if is_footnote { line.matches("]:").count() } else { 0 };
     columns / 2 + range.matches('>').count() + markers(line) + footnotes + 1
 }
@@ -166,18 +172,19 @@ mod tests {
         let deep = |depth: usize| -> String {
             (0..depth).step_by(100).map(|at| format!("{}{}a\n", "  ".repeat(at), "- ".repeat(100))).collect()
         };
-        let table = |rows: usize| format!("|{}\n|{}\n{}\n", "a|".repeat(500), "-|".repeat(500), "b\n".repeat(rows));
+        let table =
+            |rows: usize| format!("|{}\n|{}\n{}\n", "a|".repeat(500), "-|".repeat(500), "b\n".repeat(rows));
         for (name, text) in [
             ("cells of rows that are short", table(1_000)),
             ("cells of several tables", table(250).repeat(4)),
             ("addresses that end before a space", fill("http://a<")),
             ("addresses without a scheme", fill("www.a<(")),
-            ("blank lines in lists", format!("{}{}", deep(1_000), "\n".repeat(59_000))),
-            ("blank lines in deep lists", format!("{}{}", deep(3_500), "\n".repeat(55_000))),
+            ("blank lines in lists", format!("{}{}", deep(1_000), "\n".repeat(39_000))),
+            ("blank lines in deep lists", format!("{}{}", deep(3_500), "\n".repeat(20_000))),
             ("many parts in lists", format!("{}{}a{}", deep(1_900), " ".repeat(4_000), "!".repeat(150_000))),
             ("ampersands", format!("a{}", "&".repeat(254_000))),
             ("emphasis", fill("*a* ")),
-            ("exclamation marks", format!("a{}", "!".repeat(254_000)).repeat(1) + &"- a\n".repeat(20_000)),
+            ("exclamation marks", format!("a{}", "!".repeat(254_000))),
         ] {
             assert!(to_html(&text).is_none(), "{name}");
         }
@@ -187,10 +194,17 @@ mod tests {
     fn ordinary_texts_are_converted() {
         let sentence = "The function returns a data frame, e.g. `f(x)`, whose columns are those of *x*. ";
         let lines = "A line of text, which has a few words.\n".repeat(6_500);
-        let table = format!("|{}\n|{}\n{}", " a |".repeat(10), "---|".repeat(10), "| 1 | 2.5 | x | y | z | a | b | c | d | e |\n".repeat(200));
-        let list = "* one\n    * two, which is <https://a.example/b>\n        * three\n\n          more\n".repeat(1_100);
+        let table = format!(
+            "|{}\n|{}\n{}",
+            " a |".repeat(10),
+            "---|".repeat(10),
+            "| 1 | 2.5 | x | y | z | a | b | c | d | e |\n".repeat(200)
+        );
+        let list = "* one\n    * two, which is <https://a.example/b>\n        * three\n\n          more\n"
+            .repeat(1_100);
         let code = format!("```r\n{}```\n", "x <- c(\"a\", \"b\") # see https://a.example\n".repeat(5_000));
-        let badges = "[![CRAN](https://www.a.example/badges/version/a)](https://cran.example/package=a)".repeat(20);
+        let badges =
+            "[![CRAN](https://www.a.example/badges/version/a)](https://cran.example/package=a)".repeat(20);
         for (name, text) in [
             ("paragraphs", format!("{}\n\n", sentence.repeat(4)).repeat(550)),
             ("lines", lines),
@@ -198,7 +212,7 @@ mod tests {
             ("lists", list),
             ("code", code),
             ("badges", badges),
-            ("blank lines", format!("- a\n  - b\n    - c\n{}", "\n".repeat(59_000))),
+            ("blank lines", format!("- a\n  - b\n    - c\n{}", "\n".repeat(39_000))),
         ] {
             assert!(text.len() < 256 << 10, "{name}");
             assert!(to_html(&text).is_some(), "{name}");

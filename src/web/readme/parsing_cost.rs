@@ -21,10 +21,12 @@ const FORMATTING: [&str; 14] =
     ["a", "b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
 /// Elements without an end tag.
 const VOID: [&str; 14] = [
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track",
+    "wbr",
 ];
 /// Elements that the end tag of an element around them ends.
-const IMPLIED_END: [&str; 11] = ["dd", "dt", "li", "option", "p", "tbody", "td", "tfoot", "th", "thead", "tr"];
+const IMPLIED_END: [&str; 11] =
+    ["dd", "dt", "li", "option", "p", "tbody", "td", "tfoot", "th", "thead", "tr"];
 
 fn is_one_of(name: &str, names: &[&str]) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -132,8 +134,8 @@ fn ended_by(name: &str) -> &'static [&'static [&'static str]] {
     match name.to_ascii_lowercase().as_str() {
         "a" => &[&["a"]],
         "p" => &[&["p"]],
-        "li" => &[&["li"]],
-        "dd" | "dt" => &[&["dd", "dt"]],
+        "li" => &[&["p"], &["li"]],
+        "dd" | "dt" => &[&["p"], &["dd", "dt"]],
         "td" | "th" => &[CELL],
         "tr" => &[CELL, ROW],
         "tbody" | "tfoot" => &[CELL, ROW, &["tbody", "thead"]],
@@ -214,7 +216,10 @@ mod tests {
             ("links in tables", "<a href=\"https://a.example\"><table><tr><td>".repeat(2_400)),
             ("blocks", "<div>".repeat(9_990)),
             ("blocks with paragraphs", format!("{}{}", "<div>".repeat(5_000), "<p>".repeat(4_990))),
-            ("end tags that the parser ignores", format!("{}{}", "<span>".repeat(5_000), "</q>".repeat(4_990))),
+            (
+                "end tags that the parser ignores",
+                format!("{}{}", "<span>".repeat(5_000), "</q>".repeat(4_990)),
+            ),
             ("lists", "<ul><li>".repeat(4_990)),
             ("lists of terms", "<dl><dd>".repeat(4_990)),
             ("elements of other names", "<details><summary>".repeat(4_990)),
@@ -233,8 +238,12 @@ mod tests {
         for (name, html) in [
             ("table", format!("<table><thead><tr><th>a</th></tr></thead><tbody>{rows}</tbody></table>")),
             ("rows without ends", format!("<table>{}</table>", "<tr><td>1<td>2".repeat(3_000))),
-            ("lists without ends", "<ul><li>a<li><p>b<p>c</ul><br>".repeat(1_600)),
-            ("links", "<p><a href=\"https://a.example/b\"><strong>a</strong> <code>b</code></a></p>\n".repeat(1_200)),
+            ("lists without ends", "<ul><li>a<li><p>b<p>c<li>d</ul><br>".repeat(1_200)),
+            (
+                "links",
+                "<p><a href=\"https://a.example/b\"><strong>a</strong> <code>b</code></a></p>\n"
+                    .repeat(1_200),
+            ),
             ("an element without end", format!("<b>{}", "<p>a</p>".repeat(4_900))),
         ] {
             assert!(is_simple(&html), "{name}");

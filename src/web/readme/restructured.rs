@@ -396,3 +396,42 @@ impl Writer {
 fn paragraph(lines: &[&str]) -> usize {
     lines.iter().take_while(|line| !line.is_empty()).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_a_much_longer_result_are_not_converted() {
+        let target = format!(".. _a: http://{}\n\n", "&".repeat(480));
+        let image = format!(".. |a| image:: x\n   :alt: {}\n   :target: http://b\n\n", "\"".repeat(490));
+        for (name, text) in [
+            ("a target in one paragraph", format!("{target}{}", "a_ ".repeat(80_000))),
+            ("a target in many paragraphs", format!("{target}{}", "a_\n\n".repeat(50_000))),
+            ("a substitution in one paragraph", format!("{image}{}", "|a| ".repeat(29_900))),
+            ("a substitution in many paragraphs", format!("{image}{}", "|a|\n\n".repeat(5_000))),
+            ("a substitution in a list", format!("{image}{}", "* |a|\n".repeat(9_000))),
+            ("tables without end", "== ==\nx\n\n".repeat(19_900)),
+        ] {
+            assert!(to_html(&text).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_texts_are_converted() {
+        let table = format!("==== ====\n{}==== ====\n\n", "a    b\n".repeat(900)).repeat(30);
+        let target = format!(".. _a: https://a.example/{}\n\n", "b".repeat(400));
+        for (name, text) in [
+            ("lines", "a line of text\n".repeat(17_000)),
+            ("colons", format!("a {}", ":".repeat(254_000))),
+            ("tables", table),
+            ("one target", format!("{target}{}", "a_ ".repeat(100))),
+            ("changes", "1.2\n---\n\n* Fixed `#1 <https://a.example/1>`_ of :func:`b`.\n\n".repeat(4_000)),
+        ] {
+            let html = to_html(&text).unwrap_or_default();
+            assert!(!html.is_empty() && html.len() <= MAX_GROWTH * text.len() + MIN_RESULT, "{name}");
+        }
+        let short = to_html(".. _a: http://b\n\na_ :func:`c` :a:b\n").unwrap_or_default();
+        assert!(short.contains("<a href=\"http://b\">a</a> <code>c</code> :a:b"), "{short}");
+    }
+}

@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use tokio::sync::Semaphore;
 
 use crate::model::digest::Sha256;
-use crate::web::readme::{Converted, Format, Html, Links, convert};
+use crate::web::readme::{Format, Html, HtmlTemplate, Links, convert};
 
 /// Expected number of entries of the cache.
 const CACHE_ENTRIES: usize = 1000;
@@ -24,13 +24,13 @@ type Key = (Sha256, Format, Links);
 #[derive(Clone)]
 struct SizeWeighter;
 
-impl Weighter<Key, Converted> for SizeWeighter {
-    fn weight(&self, _: &Key, converted: &Converted) -> u64 {
+impl Weighter<Key, HtmlTemplate> for SizeWeighter {
+    fn weight(&self, _: &Key, converted: &HtmlTemplate) -> u64 {
         (ENTRY_BYTES + converted.size()) as u64
     }
 }
 
-static CACHE: LazyLock<Cache<Key, Converted, SizeWeighter>> =
+static CACHE: LazyLock<Cache<Key, HtmlTemplate, SizeWeighter>> =
     LazyLock::new(|| Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, SizeWeighter));
 
 /// Number of conversions at the same time: they are CPU-bound.

@@ -71,7 +71,7 @@ const ID_PREFIX: &str = "readme-";
 /// Maximum number of headings with the same text that have an id.
 const MAX_EQUAL: usize = 100;
 
-/// The beginnings of the addresses of pages and figures until [`Cleaned`] gets the actual ones.
+/// The beginnings of the addresses of pages and figures until [`CleanHtml`] gets the actual ones.
 ///
 /// SECURITY: no text can have such an address, because it has a scheme that is not permitted.
 const PAGE: &str = "readme-page:";
@@ -120,21 +120,21 @@ impl Links {
 
 /// Clean HTML that lacks the addresses of pages and figures of the package.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cleaned {
+pub(super) struct CleanHtml {
     pub(super) html: String,
     /// The offsets in `html` at which addresses are missing, in ascending order.
-    pub(super) missing: Vec<(usize, Missing)>,
+    pub(super) missing: Vec<(usize, MissingAddress)>,
 }
 
 /// An address that HTML lacks.
 #[derive(Clone, Debug)]
-pub(super) struct Missing {
+pub(super) struct MissingAddress {
     placeholder: String,
     /// Whether the address is the name of its link, in short.
     is_name: bool,
 }
 
-impl Missing {
+impl MissingAddress {
     /// Returns the text for HTML; `links` has the addresses.
     pub(super) fn text(&self, links: &Links) -> String {
         let address = escape(links.address(&self.placeholder).unwrap_or_default());
@@ -142,11 +142,11 @@ impl Missing {
     }
 }
 
-impl Cleaned {
+impl CleanHtml {
     /// Writes the address of a link or image, which is escaped, or its short form as the name of the link.
     fn push_address(&mut self, address: &str, is_name: bool) {
         if address.starts_with(PAGE) || address.starts_with(FIGURE) {
-            self.missing.push((self.html.len(), Missing { placeholder: address.to_owned(), is_name }));
+            self.missing.push((self.html.len(), MissingAddress { placeholder: address.to_owned(), is_name }));
         } else {
             self.html.push_str(if is_name { link_name(address) } else { address });
         }
@@ -156,7 +156,7 @@ impl Cleaned {
 /// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse. `links` has
 /// [placeholders](Links::placeholders).
 #[must_use]
-pub(super) fn clean(html: &str, links: &Links) -> Option<Cleaned> {
+pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
     if !is_simple(html) {
         return None;
     }
@@ -219,7 +219,7 @@ fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> 
 }
 
 /// Adapts clean HTML to a page.
-fn adapt(html: &str, links: &Links) -> Cleaned {
+fn adapt(html: &str, links: &Links) -> CleanHtml {
     let parts = parts(html);
     // SECURITY: only addresses from the list, as they are written in an attribute, and no other that looks like them.
     let figures: BTreeSet<String> =
@@ -232,7 +232,7 @@ fn adapt(html: &str, links: &Links) -> Cleaned {
     let mut levels = HeadingLevels::default();
     // For each header of a table that is open, whether it is empty.
     let mut headers: Vec<bool> = Vec::new();
-    let mut out = Cleaned { html: String::with_capacity(html.len()), missing: Vec::new() };
+    let mut out = CleanHtml { html: String::with_capacity(html.len()), missing: Vec::new() };
     let mut hidden_end = false;
     for (at, part) in parts.iter().enumerate() {
         let tag = match part {
@@ -320,7 +320,12 @@ fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. A link to an id is written
 /// only if `known` contains the id. Links without text get a name, links of images a class, headers of tables a scope, and
 /// preformatted text, which may be wider than the page, is scrolled with the keyboard.
-fn push_tag(out: &mut Cleaned, tag: &str, (id, after): (Option<&str>, &[Part<'_>]), known: &BTreeSet<&str>) {
+fn push_tag(
+    out: &mut CleanHtml,
+    tag: &str,
+    (id, after): (Option<&str>, &[Part<'_>]),
+    known: &BTreeSet<&str>,
+) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.html.push('<');
     out.html.push_str(name);

@@ -18,6 +18,8 @@ const MAX_NESTED_LINES: usize = 2_000_000;
 /// Maximum number of bytes that are read because of addresses without brackets: each is read up to the next space, although
 /// it may end earlier.
 const MAX_ADDRESS_BYTES: usize = 4_000_000;
+/// Maximum number of `[^`, with which footnotes and references to them begin.
+const MAX_FOOTNOTES: usize = 5_000;
 /// Maximum number of cells of tables: the parser adds those that are missing in short rows.
 const MAX_CELLS: usize = 10_000;
 /// Maximum number of steps of the parser. A step is a line, a part of the text of a line, a cell of a table, or a visit of
@@ -71,6 +73,9 @@ impl fmt::Write for Output {
 
 /// Returns false if the parser would need much time for a single step.
 fn is_bounded(text: &str) -> bool {
+    if text.matches("[^").count() > MAX_FOOTNOTES {
+        return false;
+    }
     let (mut lines, mut depth, mut address_bytes) = (0_usize, 0_usize, 0_usize);
     // The columns of the table that a line may continue.
     let (mut columns, mut cells) = (0_usize, 0_usize);
@@ -184,6 +189,7 @@ mod tests {
             ("many parts in lists", format!("{}{}a{}", deep(1_900), " ".repeat(4_000), "!".repeat(150_000))),
             ("ampersands", format!("a{}", "&".repeat(254_000))),
             ("emphasis", fill("*a* ")),
+            ("footnotes", format!("[^a]: x\n\n{}", "[^a]".repeat(39_000))),
             ("exclamation marks", format!("a{}", "!".repeat(254_000))),
         ] {
             assert!(to_html(&text).is_none(), "{name}");
@@ -201,7 +207,7 @@ mod tests {
             "| 1 | 2.5 | x | y | z | a | b | c | d | e |\n".repeat(200)
         );
         let list = "* one\n    * two, which is <https://a.example/b>\n        * three\n\n          more\n"
-            .repeat(1_100);
+            .repeat(400);
         let code = format!("```r\n{}```\n", "x <- c(\"a\", \"b\") # see https://a.example\n".repeat(5_000));
         let badges =
             "[![CRAN](https://www.a.example/badges/version/a)](https://cran.example/package=a)".repeat(20);

@@ -19,7 +19,7 @@ use memchr::memmem;
 
 use super::text::visible;
 pub use clean::Links;
-use clean::{Cleaned, Missing};
+use clean::{CleanHtml, MissingAddress};
 
 /// Maximum size of a README that is converted, in bytes. For a larger one, the beginning is displayed as text.
 const MAX_CONVERTED: usize = 256 << 10;
@@ -65,13 +65,13 @@ impl Format {
 
 /// A README as HTML that lacks the addresses of pages and figures of the package, so that it is the same in all snapshots.
 #[derive(Clone, Debug)]
-pub struct Converted {
+pub struct HtmlTemplate {
     html: Arc<str>,
     /// The offsets in `html` at which addresses are missing, in ascending order.
-    missing: Arc<[(usize, Missing)]>,
+    missing: Arc<[(usize, MissingAddress)]>,
 }
 
-impl Converted {
+impl HtmlTemplate {
     /// Returns its size in bytes, approximately.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -96,7 +96,7 @@ impl Converted {
     }
 }
 
-/// HTML that [`Converted::with_addresses`] returned, so that a page may contain it.
+/// HTML that [`HtmlTemplate::with_addresses`] returned, so that a page may contain it.
 #[derive(Clone, Debug)]
 pub struct Html(Arc<str>);
 
@@ -139,7 +139,7 @@ fn mark_count(text: &[u8]) -> usize {
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead, with
 /// [placeholders](Links::placeholders) as addresses.
 #[must_use]
-pub fn convert(text: &[u8], format: Format, links: &Links) -> Converted {
+pub fn convert(text: &[u8], format: Format, links: &Links) -> HtmlTemplate {
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(excerpt));
     let is_whole = text.len() <= MAX_CONVERTED;
@@ -155,7 +155,7 @@ pub fn convert(text: &[u8], format: Format, links: &Links) -> Converted {
         Format::Markdown | Format::Restructured | Format::Plain => None,
     };
     let (html, missing) = match converted {
-        Some(Cleaned { html: cleaned, missing }) => {
+        Some(CleanHtml { html: cleaned, missing }) => {
             // A wide table is scrolled with the keyboard, which needs an element with the focus in the text or around it.
             let has_stop = cleaned.contains(" href=\"") || cleaned.contains(" tabindex=\"0\"");
             let tabindex = (!has_stop).then_some("0");
@@ -172,7 +172,7 @@ pub fn convert(text: &[u8], format: Format, links: &Links) -> Converted {
             (html.into_string(), Vec::new())
         }
     };
-    Converted { html: html.into(), missing: missing.into() }
+    HtmlTemplate { html: html.into(), missing: missing.into() }
 }
 
 #[cfg(test)]

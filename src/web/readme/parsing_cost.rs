@@ -41,7 +41,7 @@ pub(super) fn is_simple(html: &str) -> bool {
         return false;
     }
     let (mut tags, mut elements, mut repeated, mut repeated_bytes) = (0_usize, 0_usize, 0_usize, 0_usize);
-    let mut open = Open::default();
+    let mut open = OpenElements::default();
     // Limits the total length of tags: they overlap only if the value of an attribute contains `<`.
     let mut unread = html.len().saturating_mul(4);
     for (start, _) in html.match_indices('<') {
@@ -78,14 +78,14 @@ fn element_name(tag: &str) -> &str {
 
 /// The elements that are open, at least as many as in the parser: an end tag is ignored if the parser may ignore it.
 #[derive(Default)]
-struct Open<'a> {
+struct OpenElements<'a> {
     /// Names, and the lengths of the tags in bytes.
     elements: Vec<(&'a str, usize)>,
     formatting: usize,
     formatting_bytes: usize,
 }
 
-impl<'a> Open<'a> {
+impl<'a> OpenElements<'a> {
     fn begin(&mut self, name: &'a str, length: usize) {
         if name.is_empty() || is_one_of(name, &VOID) {
             return;

@@ -96,7 +96,7 @@ fn browsers_store_no_page_of_a_session() {
     }
     let missing = get("/team/latest/web/packages/nothing/", &[("Cookie", cookie.as_str())]);
     assert_eq!((missing.status, missing.header("cache-control")), (404, Some("private, no-store")));
-    let reader = bearer(&token(&server, "--scope=repos:read:team"));
+    let reader = bearer(&token(&server, "--scope=repos:read --repos=team"));
     for (path, authorization) in
         [("/", None), ("/", Some(&*reader)), ("/team/latest/web/packages/", Some(&*reader))]
     {

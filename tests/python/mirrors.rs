@@ -103,6 +103,35 @@ fn serials_of_a_local_source_grow_with_every_change() {
 }
 
 #[test]
+fn a_change_of_an_index_after_one_of_a_local_source_has_a_higher_serial() {
+    let pypi = Pypi::start();
+    for project in ["one", "two"] {
+        pypi.add(project, &format!("{project}-1.0.tar.gz"), project.as_bytes(), OLD);
+    }
+    let server = start(&pypi, "");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    server.rspm_stdout("subscribe --repo=py --source=team");
+    server.sync_of("pypi").expect("an index");
+    add(&server, "team", &Package::new("own", "1.0"));
+    // What a mirror has read. Its next run requests the projects with higher serials.
+    let list = serial(&server, "/py/latest/simple/");
+    pypi.add("one", "one-2.0.tar.gz", b"new", OLD);
+    server.sync_of("pypi").expect("a change of the index");
+    let page = serial(&server, "/py/latest/simple/one/");
+    assert!(page > list, "{page} after {list}");
+    assert!(serial(&server, "/py/latest/simple/") >= page);
+    let rows = get(&server, "/py/latest/simple/").json();
+    let row = |name: &str| {
+        let mut projects = rows["projects"].as_array().expect("projects").iter();
+        projects.find(|project| project["name"] == name).expect("a project")["_last-serial"].clone()
+    };
+    assert_eq!(row("one").as_u64(), Some(page));
+    assert!(row("own").as_u64() <= Some(list), "it did not change");
+    let json = server.get("/py/latest/pypi/one/json").json();
+    assert_eq!(json["last_serial"].as_u64(), Some(page));
+}
+
+#[test]
 fn names_and_the_status_of_a_project_are_those_of_the_index() {
     let pypi = Pypi::start();
     pypi.add("odd-name", "odd_name-1.0.tar.gz", b"x", OLD);

@@ -143,6 +143,25 @@ fn names_and_the_status_of_a_project_are_those_of_the_index() {
     assert_eq!(list["projects"][0]["name"], "Odd.Name");
     let html = server.get("/py/latest/simple/").text();
     assert!(html.contains("<a href=\"odd-name/\">Odd.Name</a>"), "{html}");
+    for is_page_read in [false, true] {
+        if is_page_read {
+            assert_eq!(get(&server, "/py/latest/simple/odd-name/").status, 200);
+        }
+        let rows = server.get("/__api__/repos/py/packages?name_search=odd").json();
+        assert_eq!((&rows[0]["name"], &rows[0]["info"]["name"]), (&"Odd.Name".into(), &"Odd.Name".into()));
+        for listing in ["--repo=py", "--source=pypi"] {
+            let rows = server.json(&format!("list packages {listing}"));
+            assert_eq!(rows["packages"][0]["name"], "Odd.Name", "{listing}");
+        }
+        let html = server.get("/py/latest/web/packages/").text();
+        assert!(html.contains("/odd-name/\"") && html.contains(">Odd.Name</a>"), "{html}");
+    }
+    let detail = server.get("/__api__/repos/py/packages/odd-name").json();
+    assert_eq!((&detail["name"], &detail["info"]["name"]), (&"Odd.Name".into(), &"Odd.Name".into()));
+    let document = server.get("/py/latest/pypi/odd-name/json").json();
+    assert_eq!(document["info"]["name"], "Odd.Name");
+    let html = server.get("/py/latest/web/packages/odd-name/").text();
+    assert!(html.contains(">Odd.Name 1.0<"), "{html}");
     let page = get(&server, "/py/latest/simple/odd-name/").json();
     assert_eq!((&page["name"], &page["project-status"]["status"]), (&"odd-name".into(), &"archived".into()));
     assert_eq!(page["files"].as_array().map(Vec::len), Some(1), "files of an archived project are offered");

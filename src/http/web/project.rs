@@ -108,6 +108,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
     let source = context.principal.source_name(context.catalog, detail.source);
     let page = Package {
         name: release.package.clone(),
+        display_name: release.package.clone(),
         version: release.version.clone(),
         is_listed: !release.archived,
         yanked: None,
@@ -346,6 +347,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     ];
     let page = Package {
         name: name.to_owned(),
+        display_name: detail.display_name.clone(),
         version: release.version.clone(),
         is_listed: true,
         yanked: release.yanked().map(str::to_owned),

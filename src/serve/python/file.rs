@@ -27,8 +27,9 @@ use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards, policies};
 
-/// Returns the serial of a point, which is the serial of its last change: no project of the point has a
-/// higher one, and it never decreases while the repository has the same subscriptions. `None` for a point with a curated source, whose pages have no serials.
+/// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and it
+/// never decreases while the repository has the same subscriptions. `None` for a point with a curated source, whose pages
+/// have no serials.
 #[must_use]
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     if point.trees.iter().any(|tree| tree.base.is_some()) {

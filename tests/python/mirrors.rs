@@ -65,6 +65,27 @@ fn a_server_sees_the_yanks_and_removals_of_the_server_that_is_its_index() {
     assert_eq!(names(&two, "2022-01-01", "one").len(), 3, "past days stay");
 }
 
+#[test]
+fn a_project_that_is_listed_again_has_its_files_at_once() {
+    let pypi = Pypi::start();
+    // A list that loses more than a twentieth of its projects is refused.
+    for number in 0..40 {
+        pypi.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", OLD);
+    }
+    pypi.add("one", "one-1.0.tar.gz", b"first", OLD);
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(files(&server, "latest", "one").map(|files| files.len()), Some(1));
+    pypi.remove_project("one");
+    server.sync_of("pypi").expect("a list without the project");
+    assert_eq!(files(&server, "latest", "one"), None);
+    for (name, bytes) in [("one-1.0.tar.gz", b"first".as_slice()), ("one-2.0.tar.gz", b"second")] {
+        pypi.add("one", name, bytes, OLD);
+    }
+    server.sync_of("pypi").expect("a list with the project");
+    assert_eq!(files(&server, "latest", "one").map(|files| files.len()), Some(2));
+}
+
 /// The serial of a list or page, which the header repeats.
 fn serial(server: &Server, path: &str) -> u64 {
     let answer = get(server, path);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::allowed::View;
 use super::package_query::{PackageQuery, SortBy};
 use super::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
-use super::{RepoError, Repositories, python};
+use super::{RepoError, Repositories, python, task};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
@@ -176,6 +176,35 @@ pub(super) async fn owned_names(
             (0..names.len()).filter_map(owned).collect()
         }
     })
+}
+
+/// Maximum difference of the lengths of a name and one that may be meant, in characters.
+const MAX_LENGTH_DIFFERENCE: usize = 2;
+
+/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with the same first
+/// character, and about its length. Of a point with the whole list of an index only while the names are in memory: reading a
+/// million names takes seconds.
+///
+/// # Errors
+/// Database errors.
+pub async fn names_near(
+    repositories: &Repositories,
+    point: &Point,
+    name: String,
+    choose: impl FnOnce(&mut dyn Iterator<Item = &str>) -> Vec<String> + Send + 'static,
+) -> Result<Vec<String>, RepoError> {
+    let names = if point.trees.iter().any(python::owner::is_whole_index) {
+        let trees = repositories.list_changes.get(&point.trees);
+        trees.and_then(|trees| repositories.name_lists.get(&trees))
+    } else {
+        Some(cached_names(repositories, point).await?)
+    };
+    let Some(names) = names else { return Ok(Vec::new()) };
+    let chosen = task::run_blocking(move || match &*names {
+        Names::R(_) => Vec::new(),
+        Names::Python(names) => choose(&mut names.near(&name, MAX_LENGTH_DIFFERENCE)),
+    });
+    Ok(chosen.await?)
 }
 
 /// The listed version of a package at a point.

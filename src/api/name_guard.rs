@@ -37,6 +37,9 @@ pub struct NameGuard {
 pub struct NameChange {
     /// The repository.
     pub repo: String,
+    /// The version of Bioconductor, for a repository of Bioconductor: each has packages of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_version: Option<String>,
     /// The package.
     pub name: String,
     /// The version before the change; absent if there is none, and for a project of an index whose page was not read yet.
@@ -51,6 +54,17 @@ pub struct NameChange {
     /// The source after the change; absent if the repository no longer lists the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_source: Option<String>,
+}
+
+impl NameChange {
+    /// Returns the repository, with the version of Bioconductor: `bioc (Bioconductor 3.20)`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.bioc_version {
+            Some(version) => format!("{} (Bioconductor {version})", self.repo),
+            None => self.repo.clone(),
+        }
+    }
 }
 
 /// Response to `PATCH` and `DELETE /name-guards/{id}`.

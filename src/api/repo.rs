@@ -42,9 +42,9 @@ pub struct Repo {
 /// One subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
-    /// The source.
+    /// The source; its number if it was deleted.
     pub name: String,
-    /// Display name of its type: `Local`, `CRAN`.
+    /// Display name of its type: `Local`, `CRAN`; `deleted source` if it was deleted.
     pub type_label: String,
     /// For a source of type Bioconductor, its served version; for any other source, the only version of Bioconductor
     /// for which it is served. Absent for all versions.

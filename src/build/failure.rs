@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::builder::connection::JobError;
 use crate::builder::message::Failure;
+use crate::db::DbError;
 use crate::serve::RepoError;
 
 /// A failure of a job, classified by the action that follows.
@@ -108,6 +109,7 @@ impl From<std::io::Error> for BuildFailure {
 impl From<RepoError> for BuildFailure {
     fn from(error: RepoError) -> BuildFailure {
         match error {
+            RepoError::Db(DbError::SourceDeleted(_)) => BuildFailure::Final(error.to_string()),
             RepoError::Db(_) | RepoError::Storage(_) => BuildFailure::Temporary(error.to_string()),
             error => BuildFailure::Final(error.to_string()),
         }

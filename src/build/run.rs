@@ -242,7 +242,7 @@ impl Attempt<'_> {
             }
         };
         let actor = Actor(build.actor.clone());
-        let (place, actor) = ((self.source.as_str(), builder.name.as_str()), (&actor, comment));
+        let (place, actor) = ((builder.source, builder.name.as_str()), (&actor, comment));
         let uploads = &self.builds.uploads;
         let result = match (language, files.as_slice()) {
             (Language::R, [package, ..]) => add_built(uploads, place, package, existing, actor, finish).await,

@@ -232,6 +232,7 @@ fn read_after(
         rewind,
         clock_at: Some(clock.at),
         sources: sources(c)?,
+        deleted_sources: db::source::deleted(c)?,
         trees: trees(c, previous, last_tx)?,
         repos: repos(c)?,
         modified_overrides: modified_overrides(&transactions),

@@ -40,6 +40,8 @@ pub struct Catalog {
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
     pub sources: Vec<Source>,
+    /// The deleted sources with their kinds, by id; old snapshots still list their packages.
+    pub deleted_sources: Vec<(SourceId, SourceKind)>,
     /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
     pub trees: Vec<Tree>,
     /// Repositories, by id.
@@ -215,6 +217,21 @@ impl Catalog {
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
         let index = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
         self.sources.get(index)
+    }
+
+    /// Returns the kind of a source, also if it was deleted: rules and guards apply to old snapshots as before.
+    #[must_use]
+    pub fn source_kind(&self, id: SourceId) -> Option<SourceKind> {
+        self.source_by_id(id).map(|source| source.kind).or_else(|| {
+            let index = self.deleted_sources.binary_search_by_key(&id, |(deleted, _)| *deleted).ok()?;
+            self.deleted_sources.get(index).map(|(_, kind)| *kind)
+        })
+    }
+
+    /// Returns whether the packages of a source are uploaded or built here, also if it was deleted.
+    #[must_use]
+    pub fn is_own(&self, id: SourceId) -> bool {
+        self.source_kind(id).is_some_and(SourceKind::is_own)
     }
 
     /// Returns the name of a source, or its number if it was deleted.

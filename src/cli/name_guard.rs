@@ -188,7 +188,7 @@ fn describe_changes(changes: &[NameChange], is_dry_run: bool) -> String {
     };
     let row = |change: &NameChange| {
         vec![
-            change.repo.clone(),
+            change.place(),
             change.name.clone(),
             listed(change.from_version.as_ref(), change.from_source.as_ref()),
             listed(change.to_version.as_ref(), change.to_source.as_ref()),

@@ -12,6 +12,7 @@ use crate::api::job::Job;
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage,
 };
+use crate::model::count::count_of;
 use crate::model::storage_class::StorageClass;
 
 /// `rspm storage …`
@@ -106,8 +107,8 @@ pub async fn report(client: &Client, output: &Output) -> Result<(), CliError> {
         };
         let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
         let header = ["Class", "Files", "Bytes", "In trash", "Bytes in trash", "Location"];
-        let total = storage.classes.iter().map(|state| state.bytes).sum();
-        format!("{}\nTotal: {} bytes", table(&header, &rows), count(total))
+        let total: u64 = storage.classes.iter().map(|state| state.bytes).sum();
+        format!("{}\nTotal: {}", table(&header, &rows), count_of(total, "byte", "bytes"))
     })
 }
 

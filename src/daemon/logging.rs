@@ -57,7 +57,7 @@ pub(super) struct LogSettings {
 }
 
 impl Logs {
-    /// Installs the server log on standard error, and a panic hook that writes to it.
+    /// Installs the server log on standard error, and a panic hook that writes to it and ends the process.
     pub(super) fn install() -> Logs {
         let server = ServerLog::install().ok();
         let log = server.clone();
@@ -71,11 +71,13 @@ impl Logs {
                 BacktraceStatus::Captured => tracing::error!(thread, "{panic}\n{trace}"),
                 _ => tracing::error!(thread, "{panic}"),
             }
-            // The process may abort next.
             log.iter().for_each(ServerLog::flush);
             if !is_visible {
                 default_hook(panic);
             }
+            // As in the release profile. Otherwise the daemon would continue after the panic of a task in the
+            // programs that tests run, and they would pass.
+            std::process::abort();
         }));
         Logs {
             server,

@@ -2,7 +2,7 @@
 
 use super::author::{self, Author};
 use super::tx::Publish;
-use super::{Conn, DbError, audit, name_guard, name_overlap, repo, skew, tree, tx};
+use super::{Conn, DbError, audit, name_guard, name_overlap, repo, skew, source, tree, tx};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
@@ -54,7 +54,8 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 /// pending step, writes each repository's new list. Call it last in the closure: it blocks other publishers.
 ///
 /// # Errors
-/// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`].
+/// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`]; [`DbError::SourceDeleted`] for a tree, or a
+/// new subscription, of a deleted source; [`DbError::NoRepo`].
 pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbError> {
     let (tx, at) = advance(c, publish.now, 1)?;
     c.announce()?;
@@ -62,9 +63,12 @@ pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbE
     let mut steps = Vec::with_capacity(publish.trees.len());
     for &tree in &publish.trees {
         let (seq, source) = tree::publish(c, tree, at, tx)?;
-        // Local and git sources have own names, curated sources and snapshots those of their mirror.
+        // Local and git sources have own names, curated sources and snapshots those of their mirror. Mirrors cannot be
+        // deleted.
         if source.is_mirror() {
             name_overlap::record_published(c, tree, seq, at)?;
+        } else {
+            source::check_exists(c, source)?;
         }
         steps.push((tree, seq));
     }

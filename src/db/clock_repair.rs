@@ -89,8 +89,9 @@ fn set_pins(
 }
 
 /// Resets rows with a time in the future: leases and holds that end more than a day from now, which is longer than
-/// any lease or hold lasts; times of the last success, which would delay schedules; and times of stored objects,
-/// which would delay their removal.
+/// any lease or hold lasts; times of the last success, which would delay schedules; times of stored objects,
+/// which would delay their removal; and those of name guards and of the names that a mirror lists too: a name that a
+/// mirror published after the guard would be one from before.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =
@@ -98,8 +99,14 @@ fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     let tomorrow = Timestamp(now.0.saturating_add(86_400 * SECOND));
     const BLOBS: &str =
         "UPDATE blob SET created_at = CAST($1 AS BIGINT) WHERE created_at > CAST($1 AS BIGINT)";
+    const GUARDS: &str =
+        "UPDATE name_guard SET created_at = CAST($1 AS BIGINT) WHERE created_at > CAST($1 AS BIGINT)";
+    const OVERLAPS: &str =
+        "UPDATE name_overlap SET seen_at = CAST($1 AS BIGINT) WHERE seen_at > CAST($1 AS BIGINT)";
     c.execute(LEASES, &[tomorrow.into()])?;
     c.execute("DELETE FROM hold WHERE until > CAST($1 AS BIGINT)", &[tomorrow.into()])?;
     c.execute(FETCHED, &[now.into()])?;
-    c.execute(BLOBS, &[now.into()]).map(drop)
+    c.execute(BLOBS, &[now.into()])?;
+    c.execute(GUARDS, &[now.into()])?;
+    c.execute(OVERLAPS, &[now.into()]).map(drop)
 }

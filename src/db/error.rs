@@ -268,8 +268,11 @@ pub enum DbError {
     #[error("tree {0} has no pending step")]
     NothingPending(TreeId),
     /// The repository does not exist.
-    #[error("repository {0} does not exist")]
+    #[error("the repository {0} was deleted in the meantime")]
     NoRepo(RepoId),
+    /// The source, named as it was, was deleted after the caller had read it.
+    #[error("the source '{0}' was deleted in the meantime")]
+    SourceDeleted(String),
     /// This machine's clock is ahead of the database host's by more than is allowed for a publish.
     #[error(
         "nothing can be published, because this machine's clock ({now}) is over {minutes} minutes ahead of the database \

@@ -7,7 +7,7 @@ use crate::model::time::Timestamp;
 
 /// Finds names by their comparison key, with the same expression as that of the index `package_similar`.
 const FIND_BY_KEY: &str = "SELECT name FROM package WHERE language = $1 \
-    AND replace(replace(replace(fold, '.', ''), '-', ''), '_', '') = $2 ORDER BY name";
+    AND replace(replace(replace(fold, '.', ''), '-', ''), '_', '') = $2";
 
 /// A name of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,12 +38,16 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
     Ok(names)
 }
 
-/// Returns the names of all packages of a language with a comparison key (see [`comparison_key`]); sources may list them
-/// or not. Reads only these rows, by their index.
+/// Returns the names of all packages of a language with a comparison key (see [`comparison_key`]), sorted; sources may
+/// list them or not. Reads only these rows, by their index.
 ///
 /// [`comparison_key`]: crate::policy::comparison_key
 pub fn names_with_key(c: &mut dyn Conn, language: &str, key: &str) -> Result<Vec<String>, DbError> {
-    c.query(FIND_BY_KEY, &[language.into(), key.into()])?.into_iter().map(|mut row| row.text(0)).collect()
+    let rows = c.query(FIND_BY_KEY, &[language.into(), key.into()])?;
+    let mut names = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+    // Not sorted by SQL: the planner would choose the index of names for the order.
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Returns the time at which a source first listed a name; `None` if it never listed the name, or first listed it

@@ -1,9 +1,11 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
-use super::{Conn, DbError, Row, Value, clock, name_guard, name_overlap};
+use super::name_guard::{self, NameGuardRow};
+use super::{Conn, DbError, Row, Value, clock, name_overlap};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
+use crate::model::language::Language;
 use crate::model::time::Timestamp;
 
 /// A project that the index lists or listed.
@@ -188,8 +190,8 @@ pub fn known(
 }
 
 /// Adds a project that the index has but does not list; it counts as listed from the newest requestable instant on.
-/// `head` is the head of the tree. Does nothing if the project is listed. Returns true if the name is guarded since the
-/// index was requested: then the guard hides the project from now on.
+/// `head` is the head of the tree. Does nothing if the project is listed. Returns the guards in force of the name if the
+/// index was not known to have it: they, or some of them, may hide the project from now on. Then the catalog was changed.
 ///
 /// # Errors
 /// Database errors.
@@ -198,22 +200,24 @@ pub fn add_unlisted(
     source: SourceId,
     normalized_name: &str,
     head: i64,
-) -> Result<bool, DbError> {
+) -> Result<Option<Vec<NameGuardRow>>, DbError> {
     const ADD: &str = "INSERT INTO project (source_id, fold, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
         CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, fold, from_at) DO NOTHING";
     // The newest instant that a client can request.
     let from = Seq((head - 1).max(0));
     if is_listed(c, source, normalized_name, from)? {
-        return Ok(false);
+        return Ok(None);
     }
     c.execute(ADD, &[source.into(), normalized_name.into(), from.into(), Seq::OPEN.into(), head.into()])?;
     let changes = name_guard::changes(c)?;
     name_overlap::record_project(c, source, normalized_name, Timestamp(head))?;
-    let is_guarded = name_guard::changes(c)? != changes;
-    if is_guarded {
-        clock::bump_catalog(c)?;
+    if name_guard::changes(c)? == changes {
+        return Ok(None);
     }
-    Ok(is_guarded)
+    clock::bump_catalog(c)?;
+    let mut guards = name_guard::of_name(c, Language::Python.as_str(), normalized_name)?;
+    guards.retain(|guard| guard.state == name_guard::IN_FORCE);
+    Ok(Some(guards))
 }
 
 /// Locks the rows of a project until the end of the transaction, so that two servers do not apply readings of the

@@ -1,6 +1,6 @@
 //! Repositories and their versioned lists of subscriptions.
 
-use super::{Conn, DbError, Row, Value, ids};
+use super::{Conn, DbError, Row, Value, ids, source};
 use crate::model::ids::{RepoId, SourceId, TxId};
 use crate::model::name::Name;
 use crate::model::repository::{ChangePolicy, RepoKind};
@@ -234,7 +234,11 @@ pub struct NewRepoStep {
     pub pinned_at: Option<Timestamp>,
 }
 
-/// Writes the next subscription list. Requested promotions of the repository are superseded.
+/// Writes the next subscription list. Requested promotions of the repository are superseded. A deleted source can be in
+/// the list only if it is in the current one.
+///
+/// # Errors
+/// [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
 pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
     const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
     const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
@@ -245,6 +249,10 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
         CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
     if get(c, step.repo)?.is_none() {
         return Err(DbError::NoRepo(step.repo));
+    }
+    let current = subscriptions(c, step.repo)?;
+    for new in step.subscriptions.iter().filter(|new| current.iter().all(|old| old.source != new.source)) {
+        source::check_exists(c, new.source)?;
     }
     let rows = c.query(NEXT, &[step.repo.into()])?;
     let seq = rows.first().ok_or(DbError::NoRepo(step.repo))?.int(0)?;

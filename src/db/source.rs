@@ -57,6 +57,13 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> 
     c.query(select!("AND name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
 }
 
+/// Returns the deleted sources, by id, with their kinds.
+pub fn deleted(c: &mut dyn Conn) -> Result<Vec<(SourceId, SourceKind)>, DbError> {
+    const LIST: &str = "SELECT id, kind FROM source WHERE deleted_at IS NOT NULL ORDER BY id";
+    let decode = |mut row: Row| Ok((SourceId(row.int(0)?), row.parse::<SourceKind>(1, "a kind of source")?));
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
+}
+
 /// Creates a source without trees. Call `clock::bump_catalog` afterwards.
 ///
 /// # Errors
@@ -86,6 +93,19 @@ pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, Db
     const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
         name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";
     Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
+}
+
+/// Checks that a source was not deleted. After `clock::lock`, the result is valid until the end of the transaction.
+///
+/// # Errors
+/// [`DbError::SourceDeleted`].
+pub fn check_exists(c: &mut dyn Conn, id: SourceId) -> Result<(), DbError> {
+    const FIND: &str = "SELECT name FROM source WHERE id = $1 AND deleted_at IS NOT NULL";
+    let Some(mut row) = c.query(FIND, &[id.into()])?.into_iter().next() else { return Ok(()) };
+    let name = row.text(0)?;
+    // See [`delete`].
+    let name = name.split_once(' ').map_or(name.as_str(), |(name, _)| name).to_owned();
+    Err(DbError::SourceDeleted(name))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
-use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
+use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::source::{SourceKind, Supply};
 use crate::model::time::Timestamp;
@@ -83,7 +83,7 @@ pub async fn add(
 /// As [`add`], or the upload is of a different package than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
-    (source, expected): (&str, &str),
+    (source, expected): (SourceId, &str),
     upload: &Upload,
     existing: OnExisting,
     (actor, comment): (&Actor, String),
@@ -93,8 +93,9 @@ where
     F: Fn(&mut dyn Conn, Option<TxId>, AddStatus) -> Result<(), DbError> + Send + 'static,
 {
     let now = (uploads.state.clock)();
-    let source = find::source(&uploads.state.catalog.get(), source)?.clone();
-    let tree = local_tree(&uploads.state.catalog.get(), &source)?;
+    let catalog = uploads.state.catalog.get();
+    let source = built_source(&catalog, source)?.clone();
+    let tree = local_tree(&catalog, &source)?;
     if upload.package != expected {
         return Err(RepoError::Invalid(format!(
             "the repository contains the package '{}', and this builder builds '{expected}'",
@@ -114,6 +115,17 @@ where
     let result = result.await;
     uploads.remove(&[upload.id]);
     result?
+}
+
+/// Returns the source of a builder, whatever its name is now: it may have been renamed, and the name given to another
+/// source, during the build.
+///
+/// # Errors
+/// [`RepoError::NotFound`] if it was deleted.
+pub(super) fn built_source(catalog: &Catalog, id: SourceId) -> Result<&Source, RepoError> {
+    catalog.source_by_id(id).ok_or_else(|| {
+        RepoError::NotFound(format!("the source of the builder, which had the number {id}, was deleted"))
+    })
 }
 
 /// The names of uploads, for the audit trail.

@@ -1,10 +1,12 @@
 //! Creates, changes and deletes block rules.
 
+use std::collections::BTreeSet;
+
 use super::Actor;
-use crate::catalog::rule_of_row;
-use crate::db::audit;
+use crate::catalog::{Catalog, rule_of_row};
 use crate::db::block_rule::{self, BlockRule};
-use crate::model::ids::SourceId;
+use crate::db::{Conn, DbError, audit, clock, repo, source};
+use crate::model::ids::{RepoId, SourceId};
 use crate::model::rule_effect::RuleEffect;
 use crate::policy::Rule;
 use crate::publish::edit::apply_edit;
@@ -17,8 +19,21 @@ const MAX_AUDITED_RULES: usize = 10;
 /// Creates rules. Their ids are ignored; returns the new ids, in the order of `rules`.
 ///
 /// # Errors
-/// Database errors.
+/// As [`create_validated`].
 pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<i64>, RepoError> {
+    create_validated(state, (&state.catalog.get(), rules), actor).await
+}
+
+/// Like [`create`], for rules that were validated with a catalog: their sources and repositories that it has must still
+/// exist. Others, which were deleted earlier, are those of rules without effect, as in a list of rules of this server.
+///
+/// # Errors
+/// [`DbError::SourceDeleted`], [`DbError::NoRepo`]; other database errors.
+pub async fn create_validated(
+    state: &State,
+    (catalog, rules): (&Catalog, &[Rule]),
+    actor: &Actor,
+) -> Result<Vec<i64>, RepoError> {
     if rules.is_empty() {
         return Ok(Vec::new());
     }
@@ -28,7 +43,13 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
         .map(|rule| BlockRule { created_by: actor.0.clone(), created_at: now, ..row(rule) })
         .collect();
     let count = rows.len();
+    let sources = rules.iter().filter_map(|rule| rule.criteria.source);
+    let sources: BTreeSet<SourceId> =
+        sources.filter(|source| catalog.source_by_id(*source).is_some()).collect();
+    let repos = rules.iter().filter_map(|rule| rule.criteria.repo);
+    let repos: BTreeSet<RepoId> = repos.filter(|repo| catalog.repo_by_id(*repo).is_some()).collect();
     let write = apply_edit(state, move |c| {
+        check_exist(c, &sources, &repos)?;
         let first_id = block_rule::insert(c, &rows)?;
         let descriptions = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
         let further_count = rows.len().saturating_sub(MAX_AUDITED_RULES);
@@ -45,6 +66,27 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
     Ok((first_id..).take(count).collect())
 }
 
+/// Checks that sources and repositories were not deleted, until the end of the transaction.
+fn check_exist(
+    c: &mut dyn Conn,
+    sources: &BTreeSet<SourceId>,
+    repos: &BTreeSet<RepoId>,
+) -> Result<(), DbError> {
+    if sources.is_empty() && repos.is_empty() {
+        return Ok(());
+    }
+    clock::lock(c)?;
+    for source in sources {
+        source::check_exists(c, *source)?;
+    }
+    for id in repos {
+        if repo::get(c, *id)?.is_none() {
+            return Err(DbError::NoRepo(*id));
+        }
+    }
+    Ok(())
+}
+
 /// Returns `count` ids from `first` on as text: `5`, or `5-7`.
 fn id_range(first: i64, count: usize) -> String {
     match i64::try_from(count) {
@@ -56,9 +98,15 @@ fn id_range(first: i64, count: usize) -> String {
 /// Replaces the rule `known` by `new`, which has its id; the author and time of its creation remain.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if the stored rule is not `known` any more; database errors.
+/// [`RepoError::NotFound`]; [`RepoError::Conflict`] if the stored rule is not `known` any more;
+/// [`DbError::SourceDeleted`] and [`DbError::NoRepo`] for a new source or repository; other database errors.
 pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoError> {
     let (known, row) = (known.clone(), row(new));
+    // A rule of a deleted source or repository can be changed without a new one.
+    let sources: BTreeSet<SourceId> =
+        row.source.into_iter().filter(|source| known.criteria.source != Some(*source)).collect();
+    let repos: BTreeSet<RepoId> =
+        row.repo.into_iter().filter(|repo| known.criteria.repo != Some(*repo)).collect();
     let write = apply_edit(state, move |c| {
         let id = known.id;
         let Some(stored) = block_rule::range(c, (id, id), 1)?.pop() else { return Ok(Err(unknown(id))) };
@@ -67,6 +115,7 @@ pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoE
                 "block rule {id} was changed by another command in the meantime; repeat this one"
             ))));
         }
+        check_exist(c, &sources, &repos)?;
         block_rule::update(c, &row)?;
         audit::record(c, "change block rule", ("block rule", &id.to_string()), &describe(&row))?;
         Ok(Ok(()))

@@ -3,7 +3,7 @@
 use super::Actor;
 use crate::catalog::{Catalog, Source};
 use crate::db::name_guard::{self, NameGuardRow};
-use crate::db::{Conn, DbError, audit, clock, name_overlap};
+use crate::db::{Conn, DbError, audit, clock, name_overlap, source};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::policy::NamePattern;
@@ -54,7 +54,8 @@ pub struct ChangedGuard {
 /// Creates a guard, or only validates it in a dry run; its id is 0 then.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown source; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard.
+/// [`RepoError::NotFound`] for an unknown source; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard;
+/// [`DbError::SourceDeleted`].
 pub async fn create(
     state: &State,
     new: &NewNameGuard,
@@ -96,6 +97,8 @@ pub async fn create(
         };
     }
     let write = apply_edit(state, move |c| {
+        clock::lock(c)?;
+        source::check_exists(c, row.source)?;
         if let Some(other) = conflict(c, &row)? {
             return Ok(Err((row.clone(), other)));
         }
@@ -113,7 +116,8 @@ pub async fn create(
 /// Changes a guard, or only validates the change in a dry run. Only the description of an automatic guard can be changed.
 ///
 /// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard.
+/// [`RepoError::NotFound`]; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard;
+/// [`DbError::SourceDeleted`] for a new source.
 pub async fn update(
     repositories: &Repositories,
     state: &State,
@@ -169,6 +173,11 @@ pub async fn update(
         };
         if stored != current {
             return Ok(Err(changed_meanwhile(id)));
+        }
+        // The guard of a deleted source can be changed without a new source.
+        if row.source != current.source {
+            clock::lock(c)?;
+            source::check_exists(c, row.source)?;
         }
         if let Some(other) = conflict_of_change(c, &row)? {
             return Ok(Err(conflict_error(&catalog, &row, &other)));

@@ -123,6 +123,8 @@ fn pin(c: &mut dyn Conn, changes: ChangePolicy, now: Timestamp) -> Result<Option
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
     let deletion = apply_edit(state, move |c| {
+        // Other edits that refer to the repository are finished, or do not find it any more.
+        db::clock::lock(c)?;
         db::metadata::delete_of_repo(c, repo.id)?;
         db::repo::delete(c, repo.id)?;
         audit::record(c, "delete repository", ("repository", repo.name.as_str()), "")?;

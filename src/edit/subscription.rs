@@ -5,7 +5,7 @@ use crate::catalog::{Catalog, Repository, Source};
 use crate::db;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
-use crate::model::ids::{RepoId, SourceId};
+use crate::model::ids::SourceId;
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::publish::edit::{apply_edit, publish_subscriptions};
@@ -18,7 +18,8 @@ use crate::state::State;
 ///
 /// # Errors
 /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the
-/// repository is subscribed to it already.
+/// repository is subscribed to it already; [`db::DbError::SourceDeleted`] when another command deleted the source in the
+/// meantime.
 pub async fn subscribe(
     state: &State,
     repo: &str,
@@ -31,9 +32,9 @@ pub async fn subscribe(
     let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
     check_language(&repo, &source)?;
     check_version(&catalog, &repo, &source, version)?;
-    let name = repo.name.clone();
+    let (name, kind) = (repo.name.clone(), repo.kind);
     let subscription = Subscription { source: source.id, label: subscription_label(version) };
-    change_list(state, repo.id, actor, move |list| {
+    change_list(state, &repo, actor, move |list| {
         if list.contains(&subscription) {
             return match existing {
                 OnExisting::Succeed => Ok(None),
@@ -45,7 +46,7 @@ pub async fn subscribe(
         }
         let mut list = list.to_vec();
         let is_below = |entry: &Subscription| {
-            repo.kind == RepoKind::Bioconductor
+            kind == RepoKind::Bioconductor
                 && source.id != SourceId::BIOCONDUCTOR
                 && entry.source == SourceId::BIOCONDUCTOR
         };
@@ -57,7 +58,10 @@ pub async fn subscribe(
 }
 
 /// Removes a source from a repository's subscriptions, or only the subscription to a version of Bioconductor;
-/// snapshots of earlier days still offer it.
+/// snapshots of earlier days still offer it. A subscribed source that was deleted has its number instead of a name.
+///
+/// # Errors
+/// [`RepoError::NotFound`] or [`RepoError::Unknown`] for an unknown repository or source, or one that is not subscribed.
 pub async fn unsubscribe(
     state: &State,
     repo: &str,
@@ -66,15 +70,16 @@ pub async fn unsubscribe(
     actor: &Actor,
 ) -> Result<(), RepoError> {
     let catalog = state.catalog.get();
-    let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
+    let repo = find::repo(&catalog, repo)?;
+    let (source, source_name) = subscribed_source(&catalog, repo, source)?;
     let name = repo.name.clone();
     let is_match = move |entry: &Subscription| {
-        entry.source == source.id && (version.is_none() || entry.label == subscription_label(version))
+        entry.source == source && (version.is_none() || entry.label == subscription_label(version))
     };
-    change_list(state, repo.id, actor, move |list| {
+    change_list(state, repo, actor, move |list| {
         if !list.iter().any(&is_match) {
             let suffix = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
-            let text = format!("the repository '{name}' does not subscribe to '{}'{suffix}", source.name);
+            let text = format!("the repository '{name}' does not subscribe to '{source_name}'{suffix}");
             return Err(RepoError::NotFound(text));
         }
         Ok(Some(list.iter().filter(|entry| !is_match(entry)).cloned().collect()))
@@ -82,14 +87,15 @@ pub async fn unsubscribe(
     .await
 }
 
-/// Sets the order of the subscriptions; it must name exactly the subscribed sources. Subscriptions to several
-/// versions of one source (Bioconductor) stay together.
+/// Sets the order of the subscriptions; it must name exactly the subscribed sources, a deleted one by its number.
+/// Subscriptions to several versions of one source (Bioconductor) stay together.
 pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
     let catalog = state.catalog.get();
     let repo = find::repo(&catalog, repo)?.clone();
+    let repo_name = repo.name.clone();
     let mut order = Vec::with_capacity(sources.len());
     for name in sources {
-        let id = find::source(&catalog, name)?.id;
+        let (id, _) = subscribed_source(&catalog, &repo, name)?;
         if order.contains(&id) {
             return Err(RepoError::Invalid(format!(
                 "'{name}' is named twice; name each subscribed source once"
@@ -97,7 +103,7 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
         }
         order.push(id);
     }
-    change_list(state, repo.id, actor, move |list| {
+    change_list(state, &repo, actor, move |list| {
         let names = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
         let mut source_ids: Vec<SourceId> = Vec::with_capacity(list.len());
         for entry in list {
@@ -120,8 +126,7 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
                 "the order must name every subscribed source; missing: {missing_names}"
             ))),
             (true, false) => Err(RepoError::Invalid(format!(
-                "not subscribed to: {extra_names}; run rspm subscribe --repo={} first",
-                repo.name
+                "not subscribed to: {extra_names}; run rspm subscribe --repo={repo_name} first"
             ))),
         }
     })
@@ -130,26 +135,55 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
 
 /// Replaces the subscriptions of a repository by the result of `change`, in one transaction. If `change` returns
 /// `None`, nothing is written.
-async fn change_list<F>(state: &State, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
+async fn change_list<F>(state: &State, repo: &Repository, actor: &Actor, change: F) -> Result<(), RepoError>
 where
     F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,
 {
     let now = (state.clock)();
     let publish = publish(TxKind::Subscribe, now, actor);
+    let (id, name) = (repo.id, repo.name.clone());
     let update = apply_edit(state, move |c| {
         // Without the lock, two concurrent changes would start from the same list, and one would be lost.
         db::clock::lock(c)?;
-        if let Some(row) = db::repo::get(c, repo)?.filter(|row| row.changes != ChangePolicy::Any) {
-            return Ok(Err(promotion_only(&row.name)));
+        match db::repo::get(c, id)? {
+            Some(row) if row.changes != ChangePolicy::Any => return Ok(Err(promotion_only(&row.name))),
+            Some(_) => {}
+            None => return Ok(Err(deleted(name.as_str()))),
         }
-        let list = db::repo::subscriptions(c, repo)?;
+        let list = db::repo::subscriptions(c, id)?;
         match change(&list) {
-            Ok(Some(subscriptions)) => publish_subscriptions(c, repo, subscriptions, &publish).map(Ok),
+            Ok(Some(subscriptions)) => publish_subscriptions(c, id, subscriptions, &publish).map(Ok),
             Ok(None) => Ok(Ok(())),
             Err(refusal) => Ok(Err(refusal)),
         }
     });
     update.await?
+}
+
+/// Returns the id of a source that is to be a subscription of a repository or is one, and its name for messages. A
+/// source that was deleted can only be found by its number, and only if the repository subscribes to it.
+fn subscribed_source(
+    catalog: &Catalog,
+    repo: &Repository,
+    name: &str,
+) -> Result<(SourceId, String), RepoError> {
+    let by_number = || {
+        let id = SourceId(name.parse().ok()?);
+        (catalog.source_by_id(id).is_none() && repo.subscribes_to(id)).then_some(id)
+    };
+    match catalog.source(name) {
+        Some(source) => Ok((source.id, source.name.to_string())),
+        None => match by_number() {
+            Some(id) => Ok((id, name.to_owned())),
+            None => find::source(catalog, name).map(|source| (source.id, source.name.to_string())),
+        },
+    }
+}
+
+/// Returns the error for a repository that another command deleted.
+fn deleted(repo: &str) -> RepoError {
+    let message = format!("the repository '{repo}' was deleted in the meantime");
+    RepoError::Unknown { message, hint: "rspm list repos shows all" }
 }
 
 /// Returns the error for a direct change of a repository that accepts only promotions.

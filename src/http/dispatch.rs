@@ -129,6 +129,9 @@ pub(super) async fn read(
     };
     // A page also names the account, and what only this client may see.
     is_restricted |= is_page && *head.principal != Principal::Anonymous;
+    let is_of_session = is_page
+        && matches!(head.principal, Principal::Token(_))
+        && !parts.headers.contains_key(http::header::AUTHORIZATION);
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
@@ -221,10 +224,21 @@ pub(super) async fn read(
         count_blocked(app, failure, parts, received_at);
     }
     let mut response = result.unwrap_or_else(|failure| failed(&failure));
+    if is_of_session && is_page_or_empty(&response) {
+        // After the sign-out, the history of the browser has no page of the session.
+        let value = http::HeaderValue::from_static("no-store");
+        response.headers_mut().insert(http::header::CACHE_CONTROL, value);
+    }
     if is_restricted {
         response::restrict_to_client(&mut response);
     }
     response
+}
+
+/// Returns true for a page, and for a response without content, such as 304.
+fn is_page_or_empty(response: &Response<Body>) -> bool {
+    let media_type = response.headers().get(http::header::CONTENT_TYPE);
+    media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 /// Returns a page of a snapshot, and whether it is only for clients with a token or a session according to a check after

@@ -301,6 +301,12 @@ impl From<RepoError> for Failure {
             RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())
             }
+            RepoError::Db(DbError::NoRepo(_)) => {
+                Failure::not_found(error.to_string()).with_hint(Some("rspm list repos shows all"))
+            }
+            RepoError::Db(DbError::SourceDeleted(_)) => {
+                Failure::not_found(error.to_string()).with_hint(Some("rspm list sources shows all"))
+            }
             RepoError::Db(DbError::Full { .. }) | RepoError::Storage(StorageError::Full(_)) => Failure {
                 status: StatusCode::INSUFFICIENT_STORAGE,
                 ..Failure::unavailable(error.phrase(), 300)
@@ -315,8 +321,9 @@ impl From<RepoError> for Failure {
             RepoError::Storage(_) => Failure::unavailable(error.phrase(), 5),
             RepoError::Damaged { .. } => Failure::unavailable(error.phrase(), 300),
         };
-        // Rules that were never fetched are not a failure of the server.
-        if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
+        // Rules that were never fetched, and a change during the request, are not failures of the server.
+        let is_expected = matches!(error, RepoError::NoRules | RepoError::Superseded(_));
+        if failure.status.is_server_error() && !is_expected {
             tracing::error!(status = failure.status.as_u16(), "could not serve a request: {error}");
         }
         Failure { detail: Some(error.to_string().into()), ..failure }
@@ -349,6 +356,7 @@ impl From<CreateTokenError> for Failure {
 mod tests {
     use super::*;
     use crate::catalog::resolve::Unresolved;
+    use crate::model::ids::RepoId;
 
     #[test]
     fn an_unknown_system_gets_the_message_that_clients_expect() {
@@ -406,10 +414,13 @@ mod tests {
             ),
             (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
             (DbError::Closed.into(), 503, Some(5)),
+            (DbError::NoRepo(RepoId(7)).into(), 404, None),
+            (DbError::SourceDeleted("team".to_owned()).into(), 404, None),
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
             (RepoError::Damaged { file: secret(), reason: secret() }, 503, Some(300)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
             (RepoError::NoRules, 503, Some(300)),
+            (RepoError::Superseded("d was guarded".to_owned()), 503, Some(1)),
             (RepoError::Busy { retry_after: 5 }, 503, Some(5)),
         ];
         for (error, status, retry_after) in cases {

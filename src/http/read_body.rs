@@ -17,7 +17,8 @@ use crate::model::guarded::guarded;
 const RETRY_AFTER: u64 = 5;
 
 /// Returns the body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if no bytes
-/// arrive for `timeout`.
+/// arrive for `timeout`. After its end it may be polled again: a reader that expects more, and then discards the rest, does
+/// so.
 #[must_use]
 pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
@@ -38,7 +39,7 @@ pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'stati
             };
         }
     });
-    pieces.boxed()
+    pieces.fuse().boxed()
 }
 
 /// Reads the whole body, at most `limit` bytes.
@@ -74,5 +75,21 @@ pub fn body_failure(error: &Error, limit: u64) -> Failure {
             ..Failure::bad_request("the request body stalled")
         },
         _ => Failure::bad_request("the request body is incomplete"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_may_be_polled_after_its_end_or_its_error() {
+        for (limit, expected) in [(10, Ok("text")), (3, Err(ErrorKind::FileTooLarge))] {
+            let body = Incoming::memory(Bytes::from_static(b"text"));
+            let mut pieces = stream(body, limit, Duration::from_secs(10));
+            let first = pieces.next().await.expect("a piece").map_err(|error| error.kind());
+            assert_eq!(first, expected.map(|text| Bytes::from_static(text.as_bytes())));
+            assert!(pieces.next().await.is_none() && pieces.next().await.is_none());
+        }
     }
 }

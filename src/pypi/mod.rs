@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
+use crate::db::name_guard::NameGuardRow;
 use crate::db::pypi::{self, KnownProject, Project};
 use crate::db::{Conn, tree};
 use crate::metrics;
@@ -54,8 +55,9 @@ pub enum PageError {
     /// The index has no page of a project that is not on its list.
     #[error("the index has no project '{0}'")]
     Unlisted(NormalName),
-    /// A local source got the name while the index was requested; the guard of the name hides the project.
-    #[error("the name '{0}' was uploaded to another source during this request; repeat the request")]
+    /// The name was guarded while the index was requested, by its upload to a local source or by an administrator; the
+    /// guard hides the project.
+    #[error("the name '{0}' was guarded for another source during this request; repeat the request")]
     Guarded(NormalName),
     /// The index does not answer, or its page cannot be used.
     #[error(transparent)]
@@ -332,7 +334,7 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
     let list = reads.newest_list();
     let result = reads.read_page(&project).await;
     if let Err(error) = &result {
-        if !matches!(error, PageError::Unlisted(_)) {
+        if !matches!(error, PageError::Unlisted(_) | PageError::Guarded(_)) {
             tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
         }
         reads.record_failure(&project, list, error);
@@ -353,12 +355,19 @@ async fn unlisted_project(state: &State) -> Result<KnownProject, PageError> {
 async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| pypi::add_unlisted(c, SourceId::PYPI, name.as_str(), head);
-    let is_guarded = state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))?;
-    if is_guarded {
-        state.catalog.refresh_after_publish(&state.db).await;
-        return Err(PageError::Guarded(project.clone()));
-    }
-    Ok(())
+    let guards = state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))?;
+    let Some(guards) = guards else { return Ok(()) };
+    state.catalog.refresh_after_publish(&state.db).await;
+    let has_automatic = state.config.load().server.automatic_name_guard;
+    if hides(&guards, has_automatic) { Err(PageError::Guarded(project.clone())) } else { Ok(()) }
+}
+
+/// Returns whether guards of a name hide it in the index. A guard that an administrator created precedes automatic ones,
+/// which may be switched off.
+fn hides(guards: &[NameGuardRow], has_automatic: bool) -> bool {
+    let has_created = guards.iter().any(|guard| !guard.automatic);
+    let mut applied = guards.iter().filter(|guard| guard.automatic != has_created);
+    (has_created || has_automatic) && applied.any(|guard| guard.source != SourceId::PYPI)
 }
 
 /// Computes the digests of files that the page does not declare.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::environment::Environment;
 use super::name::NormalName;
 use super::requirement::{Constraint, Requirement};
-use super::selection::{names_pre_release, newest_version};
+use super::selection::names_pre_release;
 use super::specifier::Specifiers;
 use super::version::Version;
 use crate::model::digest::Sha256;
@@ -67,6 +67,17 @@ pub enum TooManyRequirements {
     OfProject(NormalName),
 }
 
+/// Sets of requirements of one project: for each set, the newest version that satisfies all of the set is chosen.
+#[derive(Clone, Debug)]
+pub struct Combinations<'a> {
+    /// The small sets. A requirement of the user is alone in its set, as is that of a version for a project that the user
+    /// does not require; otherwise there is a set with each requirement of the user.
+    pub sets: Vec<Vec<&'a ProjectRequirement>>,
+    /// The set of all requirements of the project. Later requirements are appended: for a large set, a caller can reuse
+    /// what it found for the first ones.
+    pub all: &'a [ProjectRequirement],
+}
+
 /// The state of a closure.
 #[derive(Clone, Debug)]
 pub struct Closure {
@@ -116,7 +127,8 @@ impl ProjectRequirement {
     }
 
     /// Returns true if the requirement names one version, or digests: then yanked files may be chosen, too.
-    fn is_pinned(&self) -> bool {
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
 
@@ -144,17 +156,6 @@ pub fn allow_all(
     let may_be_yanked = || requirements.iter().any(|requirement| requirement.is_pinned());
     requirements.iter().all(|requirement| requirement.allows(version, sha256))
         && (!is_yanked || may_be_yanked())
-}
-
-/// Returns the version that installers choose of those that satisfy the requirements: the highest one that is not a
-/// pre-release, unless a requirement names one or there are only pre-releases.
-#[must_use]
-pub fn newest<'a>(
-    requirements: &[&ProjectRequirement],
-    versions: impl IntoIterator<Item = &'a Version>,
-) -> Option<&'a Version> {
-    let names_pre_release = requirements.iter().any(|requirement| requirement.names_pre_release());
-    newest_version(versions, names_pre_release)
 }
 
 impl Closure {
@@ -213,25 +214,17 @@ impl Closure {
         Ok(new)
     }
 
-    /// Returns sets of requirements of one project: for each set, the newest version that satisfies all of the set is
-    /// chosen. A requirement of the user is alone in its set, as is that of a version for a project that the user does not
-    /// require; otherwise there is a set with each requirement of the user. The last set has all requirements of the
-    /// project.
+    /// Returns the sets of requirements to which a requirement belongs.
     #[must_use]
-    pub fn combinations<'a>(
-        &'a self,
-        requirement: &'a ProjectRequirement,
-    ) -> Vec<Vec<&'a ProjectRequirement>> {
-        let all: Vec<&ProjectRequirement> =
-            self.requirements.get(&requirement.project).into_iter().flatten().collect();
+    pub fn combinations<'a>(&'a self, requirement: &'a ProjectRequirement) -> Combinations<'a> {
+        let all = self.requirements.get(&requirement.project).map(Vec::as_slice).unwrap_or_default();
         let requested = all.iter().filter(|other| other.is_requested() && !requirement.is_requested());
         let mut sets: Vec<Vec<&ProjectRequirement>> =
-            requested.map(|requested| vec![*requested, requirement]).collect();
+            requested.map(|requested| vec![requested, requirement]).collect();
         if sets.is_empty() {
             sets.push(vec![requirement]);
         }
-        sets.push(all);
-        sets
+        Combinations { sets, all }
     }
 
     /// Follows the requirements of a version that was chosen for a requirement.
@@ -293,6 +286,7 @@ impl Closure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::selection::newest_version;
     use proptest::prelude::*;
 
     fn name(text: &str) -> NormalName {
@@ -314,14 +308,17 @@ mod tests {
         while !closure.is_complete() {
             for requirement in closure.take_pending().expect("few") {
                 let mut chosen = BTreeSet::new();
-                for set in closure.combinations(&requirement) {
+                let Combinations { sets, all } = closure.combinations(&requirement);
+                for set in sets.into_iter().chain([all.iter().collect()]) {
                     let versions: Vec<Version> = index
                         .iter()
                         .filter(|(project, ..)| name(project) == requirement.project)
                         .map(|(_, version, _)| Version::lenient(version))
                         .filter(|version| allow_all(&set, version, None, false))
                         .collect();
-                    chosen.extend(newest(&set, &versions).map(|version| version.as_str().to_owned()));
+                    let has_pre_release = set.iter().any(|requirement| requirement.names_pre_release());
+                    let newest = newest_version(&versions, has_pre_release);
+                    chosen.extend(newest.map(|version| version.as_str().to_owned()));
                 }
                 chosen.iter().for_each(|version| closure.expand(&requirement, version));
             }
@@ -396,7 +393,8 @@ mod tests {
         let yanked = |text: &str| allow_all(&[&requested(text)], &Version::lenient("1.0"), None, true);
         assert!(yanked("odd==1.0") && !yanked("odd>=1") && !yanked("odd==2.0"));
         let versions = ["1.0", "2.0rc1"].map(Version::lenient);
-        let newest = |text: &str| newest(&[&requested(text)], &versions).map(Version::as_str);
+        let newest =
+            |text: &str| newest_version(&versions, requested(text).names_pre_release()).map(Version::as_str);
         assert_eq!((newest("odd"), newest("odd>=1.0a1")), (Some("1.0"), Some("2.0rc1")));
         let with_digest = ProjectRequirement { digests: vec![Sha256([1; 32])], ..requested("odd") };
         assert!(with_digest.allows(&versions[0], Some(Sha256([1; 32]))));

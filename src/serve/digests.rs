@@ -36,8 +36,8 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
     let catalog = catalog::read(c)?;
     let points = points(&catalog, count);
     let language = |point: &Point| {
-        let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));
-        source.map_or(Language::R, |source| source.kind.language())
+        let kind = point.trees.first().and_then(|tree| catalog.source_kind(tree.source));
+        kind.map_or(Language::R, |kind| kind.language())
     };
     let r_point = points.iter().find(|(_, point)| language(point) == Language::R);
     let tables = r_point.into_iter().flat_map(|point| {

@@ -218,7 +218,12 @@ impl RepoError {
                 "the server has no space left"
             }
             RepoError::Db(
-                DbError::Busy { .. } | DbError::Conflict(_) | DbError::Skew(_) | DbError::ClockAhead { .. },
+                DbError::Busy { .. }
+                | DbError::Conflict(_)
+                | DbError::NoRepo(_)
+                | DbError::SourceDeleted(_)
+                | DbError::Skew(_)
+                | DbError::ClockAhead { .. },
             )
             | RepoError::Storage(StorageError::Refused { .. }) => return self.to_string(),
             RepoError::Db(_) => "the database is unavailable",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::allowed::View;
-use super::{RepoError, Repositories, owner, point, policies, python};
+use super::{RepoError, Repositories, owner, point, policies, python, rule_matches};
 use crate::catalog::{Repository, guards_in_force};
 use crate::db::name_guard::{self, NameGuardRow};
 use crate::db::{self, Conn, DbError};
@@ -13,6 +13,7 @@ use crate::model::language::Language;
 use crate::model::snapshot::Snapshot;
 use crate::policy::{NameGuards, RuleIndexes};
 use crate::python::name::NormalName;
+use crate::r::bioconductor::{Part, Version};
 use crate::state::policies::RepoPolicy;
 
 /// Maximum number of names that are compared in one read of the database.
@@ -23,6 +24,8 @@ const NAMES_PER_READ: usize = 500;
 pub struct NameChange {
     /// The repository.
     pub repo: String,
+    /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
+    pub bioconductor: Option<Version>,
     /// The name.
     pub name: String,
     /// The listed package before the change; `None` if there is none.
@@ -40,7 +43,8 @@ pub struct ProvidedPackage {
     pub source: SourceId,
 }
 
-/// Returns what changes, by repository and name, if `new` replaces the guard `old`; `None` as `new` deletes the guard.
+/// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`; `None` as
+/// `new` deletes the guard.
 /// The guards and rules are otherwise those in force.
 ///
 /// # Errors
@@ -94,26 +98,30 @@ async fn in_repository(
     if guards_of(in_force.as_ref()) == guards_of(policy.as_ref()) {
         return Ok(Vec::new());
     }
-    let resolved = point::resolve(repositories, repo.name.as_str(), Snapshot::Latest).await;
-    let Ok(point) = resolved else { return Ok(Vec::new()) };
-    let (before, after) = (View::of(state, &point), View::under(state, &point, policy.as_ref()));
-    let (repo, language) = (repo.name.to_string(), repo.kind.language());
+    let language = repo.kind.language();
     let mut changes = Vec::new();
-    for names in names.chunks(NAMES_PER_READ) {
-        let (repo, names) = (repo.clone(), names.to_vec());
-        let (before, after) = (before.clone(), after.clone());
-        let query = state.db.read(move |c| {
-            let mut changes = Vec::new();
-            for name in &names {
-                let before = provided(c, &before, language, name)?;
-                let after = provided(c, &after, language, name)?;
-                if before != after {
-                    changes.push(NameChange { repo: repo.clone(), name: name.clone(), before, after });
+    for (repo, bioconductor) in rule_matches::versions(&state.catalog.get(), repo) {
+        let part = bioconductor.map(Part::whole);
+        let resolved = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await;
+        let Ok(point) = resolved else { continue };
+        let (before, after) = (View::of(state, &point), View::under(state, &point, policy.as_ref()));
+        for names in names.chunks(NAMES_PER_READ) {
+            let (repo, names) = (repo.name.to_string(), names.to_vec());
+            let (before, after) = (before.clone(), after.clone());
+            let query = state.db.read(move |c| {
+                let mut changes = Vec::new();
+                for name in &names {
+                    let before = provided(c, &before, language, name)?;
+                    let after = provided(c, &after, language, name)?;
+                    if before != after {
+                        let (repo, name) = (repo.clone(), name.clone());
+                        changes.push(NameChange { repo, bioconductor, name, before, after });
+                    }
                 }
-            }
-            Ok(changes)
-        });
-        changes.extend(query.await?);
+                Ok(changes)
+            });
+            changes.extend(query.await?);
+        }
     }
     Ok(changes)
 }

@@ -193,8 +193,7 @@ impl<'a> Subscriptions<'a> {
     ) -> Result<BTreeMap<TreeId, TreeVersions>, RepoError> {
         let state = &repositories.state;
         let is_excluded = |source: SourceId| {
-            let kind = self.catalog.source_by_id(source).map(|source| source.kind);
-            let language = kind.map_or(Language::R, |kind| kind.language());
+            let language = self.catalog.source_kind(source).map_or(Language::R, |kind| kind.language());
             name_guards::hides(state, language, package, source)
         };
         let listed_trees = self.periods.iter().flat_map(|period| &period.trees);

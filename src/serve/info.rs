@@ -11,7 +11,7 @@ use super::{
     RepoError, Repositories, archive_details, find, listing, name_guards, owner, point, python, readmes,
     upstream,
 };
-use crate::catalog::resolve::{list_after, selection, today};
+use crate::catalog::resolve::{list_after, periods, selection, today};
 use crate::catalog::{Catalog, RepoStep, Repository, Source};
 use crate::db::file::FileState;
 use crate::db::life::ReleaseFile;
@@ -287,17 +287,16 @@ pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError>
 
 /// Returns the days on which the content of `repo` changed, newest first.
 fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
-    let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let mut days: Vec<Day> = Vec::new();
-    for (index, subscriptions) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= first.at) {
-        // The first subscription list is also used for all earlier days.
-        let begin = if subscriptions.seq == first.seq { Timestamp(i64::MIN) } else { subscriptions.at };
-        let end =
-            subscriptions.states_end(repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at));
-        let trees = subscriptions.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
+    for period in periods(catalog, repo, None, Snapshot::Latest, now) {
+        let end = period.states_at.map_or(period.until, |states_at| states_at.min(period.until));
+        let trees = period.trees.iter().filter_map(|(_, tree)| catalog.tree(*tree));
         let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
-        days.extend(steps.filter(|at| (begin..end).contains(at)).map(Timestamp::day));
-        days.push(subscriptions.at.day());
+        days.extend(steps.filter(|at| (period.from..end).contains(at)).map(Timestamp::day));
+        // The period before the first subscription begins with no change.
+        if period.from > Timestamp(i64::MIN) {
+            days.push(period.from.day());
+        }
     }
     let today = today(catalog, now);
     days.retain(|day| *day <= today);

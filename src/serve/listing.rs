@@ -69,11 +69,12 @@ pub(super) struct OwnedName {
     tree: PointTree,
 }
 
-/// The names of the most recently used points.
-pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
-
-/// Maximum number of points in the [`Cache`]; the names of all of CRAN take several megabytes.
-pub(super) const CACHE_ENTRIES: usize = 8;
+impl OwnedName {
+    fn memory(&self) -> usize {
+        let ListedName { name, normalized_name, version, .. } = &self.name;
+        size_of::<OwnedName>() + name.capacity() + normalized_name.capacity() + version.capacity()
+    }
+}
 
 /// The trees of the most recently used points, with each index at the last change of its list of projects.
 pub(super) type ListChangeCache = quick_cache::sync::Cache<Vec<PointTree>, Vec<PointTree>>;
@@ -266,6 +267,14 @@ impl ListedState {
 }
 
 impl Names {
+    /// Returns the memory that the names need, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Names::R(names) => names.iter().map(OwnedName::memory).sum(),
+            Names::Python(names) => names.memory(),
+        }
+    }
+
     /// Returns the listed versions; `trees` are those of the point.
     fn versions(&self, trees: &[PointTree]) -> Vec<ListedVersion> {
         match self {

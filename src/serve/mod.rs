@@ -31,6 +31,7 @@ pub mod lock_file;
 pub mod metadata;
 pub mod name_audit;
 pub mod name_guards;
+mod name_lists;
 mod names_queue;
 pub mod negotiate;
 mod owner;
@@ -77,7 +78,7 @@ pub struct Repositories {
     binary_probes: remote_binaries::ProbeCache,
     dependency_graphs: dependency_graph::Cache,
     affected_packages: affected::Cache,
-    name_lists: listing::Cache,
+    name_lists: name_lists::NameLists,
     list_changes: listing::ListChangeCache,
     package_counts: listing::CountCache,
     preferred_versions: Arc<python::names::PreferredVersions>,
@@ -105,7 +106,7 @@ impl Repositories {
             binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
             dependency_graphs: dependency_graph::cache(),
             affected_packages: affected::Cache::new(affected::CACHE_ENTRIES),
-            name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
+            name_lists: name_lists::new(),
             list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
             package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
             preferred_versions: Arc::new(quick_cache::sync::Cache::new(python::names::PREFERRED_VERSIONS)),

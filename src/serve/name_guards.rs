@@ -71,7 +71,7 @@ impl HiddenNames {
             has_automatic_guards: policies::has_automatic_guards(state),
             language,
             source,
-            is_own: catalog.source_by_id(source).is_some_and(|source| source.kind.is_own()),
+            is_own: catalog.is_own(source),
         }
     }
 

@@ -131,7 +131,10 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
 }
 
 /// Returns a repository with each version of Bioconductor that it has; with `None` if it is of another type.
-fn versions<'a>(catalog: &Catalog, repo: &'a Repository) -> Vec<(&'a Repository, Option<Version>)> {
+pub(super) fn versions<'a>(
+    catalog: &Catalog,
+    repo: &'a Repository,
+) -> Vec<(&'a Repository, Option<Version>)> {
     match repo.kind {
         RepoKind::Bioconductor => {
             catalog.bioconductor_versions().into_iter().map(|version| (repo, Some(version))).collect()

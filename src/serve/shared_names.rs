@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::allowed::View;
 use super::{RepoError, Repositories, find, point, python};
-use crate::catalog::Catalog;
 use crate::db::{Conn, DbError, python_file};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
@@ -45,7 +44,7 @@ pub async fn warnings(
     let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
     let views = View::of(state, &point);
     let own: HashSet<SourceId> =
-        views.iter().map(|view| view.source).filter(|source| is_own(&catalog, *source)).collect();
+        views.iter().map(|view| view.source).filter(|source| catalog.is_own(*source)).collect();
     let query = state.db.read(move |c| shared_names(c, &views, &own, (source, language)));
     let sentence = |shared: SharedNames| {
         let SharedNames { first, second, names } = shared;
@@ -63,10 +62,6 @@ pub async fn warnings(
         )
     };
     Ok(query.await?.into_iter().map(sentence).collect())
-}
-
-fn is_own(catalog: &Catalog, source: SourceId) -> bool {
-    catalog.source_by_id(source).is_some_and(|source| source.kind.is_own())
 }
 
 fn shared_names(

@@ -69,7 +69,7 @@ impl Vulnerabilities {
     }
 
     fn package(&self, source: SourceId, package: &str) -> Option<PackageAdvisories<'_>> {
-        let kind = self.catalog.source_by_id(source)?.kind;
+        let kind = self.catalog.source_kind(source)?;
         self.index.as_ref()?.package(ecosystem(kind)?, package)
     }
 }

@@ -298,9 +298,8 @@ impl Policies {
                 both_empty.map_or_else(|| Arc::new(set), Arc::clone)
             }
         };
-        let own =
-            |source: SourceId| inputs.catalog.source_by_id(source).is_some_and(|source| source.kind.is_own());
-        let kinds: Vec<(SourceId, bool)> = sources.iter().map(|source| (*source, own(*source))).collect();
+        let kind = |source: &SourceId| (*source, inputs.catalog.is_own(*source));
+        let kinds: Vec<(SourceId, bool)> = sources.iter().map(kind).collect();
         let guards = guards.select(language, &kinds, true);
         if set.is_empty() && guards.is_empty() {
             return None;
@@ -343,19 +342,13 @@ struct PolicyScope {
 
 /// Returns the source from which a source selects its packages, also if it was deleted: old snapshots still contain it.
 fn origin(catalog: &Catalog, source: SourceId) -> Option<SourceId> {
-    match catalog.source_by_id(source) {
-        Some(source) => source.kind.origin(),
-        None => {
-            let mut trees = catalog.trees.iter().filter(|tree| tree.source == source);
-            trees.find_map(|tree| tree.bases.first()).map(|(_, base)| base.source)
-        }
-    }
+    catalog.source_kind(source).and_then(SourceKind::origin)
 }
 
 /// Returns the first steps of the trees of sources, and of those from which curated sources select.
 fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
     let has_base = |source: &SourceId| {
-        let kind = catalog.source_by_id(*source).map(|source| source.kind);
+        let kind = catalog.source_kind(*source);
         matches!(kind, Some(SourceKind::CuratedCran | SourceKind::CranSnapshot))
     };
     let base = sources.iter().any(has_base).then_some(SourceId::CRAN);

@@ -51,7 +51,7 @@ pub struct Changes {
     pub json: Option<String>,
     /// The line that is visible only on the printed page.
     pub printed: Printed,
-    /// The command for the first packages, if the snapshot is the newest one.
+    /// The command for the first packages, if the snapshot is the newest one and has no packages.
     pub first_packages: Option<FirstPackages>,
 }
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use super::text::segment;
+use super::text::{is_control, segment};
 use super::vulnerabilities::{Row, versions};
 use crate::model::time::Timestamp;
 
@@ -171,9 +171,9 @@ fn document(title: &str, [address, page]: &[String; 2], updated: Timestamp, entr
     document.into_string()
 }
 
-/// Removes the control characters that XML 1.0 forbids, even escaped.
+/// Removes the characters that XML 1.0 forbids, even escaped, and those that change the direction of text.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
+    text.chars().filter(|c| !is_control(*c) && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 
 #[cfg(test)]
@@ -191,8 +191,8 @@ mod tests {
                 transaction: 7,
                 snapshot: 7,
                 at: "2026-11-20T07:50:28Z".parse().expect("a time"),
-                subject: "cran".to_owned(),
-                summary: "3 new & more".to_owned(),
+                subject: "cr\u{202e}an\u{2069}".to_owned(),
+                summary: "3 new\u{2066} & \u{ffff}more".to_owned(),
             }],
         };
         let text = feed.render();
@@ -206,5 +206,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(text.contains("<summary>3 new &amp; more</summary>"), "{text}");
+        let is_removed = |c: char| is_control(c) && c != '\n' || c == '\u{ffff}';
+        assert!(!text.contains(is_removed), "{text:?}");
     }
 }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root};
+use super::pager::pager;
 use super::text::{self, count, visible};
 use crate::api::public::alert::Alert;
 use crate::model::time::Day;
@@ -10,8 +11,6 @@ use crate::model::time::Day;
 /// A repository on the home page.
 #[derive(Clone, Debug)]
 pub struct RepositoryCard {
-    /// The id of the repository, which links of Posit Package Manager contain.
-    pub id: i64,
     /// The name.
     pub name: String,
     /// The kind: R, Bioconductor or Python.
@@ -22,6 +21,19 @@ pub struct RepositoryCard {
     pub packages: Option<usize>,
     /// The day of the last change.
     pub changed: Option<Day>,
+}
+
+/// A page of the repositories.
+#[derive(Clone, Debug)]
+pub struct Repositories {
+    /// The repositories on the page.
+    pub cards: Vec<RepositoryCard>,
+    /// The number of the page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// The ids and the names of the repositories on all pages. Links of Posit Package Manager may contain the id.
+    pub names: Vec<(i64, String)>,
 }
 
 /// A match of a search.
@@ -42,9 +54,15 @@ pub struct SearchMatch {
 pub struct SearchResult {
     /// The searched part of the name.
     pub query: String,
-    /// The first matches in each repository.
+    /// The number of the page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// The number of repositories with matches.
+    pub repositories: usize,
+    /// The first matches in each repository of the page.
     pub packages: Vec<SearchMatch>,
-    /// The repositories with more matches, each with the number of all its matches.
+    /// The repositories of the page with more matches, each with the number of all its matches.
     pub more: Vec<(String, usize)>,
 }
 
@@ -53,7 +71,7 @@ pub struct SearchResult {
 pub fn page(
     root: Root,
     alerts: &[Alert],
-    repositories: &[RepositoryCard],
+    repositories: &Repositories,
     found: Option<&SearchResult>,
 ) -> String {
     let title = if found.is_some() { "Search results" } else { "Packages" };
@@ -67,14 +85,19 @@ pub fn page(
             (results(&frame.root, found))
             h2 { "Repositories" }
         }
-        @if repositories.is_empty() {
+        @if repositories.names.is_empty() {
             p { "There is no repository yet. An administrator creates one: " code { "rspm create repo --name=prod" } }
         } @else {
-            ul.cards { @for repository in repositories { (card(&frame.root, repository)) } }
+            ul.cards { @for repository in &repositories.cards { (card(&frame.root, repository)) } }
+            @if found.is_none() {
+                (pager(repositories.page, repositories.pages, |page| format!("?page={page}")))
+            } @else if repositories.pages > 1 {
+                p { a href="?page=1" { "All " (count(repositories.names.len(), "repository", "repositories")) } }
+            }
         }
-        // Links of Posit Package Manager may contain the id of a repository; the script reads its name from here.
+        // The script reads the names of repositories from here, a line for each one.
         template id="repository-numbers" {
-            @for repository in repositories { data value=(repository.id) { (repository.name) } }
+            @for (id, name) in &repositories.names { (id) " " (name) "\n" }
         }
     })
 }
@@ -115,8 +138,15 @@ fn card(root: &Root, repository: &RepositoryCard) -> Markup {
 }
 
 fn results(root: &Root, found: &SearchResult) -> Markup {
-    if found.packages.is_empty() {
+    if found.pages == 0 {
         return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
+    }
+    let address = |page: usize| format!("?q={}&page={page}", text::segment(&found.query));
+    if found.packages.is_empty() {
+        return html! {
+            p { "This page is empty: the results have " (count(found.pages, "page", "pages")) "." }
+            p { a href=(address(1)) { "The first page" } }
+        };
     }
     html! {
         section.scroll tabindex="0" aria-label="Search results" { table.titles {
@@ -137,6 +167,10 @@ fn results(root: &Root, found: &SearchResult) -> Markup {
                     "All " (text::number(*total)) " in " (repo)
                 } }
             } }
+        }
+        @if found.pages > 1 {
+            p { (count(found.repositories, "repository has", "repositories have")) " matches." }
+            (pager(found.page, found.pages, address))
         }
     }
 }

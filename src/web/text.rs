@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::model::count::count_of;
 use crate::model::time::Day;
 
 /// The characters to encode in a segment of a path or a value of a query: all but the unreserved ones of RFC 3986.
@@ -40,7 +41,7 @@ pub fn size(bytes: u64) -> String {
         format!("{}.{}", tenths / 10, tenths % 10)
     };
     match bytes {
-        0..1_000 => format!("{bytes} bytes"),
+        0..1_000 => count_of(bytes, "byte", "bytes"),
         1_000..1_000_000 => format!("{} kB", tenths(1_000)),
         1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
         _ => format!("{} GB", tenths(1_000_000_000)),
@@ -97,14 +98,17 @@ pub fn visible(text: &str) -> String {
             '\n' | '\t' => out.push(c),
             // Converts CRLF line breaks to line feeds.
             '\r' => {}
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
-            }
-            c if c.is_control() => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            c if is_control(c) => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
             c => out.push(c),
         }
     }
     out
+}
+
+/// Returns true for control characters, and for characters that change the direction of text.
+#[must_use]
+pub fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in quotes become
@@ -206,7 +210,14 @@ mod tests {
         {
             assert_eq!(number(value), text);
         }
-        let sizes = [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (18_400_000, "18.4 MB")];
+        let sizes = [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (2, "2 bytes"),
+            (999, "999 bytes"),
+            (1_500, "1.5 kB"),
+            (18_400_000, "18.4 MB"),
+        ];
         for (bytes, text) in sizes {
             assert_eq!(size(bytes), text);
         }

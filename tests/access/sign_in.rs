@@ -79,6 +79,35 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
 }
 
 #[test]
+fn browsers_store_no_page_of_a_session() {
+    let (_provider, server) = with_mock();
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let cookie = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    let get = |path: &str, headers: &[(&str, &str)]| http::request("GET", &server.url(path), headers, b"");
+    for path in
+        ["/", "/team/latest/", "/team/latest/web/packages/", "/team/latest/web/packages/alpha/", "/__docs__/"]
+    {
+        let page = get(path, &[("Cookie", cookie.as_str())]);
+        assert_eq!((page.status, page.header("cache-control")), (200, Some("private, no-store")), "{path}");
+        let etag = page.header("etag").expect("an ETag");
+        let again = get(path, &[("Cookie", cookie.as_str()), ("If-None-Match", etag)]);
+        assert_eq!((again.status, again.header("cache-control")), (304, Some("private, no-store")), "{path}");
+    }
+    let missing = get("/team/latest/web/packages/nothing/", &[("Cookie", cookie.as_str())]);
+    assert_eq!((missing.status, missing.header("cache-control")), (404, Some("private, no-store")));
+    let reader = bearer(&token(&server, "--scope=repos:read:team"));
+    for (path, authorization) in
+        [("/", None), ("/", Some(&*reader)), ("/team/latest/web/packages/", Some(&*reader))]
+    {
+        let headers: Vec<(&str, &str)> =
+            authorization.map(|value| ("Authorization", value)).into_iter().collect();
+        let expected = if authorization.is_some() { "private, no-cache" } else { "no-cache" };
+        assert_eq!(get(path, &headers).header("cache-control"), Some(expected), "{path}");
+    }
+}
+
+#[test]
 fn closed_pages_lead_to_the_sign_in_and_back() {
     let provider = OpenIdProvider::mock();
     let lines = "ClientSecret = secret\nScope = repos:read:team\n[Authentication]\nRequireAuthForUI = true";

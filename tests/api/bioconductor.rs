@@ -316,6 +316,29 @@ fn add_to_index(contrib: &Path) {
 }
 
 #[test]
+fn the_effects_of_a_guard_are_stated_for_each_version_of_bioconductor() {
+    let server = server();
+    server.rspm_stdout("create source --name=own");
+    server.rspm_stdout("create name-guard --name=Biobase --source=own");
+    let planned = server.json("delete name-guard --id=1 --dry-run");
+    let mut changes: Vec<_> = planned["changes"]
+        .as_array()
+        .expect("changes")
+        .iter()
+        .map(|change| {
+            ["repo", "bioc_version", "to_version"].map(|key| change[key].as_str().unwrap_or("none"))
+        })
+        .collect();
+    changes.sort_unstable();
+    assert_eq!(changes, [["bioc", "3.16", "2.58.0"], ["bioc", "3.20", "2.66.0"]]);
+    let printed = server.rspm_stdout("delete name-guard --id=1");
+    for (version, package) in [("3.16", "2.58.0"), ("3.20", "2.66.0")] {
+        let row = format!("bioc (Bioconductor {version})  Biobase  none    {package} of bioconductor");
+        assert!(printed.contains(&row), "{row}: {printed}");
+    }
+}
+
+#[test]
 fn a_rule_about_bioconductor_is_tested_for_a_version_and_decides_as_the_server_does() {
     let server = server();
     let created =

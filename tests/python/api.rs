@@ -11,7 +11,7 @@ use super::clients::{program, text};
 use super::local::servers;
 use super::package::{Package, add, repository, transaction, write};
 use crate::support::http::{self, Answer};
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 
 /// A package with a license, a requirement of an extra, and addresses.
 fn package(version: &str) -> Package {
@@ -288,6 +288,26 @@ fn lists_and_searches_agree_with_an_independent_model() {
     let (first, second) = (found("?_limit=4&_page=1"), found("?_limit=4&_page=2"));
     assert_eq!([first, second].concat(), found(""), "two pages");
     assert_eq!(found("?_order=desc&_limit=1"), ["zebra"]);
+}
+
+#[test]
+fn the_packages_of_an_earlier_snapshot_are_the_same_after_the_deletion_of_its_source() {
+    let server = Builder::default().start();
+    repository(&server);
+    add(&server, "team", &package("1.0"));
+    let transaction = transaction(&server, "team");
+    let row = || {
+        let rows = server.get(&format!("/__api__/repos/py/packages?snapshot={transaction}")).json();
+        let mut row = rows[0].clone();
+        // A deleted source has no name.
+        row.as_object_mut().unwrap_or_else(|| panic!("{rows}")).remove("source");
+        row
+    };
+    let before = row();
+    assert_eq!(before["info"]["summary"], "A <test> & more");
+    server.rspm_stdout("unsubscribe --repo=py --source=team");
+    server.rspm_stdout("delete source --name=team");
+    assert_eq!(row(), before);
 }
 
 fn normal(name: &str) -> String {

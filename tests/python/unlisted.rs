@@ -3,6 +3,7 @@
 use super::index::{get, names, start};
 use super::package::{Package, add};
 use crate::support::pypi::Pypi;
+use crate::support::server::Server;
 
 const OLD: &str = "2021-03-05T00:00:00Z";
 
@@ -92,28 +93,62 @@ fn the_age_of_a_project_that_the_list_lacks_counts_from_its_uploads() {
     assert_eq!(names(&server, "latest", "two"), ["two-1.0.tar.gz"]);
 }
 
-#[test]
-fn an_upload_during_the_request_for_its_name_hides_the_project_of_the_index() {
-    let pypi = index();
+/// A server of an index that does not list `two`, with the source `team`; the index is first in the repository `py`, and
+/// the only source of the repository `index`.
+fn start_with_team(pypi: &Pypi, gcfg: &str) -> Server {
     pypi.unlist("two");
-    let server = start(&pypi, "Unlisted = true");
+    let server = start(pypi, &format!("Unlisted = true\n{gcfg}"));
     server.sync_of("pypi").expect("an index");
     server.rspm_stdout("create source --name=team --type=local-python");
     server.rspm_stdout("subscribe --repo=py --source=team");
     server.rspm_stdout("create repo --name=index --type=python");
     server.rspm_stdout("subscribe --repo=index --source=pypi");
+    server
+}
+
+/// Runs `change` during a request for `two`, which is repeated later.
+fn assert_guarded_during_the_request(server: &Server, pypi: &Pypi, change: impl FnOnce()) {
     pypi.hold_pages(true);
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| get(&server, "/index/latest/simple/two/"));
+    let answer = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| get(server, "/index/latest/simple/two/"));
         while pypi.max_held_pages() == 0 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        add(&server, "team", &Package::new("two", "9.0"));
+        change();
         pypi.hold_pages(false);
-        let answer = waiting.join().expect("an answer");
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
-        assert!(answer.text().contains("'two' was uploaded to another source"), "{}", answer.text());
+        waiting.join().expect("an answer")
     });
-    assert_eq!(get(&server, "/index/latest/simple/two/").status, 403);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+    assert!(answer.text().contains("'two' was guarded for another source"), "{}", answer.text());
+    assert_eq!(get(server, "/index/latest/simple/two/").status, 403);
+    let failures: Vec<String> =
+        server.log_lines().into_iter().filter(|line| line.contains("could not serve a request")).collect();
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
+#[test]
+fn an_upload_during_the_request_for_its_name_hides_the_project_of_the_index() {
+    let pypi = index();
+    let server = start_with_team(&pypi, "");
+    let upload = || add(&server, "team", &Package::new("two", "9.0"));
+    assert_guarded_during_the_request(&server, &pypi, upload);
     assert_eq!(names(&server, "latest", "two"), ["two-9.0-py3-none-any.whl"], "the index is first in py");
+}
+
+#[test]
+fn a_guard_that_is_created_during_the_request_for_its_name_hides_the_project_of_the_index() {
+    let pypi = index();
+    let server = start_with_team(&pypi, "[Server]\nAutomaticNameGuard = no");
+    let create = || drop(server.rspm_stdout("create name-guard --name=two --source=team"));
+    assert_guarded_during_the_request(&server, &pypi, create);
+}
+
+#[test]
+fn a_name_whose_automatic_guard_has_no_effect_is_served_by_the_index_at_once() {
+    let pypi = index();
+    let server = start_with_team(&pypi, "[Server]\nAutomaticNameGuard = no");
+    add(&server, "team", &Package::new("two", "9.0"));
+    let answer = get(&server, "/index/latest/simple/two/");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["files"][0]["filename"], "two-1.0.tar.gz");
 }

@@ -389,6 +389,49 @@ fn a_vulnerability_blocks_from_the_next_refresh_of_advisories_until_it_is_withdr
 }
 
 #[test]
+fn vulnerabilities_block_versions_in_earlier_snapshots_of_deleted_curated_sources() {
+    let entry = |package: &str| {
+        let bytes = Tarball::new(package, "1.0").bytes();
+        Entry { package: package.to_owned(), version: "1.0".to_owned(), bytes }
+    };
+    let mirror = Mirror::of(&[entry("one"), entry("two")], &[]);
+    let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
+    let mut server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    server.sync().expect("a mirror");
+    server.rspm_stdout("create source --name=whole --type=cran-snapshot");
+    server.rspm_stdout("create source --name=subset --type=curated-cran");
+    let day = server.json("info --source=subset")["definition"]["snapshot"].clone();
+    let day = day.as_str().expect("a day");
+    let added = server.rspm(&format!("add --source=subset --packages=one,two --snapshot={day} --commit"));
+    assert_eq!(added.code, 0, "{}", added.err);
+    let folders = ["whole", "subset"].map(|source| {
+        server.repository(&format!("of-{source}"), source);
+        let url = server.json(&format!("url create --repo=of-{source} --lock"));
+        format!("/of-{source}/{}/src/contrib", url["snapshot"].as_str().expect("a snapshot"))
+    });
+    let states = |server: &Server| {
+        folders
+            .clone()
+            .map(|folder| (index(server, &folder), server.get(&format!("{folder}/one_1.0.tar.gz")).status))
+    };
+    let both = vec!["one 1.0".to_owned(), "two 1.0".to_owned()];
+    assert_eq!(states(&server), [(both.clone(), 200), (both, 200)]);
+    server.rspm_stdout("create blocklist-rule --vulns");
+    folder(&server.dir().join("own"), &[record("x_OWN-1", "CRAN", "one", "2.0")]);
+    server.sync_of("vulns").expect("advisories");
+    let allowed = vec!["two 1.0".to_owned()];
+    let blocked = [(allowed.clone(), 403), (allowed, 403)];
+    assert_eq!(states(&server), blocked);
+    for source in ["whole", "subset"] {
+        server.rspm_stdout(&format!("unsubscribe --repo=of-{source} --source={source}"));
+        server.rspm_stdout(&format!("delete source --name={source}"));
+    }
+    assert_eq!(states(&server), blocked);
+    server.restart();
+    assert_eq!(states(&server), blocked);
+}
+
+#[test]
 fn a_minimum_severity_counts_vulnerabilities_without_a_score_unless_the_rule_states_otherwise() {
     let entry = |package: &str| {
         let bytes = Tarball::new(package, "1.0").bytes();

@@ -5,6 +5,7 @@ mod all_stores;
 mod block_rules;
 mod concurrent_edits;
 mod database_copies;
+mod deleted_sources;
 mod edits;
 mod integrity;
 mod lost_objects;

@@ -215,6 +215,33 @@ fn a_guarded_name_that_appears_in_the_mirror_is_reported_exactly_once() {
 }
 
 #[test]
+fn earlier_snapshots_list_the_packages_of_a_deleted_local_source_with_a_guarded_name() {
+    let mirror = Mirror::of(&entries(&[("other", "1.0")]), &[]);
+    let mut server = start(&mirror);
+    server.rspm_stdout("create source --name=second");
+    server.repository("two", "second");
+    // The automatic guard is that of the first upload.
+    add(&server, "internal", &Tarball::new("shared", "1.0"));
+    add(&server, "second", &Tarball::new("shared", "2.0"));
+    mirror.publish(&entries(&[("other", "1.0"), ("shared", "9.0")]), &[]);
+    server.sync().expect("a mirror");
+    assert_eq!(versions(&server, "shared"), ["1.0"], "the guard hides the package of the mirror");
+    let url = server.json("url create --repo=two --lock");
+    let folder = format!("/two/{}/src/contrib", url["snapshot"].as_str().expect("a snapshot"));
+    let index = || server.get(&format!("{folder}/PACKAGES")).text();
+    let file = || server.get(&format!("{folder}/shared_2.0.tar.gz")).status;
+    let before = index();
+    assert!(before.contains("Package: shared\nVersion: 2.0\n"), "{before}");
+    server.rspm_stdout("unsubscribe --repo=two --source=second");
+    server.rspm_stdout("delete source --name=second");
+    assert_eq!((index(), file()), (before.clone(), 200));
+    server.restart();
+    let index = server.get(&format!("{folder}/PACKAGES")).text();
+    let file = server.get(&format!("{folder}/shared_2.0.tar.gz")).status;
+    assert_eq!((index, file), (before, 200));
+}
+
+#[test]
 fn a_subscription_warns_about_the_names_of_two_sources() {
     let names = ["a.one", "b.two", "c.three", "d.four"];
     let packages: Vec<(&str, &str)> = names.iter().map(|name| (*name, "9.0")).collect();

@@ -213,6 +213,38 @@ async fn a_new_repository_serves_the_days_before_its_creation() {
 }
 
 #[tokio::test]
+async fn days_before_the_first_subscription_have_the_changes_of_all_sources_of_its_day() {
+    let backend = Backend::new().await;
+    for source in ["team", "second", "third"] {
+        backend.create_local_source(source).await;
+    }
+    backend.advance_to_noon("2024-03-02");
+    backend.add("second", "beta", "1.0").await;
+    backend.advance_to_noon("2024-03-03");
+    backend.add("third", "gamma", "1.0").await;
+    backend.advance_to_noon("2024-03-05");
+    backend.add("second", "beta", "2.0").await;
+    backend.advance_to_noon("2024-04-01");
+    backend.create_repository("newer", &["team", "second"]).await;
+    backend.advance_to_noon("2024-04-02");
+    edit::subscription::subscribe(&backend.state, "newer", "third", None, OnExisting::Fail, &actor())
+        .await
+        .expect("subscribed");
+    for (day, expected) in [
+        ("2024-03-02", "beta 1.0"),
+        ("2024-03-03", "beta 1.0"),
+        ("2024-03-05", "beta 2.0"),
+        ("2024-04-01", "beta 2.0"),
+        ("2024-04-02", "beta 2.0, gamma 1.0"),
+    ] {
+        assert_eq!(listing(&backend, "newer", day).await, expected, "{day}");
+    }
+    let days = serve::info::repository_days(&backend.state, "newer").expect("days");
+    let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+    assert_eq!(days, ["2024-04-02", "2024-04-01", "2024-03-05", "2024-03-02"]);
+}
+
+#[tokio::test]
 async fn a_deleted_source_stays_in_the_days_of_its_subscription() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;

@@ -127,6 +127,11 @@ fn each_list_without_rows_names_a_command_that_works() {
     std::fs::rename(server.dir().join("FILE"), server.dir().join(tarball.file())).expect("renamed");
     run(&server, &line.replace("FILE", &tarball.file()));
     assert!(!page(&server, "/own/latest/web/packages/").contains("The repository is empty"));
+    let changes = page(&server, "/own/latest/web/changes/");
+    assert!(
+        changes.contains("There is no earlier state.") && !changes.contains("An administrator"),
+        "{changes}"
+    );
 }
 
 #[test]

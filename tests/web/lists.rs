@@ -11,6 +11,7 @@ use crate::python::package::{Package, add, repository};
 use crate::support::full_mirror::{self, Size};
 use crate::support::pypi::Pypi;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 /// The first cells of the rows of a page.
 fn names(html: &str) -> Vec<String> {
@@ -112,6 +113,70 @@ fn the_pages_of_a_long_list_are_complete_and_csv_has_their_rows() {
     for query in ["format=xml", "format=%FF"] {
         assert_eq!(server.get(&format!("/prod/latest/web/packages/?{query}")).status, 400, "{query}");
     }
+}
+
+#[test]
+fn the_repositories_and_the_results_of_a_search_are_on_several_pages() {
+    /// Maximum number of elements of a page.
+    const MAX_ELEMENTS: usize = 1_500;
+    let server = Server::start();
+    let packages: Vec<Tarball> = (0..21).map(|at| Tarball::new(&format!("pkg{at:02}"), "1.0")).collect();
+    server.local_repository("team", &packages);
+    let mut expected = BTreeSet::from(["team".to_owned()]);
+    for number in 1..=110 {
+        let name = format!("r{number:03}");
+        let created = server.admin("POST", "/repos", &serde_json::json!({ "name": name }));
+        assert!(created.status < 300, "{}", created.text());
+        // 7 repositories have 21 packages each.
+        if number <= 6 {
+            let source = serde_json::json!({ "source": "team" });
+            let subscribed = server.admin("POST", &format!("/repos/{name}/sources"), &source);
+            assert!(subscribed.status < 300, "{}", subscribed.text());
+        }
+        expected.insert(name);
+    }
+    let get = |path: &str| {
+        let answer = server.get(path);
+        let elements = document::page(&answer, path).len();
+        assert!(elements <= MAX_ELEMENTS, "{path}: {elements} elements");
+        answer.text()
+    };
+    let cards = |html: &str| -> Vec<String> {
+        let cards = html.split("data-automation=\"repository-selection-card\"").skip(1);
+        let name = |card: &str| {
+            card.split_once("</a>").and_then(|(link, _)| link.rsplit('>').next().map(str::to_owned))
+        };
+        cards.map(|card| name(card).expect("a name")).collect()
+    };
+    let pages = [1, 2, 3].map(|page| cards(&get(&format!("/?page={page}"))));
+    assert_eq!(pages.each_ref().map(Vec::len), [50, 50, 11]);
+    assert_eq!(pages.concat().into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(cards(&get("/")), pages[0]);
+    assert_eq!(cards(&get("/?page=9")), pages[2], "the last page");
+    assert!(get("/").contains("href=\"?page=2\" rel=\"next\""));
+    assert_eq!(server.get("/?page=x").status, 400);
+
+    let results = |html: &str| -> Vec<String> {
+        let body = html.split_once("<tbody>").expect("a table").1.split("</tbody>").next().expect("its end");
+        let repo =
+            |row: &str| row.split("<td>").nth(2).and_then(|cell| cell.split('<').next().map(str::to_owned));
+        body.split("<tr>").skip(1).map(|row| repo(row).expect("a repository")).collect()
+    };
+    let [first, second] = [1, 2].map(|page| get(&format!("/?q=pkg&page={page}")));
+    assert_eq!([&first, &second].map(|html| results(html).len()), [100, 40]);
+    assert_eq!([&first, &second].map(|html| html.matches("All 21 in ").count()), [5, 2]);
+    let found: BTreeSet<String> = [results(&first), results(&second)].concat().into_iter().collect();
+    let with_packages = ["team", "r001", "r002", "r003", "r004", "r005", "r006"];
+    assert_eq!(found, BTreeSet::from(with_packages.map(str::to_owned)));
+    assert!(
+        first.contains("7 repositories have matches.")
+            && first.contains("href=\"?q=pkg&amp;page=2\" rel=\"next\"")
+    );
+    assert!(cards(&first).len() == 20 && first.contains("<a href=\"?page=1\">All 111 repositories</a>"));
+    assert!(get("/?q=pkg&page=3").contains("the results have 2 pages"));
+    let one = get("/?q=pkg07");
+    assert_eq!((results(&one).len(), one.contains("rel=\"next\"")), (7, false));
+    assert!(get("/?q=nothing&page=2").contains("No package has"));
 }
 
 #[test]

@@ -165,9 +165,9 @@ fn a_description_links_to_at_most_two_hundred_names() {
 }
 
 #[test]
-fn the_page_of_an_archived_version_links_to_its_own_description() {
+fn the_page_of_an_archived_version_links_to_its_own_description_and_news() {
     let server = Server::start();
-    let readme = "[fields](DESCRIPTION)\n";
+    let readme = "[fields](DESCRIPTION) [news](NEWS.md)\n";
     let packages = ["1.0", "1.1"].map(|version| Tarball::new("alpha", version).with("README.md", readme));
     server.local_repository("team", &packages);
     let path = "/team/latest/web/packages/alpha/";
@@ -184,6 +184,10 @@ fn the_page_of_an_archived_version_links_to_its_own_description() {
     ends("?version=1.0", "/alpha/DESCRIPTION?version=1.0");
     let text = server.get(&format!("{path}DESCRIPTION?version=1.0")).text();
     assert!(text.contains("Version: 1.0"), "{text}");
+    for (query, link) in [("", "/alpha/news/\" rel="), ("?version=1.0", "/alpha/news/?version=1.0\" rel=")] {
+        let page = server.get(&format!("{path}{query}")).text();
+        assert!(page.contains(link), "{query}: {page}");
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub fn lock(data: &[u8]) {
     let Ok(lock) = lock_file::parse(data) else { return };
     for package in &lock.packages {
         assert!(!package.version.trim().is_empty());
-        for file in &package.files {
+        for file in package.files.iter() {
             assert!(file.name.as_ref().is_none_or(|name| !name.is_empty()));
         }
     }

@@ -8,13 +8,13 @@ use crate::db::attached_file;
 use crate::db::python_file::{self, ListedFile};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
-use crate::edit::add::{file_names, insert_blobs, local_tree, require_language};
+use crate::edit::add::{built_source, file_names, insert_blobs, local_tree, require_language};
 use crate::edit::uploads::{StagedPython, StagedUpload};
 use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
 use crate::model::change::{Counts, LifeKey};
 use crate::model::digest::Sha256;
 use crate::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
-use crate::model::ids::{FileId, PackageId, Seq, TreeId, TxId};
+use crate::model::ids::{FileId, PackageId, Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::source::Supply;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
@@ -84,7 +84,7 @@ pub(super) fn upload_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, 
 /// As [`add`], or a file is of a different project than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
-    (source, expected): (&str, &str),
+    (source, expected): (SourceId, &str),
     files: &[Upload],
     existing: OnExisting,
     (actor, comment): (&Actor, String),
@@ -95,7 +95,7 @@ where
 {
     let now = (uploads.state.clock)();
     let catalog = uploads.state.catalog.get();
-    let source = find::source(&catalog, source)?;
+    let source = built_source(&catalog, source)?;
     let tree = local_tree(&catalog, source)?;
     if let Some(other) = files.iter().find(|file| file.package != expected) {
         return Err(RepoError::Invalid(format!(

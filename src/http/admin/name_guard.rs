@@ -107,6 +107,7 @@ fn wire_of_change(app: &App, changed: ChangedGuard) -> wire::ChangedNameGuard {
         let (to_version, to_source) = parts(change.after);
         wire::NameChange {
             repo: change.repo,
+            bioc_version: change.bioconductor.map(|version| version.to_string()),
             name: change.name,
             from_version,
             from_source,

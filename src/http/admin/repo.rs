@@ -13,14 +13,17 @@ use crate::http::route::access::inspect_source;
 use crate::model::repository::{ChangePolicy, UnknownChangePolicy, UnknownRepoKind};
 use crate::serve;
 
+/// The type of a subscribed source that was deleted; its name is its number.
+const DELETED_SOURCE: &str = "deleted source";
+
 fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
     let subscription = |entry: &catalog::Subscription| {
-        let source = catalog.source_by_id(entry.source)?;
-        Some(Subscription {
-            name: source.name.to_string(),
-            type_label: source.kind.label().to_owned(),
+        let source = catalog.source_by_id(entry.source);
+        Subscription {
+            name: catalog.source_name(entry.source),
+            type_label: source.map_or(DELETED_SOURCE, |source| source.kind.label()).to_owned(),
             version: entry.version.map(|version| version.to_string()),
-        })
+        }
     };
     Repo {
         id: repo.id.0,
@@ -32,7 +35,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         changes: repo.changes.to_string(),
         state_at: repo.steps.last().and_then(|step| step.pinned_at).map(|at| at.to_string()),
         created: repo.created_at.to_string(),
-        sources: repo.subscriptions().iter().filter_map(subscription).collect(),
+        sources: repo.subscriptions().iter().map(subscription).collect(),
         url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
         warnings: Vec::new(),
     }

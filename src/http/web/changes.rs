@@ -70,6 +70,7 @@ pub(super) async fn answer(
     let page_changes = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
     let rows: Vec<Row> = page_changes.map(|change| row(change, source)).collect();
     let has_index = packages::has_index(catalog, point);
+    let is_empty = since.is_none() && serve::listing::package_count(&app.repositories, point).await? == 0;
     let json = since.map(|since| {
         let location = &context.location;
         let (repo, to) = (segment(&location.repo), segment(&location.snapshot));
@@ -86,7 +87,7 @@ pub(super) async fn answer(
         has_index,
         json,
         printed: context.printed(),
-        first_packages: context.first_packages(),
+        first_packages: context.first_packages().filter(|_| is_empty),
         location: context.location,
     };
     Ok(answer::page(head, changes.render(context.root), false))

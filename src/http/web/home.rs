@@ -17,17 +17,28 @@ use crate::r::description::Description;
 use crate::serve::listing::{PackageRow, packages};
 use crate::serve::package_query::PackageQuery;
 use crate::serve::{self, RepoError};
-use crate::web::home::{self, RepositoryCard, SearchMatch, SearchResult};
+use crate::web::home::{self, Repositories, RepositoryCard, SearchMatch, SearchResult};
 
+/// Number of repositories on a page.
+const REPOSITORIES_PER_PAGE: usize = 50;
+/// Number of repositories below the results of a search.
+const REPOSITORIES_BELOW_RESULTS: usize = 20;
+/// Maximum number of packages on a page of results.
+const RESULTS_PER_PAGE: usize = 100;
+/// Maximum page number.
+const MAX_PAGE: usize = 1_000_000;
 /// Maximum number of packages that a search shows per repository.
 const MAX_RESULTS: usize = 20;
+/// Maximum length of a title in a list, in characters; the page of the package has the whole one.
+const MAX_TITLE: usize = 300;
 /// Maximum length of a search text, in characters.
 pub(super) const MAX_QUERY: usize = 100;
 
-/// Answers `/` and `/client/`.
+/// Answers `/` and `/client/`. The parameter `page` is that of the results if `q` has a search text, otherwise that of
+/// the repositories.
 ///
 /// # Errors
-/// Failures of the database or storage.
+/// 400 for a page that is not a number; failures of the database or storage.
 pub(in crate::http) async fn answer(
     app: &App,
     query: &Query,
@@ -35,31 +46,42 @@ pub(in crate::http) async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
-    let mut cards = Vec::new();
-    let mut found = SearchResult { query: searched, packages: Vec::new(), more: Vec::new() };
+    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
     // SECURITY: lists, counts and searches omit repositories that the client may not read, and hidden ones for every
     // client.
-    for repo in catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)) {
-        let point = newest_point(app, repo).await?;
-        let count = match &point {
-            Some(point) => Some(serve::listing::package_count(&app.repositories, point).await?),
-            None => None,
-        };
-        cards.push(RepositoryCard {
-            id: repo.id.0,
-            name: repo.name.to_string(),
-            kind: repo.kind.label(),
-            description: repo.description.clone(),
-            packages: count,
-            changed: point.as_ref().and_then(|point| point.modified).map(|at| at.day()),
-        });
-        if let Some(point) = point.filter(|_| !found.query.is_empty()) {
-            search(app, repo, &point, &mut found).await?;
-        }
+    let readable: Vec<&Repository> =
+        catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)).collect();
+    let found = match searched.is_empty() {
+        true => None,
+        false => Some(search(app, &readable, (searched, page)).await?),
+    };
+    let (size, page) =
+        if found.is_some() { (REPOSITORIES_BELOW_RESULTS, 1) } else { (REPOSITORIES_PER_PAGE, page) };
+    let pages = readable.len().div_ceil(size);
+    let page = page.min(pages).max(1);
+    let mut cards = Vec::new();
+    for repo in readable.iter().skip(size * (page - 1)).take(size) {
+        cards.push(card(app, repo).await?);
     }
-    let found = Some(found).filter(|found| !found.query.is_empty());
+    let names = readable.iter().map(|repo| (repo.id.0, repo.name.to_string())).collect();
+    let repositories = Repositories { cards, page, pages, names };
     let alerts = alerts::current(app, head.principal).await?;
-    Ok(answer::page(head, home::page(root(app, head), &alerts, &cards, found.as_ref()), false))
+    Ok(answer::page(head, home::page(root(app, head), &alerts, &repositories, found.as_ref()), false))
+}
+
+async fn card(app: &App, repo: &Repository) -> Result<RepositoryCard, Failure> {
+    let point = newest_point(app, repo).await?;
+    let packages = match &point {
+        Some(point) => Some(serve::listing::package_count(&app.repositories, point).await?),
+        None => None,
+    };
+    Ok(RepositoryCard {
+        name: repo.name.to_string(),
+        kind: repo.kind.label(),
+        description: repo.description.clone(),
+        packages,
+        changed: point.and_then(|point| point.modified).map(|at| at.day()),
+    })
 }
 
 /// Returns the newest point of a repository; `None` if it has no state yet.
@@ -71,30 +93,51 @@ async fn newest_point(app: &App, repo: &Repository) -> Result<Option<Point>, Fai
     }
 }
 
+/// Returns a page of the results of a search. All results of a repository are on the same page.
 async fn search(
     app: &App,
-    repo: &Repository,
-    point: &Point,
-    found: &mut SearchResult,
-) -> Result<(), Failure> {
-    let query = PackageQuery {
-        name_part: found.query.clone(),
-        exact_first: true,
-        limit: MAX_RESULTS,
-        ..PackageQuery::default()
-    };
-    let page = packages(&app.repositories, point, query).await?;
-    let count = page.packages.len();
-    found.packages.extend(page.packages.into_iter().map(|row| SearchMatch {
-        repo: repo.name.to_string(),
-        title: title(&row),
-        name: row.name,
-        version: row.version,
-    }));
-    if page.total > count {
-        found.more.push((repo.name.to_string(), page.total));
+    repositories: &[&Repository],
+    (query, page): (String, usize),
+) -> Result<SearchResult, Failure> {
+    let mut found =
+        SearchResult { query, page, pages: 0, repositories: 0, packages: Vec::new(), more: Vec::new() };
+    // The number of packages on the last page so far.
+    let mut results = 0;
+    for repo in repositories {
+        let Some(point) = newest_point(app, repo).await? else { continue };
+        // The results of the repository are on the last page so far, or on the next one.
+        let is_requested = found.pages == page || found.pages + 1 == page;
+        let query = PackageQuery {
+            name_part: found.query.clone(),
+            exact_first: true,
+            limit: if is_requested { MAX_RESULTS } else { 0 },
+            ..PackageQuery::default()
+        };
+        let matches = packages(&app.repositories, &point, query).await?;
+        if matches.total == 0 {
+            continue;
+        }
+        found.repositories += 1;
+        let count = matches.total.min(MAX_RESULTS);
+        if found.pages == 0 || results + count > RESULTS_PER_PAGE {
+            found.pages += 1;
+            results = 0;
+        }
+        results += count;
+        if found.pages != page {
+            continue;
+        }
+        if matches.total > matches.packages.len() {
+            found.more.push((repo.name.to_string(), matches.total));
+        }
+        found.packages.extend(matches.packages.into_iter().map(|row| SearchMatch {
+            repo: repo.name.to_string(),
+            title: title(&row),
+            name: row.name,
+            version: row.version,
+        }));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Returns the title in a DESCRIPTION or an index record, or the summary of a Python project, in one line.
@@ -103,5 +146,30 @@ pub(super) fn title(row: &PackageRow) -> String {
     let description = Description::from_bytes(&row.description).ok();
     let title = description.as_ref().and_then(|description| description.non_empty("Title"));
     let summary = row.facts.as_ref().and_then(|facts| facts.summary.as_deref());
-    title.or(summary).map(|title| title.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+    title.or(summary).map(one_line).unwrap_or_default()
+}
+
+/// Returns a title in one line, at most [`MAX_TITLE`] characters of it.
+fn one_line(title: &str) -> String {
+    // Only the beginning is read: a package may have a title of a megabyte.
+    let end = title.char_indices().nth(4 * MAX_TITLE).map_or(title.len(), |(end, _)| end);
+    let line = title[..end].split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_TITLE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_shortened_to_one_line() {
+        assert_eq!(one_line(" A title\n\tin  lines "), "A title in lines");
+        let longest = "é".repeat(MAX_TITLE);
+        assert_eq!(one_line(&longest), longest);
+        assert_eq!(one_line(&"é".repeat(900_000)), format!("{longest}…"));
+        assert_eq!(one_line(&format!("a{}b", " ".repeat(900_000))), "a");
+    }
 }

@@ -112,6 +112,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
                     let sign = if address.contains('?') { '&' } else { '?' };
                     format!("{address}{sign}version={}", segment(&release.version))
                 };
+                links.news = of_version(links.news);
                 links.description = links.description.map(of_version);
                 links.license = links.license.map(of_version);
             }

@@ -12,7 +12,7 @@ use crate::bundle::self_digest;
 use crate::offline::error::OfflineError;
 use crate::offline::progress::Output;
 use crate::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
-use crate::python::closure::{Closure, Expansion, ProjectRequirement, ProjectVersion};
+use crate::python::closure::{Closure, Combinations, Expansion, ProjectRequirement, ProjectVersion};
 use crate::python::file_name::FileKind;
 use crate::python::metadata::Metadata;
 use crate::python::name::NormalName;
@@ -33,6 +33,15 @@ pub(super) struct Selection {
     pub(super) files: BTreeMap<NormalName, BTreeSet<ChosenFile>>,
     /// Requirements that no file satisfies.
     pub(super) unsatisfied: Vec<String>,
+    /// The files that satisfy all requirements of a project.
+    of_all: BTreeMap<NormalName, FilesOfAll>,
+}
+
+/// The chosen files for the set of all requirements of a project, which are the same for each of its requirements.
+#[derive(Default)]
+struct FilesOfAll {
+    requirement_count: usize,
+    files: Vec<ChosenFile>,
 }
 
 /// The parameters of a selection.
@@ -64,7 +73,7 @@ impl Selector<'_> {
                 ))
             })?;
             for requirement in &new_requirements {
-                for file in self.choose(&mut selection, requirement, &closure.combinations(requirement)) {
+                for file in self.choose(&mut selection, requirement, closure.combinations(requirement)) {
                     if self.has_dependencies {
                         closure.expand(requirement, &file.version);
                     }
@@ -88,15 +97,22 @@ impl Selector<'_> {
         &self,
         selection: &mut Selection,
         requirement: &ProjectRequirement,
-        sets: &[Vec<&ProjectRequirement>],
+        combinations: Combinations<'_>,
     ) -> BTreeSet<ChosenFile> {
         let label = format!("{} {}", requirement.project, requirement.versions);
         let Some(Some(read)) = selection.pages.get(&requirement.project) else {
             selection.unsatisfied.push(format!("{}: the index has no such project", label.trim()));
             return BTreeSet::new();
         };
+        let Combinations { sets, all } = combinations;
         let mut files: BTreeSet<ChosenFile> =
             sets.iter().flat_map(|set| choose(&read.page, set, self.rule)).collect();
+        let of_all = selection.of_all.entry(requirement.project.clone()).or_default();
+        if of_all.requirement_count != all.len() {
+            let all: Vec<&ProjectRequirement> = all.iter().collect();
+            *of_all = FilesOfAll { requirement_count: all.len(), files: choose(&read.page, &all, self.rule) };
+        }
+        files.extend(of_all.files.iter().cloned());
         if files.is_empty() {
             // A package requires a different version than the user.
             files.extend(choose(&read.page, &[requirement], self.rule));

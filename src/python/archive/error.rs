@@ -1,5 +1,6 @@
 //! The reasons for which a wheel or a source distribution is refused, with the remedy in each message.
 
+use crate::model::error_chain::error_chain;
 use crate::python::license::BadLicense;
 use crate::python::metadata::BadMetadata;
 use crate::python::version::BadVersion;
@@ -9,9 +10,10 @@ use crate::r::archive::ArchiveError;
 /// The reason why a package is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// A malformed zip or tar file, or one that exceeds a limit.
+    /// A malformed zip or tar file, or one that exceeds a limit. The cause is not a source of this error: its own message
+    /// names R commands.
     #[error("{}", container_text(.0))]
-    Container(#[source] ArchiveError),
+    Container(ArchiveError),
     /// The format of the content differs from the extension.
     #[error("'{file}' is not {expected}; copy or download the file again")]
     OtherFormat {
@@ -102,5 +104,24 @@ impl From<ArchiveError> for PackageError {
 
 /// Returns the message without its hints to R commands: the archive reader is shared with R packages.
 fn container_text(error: &ArchiveError) -> String {
-    error.to_string().replace(" with R CMD INSTALL --build", "").replace(" with R CMD build", "")
+    error_chain(error).replace(" with R CMD INSTALL --build", "").replace(" with R CMD build", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_container_is_reported_once_and_without_commands_of_r() {
+        let error = PackageError::Container(ArchiveError::InvalidZip {
+            offset: 6,
+            defect: "its end record is missing",
+        });
+        assert_eq!(
+            error_chain(&error),
+            "the zip file is not acceptable at byte 6: its end record is missing; build the package again"
+        );
+        let error = PackageError::Container(ArchiveError::Io(std::io::ErrorKind::UnexpectedEof.into()));
+        assert_eq!(error_chain(&error), "the file cannot be read: unexpected end of file");
+    }
 }

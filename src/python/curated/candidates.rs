@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{BaseFile, BaseProject, nearest};
 use super::rule::Alternative;
-use crate::python::closure::{ProjectRequirement, allow_all, newest};
+use crate::python::closure::ProjectRequirement;
+use crate::python::selection::newest_version;
 use crate::python::specifier::BadSpecifier;
 
 /// A project of the base.
@@ -57,6 +58,17 @@ pub struct HiddenFiles {
     pub files: BTreeSet<usize>,
     /// The repository and the rule by version: `blocked in 'prod' by rule 7 (…)`.
     pub reasons: BTreeMap<String, String>,
+}
+
+/// The files of a project that satisfy all requirements of a set. Each requirement is compared with each file once.
+#[derive(Clone, Debug)]
+pub(super) struct SatisfyingFiles {
+    /// Whether a file, by its position, can be installed and satisfies the requirements if it is not yanked.
+    satisfied: Vec<bool>,
+    /// Whether yanked files may be chosen, too.
+    is_pinned: bool,
+    names_pre_release: bool,
+    requirement_count: usize,
 }
 
 /// The reason why a source cannot offer a dependency.
@@ -115,25 +127,65 @@ impl Obstacle {
     }
 }
 
+impl SatisfyingFiles {
+    /// Begins with an empty set of requirements.
+    pub(super) fn new(files: &[ProjectFile]) -> SatisfyingFiles {
+        SatisfyingFiles {
+            satisfied: files.iter().map(|file| file.is_installable).collect(),
+            is_pinned: false,
+            names_pre_release: false,
+            requirement_count: 0,
+        }
+    }
+
+    /// Adds those of the requirements of a project that are not in the set; the others are the first ones.
+    pub(super) fn add<'a>(
+        &mut self,
+        files: &[ProjectFile],
+        requirements: impl IntoIterator<Item = &'a ProjectRequirement>,
+    ) {
+        for requirement in requirements.into_iter().skip(self.requirement_count) {
+            self.is_pinned |= requirement.is_pinned();
+            self.names_pre_release |= requirement.names_pre_release();
+            self.requirement_count += 1;
+            for (is_satisfied, file) in self.satisfied.iter_mut().zip(files) {
+                let BaseFile { version, sha256 } = &file.file;
+                *is_satisfied = *is_satisfied && requirement.allows(version, Some(*sha256));
+            }
+        }
+    }
+
+    fn has(&self, position: usize, is_yanked: bool) -> bool {
+        self.satisfied.get(position).is_some_and(|is_satisfied| *is_satisfied)
+            && (!is_yanked || self.is_pinned)
+    }
+}
+
 impl ProjectFiles {
     /// Returns, for each repository and each set of requirements, the newest version that the rules of the repository
-    /// allow; and the obstacle if a repository can offer none.
+    /// allow; and the obstacle if a repository can offer none. `all` is the set of all requirements of the project.
     pub(super) fn choose(
         &self,
         requirement: &ProjectRequirement,
         constraint: Option<&Alternative>,
         sets: &[Vec<&ProjectRequirement>],
+        all: &SatisfyingFiles,
     ) -> (BTreeSet<String>, Option<Obstacle>) {
-        let matches = |set: &[&ProjectRequirement], file: &ProjectFile, is_yanked: bool| {
-            let BaseFile { version, sha256 } = &file.file;
-            file.is_installable
-                && allow_all(set, version, Some(*sha256), is_yanked)
-                && constraint.is_none_or(|constraint| constraint.allows(version, *sha256))
+        let small_sets = sets.iter().map(|set| {
+            let mut satisfying = SatisfyingFiles::new(&self.files);
+            satisfying.add(&self.files, set.iter().copied());
+            satisfying
+        });
+        let small_sets: Vec<SatisfyingFiles> = small_sets.collect();
+        let sets: Vec<&SatisfyingFiles> = small_sets.iter().chain([all]).collect();
+        let is_allowed = |file: &ProjectFile| {
+            constraint.is_none_or(|constraint| constraint.allows(&file.file.version, file.file.sha256))
         };
-        let files: Vec<(usize, &ProjectFile)> = self.files.iter().enumerate().collect();
+        let files = self.files.iter().enumerate().filter(|(_, file)| is_allowed(file));
+        let files: Vec<(usize, &ProjectFile)> = files.collect();
         let matching = |is_yanked: fn(&ProjectFile) -> bool| -> Vec<_> {
-            let is_match = |(_, file): &&(usize, &ProjectFile)| {
-                sets.iter().any(|set| matches(set, file, is_yanked(file)))
+            let is_match = |(position, file): &&(usize, &ProjectFile)| {
+                sets.iter().any(|set| set.has(*position, is_yanked(file)))
             };
             files.iter().filter(is_match).copied().collect()
         };
@@ -158,9 +210,10 @@ impl ProjectFiles {
                 let reason = reason.cloned().unwrap_or_else(|| "blocked".to_owned());
                 obstacle.get_or_insert(Obstacle::Blocked(reason));
             }
-            for set in sets {
-                let in_set = available.iter().filter(|(_, file)| matches(set, file, file.is_yanked));
-                let newest = newest(set, in_set.map(|(_, file)| &file.file.version));
+            for set in &sets {
+                let in_set = available.iter().filter(|(position, file)| set.has(*position, file.is_yanked));
+                let newest =
+                    newest_version(in_set.map(|(_, file)| &file.file.version), set.names_pre_release);
                 versions.extend(newest.map(|version| version.as_str().to_owned()));
             }
         }
@@ -176,5 +229,38 @@ pub fn base_project(project: Project) -> BaseProject {
         Project::Guarded(_) => BaseProject::NotRead,
         Project::Unreadable(unreadable) => BaseProject::Unreadable(unreadable.reason),
         Project::Files(files) => BaseProject::Files(files.files.into_iter().map(|file| file.file).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Sha256;
+    use crate::python::requirement::Requirement;
+    use crate::python::version::Version;
+
+    fn file(version: &str) -> ProjectFile {
+        let file = BaseFile { version: Version::lenient(version), sha256: Sha256([1; 32]) };
+        ProjectFile { file, is_installable: true, is_yanked: false }
+    }
+
+    #[test]
+    fn only_added_requirements_are_compared_with_the_files() {
+        let files = ["1.0", "2.0", "3.0rc1"].map(file);
+        let required = |text: &str| {
+            let requirement = Requirement::parse(text).expect(text);
+            ProjectRequirement::of(requirement, None).expect("versions")
+        };
+        let mut requirements = vec![required("odd>=1.5")];
+        let mut set = SatisfyingFiles::new(&files);
+        set.add(&files, &requirements);
+        assert_eq!((&set.satisfied[..], set.names_pre_release), (&[false, true, true][..], false));
+        // No file that was excluded is compared again, so that a changed earlier requirement has no effect.
+        requirements = vec![required("odd>=9"), required("odd<4"), required("odd!=4a1")];
+        set.add(&files, &requirements);
+        assert_eq!((&set.satisfied[..], set.names_pre_release), (&[false, true, true][..], true));
+        assert_eq!((set.requirement_count, set.is_pinned), (3, false));
+        set.add(&files, &[required("odd"), required("odd"), required("odd"), required("odd==2.0")]);
+        assert_eq!((&set.satisfied[..], set.is_pinned), (&[false, true, false][..], true));
     }
 }

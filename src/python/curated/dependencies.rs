@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::candidates::{Obstacle, Project, ProjectFile, TRY_AGAIN, Unreadable};
+use super::candidates::{Obstacle, Project, ProjectFile, SatisfyingFiles, TRY_AGAIN, Unreadable};
 use super::rule::{Alternative, Rule};
 use super::{Definition, MAX_NOTICES};
-use crate::python::closure::{Closure, Expansion, ProjectRequirement, ProjectVersion, TooManyRequirements};
+use crate::python::closure::{
+    Closure, Combinations, Expansion, ProjectRequirement, ProjectVersion, TooManyRequirements,
+};
 use crate::python::environment::Environment;
 use crate::python::name::NormalName;
 use crate::python::requirement::{Constraint, Requirement};
@@ -56,6 +58,8 @@ pub struct Search {
     /// The versions that wait for their metadata.
     expansions: Vec<Expansion>,
     requirements: BTreeMap<ProjectVersion, Vec<Requirement>>,
+    /// The files of each project that satisfy all its requirements.
+    satisfying: BTreeMap<NormalName, SatisfyingFiles>,
     /// The versions of each added project that are required.
     alternatives: BTreeMap<NormalName, Vec<Alternative>>,
     problems: Vec<String>,
@@ -90,6 +94,7 @@ impl Search {
             allow_missing,
             expansions: Vec::new(),
             requirements: BTreeMap::new(),
+            satisfying: BTreeMap::new(),
             alternatives: BTreeMap::new(),
             problems: Vec::new(),
             notices: Vec::new(),
@@ -150,8 +155,11 @@ impl Search {
             }
         };
         let constraint = self.constraints.get(&requirement.project).cloned();
-        let sets = self.closure.combinations(requirement);
-        let (versions, obstacle) = files.choose(requirement, constraint.as_ref(), &sets);
+        let Combinations { sets, all } = self.closure.combinations(requirement);
+        let project = requirement.project.clone();
+        let satisfying = self.satisfying.entry(project).or_insert_with(|| SatisfyingFiles::new(&files.files));
+        satisfying.add(&files.files, all);
+        let (versions, obstacle) = files.choose(requirement, constraint.as_ref(), &sets, satisfying);
         if let Some(obstacle) = obstacle {
             self.report(requirement, &obstacle);
             return if requirement.is_requested() { versions } else { BTreeSet::new() };

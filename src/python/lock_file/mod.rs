@@ -7,12 +7,19 @@ mod tables;
 mod text;
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::name::{BadName, NormalName};
 use crate::model::digest::Sha256;
 
 /// Maximum size of a lock file, in bytes. Lock files of large workspaces have about 5 MB.
 const MAX_FILE: usize = 16 << 20;
+/// Maximum number of packages of a lock file, with those that are not from an index. Lock files of large workspaces have
+/// about 2,000.
+const MAX_PACKAGES: usize = 50_000;
+/// Maximum number of files of all packages; a list that several packages have counts for each of them. Lock files of
+/// large workspaces list about 30,000 files.
+const MAX_FILES: usize = 500_000;
 
 /// The tool or standard that defines the format of a lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +57,8 @@ pub struct LockedPackage {
     pub version: String,
     /// The condition for its installation, as written.
     pub marker: Option<String>,
-    /// The files that the lock file lists for the version; may be empty.
-    pub files: Vec<LockedFile>,
+    /// The files that the lock file lists for the version; may be empty. The versions of a package may share a list.
+    pub files: Arc<[LockedFile]>,
 }
 
 /// A file of a package.
@@ -80,6 +87,16 @@ pub enum BadLockFile {
     /// The file is too large.
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
+    /// The file has too many packages, or files of packages.
+    #[error("the file has {count} {items}, more than the {limit} allowed; lock fewer projects in one file")]
+    TooMany {
+        /// The number.
+        count: usize,
+        /// What is counted.
+        items: &'static str,
+        /// The maximum.
+        limit: usize,
+    },
     /// The file is not UTF-8.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
@@ -156,14 +173,23 @@ pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| BadLockFile::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim_start().starts_with('{') {
-        return pipfile::parse(text);
+    let lock = if text.trim_start().starts_with('{') {
+        pipfile::parse(text)?
+    } else {
+        let head: tables::Head = text::toml(text)?;
+        match head.kind()? {
+            LockKind::Pylock => pylock::parse(text)?,
+            kind => tables::parse(kind, text)?,
+        }
+    };
+    let files = lock.packages.iter().fold(0usize, |sum, package| sum.saturating_add(package.files.len()));
+    let packages = lock.packages.len().saturating_add(lock.skipped.len());
+    for (count, items, limit) in [(packages, "packages", MAX_PACKAGES), (files, "files", MAX_FILES)] {
+        if count > limit {
+            return Err(BadLockFile::TooMany { count, items, limit });
+        }
     }
-    let head: tables::Head = text::toml(text)?;
-    match head.kind()? {
-        LockKind::Pylock => pylock::parse(text),
-        kind => tables::parse(kind, text),
-    }
+    Ok(lock)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `Pipfile.lock`: a JSON object of groups, each an object of packages.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -66,10 +67,11 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             continue;
         }
         let version = raw.version.map(|text| text.trim_start_matches('=').trim().to_owned());
-        let mut locked = package(&name, version, raw.markers)?;
-        for hash in &raw.hashes {
-            locked.files.push(LockedFile { name: None, sha256: digest(&name, hash)?, size: None });
-        }
+        let locked_file = |hash: &String| {
+            Ok::<_, BadLockFile>(LockedFile { name: None, sha256: digest(&name, hash)?, size: None })
+        };
+        let files = raw.hashes.iter().map(locked_file).collect::<Result<Arc<[_]>, _>>()?;
+        let locked = package(&name, version, raw.markers, files)?;
         // A package of several groups is listed in each of them; equal entries are stored once.
         let key = (locked.name.clone(), locked.version.clone());
         let position = *positions.entry(key).or_insert(lock.packages.len());

@@ -1,6 +1,7 @@
 //! `pylock.toml` (PEP 751, version 1.0).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -59,20 +60,20 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             lock.skipped.push(SkippedPackage { name, reason });
             continue;
         }
-        let mut locked = package(&name, version, marker)?;
-        for raw in sdist.into_iter().chain(wheels) {
+        let locked_file = |raw: RawDistribution| {
             let address = raw.url.or(raw.path);
             let digest = raw.hashes.iter().find(|(algorithm, _)| algorithm.eq_ignore_ascii_case("sha256"));
-            locked.files.push(LockedFile {
+            Ok::<_, BadLockFile>(LockedFile {
                 name: raw
                     .name
                     .filter(|name| !name.is_empty())
                     .or_else(|| address.as_deref().and_then(file_name)),
                 sha256: digest.map(|(_, hex)| sha256(&name, hex)).transpose()?,
                 size: raw.size,
-            });
-        }
-        lock.packages.push(locked);
+            })
+        };
+        let files = sdist.into_iter().chain(wheels).map(locked_file).collect::<Result<Arc<[_]>, _>>()?;
+        lock.packages.push(package(&name, version, marker, files)?);
     }
     Ok(lock)
 }

@@ -1,6 +1,7 @@
 //! `uv.lock`, `poetry.lock` and `pdm.lock`: TOML with an array of tables `[[package]]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -114,7 +115,7 @@ struct Source {
     r#virtual: Option<IgnoredAny>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct RawEntry {
     file: Option<String>,
     url: Option<String>,
@@ -126,25 +127,44 @@ struct RawEntry {
 /// Parses the text of a lock file in one of the three formats.
 pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile> {
     let RawFile { package: packages, metadata } = toml(text)?;
-    let earlier_files = metadata.unwrap_or_default().files;
+    let mut earlier_files =
+        EarlierFiles { unread: metadata.unwrap_or_default().files, read: BTreeMap::new() };
     let mut lock = LockFile { kind, packages: Vec::with_capacity(packages.len()), skipped: Vec::new() };
-    for mut raw in packages {
+    for raw in packages {
         if let Some(reason) = other_origin(kind, &raw) {
             lock.skipped.push(SkippedPackage { name: raw.name, reason });
             continue;
         }
-        if raw.files.is_empty()
-            && let Some(files) = earlier_files.get(&raw.name)
-        {
-            raw.files.clone_from(files);
-        }
-        let locked = locked_package(raw)?;
+        let locked = locked_package(raw, &mut earlier_files)?;
         // PDM writes an entry for each combination of extras; equal ones are stored once.
-        if !lock.packages.last().is_some_and(|last: &LockedPackage| *last == locked) {
+        if !lock.packages.last().is_some_and(|last| is_same(last, &locked)) {
             lock.packages.push(locked);
         }
     }
     Ok(lock)
+}
+
+/// The lists of files outside of the packages. The versions of a package have one list, which is stored once.
+struct EarlierFiles {
+    unread: BTreeMap<String, Vec<RawEntry>>,
+    read: BTreeMap<String, Arc<[LockedFile]>>,
+}
+
+impl EarlierFiles {
+    /// Returns the list of a package; empty if there is none.
+    fn of(&mut self, package: &str) -> Result<Arc<[LockedFile]>, BadLockFile> {
+        if let Some(entries) = self.unread.remove(package) {
+            let files = locked_files(package, entries)?;
+            self.read.insert(package.to_owned(), files);
+        }
+        Ok(self.read.get(package).map(Arc::clone).unwrap_or_default())
+    }
+}
+
+/// Returns true if two packages are equal. A shared list of files is not compared with itself.
+fn is_same(a: &LockedPackage, b: &LockedPackage) -> bool {
+    (&a.name, &a.version, &a.marker) == (&b.name, &b.version, &b.marker)
+        && (Arc::ptr_eq(&a.files, &b.files) || a.files == b.files)
 }
 
 /// Returns a message with the origin of a package, unless it is from an index.
@@ -173,26 +193,34 @@ fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
     }
 }
 
-fn locked_package(raw: RawPackage) -> Result<LockedPackage, BadLockFile> {
+fn locked_package(raw: RawPackage, earlier_files: &mut EarlierFiles) -> Result<LockedPackage, BadLockFile> {
     let markers = match raw.markers {
         Some(Markers::Text(text)) => vec![text],
         Some(Markers::Groups(groups)) => groups.into_values().collect(),
         None => raw.resolution_markers,
     };
     let marker = raw.marker.or_else(|| any_of(markers));
-    let mut locked = package(&raw.name, raw.version, marker)?;
-    for entry in raw.sdist.into_iter().chain(raw.wheels).chain(raw.files) {
+    let own_files = locked_files(&raw.name, raw.sdist.into_iter().chain(raw.wheels).chain(raw.files))?;
+    let files = if own_files.is_empty() { earlier_files.of(&raw.name)? } else { own_files };
+    package(&raw.name, raw.version, marker, files)
+}
+
+fn locked_files(
+    package: &str,
+    entries: impl IntoIterator<Item = RawEntry>,
+) -> Result<Arc<[LockedFile]>, BadLockFile> {
+    let locked_file = |entry: RawEntry| {
         let address = entry.url.or(entry.path);
-        locked.files.push(LockedFile {
+        Ok::<_, BadLockFile>(LockedFile {
             name: entry
                 .file
                 .filter(|name| !name.is_empty())
                 .or_else(|| address.as_deref().and_then(file_name)),
-            sha256: entry.hash.map(|hash| digest(&raw.name, &hash)).transpose()?.flatten(),
+            sha256: entry.hash.map(|hash| digest(package, &hash)).transpose()?.flatten(),
             size: entry.size,
-        });
-    }
-    Ok(locked)
+        })
+    };
+    entries.into_iter().map(locked_file).collect()
 }
 
 /// Joins alternative markers by `or`.

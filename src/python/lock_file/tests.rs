@@ -146,6 +146,35 @@ odd = [{{file = "odd-1.0.tar.gz", hash = "sha256:{B}"}}]
 }
 
 #[test]
+fn the_versions_of_a_package_share_the_files_that_poetry_lists_once() {
+    let packages = |count: usize| {
+        let package = |at: usize| format!("[[package]]\nname = \"odd\"\nversion = \"1.{at}\"\n");
+        (0..count).map(package).collect::<String>()
+    };
+    let text = |count: usize, files: &str| {
+        format!("{}[metadata]\nlock-version = \"1.1\"\n[metadata.files]\nodd = [{files}]\n", packages(count))
+    };
+    let lock = read(&text(3, "{file = \"odd-1.0.tar.gz\"}, {}"));
+    assert_eq!(lock.packages.len(), 3);
+    assert_eq!(lock.packages[2].files.len(), 2);
+    for package in &lock.packages {
+        assert!(Arc::ptr_eq(&package.files, &lock.packages[0].files), "one list for {}", package.version);
+    }
+    let count = MAX_FILES / 1000 + 1;
+    let error = parse(text(count, &"{},".repeat(1000)).as_bytes()).expect_err("too many files");
+    assert_eq!(error, BadLockFile::TooMany { count: 501_000, items: "files", limit: MAX_FILES });
+    assert_eq!(
+        error.to_string(),
+        "the file has 501000 files, more than the 500000 allowed; lock fewer projects in one file"
+    );
+    let error = parse(text(MAX_PACKAGES + 1, "").as_bytes()).expect_err("too many packages");
+    assert_eq!(
+        error,
+        BadLockFile::TooMany { count: MAX_PACKAGES + 1, items: "packages", limit: MAX_PACKAGES }
+    );
+}
+
+#[test]
 fn a_lock_file_of_pdm_is_read() {
     let package = format!(
         r#"[[package]]
@@ -327,11 +356,12 @@ proptest! {
                     name: model.name.parse().expect("a name"),
                     version: model.version.clone(),
                     marker: model.marker.map(str::to_owned),
-                    files: vec![LockedFile {
+                    files: [LockedFile {
                         name: (kind != LockKind::Pipfile).then(|| format!("{}-{}.tar.gz", model.name, model.version)),
                         sha256: Some(model.digest.parse().expect("a digest")),
                         size: None,
-                    }],
+                    }]
+                    .into(),
                 })
                 .collect();
             prop_assert_eq!(&lock.packages, &expected, "{}", kind);

@@ -1,8 +1,10 @@
 //! Functions shared by the formats: parsing of TOML with line numbers, digests, and file names in URLs.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
-use super::{BadLockFile, LockedPackage};
+use super::{BadLockFile, LockedFile, LockedPackage};
 use crate::model::digest::Sha256;
 
 /// Maximum length of an error message of a parser, in characters.
@@ -52,13 +54,14 @@ pub(super) fn file_name(address: &str) -> Option<String> {
     (!name.is_empty() && !name.contains(['/', '\\'])).then(|| name.into_owned())
 }
 
-/// Creates a package without files.
+/// Creates a package.
 pub(super) fn package(
     name: &str,
     version: Option<String>,
     marker: Option<String>,
+    files: Arc<[LockedFile]>,
 ) -> Result<LockedPackage, BadLockFile> {
     let version = version.filter(|version| !version.trim().is_empty());
     let version = version.ok_or_else(|| BadLockFile::NoVersion(name.escape_debug().take(80).collect()))?;
-    Ok(LockedPackage { name: name.parse()?, version, marker, files: Vec::new() })
+    Ok(LockedPackage { name: name.parse()?, version, marker, files })
 }

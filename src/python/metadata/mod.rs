@@ -10,6 +10,8 @@ use header::Headers;
 
 /// Maximum size of a metadata file, in bytes; descriptions on PyPI are at most 1 MB.
 pub const MAX_METADATA: u64 = 4 << 20;
+/// Approximate size of an allocation without its content, in bytes.
+const ALLOCATION_BYTES: usize = 16;
 
 /// The metadata of one distribution. Texts are as written, without white space around them; fields with the value
 /// `UNKNOWN`, which old tools wrote, are missing.
@@ -206,6 +208,87 @@ impl Metadata {
         self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))
     }
 
+    /// Returns the approximate size in memory of all fields, in bytes.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        let Metadata {
+            metadata_version: _,
+            name,
+            version,
+            dynamic,
+            platforms,
+            supported_platforms,
+            summary,
+            description,
+            description_content_type,
+            keywords,
+            author,
+            author_email,
+            maintainer,
+            maintainer_email,
+            license,
+            license_expression,
+            license_files,
+            classifiers,
+            requires_dist,
+            requires_python,
+            requires_external,
+            provides_extra,
+            provides_dist,
+            obsoletes_dist,
+            project_urls,
+            home_page,
+            download_url,
+            import_names,
+            import_namespaces,
+            other,
+        } = self;
+        let texts = [
+            summary,
+            description,
+            description_content_type,
+            keywords,
+            author,
+            author_email,
+            maintainer,
+            maintainer_email,
+            license,
+            license_expression,
+            requires_python,
+            home_page,
+            download_url,
+        ];
+        let lists = [
+            dynamic,
+            platforms,
+            supported_platforms,
+            license_files,
+            classifiers,
+            requires_dist,
+            requires_external,
+            provides_extra,
+            provides_dist,
+            obsoletes_dist,
+            import_names,
+            import_namespaces,
+        ];
+        let pairs = [project_urls, other];
+        let of_text = |text: &String| text.capacity() + ALLOCATION_BYTES;
+        let of_list = |list: &Vec<String>| {
+            list.capacity() * size_of::<String>() + list.iter().map(of_text).sum::<usize>()
+        };
+        let of_pairs = |pairs: &Vec<(String, String)>| {
+            let of_pair = |(name, value): &(String, String)| of_text(name) + of_text(value);
+            pairs.capacity() * size_of::<(String, String)>() + pairs.iter().map(of_pair).sum::<usize>()
+        };
+        size_of::<Metadata>()
+            + of_text(name)
+            + of_text(version)
+            + texts.into_iter().flatten().map(of_text).sum::<usize>()
+            + lists.into_iter().map(of_list).sum::<usize>()
+            + pairs.into_iter().map(of_pairs).sum::<usize>()
+    }
+
     /// Returns the license for rules and display: the canonical license expression; otherwise, the licenses in the
     /// classifiers; otherwise, the first line of `License`.
     #[must_use]
@@ -277,6 +360,27 @@ mod tests {
         assert_eq!(metadata.other, [("X-New".to_owned(), "y".to_owned())]);
         assert_eq!(metadata.license_summary().as_deref(), Some("MIT OR Apache-2.0"));
         assert!(metadata.is_static("Requires-Dist"));
+    }
+
+    #[test]
+    fn the_size_in_memory_has_the_texts_of_every_field() {
+        const SIZE: usize = 100_000;
+        let size = |fields: &str| {
+            let text = format!("Metadata-Version: 2.4\nName: odd\nVersion: 1.0\n{fields}\n");
+            Metadata::parse(text.as_bytes()).expect("metadata").memory_size()
+        };
+        let empty = size("");
+        let names = "Dynamic Platform Supported-Platform Summary Description Description-Content-Type Keywords \
+            Author Author-email Maintainer Maintainer-email License License-Expression License-File Classifier \
+            Requires-Dist Requires-Python Requires-External Provides-Extra Provides-Dist Obsoletes-Dist Project-URL \
+            Home-page Download-URL Import-Name Import-Namespace X-Other";
+        for name in names.split_whitespace() {
+            let field = format!("{name}: {}", "a".repeat(SIZE));
+            let larger = size(&field) - empty;
+            assert!((SIZE..3 * SIZE).contains(&larger), "{name}: {larger}");
+        }
+        let many = size(&"Classifier: a\n".repeat(SIZE)) - empty;
+        assert!(many >= SIZE * size_of::<String>(), "{many}");
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl TreePolicy {
     ) -> Vec<DecidedRelease> {
         let Some(first) = rows.first() else { return Vec::new() };
         let releases: Vec<ReleaseFacts> = rows.iter().map(|row| history.facts(row)).collect();
-        let kind = self.catalog.source_by_id(self.tree.source).map(|source| source.kind);
+        let kind = self.catalog.source_kind(self.tree.source);
         let facts = PackageFacts {
             name: &first.name,
             language: Language::R,

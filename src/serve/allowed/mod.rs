@@ -180,10 +180,7 @@ impl View {
     fn guards(&self) -> Option<TreeGuards<'_>> {
         let policy = self.policy.as_ref().filter(|policy| !policy.repo.guards.is_empty())?;
         let source = self.point_tree.source;
-        let catalog_source = policy.catalog.source_by_id(source);
-        // The kind of a deleted source, which old snapshots contain, is not known: only guards of that source
-        // admit it.
-        let is_own = catalog_source.is_some_and(|source| source.kind.is_own());
+        let is_own = policy.catalog.is_own(source);
         let language = policy.repo.language;
         Some(TreeGuards { guards: &policy.repo.guards, language, source, is_own })
     }

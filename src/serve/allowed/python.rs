@@ -196,7 +196,7 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
         return none();
     }
     let listing = view.listing();
-    let kind = policy.catalog.source_by_id(listing.source).map(|source| source.kind);
+    let kind = policy.catalog.source_kind(listing.source);
     let is_own = kind.is_some_and(SourceKind::is_own);
     // The files of the first reading of a project are known since the uploads that the index claims; otherwise, all files
     // would be new on a new server.

@@ -6,6 +6,7 @@ use super::sources::ExplainedRelease;
 use super::{Decision, ExplainRequest, ExplainResult, ServedFile, Topic};
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::db::{self, DbError};
+use crate::model::count::count_of;
 use crate::model::ids::FileId;
 use crate::r::layout::{FileName, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
@@ -213,7 +214,8 @@ async fn explain_binaries(
         });
     }
     for binary in &release_binaries {
-        let size = binary.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+        let size =
+            binary.size.map(|size| format!(", {}", count_of(size, "byte", "bytes"))).unwrap_or_default();
         decisions.push(Decision {
             topic: Topic::Binary,
             subject: binary.platform.clone(),
@@ -238,7 +240,10 @@ async fn explain_stored(
         None => ("not fetched yet".to_owned(), "fetched from upstream on the first request".to_owned(), None),
         Some(key) => match file::open_stored(repositories, located, &key, None).await {
             Ok(_) => {
-                let size = located.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+                let size = located
+                    .size
+                    .map(|size| format!(", {}", count_of(size, "byte", "bytes")))
+                    .unwrap_or_default();
                 (format!("stored{size}"), format!("SHA-256 {}", key.digest()), None)
             }
             Err(error) if upstream::may_be_fetched(&repositories.state, located) => {

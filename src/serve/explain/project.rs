@@ -5,6 +5,7 @@ use super::sentences::{self, format_time};
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
 use crate::db::python_file::{self, ListedFile};
 use crate::db::{self, DbError};
+use crate::model::count::count_of;
 use crate::model::language::Language;
 use crate::model::point::PointTree;
 use crate::python::facts::FileFacts;
@@ -210,10 +211,13 @@ fn file_decision(file: &ListedFile) -> Decision {
             (format!(", yanked: {reason}"), "installers use a yanked file only for an exact version")
         }
     };
+    // The index does not state the size of all files.
+    let size = u64::try_from(file.size).map(|size| count_of(size, "byte", "bytes"));
+    let size = size.unwrap_or_else(|_| "unknown size".to_owned());
     Decision {
         topic: Topic::File,
         subject: file.name.clone(),
-        state: format!("{} bytes{uploaded}{yank}", file.size),
+        state: format!("{size}{uploaded}{yank}"),
         is_selected: file.yanked.is_none(),
         rule: rule.to_owned(),
     }

@@ -34,8 +34,8 @@ pub(in crate::serve) type Cache = quick_cache::sync::Cache<Sha256, Arc<Metadata>
 const CACHE_ENTRIES: usize = 1000;
 /// Size of the [`Cache`], in bytes.
 const CACHE_BYTES: u64 = 8 << 20;
-/// Size of an entry without its long texts, in bytes.
-const ENTRY_BYTES: usize = 4096;
+/// Size of an entry without the metadata, in bytes.
+const ENTRY_BYTES: usize = 512;
 
 /// Counts the approximate size of metadata.
 #[derive(Clone)]
@@ -43,9 +43,7 @@ pub(in crate::serve) struct MetadataWeighter;
 
 impl Weighter<Sha256, Arc<Metadata>> for MetadataWeighter {
     fn weight(&self, _: &Sha256, metadata: &Arc<Metadata>) -> u64 {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let requirements: usize = metadata.requires_dist.iter().map(String::len).sum();
-        (ENTRY_BYTES + text(&metadata.description) + text(&metadata.license) + requirements) as u64
+        (ENTRY_BYTES + metadata.memory_size()) as u64
     }
 }
 
@@ -255,5 +253,28 @@ pub(super) async fn read_file(
             }
             Ok(bytes.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_has_its_size_whatever_fields_are_long() {
+        let cache = cache();
+        for number in 0..200u8 {
+            let text = format!(
+                "Metadata-Version: 2.4\nName: odd\nVersion: 1.{number}\nKeywords: {}\n",
+                "a".repeat(100_000)
+            );
+            let metadata = Metadata::parse(text.as_bytes()).expect("metadata");
+            cache.insert(Sha256([number; 32]), Arc::new(metadata));
+        }
+        let held: usize = (0..200u8)
+            .filter_map(|number| cache.get(&Sha256([number; 32])))
+            .map(|metadata| metadata.keywords.as_ref().map_or(0, String::len))
+            .sum();
+        assert!(held > 0 && held as u64 <= CACHE_BYTES, "{held}");
     }
 }

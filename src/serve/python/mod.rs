@@ -18,13 +18,14 @@ mod serial;
 use super::RepoError;
 use crate::model::language::Language;
 use crate::model::point::Point;
+use crate::model::source::SourceKind;
 use crate::state::State;
 
 /// Returns the language of the packages of a point.
 pub(super) fn language(state: &State, point: &Point) -> Language {
     let catalog = state.catalog.get();
-    let source = point.trees.first().and_then(|tree| catalog.source_by_id(tree.source));
-    source.map_or(Language::R, |source| source.kind.language())
+    let kind = point.trees.first().and_then(|tree| catalog.source_kind(tree.source));
+    kind.map_or(Language::R, SourceKind::language)
 }
 
 /// Returns an error for operations that only R packages support.

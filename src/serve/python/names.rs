@@ -117,6 +117,19 @@ fn listed_version(files: &[ListedFile]) -> Option<ListedVersion> {
 }
 
 impl ProjectNames {
+    /// Returns the memory that the names need, in bytes.
+    pub(in crate::serve) fn memory(&self) -> usize {
+        let version = |(_, version): &(usize, ListedVersion)| {
+            let files = version
+                .files
+                .iter()
+                .map(|file| size_of::<ProjectFile>() + file.name.capacity() + file.version.capacity());
+            size_of::<(usize, ListedVersion)>() + version.version.capacity() + files.sum::<usize>()
+        };
+        let versions: usize = self.versions.iter().map(version).sum();
+        self.text.capacity() + self.entries.capacity() * size_of::<(u32, u32)>() + versions
+    }
+
     /// Adds the next project; `tree` is the position of its tree in the point.
     pub(in crate::serve) fn push(&mut self, name: &str, tree: usize, version: Option<ListedVersion>) {
         // All names of PyPI take about 13 MB.

@@ -21,11 +21,11 @@ pub fn list(page: &Page, storage: &Storage) -> String {
         "No other server uses this storage",
         Kind::Confirm,
     );
-    let days = i64::try_from(storage.grace_days).unwrap_or(i64::MAX);
+    let days = usize::try_from(storage.grace_days).unwrap_or(usize::MAX);
     page.render(
         "Storage",
         &html! {
-            p { "Database " code { (storage.database) } ". Removed objects are in the trash for " (number(days)) " days." }
+            p { "Database " code { (storage.database) } ". Removed objects are in the trash for " (text::count(days, "day", "days")) "." }
             section.scroll tabindex="0" aria-label="Storage classes" { table {
                 thead { tr {
                     th scope="col" { "Class" } th scope="col" { "Location" } th scope="col" { "Owner" }

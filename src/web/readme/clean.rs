@@ -9,6 +9,8 @@ use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use percent_encoding::percent_decode_str;
 
 use super::heading_levels::HeadingLevels;
+use super::parsing_cost::is_simple;
+use super::restructured_inline::escape;
 use super::tag::{
     Part, attribute, heading, is_empty_header, is_named, link_content, link_name, parts, pixels,
 };
@@ -66,17 +68,14 @@ pub(super) const ELEMENTS: [&str; 46] = [
 /// The prefix of all ids, so that a README cannot use ids of the page.
 const ID_PREFIX: &str = "readme-";
 
-/// Maximum length of the HTML of a converter, in bytes.
-const MAX_HTML: usize = 4 << 20;
-/// Maximum number of tags of a README: the HTML parser takes quadratic time in the depth of some documents.
-const MAX_TAGS: usize = 10_000;
-/// Maximum number of attributes of a tag: the parser compares each attribute with all previous ones.
-const MAX_ATTRIBUTES: usize = 100;
-/// Maximum number of tags that the parser may add: every paragraph repeats the open formatting elements (HTML
-/// standard, reconstruction of the active formatting elements).
-const MAX_REPEATED: usize = 300_000;
-/// Maximum size of the tags that the parser may add, with their attributes, in bytes.
-const MAX_REPEATED_BYTES: usize = 8 << 20;
+/// Maximum number of headings with the same text that have an id.
+const MAX_EQUAL: usize = 100;
+
+/// The beginnings of the addresses of pages and figures until [`CleanHtml`] gets the actual ones.
+///
+/// SECURITY: no text can have such an address, because it has a scheme that is not permitted.
+const PAGE: &str = "readme-page:";
+const FIGURE: &str = "readme-figure:";
 
 /// The base addresses of relative links in a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,9 +90,73 @@ pub struct Links {
     pub figures: BTreeMap<String, String>,
 }
 
-/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse.
+impl Links {
+    /// Returns the same pages and figures with addresses that depend neither on the package nor on the snapshot.
+    #[must_use]
+    pub fn placeholders(&self) -> Links {
+        let page = |name: &str| format!("{PAGE}{name}");
+        let figures = self.figures.keys().enumerate();
+        Links {
+            description: self.description.is_some().then(|| page("description")),
+            news: if self.news.is_empty() { String::new() } else { page("news") },
+            license: self.license.is_some().then(|| page("license")),
+            figures: figures.map(|(at, path)| (path.clone(), format!("{FIGURE}{at}"))).collect(),
+        }
+    }
+
+    /// Returns the address for one of [`placeholders`](Links::placeholders); `None` for another address.
+    fn address(&self, placeholder: &str) -> Option<&str> {
+        if let Some(at) = placeholder.strip_prefix(FIGURE) {
+            return self.figures.values().nth(at.parse().ok()?).map(String::as_str);
+        }
+        match placeholder.strip_prefix(PAGE)? {
+            "description" => self.description.as_deref(),
+            "news" => Some(&self.news),
+            "license" => self.license.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// Clean HTML that lacks the addresses of pages and figures of the package.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CleanHtml {
+    pub(super) html: String,
+    /// The offsets in `html` at which addresses are missing, in ascending order.
+    pub(super) missing: Vec<(usize, MissingAddress)>,
+}
+
+/// An address that HTML lacks.
+#[derive(Clone, Debug)]
+pub(super) struct MissingAddress {
+    placeholder: String,
+    /// Whether the address is the name of its link, in short.
+    is_name: bool,
+}
+
+impl MissingAddress {
+    /// Returns the text for HTML; `links` has the addresses.
+    pub(super) fn text(&self, links: &Links) -> String {
+        let address = escape(links.address(&self.placeholder).unwrap_or_default());
+        if self.is_name { link_name(&address).to_owned() } else { address }
+    }
+}
+
+impl CleanHtml {
+    /// Writes the address of a link or image, which is escaped, or its short form as the name of the link.
+    fn push_address(&mut self, address: &str, is_name: bool) {
+        if address.starts_with(PAGE) || address.starts_with(FIGURE) {
+            self.missing.push((self.html.len(), MissingAddress { placeholder: address.to_owned(), is_name }));
+        } else {
+            self.html.push_str(if is_name { link_name(address) } else { address });
+        }
+    }
+}
+
+/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse. `links` has
+/// [placeholders](Links::placeholders).
 #[must_use]
-pub(super) fn clean(html: &str, links: &Links) -> Option<String> {
+pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
     if !is_simple(html) {
         return None;
     }
@@ -155,92 +218,8 @@ fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> 
     links.figures.get(&*decoded)
 }
 
-/// Returns true if the HTML parser is fast for a text, and its result is not much longer.
-///
-/// SECURITY: every `<` counts as the beginning of a tag, even in a comment or in the value of an attribute,
-/// so that every tag that the parser finds is counted, regardless of the text before it.
-fn is_simple(html: &str) -> bool {
-    const FORMATTING: [&str; 13] =
-        ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u", "nobr"];
-    if html.len() > MAX_HTML {
-        return false;
-    }
-    let mut formatting: HashSet<&str> = HashSet::new();
-    let (mut tags, mut formatting_bytes, mut longest_link) = (0_usize, 0_usize, 0_usize);
-    // Limits the total length of tags: they overlap only if the value of an attribute contains `<`.
-    let mut unread = html.len().saturating_mul(4);
-    for (start, _) in html.match_indices('<') {
-        tags += 1;
-        let rest = html.get(start + 1..).unwrap_or_default();
-        let (length, attributes) = extent(rest.as_bytes());
-        let Some(left) = unread.checked_sub(length) else { return false };
-        unread = left;
-        if tags > MAX_TAGS || attributes > MAX_ATTRIBUTES {
-            return false;
-        }
-        let tag = rest.get(..length).unwrap_or(rest);
-        let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        if name.eq_ignore_ascii_case("a") {
-            // Only one link is open at a time: the next one ends it.
-            longest_link = longest_link.max(length);
-        } else if FORMATTING.iter().any(|known| known.eq_ignore_ascii_case(name)) && formatting.insert(tag) {
-            formatting_bytes += length;
-        }
-    }
-    // At most three equal tags can be open.
-    let bytes = formatting_bytes.saturating_mul(3).saturating_add(longest_link);
-    tags.saturating_mul(3 * formatting.len()) <= MAX_REPEATED
-        && tags.saturating_mul(bytes) <= MAX_REPEATED_BYTES
-}
-
-/// Returns the number of bytes of a tag after its `<`, including its `>`, and the number of its attributes, as the
-/// parser reads them (HTML standard, 13.2.5.32 to 13.2.5.39). Stops after too many attributes.
-fn extent(tag: &[u8]) -> (usize, usize) {
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    enum State {
-        ElementName,
-        BeforeName,
-        Name,
-        AfterName,
-        BeforeValue,
-        Quoted(u8),
-        Unquoted,
-    }
-    // End tags may have attributes, too.
-    let name = tag.strip_prefix(b"/").unwrap_or(tag);
-    let is_tag = name.first().is_some_and(u8::is_ascii_alphabetic);
-    if !is_tag {
-        return (0, 0);
-    }
-    let (mut state, mut attributes) = (State::ElementName, 0);
-    for (at, byte) in tag.iter().copied().enumerate() {
-        let is_space = byte.is_ascii_whitespace();
-        state = match state {
-            State::Quoted(quote) if byte == quote => State::BeforeName,
-            State::Quoted(quote) => State::Quoted(quote),
-            _ if byte == b'>' => return (at + 1, attributes),
-            State::BeforeValue if is_space => State::BeforeValue,
-            State::BeforeValue if byte == b'"' || byte == b'\'' => State::Quoted(byte),
-            State::BeforeValue => State::Unquoted,
-            State::Unquoted if !is_space => State::Unquoted,
-            State::Name | State::AfterName if byte == b'=' => State::BeforeValue,
-            State::Name | State::AfterName if is_space => State::AfterName,
-            State::ElementName | State::Name if !is_space && byte != b'/' => state,
-            _ if is_space || byte == b'/' => State::BeforeName,
-            _ => {
-                attributes += 1;
-                State::Name
-            }
-        };
-        if attributes > MAX_ATTRIBUTES {
-            return (at + 1, attributes);
-        }
-    }
-    (tag.len(), attributes)
-}
-
 /// Adapts clean HTML to a page.
-fn adapt(html: &str, links: &Links) -> String {
+fn adapt(html: &str, links: &Links) -> CleanHtml {
     let parts = parts(html);
     // SECURITY: only addresses from the list, as they are written in an attribute, and no other that looks like them.
     let figures: BTreeSet<String> =
@@ -253,24 +232,24 @@ fn adapt(html: &str, links: &Links) -> String {
     let mut levels = HeadingLevels::default();
     // For each header of a table that is open, whether it is empty.
     let mut headers: Vec<bool> = Vec::new();
-    let mut out = String::with_capacity(html.len());
+    let mut out = CleanHtml { html: String::with_capacity(html.len()), missing: Vec::new() };
     let mut hidden_end = false;
     for (at, part) in parts.iter().enumerate() {
         let tag = match part {
             Part::Text(text) => {
-                out.push_str(text);
+                out.html.push_str(text);
                 continue;
             }
             Part::Tag(tag) => *tag,
         };
         if let Some(level) = heading(tag) {
             if tag.starts_with('/') {
-                out.push_str(&format!("</h{}>", levels.end()));
+                out.html.push_str(&format!("</h{}>", levels.end()));
             } else {
                 let level = levels.begin(level);
                 match headings.next().and_then(Option::as_deref) {
-                    Some(id) => out.push_str(&format!("<h{level} id=\"{id}\">")),
-                    None => out.push_str(&format!("<h{level}>")),
+                    Some(id) => out.html.push_str(&format!("<h{level} id=\"{id}\">")),
+                    None => out.html.push_str(&format!("<h{level}>")),
                 }
             }
         } else if tag == "/a" && std::mem::take(&mut hidden_end) {
@@ -279,14 +258,16 @@ fn adapt(html: &str, links: &Links) -> String {
             let text = attribute(tag, "alt").unwrap_or_default();
             match figure(tag, &figures) {
                 Some(address) => {
-                    out.push_str(&format!("<img src=\"{address}\" alt=\"{text}\""));
+                    out.html.push_str("<img src=\"");
+                    out.push_address(address, false);
+                    out.html.push_str(&format!("\" alt=\"{text}\""));
                     for name in ["width", "height"] {
                         let size = attribute(tag, name).and_then(pixels);
-                        out.extend(size.map(|size| format!(" {name}=\"{size}\"")));
+                        out.html.extend(size.map(|size| format!(" {name}=\"{size}\"")));
                     }
-                    out.push('>');
+                    out.html.push('>');
                 }
-                None => out.push_str(text),
+                None => out.html.push_str(text),
             }
         } else if is_named(tag, "a")
             && attribute(tag, "id").is_none()
@@ -295,7 +276,7 @@ fn adapt(html: &str, links: &Links) -> String {
             hidden_end = true;
         } else if tag == "/th" {
             let is_empty = headers.pop().unwrap_or_default();
-            out.push_str(if is_empty { "</td>" } else { "</th>" });
+            out.html.push_str(if is_empty { "</td>" } else { "</th>" });
         } else {
             let after = parts.get(at + 1..).unwrap_or_default();
             let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
@@ -339,36 +320,49 @@ fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. A link to an id is written
 /// only if `known` contains the id. Links without text get a name, links of images a class, headers of tables a scope, and
 /// preformatted text, which may be wider than the page, is scrolled with the keyboard.
-fn push_tag(out: &mut String, tag: &str, (id, after): (Option<&str>, &[Part<'_>]), known: &BTreeSet<&str>) {
+fn push_tag(
+    out: &mut CleanHtml,
+    tag: &str,
+    (id, after): (Option<&str>, &[Part<'_>]),
+    known: &BTreeSet<&str>,
+) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
-    out.push('<');
-    out.push_str(name);
+    out.html.push('<');
+    out.html.push_str(name);
     for key in ["href", "title", "rel", "lang", "dir", "colspan", "rowspan", "start"] {
         let Some(value) = attribute(tag, key) else { continue };
         let fragment = (key == "href").then(|| value.strip_prefix('#')).flatten();
         if fragment.is_none_or(|fragment| known.contains(fragment)) {
-            out.push_str(&format!(" {key}=\"{value}\""));
+            out.html.push_str(&format!(" {key}=\""));
+            if key == "href" {
+                out.push_address(value, false);
+            } else {
+                out.html.push_str(value);
+            }
+            out.html.push('"');
             if key == "href" {
                 let (has_text, has_image) = link_content(after);
                 if !has_text {
-                    out.push_str(&format!(" aria-label=\"{}\"", link_name(value)));
+                    out.html.push_str(" aria-label=\"");
+                    out.push_address(value, true);
+                    out.html.push('"');
                 }
                 if has_image {
-                    out.push_str(" class=\"badge\"");
+                    out.html.push_str(" class=\"badge\"");
                 }
             }
         }
     }
     match name {
-        "pre" => out.push_str(" tabindex=\"0\""),
+        "pre" => out.html.push_str(" tabindex=\"0\""),
         // Tables of Markdown have headers of columns only.
-        "th" => out.push_str(" scope=\"col\""),
+        "th" => out.html.push_str(" scope=\"col\""),
         _ => {}
     }
     if let Some(id) = id {
-        out.push_str(&format!(" id=\"{id}\""));
+        out.html.push_str(&format!(" id=\"{id}\""));
     }
-    out.push('>');
+    out.html.push('>');
 }
 
 /// Returns the ids in the text outside headings, and a unique id for each heading, in order.
@@ -380,6 +374,7 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
     let own: BTreeSet<&str> = tags.filter_map(|tag| attribute(tag, "id")).collect();
     let mut taken: HashSet<String> = own.iter().map(|id| (*id).to_owned()).collect();
     let mut headings = Vec::new();
+    let mut next_numbers: HashMap<String, usize> = HashMap::new();
     for (at, part) in parts.iter().enumerate() {
         let Part::Tag(tag) = part else { continue };
         if heading(tag).is_none() || tag.starts_with('/') {
@@ -389,8 +384,19 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
             Some(id) => id.to_owned(),
             None => slug(parts.get(at + 1..).unwrap_or_default()),
         };
-        let id = std::iter::once(slug.clone()).chain((1..100).map(|number| format!("{slug}-{number}")));
-        let id = id.into_iter().find(|id| id.len() > ID_PREFIX.len() && !taken.contains(id));
+        // The numbers before the one that the last equal heading has are taken.
+        let next = next_numbers.entry(slug.clone()).or_default();
+        let id = loop {
+            let number = *next;
+            if number >= MAX_EQUAL {
+                break None;
+            }
+            *next += 1;
+            let id = if number == 0 { slug.clone() } else { format!("{slug}-{number}") };
+            if id.len() > ID_PREFIX.len() && !taken.contains(&id) {
+                break Some(id);
+            }
+        };
         taken.extend(id.clone());
         headings.push(id);
     }
@@ -421,25 +427,4 @@ fn slug(after: &[Part<'_>]) -> String {
         }
     }
     slug
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_end_where_the_parser_ends_them() {
-        for (tag, expected) in [
-            ("b>x", (2, 0)),
-            ("a href='x>y' b=c/d e/f>z", (23, 4)),
-            ("/p a>", (5, 2)),
-            ("b =\"x>y", (6, 1)),
-            ("img a=\">", (8, 1)),
-            ("p a = > b", (7, 1)),
-            (" b", (0, 0)),
-            ("!-- b='", (0, 0)),
-        ] {
-            assert_eq!(extent(tag.as_bytes()), expected, "{tag}");
-        }
-    }
 }

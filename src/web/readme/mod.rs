@@ -5,6 +5,8 @@
 
 mod clean;
 mod heading_levels;
+mod markdown;
+mod parsing_cost;
 mod restructured;
 mod restructured_inline;
 mod tag;
@@ -12,19 +14,23 @@ mod tag;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use maud::{PreEscaped, Render, html};
+use maud::{Render, html};
 use memchr::memmem;
 
 use super::text::visible;
 pub use clean::Links;
+use clean::{CleanHtml, MissingAddress};
 
 /// Maximum size of a README that is converted, in bytes. For a larger one, the beginning is displayed as text.
 const MAX_CONVERTED: usize = 256 << 10;
 /// Maximum number of lines, `<`, `[` and `|` together in a README that is converted, which limits the time of the
 /// conversion.
-const MAX_MARKS: usize = 60_000;
-/// Maximum number of quotes and lists that may begin on one line of Markdown.
-const MAX_MARKERS: usize = 100;
+const MAX_MARKS: usize = 40_000;
+/// Maximum number of bytes that a README may have more as text of a page: characters that are invisible are replaced.
+const MAX_REPLACED: usize = 64 << 10;
+
+/// Approximate size of a missing address with its placeholder, in bytes.
+const MISSING_BYTES: usize = 100;
 
 /// Maximum number of images that are searched in a README.
 const MAX_IMAGES: usize = 100;
@@ -57,17 +63,42 @@ impl Format {
     }
 }
 
-/// HTML that [`render`] returned, so that a page may contain it.
+/// A README as HTML that lacks the addresses of pages and figures of the package, so that it is the same in all snapshots.
 #[derive(Clone, Debug)]
-pub struct Html(Arc<str>);
+pub struct HtmlTemplate {
+    html: Arc<str>,
+    /// The offsets in `html` at which addresses are missing, in ascending order.
+    missing: Arc<[(usize, MissingAddress)]>,
+}
 
-impl Html {
-    /// Returns its size in bytes.
+impl HtmlTemplate {
+    /// Returns its size in bytes, approximately.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.html.len() + self.missing.len() * MISSING_BYTES
+    }
+
+    /// Returns the HTML with addresses.
+    #[must_use]
+    pub fn with_addresses(&self, links: &Links) -> Html {
+        if self.missing.is_empty() {
+            return Html(self.html.clone());
+        }
+        let mut html = String::with_capacity(self.size());
+        let mut start = 0;
+        for (at, missing) in self.missing.iter() {
+            html.push_str(self.html.get(start..*at).unwrap_or_default());
+            html.push_str(&missing.text(links));
+            start = *at;
+        }
+        html.push_str(self.html.get(start..).unwrap_or_default());
+        Html(html.into())
     }
 }
+
+/// HTML that [`HtmlTemplate::with_addresses`] returned, so that a page may contain it.
+#[derive(Clone, Debug)]
+pub struct Html(Arc<str>);
 
 impl Render for Html {
     fn render_to(&self, buffer: &mut String) {
@@ -105,56 +136,43 @@ fn mark_count(text: &[u8]) -> usize {
     text.iter().filter(|byte| matches!(byte, b'\n' | b'<' | b'[' | b'|')).count()
 }
 
-/// Converts a README to HTML; `links` contains the pages to which relative links may lead.
+/// Converts a README to HTML; `links` contains the pages to which relative links may lead, with
+/// [placeholders](Links::placeholders) as addresses.
 #[must_use]
-pub fn render(text: &[u8], format: Format, links: &Links) -> Html {
+pub fn convert(text: &[u8], format: Format, links: &Links) -> HtmlTemplate {
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(excerpt));
-    let is_short = text.len() <= MAX_CONVERTED && mark_count(text) <= MAX_MARKS;
+    let is_whole = text.len() <= MAX_CONVERTED;
+    let is_short =
+        is_whole && readable.len() <= MAX_CONVERTED + MAX_REPLACED && mark_count(text) <= MAX_MARKS;
     let converted = match format {
-        Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
-        Format::Restructured if is_short => clean::clean(&restructured::to_html(&readable), links),
+        Format::Markdown if is_short => {
+            markdown::to_html(&readable).and_then(|html| clean::clean(&html, links))
+        }
+        Format::Restructured if is_short => {
+            restructured::to_html(&readable).and_then(|html| clean::clean(&html, links))
+        }
         Format::Markdown | Format::Restructured | Format::Plain => None,
     };
-    let html = match converted {
-        Some(converted) => {
+    let (html, missing) = match converted {
+        Some(CleanHtml { html: cleaned, missing }) => {
             // A wide table is scrolled with the keyboard, which needs an element with the focus in the text or around it.
-            let has_stop = converted.contains(" href=\"") || converted.contains(" tabindex=\"0\"");
+            let has_stop = cleaned.contains(" href=\"") || cleaned.contains(" tabindex=\"0\"");
             let tabindex = (!has_stop).then_some("0");
-            html! {
-                div.prose.readme tabindex=[tabindex] lang="" dir="auto" { (PreEscaped(converted)) }
-            }
+            let start = html! { div.prose.readme tabindex=[tabindex] lang="" dir="auto" {} }.into_string();
+            let start = start.strip_suffix("</div>").unwrap_or(&start);
+            let missing = missing.into_iter().map(|(at, missing)| (start.len() + at, missing));
+            (format!("{start}{cleaned}</div>"), missing.collect::<Vec<_>>())
         }
-        None => html! {
-            @if !is_short { p.notice { "Only the beginning is shown." } }
-            pre.readme tabindex="0" lang="" dir="auto" { (readable) }
-        },
+        None => {
+            let html = html! {
+                @if !is_whole { p.notice { "Only the beginning is shown." } }
+                pre.readme tabindex="0" lang="" dir="auto" { (readable) }
+            };
+            (html.into_string(), Vec::new())
+        }
     };
-    Html(html.into_string().into())
-}
-
-/// Converts Markdown to HTML that is not clean yet, because it contains the raw HTML of the text. Returns `None` if the
-/// text is nested too deeply.
-fn markdown(text: &str) -> Option<String> {
-    if text.lines().any(|line| markers(line) > MAX_MARKERS) {
-        return None;
-    }
-    let mut options = comrak::Options::default();
-    options.extension.strikethrough = true;
-    options.extension.table = true;
-    options.extension.autolink = true;
-    options.extension.alerts = true;
-    options.extension.footnotes = true;
-    options.render.r#unsafe = true;
-    Some(comrak::markdown_to_html(text, &options))
-}
-
-/// Returns the maximum number of quotes and lists that begin on a line.
-fn markers(line: &str) -> usize {
-    let start = line.find(|c| !" \t>*+-.)0123456789".contains(c)).unwrap_or(line.len());
-    let start = line.get(..start).unwrap_or(line);
-    let lists = ["* ", "+ ", "- ", ". ", ") ", "*\t", "+\t", "-\t", ".\t", ")\t"];
-    start.matches('>').count() + lists.iter().map(|marker| start.matches(marker).count()).sum::<usize>()
+    HtmlTemplate { html: html.into(), missing: missing.into() }
 }
 
 #[cfg(test)]
@@ -170,6 +188,10 @@ mod tests {
             license: Some("license/".to_owned()),
             figures: BTreeMap::new(),
         }
+    }
+
+    fn render(text: &[u8], format: Format, links: &Links) -> Html {
+        convert(text, format, &links.placeholders()).with_addresses(links)
     }
 
     fn html(text: &str, format: Format) -> String {
@@ -236,7 +258,7 @@ mod tests {
     #[test]
     fn a_text_of_too_many_marks_is_displayed_unconverted() {
         let html = |text: &str| render(text.as_bytes(), Format::Markdown, &Links::default()).0;
-        let few = format!("# A\n\n{}", "[".repeat(MAX_MARKS - 2));
+        let few = format!("# A\n\n{}", "|".repeat(MAX_MARKS - 2));
         assert!(html(&few).contains("<h3"), "{}", &html(&few)[..100]);
         for mark in ["[", "<", "|", "\n"] {
             let many = format!("# A\n\n{}", mark.repeat(MAX_MARKS - 1));
@@ -272,6 +294,42 @@ mod tests {
         let links = Links { license: None, ..links() };
         let without = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
         assert!(!without.contains("href") && without.contains('d'), "{without}");
+    }
+
+    #[test]
+    fn a_conversion_is_the_same_for_all_addresses() {
+        let of = |snapshot: &str| Links {
+            description: Some(format!("/{snapshot}/DESCRIPTION?a=\"1&2\"")),
+            news: format!("/{snapshot}/news/"),
+            license: None,
+            figures: BTreeMap::from([
+                ("a.png".to_owned(), format!("/{snapshot}/a.png")),
+                ("b.png".to_owned(), format!("/{snapshot}/b.png")),
+            ]),
+        };
+        let text = "[n](NEWS.md) [d](DESCRIPTION) [![](b.png)](NEWS.md) ![x](a.png) <a href=\"NEWS.md\"><b>&nbsp;</b></a> \
+                    [forged](readme-page:news) readme-page:news <img src=\"readme-figure:0\" alt=\"readme-figure:1\"> \
+                    <a title=\"readme-page:news\" href=\"/x/news/\">y</a>\n";
+        let (first, second) = (of("first"), of("second"));
+        assert_eq!(first.placeholders(), second.placeholders());
+        assert!(first.placeholders() != links().placeholders());
+        let converted = convert(text.as_bytes(), Format::Markdown, &first.placeholders());
+        assert!(!converted.html.contains("first"), "{}", converted.html);
+        for links in [first, second] {
+            let html = converted.with_addresses(&links).0.to_string();
+            assert_eq!(html.matches(&format!("href=\"{}\"", links.news)).count(), 3, "{html}");
+            let name = format!("aria-label=\"{}\"", links.news.trim_matches('/'));
+            assert_eq!(html.matches(&name).count(), 2, "{html}");
+            let description =
+                links.description.unwrap_or_default().replace('&', "&amp;").replace('"', "&quot;");
+            assert!(html.contains(&format!("href=\"{description}\"")), "{html}");
+            for path in ["a.png", "b.png"] {
+                let address = format!("src=\"{}\"", links.figures[path]);
+                assert_eq!(html.matches(&address).count(), 1, "{html}");
+            }
+            assert!(html.contains(" readme-page:news readme-figure:1"), "{html}");
+            assert!(!html.contains("href=\"readme-") && !html.contains("src=\"readme-"), "{html}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A small converter of reStructuredText to HTML. It converts the markup that READMEs use, and leaves all other text
-//! unchanged. It accepts every text.
+//! unchanged. It accepts every text, but stops when the result is much longer.
 
 use super::restructured_inline::{Names, escape, inline, key};
 
@@ -9,16 +9,27 @@ const MAX_DEPTH: usize = 8;
 const MAX_SUBSTITUTION: usize = 500;
 /// Maximum number of lines of a simple table.
 const MAX_TABLE: usize = 1000;
+/// Maximum number of lines that are searched for the ends of simple tables.
+const MAX_SEARCHED: usize = 1_000_000;
 /// The characters that underline titles.
 const ADORNMENTS: &str = "=-`:.'\"~^_*+#<>!$%&(),/;?@[\\]{|}";
 
-/// Converts a text to HTML.
-pub(super) fn to_html(text: &str) -> String {
+/// Number of bytes of the result for each byte of the text, at most.
+const MAX_GROWTH: usize = 4;
+/// Number of bytes that the result of a short text may have.
+const MIN_RESULT: usize = 64 << 10;
+
+/// Converts a text to HTML. Returns `None` if the result would have more than four times the size of the text and 64 KiB:
+/// names of a few letters may stand for long texts and addresses. Texts with very many tables are not converted, either.
+pub(super) fn to_html(text: &str) -> Option<String> {
+    let limit = text.len().saturating_mul(MAX_GROWTH).saturating_add(MIN_RESULT);
     let expanded: Vec<String> = text.lines().map(|line| line.replace('\t', "        ")).collect();
     let lines: Vec<&str> = expanded.iter().map(|line| line.trim_end()).collect();
-    let mut writer = Writer { names: names(&lines), styles: Vec::new(), out: String::new() };
+    let names = names(&lines);
+    names.left.set(limit);
+    let mut writer = Writer { names, styles: Vec::new(), out: String::new(), limit, searched: 0 };
     writer.blocks(&lines, 0);
-    writer.out
+    (!writer.is_full()).then_some(writer.out)
 }
 
 /// Collects targets and substitutions, because they may be defined after their use.
@@ -124,16 +135,25 @@ struct Writer {
     /// The styles of titles in order of appearance: the adornment, and whether it is also above the title.
     styles: Vec<(char, bool)>,
     out: String,
+    /// Maximum size of `out`, in bytes.
+    limit: usize,
+    /// Number of lines that were searched for the ends of tables.
+    searched: usize,
 }
 
 impl Writer {
+    /// Returns true if the text needs more than the limits, so that the result is not used.
+    fn is_full(&self) -> bool {
+        self.names.left.get() == 0 || self.out.len() > self.limit || self.searched > MAX_SEARCHED
+    }
+
     fn blocks(&mut self, lines: &[&str], depth: usize) {
         if depth > MAX_DEPTH {
             self.literal(lines);
             return;
         }
         let mut at = 0;
-        while let Some(rest) = lines.get(at..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = lines.get(at..).filter(|rest| !rest.is_empty() && !self.is_full()) {
             // Advances by at least one line.
             at += self.block(rest, depth).max(1);
         }
@@ -297,6 +317,7 @@ impl Writer {
         let length = if is_grid {
             lines.iter().take_while(|line| line.starts_with(['+', '|'])).count()
         } else {
+            self.searched += lines.len().min(MAX_TABLE);
             // A border and a blank line end the table.
             let end = lines.iter().enumerate().take(MAX_TABLE).skip(1).position(|(at, line)| {
                 is_table(line) && lines.get(at + 1).is_none_or(|next| next.is_empty())
@@ -374,4 +395,43 @@ impl Writer {
 /// Returns the number of lines of a paragraph, which ends before a blank line.
 fn paragraph(lines: &[&str]) -> usize {
     lines.iter().take_while(|line| !line.is_empty()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_a_much_longer_result_are_not_converted() {
+        let target = format!(".. _a: http://{}\n\n", "&".repeat(480));
+        let image = format!(".. |a| image:: x\n   :alt: {}\n   :target: http://b\n\n", "\"".repeat(490));
+        for (name, text) in [
+            ("a target in one paragraph", format!("{target}{}", "a_ ".repeat(80_000))),
+            ("a target in many paragraphs", format!("{target}{}", "a_\n\n".repeat(50_000))),
+            ("a substitution in one paragraph", format!("{image}{}", "|a| ".repeat(29_900))),
+            ("a substitution in many paragraphs", format!("{image}{}", "|a|\n\n".repeat(5_000))),
+            ("a substitution in a list", format!("{image}{}", "* |a|\n".repeat(9_000))),
+            ("tables without end", "== ==\nx\n\n".repeat(19_900)),
+        ] {
+            assert!(to_html(&text).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_texts_are_converted() {
+        let table = format!("==== ====\n{}==== ====\n\n", "a    b\n".repeat(900)).repeat(30);
+        let target = format!(".. _a: https://a.example/{}\n\n", "b".repeat(400));
+        for (name, text) in [
+            ("lines", "a line of text\n".repeat(17_000)),
+            ("colons", format!("a {}", ":".repeat(254_000))),
+            ("tables", table),
+            ("one target", format!("{target}{}", "a_ ".repeat(100))),
+            ("changes", "1.2\n---\n\n* Fixed `#1 <https://a.example/1>`_ of :func:`b`.\n\n".repeat(4_000)),
+        ] {
+            let html = to_html(&text).unwrap_or_default();
+            assert!(!html.is_empty() && html.len() <= MAX_GROWTH * text.len() + MIN_RESULT, "{name}");
+        }
+        let short = to_html(".. _a: http://b\n\na_ :func:`c` :a:b\n").unwrap_or_default();
+        assert!(short.contains("<a href=\"http://b\">a</a> <code>c</code> :a:b"), "{short}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Inline markup of reStructuredText as HTML: emphasis, literals, links, roles, substitutions.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use maud::html;
@@ -8,6 +9,8 @@ use crate::web::text::external;
 
 /// Maximum length of the text between two markers of inline markup, in bytes.
 const MAX_SPAN: usize = 2000;
+/// Maximum length of the name of a role, in bytes.
+const MAX_ROLE: usize = 40;
 /// Maximum length of the name of a reference without backquotes, in bytes. The limit bounds the search, which is
 /// repeated at each word.
 const MAX_NAME: usize = 100;
@@ -19,6 +22,9 @@ pub(super) struct Names {
     pub(super) targets: HashMap<String, String>,
     /// Texts of `.. |name| image::` and `replace::`.
     pub(super) substitutions: HashMap<String, String>,
+    /// Number of bytes that [`inline`] may still return in all calls together; 0 if a text was longer, so that it is
+    /// incomplete.
+    pub(super) left: Cell<usize>,
 }
 
 /// Converts a text; everything that is not markup is escaped.
@@ -27,13 +33,15 @@ pub(super) fn inline(text: &str, names: &Names) -> String {
     let mut rest = text;
     // The character before `rest`: a marker in the middle of a word is not markup.
     let mut before = None;
-    while let Some(first) = rest.chars().next() {
+    let most = names.left.get();
+    while let Some(first) = rest.chars().next().filter(|_| out.len() < most) {
         let is_start = before.is_none_or(|c: char| !c.is_alphanumeric());
         let found = match first {
             '`' | '*' | '|' | ':' if is_start => markup(rest, names),
             'h' if is_start => address(rest).or_else(|| reference(rest, names)),
             '\\' => backslash_escape(rest),
-            _ if is_start => reference(rest, names),
+            // The name of a reference begins with a letter or digit.
+            c if is_start && c.is_alphanumeric() => reference(rest, names),
             _ => None,
         };
         let length = match found.filter(|(_, length)| *length > 0) {
@@ -56,6 +64,7 @@ pub(super) fn inline(text: &str, names: &Names) -> String {
         before = read.chars().next_back();
         rest = after;
     }
+    names.left.set(most.saturating_sub(out.len()));
     out
 }
 
@@ -129,8 +138,10 @@ fn underscores(rest: &str, offset: usize) -> usize {
 
 /// Converts ``:role:`text` `` to the text as code; returns the HTML and the number of bytes that it replaces.
 fn role(rest: &str) -> Option<(String, usize)> {
-    let (name, after) = search_range(rest).strip_prefix(':')?.split_once(":`")?;
-    if name.len() > 40 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+:".contains(c)) {
+    // The name is searched in a few bytes, because a text may have many colons.
+    let (name, _) = beginning(rest, MAX_ROLE + 3).strip_prefix(':')?.split_once(":`")?;
+    let after = search_range(rest).get(1 + name.len() + 2..)?;
+    if name.len() > MAX_ROLE || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+:".contains(c)) {
         return None;
     }
     let text = after.get(..after.find('`')?)?;
@@ -150,7 +161,7 @@ fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
 
 /// Converts an address without markup to a link.
 fn address(rest: &str) -> Option<(String, usize)> {
-    if !rest.starts_with("http") {
+    if !rest.starts_with("http://") && !rest.starts_with("https://") {
         return None;
     }
     let rest = search_range(rest);

@@ -14,8 +14,9 @@
     const parameters = new URLSearchParams(query);
     const target = () => {
       if (parts[0] !== "repos" || !parts[1]) return null;
-      const row = [...names.content.querySelectorAll("data")].find((row) => row.value === parts[1]);
-      const repo = row ? row.textContent : /^[0-9]+$/.test(parts[1]) ? null : parts[1];
+      const rows = names.content.textContent.split("\n").map((line) => line.split(" "));
+      const row = rows.find(([number]) => number === parts[1]);
+      const repo = row ? row[1] : /^[0-9]+$/.test(parts[1]) ? null : parts[1];
       if (!repo) return null;
       const snapshot = /^[0-9]{4}-[0-9]{2}-[0-9]{2}$/.test(parameters.get("snapshot") || "")
         ? parameters.get("snapshot") : "latest";

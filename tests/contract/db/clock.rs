@@ -1,6 +1,7 @@
 //! Publishing: one order of ids, times and commits, independent of the publishers' clocks.
 
 use rstudio_pm::db::clock_repair;
+use rstudio_pm::db::name_guard::{self, NameGuardRow};
 use rstudio_pm::db::skew::{self, Skew};
 use rstudio_pm::db::{DbError, blob, clock, lease, repo, step, tree, tx, upstream};
 use rstudio_pm::model::digest::Sha256;
@@ -191,6 +192,19 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
     db.write(move |c| blob::insert(c, &stored));
     assert!(db.read(|c| lease::holder(c, "sync:cran", later(400))).is_some());
     db.write(move |c| c.execute("INSERT INTO hold (id, until) VALUES ('00', $1)", &[until.into()]).map(drop));
+    let guard = NameGuardRow {
+        id: 0,
+        language: "r".to_owned(),
+        pattern: "alpha".to_owned(),
+        source: SourceId(9),
+        automatic: true,
+        state: name_guard::IN_FORCE,
+        description: String::new(),
+        created_by: String::new(),
+        created_at: later(400),
+    };
+    let earlier = NameGuardRow { pattern: "beta".to_owned(), created_at: later(-1), ..guard.clone() };
+    db.write(move |c| name_guard::insert(c, &[guard.clone(), earlier.clone()]));
     db.write(|c| clock_repair::repair(c, NEW_YEAR, false));
     assert_eq!(db.read(|c| lease::holder(c, "sync:cran", later(400))), None);
     assert!(db.read(|c| c.query("SELECT id FROM hold", &[])).is_empty());
@@ -198,6 +212,8 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
     assert_eq!(row.fetched_at, NEW_YEAR, "the next scheduled sync is due soon");
     let blob = db.read(|c| blob::get(c, Sha256([1; 32]))).expect("a row");
     assert_eq!(blob.created_at, NEW_YEAR, "an unreferenced object is removed some hours later");
+    let guards: Vec<_> = db.read(name_guard::list).iter().map(|guard| guard.created_at).collect();
+    assert_eq!(guards, [NEW_YEAR, later(-1)]);
 }
 
 fn a_clock_far_ahead_may_not_publish(db: &mut TestDb) {

@@ -196,14 +196,16 @@ fn a_discovered_project_reads_only_the_guards_of_its_name(db: &mut TestDb) {
     let discover = |name: &'static str| {
         db.write(move |c| {
             let mut counting = Counting { inner: c, table: "name_guard", count: 0 };
-            let is_guarded = pypi::add_unlisted(&mut counting, SourceId::PYPI, name, NEW_YEAR.0)?;
-            Ok((is_guarded, counting.count))
+            let guards = pypi::add_unlisted(&mut counting, SourceId::PYPI, name, NEW_YEAR.0)?;
+            let patterns = guards.unwrap_or_default().into_iter().map(|guard| guard.pattern);
+            Ok((patterns.collect::<Vec<String>>(), counting.count))
         })
     };
-    assert_eq!(discover("acme-tool"), (true, 1));
-    assert_eq!(discover("acme"), (false, 0), "the prefix ends with a hyphen");
-    assert_eq!(discover("own7"), (true, 1));
-    assert_eq!(discover("owner"), (false, 0));
+    let guarded = |pattern: &str, count| (vec![pattern.to_owned()], count);
+    assert_eq!(discover("acme-tool"), guarded("acme-*", 2));
+    assert_eq!(discover("acme"), (Vec::new(), 0), "the prefix ends with a hyphen");
+    assert_eq!(discover("own7"), guarded("own7", 2));
+    assert_eq!(discover("owner"), (Vec::new(), 0));
     let overlaps = db.read(name_guard::overlaps);
     let names: Vec<&str> = overlaps.iter().map(|overlap| overlap.name.as_str()).collect();
     assert_eq!(names, ["acme-tool", "own7"]);

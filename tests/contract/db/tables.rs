@@ -65,6 +65,13 @@ fn a_deleted_source_frees_its_name(db: &mut TestDb) {
     assert!(matches!(db.try_write(create), Err(DbError::Conflict(_))));
     assert!(db.write(move |c| source::delete(c, first, NEW_YEAR)));
     assert!(!db.write(move |c| source::delete(c, first, NEW_YEAR)));
+    assert_eq!(db.read(|c| source::deleted(c)), [(first, SourceKind::Local)]);
+    let list = db.read(move |c| tree::of_source(c, first))[0].id;
+    let published = db.try_write(move |c| {
+        tree::begin(c, list, 1)?;
+        clock::publish(c, &publish_of(&[list], NEW_YEAR))
+    });
+    assert!(matches!(&published, Err(DbError::SourceDeleted(name)) if name == "team"), "{published:?}");
     assert_eq!(db.read(|c| source::by_name(c, "team")), None);
     let second = db.write(create);
     assert_ne!(first, second);

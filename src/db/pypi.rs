@@ -125,6 +125,25 @@ pub fn changed_at(
     rows.first().map(|row| row.int(0)).transpose()
 }
 
+/// Returns the names of projects as their owners write them, in the order of `projects`; `None` for a project whose name is
+/// the normalized one, and for one that the source does not list at the sequence number.
+pub fn display_names(
+    c: &mut dyn Conn,
+    source: SourceId,
+    projects: &[&str],
+    seq: Seq,
+) -> Result<Vec<Option<String>>, DbError> {
+    const FIND: &str =
+        "SELECT name FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
+    let params: Vec<Vec<Value>> =
+        projects.iter().map(|project| vec![source.into(), (*project).into(), seq.into()]).collect();
+    let name = |rows: Vec<Row>| match rows.into_iter().next() {
+        Some(mut row) => row.opt_text(0),
+        None => Ok(None),
+    };
+    c.query_many(FIND, &params)?.into_iter().map(name).collect()
+}
+
 /// Returns the end of the newest state of the list of projects that did not contain a project, before the source listed it
 /// for the first time; `None` if the first sync found it, or if the source never listed it.
 pub fn unlisted_until(

@@ -79,11 +79,19 @@ pub enum Validity {
 type ReadResult = Result<(), PageError>;
 type RunningRead = watch::Receiver<Option<ReadResult>>;
 
+/// A failure after which the page of a project is not requested for some time.
+struct RecentFailure {
+    at: Instant,
+    /// The newest state of the list of projects when the page was requested.
+    list: i64,
+    error: PageError,
+}
+
 /// Running requests for pages, and recent failures.
 pub struct PageReads {
     state: Arc<State>,
     running: Mutex<HashMap<NormalName, RunningRead>>,
-    failures: Mutex<HashMap<NormalName, (Instant, PageError)>>,
+    failures: Mutex<HashMap<NormalName, RecentFailure>>,
     /// Set while the index does not answer.
     unavailable: Mutex<Option<(Instant, UpstreamError)>>,
     /// Stored wheels whose METADATA cannot be read; they are not read again.
@@ -218,14 +226,28 @@ impl PageReads {
         {
             return Err(error.clone().into());
         }
+        let list = self.newest_list();
         let failures = self.failures.lock();
+        // A newer list may have the project again.
+        let is_current =
+            |failure: &RecentFailure| failure.list == list || !matches!(failure.error, PageError::Missing(_));
         match failures.get(project) {
-            Some((at, error)) if at.elapsed() < FAILURE_TTL => Err(error.clone()),
+            Some(failure) if failure.at.elapsed() < FAILURE_TTL && is_current(failure) => {
+                Err(failure.error.clone())
+            }
             Some(_) | None => Ok(()),
         }
     }
 
-    fn record_failure(&self, project: &NormalName, error: &PageError) {
+    /// Returns the newest sequence number of the list of projects; 0 before the first sync.
+    fn newest_list(&self) -> i64 {
+        let catalog = self.state.catalog.get();
+        let trees = catalog.source_package_trees(SourceId::PYPI);
+        trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
+    }
+
+    /// Records a failure; `list` is the newest state of the list of projects when the page was requested.
+    fn record_failure(&self, project: &NormalName, list: i64, error: &PageError) {
         match error {
             PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
                 *self.unavailable.lock() = Some((Instant::now(), error.clone()));
@@ -233,9 +255,10 @@ impl PageReads {
             PageError::Missing(_) | PageError::Unlisted(_) | PageError::Upstream(_) => {
                 let mut failures = self.failures.lock();
                 if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
-                    failures.retain(|_, (at, _)| at.elapsed() < FAILURE_TTL);
+                    failures.retain(|_, failure| failure.at.elapsed() < FAILURE_TTL);
                 }
-                failures.insert(project.clone(), (Instant::now(), error.clone()));
+                let failure = RecentFailure { at: Instant::now(), list, error: error.clone() };
+                failures.insert(project.clone(), failure);
             }
             PageError::Guarded(_) | PageError::Failed(_) => {}
         }
@@ -308,12 +331,13 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
         }
     }
     let entry = Entry(&reads, &project);
+    let list = reads.newest_list();
     let result = reads.read_page(&project).await;
     if let Err(error) = &result {
         if !matches!(error, PageError::Unlisted(_) | PageError::Guarded(_)) {
             tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
         }
-        reads.record_failure(&project, error);
+        reads.record_failure(&project, list, error);
     }
     drop(entry);
     sender.send_replace(Some(result));

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use quick_cache::sync::DefaultLifecycle;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
 use super::allowed::View;
@@ -31,6 +33,8 @@ pub struct DependencyGraph {
     requirements: Vec<(u32, Box<str>)>,
     /// Indices into `names` of packages whose `SystemRequirements` are unknown; sorted.
     undescribed_packages: Vec<u32>,
+    /// The memory that all of this needs, in bytes.
+    memory: usize,
 }
 
 /// The records of a tree's listed packages, and details from their archives.
@@ -96,11 +100,42 @@ pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a s
     chain
 }
 
-/// The graphs of the most recently used points, by trees and the value of `State::detail_updates`.
-pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<DependencyGraph>>;
+/// The key of a graph: the trees of the point, and the value of `State::detail_updates`.
+type Key = (Vec<PointTree>, u64);
 
-/// Maximum number of points in the [`Cache`].
-pub(super) const CACHE_ENTRIES: usize = 4;
+/// The graphs of the most recently used points.
+pub(super) type Cache = quick_cache::sync::Cache<Key, Arc<DependencyGraph>, GraphWeighter>;
+
+/// Maximum memory of the graphs in the [`Cache`], in bytes.
+const CACHE_BYTES: u64 = 64 << 20;
+/// Estimated number of graphs in the [`Cache`].
+const CACHE_ENTRIES: usize = 64;
+/// Memory of an entry of the [`Cache`] besides its trees and its graph, in bytes.
+const ENTRY_OVERHEAD: usize = 200;
+/// Memory that the allocator needs for a text besides its bytes, at most.
+const TEXT_OVERHEAD: usize = 16;
+
+/// Weighs a graph by its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GraphWeighter;
+
+impl Weighter<Key, Arc<DependencyGraph>> for GraphWeighter {
+    fn weight(&self, (trees, _): &Key, graph: &Arc<DependencyGraph>) -> u64 {
+        (ENTRY_OVERHEAD + size_of_val(trees.as_slice()) + graph.memory) as u64
+    }
+}
+
+/// Returns an empty cache.
+pub(super) fn cache() -> Cache {
+    let options = OptionsBuilder::new()
+        // A graph must not exceed the capacity of a shard.
+        .shards(1)
+        .weight_capacity(CACHE_BYTES)
+        .estimated_items_capacity(CACHE_ENTRIES)
+        .build()
+        .expect("capacity and item estimate are set");
+    Cache::with_options(options, GraphWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
 
 /// Limits the graphs that are read concurrently: the records of all of CRAN take tens of megabytes.
 static READS: Semaphore = Semaphore::const_new(2);
@@ -188,7 +223,23 @@ impl DependencyGraph {
         graph.edges.dedup();
         graph.edges.shrink_to_fit();
         graph.hard_edges = graph.find_hard_edges();
+        graph.memory = graph.find_memory();
         graph
+    }
+
+    fn find_memory(&self) -> usize {
+        let texts = self.names.iter().chain(self.dependency_numbers.keys()).chain(&self.versions);
+        let texts = texts.chain(self.requirements.iter().map(|(_, requirement)| requirement));
+        size_of::<DependencyGraph>()
+            + self.names.capacity() * size_of::<Box<str>>()
+            // A hash table has one more byte for each of its entries.
+            + self.dependency_numbers.capacity() * (size_of::<(Box<str>, u32)>() + 1)
+            + self.versions.capacity() * size_of::<Box<str>>()
+            + self.edges.capacity() * size_of::<Edge>()
+            + self.hard_edges.capacity() * size_of::<(u32, u32)>()
+            + self.requirements.capacity() * size_of::<(u32, Box<str>)>()
+            + self.undescribed_packages.capacity() * size_of::<u32>()
+            + texts.map(|text| TEXT_OVERHEAD + text.len()).sum::<usize>()
     }
 
     fn find_hard_edges(&self) -> Vec<(u32, u32)> {
@@ -373,7 +424,7 @@ fn number_of(numbers: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::{PackageId, ReleaseId};
+    use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId};
 
     fn record(name: &str, path: &str, fields: &str) -> life::ListedRelease {
         life::ListedRelease {
@@ -399,6 +450,45 @@ mod tests {
     fn graph_of(trees: Vec<Vec<life::ListedRelease>>) -> DependencyGraph {
         let trees = trees.into_iter().map(|records| TreeRecords { records, ..TreeRecords::default() });
         DependencyGraph::of(&trees.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_cache_of_graphs_is_limited_in_bytes() {
+        const TEXT: usize = 1 << 20;
+        let cache = cache();
+        let key = |tree| {
+            let tree = TreeId(tree);
+            (vec![PointTree { source: SourceId(1), tree, seq: Seq(1), base: None, rules: None }], 0)
+        };
+        let with_text = |bytes: usize| {
+            let requirement = ("a".to_owned(), "x".repeat(bytes));
+            Arc::new(DependencyGraph::of(&[TreeRecords {
+                records: vec![record("a", "", "")],
+                requirements: vec![requirement],
+                undescribed_packages: Vec::new(),
+            }]))
+        };
+        // As the graphs of eight repositories with all of CRAN.
+        let of_cran = with_text(7 * TEXT);
+        (0..8).for_each(|tree| cache.insert(key(tree), Arc::clone(&of_cran)));
+        assert!((0..8).all(|tree| cache.get(&key(tree)).is_some()));
+        let graph = with_text(TEXT);
+        (8..200).for_each(|tree| cache.insert(key(tree), Arc::clone(&graph)));
+        let cached = (0..200).filter_map(|tree| cache.get(&key(tree)));
+        let bytes = cached.map(|graph| graph.memory as u64).sum::<u64>();
+        assert!((CACHE_BYTES / 2..=CACHE_BYTES).contains(&bytes), "{bytes} bytes");
+    }
+
+    #[test]
+    fn a_graph_weighs_what_it_holds() {
+        let names: Vec<String> = (0..200).map(|number| format!("package{number}")).collect();
+        let imports = format!("Imports: {}", names.join(", "));
+        let graph =
+            |fields: &str| graph_of(vec![names.iter().map(|name| record(name, "", fields)).collect()]);
+        let (alone, connected) = (graph("").memory, graph(&imports).memory);
+        assert!(alone > 200 * "package100".len(), "{alone}");
+        let edges = 200 * 200 * (size_of::<Edge>() + size_of::<(u32, u32)>());
+        assert!(connected > edges && connected < edges + 40 * alone, "{connected}");
     }
 
     #[test]

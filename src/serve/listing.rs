@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::allowed::View;
 use super::package_query::{PackageQuery, SortBy};
 use super::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
-use super::{RepoError, Repositories, python};
+use super::{RepoError, Repositories, python, task};
 use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
@@ -30,7 +30,7 @@ pub struct PackagePage {
 /// A listed package.
 #[derive(Clone, Debug)]
 pub struct PackageRow {
-    /// The name.
+    /// The name; of a Python project the normalized one.
     pub name: String,
     /// The listed version.
     pub version: String,
@@ -44,6 +44,14 @@ pub struct PackageRow {
     pub description: Vec<u8>,
     /// The facts of the listed version of a Python project.
     pub facts: Option<FileFacts>,
+}
+
+impl PackageRow {
+    /// Returns the name as the owner writes it, if it is known.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        self.facts.as_ref().and_then(|facts| facts.name.as_deref()).unwrap_or(&self.name)
+    }
 }
 
 /// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
@@ -169,6 +177,35 @@ pub(super) async fn owned_names(
             (0..names.len()).filter_map(owned).collect()
         }
     })
+}
+
+/// Maximum difference of the lengths of a name and one that may be meant, in characters.
+const MAX_LENGTH_DIFFERENCE: usize = 2;
+
+/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with the same first
+/// character, and about its length. Of a point with the whole list of an index only while the names are in memory: reading a
+/// million names takes seconds.
+///
+/// # Errors
+/// Database errors.
+pub async fn names_near(
+    repositories: &Repositories,
+    point: &Point,
+    name: String,
+    choose: impl FnOnce(&mut dyn Iterator<Item = &str>) -> Vec<String> + Send + 'static,
+) -> Result<Vec<String>, RepoError> {
+    let names = if point.trees.iter().any(python::owner::is_whole_index) {
+        let trees = repositories.list_changes.get(&point.trees);
+        trees.and_then(|trees| repositories.name_lists.get(&trees))
+    } else {
+        Some(cached_names(repositories, point).await?)
+    };
+    let Some(names) = names else { return Ok(Vec::new()) };
+    let chosen = task::run_blocking(move || match &*names {
+        Names::R(_) => Vec::new(),
+        Names::Python(names) => choose(&mut names.near(&name, MAX_LENGTH_DIFFERENCE)),
+    });
+    Ok(chosen.await?)
 }
 
 /// The listed version of a package at a point.
@@ -403,6 +440,7 @@ fn python_rows(
     names: &[ProjectName],
 ) -> Result<Vec<PackageRow>, DbError> {
     let mut preferred: HashMap<(TreeId, &str), Arc<PreferredVersion>> = HashMap::with_capacity(names.len());
+    let mut display_names: HashMap<(TreeId, &str), String> = HashMap::new();
     for tree in trees {
         let (mut of_tree, mut packages) = (Vec::new(), Vec::new());
         for project in names.iter().filter(|project| project.tree == tree.tree()) {
@@ -415,20 +453,32 @@ fn python_rows(
                 packages.push(package);
             }
         }
+        if python::owner::is_index(&tree.tree()) {
+            let projects = names.iter().filter(|project| project.tree == tree.tree());
+            let projects: Vec<&str> = projects.map(|project| project.name.as_str()).collect();
+            let listing = tree.listing();
+            let found = db::pypi::display_names(c, listing.source, &projects, listing.seq)?;
+            let found = projects.into_iter().zip(found);
+            display_names.extend(found.filter_map(|(project, name)| Some(((tree.tree, project), name?))));
+        }
         let versions = python::names::preferred_versions(c, cache, tree, &packages)?;
         preferred.extend(of_tree.into_iter().zip(versions));
     }
     let mut rows = Vec::with_capacity(names.len());
     for project in names {
-        let listed = preferred.remove(&(project.tree.tree, project.name.as_str())).unwrap_or_default();
+        let key = (project.tree.tree, project.name.as_str());
+        let listed = preferred.remove(&key).unwrap_or_default();
+        let mut facts = listed.facts.clone();
+        // The pages of an index do not state the name.
+        facts.name = facts.name.or_else(|| display_names.remove(&key));
         rows.push(PackageRow {
             name: project.name.clone(),
             version: listed.version.clone(),
             source: project.tree.source,
             tree: project.tree.tree,
-            published_at: project.published_at.or_else(|| listed.facts.upload_time()),
+            published_at: project.published_at.or_else(|| facts.upload_time()),
             description: Vec::new(),
-            facts: Some(listed.facts.clone()),
+            facts: Some(facts),
         });
     }
     Ok(rows)

@@ -104,7 +104,7 @@ impl Repositories {
             bundles: bundles::SharedBundles::default(),
             verified_files: bundle_files::VerifiedFiles::default(),
             binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
-            dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHE_ENTRIES),
+            dependency_graphs: dependency_graph::cache(),
             affected_packages: affected::Cache::new(affected::CACHE_ENTRIES),
             name_lists: name_lists::new(),
             list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),

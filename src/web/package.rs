@@ -53,8 +53,10 @@ pub enum PropertyValue {
 pub struct Package {
     /// The snapshot.
     pub location: Location,
-    /// The name.
+    /// The name in addresses.
     pub name: String,
+    /// The name as its owner writes it.
+    pub display_name: String,
     /// The version.
     pub version: String,
     /// Whether the snapshot lists this version.
@@ -117,7 +119,7 @@ impl Package {
             has_version_feed: self.has_history,
             ..Frame::new(
                 root,
-                format!("{} {}, {repo}, {snapshot}", visible(&self.name), visible(&self.version)),
+                format!("{} {}, {repo}, {snapshot}", visible(&self.display_name), visible(&self.version)),
             )
         };
         let language = self.language.clone().unwrap_or_default();
@@ -130,7 +132,7 @@ impl Package {
             })
         };
         frame.render(&html! {
-            h1 data-automation="package-title" { (visible(&self.name)) " " (visible(&self.version)) }
+            h1 data-automation="package-title" { (visible(&self.display_name)) " " (visible(&self.version)) }
             (self.state(&frame.root))
             @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (text::with_packages(&self.title, page)) } } }
             @if let Some(install) = &self.install { figure.snippet {

@@ -11,8 +11,10 @@ use crate::model::time::Day;
 /// A package in the list.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The name.
+    /// The name in addresses.
     pub name: String,
+    /// The name as its owner writes it.
+    pub display_name: String,
     /// The listed version.
     pub version: String,
     /// Publication day of the listed version, if known.
@@ -101,7 +103,7 @@ impl List {
                 tbody { @for row in &self.rows { tr {
                     td.name {
                         a href=(root.package(&self.location, &row.name, ""))
-                            data-automation={ "package-link-" (row.name) } { (visible(&row.name)) }
+                            data-automation={ "package-link-" (row.name) } { (visible(&row.display_name)) }
                     }
                     td {
                         (visible(&row.version))

@@ -65,6 +65,27 @@ fn a_server_sees_the_yanks_and_removals_of_the_server_that_is_its_index() {
     assert_eq!(names(&two, "2022-01-01", "one").len(), 3, "past days stay");
 }
 
+#[test]
+fn a_project_that_is_listed_again_has_its_files_at_once() {
+    let pypi = Pypi::start();
+    // A list that loses more than a twentieth of its projects is refused.
+    for number in 0..40 {
+        pypi.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", OLD);
+    }
+    pypi.add("one", "one-1.0.tar.gz", b"first", OLD);
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(files(&server, "latest", "one").map(|files| files.len()), Some(1));
+    pypi.remove_project("one");
+    server.sync_of("pypi").expect("a list without the project");
+    assert_eq!(files(&server, "latest", "one"), None);
+    for (name, bytes) in [("one-1.0.tar.gz", b"first".as_slice()), ("one-2.0.tar.gz", b"second")] {
+        pypi.add("one", name, bytes, OLD);
+    }
+    server.sync_of("pypi").expect("a list with the project");
+    assert_eq!(files(&server, "latest", "one").map(|files| files.len()), Some(2));
+}
+
 /// The serial of a list or page, which the header repeats.
 fn serial(server: &Server, path: &str) -> u64 {
     let answer = get(server, path);
@@ -103,6 +124,38 @@ fn serials_of_a_local_source_grow_with_every_change() {
 }
 
 #[test]
+fn a_change_of_an_index_after_one_of_a_local_source_has_a_higher_serial() {
+    let pypi = Pypi::start();
+    for project in ["one", "two"] {
+        pypi.add(project, &format!("{project}-1.0.tar.gz"), project.as_bytes(), OLD);
+    }
+    let server = start(&pypi, "");
+    server.rspm_stdout("create source --name=team --type=local-python");
+    server.rspm_stdout("subscribe --repo=py --source=team");
+    server.sync_of("pypi").expect("an index");
+    add(&server, "team", &Package::new("own", "1.0"));
+    // A mirror that has read this page next requests the projects with higher serials.
+    let own = serial(&server, "/py/latest/simple/own/");
+    let list = serial(&server, "/py/latest/simple/");
+    assert!(list >= own, "{list} after {own}");
+    pypi.add("one", "one-2.0.tar.gz", b"new", OLD);
+    server.sync_of("pypi").expect("a change of the index");
+    let page = serial(&server, "/py/latest/simple/one/");
+    assert!(page > own, "{page} after {own}");
+    let new_list = serial(&server, "/py/latest/simple/");
+    assert!(new_list >= page && new_list >= list, "{new_list} after {page} and {list}");
+    let rows = get(&server, "/py/latest/simple/").json();
+    let row = |name: &str| {
+        let mut projects = rows["projects"].as_array().expect("projects").iter();
+        projects.find(|project| project["name"] == name).expect("a project")["_last-serial"].clone()
+    };
+    assert_eq!(row("one").as_u64(), Some(page));
+    assert_eq!(row("own").as_u64(), Some(own), "it did not change");
+    let json = server.get("/py/latest/pypi/one/json").json();
+    assert_eq!(json["last_serial"].as_u64(), Some(page));
+}
+
+#[test]
 fn names_and_the_status_of_a_project_are_those_of_the_index() {
     let pypi = Pypi::start();
     pypi.add("odd-name", "odd_name-1.0.tar.gz", b"x", OLD);
@@ -114,6 +167,25 @@ fn names_and_the_status_of_a_project_are_those_of_the_index() {
     assert_eq!(list["projects"][0]["name"], "Odd.Name");
     let html = server.get("/py/latest/simple/").text();
     assert!(html.contains("<a href=\"odd-name/\">Odd.Name</a>"), "{html}");
+    for is_page_read in [false, true] {
+        if is_page_read {
+            assert_eq!(get(&server, "/py/latest/simple/odd-name/").status, 200);
+        }
+        let rows = server.get("/__api__/repos/py/packages?name_search=odd").json();
+        assert_eq!((&rows[0]["name"], &rows[0]["info"]["name"]), (&"Odd.Name".into(), &"Odd.Name".into()));
+        for listing in ["--repo=py", "--source=pypi"] {
+            let rows = server.json(&format!("list packages {listing}"));
+            assert_eq!(rows["packages"][0]["name"], "Odd.Name", "{listing}");
+        }
+        let html = server.get("/py/latest/web/packages/").text();
+        assert!(html.contains("/odd-name/\"") && html.contains(">Odd.Name</a>"), "{html}");
+    }
+    let detail = server.get("/__api__/repos/py/packages/odd-name").json();
+    assert_eq!((&detail["name"], &detail["info"]["name"]), (&"Odd.Name".into(), &"Odd.Name".into()));
+    let document = server.get("/py/latest/pypi/odd-name/json").json();
+    assert_eq!(document["info"]["name"], "Odd.Name");
+    let html = server.get("/py/latest/web/packages/odd-name/").text();
+    assert!(html.contains(">Odd.Name 1.0<"), "{html}");
     let page = get(&server, "/py/latest/simple/odd-name/").json();
     assert_eq!((&page["name"], &page["project-status"]["status"]), (&"odd-name".into(), &"archived".into()));
     assert_eq!(page["files"].as_array().map(Vec::len), Some(1), "files of an archived project are offered");

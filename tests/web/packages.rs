@@ -1,7 +1,7 @@
 //! The package list, pages of packages, and texts that others wrote.
 
 use super::document;
-use crate::python::package::transaction;
+use crate::python::package::{self as python, transaction};
 use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
@@ -108,6 +108,30 @@ fn the_error_for_an_unlisted_package_has_similar_names_and_the_days_on_which_it_
     assert!(!text.contains("did you mean"), "{text}");
     let text = error(&format!("latest/web/packages/{}/", "x".repeat(2000)));
     assert!(!text.contains("did you mean"), "{text}");
+}
+
+#[test]
+fn the_error_for_an_unlisted_python_project_has_similar_names() {
+    let server = Server::start();
+    python::repository(&server);
+    for name in ["requests", "flask"] {
+        python::add(&server, "team", &python::Package::new(name, "1.0"));
+    }
+    let error = |path: &str| {
+        let answer = server.get(&format!("/py/latest/web/packages/{path}"));
+        assert_eq!(answer.status, 404, "{path}");
+        document::page(&answer, path);
+        answer.text()
+    };
+    for page in ["", "versions/", "files/"] {
+        let text = error(&format!("reqests/{page}"));
+        assert!(text.contains("did you mean '<a href=\""), "{text}");
+        assert!(text.contains("/py/latest/web/packages/requests/\">requests</a>'?"), "{text}");
+    }
+    for path in ["numpy/", "flask/?version=7"] {
+        let text = error(path);
+        assert!(!text.contains("did you mean"), "{text}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
     let catalog = call.app.state.catalog.get();
     let source = |id| catalog.source_by_id(id).map(|s| s.name.to_string()).unwrap_or_default();
     let packages = listing.packages.into_iter().map(|row| Package {
-        name: row.name,
+        name: row.display_name().to_owned(),
         version: row.version,
         source: source(row.source),
         published: row.published_at.map(|at| at.to_string()),

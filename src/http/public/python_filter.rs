@@ -140,7 +140,7 @@ async fn find(
         Err(RepoError::Blocked(blocked)) => blocked,
         Err(error) => return Err(error),
     };
-    let display_name = found.preferred().and_then(|release| release.facts().find_map(|facts| facts.name));
+    let display_name = found.display_name(found.preferred());
     let missing = || RepoError::NotFound(format!("there is no project '{name}' in this snapshot"));
     let is_requested = |text: &str| Version::lenient(text) == Version::lenient(&blocked.version);
     if version.is_some_and(|text| !is_requested(text)) {
@@ -148,7 +148,7 @@ async fn find(
         return Err(missing());
     }
     Ok(RequestedVersion {
-        display_name: display_name.unwrap_or_else(|| found.project.to_string()),
+        display_name,
         source: found.source().ok_or_else(missing)?,
         version: blocked.version,
         available_versions: versions(&found.releases),

@@ -5,7 +5,6 @@ use super::project;
 use crate::http::error::Failure;
 use crate::model::ids::SourceId;
 use crate::model::repository::RepoKind;
-use crate::serve;
 use crate::web::downloads::Downloads;
 
 /// Number of weeks on the page.
@@ -19,8 +18,7 @@ pub(super) async fn page(context: Context<'_>, package: &str) -> Result<String, 
     let app = context.app;
     let (source, package): (SourceId, String) = match context.repo.kind {
         RepoKind::Python => {
-            let detail =
-                serve::python::detail::project(&app.repositories, context.point, package, None).await?;
+            let detail = project::python_detail(&context, package, None).await?;
             (detail.source, detail.project.to_string())
         }
         RepoKind::R | RepoKind::Bioconductor => {

@@ -116,7 +116,7 @@ pub(super) async fn of_project(
     let repositories = &context.app.repositories;
     let parameter = |name: &str| context.query.get(name).filter(|value| !value.is_empty());
     let version = parameter("version");
-    let detail = python::detail::project(repositories, context.point, project, version).await?;
+    let detail = project::python_detail(&context, project, version).await?;
     let distributions =
         python::distributions::of_release(repositories, context.point, &detail.release).await?;
     let selected = match parameter("distribution") {

@@ -95,6 +95,7 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         published: row.published_at.map(|at| at.day()),
         source: principal.source_name(catalog, row.source),
         title: title(&row),
+        display_name: row.display_name().to_owned(),
         name: row.name,
         version: row.version,
     });

@@ -15,6 +15,7 @@ use crate::model::repository::RepoKind;
 use crate::python::facts::FileFacts;
 use crate::python::license_types;
 use crate::python::metadata::Metadata;
+use crate::python::name::normalize;
 use crate::python::version::Version;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
@@ -24,6 +25,7 @@ use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::{PackageDetail, Release};
 use crate::serve::metadata::ServedVersion;
 use crate::serve::package_files;
+use crate::serve::python::detail::ProjectDetail;
 use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::serve::{self, RepoError};
 use crate::web::files::Files;
@@ -53,6 +55,25 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
         Err(error) => return Err(error.into()),
     };
     Err(unknown::package(context, package, message).await)
+}
+
+/// Reads a Python project, in the version `version` if it is set.
+///
+/// # Errors
+/// 404, with similar names; failures of the database or storage.
+pub(super) async fn python_detail(
+    context: &Context<'_>,
+    project: &str,
+    version: Option<&str>,
+) -> Result<ProjectDetail, Failure> {
+    let repositories = &context.app.repositories;
+    match serve::python::detail::project(repositories, context.point, project, version).await {
+        Ok(detail) => Ok(detail),
+        Err(RepoError::NotFound(message)) => {
+            Err(unknown::project(context, &normalize(project), message).await)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Checks that block rules do not forbid the version of a page whose content is a file of the package.
@@ -109,6 +130,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
     let source = context.principal.source_name(context.catalog, detail.source);
     let page = Package {
         name: release.package.clone(),
+        display_name: release.package.clone(),
         version: release.version.clone(),
         is_listed: !release.archived,
         yanked: None,
@@ -294,7 +316,7 @@ fn vulnerabilities(
 pub(super) async fn python_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let app = context.app;
     let version = context.query.get("version").filter(|version| !version.is_empty());
-    let detail = serve::python::detail::project(&app.repositories, context.point, project, version).await?;
+    let detail = python_detail(&context, project, version).await?;
     let name = detail.project.as_str();
     let release = &detail.release;
     let metadata = serve::python::metadata::of_release(&app.repositories, context.point, release).await;
@@ -347,6 +369,7 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     ];
     let page = Package {
         name: name.to_owned(),
+        display_name: detail.display_name.clone(),
         version: release.version.clone(),
         is_listed: true,
         yanked: release.yanked().map(str::to_owned),

@@ -9,6 +9,7 @@ use crate::http::error::{Failure, Payload, truncate};
 use crate::model::snapshot::Snapshot;
 use crate::serve::dependency_graph::{self, DependencyGraph};
 use crate::serve::history::{ListingScope, Subscriptions};
+use crate::serve::listing;
 
 /// Maximum length of a name that is compared with others, in characters.
 const MAX_NAME: usize = 64;
@@ -33,6 +34,19 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
         message.push_str(&days);
     }
     let similar = similar_names(context, package).await;
+    with_similar(context, message, similar)
+}
+
+/// Returns the 404 for a Python project that the snapshot does not list, as `message` states; `project` is the normalized
+/// name.
+pub(super) async fn project(context: &Context<'_>, project: &str, message: String) -> Failure {
+    let has_version = context.query.get("version").is_some_and(|version| !version.is_empty());
+    let similar = if has_version { Vec::new() } else { similar_projects(context, project).await };
+    with_similar(context, message, similar)
+}
+
+/// Returns a 404 with links to the pages of similar names.
+fn with_similar(context: &Context<'_>, mut message: String, similar: Vec<String>) -> Failure {
     if let [first, others @ ..] = similar.as_slice() {
         let others = others.iter().map(|name| format!(" or '{name}'")).collect::<String>();
         message.push_str(&format!("; did you mean '{first}'{others}?"));
@@ -78,11 +92,30 @@ async fn similar_names(context: &Context<'_>, package: &str) -> Vec<String> {
     names.await.unwrap_or_default()
 }
 
+/// As [`similar_names`], for a Python project.
+async fn similar_projects(context: &Context<'_>, project: &str) -> Vec<String> {
+    if project.is_empty() || project.chars().nth(MAX_NAME).is_some() {
+        return Vec::new();
+    }
+    let Ok(permit) = COMPARISONS.try_acquire() else { return Vec::new() };
+    let compared = project.to_owned();
+    let choose = move |names: &mut dyn Iterator<Item = &str>| {
+        let _permit = permit;
+        most_similar(names, &compared)
+    };
+    let names = listing::names_near(&context.app.repositories, context.point, project.to_owned(), choose);
+    names.await.unwrap_or_default()
+}
+
 fn similar(graph: &Arc<DependencyGraph>, package: &str) -> Vec<String> {
+    most_similar(graph.names(), package)
+}
+
+/// Returns the names that are most similar to `package`, the most similar first.
+fn most_similar<'a>(names: impl Iterator<Item = &'a str>, package: &str) -> Vec<String> {
     let package = package.to_lowercase();
     let similarity = |name: &str| strsim::jaro_winkler(&package, &name.to_lowercase());
-    let mut names: Vec<(f64, &str)> = graph
-        .names()
+    let mut names: Vec<(f64, &str)> = names
         .map(|name| (similarity(name), name))
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .collect();

@@ -100,8 +100,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
 /// # Errors
 /// 404, failures of the database or storage.
 pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
-    let detail =
-        serve::python::detail::project(&context.app.repositories, context.point, project, None).await?;
+    let detail = project::python_detail(&context, project, None).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
     let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
     let file = |listed: &ListedFile| {

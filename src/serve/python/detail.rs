@@ -1,8 +1,8 @@
 //! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
 
-use super::curated;
 use super::file::{LocatedPage, RequestBudget, find_page};
 use super::names::newest;
+use super::{curated, owner};
 use crate::db;
 use crate::db::python_file::ListedFile;
 use crate::model::ids::{SourceId, TreeId};
@@ -107,6 +107,8 @@ pub struct ProjectReleases {
     pub project: NormalName,
     /// The page of the project, which has at least one tree: that of the source that owns the project.
     page: LocatedPage,
+    /// The name as the owner writes it, on the list of an index.
+    list_name: Option<String>,
     /// The version that installers prefer; `None` if all files are blocked.
     preferred: Option<Version>,
     /// The releases with files that are not blocked, the highest version first.
@@ -120,6 +122,14 @@ impl ProjectReleases {
     #[must_use]
     pub fn source(&self) -> Option<SourceId> {
         self.page.point.trees.first().map(|tree| tree.source)
+    }
+
+    /// Returns the name as the owner writes it: as the files of this release state it, otherwise as the list of the index
+    /// does.
+    #[must_use]
+    pub fn display_name(&self, release: Option<&ProjectRelease>) -> String {
+        let of_file = release.and_then(|release| release.facts().find_map(|facts| facts.name));
+        of_file.or_else(|| self.list_name.clone()).unwrap_or_else(|| self.project.to_string())
     }
 
     /// Returns the release of a version, in any spelling.
@@ -170,14 +180,14 @@ impl ProjectReleases {
         repositories: &Repositories,
         release: ProjectRelease,
     ) -> Result<ProjectDetail, RepoError> {
+        let display_name = self.display_name(Some(&release));
         let ProjectReleases { project, page, releases, .. } = self;
         let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
         let catalog = repositories.state.catalog.get();
         let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
         let changed_at = steps.iter().rev().find(|step| step.seq == tree.seq).map(|step| step.at);
-        let display_name = release.facts().find_map(|facts| facts.name);
         Ok(ProjectDetail {
-            display_name: display_name.unwrap_or_else(|| project.to_string()),
+            display_name,
             source: tree.source,
             tree: tree.tree,
             changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
@@ -215,20 +225,27 @@ pub async fn releases_within(
         name.parse().map_err(|error: crate::python::name::BadName| RepoError::NotFound(error.to_string()))?;
     let page = find_page(repositories, point, &project, budget).await?;
     let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+    // The tree of the page is at the last change of the files, at which the list may not have the project.
+    let listing = point.trees.iter().find(|other| other.tree == tree.tree).unwrap_or(&tree).listing();
     let (name, views) = (project.clone(), View::of(&repositories.state, &page.point));
     let files = repositories.state.db.read(move |c| {
+        let list_name = if owner::is_index(&tree) {
+            db::pypi::display_names(c, listing.source, &[name.as_str()], listing.seq)?.pop().flatten()
+        } else {
+            None
+        };
         match (db::package::by_name(c, tree.source, name.as_str())?, views.first()) {
             (Some(package), Some(view)) => {
                 let mut files = curated::with_blocked(c, view, package)?;
                 let decided = allowed::python::take_decided(c, view, &mut files)?;
-                Ok((files, decided.blocked))
+                Ok((files, decided.blocked, list_name))
             }
-            (None, _) | (_, None) => Ok((Vec::new(), Vec::new())),
+            (None, _) | (_, None) => Ok((Vec::new(), Vec::new(), list_name)),
         }
     });
-    let (files, blocked) = files.await?;
+    let (files, blocked, list_name) = files.await?;
     let preferred = newest(&files).map(|file| Version::lenient(&file.version));
-    Ok(ProjectReleases { project, page, preferred, releases: releases(files), blocked })
+    Ok(ProjectReleases { project, page, list_name, preferred, releases: releases(files), blocked })
 }
 
 fn unknown(project: &NormalName) -> RepoError {

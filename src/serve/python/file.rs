@@ -27,8 +27,9 @@ use crate::serve::allowed::{self, View};
 use crate::serve::located::LocatedFile;
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards, policies};
 
-/// Returns the serial of a point, which is the serial of its last change: no project of the point has a
-/// higher one, and it never decreases. `None` for a point with a curated source, whose pages have no serials.
+/// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and it
+/// never decreases while the repository has the same subscriptions. `None` for a point with a curated source, whose pages
+/// have no serials.
 #[must_use]
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     if point.trees.iter().any(|tree| tree.base.is_some()) {
@@ -36,12 +37,21 @@ pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     }
     let of_tree = |tree: &PointTree| {
         if owner::is_index(tree) {
-            u64::try_from(tree.seq.0.saturating_add(1)).ok()
+            let head = u64::try_from(tree.seq.0.saturating_add(1)).ok();
+            head.map(|head| beside_steps(catalog, point, head))
         } else {
             serial::of_step(catalog, tree.tree, tree.seq)
         }
     };
     point.trees.iter().filter_map(of_tree).max()
+}
+
+/// Returns the serial of a change of an index in a point, see [`serial::beside_steps`].
+fn beside_steps(catalog: &Catalog, point: &Point, serial: u64) -> u64 {
+    let trees = point.trees.iter().filter(|tree| !owner::is_index(tree));
+    serial::beside_steps(serial, |until| {
+        trees.filter_map(|tree| serial::newest_step(catalog, tree, until)).max()
+    })
 }
 
 /// The number of requests to other servers that a response about many packages may cause.
@@ -158,7 +168,7 @@ pub(super) async fn find_page(
         ));
     };
     if let Some(page) = known_page {
-        return Ok(located_page(point, page, true));
+        return Ok(located_page(repositories, point, page, true));
     }
     if owner::is_index(&tree) {
         return index_page(repositories, point, tree, project, budget).await;
@@ -223,10 +233,20 @@ fn known_page(c: &mut dyn Conn, tree: PointTree, project: &NormalName) -> Result
 }
 
 /// Returns the page of a project of an index. `is_complete` is false if the project may have changed before the point.
-fn located_page(point: &Point, page: IndexPage, is_complete: bool) -> LocatedPage {
+fn located_page(
+    repositories: &Repositories,
+    point: &Point,
+    page: IndexPage,
+    is_complete: bool,
+) -> LocatedPage {
+    let mut latest = page.latest;
+    if is_complete {
+        let catalog = repositories.state.catalog.get();
+        latest.serial = latest.serial.map(|serial| beside_steps(&catalog, point, serial));
+    }
     let open = point.open || !is_complete;
     let point = Point { trees: vec![page.tree], open, ..point.clone() };
-    LocatedPage { point, is_cacheable: is_complete, latest: page.latest }
+    LocatedPage { point, is_cacheable: is_complete, latest }
 }
 
 /// Returns true if an index may have a project that its list lacks: the configuration allows the request, the
@@ -260,7 +280,7 @@ async fn index_page(
     let is_complete = validity == Validity::Complete;
     let name = project.clone();
     let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_complete)).await?;
-    Ok(located_page(point, page, is_complete))
+    Ok(located_page(repositories, point, page, is_complete))
 }
 
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so

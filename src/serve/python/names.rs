@@ -168,6 +168,28 @@ impl ProjectNames {
         None
     }
 
+    /// Returns the names that begin with the same character as a normalized name, and whose length differs by at most
+    /// `difference` characters.
+    pub(in crate::serve) fn near<'a>(
+        &'a self,
+        name: &'a str,
+        difference: usize,
+    ) -> impl Iterator<Item = &'a str> {
+        let first = name.get(..1).unwrap_or_default();
+        let (mut begin, mut end) = (0, self.len());
+        while begin < end {
+            let middle = begin.midpoint(end);
+            if self.name(middle) < first {
+                begin = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        let names = (begin..self.len()).map(move |position| self.name(position));
+        let names = names.take_while(move |other| !first.is_empty() && other.starts_with(first));
+        names.filter(move |other| other.len().abs_diff(name.len()) <= difference)
+    }
+
     /// Returns the name at a position.
     pub(in crate::serve) fn name(&self, position: usize) -> &str {
         let end = |position: usize| self.entries.get(position).map_or(0, |(end, _)| *end as usize);
@@ -343,6 +365,19 @@ mod tests {
         for name in ["", "b", "flas", "flasks", "zz"] {
             assert_eq!(names.position_of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn names_near_another_begin_like_it_and_have_about_its_length() {
+        let mut names = ProjectNames::default();
+        for name in ["a", "f", "fla", "flask", "flask-sqlalchemy", "flasks", "g-flask", "zope-interface"] {
+            names.push(name, 0, None);
+        }
+        let near = |name: &str| names.near(name, 2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(near("flaks"), ["fla", "flask", "flasks"]);
+        assert_eq!(near("b"), [""; 0]);
+        assert_eq!(near("zope-interfaces"), ["zope-interface"]);
+        assert_eq!((near(""), near("é")), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::document::LatestState;
 use super::serial;
 use crate::db::pypi::ListedProject;
 use crate::db::{self, Conn, DbError};
-use crate::model::ids::{PackageId, Seq, SourceId};
+use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
 use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
@@ -196,6 +196,13 @@ pub(in crate::serve) fn root(
     views: &[View],
     with_serials: bool,
 ) -> Result<Vec<RootProject>, DbError> {
+    let steps = if with_serials { step_times(c, views)? } else { HashMap::new() };
+    let mut all_times: Vec<Timestamp> = steps.values().flat_map(HashMap::values).copied().collect();
+    all_times.sort_unstable();
+    let newest_step = |until: Timestamp| {
+        let count = all_times.partition_point(|at| *at <= until);
+        all_times.get(count.checked_sub(1)?).copied()
+    };
     let mut owned = OwnedNames::new(views);
     let mut projects = Vec::new();
     for view in views {
@@ -210,27 +217,38 @@ pub(in crate::serve) fn root(
                 if owned.add(view, &listed.normalized_name) {
                     let changed_at = listed.changed_at.filter(|_| with_serials);
                     let changed = changes.get(&listed.normalized_name).copied();
+                    let serial = serial::of_index(changed_at, changed, *tree);
                     projects.push(RootProject {
                         name: listed.normalized_name.into(),
                         display: listed.name.map(Into::into),
-                        serial: serial::of_index(changed_at, changed, *tree),
+                        serial: serial.map(|serial| serial::beside_steps(serial, &newest_step)),
                     });
                 }
             })?;
             continue;
         }
-        let steps = if with_serials { db::step::list(c, tree.tree)? } else { Vec::new() };
-        let times: HashMap<Seq, Timestamp> = steps.into_iter().map(|step| (step.seq, step.at)).collect();
+        let times = steps.get(&tree.tree);
         let blocked = allowed::python::blocked_projects(c, view)?;
         for project in db::python_file::projects(c, tree.tree, tree.seq)? {
             if owned.add(view, &project.name) && project.is_listed && !blocked.contains(&project.name) {
-                let serial = times.get(&project.changed).and_then(|at| u64::try_from(at.0).ok());
+                let at = times.and_then(|times| times.get(&project.changed));
+                let serial = at.and_then(|at| u64::try_from(at.0).ok());
                 projects.push(RootProject { name: project.name.into(), display: None, serial });
             }
         }
     }
     projects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(projects)
+}
+
+/// Returns the times of the steps of each tree of steps, up to the point.
+fn step_times(c: &mut dyn Conn, views: &[View]) -> Result<HashMap<TreeId, HashMap<Seq, Timestamp>>, DbError> {
+    let mut times = HashMap::new();
+    for tree in views.iter().map(View::tree).filter(|tree| !is_index(tree)) {
+        let steps = db::step::list(c, tree.tree)?.into_iter().filter(|step| step.seq <= tree.seq);
+        times.insert(tree.tree, steps.map(|step| (step.seq, step.at)).collect());
+    }
+    Ok(times)
 }
 
 /// The names that a tree owns. Those of the last tree are not stored: it is often an index with a million names.

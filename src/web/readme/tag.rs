@@ -95,7 +95,7 @@ pub(super) fn is_empty_header(after: &[Part<'_>]) -> bool {
 }
 
 /// Returns true if an escaped text has no visible character.
-fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     text.replace("&nbsp;", " ").trim().is_empty()
 }
 

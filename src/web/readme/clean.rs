@@ -13,7 +13,8 @@ use super::open_elements::{OpenElements, TagForm};
 use super::parsing_cost::is_simple;
 use super::restructured_inline::escape;
 use super::tag::{
-    Part, attribute, heading, is_empty_header, is_named, link_content, link_name, parts, pixels,
+    Part, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
+    parts, pixels,
 };
 
 /// The elements of a README. An `img` is replaced by its text unless it is a figure of the archive.
@@ -333,29 +334,6 @@ fn link_target<'a>(tag: &'a str, known: &BTreeSet<&str>) -> Option<&'a str> {
 /// Returns true if a link without an id differs in nothing from its text.
 fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
     link_target(tag, known).is_none() && attribute(tag, "title").is_none()
-}
-
-/// Returns the escaped address of an image that is a figure of the archive.
-fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a str> {
-    attribute(tag, "src").filter(|address| figures.contains(*address))
-}
-
-/// Returns true if a link has neither text nor a figure; `after` are the parts after its start tag.
-fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
-    for part in after {
-        match part {
-            Part::Text(text) if text.trim().is_empty() => {}
-            Part::Tag(tag) if is_named(tag, "img") => {
-                let has_text = attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty());
-                if has_text || figure(tag, figures).is_some() {
-                    return false;
-                }
-            }
-            Part::Tag("/a") => return true,
-            Part::Text(_) | Part::Tag(_) => return false,
-        }
-    }
-    false
 }
 
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. An address is written only

@@ -71,8 +71,8 @@ impl<'a> OpenElements<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tag::parts;
     use super::*;
+    use crate::web::readme::tag::parts;
 
     /// Returns how each tag is written.
     fn forms(html: &str) -> Vec<TagForm> {

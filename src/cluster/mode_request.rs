@@ -128,7 +128,7 @@ pub(super) fn execute(cluster: &Cluster, request: ModeRequest) {
     let cluster = cluster.clone();
     tokio::spawn(async move {
         let ModeRequest { mode, actor, at, timeout } = request;
-        tracing::info!(by = actor, "{mode} was requested for this server by rspm cluster");
+        tracing::info!(by = author::log_name(&actor), "{mode} was requested for this server by rspm cluster");
         let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
         let run = author::scope(Author::job(&actor, at), cluster.0.control.run(command));

@@ -52,6 +52,13 @@ impl Author {
     }
 }
 
+/// Returns the name of an author for the log: `token 0a1b…` for a token without a user, whose name in transactions is
+/// ` (token 0a1b…)`.
+#[must_use]
+pub fn log_name(name: &str) -> &str {
+    name.strip_prefix(" (").and_then(|name| name.strip_suffix(')')).unwrap_or(name)
+}
+
 tokio::task_local! {
     static AUTHOR_OF_TASK: Author;
 }
@@ -90,4 +97,22 @@ pub(super) fn run<T>(author: Option<&Author>, write: impl FnOnce() -> T) -> T {
     AUTHOR_OF_WRITE.set(author.cloned());
     let _reset = Reset;
     write()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_without_a_user_has_no_parentheses_in_the_log() {
+        for (name, logged) in [
+            (" (token 0a1b)", "token 0a1b"),
+            ("ann (token 0a1b)", "ann (token 0a1b)"),
+            ("(x) (uid 1)", "(x) (uid 1)"),
+            ("schedule", "schedule"),
+            ("", ""),
+        ] {
+            assert_eq!(log_name(name), logged, "{name}");
+        }
+    }
 }

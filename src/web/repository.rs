@@ -184,6 +184,9 @@ impl Overview<'_> {
             } @else if self.sources.is_empty() {
                 p { "No source had packages." }
             } @else {
+                @if self.packages == 0 && self.stability == Stability::Newest {
+                    p { "The repository is empty. " (self.first_packages.render()) }
+                }
                 p { "Sources; a package comes from the first one that has it:" }
                 ol { @for source in &self.sources { li { (source) } } }
             }

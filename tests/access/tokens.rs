@@ -179,6 +179,23 @@ fn only_an_administrator_token_creates_tokens() {
     assert!(creator.starts_with("ops (token "), "{creator}");
 }
 
+#[test]
+fn the_log_names_a_token_without_a_user_by_its_identity() {
+    let server = Server::start();
+    let tokens = ["", "--user=ops"].map(|user| token(&server, &format!("--scope=global:admin {user}")));
+    let rows = server.json("list tokens");
+    for (at, token) in tokens.iter().enumerate() {
+        let body = r#"{"scopes": [{"scope": "global:admin"}], "description": "x"}"#;
+        let response = send(&server, "POST", "/__api__/admin/v1/tokens", Some(&bearer(token)), body);
+        assert_eq!(response.status, 201, "{}", response.text());
+        let guid = rows[at]["guid"].as_str().expect("a guid");
+        server.wait_for_log(&match at {
+            0 => format!("by=\"token {guid}\""),
+            _ => format!("by=\"ops (token {guid})\""),
+        });
+    }
+}
+
 #[tokio::test]
 async fn a_clock_that_is_set_back_revives_no_token() {
     let backend = Backend::new().await;

@@ -109,8 +109,10 @@ fn each_list_without_rows_names_a_command_that_works() {
     assert_eq!(line, "rspm promote --from=NAME --to=live", "a subscription is refused");
     fill(&server, overview, "Nothing was published yet");
     // Then the one that reads the list of the source.
+    assert_eq!(command(&page(&server, overview), "The repository is empty"), "rspm sync --type=CRAN");
     assert_eq!(command(&page(&server, changes), "There is no earlier state"), "rspm sync --type=CRAN");
     fill(&server, packages, "The repository is empty");
+    assert!(!page(&server, overview).contains("The repository is empty"));
     let binaries = format!("{packages}cli/binaries/");
     let line = command(&page(&server, &binaries), "No list of binaries");
     assert!(run(&server, &line).contains("cli"), "{line}");
@@ -122,6 +124,7 @@ fn each_list_without_rows_names_a_command_that_works() {
     server.rspm_stdout("subscribe --repo=own --source=team");
     let line = command(&page(&server, "/own/latest/web/packages/"), "The repository is empty");
     assert_eq!(line, "rspm add --source=team --path=FILE");
+    assert_eq!(command(&page(&server, "/own/latest/"), "The repository is empty"), line);
     let tarball = Tarball::new("alpha", "1.0");
     std::fs::write(server.dir().join("FILE"), tarball.bytes()).expect("written");
     std::fs::rename(server.dir().join("FILE"), server.dir().join(tarball.file())).expect("renamed");

@@ -180,6 +180,22 @@ fn a_browser_may_request_all_figures_of_a_readme_at_once() {
 }
 
 #[test]
+fn the_page_of_a_long_news_file_states_that_it_is_the_beginning() {
+    let line = format!("{}\n", "0123456789 ".repeat(9));
+    let news = |name: &str, lines: usize| {
+        Tarball::new(name, "1.0").with("NEWS.md", &format!("# All news\n\n{}", line.repeat(lines)))
+    };
+    let server = Server::start();
+    // At most 256 KiB, and more.
+    server.local_repository("team", &[news("short", 2_500), news("long", 3_000)]);
+    let short = page(&server, "/team/latest/web/packages/short/news/");
+    assert!(short.contains(">All news</h3>") && !short.contains("Only the beginning"), "{}", short.len());
+    let long = page(&server, "/team/latest/web/packages/long/news/");
+    assert!(long.contains("># All news\n") && long.contains("Only the beginning is shown"), "{}", long.len());
+    assert!((200_000..300_000).contains(&long.len()), "{}", long.len());
+}
+
+#[test]
 fn news_and_license_are_those_of_the_version() {
     let server = server();
     let news = page(&server, &format!("{ALPHA}news/"));

@@ -3,14 +3,14 @@
 
 use serde_json::json;
 
-use super::document;
+use super::{appearance, document};
 use crate::support::chromium::Chromium;
 use crate::support::data;
 use crate::support::fixtures::until;
 use crate::support::server::Builder;
 
 #[test]
-fn texts_of_real_packages_load_nothing_and_cause_no_message() {
+fn texts_of_real_packages_are_valid_load_nothing_and_cause_no_message() {
     let mirror = format!("[CRAN]\nURL = file://{}", data::path("cran-mirror").display());
     let server = Builder::default().gcfg(&mirror).start();
     server.rspm_stdout("create repo --name=cran");
@@ -20,7 +20,7 @@ fn texts_of_real_packages_load_nothing_and_cause_no_message() {
     chromium.resize(360, 900);
     let listed = data::cran().listed;
     assert!(listed.len() > 50, "{listed:?}");
-    let mut pages = 0;
+    let mut pages = Vec::new();
     for file in &listed {
         assert_eq!(server.get(&format!("/cran/latest/src/contrib/{file}")).status, 200, "{file}");
         let name = file.split('_').next().expect("a name");
@@ -39,8 +39,11 @@ fn texts_of_real_packages_load_nothing_and_cause_no_message() {
             let wide = "const root = document.documentElement; return root.scrollWidth > root.clientWidth;";
             assert_eq!(chromium.run(wide, &[]), json!(false), "{path} is wider than the window");
             assert_eq!(chromium.messages(), Vec::<String>::new(), "{path}");
-            pages += 1;
+            pages.push((path, answer.text()));
         }
     }
-    assert!(pages > 200, "{pages} pages");
+    assert!(pages.len() > 200, "{} pages", pages.len());
+    // Rules about the style of texts that the authors of packages wrote.
+    let style = json!({ "no-trailing-whitespace": "off", "valid-id": ["error", { "relaxed": true }] });
+    appearance::assert_valid(pages, &style);
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::administration;
 use crate::support::chromium::Chromium;
 use crate::support::data;
+use crate::support::fixtures::until;
 use crate::support::server::Builder;
 
 /// Name and path of each page.
@@ -56,6 +57,11 @@ fn pictures_of_the_main_pages_are_taken() {
     server.rspm_stdout("create repo --name=cran");
     server.rspm_stdout("subscribe --repo=cran --source=cran");
     server.rspm_stdout("sync --quiet");
+    // The page of a package has the title and the README of its archive.
+    let archive = format!("/cran/latest/src/contrib/{}", data::cran().file("cli"));
+    assert_eq!(server.get(&archive).status, 200, "{archive}");
+    let package = "/cran/latest/web/packages/cli/";
+    until("the page has a README", || server.get(package).text().contains("class=\"prose readme\""));
     let chromium = Chromium::start();
     let folder = std::env::var_os("RSPM_SCREENSHOTS").map(PathBuf::from);
     if folder.is_some() {

@@ -295,7 +295,8 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     if writes {
         let segments = target::segments(&method, &path, usize::MAX).unwrap_or_default();
         let path = segments.get(PREFIX_SEGMENTS..).unwrap_or_default().join("/");
-        tracing::info!(by = %actor_name, %method, path, status = response.status().as_u16(), "admin request");
+        let (by, status) = (author::log_name(&actor_name), response.status().as_u16());
+        tracing::info!(%by, %method, path, status, "admin request");
     }
     response
 }

@@ -80,7 +80,8 @@ pub(in crate::http) async fn answer(
     let task = tokio::spawn(author::scope(author, async move {
         let published = upload::publish(&app.uploads, &source_name, form, file, &actor).await;
         if let Ok((upload, status)) = &published {
-            tracing::info!(by = %actor.0, source = %source_name, file = %upload.file, ?status, "upload of a Python package");
+            let by = author::log_name(&actor.0);
+            tracing::info!(%by, source = %source_name, file = %upload.file, ?status, "upload of a Python package");
         }
         published
     }));

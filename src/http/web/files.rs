@@ -66,7 +66,9 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
     };
     let file = package_files::first(repositories, archive, paths).await?;
     let file = file.ok_or_else(|| Failure::not_found(missing))?;
-    let is_markdown = file.path.ends_with(".md") && !matches!(path, WebPath::File(..));
+    // Of a longer file, the beginning is displayed as text.
+    let is_whole = file.size <= package_files::MAX_TEXT;
+    let is_markdown = is_whole && file.path.ends_with(".md") && !matches!(path, WebPath::File(..));
     let contents = match file.text {
         None => Contents::Other,
         Some(text) if is_markdown => {

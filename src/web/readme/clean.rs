@@ -9,10 +9,12 @@ use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use percent_encoding::percent_decode_str;
 
 use super::heading_levels::HeadingLevels;
+use super::open_elements::{OpenElements, TagForm};
 use super::parsing_cost::is_simple;
 use super::restructured_inline::escape;
 use super::tag::{
-    Part, attribute, heading, is_empty_header, is_named, link_content, link_name, parts, pixels,
+    Part, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
+    parts, pixels,
 };
 
 /// The elements of a README. An `img` is replaced by its text unless it is a figure of the archive.
@@ -233,16 +235,27 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
     // For each header of a table that is open, whether it is empty.
     let mut headers: Vec<bool> = Vec::new();
     let mut out = CleanHtml { html: String::with_capacity(html.len()), missing: Vec::new() };
-    let mut hidden_end = false;
+    let mut open = OpenElements::default();
+    // In a heading, whether the next text was in another block than the previous one.
+    let mut is_apart = false;
     for (at, part) in parts.iter().enumerate() {
         let tag = match part {
             Part::Text(text) => {
+                let is_next = !text.is_empty() && std::mem::take(&mut is_apart);
+                let has_space =
+                    text.starts_with(char::is_whitespace) || out.html.ends_with(char::is_whitespace);
+                if is_next && !has_space {
+                    out.html.push(' ');
+                }
                 out.html.push_str(text);
                 continue;
             }
             Part::Tag(tag) => *tag,
         };
+        let after = parts.get(at + 1..).unwrap_or_default();
+        let form = open.read(tag, after);
         if let Some(level) = heading(tag) {
+            is_apart = false;
             if tag.starts_with('/') {
                 out.html.push_str(&format!("</h{}>", levels.end()));
             } else {
@@ -252,8 +265,12 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
                     None => out.html.push_str(&format!("<h{level}>")),
                 }
             }
-        } else if tag == "/a" && std::mem::take(&mut hidden_end) {
-            // The end of a link without text is omitted.
+        } else if form == TagForm::Omitted {
+            is_apart |= tag != "/a" && open.is_in_heading();
+            // Links may lead to the id.
+            if let Some(id) = attribute(tag, "id").filter(|id| used_ids.insert(*id)) {
+                out.html.push_str(&format!("<span id=\"{id}\"></span>"));
+            }
         } else if is_named(tag, "img") {
             let text = attribute(tag, "alt").unwrap_or_default();
             match figure(tag, &figures) {
@@ -271,54 +288,56 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
             }
         } else if is_named(tag, "a")
             && attribute(tag, "id").is_none()
-            && is_empty_link(parts.get(at + 1..).unwrap_or_default(), &figures)
+            && (is_without_effect(tag, &known) || is_empty_link(after, &figures))
         {
-            hidden_end = true;
+            open.omit();
+        } else if form == TagForm::Item && tag.starts_with('/') {
+            out.html.push_str("</li>");
         } else if tag == "/th" {
             let is_empty = headers.pop().unwrap_or_default();
             out.html.push_str(if is_empty { "</td>" } else { "</th>" });
         } else {
-            let after = parts.get(at + 1..).unwrap_or_default();
             let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
-            match tag.strip_prefix("th").filter(|_| is_named(tag, "th")) {
-                Some(attributes) => {
+            let header = tag.strip_prefix("th").filter(|_| is_named(tag, "th"));
+            let item = tag.strip_prefix('p').filter(|_| form == TagForm::Item);
+            match (header, item) {
+                (Some(attributes), _) => {
                     let is_empty = is_empty_header(after);
                     headers.push(is_empty);
                     let name = if is_empty { "td" } else { "th" };
                     push_tag(&mut out, &format!("{name}{attributes}"), (id, after), &known);
                 }
-                None => push_tag(&mut out, tag, (id, after), &known),
+                (None, Some(attributes)) => {
+                    push_tag(&mut out, &format!("li{attributes}"), (id, after), &known);
+                }
+                (None, None) => push_tag(&mut out, tag, (id, after), &known),
             }
         }
     }
     out
 }
 
-/// Returns the escaped address of an image that is a figure of the archive.
-fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a str> {
-    attribute(tag, "src").filter(|address| figures.contains(*address))
+/// Returns the address of a link; `None` for an id that `known` does not contain, and for an address such as
+/// `https:/a.example`, which a browser would resolve relative to the page.
+fn link_target<'a>(tag: &'a str, known: &BTreeSet<&str>) -> Option<&'a str> {
+    let address = attribute(tag, "href")?;
+    let is_valid = match address.strip_prefix('#') {
+        Some(fragment) => known.contains(fragment),
+        None => ["http://", "https://", "mailto:", PAGE, FIGURE].iter().any(|start| {
+            let beginning = address.trim_start().get(..start.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(start))
+        }),
+    };
+    is_valid.then_some(address)
 }
 
-/// Returns true if a link has neither text nor a figure; `after` are the parts after its start tag.
-fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
-    for part in after {
-        match part {
-            Part::Text(text) if text.trim().is_empty() => {}
-            Part::Tag(tag) if is_named(tag, "img") => {
-                let has_text = attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty());
-                if has_text || figure(tag, figures).is_some() {
-                    return false;
-                }
-            }
-            Part::Tag("/a") => return true,
-            Part::Text(_) | Part::Tag(_) => return false,
-        }
-    }
-    false
+/// Returns true if a link without an id differs in nothing from its text.
+fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
+    link_target(tag, known).is_none() && attribute(tag, "title").is_none()
 }
 
-/// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. A link to an id is written
-/// only if `known` contains the id. Links without text get a name, links of images a class, headers of tables a scope, and
+/// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. An address is written only
+/// if it is a [`link_target`]. Links without text get a name, links of images a class, headers of tables a scope, and
 /// preformatted text, which may be wider than the page, is scrolled with the keyboard.
 fn push_tag(
     out: &mut CleanHtml,
@@ -329,27 +348,31 @@ fn push_tag(
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.html.push('<');
     out.html.push_str(name);
+    let target = link_target(tag, known);
     for key in ["href", "title", "rel", "lang", "dir", "colspan", "rowspan", "start"] {
-        let Some(value) = attribute(tag, key) else { continue };
-        let fragment = (key == "href").then(|| value.strip_prefix('#')).flatten();
-        if fragment.is_none_or(|fragment| known.contains(fragment)) {
-            out.html.push_str(&format!(" {key}=\""));
-            if key == "href" {
-                out.push_address(value, false);
-            } else {
-                out.html.push_str(value);
+        let value = match key {
+            "href" => target,
+            // HTML permits it only beside an address.
+            "rel" => target.and_then(|_| attribute(tag, key)),
+            _ => attribute(tag, key),
+        };
+        let Some(value) = value else { continue };
+        out.html.push_str(&format!(" {key}=\""));
+        if key == "href" {
+            out.push_address(value, false);
+        } else {
+            out.html.push_str(value);
+        }
+        out.html.push('"');
+        if key == "href" {
+            let (has_text, has_image) = link_content(after);
+            if !has_text {
+                out.html.push_str(" aria-label=\"");
+                out.push_address(value, true);
+                out.html.push('"');
             }
-            out.html.push('"');
-            if key == "href" {
-                let (has_text, has_image) = link_content(after);
-                if !has_text {
-                    out.html.push_str(" aria-label=\"");
-                    out.push_address(value, true);
-                    out.html.push('"');
-                }
-                if has_image {
-                    out.html.push_str(" class=\"badge\"");
-                }
+            if has_image {
+                out.html.push_str(" class=\"badge\"");
             }
         }
     }

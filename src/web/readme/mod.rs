@@ -6,6 +6,7 @@
 mod clean;
 mod heading_levels;
 mod markdown;
+mod open_elements;
 mod parsing_cost;
 mod restructured;
 mod restructured_inline;
@@ -262,7 +263,8 @@ mod tests {
         assert!(html(&few).contains("<h3"), "{}", &html(&few)[..100]);
         for mark in ["[", "<", "|", "\n"] {
             let many = format!("# A\n\n{}", mark.repeat(MAX_MARKS - 1));
-            assert!(!html(&many).contains("<h3"), "{mark}");
+            let many = html(&many);
+            assert!(!many.contains("<h3") && !many.contains("Only the beginning"), "{mark}");
         }
     }
 
@@ -294,6 +296,51 @@ mod tests {
         let links = Links { license: None, ..links() };
         let without = render(text.as_bytes(), Format::Markdown, &links).0.to_string();
         assert!(!without.contains("href") && without.contains('d'), "{without}");
+    }
+
+    #[test]
+    fn links_to_nothing_are_their_text() {
+        for (text, format) in [
+            (
+                "a [b](inst/b.R)c <a href=\"https:/d.example\">d</a> <a name=\"e\">e</a> [f](#gone)",
+                Format::Markdown,
+            ),
+            ("a [b](HTTPS:/b.example)", Format::Markdown),
+            ("a `b <inst/b.R>`__ c `d <https:/d.example>`__ e", Format::Restructured),
+        ] {
+            let html = html(text, format);
+            assert!(html.contains("<p>a b") && !html.contains("<a"), "{html}");
+            assert!(!html.contains("href") && !html.contains(" rel="), "{html}");
+        }
+        let html = html(
+            "[b](inst/b.R)c <a id=\"d\">d</a> <a title=\"e\">e</a> [f](HTTPS://f.example) [g](#d) [h](mailto:h@h.example)\n",
+            Format::Markdown,
+        );
+        assert!(
+            html.contains(">bc <a id=\"readme-d\">d</a> <a title=\"e\">e</a> <a href=\"HTTPS://f.example\""),
+            "{html}"
+        );
+        assert!(
+            html.contains("<a href=\"#readme-d\"") && html.contains("<a href=\"mailto:h@h.example\""),
+            "{html}"
+        );
+        assert_eq!(html.matches(" rel=").count(), 3, "{html}");
+    }
+
+    #[test]
+    fn paragraphs_in_headings_are_text_and_those_in_lists_items() {
+        let text = "<h1 align=\"center\">\n\nalpha **b**\n\n</h1>\n\n<h2>c<p id=\"d\">d</p><div>e</div></h2>\n\n\
+                    <ul><li><p>f</p></li><p></p><p lang=\"en\">g</p><li>h</li></ul>\n\n[i](#d)\n";
+        let html = html(text, Format::Markdown);
+        for part in [
+            ">\nalpha <strong>b</strong>\n</h3>",
+            ">c<span id=\"readme-d\"></span> d e</h4>",
+            "<ul><li><p>f</p></li><li lang=\"en\">g</li><li>h</li></ul>",
+            "<a href=\"#readme-d\"",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert_harmless(&html, text);
     }
 
     #[test]

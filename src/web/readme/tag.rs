@@ -1,5 +1,7 @@
 //! Tags and texts of clean HTML, which has `<` and `>` only as brackets of tags, and quotes around all attributes.
 
+use std::collections::BTreeSet;
+
 /// Maximum width and height of an image, in pixels of CSS.
 const MAX_PIXELS: u32 = 2_000;
 
@@ -58,6 +60,29 @@ pub(super) fn pixels(size: &str) -> Option<u32> {
     number.parse().ok().filter(|pixels| (1..=MAX_PIXELS).contains(pixels))
 }
 
+/// Returns the escaped address of an image that is a figure of the archive.
+pub(super) fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a str> {
+    attribute(tag, "src").filter(|address| figures.contains(*address))
+}
+
+/// Returns true if a link has neither text nor a figure; `after` are the parts after its start tag.
+pub(super) fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
+    for part in after {
+        match part {
+            Part::Text(text) if text.trim().is_empty() => {}
+            Part::Tag(tag) if is_named(tag, "img") => {
+                let has_text = attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty());
+                if has_text || figure(tag, figures).is_some() {
+                    return false;
+                }
+            }
+            Part::Tag("/a") => return true,
+            Part::Text(_) | Part::Tag(_) => return false,
+        }
+    }
+    false
+}
+
 /// Returns whether a link has text, of its own or of an image, and whether it has an image; `after` are the parts after its
 /// start tag.
 pub(super) fn link_content(after: &[Part<'_>]) -> (bool, bool) {
@@ -95,7 +120,7 @@ pub(super) fn is_empty_header(after: &[Part<'_>]) -> bool {
 }
 
 /// Returns true if an escaped text has no visible character.
-fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     text.replace("&nbsp;", " ").trim().is_empty()
 }
 

@@ -185,6 +185,8 @@ fn final_pages_stay_while_the_project_changes() {
     server.sync_of("pypi").expect("an index");
     let day = "2022-01-01";
     let before = get(&server, &format!("/py/{day}/simple/one/"));
+    assert_eq!(before.header("cache-control"), Some("max-age=86400"));
+    assert_eq!(get(&server, "/py/latest/simple/one/").header("cache-control"), Some("no-cache"));
     assert_eq!(names(&server, "latest", "one"), names_of);
 
     pypi.edit("one", &names_of[0], |file| file.yanked = Some("broken".to_owned()));

@@ -354,6 +354,15 @@ pub fn by_name(
     rows.into_iter().map(decode).collect()
 }
 
+/// Returns true if a tree lists a distribution of this name and release now.
+pub fn is_listed(c: &mut dyn Conn, tree: TreeId, release: ReleaseId, name: &str) -> Result<bool, DbError> {
+    const FIND: &str = "SELECT 1 FROM file f JOIN life l ON l.release_id = f.release_id AND l.file_id = f.id \
+        WHERE f.release_id = $1 AND f.role = 'python' AND f.name = $2 AND l.tree_id = $3 AND l.state = 0 \
+        AND l.to_seq = $4 LIMIT 1";
+    let params = [release.into(), name.into(), tree.into(), Seq::OPEN.into()];
+    Ok(!c.query(FIND, &params)?.is_empty())
+}
+
 /// A distribution, or a file that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileRole {

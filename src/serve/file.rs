@@ -145,7 +145,7 @@ async fn open_absent(
     if let Some(open) = bundle_files::open(repositories, located, range.as_ref()).await? {
         return Ok(open);
     }
-    let subscriber = join_fetch(repositories, located)?;
+    let subscriber = join_fetch(repositories, located).await?;
     let mut progress = subscriber.fetch.progress.clone();
     // Clients of Python packages read metadata by ranges, and refuse a response with the whole file.
     let waits_for_end = range.is_some() && located.source() == SourceId::PYPI;
@@ -155,7 +155,7 @@ async fn open_absent(
         .map_err(|_| RepoError::Storage(task::stopping()))?
         .clone();
     match current_progress.outcome {
-        Some(FetchOutcome::Failed(error)) => return Err(error.into()),
+        Some(FetchOutcome::Failed(error)) => return Err(fetch_error(repositories, located, error).await),
         Some(FetchOutcome::Done(Delivery::Stored(key))) => {
             return Ok(with_transfer(
                 repositories,
@@ -186,7 +186,10 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
         None => {}
     }
     let (candidates, ..) = upstream::candidates(&repositories.state, located)?;
-    Ok(repositories.fetches.check(located.row.file, &candidates)?)
+    match repositories.fetches.check(located.row.file, &candidates) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(fetch_error(repositories, located, error).await),
+    }
 }
 
 /// Stores a located file that can be fetched, without a client that waits for it. Returns false if it is in storage, or
@@ -198,12 +201,12 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
     if is_local(repositories, located) {
         return Ok(false);
     }
-    match join_fetch(repositories, located)?.wait_end().await {
+    match join_fetch(repositories, located).await?.wait_end().await {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(true),
         Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(RepoError::Storage(StorageError::Other(
             "the fetched file could not be stored; the server log has the reason".to_owned(),
         ))),
-        Some(FetchOutcome::Failed(error)) => Err(error.into()),
+        Some(FetchOutcome::Failed(error)) => Err(fetch_error(repositories, located, error).await),
         None => Err(task::stopping().into()),
     }
 }
@@ -346,14 +349,35 @@ async fn read_stored(
     Ok(OpenFile { size: Some(size), range, body })
 }
 
-fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subscriber, RepoError> {
+async fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subscriber, RepoError> {
     if !upstream::may_be_fetched(&repositories.state, located) {
         return Err(upstream::no_upstream(located));
     }
     let (candidates, class, expected) = upstream::candidates(&repositories.state, located)?;
     let request =
         || FetchRequest::new(&located.row, expected, candidates, class, (located.tree, &located.package));
-    Ok(repositories.fetches.join(located.row.file, request)?)
+    match repositories.fetches.join(located.row.file, request) {
+        Ok(subscriber) => Ok(subscriber),
+        Err(error) => Err(fetch_error(repositories, located, error).await),
+    }
+}
+
+/// Returns the error of a failed fetch. If an index does not have a file, the error states whether it removed the file
+/// from the page of the project: snapshots before that still list it.
+async fn fetch_error(repositories: &Repositories, located: &LocatedFile, error: FetchError) -> RepoError {
+    if located.source() != SourceId::PYPI || !matches!(error, FetchError::Missing(_)) {
+        return error.into();
+    }
+    let (tree, (_, release), name) = (located.tree().tree, located.release(), located.row.name.clone());
+    let is_listed = repositories.state.db.read(move |c| db::python_file::is_listed(c, tree, release, &name));
+    match is_listed.await {
+        Ok(true) => error.into(),
+        Ok(false) => RepoError::NotFound(format!(
+            "the index removed the file '{}', and no copy of it is stored here",
+            located.name
+        )),
+        Err(error) => error.into(),
+    }
 }
 
 /// Opens a file that is being fetched. If a range begins far beyond the fetched bytes, the whole file is sent

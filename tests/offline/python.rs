@@ -254,6 +254,11 @@ fn later_runs_add_new_files_and_the_changes_of_old_ones() {
     assert!(output.err.contains("other: no file of the index satisfies it"), "{}", output.err);
     assert_complete(&bundle);
     assert_eq!(objects(&bundle).len(), first_objects.len() + 2, "the wheel and its metadata");
+    // The object of the removed file remains, and is not read.
+    let digest = hex(&Package::new("other", "1.0").wheel());
+    let object = objects(&bundle).into_iter().find(|path| path.contains(&digest)).expect("the object");
+    std::fs::write(bundle.join(object), "damaged").unwrap();
+    assert_complete(&bundle);
     let requests = pypi.take_requests();
     assert!(requests.iter().all(|path| path.starts_with("/simple/") || path.contains(&new)), "{requests:?}");
 

@@ -56,8 +56,13 @@ fn hostile_zip_files_are_refused() {
         for file in data::files(&data::path("hostile-zip").join(folder), "") {
             let bytes = std::fs::read(data::path("hostile-zip").join(folder).join(&file)).unwrap();
             let result = wheel::read(&mut Cursor::new(bytes), "wheel-1.0-py3-none-any.whl", WHEEL_LIMITS);
+            // The two records of the member state one size, and their zip64 fields another one.
+            let has_two_sizes = file == "short_usize_zip64.zip";
             match (folder, result) {
-                ("reject", Err(_)) | (_, Err(PackageError::DistInfo(0) | PackageError::Container(_))) => {}
+                ("reject", Err(_)) => {}
+                ("accept", Err(PackageError::Container(_))) if has_two_sizes => {}
+                // An acceptable zip file, which contains no package.
+                ("accept", Err(PackageError::DistInfo(0))) if !has_two_sizes => {}
                 (_, other) => panic!("{file}: {other:?}"),
             }
         }

@@ -102,12 +102,19 @@ fn bandersnatch_mirrors_pypi_through_this_server_and_back() {
     let page = get(&served, "/py/2022-01-01/simple/one/").json();
     let files = page["files"].as_array().expect("files");
     assert_eq!(files.len(), 4, "the history is that of the upload times");
-    for file in files {
-        let url = file["url"].as_str().expect("an address");
-        let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
-        let bytes = served.get(&path).body;
-        assert_eq!(file["hashes"]["sha256"], hex::encode(sha2::Sha256::digest(&bytes)), "{url}");
-    }
+    let assert_served = || {
+        for file in files {
+            let url = file["url"].as_str().expect("an address");
+            let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
+            let bytes = served.get(&path).body;
+            assert_eq!(file["hashes"]["sha256"], hex::encode(sha2::Sha256::digest(&bytes)), "{url}");
+        }
+    };
+    assert_served();
+    // Requested files are in storage.
+    std::fs::rename(web.join("packages"), web.join("moved")).expect("the folder");
+    assert_served();
+    std::fs::rename(web.join("moved"), web.join("packages")).expect("the folder");
 
     // A second run takes over what changed.
     pypi.add("one", "one-2.0.tar.gz", b"two", OLD);

@@ -185,6 +185,8 @@ fn final_pages_stay_while_the_project_changes() {
     server.sync_of("pypi").expect("an index");
     let day = "2022-01-01";
     let before = get(&server, &format!("/py/{day}/simple/one/"));
+    assert_eq!(before.header("cache-control"), Some("max-age=86400"));
+    assert_eq!(get(&server, "/py/latest/simple/one/").header("cache-control"), Some("no-cache"));
     assert_eq!(names(&server, "latest", "one"), names_of);
 
     pypi.edit("one", &names_of[0], |file| file.yanked = Some("broken".to_owned()));
@@ -209,7 +211,12 @@ fn final_pages_stay_while_the_project_changes() {
     let old: Value = serde_json::from_slice(&after.body).expect("a page");
     let url = old["files"][1]["url"].as_str().expect("an address").to_owned();
     let path = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
-    assert_eq!(server.get(&path).status, 404, "it was never fetched, and the index no longer has it");
+    for _ in 0..2 {
+        let answer = server.get(&path);
+        assert_eq!(answer.status, 404, "it was never fetched, and the index no longer has it");
+        let text = format!("the index removed the file '{}', and no copy of it is stored here", names_of[1]);
+        assert!(answer.text().contains(&text), "{}", answer.text());
+    }
     // Unyanked again.
     pypi.edit("one", &names_of[0], |file| file.yanked = None);
     server.sync_of("pypi").expect("an index");

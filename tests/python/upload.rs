@@ -416,6 +416,12 @@ fn refusals_name_the_reason_and_publish_nothing() {
         (wheel.clone().set("protocol_version", "2"), 400, "Unknown protocol version."),
         (wheel.clone().without("name"), 400, "the upload has no field name"),
         (wheel.clone().with("name", "one"), 400, "the upload has the field name more than once"),
+        (wheel.clone().without("metadata_version"), 400, "the upload has no field metadata_version"),
+        (
+            wheel.clone().set("pyversion", "cp313"),
+            400,
+            "the upload has the pyversion 'cp313', but the tags of 'one-1.0-py3-none-any.whl' are for 'py3'",
+        ),
         (wheel.clone().without("filetype"), 400, "the upload has no field filetype"),
         (wheel.clone().set("filetype", "sdist"), 400, "the upload has the filetype 'sdist'"),
         (sdist.clone().set("pyversion", "py3"), 400, "the upload has the pyversion 'py3'"),

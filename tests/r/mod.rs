@@ -8,3 +8,4 @@ mod rds_read;
 mod sysreqs;
 mod text;
 mod zip;
+mod zip64;

@@ -9,6 +9,7 @@ use crate::python::layout::FilePart;
 use crate::python::name::{self, NormalName};
 use crate::python::provenance;
 use crate::python::version::Version;
+use crate::python::wheel_name::WheelName;
 
 /// The field with the file.
 pub const CONTENT: &str = "content";
@@ -27,11 +28,12 @@ pub const MAX_SIGNATURE: u64 = 128 << 10;
 pub const MAX_FIELD_SUM: u64 = 4 << 20;
 
 /// The fields that are compared; all others are ignored.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     ":action",
     "protocol_version",
     "filetype",
     "pyversion",
+    METADATA_VERSION,
     "name",
     "version",
     "md5_digest",
@@ -40,6 +42,9 @@ const FIELDS: [&str; 9] = [
 ];
 /// Maximum size of a compared field, in bytes.
 const MAX_VALUE: usize = 1 << 10;
+/// The field with the version of the metadata format. It must exist, as in PyPI's specification, but METADATA or PKG-INFO
+/// states the version, which some clients convert.
+const METADATA_VERSION: &str = "metadata_version";
 /// The `pyversion` of a source distribution.
 const SOURCE: &str = "source";
 
@@ -150,6 +155,16 @@ pub enum BadUpload {
     /// The `pyversion` of a source distribution.
     #[error("the upload has the pyversion '{0}'; that of a source distribution is 'source'")]
     PyVersion(String),
+    /// No interpreter in the `pyversion` of a wheel is one of its tags.
+    #[error("the upload has the pyversion '{declared}', but the tags of '{file}' are for '{actual}'")]
+    OtherPython {
+        /// The value in the form.
+        declared: String,
+        /// The file name.
+        file: String,
+        /// The interpreters in the file name.
+        actual: String,
+    },
     /// The name or version of the package in the file differs.
     #[error("the upload has the {field} '{declared}', but the package in '{file}' has '{actual}'")]
     Other {
@@ -284,11 +299,9 @@ impl UploadForm {
         if declared != actual {
             return Err(BadUpload::FileType { declared: excerpt(declared), file: file.to_string(), actual });
         }
-        if let Some(version) = self.value("pyversion")
-            && file.kind() == FileKind::Sdist
-            && version != SOURCE
-        {
-            return Err(BadUpload::PyVersion(excerpt(version)));
+        self.required(METADATA_VERSION)?;
+        if let Some(version) = self.value("pyversion") {
+            check_python(version, file)?;
         }
         self.check_digest("sha256_digest", digests.sha256.0, &digests.sha256)?;
         self.check_digest("blake2_256_digest", digests.blake2.0, &digests.blake2)?;
@@ -338,6 +351,25 @@ impl UploadForm {
     }
 }
 
+/// Compares a `pyversion` with the kind of a file or the tags of a wheel. One common interpreter is sufficient, because Flit
+/// derives the value from Requires-Python: `py2.py3` for some wheels with the tag `py3`.
+fn check_python(declared: &str, file: &FileName) -> Result<(), BadUpload> {
+    if file.kind() == FileKind::Sdist && declared != SOURCE {
+        return Err(BadUpload::PyVersion(excerpt(declared)));
+    }
+    // Another check states what is wrong with the file name of a wheel.
+    let Some(name) = WheelName::parse(file.as_str()).ok().filter(|_| file.kind() == FileKind::Wheel) else {
+        return Ok(());
+    };
+    let interpreters = name.tags.python();
+    let is_tag = |python: &str| interpreters.split('.').any(|tag| tag.eq_ignore_ascii_case(python));
+    if declared.split('.').any(is_tag) {
+        return Ok(());
+    }
+    let actual = interpreters.to_owned();
+    Err(BadUpload::OtherPython { declared: excerpt(declared), file: file.to_string(), actual })
+}
+
 /// Returns the content of a signature if its name and its form are those of a signature of the file.
 fn check_signature(signature: FormFile, file: &FileName) -> Result<Vec<u8>, BadUpload> {
     let FormFile { name, content } = signature;
@@ -370,6 +402,7 @@ mod tests {
             (":action", "file_upload"),
             ("filetype", "bdist_wheel"),
             ("pyversion", "py3"),
+            ("metadata_version", "2.4"),
             ("name", "Odd.Name"),
             ("version", "1.0"),
         ];
@@ -398,9 +431,10 @@ mod tests {
     #[test]
     fn forms_of_all_clients_agree_with_their_file() {
         let wheel = "odd_name-1.0-py3-none-any.whl";
-        let table: [&[(&'static str, &str)]; 6] = [
+        let table: [&[(&'static str, &str)]; 7] = [
             &[],
             &[("protocol_version", "1")],
+            &[("pyversion", ""), ("metadata_version", "1.2")],
             &[("name", "odd-name"), ("version", "v1.0.0")],
             &[("md5_digest", "900150983cd24fb0d6963f7d28e17f72"), ("pyversion", "py2.py3")],
             &[("md5_digest", "kAFQmDzST7DWlj99KOF_cg"), ("sha256_digest", "")],
@@ -418,7 +452,7 @@ mod tests {
     #[test]
     fn each_difference_has_its_sentence() {
         let wheel = "odd_name-1.0-py3-none-any.whl";
-        let table: [(&[(&'static str, &str)], &str); 15] = [
+        let table: [(&[(&'static str, &str)], &str); 18] = [
             (&[(":action", "")], "the upload has no field :action"),
             (
                 &[(":action", "submit")],
@@ -432,6 +466,12 @@ mod tests {
                 &[("filetype", "sdist")],
                 "the upload has the filetype 'sdist', but 'odd_name-1.0-py3-none-any.whl' is of the type bdist_wheel",
             ),
+            (&[("metadata_version", "")], "the upload has no field metadata_version"),
+            (
+                &[("pyversion", "cp313")],
+                "the upload has the pyversion 'cp313', but the tags of 'odd_name-1.0-py3-none-any.whl' are for 'py3'",
+            ),
+            (&[("pyversion", "source")], "the upload has the pyversion 'source', but the tags of"),
             (&[("name", "")], "the upload has no field name"),
             (&[("version", "")], "the upload has no field version"),
             (&[("name", "odd")], "the upload has the name 'odd', but the package in"),

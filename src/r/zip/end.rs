@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{ArchiveError, ZipFormat, format_error, read_at, u16_at, u32_at};
+use super::{ArchiveError, ZipFormat, format_error, read_at, u16_at, u32_at, u64_at};
 
 pub(super) const END: [u8; 4] = *b"PK\x05\x06";
 const END_LEN: usize = 22;
@@ -34,6 +34,18 @@ pub(super) fn find(
         return Err(format_error(offset, "multi-disk archives are not supported"));
     }
     let (count, size, start) = (u16_at(&end, 10), u32_at(&end, 12), u32_at(&end, 16));
+    // Programs use a zip64 end record if its locator is before the end record, even if all values fit there.
+    if format == ZipFormat::Wheel && has_locator(file, offset)? {
+        let zip64_end = zip64_end(file, offset)?;
+        let is_consistent = (count == u16::MAX || u64::from(count) == zip64_end.count)
+            && (size == u32::MAX || u64::from(size) == zip64_end.size)
+            && (start == u32::MAX || u64::from(start) == zip64_end.start);
+        return if is_consistent {
+            Ok(zip64_end)
+        } else {
+            Err(format_error(offset, "its two end records disagree"))
+        };
+    }
     if count != u16::MAX && size != u32::MAX && start != u32::MAX {
         return Ok(EndRecord {
             directory_end: offset,
@@ -43,16 +55,23 @@ pub(super) fn find(
         });
     }
     match format {
-        ZipFormat::Streamed | ZipFormat::Wheel if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => {
+        ZipFormat::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => {
             zip64_end(file, offset)
         }
-        ZipFormat::Streamed | ZipFormat::Wheel | ZipFormat::Plain => {
-            Err(format_error(offset, "zip64 is not supported"))
-        }
+        ZipFormat::Wheel => Err(format_error(offset, "its zip64 end record is missing")),
+        ZipFormat::Streamed | ZipFormat::Plain => Err(format_error(offset, "zip64 is not supported")),
     }
 }
 
-/// Reads the zip64 end record directly before the end record, which then contains only placeholders.
+/// Returns whether the locator of a zip64 end record is directly before the end record.
+fn has_locator(file: &mut (impl Read + Seek), end_offset: u64) -> Result<bool, ArchiveError> {
+    match end_offset.checked_sub(LOCATOR_LEN) {
+        Some(offset) => Ok(read_at(file, offset, LOCATOR_LEN)?.starts_with(&LOCATOR)),
+        None => Ok(false),
+    }
+}
+
+/// Reads the zip64 end record before the end record, with its locator between them.
 fn zip64_end(file: &mut (impl Read + Seek), end_offset: u64) -> Result<EndRecord, ArchiveError> {
     let missing_error = || format_error(end_offset, "its zip64 end record is missing");
     let offset = end_offset.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing_error)?;
@@ -77,10 +96,6 @@ fn zip64_end(file: &mut (impl Read + Seek), end_offset: u64) -> Result<EndRecord
         size: u64_at(end, 40),
         start: u64_at(end, 48),
     })
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
 }
 
 /// Finds the end record and its offset. It is the last record with the signature, and its comment must end with the

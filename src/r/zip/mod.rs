@@ -4,7 +4,8 @@
 //! The crate zip is not used because it reads leniently. Anything that programs may interpret differently (other bytes
 //! before, between or after the records, data descriptors, zip64, contradictory records) is refused here. Files written
 //! as a stream, such as public advisories, have data descriptors and may have a zip64 end record: both are accepted on
-//! request, and must agree with the other records.
+//! request, and must agree with the other records. In wheels, which may be larger than 4 GiB, zip64 sizes are accepted
+//! under the same condition.
 
 mod copy;
 mod end;
@@ -22,7 +23,8 @@ const CENTRAL: [u8; 4] = *b"PK\x01\x02";
 const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 const LOCAL_LEN: u64 = 30;
 const CENTRAL_LEN: usize = 46;
-const DESCRIPTOR_LEN: u64 = 16;
+/// The ID of the extra field with sizes of 64 bits.
+const ZIP64_FIELD: u16 = 0x0001;
 /// The flag of a member whose checksum and sizes follow it in a data descriptor.
 const DATA_DESCRIPTOR_FLAG: u16 = 1 << 3;
 /// Maximum size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
@@ -43,7 +45,8 @@ pub enum ZipFormat {
     /// Like `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after
     /// the contents, and a zip64 end record is used if there are too many members for the plain one.
     Streamed,
-    /// Like `Streamed`, but names of members may differ only in case, because not all wheels are for Windows.
+    /// Like `Streamed`, but names of members may differ only in case, because not all wheels are for Windows, and sizes
+    /// and offsets may have 64 bits.
     Wheel,
 }
 
@@ -85,6 +88,10 @@ fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
 }
 
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
+}
+
 impl Zip {
     /// Reads the directory of a zip file and every local record.
     ///
@@ -113,7 +120,7 @@ impl Zip {
             let offset = start + directory_position as u64;
             let (member, next_position) = read_central(&directory, directory_position, offset, format)?;
             directory_position = next_position;
-            let member = read_local(file, member, position)?;
+            let member = read_local(file, member, position, format)?;
             position = member.end;
             inflated_size = inflated_size.saturating_add(member.size);
             if inflated_size > limits.inflated {
@@ -239,7 +246,8 @@ fn read_central(
     if comment_len != 0 || disk != 0 {
         return Err(format_error(offset, "a member has a comment or is on another disk"));
     }
-    check_extra_fields(&record[CENTRAL_LEN + name_len..CENTRAL_LEN + name_len + extra_len], offset)?;
+    let extra_fields = &record[CENTRAL_LEN + name_len..CENTRAL_LEN + name_len + extra_len];
+    let zip64_field = check_extra_fields(extra_fields, offset, format)?;
     // On Unix the upper half of the attributes is the file mode.
     let is_link = record[5] == 3 && u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
     let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name_len];
@@ -256,7 +264,8 @@ fn read_central(
             kind: "link".to_owned(),
         });
     }
-    let (compressed_size, size) = (u64::from(u32_at(record, 20)), u64::from(u32_at(record, 24)));
+    let fields = [24, 20, 42].map(|field| u32_at(record, field));
+    let [size, compressed_size, start] = resolve_zip64(fields, zip64_field, offset, format)?;
     if (method == 0 && compressed_size != size) || (name.ends_with('/') && size != 0) {
         return Err(format_error(offset, "the size of a member is wrong"));
     }
@@ -268,7 +277,7 @@ fn read_central(
         crc: u32_at(record, 16),
         is_deflated: method == 8,
         compressed_size,
-        start: u64::from(u32_at(record, 42)),
+        start,
         data_start: 0,
         end: 0,
         central_record,
@@ -281,47 +290,117 @@ fn read_local(
     file: &mut (impl Read + Seek),
     member: ZipMember,
     position: u64,
+    format: ZipFormat,
 ) -> Result<ZipMember, ArchiveError> {
     if member.start != position {
         return Err(format_error(position, "other bytes are between its records"));
     }
+    let disagreement = || format_error(position, "a member's two records disagree");
     let head = read_at(file, position, LOCAL_LEN)?;
     let (name_len, extra_len) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
     let name_and_extra_fields = read_at(file, position + LOCAL_LEN, name_len + extra_len)?;
     let central_record = &member.central_record;
     let is_streamed = u16_at(central_record, 8) & DATA_DESCRIPTOR_FLAG != 0;
-    // Flags, method, time and date are the bytes 6..14 of the local record, and 8..16 of the central record. Checksum
-    // and both sizes follow.
+    // Flags, method, time and date are the bytes 6..14 of the local record, and 8..16 of the central record.
     let is_consistent = head[..4] == LOCAL
         && head[6..14] == central_record[8..16]
-        && (head[14..26] == central_record[16..28]
-            || (is_streamed && head[14..26].iter().all(|byte| *byte == 0)))
         && name_and_extra_fields.starts_with(member.name.as_bytes());
     if !is_consistent || name_len != member.name.len() as u64 {
-        return Err(format_error(position, "a member's two records disagree"));
+        return Err(disagreement());
     }
-    check_extra_fields(&name_and_extra_fields[member.name.len()..], position)?;
+    let zip64_field = check_extra_fields(&name_and_extra_fields[member.name.len()..], position, format)?;
+    // A local record has no offset.
+    let fields = [u32_at(&head, 22), u32_at(&head, 18), 0];
+    let [size, compressed_size, _] = resolve_zip64(fields, zip64_field, position, format)?;
+    let checksum_and_sizes = (u32_at(&head, 14), compressed_size, size);
+    if checksum_and_sizes != (member.crc, member.compressed_size, member.size)
+        && !(is_streamed && checksum_and_sizes == (0, 0, 0))
+    {
+        return Err(disagreement());
+    }
     let data_start = position + LOCAL_LEN + name_len + extra_len;
-    let data_end = data_start + member.compressed_size;
+    let size_error = || format_error(position, "the size of a member is wrong");
+    // Offsets in files are positive numbers of type i64.
+    let data_end = data_start.checked_add(member.compressed_size).filter(|end| i64::try_from(*end).is_ok());
+    let data_end = data_end.ok_or_else(size_error)?;
     if !is_streamed {
         return Ok(ZipMember { data_start, end: data_end, ..member });
     }
-    let descriptor = read_at(file, data_end, DESCRIPTOR_LEN)?;
-    if descriptor[..4] != DESCRIPTOR || descriptor[4..] != central_record[16..28] {
+    let mut expected_descriptor = DESCRIPTOR.to_vec();
+    expected_descriptor.extend_from_slice(&member.crc.to_le_bytes());
+    for value in [member.compressed_size, member.size] {
+        if zip64_field.is_some() {
+            expected_descriptor.extend_from_slice(&value.to_le_bytes());
+        } else {
+            let value = u32::try_from(value).map_err(|_| size_error())?;
+            expected_descriptor.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+    let descriptor_len = expected_descriptor.len() as u64;
+    if read_at(file, data_end, descriptor_len)? != expected_descriptor {
         return Err(format_error(data_end, "a member's data descriptor disagrees with the directory"));
     }
-    Ok(ZipMember { data_start, end: data_end + DESCRIPTOR_LEN, ..member })
+    Ok(ZipMember { data_start, end: data_end + descriptor_len, ..member })
 }
 
-/// Accepts only extra fields with times and user IDs. Other extra fields may change the name or the size.
-fn check_extra_fields(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
+/// Accepts only extra fields with times and user IDs, and in a wheel one with zip64 sizes, whose content it returns. Other
+/// extra fields may change the name or the size.
+fn check_extra_fields(
+    mut bytes: &[u8],
+    offset: u64,
+    format: ZipFormat,
+) -> Result<Option<&[u8]>, ArchiveError> {
+    let mut zip64_field = None;
     while !bytes.is_empty() {
         let malformed_error = || format_error(offset, "an extra field is malformed");
         let (head, rest) = bytes.split_at_checked(4).ok_or_else(malformed_error)?;
-        if !matches!(u16_at(head, 0), 0x5455 | 0x5855 | 0x7855 | 0x7875 | 0x000a) {
+        let id = u16_at(head, 0);
+        let is_zip64 = id == ZIP64_FIELD && format == ZipFormat::Wheel;
+        if !is_zip64 && !matches!(id, 0x5455 | 0x5855 | 0x7855 | 0x7875 | 0x000a) {
             return Err(format_error(offset, "a member has an extra field that is not a time"));
         }
-        bytes = rest.get(usize::from(u16_at(head, 2))..).ok_or_else(malformed_error)?;
+        let length = usize::from(u16_at(head, 2));
+        let (content, rest) = rest.split_at_checked(length).ok_or_else(malformed_error)?;
+        if is_zip64 && zip64_field.replace(content).is_some() {
+            return Err(format_error(offset, "a member has two zip64 fields"));
+        }
+        bytes = rest;
     }
-    Ok(())
+    Ok(zip64_field)
+}
+
+/// Returns the size, the compressed size and the offset that a record states. `fields` are its fields of 32 bits. In a
+/// wheel, a field of `0xffffffff` is a placeholder: `zip64_field` contains the values of exactly the placeholders, in this
+/// order. Without placeholders, it repeats both sizes, as some versions of CPython write it.
+fn resolve_zip64(
+    fields: [u32; 3],
+    zip64_field: Option<&[u8]>,
+    offset: u64,
+    format: ZipFormat,
+) -> Result<[u64; 3], ArchiveError> {
+    let mut values = fields.map(u64::from);
+    let placeholders = match format {
+        ZipFormat::Plain | ZipFormat::Streamed => 0,
+        ZipFormat::Wheel => fields.iter().filter(|field| **field == u32::MAX).count(),
+    };
+    let error = || format_error(offset, "a member's zip64 field disagrees with its record");
+    match zip64_field {
+        None if placeholders == 0 => {}
+        None => return Err(error()),
+        Some(content) if placeholders == 0 => {
+            if content.len() != 16 || [u64_at(content, 0), u64_at(content, 8)] != values[..2] {
+                return Err(error());
+            }
+        }
+        Some(content) => {
+            if content.len() != 8 * placeholders {
+                return Err(error());
+            }
+            let is_placeholder = |value: &&mut u64| **value == u64::from(u32::MAX);
+            for (index, value) in values.iter_mut().filter(is_placeholder).enumerate() {
+                *value = u64_at(content, 8 * index);
+            }
+        }
+    }
+    Ok(values)
 }

@@ -314,12 +314,21 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
 /// The state of a tree that belongs to a snapshot.
 struct State {
     tree: PointTree,
+    /// The subscribed tree and its sequence number; `tree` has those of the base for a source that serves all of it.
+    step: (TreeId, Seq),
     /// Publication time; if the sequence numbers are times, the time of the number.
     at: Timestamp,
     /// Whether the sequence numbers are times.
     has_time: bool,
     /// Whether the tree is known up to the end of the snapshot.
     is_final: bool,
+}
+
+/// Returns the subscribed trees of a selection with their sequence numbers, as a fixed URL names them.
+#[must_use]
+pub fn selected_steps(catalog: &Catalog, selection: &Selection, part: Option<Part>) -> Vec<(TreeId, Seq)> {
+    let states = states(catalog, &selection.list, part, (selection.end, None));
+    states.into_iter().map(|state| state.step).collect()
 }
 
 /// Returns the last state of each source's trees that was published before `end`, or that a fixed URL names.
@@ -346,13 +355,14 @@ fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> State {
     let has_time = tree.time_head.is_some();
     let step = tree.steps.binary_search_by_key(&seq, |step| step.seq).ok().and_then(|at| tree.steps.get(at));
     let at = step.map_or(Timestamp(seq.0), |step| step.at);
-    State { tree: Catalog::point_tree(source, tree, seq), at, has_time, is_final: true }
+    State { tree: Catalog::point_tree(source, tree, seq), step: (tree.id, seq), at, has_time, is_final: true }
 }
 
 /// Returns the last state of a tree that was published before `end`.
 fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) -> Option<State> {
     let state = |seq, at, is_final| State {
         tree: Catalog::point_tree(source, tree, seq),
+        step: (tree.id, seq),
         at,
         has_time: tree.time_head.is_some(),
         is_final,

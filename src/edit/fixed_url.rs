@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Repository, Subscription};
 use crate::db;
 use crate::db::audit;
 use crate::db::url_alias::{self, UrlAlias};
-use crate::model::ids::{RepoId, Seq, TreeId};
+use crate::model::ids::{Seq, TreeId};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::snapshot::{Alias, Snapshot};
 use crate::model::time::{Day, Timestamp};
@@ -159,7 +159,7 @@ fn requested_state(
             )));
         }
         let end = resolve::snapshot_end(catalog, repo, *snapshot, now)?;
-        let states = states(catalog, repo.id, entries, end, request);
+        let states = states(catalog, entries, end, request);
         if states.is_empty() {
             return Err(RepoError::NotFound(format!(
                 "the source '{name}' has no state as old as {snapshot}"
@@ -174,7 +174,7 @@ fn requested_state(
             !source.is_some_and(|source| selected.contains(&source.name.as_str()))
         };
         let entries = list.iter().copied().filter(is_free).collect();
-        trees.extend(states(catalog, repo.id, entries, selection.end, request));
+        trees.extend(states(catalog, entries, selection.end, request));
     }
     trees.sort_unstable();
     trees.dedup_by_key(|(tree, _)| *tree);
@@ -193,12 +193,10 @@ fn requested_state(
 /// Returns the states of subscribed sources before `end`.
 fn states(
     catalog: &Catalog,
-    repo: RepoId,
     entries: Vec<Subscription>,
     end: Timestamp,
     request: &Request,
 ) -> Vec<(TreeId, Seq)> {
     let selection = resolve::Selection { list: entries, end };
-    let point = resolve::selected_point(catalog, repo, &selection, request.version.map(Part::whole));
-    point.trees.iter().map(|tree| (tree.tree, tree.seq)).collect()
+    resolve::selected_steps(catalog, &selection, request.version.map(Part::whole))
 }

@@ -165,6 +165,7 @@ mod tests {
     fn titles_with_markup_are_text_and_long_lists_have_pages() {
         let row = |at: usize| Row {
             name: format!("p{at}"),
+            display_name: format!("P{at}"),
             version: "1.0".to_owned(),
             published: None,
             source: "team".to_owned(),

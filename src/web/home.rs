@@ -41,8 +41,10 @@ pub struct Repositories {
 pub struct SearchMatch {
     /// Its repository.
     pub repo: String,
-    /// The name.
+    /// The name in addresses.
     pub name: String,
+    /// The name as the owner writes it.
+    pub display_name: String,
     /// The listed version.
     pub version: String,
     /// The title.
@@ -155,7 +157,7 @@ fn results(root: &Root, found: &SearchResult) -> Markup {
                 th scope="col" { "Title" }
             } }
             tbody { @for package in &found.packages { tr {
-                td.name { a href=(root.package(&newest(&package.repo), &package.name, "")) { (visible(&package.name)) } }
+                td.name { a href=(root.package(&newest(&package.repo), &package.name, "")) { (visible(&package.display_name)) } }
                 td { (visible(&package.version)) }
                 td { (package.repo) }
                 td dir="auto" { (visible(&package.title)) }

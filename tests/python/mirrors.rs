@@ -177,8 +177,10 @@ fn names_and_the_status_of_a_project_are_those_of_the_index() {
             let rows = server.json(&format!("list packages {listing}"));
             assert_eq!(rows["packages"][0]["name"], "Odd.Name", "{listing}");
         }
-        let html = server.get("/py/latest/web/packages/").text();
-        assert!(html.contains("/odd-name/\"") && html.contains(">Odd.Name</a>"), "{html}");
+        for list in ["/py/latest/web/packages/", "/?q=odd"] {
+            let html = server.get(list).text();
+            assert!(html.contains("/odd-name/\"") && html.contains(">Odd.Name</a>"), "{list}: {html}");
+        }
     }
     let detail = server.get("/__api__/repos/py/packages/odd-name").json();
     assert_eq!((&detail["name"], &detail["info"]["name"]), (&"Odd.Name".into(), &"Odd.Name".into()));

@@ -133,6 +133,7 @@ async fn search(
         found.packages.extend(matches.packages.into_iter().map(|row| SearchMatch {
             repo: repo.name.to_string(),
             title: title(&row),
+            display_name: row.display_name().to_owned(),
             name: row.name,
             version: row.version,
         }));

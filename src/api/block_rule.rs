@@ -82,8 +82,8 @@ pub struct BlockRule {
     /// The language of the packages, `r` or `python`, if the source or the repository determines it. Ignored in requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// The reason why the rule has no effect, such as a deleted source or repository. In requests, a rule with this key
-    /// may refer to a deleted source or repository by its id.
+    /// The reason why the rule has no effect, or none in new snapshots, such as a deleted source or repository. In requests,
+    /// a rule with this key may refer to a deleted source or repository by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_effect: Option<String>,
     /// The user who created the rule. Ignored in requests.

@@ -113,6 +113,22 @@ pub(super) async fn read(
         (false, true) => repository_failure(head, failure),
         (false, false) => response::failure(failure, format),
     };
+    let is_of_session = is_page
+        && matches!(head.principal, Principal::Token(_))
+        && !parts.headers.contains_key(http::header::AUTHORIZATION);
+    let finished = |mut response: Response<Body>, is_restricted: bool| {
+        if is_of_session && is_page_or_empty(&response) {
+            // After the sign-out, the history of the browser has no page of the session.
+            let value = http::HeaderValue::from_static("no-store");
+            response.headers_mut().insert(http::header::CACHE_CONTROL, value);
+        }
+        if is_restricted {
+            response::restrict_to_client(&mut response);
+        }
+        response
+    };
+    // A page also names the account, and what only this client may see.
+    let is_personal = is_page && *head.principal != Principal::Anonymous;
     let mut is_restricted = match require_permission(app, &route, head.principal) {
         Ok(is_restricted) => is_restricted,
         Err(failure) => {
@@ -123,15 +139,11 @@ pub(super) async fn read(
             }
             return match login::redirect_to_start(app, &route, head, &failure) {
                 Some(redirect) => redirect,
-                None => failed(&failure),
+                None => finished(failed(&failure), is_personal),
             };
         }
     };
-    // A page also names the account, and what only this client may see.
-    is_restricted |= is_page && *head.principal != Principal::Anonymous;
-    let is_of_session = is_page
-        && matches!(head.principal, Principal::Token(_))
-        && !parts.headers.contains_key(http::header::AUTHORIZATION);
+    is_restricted |= is_personal;
     let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
@@ -223,16 +235,7 @@ pub(super) async fn read(
     if let Err(failure) = &result {
         count_blocked(app, failure, parts, received_at);
     }
-    let mut response = result.unwrap_or_else(|failure| failed(&failure));
-    if is_of_session && is_page_or_empty(&response) {
-        // After the sign-out, the history of the browser has no page of the session.
-        let value = http::HeaderValue::from_static("no-store");
-        response.headers_mut().insert(http::header::CACHE_CONTROL, value);
-    }
-    if is_restricted {
-        response::restrict_to_client(&mut response);
-    }
-    response
+    finished(result.unwrap_or_else(|failure| failed(&failure)), is_restricted)
 }
 
 /// Returns true for a page, and for a response without content, such as 304.

@@ -286,10 +286,10 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
     let known_source = source.and_then(|id| catalog.source_by_id(id));
     let known_repo = repo.and_then(|id| catalog.repo_by_id(id));
     let without_effect = match (source, known_source, repo, known_repo) {
-        (Some(id), None, ..) => {
-            Some(format!("its source (id {id}) was deleted; only snapshots that contain it are affected"))
-        }
         (_, _, Some(id), None) => Some(format!("its repository (id {id}) was deleted")),
+        (Some(id), None, ..) => {
+            Some(format!("its source (id {id}) was deleted, except in snapshots that contain it"))
+        }
         _ => never_matches(catalog, &rule.criteria),
     };
     let language = known_source

@@ -28,6 +28,22 @@ const VOID: [&str; 14] = [
 const IMPLIED_END: [&str; 11] =
     ["dd", "dt", "li", "option", "p", "tbody", "td", "tfoot", "th", "thead", "tr"];
 
+/// Elements whose content has another syntax: after one of them, no end tag is read.
+const OTHER_SYNTAX: [&str; 12] = [
+    "iframe",
+    "math",
+    "noembed",
+    "noframes",
+    "noscript",
+    "plaintext",
+    "script",
+    "style",
+    "svg",
+    "textarea",
+    "title",
+    "xmp",
+];
+
 fn is_one_of(name: &str, names: &[&str]) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
@@ -35,13 +51,16 @@ fn is_one_of(name: &str, names: &[&str]) -> bool {
 /// Returns true if the HTML parser is fast for a text, and its result is not much longer.
 ///
 /// SECURITY: every `<` counts as the beginning of a tag, even in a comment or in the value of an attribute,
-/// so that every tag that the parser finds is counted, regardless of the text before it.
+/// so that every tag that the parser finds is counted, regardless of the text before it. An end tag counts only where
+/// the parser finds it, too.
 pub(super) fn is_simple(html: &str) -> bool {
     if html.len() > MAX_HTML || html.bytes().filter(|byte| *byte == b'&').count() > MAX_ENTITIES {
         return false;
     }
     let (mut tags, mut elements, mut repeated, mut repeated_bytes) = (0_usize, 0_usize, 0_usize, 0_usize);
     let mut open = OpenElements::default();
+    // The end of the tag or comment before which the parser finds no other tag.
+    let mut inside_until = 0_usize;
     // Limits the total length of tags: they overlap only if the value of an attribute contains `<`.
     let mut unread = html.len().saturating_mul(4);
     for (start, _) in html.match_indices('<') {
@@ -54,9 +73,15 @@ pub(super) fn is_simple(html: &str) -> bool {
             return false;
         }
         let tag = rest.get(..length).unwrap_or(rest);
-        let end = tag.strip_prefix('/');
-        if let Some(tag) = end {
-            open.end(element_name(tag));
+        let is_end = tag.starts_with('/');
+        let name = element_name(tag.strip_prefix('/').unwrap_or(tag));
+        if start >= inside_until {
+            let markup = if length > 0 { length } else { comment_length(rest) };
+            let has_other_syntax = !is_end && is_one_of(name, &OTHER_SYNTAX);
+            inside_until = if has_other_syntax { usize::MAX } else { start + 1 + markup };
+            if is_end {
+                open.end(name);
+            }
         }
         elements += open.elements.len();
         repeated += open.formatting;
@@ -64,8 +89,8 @@ pub(super) fn is_simple(html: &str) -> bool {
         if elements > MAX_OPEN || repeated > MAX_REPEATED || repeated_bytes > MAX_REPEATED_BYTES {
             return false;
         }
-        if end.is_none() {
-            open.begin(element_name(tag), length);
+        if !is_end {
+            open.begin(name, length, inside_until == usize::MAX);
         }
     }
     true
@@ -73,7 +98,30 @@ pub(super) fn is_simple(html: &str) -> bool {
 
 /// Returns the name of the element of a tag, which is empty for other text.
 fn element_name(tag: &str) -> &str {
-    tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default()
+    tag.split(|c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>')).next().unwrap_or_default()
+}
+
+/// Returns the number of bytes of a comment after its `<`, including its `>`; 0 for other text (HTML standard, 13.2.5.41
+/// to 13.2.5.52).
+fn comment_length(rest: &str) -> usize {
+    if let Some(text) = rest.strip_prefix("!--") {
+        if text.starts_with('>') {
+            return 4;
+        }
+        if text.starts_with("->") {
+            return 5;
+        }
+        let is_end =
+            |at: &usize| text.get(..*at).is_some_and(|text| text.ends_with("--") || text.ends_with("--!"));
+        let end = text.match_indices('>').map(|(at, _)| at).find(is_end);
+        return end.map_or(rest.len(), |at| 3 + at + 1);
+    }
+    match rest.as_bytes() {
+        [b'!' | b'?', ..] => {}
+        [b'/', next, ..] if !next.is_ascii_alphabetic() => {}
+        _ => return 0,
+    }
+    rest.find('>').map_or(rest.len(), |at| at + 1)
 }
 
 /// The elements that are open, at least as many as in the parser: an end tag is ignored if the parser may ignore it.
@@ -86,8 +134,9 @@ struct OpenElements<'a> {
 }
 
 impl<'a> OpenElements<'a> {
-    fn begin(&mut self, name: &'a str, length: usize) {
-        if name.is_empty() || is_one_of(name, &VOID) {
+    /// Opens an element. `is_other` states that its name may be one of another syntax, which has other empty elements.
+    fn begin(&mut self, name: &'a str, length: usize, is_other: bool) {
+        if name.is_empty() || (is_one_of(name, &VOID) && !is_other) {
             return;
         }
         for ended in ended_by(name) {
@@ -103,6 +152,8 @@ impl<'a> OpenElements<'a> {
     }
 
     fn end(&mut self, name: &str) {
+        // The parser may ignore the end of a formatting element behind a block.
+        let is_formatting = is_one_of(name, &FORMATTING);
         let mut inside = 0;
         for (other, _) in self.elements.iter().rev() {
             if other.eq_ignore_ascii_case(name) {
@@ -111,7 +162,12 @@ impl<'a> OpenElements<'a> {
                 }
                 return;
             }
-            if !is_one_of(other, &IMPLIED_END) {
+            let is_passed = if is_formatting {
+                inside == 0 && other.eq_ignore_ascii_case("p")
+            } else {
+                is_one_of(other, &IMPLIED_END)
+            };
+            if !is_passed {
                 return;
             }
             inside += 1;
@@ -226,9 +282,45 @@ mod tests {
             ("cells", "<table><tr><th>".repeat(3_300)),
             ("repeated formatting", format!("<b><i><s><u><em><code>{}", "<p>x".repeat(9_900))),
             ("different formatting", format!("{ids}{}", "<p>x".repeat(900))),
+            ("empty elements of other names", "<br-x>".repeat(9_990)),
             ("entities", "&amp;".repeat(MAX_ENTITIES + 1)),
         ] {
             assert!(!is_simple(&html), "{name}");
+        }
+    }
+
+    #[test]
+    fn end_tags_that_the_parser_ignores_are_ignored() {
+        for unit in [
+            "<b id=N title=\"</b>\">",
+            "<b id=N><!--</b>-->",
+            "<b id=N></b-x>",
+            "<table><b id=N><td></b></table>",
+            "<b id=N><li><dd><li><dd><li><dd><li><dd><li><dd></b>",
+            "<svg><b id=N></b>",
+        ] {
+            let count = (9_000 - 4_000) / unit.matches('<').count();
+            let units: String = (0..count).map(|at| unit.replace('N', &at.to_string())).collect();
+            let html = format!("<p>{units}{}", "<p>x".repeat(4_000));
+            assert!(!is_simple(&html), "{unit}");
+        }
+    }
+
+    #[test]
+    fn a_comment_ends_where_the_parser_ends_it() {
+        for (text, expected) in [
+            ("!-- a --> b", 9),
+            ("!--> b", 4),
+            ("!---> b", 5),
+            ("!-- a --!> b", 10),
+            ("!-- > b", 7),
+            ("!doctype> b", 9),
+            ("?a> b", 3),
+            ("/ > b", 3),
+            ("b", 0),
+            (" b>", 0),
+        ] {
+            assert_eq!(comment_length(text), expected, "{text}");
         }
     }
 
@@ -244,6 +336,7 @@ mod tests {
                 "<p><a href=\"https://a.example/b\"><strong>a</strong> <code>b</code></a></p>\n"
                     .repeat(1_200),
             ),
+            ("comments", "<!-- badges: start --><p><b>a</b></p><!-- badges: end -->\n".repeat(1_000)),
             ("an element without end", format!("<b>{}", "<p>a</p>".repeat(4_900))),
         ] {
             assert!(is_simple(&html), "{name}");

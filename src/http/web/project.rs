@@ -107,14 +107,10 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
             links.license = has_license_file(field("License").as_deref())
                 .then(|| context.root.package(&context.location, &release.package, "license/"));
             if release.archived {
-                // Without a version, the address is that of the listed one.
-                let of_version = |address: String| {
-                    let sign = if address.contains('?') { '&' } else { '?' };
-                    format!("{address}{sign}version={}", segment(&release.version))
-                };
-                links.news = of_version(links.news);
+                let of_version = |address: String| version_address(&address, &release.version);
                 links.description = links.description.map(of_version);
                 links.license = links.license.map(of_version);
+                links.news = version_address(&links.news, &release.version);
             }
             readme::html(text, Format::Markdown, links).await
         }
@@ -163,6 +159,12 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         location: context.location,
     };
     Ok(page.render(context.root))
+}
+
+/// Returns the address of a page for a version that is not the listed one.
+fn version_address(address: &str, version: &str) -> String {
+    let sign = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{sign}version={}", segment(version))
 }
 
 /// Returns the highest blocked version above that of the page, with the rule and its reason.

@@ -221,7 +221,7 @@ pub(in crate::serve) fn root(
                     projects.push(RootProject {
                         name: listed.normalized_name.into(),
                         display: listed.name.map(Into::into),
-                        serial: serial.map(|serial| serial::beside_steps(serial, &newest_step)),
+                        serial: serial.map(|serial| serial::beside_steps(serial, newest_step)),
                     });
                 }
             })?;

@@ -154,8 +154,7 @@ impl<'a> OpenElements<'a> {
     fn end(&mut self, name: &str) {
         // The parser may ignore the end of a formatting element behind a block.
         let is_formatting = is_one_of(name, &FORMATTING);
-        let mut inside = 0;
-        for (other, _) in self.elements.iter().rev() {
+        for (inside, (other, _)) in self.elements.iter().rev().enumerate() {
             if other.eq_ignore_ascii_case(name) {
                 for _ in 0..=inside {
                     self.pop();
@@ -170,7 +169,6 @@ impl<'a> OpenElements<'a> {
             if !is_passed {
                 return;
             }
-            inside += 1;
         }
     }
 

@@ -18,7 +18,7 @@ fn the_home_page_lists_repositories_with_their_numbers() {
         "data-automation=\"search-input-home-package-search\"",
         "2 packages",
         "not used yet",
-        "<data value=\"1\">team</data>",
+        "<template id=\"repository-numbers\">1 team\n2 empty\n</template>",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }

@@ -4,6 +4,7 @@
 use crate::db::stored_file::{self, MirroredFile};
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest};
 use crate::model::digest::Sha256;
+use crate::model::language::Language;
 use crate::model::storage_class::StorageClass;
 use crate::r::platform::Platform;
 use crate::r::version;
@@ -115,7 +116,8 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), R
     Err(reason)
 }
 
-/// Compares name and version in the DESCRIPTION of a stored source package with its rows; returns the difference.
+/// Compares name and version in the DESCRIPTION of a stored source package with its rows; returns the difference. Python
+/// packages have no DESCRIPTION and are not compared.
 ///
 /// # Errors
 /// Database and storage errors.
@@ -123,6 +125,10 @@ pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<O
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;
     let Some(origin) = origin.filter(|origin| origin.platform.is_empty()) else { return Ok(None) };
+    let catalog = repositories.state.catalog.get();
+    if catalog.source(&origin.source).is_some_and(|source| source.kind.language() == Language::Python) {
+        return Ok(None);
+    }
     let identity = archive_details::name_and_version(repositories, key).await?;
     Ok(match identity {
         Some(Ok((name, version)))

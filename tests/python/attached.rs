@@ -166,7 +166,8 @@ fn signature_and_attestations_are_served_with_the_file() {
         server.rspm_stdout("remove package --source=team --name=one@all");
         assert_eq!(server.get(&asc).text(), SIGNATURE);
         assert_eq!(server.get(&provenance).json()["attestation_bundles"][0]["attestations"], list);
-        assert_eq!(server.rspm("scrub").code, 0);
+        let scrub = server.rspm("scrub");
+        assert_eq!(scrub.code, 0, "{}{}", scrub.out, scrub.err);
     }
 }
 
@@ -240,7 +241,8 @@ fn a_later_upload_of_the_same_bytes_adds_or_replaces_them_from_then_on() {
         let path = format!("/py/latest/packages/{}/{}.provenance", hex(&other.wheel()), other.wheel_name());
         assert_eq!(server.get(&path).status, 404);
         assert_eq!(of_steps(), expected);
-        assert_eq!(server.rspm("scrub").code, 0);
+        let scrub = server.rspm("scrub");
+        assert_eq!(scrub.code, 0, "{}{}", scrub.out, scrub.err);
     }
 }
 

@@ -105,8 +105,5 @@ fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
         "UPDATE name_overlap SET seen_at = CAST($1 AS BIGINT) WHERE seen_at > CAST($1 AS BIGINT)";
     c.execute(LEASES, &[tomorrow.into()])?;
     c.execute("DELETE FROM hold WHERE until > CAST($1 AS BIGINT)", &[tomorrow.into()])?;
-    c.execute(FETCHED, &[now.into()])?;
-    c.execute(BLOBS, &[now.into()])?;
-    c.execute(GUARDS, &[now.into()])?;
-    c.execute(OVERLAPS, &[now.into()]).map(drop)
+    [FETCHED, BLOBS, GUARDS, OVERLAPS].into_iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
 }

@@ -75,6 +75,8 @@ pub struct FileOrigin {
     pub file: String,
     /// The name of its source.
     pub source: String,
+    /// The language of its source, as stored in the database.
+    pub language: String,
     /// The package's name.
     pub package: String,
     /// The version.
@@ -88,7 +90,7 @@ pub struct FileOrigin {
 macro_rules! origin {
     ($rest:literal) => {
         concat!(
-            "SELECT f.name, s.name, p.name, r.version, f.platform, f.release_id, f.id FROM file f \
+            "SELECT f.name, s.name, p.name, r.version, f.platform, f.release_id, f.id, s.language FROM file f \
              JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
              JOIN source s ON s.id = r.origin_id ",
             $rest
@@ -124,6 +126,7 @@ fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Op
     Ok(Some(FileOrigin {
         file: row.text(0)?,
         source: row.text(1)?,
+        language: row.text(7)?,
         package: row.text(2)?,
         version: row.text(3)?,
         platform,

@@ -1,7 +1,7 @@
 //! Stores a missing or damaged object again: a package from its mirror, a README from the archive of its package. Only
 //! bytes with the recorded digest are stored.
 
-use crate::db::stored_file::{self, MirroredFile};
+use crate::db::stored_file::{self, FileOrigin, MirroredFile};
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest};
 use crate::model::digest::Sha256;
 use crate::model::language::Language;
@@ -124,11 +124,9 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), R
 pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<Option<String>, RepoError> {
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;
-    let Some(origin) = origin.filter(|origin| origin.platform.is_empty()) else { return Ok(None) };
-    let catalog = repositories.state.catalog.get();
-    if catalog.source(&origin.source).is_some_and(|source| source.kind.language() == Language::Python) {
-        return Ok(None);
-    }
+    let has_description =
+        |origin: &FileOrigin| origin.language == Language::R.as_str() && origin.platform.is_empty();
+    let Some(origin) = origin.filter(has_description) else { return Ok(None) };
     let identity = archive_details::name_and_version(repositories, key).await?;
     Ok(match identity {
         Some(Ok((name, version)))

@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quick_cache::sync::DefaultLifecycle;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::Weighter;
 use tokio::sync::Semaphore;
 
 use super::allowed::View;
@@ -16,6 +15,7 @@ use crate::r::dependency::{DependencyKind, Operator, Requirement};
 use crate::r::description::Description;
 use crate::r::name::is_base;
 use crate::state::State;
+use crate::storage::memory_cache;
 
 /// The dependency graph of a point. Uses several megabytes of memory for all of CRAN.
 #[derive(Debug, Default)]
@@ -127,14 +127,8 @@ impl Weighter<Key, Arc<DependencyGraph>> for GraphWeighter {
 
 /// Returns an empty cache.
 pub(super) fn cache() -> Cache {
-    let options = OptionsBuilder::new()
-        // A graph must not exceed the capacity of a shard.
-        .shards(1)
-        .weight_capacity(CACHE_BYTES)
-        .estimated_items_capacity(CACHE_ENTRIES)
-        .build()
-        .expect("capacity and item estimate are set");
-    Cache::with_options(options, GraphWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+    // One shard: a graph must not exceed its capacity.
+    memory_cache::with_shards(1, CACHE_BYTES, CACHE_ENTRIES, GraphWeighter)
 }
 
 /// Limits the graphs that are read concurrently: the records of all of CRAN take tens of megabytes.

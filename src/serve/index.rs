@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache as WeightedCache;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::allowed::View;
@@ -19,7 +19,7 @@ use crate::db::{self, rendered::RenderedRow};
 use crate::model::digest::Sha256;
 use crate::model::guarded::guarded;
 use crate::model::point::Point;
-use crate::storage::{Key, StorageError};
+use crate::storage::{Key, StorageError, memory_cache};
 
 /// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests
 /// thousands of dates cannot evict `latest`.
@@ -100,17 +100,7 @@ impl Default for Cache {
 impl Cache {
     /// Creates a cache with a budget of `memory` bytes for its documents.
     fn new(memory: usize) -> Cache {
-        let with_capacity = |bytes| {
-            let options =
-                OptionsBuilder::new().shards(1).weight_capacity(bytes).estimated_items_capacity(256).build();
-            let options = options.expect("both capacities are given");
-            WeightedCache::with_options(
-                options,
-                ByteWeighter,
-                DefaultHashBuilder::default(),
-                Default::default(),
-            )
-        };
+        let with_capacity = |bytes| memory_cache::with_shards(1, bytes, 256, ByteWeighter);
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Cache {
             current_documents: with_capacity(CURRENT_BYTES),

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::DefaultLifecycle;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::Weighter;
 
 use super::listing::Names;
 use crate::model::point::PointTree;
+use crate::storage::memory_cache;
 
 /// Maximum memory of the lists in the cache, in bytes.
 const MAX_BYTES: u64 = 96 << 20;
@@ -35,19 +35,8 @@ pub(super) fn new() -> NameLists {
 }
 
 fn with_capacity(bytes: u64) -> NameLists {
-    let options = OptionsBuilder::new()
-        // A list must not exceed the capacity of a shard.
-        .shards(1)
-        .weight_capacity(bytes)
-        .estimated_items_capacity(ESTIMATED_ENTRIES)
-        .build()
-        .expect("capacity and item estimate are set");
-    NameLists::with_options(
-        options,
-        NamesWeighter,
-        DefaultHashBuilder::default(),
-        DefaultLifecycle::default(),
-    )
+    // One shard: a list of PyPI must not exceed its capacity.
+    memory_cache::with_shards(1, bytes, ESTIMATED_ENTRIES, NamesWeighter)
 }
 
 #[cfg(test)]

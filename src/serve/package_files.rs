@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{RepoError, Repositories, task};
 use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
 use crate::r::zip::{Zip, ZipFormat};
-use crate::storage::Key;
+use crate::storage::{Key, memory_cache};
 
 /// Maximum size of an archive that is read, in bytes; limited because the client waits for the result.
 const MAX_ARCHIVE_BYTES: u64 = 32 << 20;
@@ -70,13 +70,7 @@ impl Weighter<Key, Arc<[String]>> for PathWeighter {
 }
 
 fn figure_cache() -> FigureCache {
-    let options = OptionsBuilder::new()
-        .shards(FIGURE_SHARDS)
-        .weight_capacity(FIGURE_BYTES)
-        .estimated_items_capacity(FIGURE_ENTRIES)
-        .build()
-        .expect("capacity and item estimate are set");
-    Cache::with_options(options, PathWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+    memory_cache::with_shards(FIGURE_SHARDS, FIGURE_BYTES, FIGURE_ENTRIES, PathWeighter)
 }
 
 /// The formats of archives.

@@ -28,20 +28,26 @@ impl<K, V: AsRef<[u8]>> Weighter<K, V> for ByteWeighter {
     }
 }
 
+/// Returns an empty cache whose entries may weigh `bytes` together, according to `weighter`; `entries` is an estimate of their
+/// number. An entry must weigh less than the part of a shard, otherwise it is not cached.
+pub fn with_shards<K: Eq + Hash, V: Clone, W: Weighter<K, V> + Clone>(
+    shards: usize,
+    bytes: u64,
+    entries: usize,
+    weighter: W,
+) -> Cache<K, V, W> {
+    let options = OptionsBuilder::new()
+        .shards(shards)
+        .weight_capacity(bytes)
+        .estimated_items_capacity(entries)
+        .build()
+        .expect("capacity and item estimate are set");
+    Cache::with_options(options, weighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
+
 impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for MemoryCache<K, V> {
     fn default() -> MemoryCache<K, V> {
-        let options = OptionsBuilder::new()
-            .shards(SHARDS)
-            .weight_capacity(CAPACITY)
-            .estimated_items_capacity(1024)
-            .build()
-            .expect("capacity and item estimate are set");
-        MemoryCache(Cache::with_options(
-            options,
-            ByteWeighter,
-            DefaultHashBuilder::default(),
-            DefaultLifecycle::default(),
-        ))
+        MemoryCache(with_shards(SHARDS, CAPACITY, 1024, ByteWeighter))
     }
 }
 

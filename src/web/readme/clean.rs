@@ -9,63 +9,13 @@ use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use percent_encoding::percent_decode_str;
 
 use super::heading_levels::HeadingLevels;
+use super::nesting::{ELEMENTS, MAX_HTML, well_nested};
 use super::open_elements::{OpenElements, TagForm};
-use super::parsing_cost::is_simple;
 use super::restructured_inline::escape;
 use super::tag::{
     Part, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
     parts, pixels,
 };
-
-/// The elements of a README. An `img` is replaced by its text unless it is a figure of the archive.
-pub(super) const ELEMENTS: [&str; 46] = [
-    "a",
-    "abbr",
-    "b",
-    "blockquote",
-    "br",
-    "code",
-    "dd",
-    "del",
-    "details",
-    "div",
-    "dl",
-    "dt",
-    "em",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-    "i",
-    "img",
-    "ins",
-    "kbd",
-    "li",
-    "ol",
-    "p",
-    "pre",
-    "q",
-    "s",
-    "samp",
-    "section",
-    "span",
-    "strong",
-    "sub",
-    "summary",
-    "sup",
-    "table",
-    "tbody",
-    "td",
-    "tfoot",
-    "th",
-    "thead",
-    "tr",
-    "ul",
-    "var",
-];
 
 /// The prefix of all ids, so that a README cannot use ids of the page.
 const ID_PREFIX: &str = "readme-";
@@ -155,13 +105,11 @@ impl CleanHtml {
     }
 }
 
-/// Returns clean HTML, whose tags are all closed; `None` for a text that would take too long to parse. `links` has
+/// Returns clean HTML, whose tags are all closed; `None` if it would be too long or too deep. `links` has
 /// [placeholders](Links::placeholders).
 #[must_use]
 pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
-    if !is_simple(html) {
-        return None;
-    }
+    let html = well_nested(html)?;
     let mut builder = Builder::empty();
     builder
         .tags(ELEMENTS.into_iter().collect())
@@ -179,7 +127,7 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
         .link_rel(Some("nofollow noopener noreferrer"))
         .strip_comments(true)
         .id_prefix(Some(ID_PREFIX));
-    Some(adapt(&builder.clean(html).to_string(), links))
+    Some(adapt(&builder.clean(&html).to_string(), links)).filter(|clean| clean.html.len() <= MAX_HTML)
 }
 
 /// Converts the relative addresses of a README.
@@ -253,7 +201,7 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
             Part::Tag(tag) => *tag,
         };
         let after = parts.get(at + 1..).unwrap_or_default();
-        let form = open.read(tag, after);
+        let form = open.read(tag);
         if let Some(level) = heading(tag) {
             is_apart = false;
             if tag.starts_with('/') {
@@ -291,26 +239,19 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
             && (is_without_effect(tag, &known) || is_empty_link(after, &figures))
         {
             open.omit();
-        } else if form == TagForm::Item && tag.starts_with('/') {
-            out.html.push_str("</li>");
         } else if tag == "/th" {
             let is_empty = headers.pop().unwrap_or_default();
             out.html.push_str(if is_empty { "</td>" } else { "</th>" });
         } else {
             let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
-            let header = tag.strip_prefix("th").filter(|_| is_named(tag, "th"));
-            let item = tag.strip_prefix('p').filter(|_| form == TagForm::Item);
-            match (header, item) {
-                (Some(attributes), _) => {
+            match tag.strip_prefix("th").filter(|_| is_named(tag, "th")) {
+                Some(attributes) => {
                     let is_empty = is_empty_header(after);
                     headers.push(is_empty);
                     let name = if is_empty { "td" } else { "th" };
                     push_tag(&mut out, &format!("{name}{attributes}"), (id, after), &known);
                 }
-                (None, Some(attributes)) => {
-                    push_tag(&mut out, &format!("li{attributes}"), (id, after), &known);
-                }
-                (None, None) => push_tag(&mut out, tag, (id, after), &known),
+                None => push_tag(&mut out, tag, (id, after), &known),
             }
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use comrak::{Arena, Options, format_html, try_parse_document};
 
-use super::parsing_cost::{MAX_HTML, MAX_TAGS};
+use super::nesting::{MAX_HTML, MAX_TAGS};
 
 /// Maximum number of quotes and lists that may begin on one line.
 const MAX_MARKERS: usize = 100;

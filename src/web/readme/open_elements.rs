@@ -1,6 +1,6 @@
 //! The elements of clean HTML that are open at a tag, and those that HTML does not permit there.
 
-use super::tag::{Part, heading, is_blank};
+use super::tag::heading;
 
 /// Elements without an end tag.
 const VOID: [&str; 3] = ["br", "hr", "img"];
@@ -12,8 +12,6 @@ pub(super) enum TagForm {
     Same,
     /// Not at all; only the content of the element is written.
     Omitted,
-    /// As the tags of an item of a list.
-    Item,
 }
 
 /// The elements that are open at a tag.
@@ -26,10 +24,8 @@ pub(super) struct OpenElements<'a> {
 }
 
 impl<'a> OpenElements<'a> {
-    /// Reads the next tag, and returns how it is written; `after` are the parts after it.
-    ///
-    /// Paragraphs are not permitted in headings, and in lists only inside an item.
-    pub(super) fn read(&mut self, tag: &'a str, after: &[Part<'_>]) -> TagForm {
+    /// Reads the next tag, and returns how it is written. Paragraphs are not permitted in headings.
+    pub(super) fn read(&mut self, tag: &'a str) -> TagForm {
         if tag.starts_with('/') {
             let Some((name, form)) = self.open.pop() else { return TagForm::Same };
             if heading(name).is_some() {
@@ -41,11 +37,7 @@ impl<'a> OpenElements<'a> {
         if VOID.contains(&name) {
             return TagForm::Same;
         }
-        let is_in_list = self.open.last().is_some_and(|(parent, _)| ["ol", "ul"].contains(parent));
-        let is_empty = matches!(after, [Part::Text(text), Part::Tag("/p"), ..] if is_blank(text));
         let form = match name {
-            "p" if is_in_list && is_empty && tag == name => TagForm::Omitted,
-            "p" if is_in_list => TagForm::Item,
             "p" | "div" if self.is_in_heading() => TagForm::Omitted,
             _ => TagForm::Same,
         };
@@ -72,34 +64,19 @@ impl<'a> OpenElements<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::readme::tag::parts;
-
-    /// Returns how each tag is written.
-    fn forms(html: &str) -> Vec<TagForm> {
-        let parts = parts(html);
-        let mut open = OpenElements::default();
-        let mut forms = Vec::new();
-        for (at, part) in parts.iter().enumerate() {
-            if let Part::Tag(tag) = part {
-                forms.push(open.read(tag, parts.get(at + 1..).unwrap_or_default()));
-            }
-        }
-        forms
-    }
 
     #[test]
-    fn paragraphs_are_only_where_html_permits_them() {
-        use TagForm::{Item, Omitted, Same};
-        for (html, expected) in [
-            ("<p>a</p>", vec![Same, Same]),
-            ("<h3><p>a<br></p></h3><p></p>", vec![Same, Omitted, Same, Omitted, Same, Same, Same]),
-            ("<h3><h4></h4><div></div></h3>", vec![Same, Same, Same, Omitted, Omitted, Same]),
-            ("<ul><li><p>a</p></li></ul>", vec![Same; 6]),
-            ("<ul><p>a</p></ul>", vec![Same, Item, Item, Same]),
-            ("<ol><p> </p><p id=\"a\"></p></ol>", vec![Same, Omitted, Omitted, Item, Item, Same]),
-            ("<p></p></p><p>a</p>", vec![Same; 5]),
+    fn headings_have_no_paragraphs() {
+        use TagForm::{Omitted, Same};
+        for (tags, expected) in [
+            ("p /p", vec![Same, Same]),
+            ("h3 p br /p /h3 p /p", vec![Same, Omitted, Same, Omitted, Same, Same, Same]),
+            ("h3 h4 /h4 div /div /h3", vec![Same, Same, Same, Omitted, Omitted, Same]),
+            ("p /p /p p /p", vec![Same; 5]),
         ] {
-            assert_eq!(forms(html), expected, "{html}");
+            let mut open = OpenElements::default();
+            let forms = tags.split(' ').map(|tag| open.read(tag));
+            assert_eq!(forms.collect::<Vec<_>>(), expected, "{tags}");
         }
     }
 }

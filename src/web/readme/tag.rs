@@ -89,7 +89,7 @@ pub(super) fn link_content(after: &[Part<'_>]) -> (bool, bool) {
     let (mut has_text, mut has_image) = (false, false);
     for part in after {
         match part {
-            Part::Text(text) => has_text |= !text.replace("&nbsp;", " ").trim().is_empty(),
+            Part::Text(text) => has_text |= !is_blank(text),
             Part::Tag("/a") => break,
             Part::Tag(tag) if is_named(tag, "img") => {
                 has_image = true;
@@ -121,7 +121,7 @@ pub(super) fn is_empty_header(after: &[Part<'_>]) -> bool {
 
 /// Returns true if an escaped text has no visible character.
 pub(super) fn is_blank(text: &str) -> bool {
-    text.replace("&nbsp;", " ").trim().is_empty()
+    text.split("&nbsp;").all(|part| part.trim().is_empty())
 }
 
 /// Returns the escaped name of a link that has no text: its address in short.

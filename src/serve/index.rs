@@ -1,9 +1,10 @@
 //! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored
 //! once the point is closed. A compressed document is stored before the response, because the bytes of the server that
-//! stores it first apply; others are stored while the response is sent.
+//! stores it first apply; others are stored by a task shortly after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as WeightedCache;
@@ -14,6 +15,7 @@ use super::document::{Document, DocumentRequest, RenderedDocument};
 use super::encoding::{ENCODER, EncodedDocument, digest, gunzip};
 use super::python;
 use super::r::render;
+use super::rendered_rows::RenderedRows;
 use super::{RepoError, Repositories, task};
 use crate::db::{self, rendered::RenderedRow};
 use crate::model::digest::Sha256;
@@ -39,8 +41,12 @@ pub(super) struct Cache {
     /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other
     /// documents.
     list_memory: Arc<Semaphore>,
-    /// Limits the documents that are stored while their responses are sent.
-    store_permits: Arc<Semaphore>,
+    /// Limits the documents that wait to be stored, in KiB.
+    waiting_stores: Arc<Semaphore>,
+    /// Limits the documents that are stored at the same time after their responses.
+    store_permits: Semaphore,
+    /// The rows of documents that are being stored.
+    rows: RenderedRows,
 }
 
 pub(super) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
@@ -59,9 +65,16 @@ const MAX_LIST_MEMORY: usize = 256 << 20;
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const MIN_FREE_BYTES: usize = 1 << 20;
-/// Maximum number of documents that are stored at the same time while their responses are sent. Further requests wait
-/// until their document is stored, so that rendering is not faster than storing for long.
-const CONCURRENT_STORES: u32 = 8;
+/// Time until a document is stored after it was rendered: storing it immediately would delay the response, and often the
+/// next request of the client.
+const STORE_DELAY: Duration = Duration::from_millis(50);
+/// Maximum size of the documents that wait to be stored or are being stored after their responses, in KiB. Further
+/// requests wait until their document is stored, so that rendering is not faster than storing for long.
+const MAX_WAITING_STORES: u32 = 16 << 10;
+/// The size at which a smaller document is counted, in KiB, because each is a task.
+const MIN_WAITING_STORE: u32 = 16;
+/// Maximum number of documents that are stored at the same time after their responses.
+const CONCURRENT_STORES: usize = 8;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
 
@@ -111,7 +124,9 @@ impl Cache {
             database_render_permits: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
             list_memory: Arc::new(Semaphore::new(MAX_LIST_MEMORY >> 10)),
-            store_permits: Arc::new(Semaphore::new(CONCURRENT_STORES as usize)),
+            waiting_stores: Arc::new(Semaphore::new(MAX_WAITING_STORES as usize)),
+            store_permits: Semaphore::new(CONCURRENT_STORES),
+            rows: RenderedRows::default(),
         }
     }
 
@@ -233,8 +248,8 @@ async fn cached_document(
     Ok(stored)
 }
 
-/// Stores a document in a task: only one whose bytes every server renders alike, so that the response need not wait until
-/// it is known whose bytes are stored. Returns false, and starts none, if too many are running.
+/// Stores a document in a task, after [`STORE_DELAY`]: only one whose bytes every server renders alike, so that the
+/// response need not wait until it is known whose bytes are stored. Returns false, and starts none, if too many bytes wait.
 fn store_in_task(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
@@ -243,12 +258,16 @@ fn store_in_task(
     if cached.is_being_stored.swap(true, Ordering::Relaxed) {
         return true;
     }
-    let Ok(permit) = Arc::clone(&repositories.indexes.store_permits).try_acquire_owned() else {
+    let kibibytes = u32::try_from(cached.encoded.bytes.len() >> 10).unwrap_or(u32::MAX);
+    let permits = kibibytes.clamp(MIN_WAITING_STORE, MAX_WAITING_STORES);
+    let Ok(waiting) = Arc::clone(&repositories.indexes.waiting_stores).try_acquire_many_owned(permits) else {
         cached.is_being_stored.store(false, Ordering::Relaxed);
         return false;
     };
     let (repositories, request, cached) = (Arc::clone(repositories), request.clone(), Arc::clone(cached));
     tokio::spawn(async move {
+        tokio::time::sleep(STORE_DELAY).await;
+        let permit = repositories.indexes.store_permits.acquire().await;
         let EncodedDocument { content, ref bytes } = cached.encoded;
         let encoded = EncodedDocument { content, bytes: bytes.clone() };
         match store_document(&repositories, &request, encoded).await {
@@ -262,7 +281,7 @@ fn store_in_task(
             }
         }
         cached.is_being_stored.store(false, Ordering::Relaxed);
-        drop(permit);
+        drop((permit, waiting));
     });
     true
 }
@@ -270,7 +289,7 @@ fn store_in_task(
 /// Waits until no task stores a document. Requests that arrive meanwhile store theirs before the response.
 pub async fn wait_for_stores(repositories: &Repositories) {
     // The semaphore is never closed.
-    let _permits = repositories.indexes.store_permits.acquire_many(CONCURRENT_STORES).await.ok();
+    let _permits = repositories.indexes.waiting_stores.acquire_many(MAX_WAITING_STORES).await.ok();
 }
 
 /// Reads a document from storage, or renders it.
@@ -384,7 +403,7 @@ async fn store_document(
         size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
         created_at: (repositories.state.clock)(),
     };
-    let is_first = repositories.state.db.write(move |c| db::rendered::put(c, &row)).await?;
+    let is_first = repositories.indexes.rows.put(&repositories.state.db, row).await?;
     let encoded = match if is_first { None } else { stored_document(repositories, key).await? } {
         Some(stored) => reserve_memory(repositories.indexes.budget(&request.document), stored)?,
         None => encoded,

@@ -43,6 +43,7 @@ pub mod python;
 pub mod r;
 mod readmes;
 pub mod remote_binaries;
+mod rendered_rows;
 pub mod requirements;
 pub mod rule_matches;
 pub mod shared_names;

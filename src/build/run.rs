@@ -46,7 +46,6 @@ struct Attempt<'a> {
     builds: &'a Arc<Builds>,
     build: GitBuild,
     builder: GitBuilder,
-    source: String,
     /// The id of this server, which has the claim to the build.
     holder: String,
     log: Arc<BuildLog>,
@@ -66,8 +65,8 @@ pub(super) async fn run(
     let builder = builder.map_err(|error| error.to_string())?;
     let catalog = builds.state.catalog.get();
     let holder = builds.state.node.to_string();
-    let source = builder.as_ref().and_then(|builder| catalog.source_by_id(builder.source));
-    let (Some(source), Some(builder)) = (source.map(|source| source.name.to_string()), builder) else {
+    let builder = builder.filter(|builder| catalog.source_by_id(builder.source).is_some());
+    let Some(builder) = builder else {
         let attempt_end = AttemptEnd {
             state: BuildState::Skipped,
             tx: None,
@@ -84,7 +83,6 @@ pub(super) async fn run(
     let attempt = Attempt {
         builds,
         builder,
-        source,
         holder,
         log,
         state: Mutex::new(BuildState::Fetching),
@@ -262,10 +260,15 @@ impl Attempt<'_> {
                     ),
                     None => "built from another commit; raise the version, or replace it".to_owned(),
                 };
+                // It may have been renamed during the build.
+                let catalog = self.builds.state.catalog.get();
+                let source = catalog.source_by_id(builder.source);
+                let source =
+                    source.map_or_else(|| builder.source.to_string(), |source| source.name.to_string());
                 return Err(BuildFailure::Final(format!(
                     "{} {version} is in the source already, {origin}: rspm rerun git-builder --source={} --name={} {revision} \
                      --replace",
-                    builder.name, self.source, builder.name
+                    builder.name, source, builder.name
                 )));
             }
             Err(error) => return Err(error.into()),

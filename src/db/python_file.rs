@@ -354,12 +354,13 @@ pub fn by_name(
     rows.into_iter().map(decode).collect()
 }
 
-/// Returns true if a tree lists a distribution of this name and release now.
-pub fn is_listed(c: &mut dyn Conn, tree: TreeId, release: ReleaseId, name: &str) -> Result<bool, DbError> {
+/// Returns true if a tree lists now the distribution to which a file belongs.
+pub fn is_listed(c: &mut dyn Conn, tree: TreeId, file: &ReleaseFile) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM file f JOIN life l ON l.release_id = f.release_id AND l.file_id = f.id \
-        WHERE f.release_id = $1 AND f.role = 'python' AND f.name = $2 AND l.tree_id = $3 AND l.state = 0 \
-        AND l.to_seq = $4 LIMIT 1";
-    let params = [release.into(), name.into(), tree.into(), Seq::OPEN.into()];
+        WHERE f.release_id = $1 AND f.role = 'python' AND f.name = $2 AND f.build = $3 AND l.tree_id = $4 \
+        AND l.state = 0 AND l.to_seq = $5 LIMIT 1";
+    let params =
+        [file.release.into(), file.name.as_str().into(), file.revision.into(), tree.into(), Seq::OPEN.into()];
     Ok(!c.query(FIND, &params)?.is_empty())
 }
 

@@ -368,8 +368,8 @@ async fn fetch_error(repositories: &Repositories, located: &LocatedFile, error: 
     if located.source() != SourceId::PYPI || !matches!(error, FetchError::Missing(_)) {
         return error.into();
     }
-    let (tree, (_, release), name) = (located.tree().tree, located.release(), located.row.name.clone());
-    let is_listed = repositories.state.db.read(move |c| db::python_file::is_listed(c, tree, release, &name));
+    let (tree, row) = (located.tree().tree, located.row.clone());
+    let is_listed = repositories.state.db.read(move |c| db::python_file::is_listed(c, tree, &row));
     match is_listed.await {
         Ok(true) => error.into(),
         Ok(false) => RepoError::NotFound(format!(

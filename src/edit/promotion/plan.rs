@@ -2,8 +2,8 @@
 
 use crate::catalog::resolve::{self, Selection};
 use crate::catalog::{Catalog, RepoStep, Repository, Subscription};
-use crate::model::ids::{Seq, SourceId, TxId};
-use crate::model::point::{Point, PointTree};
+use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::point::Point;
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
@@ -175,7 +175,7 @@ pub(super) async fn compare(
     not_compared.dedup();
     let transactions = catalog.transactions.iter().filter(|(_, at)| *at < after.end);
     Ok(Plan {
-        sources: source_changes(catalog, repo, &before, &after),
+        sources: source_changes(catalog, &before, &after),
         packages: difference.changes,
         has_rules: difference.has_rules,
         not_compared,
@@ -183,17 +183,12 @@ pub(super) async fn compare(
     })
 }
 
-fn source_changes(
-    catalog: &Catalog,
-    repo: &Repository,
-    before: &Selection,
-    after: &Selection,
-) -> Vec<SourceChange> {
+fn source_changes(catalog: &Catalog, before: &Selection, after: &Selection) -> Vec<SourceChange> {
     let state = |selection: &Selection, entry: &Subscription| {
         let position = selection.list.iter().position(|other| other == entry)? + 1;
         let alone = Selection { list: vec![*entry], end: selection.end };
-        let trees = resolve::selected_point(catalog, repo.id, &alone, None).trees;
-        let newest = trees.iter().filter_map(|tree| published(catalog, tree)).max_by_key(|(at, _)| *at);
+        let steps = resolve::selected_steps(catalog, &alone, None).into_iter();
+        let newest = steps.filter_map(|step| published(catalog, step)).max_by_key(|(at, _)| *at);
         let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));
         Some(SourceState { position, at, transaction })
     };
@@ -207,11 +202,11 @@ fn source_changes(
 }
 
 /// Returns the publication time of the state of a tree, and its transaction.
-fn published(catalog: &Catalog, tree: &PointTree) -> Option<(Timestamp, Option<TxId>)> {
-    let found = catalog.tree(tree.tree)?;
+fn published(catalog: &Catalog, (tree, seq): (TreeId, Seq)) -> Option<(Timestamp, Option<TxId>)> {
+    let found = catalog.tree(tree)?;
     if found.time_head.is_some() {
-        return Some((Timestamp(tree.seq.0), None));
+        return Some((Timestamp(seq.0), None));
     }
-    let index = found.steps.binary_search_by_key(&tree.seq, |step| step.seq).ok()?;
+    let index = found.steps.binary_search_by_key(&seq, |step| step.seq).ok()?;
     found.steps.get(index).map(|step| (step.at, Some(step.tx)))
 }

@@ -220,6 +220,21 @@ fn api_pages_and_history_show_only_what_the_definition_selects() {
 }
 
 #[test]
+fn the_plan_of_a_promotion_names_the_transaction_of_a_snapshot_of_cran() {
+    let Curated { web: _web, server } = start();
+    server.rspm_stdout("create source --name=pin --type=cran-snapshot --snapshot=2025-10-10");
+    server.rspm_stdout("create repo --name=stage");
+    server.rspm_stdout("subscribe --repo=stage --source=pin");
+    server.rspm_stdout("edit source --name=pin --snapshot=2025-10-14");
+    let transaction = server.json("info --source=pin")["last_transaction"]["id"].as_i64().expect("a number");
+    server.rspm_stdout("create repo --name=live --changes=promotion");
+    let plan = server.rspm_stdout("promote --from=stage --to=live --plan");
+    let row = format!("pin     not subscribed  1. transaction {transaction}, ");
+    assert!(plan.contains(&row), "{row}:\n{plan}");
+    assert!(plan.ends_with(&format!("--to=live --snapshot={transaction}\n")), "{plan}");
+}
+
+#[test]
 fn the_history_of_a_package_has_the_states_of_a_snapshot_of_cran_and_follows_the_rules() {
     let Curated { web: _web, server } = start();
     server.rspm_stdout("create source --name=pinned --type=cran-snapshot --snapshot=2025-10-10");

@@ -8,6 +8,7 @@ use super::switch::Switch;
 use crate::control::Mode;
 use crate::db::DbError;
 use crate::model::count::count_of;
+use crate::model::one_line::one_line;
 use crate::model::time::Timestamp;
 use crate::serve;
 
@@ -67,8 +68,8 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
         Mode::Broken(reason) => format!("Cannot serve, every request gets 503: {}", reason.detail),
     };
     match &*context.remark.load() {
-        Some(remark) => one_line(&format!("{line}; {remark}")),
-        None => one_line(&line),
+        Some(remark) => one_line(&format!("{line}; {remark}"), MAX_CHARS),
+        None => one_line(&line, MAX_CHARS),
     }
 }
 
@@ -117,15 +118,6 @@ fn minute(at: Timestamp) -> String {
     }
 }
 
-fn one_line(text: &str) -> String {
-    let joined_lines =
-        text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    match joined_lines.char_indices().nth(MAX_CHARS) {
-        Some((at, _)) => format!("{}…", &joined_lines[..at]),
-        None => joined_lines,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,11 +125,5 @@ mod tests {
     #[test]
     fn times_are_human_readable() {
         assert_eq!(minute(Timestamp(1_795_132_800_000_000)), "2026-11-20 00:00 UTC");
-    }
-
-    #[test]
-    fn the_line_is_one_line_and_short() {
-        assert_eq!(one_line("a\n  b\n\nc"), "a b c");
-        assert_eq!(one_line(&"ä".repeat(1000)).chars().count(), MAX_CHARS + 1);
     }
 }

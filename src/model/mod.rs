@@ -17,6 +17,7 @@ pub mod language;
 pub mod license;
 pub mod members;
 pub mod name;
+pub mod one_line;
 pub mod point;
 pub mod refused_rows;
 pub mod repository;

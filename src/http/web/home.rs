@@ -11,6 +11,7 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::public::alerts;
 use crate::http::target::Query;
+use crate::model::one_line::one_line;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::description::Description;
@@ -147,30 +148,5 @@ pub(super) fn title(row: &PackageRow) -> String {
     let description = Description::from_bytes(&row.description).ok();
     let title = description.as_ref().and_then(|description| description.non_empty("Title"));
     let summary = row.facts.as_ref().and_then(|facts| facts.summary.as_deref());
-    title.or(summary).map(one_line).unwrap_or_default()
-}
-
-/// Returns a title in one line, at most [`MAX_TITLE`] characters of it.
-fn one_line(title: &str) -> String {
-    // Only the beginning is read: a package may have a title of a megabyte.
-    let end = title.char_indices().nth(4 * MAX_TITLE).map_or(title.len(), |(end, _)| end);
-    let line = title[..end].split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_TITLE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn titles_are_shortened_to_one_line() {
-        assert_eq!(one_line(" A title\n\tin  lines "), "A title in lines");
-        let longest = "é".repeat(MAX_TITLE);
-        assert_eq!(one_line(&longest), longest);
-        assert_eq!(one_line(&"é".repeat(900_000)), format!("{longest}…"));
-        assert_eq!(one_line(&format!("a{}b", " ".repeat(900_000))), "a");
-    }
+    title.or(summary).map(|title| one_line(title, MAX_TITLE)).unwrap_or_default()
 }

@@ -148,7 +148,7 @@ impl Calendar<'_> {
                 @if let Some(month) = previous { li { a href=(root.query(&[("month", &month.to_string())])) { "Previous month" } } }
                 @if let Some(month) = next { li { a href=(root.query(&[("month", &month.to_string())])) { "Next month" } } }
             }
-            p { small { "Days with a border have changes; all other days have the state of the last change before them." } }
+            p { small { "On days with a border something was published; all other days have the state of the last of them before." } }
         }
     }
 

@@ -50,6 +50,13 @@ fn people_sign_in_decide_about_devices_and_sign_out() {
     chromium.wait_for_url(&server.url("/"));
     chromium.wait_for_text("Sign in");
     assert_eq!(chromium.cookie("ppm"), None);
+    // The browser has the page on which the sign-in ended in memory.
+    for _ in 0..12 {
+        chromium.run("history.back()", &[]);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let sign_out = chromium.run("return document.querySelector('[data-automation=sign-out]')", &[]);
+        assert!(sign_out.is_null(), "a page of the session: {}", chromium.url());
+    }
 
     chromium.open(&page);
     chromium.fill("input[name=sub]", "bob");

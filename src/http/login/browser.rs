@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use maud::html;
 use sha2::Digest;
 use url::form_urlencoded::Serializer;
@@ -23,6 +23,7 @@ use crate::http::target::Query;
 use crate::metrics::{self, IssuedToken};
 use crate::model::time::Timestamp;
 
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// Maximum duration of a sign-in, in seconds.
 const LOGIN_TIME: u64 = 600;
 /// Path of the cookie of a sign-in.
@@ -285,7 +286,10 @@ pub(super) async fn logout(
         }
     };
     let cookie = cookie::set(address, SESSION, "", ("/", 0));
-    Ok(redirect(StatusCode::SEE_OTHER, target, [cookie]))
+    let mut response = redirect(StatusCode::SEE_OTHER, target, [cookie]);
+    // Browsers keep pages for a return to them, also if these may not be stored (W3C Clear Site Data, 3.1).
+    response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    Ok(response)
 }
 
 /// Logs a problem and returns the error page for it.

@@ -1,9 +1,15 @@
 "use strict";
 // All pages work without this file. It adds buttons that copy, suggestions while a name is typed, a shortcut for the
-// search field, and the links of Posit Package Manager, whose part after # never reaches a server.
+// search field, and the links of Posit Package Manager, whose part after # never reaches a server. It loads pages of a
+// session again.
 (() => {
   const root = document.body.dataset.root;
   const search = document.querySelector("[type=search]");
+
+  // A browser that goes back may show a page of a session that has ended, without a request.
+  if (document.querySelector("[data-automation=sign-out]")) {
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  }
 
   const hash = location.hash;
   const names = document.getElementById("repository-numbers");

@@ -79,8 +79,8 @@ async fn zip_permit(
     }
 }
 
-/// Checks a package and writes its rewritten bytes; `permit` is dropped after the check. The result is sent to `answer`: for a small package in a class
-/// on a disk, before its objects are durable; [`add`](super::add::add) then waits until they are. Blocks.
+/// Checks a package and writes its rewritten bytes, and drops `permit`. The result is sent to `answer`: for a small package
+/// in a class on a disk, before its objects are durable; [`add`](super::add::add) then waits until they are. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,

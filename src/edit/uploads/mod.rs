@@ -32,7 +32,7 @@ pub(super) use staged::{BinaryTarget, StagedPython, StagedUpload};
 const ROW_DELAY: Duration = Duration::from_secs(1);
 
 /// Maximum number of files that are checked concurrently: the check of a zip file of 400,000 members with long names
-/// needs 200 MB.
+/// may need 200 MB.
 const CONCURRENT_CHECKS: usize = 2;
 
 /// The handle of the uploads that are not part of a source yet.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::durability::PendingWrite;
-use super::prepare::{PreparedPackage, prepare};
+use super::prepare::{PreparedPackage, is_zip, prepare};
 use super::upload_body::{UploadBody, UploadKind};
 use super::uploads::{DigestReservation, Upload, Uploads};
 use crate::config::{Provider, Server};
@@ -34,11 +34,14 @@ pub async fn receive(
 ) -> Result<Upload, RepoError> {
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
     let body = UploadBody::receive(&uploads.state, &file, body, kind.class()).await?;
+    let (body, permit) = zip_permit(uploads, body, kind).await?;
     let received_at = (uploads.state.clock)();
     uploads.state.storage.may_store(kind.class()).await?;
     let (answer, result) = oneshot::channel();
     let uploads_of_task = Arc::clone(uploads);
-    tokio::task::spawn_blocking(move || check(&uploads_of_task, &file, &body, kind, received_at, answer));
+    tokio::task::spawn_blocking(move || {
+        check(&uploads_of_task, &file, &body, kind, received_at, permit, answer);
+    });
     let UnstoredPackage { package, out, reservation: _reservation } =
         match result.await.map_err(|_| task::stopping())?? {
             CheckedUpload::Staged(upload) => return Ok(upload),
@@ -59,18 +62,38 @@ pub async fn receive(
     Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
-/// Checks a package and writes its rewritten bytes. The result is sent to `answer`: for a small package in a class
-/// on a disk, before its objects are durable; [`add`](super::add::add) then waits until they are. Blocks.
+/// Waits for a permit of [`Uploads::check_permit`] if the body is a zip file, whose check needs memory for all its
+/// members. A tar archive is checked as a stream, and needs none.
+async fn zip_permit(
+    uploads: &Uploads,
+    body: UploadBody,
+    kind: UploadKind,
+) -> Result<(UploadBody, Option<OwnedSemaphorePermit>), RepoError> {
+    if kind != UploadKind::Binary {
+        return Ok((body, None));
+    }
+    let detection = task::run_blocking(move || is_zip(&body).map(|is_zip| (body, is_zip)));
+    match detection.await?? {
+        (body, true) => Ok((body, Some(uploads.check_permit().await?))),
+        (body, false) => Ok((body, None)),
+    }
+}
+
+/// Checks a package and writes its rewritten bytes, and drops `permit`. The result is sent to `answer`: for a small package
+/// in a class on a disk, before its objects are durable; [`add`](super::add::add) then waits until they are. Blocks.
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,
     body: &UploadBody,
     kind: UploadKind,
     received_at: Timestamp,
+    permit: Option<OwnedSemaphorePermit>,
     answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
 ) {
+    let prepared = prepare_package(uploads, file, body, kind);
+    drop(permit);
     // Sending to `answer` fails only if the client has disconnected.
-    let unstored_package = match prepare_package(uploads, file, body, kind) {
+    let unstored_package = match prepared {
         Ok(unstored_package) => unstored_package,
         Err(error) => return drop(answer.send(Err(error))),
     };

@@ -10,7 +10,7 @@ use rstudio_pm::python::requirement::Requirement;
 use sha2::Digest;
 
 use crate::support::data;
-use crate::support::zip::{streamed, zip};
+use crate::support::zip::{RawMember, raw_zip, streamed, zip};
 
 /// Returns the lines of `held.ndjson`: one for each file of the mirror.
 fn stored_files() -> Vec<serde_json::Value> {
@@ -145,6 +145,40 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
     let mut file = Cursor::new(zip(&members(&[])));
     let result = wheel::read(&mut file, "even-1.0-py3-none-any.whl", WHEEL_LIMITS);
     assert!(matches!(result, Err(PackageError::OtherFolder { .. })), "{result:?}");
+}
+
+#[test]
+fn bytes_after_the_compressed_data_and_invisible_characters_in_names_are_refused() {
+    let read = |member: RawMember| {
+        let wheel_members = members(&[]);
+        let mut wheel_members: Vec<_> =
+            wheel_members.iter().map(|(name, text)| RawMember::new(name, text)).collect();
+        wheel_members.push(RawMember { name: [&b"odd/"[..], &member.name].concat(), ..member.clone() });
+        let wheel = wheel::read(&mut Cursor::new(raw_zip(&wheel_members)), FILE, WHEEL_LIMITS);
+        let sdist_members = [
+            RawMember::new("odd-1.0/PKG-INFO", TEXT),
+            RawMember { name: [&b"odd-1.0/"[..], &member.name].concat(), ..member },
+        ];
+        let file = FileName::parse("odd-1.0.zip").unwrap();
+        let sdist = sdist::read(&mut Cursor::new(raw_zip(&sdist_members)), &file, SDIST_LIMITS);
+        [wheel, sdist].map(|result| result.map(drop).map_err(|error| error.to_string()))
+    };
+    let utf8 = |name: &str| RawMember { flags: 1 << 11, ..RawMember::new(name, "x = 1\n") };
+    for member in [utf8("é.py"), utf8("日本/a.py"), RawMember::new("folder/", "")] {
+        assert_eq!(read(member.clone()), [Ok(()), Ok(())], "{}", String::from_utf8_lossy(&member.name));
+    }
+    let tail = "other bytes follow the compressed data of a member";
+    for (member, reason) in [
+        (RawMember::new("a.py", "x = 1\n").followed_by(b"\x03\0"), tail),
+        (RawMember::new("folder/", "").followed_by(b"x"), tail),
+        (utf8("a\u{202e}yp.py"), "has a path that is not allowed"),
+        (utf8("a\u{200b}.py"), "has a path that is not allowed"),
+        (RawMember::new("é.py", ""), "is not declared as UTF-8 (flag 11)"),
+    ] {
+        for result in read(member) {
+            assert!(result.as_ref().is_err_and(|error| error.contains(reason)), "{reason}: {result:?}");
+        }
+    }
 }
 
 #[test]

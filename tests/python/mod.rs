@@ -9,6 +9,7 @@ mod bandersnatch;
 mod block_rules;
 pub(crate) mod clients;
 mod compression;
+mod concurrent_checks;
 mod curated;
 mod curated_dependencies;
 mod curated_plans;

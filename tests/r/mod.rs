@@ -9,3 +9,4 @@ mod sysreqs;
 mod text;
 mod zip;
 mod zip64;
+mod zip_members;

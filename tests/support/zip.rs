@@ -99,3 +99,91 @@ pub(crate) fn streamed<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
     out.extend_from_slice(&[0, 0]);
     out
 }
+
+/// A member whose fields and data are written as they are.
+#[derive(Clone)]
+pub(crate) struct RawMember {
+    pub(crate) name: Vec<u8>,
+    pub(crate) flags: u16,
+    /// The version needed to extract: in the local record, and in the directory.
+    pub(crate) versions: [u16; 2],
+    /// The system that made the file.
+    pub(crate) system: u8,
+    pub(crate) attributes: u32,
+    pub(crate) method: u16,
+    pub(crate) contents: Vec<u8>,
+    /// The bytes between its local record and the next record.
+    pub(crate) data: Vec<u8>,
+}
+
+impl RawMember {
+    /// A deflated file of a program for Unix.
+    pub(crate) fn new(name: &str, contents: &str) -> RawMember {
+        let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut deflate, contents.as_bytes()).expect("memory");
+        RawMember {
+            name: name.as_bytes().to_vec(),
+            flags: 0,
+            versions: [20, 20],
+            system: 3,
+            attributes: 0o100_644 << 16,
+            method: 8,
+            contents: contents.as_bytes().to_vec(),
+            data: deflate.finish().expect("memory"),
+        }
+    }
+
+    /// Adds bytes after the compressed data; the records state the size with them.
+    pub(crate) fn followed_by(mut self, bytes: &[u8]) -> RawMember {
+        self.data.extend_from_slice(bytes);
+        self
+    }
+
+    /// The fields that both records have.
+    fn common_fields(&self, version: u16) -> Vec<u8> {
+        let size = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small").to_le_bytes();
+        let mut crc = flate2::Crc::new();
+        crc.update(&self.contents);
+        [
+            &version.to_le_bytes()[..],
+            &self.flags.to_le_bytes(),
+            &self.method.to_le_bytes(),
+            &[0, 0, 0x21, 0x5c],
+            &crc.sum().to_le_bytes(),
+            &size(&self.data),
+            &size(&self.contents),
+            &u16::try_from(self.name.len()).expect("short").to_le_bytes(),
+            &[0, 0],
+        ]
+        .concat()
+    }
+
+    /// The local record with the data.
+    pub(crate) fn local_record(&self) -> Vec<u8> {
+        [&b"PK\x03\x04"[..], &self.common_fields(self.versions[0]), &self.name, &self.data].concat()
+    }
+}
+
+/// A zip file of these members.
+pub(crate) fn raw_zip(members: &[RawMember]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for member in members {
+        let start = u32::try_from(out.len()).expect("small").to_le_bytes();
+        out.extend_from_slice(&member.local_record());
+        directory.extend_from_slice(b"PK\x01\x02");
+        directory.extend_from_slice(&[20, member.system]);
+        directory.extend_from_slice(&member.common_fields(member.versions[1]));
+        // No comment, the first disk, no internal attributes.
+        directory.extend_from_slice(&[0; 6]);
+        directory.extend_from_slice(&member.attributes.to_le_bytes());
+        directory.extend_from_slice(&start);
+        directory.extend_from_slice(&member.name);
+    }
+    let start = u32::try_from(out.len()).expect("small").to_le_bytes();
+    let size = u32::try_from(directory.len()).expect("small").to_le_bytes();
+    let count = u16::try_from(members.len()).expect("few").to_le_bytes();
+    out.extend_from_slice(&directory);
+    out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
+    out.extend_from_slice(&[&count[..], &count, &size, &start, &[0, 0]].concat());
+    out
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::edit::prepare::invalid_package;
 use crate::edit::upload::reserve_objects;
@@ -34,15 +35,18 @@ pub async fn receive(
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
     let name = FileName::parse(file).map_err(|error| invalid_package(file, &error))?;
     let body = UploadBody::receive(state, file, body, class).await?;
-    stage(uploads, name, body, None).await
+    let permit = uploads.check_permit().await?;
+    stage(uploads, name, body, None, permit).await
 }
 
-/// Checks a received file, and that it agrees with the form that declares it, and stores it.
+/// Checks a received file, and that it agrees with the form that declares it, and stores it. `permit` is one of
+/// [`Uploads::check_permit`].
 pub(super) async fn stage(
     uploads: &Arc<Uploads>,
     name: FileName,
     body: UploadBody,
     form: Option<UploadForm>,
+    permit: OwnedSemaphorePermit,
 ) -> Result<Upload, RepoError> {
     let (state, class) = (&uploads.state, UploadKind::Python.class());
     let received_at = (state.clock)();
@@ -50,6 +54,8 @@ pub(super) async fn stage(
     let is_strict = state.config.load().local_python.strict;
     let state_of_task = Arc::clone(state);
     let check = task::run_blocking(move || -> Result<_, RepoError> {
+        // Held by the check, which continues when its client disconnects.
+        let _permit = permit;
         let checked = check(&name, &body, form)?;
         if let Some(notice) = checked.staged.upload.notices.first().filter(|_| is_strict) {
             return Err(RepoError::Invalid(format!(

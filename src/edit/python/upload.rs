@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{add, receive};
 use crate::catalog::Catalog;
@@ -45,7 +46,8 @@ pub async fn receive_file(
 }
 
 /// Checks a received file, and adds it to a source in one transaction; visible when this returns. Nothing changes if
-/// the source has it already.
+/// the source has it already. `permit` is one of [`Uploads::check_permit`]: a caller that continues when its client
+/// disconnects waits for it before.
 ///
 /// # Errors
 /// [`RepoError::Upload`] and [`RepoError::Invalid`] for an invalid form or file, [`RepoError::FileExists`]
@@ -55,9 +57,10 @@ pub async fn publish(
     source: &str,
     form: UploadForm,
     file: ReceivedFile,
+    permit: OwnedSemaphorePermit,
     actor: &Actor,
 ) -> Result<(Upload, AddStatus), RepoError> {
-    let upload = receive::stage(uploads, file.name, file.body, Some(form)).await?;
+    let upload = receive::stage(uploads, file.name, file.body, Some(form), permit).await?;
     let added = add::add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
     // Removed after a refusal, too: no other request has the number of this upload.
     uploads.remove(&[upload.id]);

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Provider;
 use crate::db::{self, blob::Blob};
 use crate::fetch::Fetches;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
-use crate::serve::RepoError;
+use crate::serve::{RepoError, task};
 use crate::state::State;
 use consumption::row_id;
 use registry::Registry;
@@ -30,18 +31,35 @@ pub(super) use staged::{BinaryTarget, StagedPython, StagedUpload};
 /// once, and then no row is needed.
 const ROW_DELAY: Duration = Duration::from_secs(1);
 
+/// Maximum number of files that are checked concurrently: the check of a zip file of 400,000 members with long names
+/// may need 200 MB.
+const CONCURRENT_CHECKS: usize = 2;
+
 /// The handle of the uploads that are not part of a source yet.
 pub struct Uploads {
     pub(super) state: Arc<State>,
     pub(super) fetches: Arc<Fetches>,
     registry: Arc<Mutex<Registry>>,
+    /// Limits the files that are checked concurrently.
+    check_permits: Arc<Semaphore>,
 }
 
 impl Uploads {
     /// Creates the handle, without uploads in memory.
     #[must_use]
     pub fn new(fetches: Arc<Fetches>, state: Arc<State>) -> Arc<Uploads> {
-        Arc::new(Uploads { state, fetches, registry: Arc::default() })
+        let check_permits = Arc::new(Semaphore::new(CONCURRENT_CHECKS));
+        Arc::new(Uploads { state, fetches, registry: Arc::default(), check_permits })
+    }
+
+    /// Waits until a received file may be checked; the permit is dropped after the check. A caller that is cancelled, as
+    /// when its client disconnects, no longer waits.
+    ///
+    /// # Errors
+    /// [`RepoError::Storage`] if the server is stopping.
+    pub async fn check_permit(&self) -> Result<OwnedSemaphorePermit, RepoError> {
+        let permit = Arc::clone(&self.check_permits).acquire_owned().await;
+        Ok(permit.map_err(|_| task::stopping())?)
     }
 
     /// Assigns a number to an upload, and stores the upload in memory.

@@ -66,6 +66,8 @@ pub(in crate::http) async fn answer(
     // read to its end.
     request_body::discard_rest(form.stream);
     let (mut form, file) = read?;
+    // Not in the task below, so that the wait ends when the client disconnects.
+    let permit = app.uploads.check_permit().await.map_err(failure)?;
     form.set_publisher(head.principal.publisher().cloned());
     // SECURITY: an upload may take an hour. Since the head was checked, the token may have been revoked, and another
     // source may have got the name.
@@ -78,7 +80,7 @@ pub(in crate::http) async fn answer(
     // In a separate task, which continues when the client disconnects: after the commit the catalog must still be
     // refreshed.
     let task = tokio::spawn(author::scope(author, async move {
-        let published = upload::publish(&app.uploads, &source_name, form, file, &actor).await;
+        let published = upload::publish(&app.uploads, &source_name, form, file, permit, &actor).await;
         if let Ok((upload, status)) = &published {
             let by = author::log_name(&actor.0);
             tracing::info!(%by, source = %source_name, file = %upload.file, ?status, "upload of a Python package");

@@ -115,13 +115,45 @@ fn member<'a>(zip: &'a Zip, folder: &str, name: &str) -> Result<&'a ZipMember, P
     find(zip, &path).ok_or(PackageError::Missing(path))
 }
 
-/// Checks that a path is a plain relative one.
+/// Checks that a path is a plain relative one, of characters that are displayed as they are written.
 pub(super) fn check_path(path: &str) -> Result<(), PackageError> {
     let path_without_slash = path.strip_suffix('/').unwrap_or(path);
-    let is_plain = !path.contains(|c: char| c.is_control() || c == '\\')
+    let is_plain = !path.contains(|c: char| c.is_control() || is_format_or_private_use(c) || c == '\\')
         && path_without_slash.split('/').all(|part| !matches!(part, "" | "." | ".."))
         && path.as_bytes().get(1).is_none_or(|byte| *byte != b':');
     if is_plain { Ok(()) } else { Err(PackageError::Path(path.escape_debug().take(200).collect())) }
+}
+
+/// Returns true for the characters of Unicode's categories Cf and Co. uv refuses them in names; those of Cf change how
+/// the characters beside them are displayed.
+fn is_format_or_private_use(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{206f}'
+            | '\u{e000}'..='\u{f8ff}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}'
+            | '\u{f0000}'..='\u{ffffd}'
+            | '\u{100000}'..='\u{10fffd}'
+    )
 }
 
 fn check_wheel_version(bytes: &[u8]) -> Result<(), PackageError> {
@@ -156,8 +188,8 @@ fn check_entry_points(bytes: &[u8]) -> Result<(), PackageError> {
     Ok(())
 }
 
-/// Reads every member and compares its digest with RECORD. Differences are notices, because installers do not check
-/// them.
+/// Reads every member, also folders, whose compressed data may contain other bytes, and compares the digests of files
+/// with RECORD. Differences are notices, because installers do not check them.
 fn compare_record(
     source: &mut (impl Read + Seek),
     zip: &Zip,
@@ -167,13 +199,13 @@ fn compare_record(
 ) -> Result<(), PackageError> {
     let exempt_paths: HashSet<String> =
         ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().map(|name| format!("{folder}/{name}")).collect();
-    for member in zip.members.iter().filter(|member| !member.is_folder()) {
+    for member in &zip.members {
         let mut hasher = sha2::Sha256::new();
         member.for_each_piece(source, |piece| {
             hasher.update(piece);
             Ok(())
         })?;
-        if exempt_paths.contains(&member.name) {
+        if member.is_folder() || exempt_paths.contains(&member.name) {
             continue;
         }
         let actual_digest = Sha256(hasher.finalize().into());
@@ -193,11 +225,16 @@ mod tests {
 
     #[test]
     fn paths_stay_inside_the_folder_of_the_installation() {
-        for good in ["a.py", "a/", "a/b.py", "a-1.dist-info/METADATA", "a..b/c", "é/ü"] {
+        for good in ["a.py", "a/", "a/b.py", "a-1.dist-info/METADATA", "a..b/c", "é/ü", "日本"] {
             assert!(check_path(good).is_ok(), "{good}");
         }
         for bad in ["", "/", "/a", "../a", "a/../b", "a//b", "./a", "a\\b", "C:/a", "a\nb", "a/.."] {
             assert!(check_path(bad).is_err(), "{bad:?}");
+        }
+        // Right-to-left override, zero width space, soft hyphen, byte order mark, a tag, and private use.
+        for c in ['\u{202e}', '\u{200b}', '\u{ad}', '\u{feff}', '\u{e0041}', '\u{e000}', '\u{10fffd}'] {
+            let path = format!("a/b{c}yp.py");
+            assert!(matches!(check_path(&path), Err(PackageError::Path(_))), "{path:?}");
         }
     }
 

@@ -22,7 +22,10 @@ pub fn copy(
     let too_long = || RewriteError::Archive(format_error(0, "its rewritten copy would be longer than 4 GiB"));
     for member in &zip.members {
         let start = u32::try_from(position).map_err(|_| too_long())?;
-        let mut central_record = member.central_record.clone();
+        let central_record = zip.directory.get(member.record.clone());
+        let not_plain =
+            || RewriteError::Archive(format_error(member.start, "its format is not the plain one"));
+        let mut central_record = central_record.ok_or_else(not_plain)?.to_vec();
         central_record[42..46].copy_from_slice(&start.to_le_bytes());
         match replacements.iter().find(|(name, _)| *name == member.name) {
             None => {

@@ -2,18 +2,19 @@
 //! members, and copied with some members replaced. Format: PKWARE APPNOTE 6.3.
 //!
 //! The crate zip is not used because it reads leniently. Anything that programs may interpret differently (other bytes
-//! before, between or after the records, data descriptors, zip64, contradictory records) is refused here. Files written
-//! as a stream, such as public advisories, have data descriptors and may have a zip64 end record: both are accepted on
-//! request, and must agree with the other records. In wheels, which may be larger than 4 GiB, zip64 sizes are accepted
-//! under the same condition.
+//! before, between or after the records or after the compressed data of a member, data descriptors, zip64, contradictory
+//! records, names in an undeclared encoding) is refused here. Files written as a stream, such as public advisories, have
+//! data descriptors and may have a zip64 end record: both are accepted on request, and must agree with the other records.
+//! In wheels, which may be larger than 4 GiB, zip64 sizes are accepted under the same condition.
 
 mod copy;
 mod end;
+mod names;
 
 pub use copy::copy;
 
-use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use super::archive::{ArchiveError, Limits};
 use end::END;
@@ -27,6 +28,10 @@ const CENTRAL_LEN: usize = 46;
 const ZIP64_FIELD: u16 = 0x0001;
 /// The flag of a member whose checksum and sizes follow it in a data descriptor.
 const DATA_DESCRIPTOR_FLAG: u16 = 1 << 3;
+/// The flag of a member whose name is UTF-8.
+const UTF8_FLAG: u16 = 1 << 11;
+/// The highest version of the format that a member may need, 6.3, in tenths: Python refuses higher ones.
+const MAX_VERSION: u8 = 63;
 /// Maximum size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
 const MAX_DIRECTORY: u64 = 64 << 20;
 
@@ -35,6 +40,8 @@ const MAX_DIRECTORY: u64 = 64 << 20;
 pub struct Zip {
     /// The members in the order of the file.
     pub members: Vec<ZipMember>,
+    /// The central directory; empty unless the format is [`ZipFormat::Plain`], because no other file is copied.
+    directory: Vec<u8>,
 }
 
 /// The accepted formats of a zip file.
@@ -64,8 +71,8 @@ pub struct ZipMember {
     start: u64,
     data_start: u64,
     end: u64,
-    /// The member's record in the central directory, with the offset of the local record set to zero.
-    central_record: Vec<u8>,
+    /// The position of the member's record in the central directory.
+    record: Range<usize>,
 }
 
 impl ZipMember {
@@ -112,29 +119,22 @@ impl Zip {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
         }
         let directory = read_at(file, start, size)?;
-        // Allocates according to the size of the directory, not to the untrusted count.
-        let mut zip = Zip { members: Vec::with_capacity(directory.len().div_ceil(CENTRAL_LEN)) };
+        // Allocates according to the size of the directory, because the count is untrusted.
+        let capacity =
+            directory.len().div_ceil(CENTRAL_LEN).min(usize::try_from(count).unwrap_or(usize::MAX));
+        let mut members: Vec<ZipMember> = Vec::with_capacity(capacity);
         let (mut directory_position, mut position, mut inflated_size) = (0, 0, 0_u64);
-        let mut names = HashSet::new();
         for _ in 0..count {
             let offset = start + directory_position as u64;
-            let (member, next_position) = read_central(&directory, directory_position, offset, format)?;
-            directory_position = next_position;
-            let member = read_local(file, member, position, format)?;
+            let member = read_central(&directory, directory_position, offset, format)?;
+            directory_position = member.record.end;
+            let member = read_local(file, member, &directory, position, format)?;
             position = member.end;
             inflated_size = inflated_size.saturating_add(member.size);
             if inflated_size > limits.inflated {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
-            // On Windows, names that differ only in case are the same file.
-            let name = match format {
-                ZipFormat::Plain | ZipFormat::Streamed => member.name.to_lowercase(),
-                ZipFormat::Wheel => member.name.clone(),
-            };
-            if !names.insert(name) {
-                return Err(format_error(offset, "two members have the same name"));
-            }
-            zip.members.push(member);
+            members.push(member);
         }
         if directory_position != directory.len() || position != start {
             return Err(format_error(position, "other bytes are between its records"));
@@ -142,12 +142,19 @@ impl Zip {
         if inflated_size > (64 << 20) && inflated_size / limits.ratio.max(1) > length {
             return Err(ArchiveError::Bomb { ratio: limits.ratio });
         }
-        Ok(zip)
+        // The directory may have 64 MiB: it is freed before the names are copied.
+        let directory = match format {
+            ZipFormat::Plain => directory,
+            ZipFormat::Streamed | ZipFormat::Wheel => Vec::new(),
+        };
+        names::check(&members, format)?;
+        Ok(Zip { members, directory })
     }
 }
 
 impl ZipMember {
-    /// Reads the contents, passes each piece to `consume`, and checks size and checksum.
+    /// Reads the contents, passes each piece to `consume`, and checks size and checksum, and that the compressed data ends
+    /// with the contents.
     ///
     /// # Errors
     /// Damaged contents, or an error of `consume`.
@@ -158,10 +165,11 @@ impl ZipMember {
     ) -> Result<(), ArchiveError> {
         file.seek(SeekFrom::Start(self.data_start)).map_err(ArchiveError::Io)?;
         let mut stored_contents = file.take(self.compressed_size);
-        let mut decoder;
-        let source: &mut dyn Read = if self.is_deflated {
-            decoder = flate2::read::DeflateDecoder::new(stored_contents);
-            &mut decoder
+        let mut decoder = None;
+        // Python 2 wrote folders as deflated members without any data.
+        let is_empty_folder = self.is_folder() && self.compressed_size == 0;
+        let source: &mut dyn Read = if self.is_deflated && !is_empty_folder {
+            decoder.insert(flate2::read::DeflateDecoder::new(stored_contents))
         } else {
             &mut stored_contents
         };
@@ -184,6 +192,11 @@ impl ZipMember {
         }
         if remaining != 0 || crc.sum() != self.crc {
             return Err(format_error(self.start, "the checksum of a member is wrong"));
+        }
+        // A program that reads the file as a stream continues directly after the end of the deflate stream, where it might
+        // find a record of another member.
+        if decoder.is_some_and(|decoder| decoder.total_in() != self.compressed_size) {
+            return Err(format_error(self.start, "other bytes follow the compressed data of a member"));
         }
         Ok(())
     }
@@ -208,19 +221,19 @@ impl ZipMember {
 
 fn read_at(file: &mut (impl Read + Seek), offset: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
     file.seek(SeekFrom::Start(offset)).map_err(ArchiveError::Io)?;
-    let mut bytes = Vec::new();
+    // No caller passes more than `MAX_DIRECTORY`. The exact capacity matters for the directory.
+    let mut bytes = Vec::with_capacity(usize::try_from(length.min(MAX_DIRECTORY)).unwrap_or(0));
     file.take(length).read_to_end(&mut bytes).map_err(ArchiveError::Io)?;
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(ArchiveError::Truncated) }
 }
 
-/// Parses the record at `position` of the central directory; also returns the position of the next record. `offset` is
-/// the record's offset in the file, for errors.
+/// Parses the record at `position` of the central directory. `offset` is the record's offset in the file, for errors.
 fn read_central(
     directory: &[u8],
     position: usize,
     offset: u64,
     format: ZipFormat,
-) -> Result<(ZipMember, usize), ArchiveError> {
+) -> Result<ZipMember, ArchiveError> {
     let truncated_error = || format_error(offset, "the directory is truncated");
     let record = directory
         .get(position..)
@@ -229,12 +242,16 @@ fn read_central(
     let [name_len, extra_len, comment_len] = [28, 30, 32].map(|field| usize::from(u16_at(record, field)));
     let length = CENTRAL_LEN + name_len + extra_len + comment_len;
     let record = record.get(..length).ok_or_else(truncated_error)?;
+    // The upper byte of the version is the system in files of some programs.
+    if record[6] > MAX_VERSION {
+        return Err(version_error(offset));
+    }
     let (flags, method, disk) = (u16_at(record, 8), u16_at(record, 10), u16_at(record, 34));
     let data_descriptor_flag = match format {
         ZipFormat::Plain => 0,
         ZipFormat::Streamed | ZipFormat::Wheel => DATA_DESCRIPTOR_FLAG,
     };
-    if flags & !(1 << 11 | 0b110 | data_descriptor_flag) != 0 {
+    if flags & !(UTF8_FLAG | 0b110 | data_descriptor_flag) != 0 {
         return Err(format_error(
             offset,
             "a member is encrypted, has a data descriptor, or has another unsupported flag",
@@ -248,12 +265,18 @@ fn read_central(
     }
     let extra_fields = &record[CENTRAL_LEN + name_len..CENTRAL_LEN + name_len + extra_len];
     let zip64_field = check_extra_fields(extra_fields, offset, format)?;
-    // On Unix the upper half of the attributes is the file mode.
-    let is_link = record[5] == 3 && u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
+    // The upper half of the attributes is the file mode or zero, whatever system the record names: Python writes modes on
+    // Windows too. Attributes of Windows cannot be taken for a link, because none of them is the highest bit. Programs
+    // differ in the systems for which they create a link.
+    let is_link = u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
     let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name_len];
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
     })?;
+    // Python reads such a name as CP437, other programs as UTF-8 or in the encoding of the system.
+    if flags & UTF8_FLAG == 0 && !name.is_ascii() {
+        return Err(format_error(offset, "a name that is not ASCII is not declared as UTF-8 (flag 11)"));
+    }
     // Programs that read names as C strings would see a different name.
     if name.contains('\0') {
         return Err(ArchiveError::BadName(name.escape_debug().take(200).collect()));
@@ -269,9 +292,7 @@ fn read_central(
     if (method == 0 && compressed_size != size) || (name.ends_with('/') && size != 0) {
         return Err(format_error(offset, "the size of a member is wrong"));
     }
-    let mut central_record = record.to_vec();
-    central_record[42..46].fill(0);
-    let member = ZipMember {
+    Ok(ZipMember {
         name,
         size,
         crc: u32_at(record, 16),
@@ -280,15 +301,19 @@ fn read_central(
         start,
         data_start: 0,
         end: 0,
-        central_record,
-    };
-    Ok((member, position + length))
+        record: position..position + length,
+    })
+}
+
+fn version_error(offset: u64) -> ArchiveError {
+    format_error(offset, "a member needs a version of the format above 6.3")
 }
 
 /// Reads the local record of a member, which must begin at `position` and agree with the directory.
 fn read_local(
     file: &mut (impl Read + Seek),
     member: ZipMember,
+    directory: &[u8],
     position: u64,
     format: ZipFormat,
 ) -> Result<ZipMember, ArchiveError> {
@@ -297,9 +322,12 @@ fn read_local(
     }
     let disagreement = || format_error(position, "a member's two records disagree");
     let head = read_at(file, position, LOCAL_LEN)?;
+    if head[4] > MAX_VERSION {
+        return Err(version_error(position));
+    }
     let (name_len, extra_len) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
     let name_and_extra_fields = read_at(file, position + LOCAL_LEN, name_len + extra_len)?;
-    let central_record = &member.central_record;
+    let central_record = &directory[member.record.clone()];
     let is_streamed = u16_at(central_record, 8) & DATA_DESCRIPTOR_FLAG != 0;
     // Flags, method, time and date are the bytes 6..14 of the local record, and 8..16 of the central record.
     let is_consistent = head[..4] == LOCAL

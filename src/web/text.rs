@@ -65,7 +65,12 @@ pub fn day(day: Day) -> Markup {
 #[must_use]
 pub fn time(text: &str) -> Markup {
     let seconds: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
-    html! { time datetime=(text) { (seconds) } }
+    // HTML permits at most three digits of a fraction.
+    let datetime = match text.get(..19) {
+        Some(seconds) if text.ends_with('Z') => format!("{seconds}Z"),
+        Some(_) | None => text.to_owned(),
+    };
+    html! { time datetime=(datetime) { (seconds) } }
 }
 
 /// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control
@@ -222,6 +227,12 @@ mod tests {
             assert_eq!(size(bytes), text);
         }
         assert_eq!(size(u64::MAX).split_once(' ').map(|(_, unit)| unit), Some("GB"));
+    }
+
+    #[test]
+    fn times_have_a_form_that_html_permits() {
+        let element = time("2026-11-20T09:14:03.123456Z").into_string();
+        assert_eq!(element, "<time datetime=\"2026-11-20T09:14:03Z\">2026-11-20 09:14:03</time>");
     }
 
     #[test]

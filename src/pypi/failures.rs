@@ -150,7 +150,7 @@ impl Failures {
 /// Returns the time without requests after a number of unanswered ones in a row: at least the index's `Retry-After`, and at
 /// most [`MAX_PAUSE`].
 fn pause(unanswered: u32, retry_after: Option<u64>) -> Duration {
-    let planned = FIRST_PAUSE.saturating_mul(1 << unanswered.saturating_sub(1).min(8));
+    let planned = FIRST_PAUSE.saturating_mul(1_u32 << unanswered.saturating_sub(1).min(8));
     planned.max(Duration::from_secs(retry_after.unwrap_or(0))).min(MAX_PAUSE)
 }
 

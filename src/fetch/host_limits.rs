@@ -130,6 +130,7 @@ fn open_breaker_error(host: &str, remaining: Duration) -> UpstreamError {
         url: host.to_owned(),
         reason: "the mirror failed several times in a row; requests to it are paused".to_owned(),
         retry_after: Some(remaining.as_secs().max(1)),
+        is_of_mirror: true,
     }
 }
 
@@ -138,7 +139,12 @@ mod tests {
     use super::*;
 
     fn unavailable() -> UpstreamError {
-        UpstreamError::Unavailable { url: "h".to_owned(), reason: "down".to_owned(), retry_after: None }
+        UpstreamError::Unavailable {
+            url: "h".to_owned(),
+            reason: "down".to_owned(),
+            retry_after: None,
+            is_of_mirror: false,
+        }
     }
 
     fn files() -> impl Iterator<Item = FileId> {

@@ -244,8 +244,7 @@ impl FetchTask {
                 TransferEnd::Ended => {
                     tries += 1;
                     let reason = "the connection ended before the end of the file".to_owned();
-                    let error =
-                        UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None };
+                    let error = unavailable(path.to_owned(), reason);
                     self.wait_before_retry(tries, error, max_inactivity).await?;
                 }
                 TransferEnd::Broken(error) => {
@@ -343,7 +342,7 @@ impl FetchTask {
                 () = sleep_until(self.deadline(max_inactivity)) => {
                     let reason = format!("no data received for {} s", max_inactivity.as_secs_f32());
                     let url = self.request.expected.name.clone();
-                    return Ok((writer, TransferEnd::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
+                    return Ok((writer, TransferEnd::Broken(unavailable(url, reason))));
                 }
             };
             let (mut batch, mut size, mut end) = (Vec::new(), 0, None);
@@ -444,11 +443,12 @@ impl FetchTask {
 }
 
 fn timeout_error(candidate: &MirrorPath, max_inactivity: Duration) -> UpstreamError {
-    UpstreamError::Unavailable {
-        url: format!("{}/{}", candidate.mirror.address(), candidate.path),
-        reason: format!("no answer within {} s", max_inactivity.as_secs_f32()),
-        retry_after: None,
-    }
+    let url = format!("{}/{}", candidate.mirror.address(), candidate.path);
+    unavailable(url, format!("no answer within {} s", max_inactivity.as_secs_f32()))
+}
+
+fn unavailable(url: String, reason: String) -> UpstreamError {
+    UpstreamError::Unavailable { url, reason, retry_after: None, is_of_mirror: false }
 }
 
 /// Runs file operations outside the async threads. They complete even when the fetch is dropped.

@@ -45,7 +45,8 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => {
-            let mut response = if route::page::is_page_path(path) {
+            let is_page = route::page::is_page_path(path);
+            let mut response = if is_page {
                 web::answer::failure_page(head, &failure)
             } else if route::page::is_repository_path(path) {
                 repository_failure(head, &failure)
@@ -54,7 +55,11 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
             };
             let catalog = app.state.catalog.get();
             let repo = catalog.repo_by_name_or_id(route::repository_segment(path));
-            if repo.is_some_and(|repo| repo.authenticated) {
+            let is_of_session = is_page && has_session(head);
+            if is_of_session {
+                forbid_storing(&mut response);
+            }
+            if is_of_session || repo.is_some_and(|repo| repo.authenticated) {
                 response::restrict_to_client(&mut response);
             }
             response
@@ -113,14 +118,10 @@ pub(super) async fn read(
         (false, true) => repository_failure(head, failure),
         (false, false) => response::failure(failure, format),
     };
-    let is_of_session = is_page
-        && matches!(head.principal, Principal::Token(_))
-        && !parts.headers.contains_key(http::header::AUTHORIZATION);
+    let is_of_session = is_page && has_session(head);
     let finished = |mut response: Response<Body>, is_restricted: bool| {
-        if is_of_session && is_page_or_empty(&response) {
-            // After the sign-out, the history of the browser has no page of the session.
-            let value = http::HeaderValue::from_static("no-store");
-            response.headers_mut().insert(http::header::CACHE_CONTROL, value);
+        if is_of_session {
+            forbid_storing(&mut response);
         }
         if is_restricted {
             response::restrict_to_client(&mut response);
@@ -238,10 +239,16 @@ pub(super) async fn read(
     finished(result.unwrap_or_else(|failure| failed(&failure)), is_restricted)
 }
 
-/// Returns true for a page, and for a response without content, such as 304.
-fn is_page_or_empty(response: &Response<Body>) -> bool {
-    let media_type = response.headers().get(http::header::CONTENT_TYPE);
-    media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/html"))
+/// Returns true if the client of a request is a browser with a session.
+fn has_session(head: &RequestHead<'_>) -> bool {
+    matches!(head.principal, Principal::Token(_))
+        && !head.parts.headers.contains_key(http::header::AUTHORIZATION)
+}
+
+/// Forbids browsers to store a response: after the sign-out, the history of the browser has nothing of the session.
+fn forbid_storing(response: &mut Response<Body>) {
+    let value = http::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(http::header::CACHE_CONTROL, value);
 }
 
 /// Returns a page of a snapshot, and whether it is only for clients with a token or a session according to a check after

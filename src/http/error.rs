@@ -408,7 +408,12 @@ mod tests {
             (RepoError::Invalid("not c".to_owned()), 400, None),
             (upstream(UpstreamError::Missing(secret())), 404, None),
             (
-                upstream(UpstreamError::Unavailable { url: secret(), reason: secret(), retry_after: None }),
+                upstream(UpstreamError::Unavailable {
+                    url: secret(),
+                    reason: secret(),
+                    retry_after: None,
+                    is_of_mirror: false,
+                }),
                 503,
                 Some(7),
             ),

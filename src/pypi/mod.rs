@@ -2,6 +2,7 @@
 //! request per project and server serves any number of waiting clients.
 
 mod digests;
+mod failures;
 pub mod locator;
 pub mod plan;
 mod store;
@@ -27,6 +28,7 @@ use crate::python::simple::read::{self, MAX_PAGE, ReadPage};
 use crate::state::State;
 use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
 use digests::ComputedDigests;
+use failures::Failures;
 use store::PageRead;
 
 /// Age from which an upload is assumed to be on every page, in microseconds: at PyPI, a file may become visible up to
@@ -36,15 +38,9 @@ pub const MARGIN: i64 = 900 * SECOND;
 /// Pauses before further requests for a page that is older than the list of projects, because a cache of the index has
 /// not been updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// Time for which a project whose page could not be read is not requested again.
-const FAILURE_TTL: Duration = Duration::from_secs(60);
-/// Time without requests after the index did not answer.
-const UNAVAILABLE_TTL: Duration = Duration::from_secs(5);
 /// Minimum interval between two requests for a page, in microseconds. It applies only without serials; until it ends,
 /// the last reading is used even for later points.
 const MIN_INTERVAL: i64 = 60 * SECOND;
-/// Expired failures are removed whenever this many were recorded.
-const PURGE_EVERY: usize = 256;
 
 /// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,21 +75,11 @@ pub enum Validity {
 type ReadResult = Result<(), PageError>;
 type RunningRead = watch::Receiver<Option<ReadResult>>;
 
-/// A failure after which the page of a project is not requested for some time.
-struct RecentFailure {
-    at: Instant,
-    /// The newest state of the list of projects when the page was requested.
-    list: i64,
-    error: PageError,
-}
-
 /// Running requests for pages, and recent failures.
 pub struct PageReads {
     state: Arc<State>,
     running: Mutex<HashMap<NormalName, RunningRead>>,
-    failures: Mutex<HashMap<NormalName, RecentFailure>>,
-    /// Set while the index does not answer.
-    unavailable: Mutex<Option<(Instant, UpstreamError)>>,
+    failures: Mutex<Failures>,
     /// Stored wheels whose METADATA cannot be read; they are not read again.
     unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Semaphore,
@@ -108,7 +94,6 @@ impl PageReads {
             state,
             running: Mutex::default(),
             failures: Mutex::default(),
-            unavailable: Mutex::default(),
             unreadable_wheels: Mutex::default(),
             permits,
         })
@@ -221,22 +206,8 @@ impl PageReads {
 
     /// Returns the error of a recent failure after which no new request is made.
     fn check_failures(&self, project: &NormalName) -> ReadResult {
-        if let Some((at, error)) = &*self.unavailable.lock()
-            && at.elapsed() < UNAVAILABLE_TTL
-        {
-            return Err(error.clone().into());
-        }
         let list = self.newest_list();
-        let failures = self.failures.lock();
-        // A newer list may have the project again.
-        let is_current =
-            |failure: &RecentFailure| failure.list == list || !matches!(failure.error, PageError::Missing(_));
-        match failures.get(project) {
-            Some(failure) if failure.at.elapsed() < FAILURE_TTL && is_current(failure) => {
-                Err(failure.error.clone())
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.failures.lock().current(project, list, Instant::now()).map_or(Ok(()), Err)
     }
 
     /// Returns the newest sequence number of the list of projects; 0 before the first sync.
@@ -244,24 +215,6 @@ impl PageReads {
         let catalog = self.state.catalog.get();
         let trees = catalog.source_package_trees(SourceId::PYPI);
         trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
-    }
-
-    /// Records a failure; `list` is the newest state of the list of projects when the page was requested.
-    fn record_failure(&self, project: &NormalName, list: i64, error: &PageError) {
-        match error {
-            PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
-                *self.unavailable.lock() = Some((Instant::now(), error.clone()));
-            }
-            PageError::Missing(_) | PageError::Unlisted(_) | PageError::Upstream(_) => {
-                let mut failures = self.failures.lock();
-                if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
-                    failures.retain(|_, failure| failure.at.elapsed() < FAILURE_TTL);
-                }
-                let failure = RecentFailure { at: Instant::now(), list, error: error.clone() };
-                failures.insert(project.clone(), failure);
-            }
-            PageError::Guarded(_) | PageError::Failed(_) => {}
-        }
     }
 
     /// Requests the page of a project and stores its content.
@@ -333,11 +286,14 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
     let entry = Entry(&reads, &project);
     let list = reads.newest_list();
     let result = reads.read_page(&project).await;
-    if let Err(error) = &result {
-        if !matches!(error, PageError::Unlisted(_) | PageError::Guarded(_)) {
-            tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
+    match &result {
+        Ok(()) => reads.failures.lock().record_success(&project),
+        Err(error) => {
+            if !matches!(error, PageError::Unlisted(_) | PageError::Guarded(_)) {
+                tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
+            }
+            reads.failures.lock().record(&project, list, error, Instant::now());
         }
-        reads.record_failure(&project, list, error);
     }
     drop(entry);
     sender.send_replace(Some(result));

@@ -16,6 +16,9 @@ pub enum UpstreamError {
         reason: String,
         /// The mirror's `Retry-After`, in seconds.
         retry_after: Option<u64>,
+        /// Whether other requests to the mirror fail, too: no connection to it could be made, requests to it are
+        /// paused, or its bundle is incomplete.
+        is_of_mirror: bool,
     },
     /// A later attempt will not succeed: a bad URL, a rejected certificate, an invalid body.
     #[error("{url}: {reason}")]

@@ -14,6 +14,7 @@ use crate::support::http::{self, Answer};
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 /// A server with the authenticated repository `team`, which the group `team` may read.
 pub(super) fn server(issuer: &str, port: u16, lines: &str) -> Server {
@@ -79,27 +80,56 @@ fn a_member_of_a_group_signs_in_reads_and_signs_out() {
 }
 
 #[test]
-fn browsers_store_no_page_of_a_session() {
+fn browsers_store_nothing_of_a_session() {
+    const GIF: &[u8] =
+        b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+        \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
     let (_provider, server) = with_mock();
+    let mut drawn = Tarball::new("drawn", "1.0").with("README.md", "![dot](man/figures/dot.gif)\n");
+    drawn.files.push(("man/figures/dot.gif".to_owned(), GIF.to_vec()));
+    server.add("team", &drawn);
     let browser = Browser::new();
     sign_in(&browser, &server, "ann", "/team/latest/");
     let cookie = format!("ppm={}", browser.cookie("ppm").expect("a session"));
     let get = |path: &str, headers: &[(&str, &str)]| http::request("GET", &server.url(path), headers, b"");
-    for path in
-        ["/", "/team/latest/", "/team/latest/web/packages/", "/team/latest/web/packages/alpha/", "/__docs__/"]
-    {
+    for (path, media_type) in [
+        ("/", "text/html"),
+        ("/team/latest/", "text/html"),
+        ("/team/latest/web/packages/", "text/html"),
+        ("/team/latest/web/packages/?format=csv", "text/csv"),
+        ("/team/latest/web/packages/alpha/", "text/html"),
+        ("/team/latest/web/packages/alpha/DESCRIPTION", "text/plain"),
+        ("/team/latest/web/packages/drawn/files/man/figures/dot.gif", "image/gif"),
+        ("/team/latest/web/changes.atom", "application/atom+xml"),
+        ("/__docs__/", "text/html"),
+    ] {
         let page = get(path, &[("Cookie", cookie.as_str())]);
+        assert!(page.header("content-type").is_some_and(|value| value.starts_with(media_type)), "{page:?}");
         assert_eq!((page.status, page.header("cache-control")), (200, Some("private, no-store")), "{path}");
         let etag = page.header("etag").expect("an ETag");
         let again = get(path, &[("Cookie", cookie.as_str()), ("If-None-Match", etag)]);
         assert_eq!((again.status, again.header("cache-control")), (304, Some("private, no-store")), "{path}");
     }
-    let missing = get("/team/latest/web/packages/nothing/", &[("Cookie", cookie.as_str())]);
-    assert_eq!((missing.status, missing.header("cache-control")), (404, Some("private, no-store")));
+    for (path, status) in [
+        ("/team/latest/web/packages/nothing/", 404),
+        ("/team/latest/web/packages/nothing/DESCRIPTION", 404),
+        ("/team/yesterday/web/packages/", 404),
+        ("/team/latest/web/nothing/", 404),
+    ] {
+        let error = get(path, &[("Cookie", cookie.as_str())]);
+        assert_eq!(
+            (error.status, error.header("cache-control")),
+            (status, Some("private, no-store")),
+            "{path}"
+        );
+    }
     let reader = bearer(&token(&server, "--scope=repos:read --repos=team"));
-    for (path, authorization) in
-        [("/", None), ("/", Some(&*reader)), ("/team/latest/web/packages/", Some(&*reader))]
-    {
+    for (path, authorization) in [
+        ("/", None),
+        ("/", Some(&*reader)),
+        ("/team/latest/web/packages/", Some(&*reader)),
+        ("/team/latest/web/packages/alpha/DESCRIPTION", Some(&*reader)),
+    ] {
         let headers: Vec<(&str, &str)> =
             authorization.map(|value| ("Authorization", value)).into_iter().collect();
         let expected = if authorization.is_some() { "private, no-cache" } else { "no-cache" };

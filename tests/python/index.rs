@@ -290,6 +290,9 @@ fn known_pages_are_served_while_the_index_does_not_answer() {
     crate::support::fixtures::until("the index gets a request again", || {
         files(&server, "latest", "one").is_some_and(|files| files[&name] == "bad")
     });
+    crate::support::fixtures::until("the other project is requested again, too", || {
+        get(&server, "/py/latest/simple/two/").status == 200
+    });
     assert_eq!(names(&server, "latest", "two").len(), 1);
 }
 

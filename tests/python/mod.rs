@@ -19,6 +19,7 @@ mod history;
 pub(crate) mod index;
 mod index_ages;
 mod index_changes;
+mod index_faults;
 mod index_history;
 mod index_servers;
 mod local;

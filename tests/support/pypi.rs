@@ -45,6 +45,8 @@ struct Project {
     is_unlisted: bool,
     /// The media type and the bytes that are sent as its page.
     raw_page: Option<(&'static str, Vec<u8>)>,
+    /// The status and the header fields of the response to a request for its page, which is not a page.
+    fault: Option<(u16, String)>,
     files: BTreeMap<String, IndexFile>,
 }
 
@@ -196,6 +198,13 @@ impl Pypi {
         self.change(project, |entry| entry.raw_page = None);
     }
 
+    /// Answers requests for the page of a project with this status and these header fields, and no page; `None` ends
+    /// this. A `Content-Length` among the fields replaces that of the response.
+    pub(crate) fn set_fault(&self, project: &str, fault: Option<(u16, &str)>) {
+        let fault = fault.map(|(status, head)| (status, head.to_owned()));
+        self.lock().projects.get_mut(project).expect("a project").fault = fault;
+    }
+
     /// Removes the list of projects; their pages stay.
     pub(crate) fn remove_list(&self) {
         self.lock().has_no_list = true;
@@ -282,10 +291,11 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
         shared.requests.push(path.clone());
         answer(&shared, &path, etag.as_deref())
     };
-    let head = format!(
-        "HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let length = match head.contains("Content-Length") {
+        true => String::new(),
+        false => format!("Content-Length: {}\r\n", body.len()),
+    };
+    let head = format!("HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}{length}\r\n");
     let mut out = stream;
     out.write_all(head.as_bytes())?;
     out.write_all(&body)?;
@@ -339,6 +349,9 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
         }
         ["simple", name, ""] => {
             let Some(project) = shared.projects.get(name) else { return missing() };
+            if let Some((status, head)) = &project.fault {
+                return (*status, head.clone(), b"fault".to_vec());
+            }
             if let Some((media_type, body)) = &project.raw_page {
                 return (200, format!("Content-Type: {media_type}\r\n"), body.clone());
             }

@@ -7,15 +7,20 @@ use rstudio_pm::upstream::{
     FileRequest, FileResponse, FileStream, Mirror, Upstream as Client, UpstreamError, Validators,
 };
 
+use crate::support::listener::ClosedPort;
 use crate::support::sync_backend::limits;
 use crate::support::upstream::{Fault, Upstream};
 
 const FILE: &str = "src/contrib/a_1.0.tar.gz";
 
 fn mirror(upstream: &Upstream) -> Mirror {
+    mirror_at(&upstream.url())
+}
+
+fn mirror_at(url: &str) -> Mirror {
     install_tls_provider();
     let client = Client::with_limits(&Proxy::default(), limits()).expect("no proxy");
-    client.mirror(&upstream.url()).expect("a URL")
+    client.mirror(url).expect("a URL")
 }
 
 /// One file of 300,000 bytes.
@@ -94,8 +99,24 @@ async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
     assert!(matches!(error, UpstreamError::Missing(_)), "{error}");
     upstream.fail(FILE, [Fault::Status(503, "Retry-After: 7")]);
     let error = mirror.open(FILE, None).await.err().expect("busy");
-    assert!(matches!(error, UpstreamError::Unavailable { retry_after: Some(7), .. }), "{error:?}");
+    assert!(
+        matches!(error, UpstreamError::Unavailable { retry_after: Some(7), is_of_mirror: false, .. }),
+        "{error:?}"
+    );
     assert_eq!(upstream.take_requests().len(), 2, "each opening is one request");
+}
+
+#[tokio::test]
+async fn a_mirror_without_a_connection_is_distinguished_from_a_file_that_fails() {
+    let closed = ClosedPort::open();
+    let unreachable = mirror_at(&format!("http://127.0.0.1:{}", closed.port));
+    let error = unreachable.open(FILE, None).await.err().expect("no connection");
+    assert!(matches!(error, UpstreamError::Unavailable { is_of_mirror: true, .. }), "{error:?}");
+    let (upstream, _) = upstream_with_file();
+    upstream.fail(FILE, [Fault::CutAfter(100_000)]);
+    let stream = mirror(&upstream).open(FILE, None).await.expect("the file exists");
+    let error = read(stream).await.expect_err("the connection is closed early");
+    assert!(matches!(error, UpstreamError::Unavailable { is_of_mirror: false, .. }), "{error:?}");
 }
 
 #[tokio::test]

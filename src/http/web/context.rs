@@ -6,6 +6,7 @@ use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::login;
+use crate::http::peer::Client;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
 use crate::model::ids::SourceId;
@@ -57,6 +58,8 @@ pub(super) struct Context<'a> {
     pub(super) root: Root,
     pub(super) query: &'a Query,
     pub(super) principal: &'a Principal,
+    /// The client of the request, for limits.
+    pub(super) client: Client,
     /// The base URL of the server.
     pub(super) base: &'a str,
 }

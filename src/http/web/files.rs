@@ -73,7 +73,7 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         None => Contents::Other,
         Some(text) if is_markdown => {
             let links = project::links(&context, &files.package, true);
-            let html = readme::html(text.into_bytes(), Format::Markdown, links).await;
+            let html = readme::html(text.into_bytes(), Format::Markdown, links, context.client).await?;
             html.map_or(Contents::Other, Contents::Html)
         }
         Some(text) => Contents::Text(text),

@@ -112,7 +112,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
                 links.license = links.license.map(of_version);
                 links.news = version_address(&links.news, &release.version);
             }
-            readme::html(text, Format::Markdown, links).await
+            readme::html(text, Format::Markdown, links, context.client).await?
         }
         None => None,
     };
@@ -326,7 +326,8 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     let readme = match metadata.and_then(|metadata| Some((metadata.description.clone()?, metadata))) {
         Some((text, metadata)) => {
             let format = Format::of_media_type(metadata.description_content_type.as_deref());
-            readme::html(text.into_bytes(), format, links(&context, name, false)).await
+            let links = links(&context, name, false);
+            readme::html(text.into_bytes(), format, links, context.client).await?
         }
         None => None,
     };

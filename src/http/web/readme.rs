@@ -1,12 +1,16 @@
 //! READMEs as HTML, in a cache.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::Digest as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::http::budget::MemoryBudget;
+use crate::http::error::Failure;
+use crate::http::peer::Client;
 use crate::model::digest::Sha256;
 use crate::web::readme::{Format, Html, HtmlTemplate, Links, convert};
 
@@ -35,27 +39,143 @@ static CACHE: LazyLock<Cache<Key, HtmlTemplate, SizeWeighter>> =
 
 /// Number of conversions at the same time: they are CPU-bound.
 const CONVERSIONS: usize = 2;
+/// Maximum number of requests that wait for a conversion: each has reserved memory for its response, and all of them
+/// together a quarter of that of all responses.
+const MAX_WAITING: usize = 64;
+/// Maximum number of these requests from one client address.
+const MAX_WAITING_PER_ADDRESS: usize = 16;
+/// Maximum time that a request waits.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// `Retry-After` in seconds while too many conversions wait.
+const RETRY_AFTER: u64 = 5;
 
-/// Has a permit for each conversion that may begin.
-static PERMITS: Semaphore = Semaphore::const_new(CONVERSIONS);
+static QUEUE: LazyLock<Queue> = LazyLock::new(Queue::new);
 
-/// Converts a README; `None` if the server is stopping.
-pub(super) async fn html(text: Vec<u8>, format: Format, links: Links) -> Option<Html> {
-    let key = (Sha256(sha2::Sha256::digest(&text).into()), format, links.placeholders());
-    if let Some(converted) = CACHE.get(&key) {
-        return Some(converted.with_addresses(&links));
+/// The requests that convert a README, and those that wait for it.
+struct Queue {
+    /// Has a permit for each conversion that may begin.
+    permits: Arc<Semaphore>,
+    /// Has one byte for each request that may wait.
+    places: MemoryBudget,
+}
+
+impl Queue {
+    fn new() -> Queue {
+        let permits = Arc::new(Semaphore::new(CONVERSIONS));
+        Queue { permits, places: MemoryBudget::new(MAX_WAITING, MAX_WAITING_PER_ADDRESS) }
     }
-    let permit = PERMITS.acquire().await.ok()?;
-    if let Some(converted) = CACHE.get(&key) {
-        return Some(converted.with_addresses(&links));
+
+    /// Waits until a conversion may begin.
+    ///
+    /// # Errors
+    /// 503 if too many requests wait, or after [`MAX_WAIT`].
+    async fn permit(&self, client: Client) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let busy = || Failure::unavailable("too many READMEs are being converted", RETRY_AFTER);
+        let mut place = self.places.for_address(client).map(|places| places.share());
+        if place.as_mut().is_some_and(|place| !place.grow(1)) {
+            return Err(busy());
+        }
+        let permit = tokio::time::timeout(MAX_WAIT, Arc::clone(&self.permits).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(busy)
     }
-    // In a separate task, which has the permit until the conversion ends even if the client disconnects.
-    let in_task = move || {
-        let _permit = permit;
-        let converted = convert(&text, key.1, &key.2);
-        CACHE.insert(key, converted.clone());
-        converted
-    };
-    let converted = tokio::task::spawn_blocking(in_task).await.ok()?;
-    Some(converted.with_addresses(&links))
+
+    async fn html(
+        &self,
+        text: Vec<u8>,
+        format: Format,
+        links: Links,
+        client: Client,
+    ) -> Result<Option<Html>, Failure> {
+        let key = (Sha256(sha2::Sha256::digest(&text).into()), format, links.placeholders());
+        if let Some(converted) = CACHE.get(&key) {
+            return Ok(Some(converted.with_addresses(&links)));
+        }
+        let permit = self.permit(client).await?;
+        if let Some(converted) = CACHE.get(&key) {
+            return Ok(Some(converted.with_addresses(&links)));
+        }
+        // In a separate task, which has the permit until the conversion ends even if the client disconnects.
+        let in_task = move || {
+            let _permit = permit;
+            let converted = convert(&text, key.1, &key.2);
+            CACHE.insert(key, converted.clone());
+            converted
+        };
+        let converted = tokio::task::spawn_blocking(in_task).await.ok();
+        Ok(converted.map(|converted| converted.with_addresses(&links)))
+    }
+}
+
+/// Converts a README for a client; `None` if the server is stopping.
+///
+/// # Errors
+/// 503 if too many READMEs are being converted. A page without its README would have to be neither stored by browsers nor
+/// compared by its `ETag`, so the whole page is refused.
+pub(super) async fn html(
+    text: Vec<u8>,
+    format: Format,
+    links: Links,
+    client: Client,
+) -> Result<Option<Html>, Failure> {
+    QUEUE.html(text, format, links, client).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn address(number: usize) -> Client {
+        Client::Address(format!("192.0.2.{number}").parse().expect("an address"))
+    }
+
+    fn retry_after(result: Result<OwnedSemaphorePermit, Failure>) -> Option<u64> {
+        result.expect_err("too many requests wait").retry_after
+    }
+
+    #[tokio::test]
+    async fn the_number_of_waiting_requests_is_limited_per_client_and_in_total() {
+        let queue = Queue::new();
+        let mut running = Vec::new();
+        for _ in 0..CONVERSIONS {
+            running.push(queue.permit(address(1)).await.expect("nothing waits"));
+        }
+        let mut waiting = Vec::new();
+        for number in 1..=MAX_WAITING / MAX_WAITING_PER_ADDRESS {
+            for _ in 0..MAX_WAITING_PER_ADDRESS {
+                let mut wait = Box::pin(queue.permit(address(number)));
+                assert!(wait.as_mut().now_or_never().is_none());
+                waiting.push(wait);
+            }
+            let refused = queue.permit(address(number)).now_or_never().expect("it does not wait");
+            assert_eq!(retry_after(refused), Some(RETRY_AFTER));
+        }
+        for client in [address(200), Client::Shared] {
+            let refused = queue.permit(client).now_or_never().expect("it does not wait");
+            assert_eq!(retry_after(refused), Some(RETRY_AFTER));
+        }
+        running.pop();
+        drop(waiting.remove(0).await.expect("the first that waited"));
+        // Its place is free.
+        assert!(queue.permit(address(1)).now_or_never().is_none());
+        drop((waiting, running));
+        drop(queue.permit(address(1)).now_or_never().expect("nothing waits").expect("a permit"));
+    }
+
+    #[tokio::test]
+    async fn a_converted_readme_needs_no_permit() {
+        let queue = Queue::new();
+        let text = b"# A README of the test of the queue\n".to_vec();
+        let html = |text| queue.html(text, Format::Markdown, Links::default(), address(1));
+        assert!(matches!(html(text.clone()).await, Ok(Some(_))));
+        let permits: Vec<_> =
+            (0..CONVERSIONS).map(|_| Arc::clone(&queue.permits).try_acquire_owned().expect("free")).collect();
+        assert!(html(b"# Another one\n".to_vec()).now_or_never().is_none());
+        assert!(matches!(html(text).now_or_never(), Some(Ok(Some(_)))));
+        drop(permits);
+    }
 }

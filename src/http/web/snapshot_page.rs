@@ -51,6 +51,7 @@ pub(in crate::http) async fn answer(
         root: context::root(app, head).with_bioconductor(part.map(|part| part.version.to_string())),
         query,
         principal: head.principal,
+        client: app.client(head.peer),
         base: &base,
     };
     let package = match path {

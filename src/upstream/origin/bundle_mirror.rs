@@ -286,6 +286,7 @@ pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
                 url: url(address, file),
                 reason: error.to_string(),
                 retry_after: None,
+                is_of_mirror: true,
             }
         }
         BundleError::Absent { address, file, .. } | BundleError::Damaged { address, file, .. } => {

@@ -1,9 +1,10 @@
 //! The HTTP client: user agent, proxy, time limits, redirect policy.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqwest::redirect;
+use reqwest::{RequestBuilder, Response, redirect};
 
 use crate::config::Proxy;
 use crate::upstream::error::UpstreamError;
@@ -130,8 +131,23 @@ fn refusal(reason: impl Into<String>) -> UpstreamError {
     UpstreamError::Refused { url: "upstream".to_owned(), reason: reason.into() }
 }
 
+tokio::task_local! {
+    /// Whether the running request was redirected; errors of reqwest do not state it.
+    static IS_REDIRECTED: Cell<bool>;
+}
+
+/// Sends a request; also returns whether it was redirected.
+pub(super) async fn send(request: RequestBuilder) -> (Result<Response, reqwest::Error>, bool) {
+    let work = async {
+        let response = request.send().await;
+        (response, IS_REDIRECTED.with(Cell::get))
+    };
+    IS_REDIRECTED.scope(Cell::new(false), work).await
+}
+
 /// Follows a few redirects, never from HTTPS to HTTP, which would lose the verified connection.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let _ = IS_REDIRECTED.try_with(|is_redirected| is_redirected.set(true));
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error(format!("redirected more than {MAX_REDIRECTS} times"));
     }

@@ -157,6 +157,7 @@ impl InPlaceFile {
                 url: self.path.display().to_string(),
                 reason: "changed while it was read".to_owned(),
                 retry_after: None,
+                is_of_mirror: false,
             });
         }
         Ok(bytes.into())
@@ -191,8 +192,14 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
             url,
             reason: "was truncated while it was read".to_owned(),
             retry_after: None,
+            is_of_mirror: false,
         },
-        _ => UpstreamError::Unavailable { url, reason: error.to_string(), retry_after: None },
+        _ => UpstreamError::Unavailable {
+            url,
+            reason: error.to_string(),
+            retry_after: None,
+            is_of_mirror: false,
+        },
     }
 }
 
@@ -224,6 +231,7 @@ async fn blocking<T: Send + 'static>(
             url: "mirror".to_owned(),
             reason: "the server is stopping".to_owned(),
             retry_after: None,
+            is_of_mirror: false,
         })
     })
 }

@@ -100,6 +100,7 @@ async fn download_once(
             url: url(),
             reason: format!("ended after {} of {total_size} bytes", progress.bytes),
             retry_after: None,
+            is_of_mirror: false,
         }),
     }
 }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{RequestBuilder, Response};
 use url::Url;
 
-use super::client::{HttpClient, Limits};
+use super::client::{self, HttpClient, Limits};
 use super::file::{FileRequest, FileResponse, FileStream, Validators, segments};
 use super::retry;
 use crate::metrics;
@@ -259,9 +259,19 @@ impl HttpTransport {
 
 impl Target {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
-        let response = request.send().await;
+        let (response, is_redirected) = client::send(request).await;
         metrics::upstream_request_ended(response.as_ref().ok().map(|response| response.status().as_u16()));
-        response.map_err(|e| self.request_error(e))
+        response.map_err(|e| {
+            // A redirected request may have failed at another server.
+            let has_no_connection = e.is_connect() && !is_redirected;
+            match self.request_error(e) {
+                UpstreamError::Unavailable { url, reason, retry_after, is_of_mirror } => {
+                    let is_of_mirror = is_of_mirror || has_no_connection;
+                    UpstreamError::Unavailable { url, reason, retry_after, is_of_mirror }
+                }
+                error @ (UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => error,
+            }
+        })
     }
 
     /// Returns the whole file from a response to a request without `Range`.
@@ -305,6 +315,7 @@ impl Target {
             url: self.display_url.clone(),
             reason: format!("the mirror answered {status}"),
             retry_after: retry_after.and_then(|text| retry::retry_after(text, SystemTime::now())),
+            is_of_mirror: false,
         }
     }
 
@@ -327,7 +338,12 @@ impl Target {
             return self.refusal(reason);
         }
         let reason = if error.is_timeout() { format!("timed out ({reason})") } else { reason };
-        UpstreamError::Unavailable { url: self.display_url.clone(), reason, retry_after: None }
+        UpstreamError::Unavailable {
+            url: self.display_url.clone(),
+            reason,
+            retry_after: None,
+            is_of_mirror: false,
+        }
     }
 }
 

@@ -142,6 +142,7 @@ async fn page_in_time(
             url: target.display_url.clone(),
             reason: format!("not read within {} s", request.timeout.as_secs_f32()),
             retry_after: None,
+            is_of_mirror: false,
         })
     })
 }

@@ -58,6 +58,7 @@ where
             url: url.to_owned(),
             reason: format!("not read within {} s", limits.total_timeout.as_secs_f32()),
             retry_after: None,
+            is_of_mirror: false,
         }),
     }
 }
@@ -96,7 +97,12 @@ mod tests {
     use super::*;
 
     fn unavailable(retry_after: Option<u64>) -> UpstreamError {
-        UpstreamError::Unavailable { url: String::new(), reason: String::new(), retry_after }
+        UpstreamError::Unavailable {
+            url: String::new(),
+            reason: String::new(),
+            retry_after,
+            is_of_mirror: false,
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use super::tag::{
     Part, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
     parts, pixels,
 };
+use crate::web::text::visible;
 
 /// The prefix of all ids, so that a README cannot use ids of the page.
 const ID_PREFIX: &str = "readme-";
@@ -127,7 +128,9 @@ pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
         .link_rel(Some("nofollow noopener noreferrer"))
         .strip_comments(true)
         .id_prefix(Some(ID_PREFIX));
-    Some(adapt(&builder.clean(&html).to_string(), links)).filter(|clean| clean.html.len() <= MAX_HTML)
+    // Character references may be those of invisible characters.
+    Some(adapt(&visible(&builder.clean(&html).to_string()), links))
+        .filter(|clean| clean.html.len() <= MAX_HTML)
 }
 
 /// Converts the relative addresses of a README.

@@ -318,7 +318,9 @@ mod tests {
             Format::Markdown,
         );
         assert!(
-            html.contains(">bc <a id=\"readme-d\">d</a> <a title=\"e\">e</a> <a href=\"HTTPS://f.example\""),
+            html.contains(
+                ">bc <span id=\"readme-d\">d</span> <span title=\"e\">e</span> <a href=\"HTTPS://f.example\""
+            ),
             "{html}"
         );
         assert!(
@@ -669,7 +671,10 @@ mod tests {
                 let html = html(&text, format);
                 assert_harmless(&html, &text);
                 // Nothing around the README changes, because all elements are nested as a parser nests them.
-                let names = |html: &str| tags(html).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+                // A link without an address is like a span.
+                let name = |name: String| if name == "a" { "span".to_owned() } else { name };
+                let names =
+                    |html: &str| tags(html).into_iter().map(|(tag, _)| name(tag)).collect::<Vec<_>>();
                 let nested = nesting::well_nested(&html).expect("short");
                 prop_assert_eq!(names(&nested), names(&html), "{}", text);
                 prop_assert_eq!(nested.matches("</").count(), html.matches("</").count(), "{}", text);

@@ -16,8 +16,13 @@ const MAX_ENTITIES: usize = 30_000;
 /// Maximum number of elements around another.
 const MAX_DEPTH: usize = 150;
 /// Length after which a comment divides a text, in bytes: the serializer searches the rest of a text after each character that it
-/// writes as a character reference.
+/// writes as a character reference, and each that begins as a no-break space does.
 const TEXT_BYTES: usize = 4 << 10;
+/// Maximum length of the value of an attribute, in bytes; longer ones are omitted.
+const MAX_VALUE: usize = 2_000;
+/// Maximum number of characters of a host that are not plain. The parser of addresses needs time proportional to the square
+/// of the number of characters that are not ASCII.
+const MAX_UNUSUAL: usize = 100;
 
 /// The elements of a README.
 pub(super) const ELEMENTS: [&str; 46] = [
@@ -134,11 +139,13 @@ struct Writer {
 
 impl Writer {
     fn text(&mut self, text: &str) {
-        if !is_blank(text) {
+        // A parser takes a no-break space for content.
+        if !text.bytes().all(|byte| byte.is_ascii_whitespace()) {
             self.permit_content();
         }
         for c in text.chars() {
-            let is_outside_reference = c.is_ascii_whitespace() || matches!(c, '&' | '<' | '>' | '\u{a0}');
+            let is_outside_reference =
+                c.is_ascii_whitespace() || matches!(c, '&' | '<' | '>' | '\u{80}'..='\u{bf}');
             if is_outside_reference && self.html.len() - self.text_start >= TEXT_BYTES {
                 self.html.push_str("<!---->");
                 self.text_start = self.html.len();
@@ -157,9 +164,16 @@ impl Writer {
             "li" => return self.start_item(name, &["li"], &["ol", "ul"], attributes),
             "dd" | "dt" => return self.start_item(name, &["dd", "dt"], &["dl"], attributes),
             "tbody" | "td" | "tfoot" | "th" | "thead" | "tr" => return self.start_part(name, attributes),
-            "a" if self.end_link() => self.permit_content(),
-            // In a link, a further link is only its content.
-            "a" => return,
+            "a" => {
+                let is_link = attributes.iter().any(|(key, _)| key.eq_ignore_ascii_case("href"));
+                if is_link && !self.end_link() {
+                    // In a link, a further link is only its content.
+                    return;
+                }
+                self.permit_content();
+                // An anchor is often without an end tag.
+                return self.push(name, if is_link { "a" } else { "span" }, attributes);
+            }
             "p" if ["ol", "ul"].contains(&self.parent()) => {
                 // Of a list, only items are permitted.
                 self.push(name, "li", attributes);
@@ -228,11 +242,19 @@ impl Writer {
 
     /// Ends the open link. Returns false if that would end a block, too.
     fn end_link(&mut self) -> bool {
-        !self.open.iter().any(|element| element.name == "a") || self.end_nearest(&["a"], &[])
+        let Some(link) = self.open.iter().rposition(|element| element.tag == "a") else { return true };
+        let is_inner = self.open.iter().skip(link).all(|element| element.is_inline);
+        if is_inner {
+            self.close_to(link);
+        }
+        is_inner
     }
 
     fn end(&mut self, name: &str) {
         let Some(name) = known(name) else { return };
+        if name == "br" {
+            return self.start(name, &[]);
+        }
         if INLINE.contains(&name) {
             return self.end_inline(name);
         }
@@ -320,11 +342,10 @@ impl Writer {
         self.html.push('<');
         self.html.push_str(name);
         for key in ATTRIBUTES {
-            // Of equal attributes, the first one counts.
-            let Some((_, value)) = attributes.iter().find(|(found, _)| found.eq_ignore_ascii_case(key))
-            else {
+            let Some(value) = value(attributes, key) else { continue };
+            if value.len() > MAX_VALUE || (key == "href" && !is_short_host(value)) {
                 continue;
-            };
+            }
             self.html.push(' ');
             self.html.push_str(key);
             self.html.push_str("=\"");
@@ -358,6 +379,28 @@ impl Writer {
     }
 }
 
+/// Returns the value of an attribute; for the id of an anchor also its name.
+fn value<'a>(attributes: &[(&str, &'a str)], key: &str) -> Option<&'a str> {
+    let find = |key: &str| attributes.iter().find(|(found, _)| found.eq_ignore_ascii_case(key));
+    // Of equal attributes, the first one counts.
+    let found = find(key).or_else(|| if key == "id" { find("name") } else { None });
+    found.map(|(_, value)| *value)
+}
+
+/// Returns true for an address whose host is plain, or has few other characters.
+fn is_short_host(address: &str) -> bool {
+    let unusual = address.chars().filter(|c| !c.is_ascii() || matches!(c, '%' | '&')).count();
+    if unusual <= MAX_UNUSUAL || address.starts_with(['#', '.']) {
+        return true;
+    }
+    let lower = address.get(..8).unwrap_or_default().to_ascii_lowercase();
+    let start = ["https://", "http://"].into_iter().find(|start| lower.starts_with(start));
+    let rest = start.and_then(|start| address.get(start.len()..)).unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.len() < rest.len()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:@_".contains(&byte))
+}
+
 /// Returns the name of a known element.
 fn known(name: &str) -> Option<&'static str> {
     ELEMENTS.into_iter().find(|known| known.eq_ignore_ascii_case(name))
@@ -379,9 +422,11 @@ mod tests {
             ("<p>a<b>b<p>c</b>d", "<p>a<b>b</b></p><p>cd</p>"),
             ("<B A=1 TITLE='x\"y' title=z>a", "<b title=\"x&quot;y\">a</b>"),
             ("a < b<x-y>c</x-y></b></p>", "a &lt; bc"),
+            ("a</br>b", "a<br>b"),
             // Links.
             ("<a href=x>a<a href=y>b</a>c</a>", "<a href=\"x\">a</a><a href=\"y\">b</a>c"),
-            ("<a><div><a>b</a>c</div>d</a>", "<a><div>bc</div></a>d"),
+            ("<a href=x><div><a href=y>b</a>c</div>d</a>", "<a href=\"x\"><div>bc</div></a>d"),
+            ("<a name=x><p><a href=y>b</a></p>", "<span id=\"x\"><p><a href=\"y\">b</a></p></span>"),
             // Blocks.
             ("<p>a<div>b</p>c</div>d", "<p>a</p><div>bc</div>d"),
             ("<p><span>a<hr>b", "<p><span>a</span></p><hr>b"),
@@ -419,8 +464,28 @@ mod tests {
                 "<table><tbody><tr><td><table><tbody><tr><td>a</td></tr></tbody></table>b</td></tr></tbody></table>c",
             ),
             ("<td>a</td><tr>b", "ab"),
+            ("<table> &nbsp;</table>", "<table><tbody><tr><td> &nbsp;</td></tr></tbody></table>"),
         ] {
             assert_eq!(well_nested(html).as_deref(), Some(expected), "{html}");
+        }
+    }
+
+    #[test]
+    fn long_values_and_long_hosts_are_omitted() {
+        let (long, path) = ("一".repeat(99), "%E4".repeat(300));
+        for (value, is_written) in [
+            (format!("https://{long}.example"), true),
+            (format!("https://{long}{long}.example"), false),
+            (format!("HTTP:\\\\{long}{long}"), false),
+            (format!("https://{}", "&#19968;".repeat(101)), false),
+            (format!("https://{}/", "%E4".repeat(101)), false),
+            (format!("https://a.example/{path}?{path}"), true),
+            (format!("#{path}"), true),
+            ("a".repeat(MAX_VALUE), true),
+            ("a".repeat(MAX_VALUE + 1), false),
+        ] {
+            let html = well_nested(&format!("<a href=\"{value}\">x</a>")).expect("short");
+            assert_eq!(html.contains("href"), is_written, "{value}");
         }
     }
 
@@ -433,7 +498,7 @@ mod tests {
             ("tags", "<br>".repeat(MAX_TAGS + 1)),
             ("entities", "&amp;".repeat(MAX_ENTITIES + 1)),
             ("escaped brackets", "< ".repeat(MAX_ENTITIES + 1)),
-            ("quotes", format!("<p title='{}'>", "\"".repeat(MAX_ENTITIES + 1))),
+            ("quotes", format!("<p title='{}'>", "\"".repeat(1_000)).repeat(MAX_ENTITIES / 1_000 + 1)),
             ("long", "a".repeat(MAX_HTML + 1)),
         ] {
             assert!(well_nested(&html).is_none(), "{name}");

@@ -359,6 +359,12 @@ impl Catalog {
         skew::between(self.clock_at?, now)
     }
 
+    /// Returns the reason why an index cannot be synced at `now`; `None` if it is possible.
+    #[must_use]
+    pub fn index_skew(&self, now: Timestamp) -> Option<Skew> {
+        self.trees.iter().find_map(|tree| skew::of_index(tree.time_head?, now))
+    }
+
     /// Returns whether nothing more can be published before `end`, so that the states before `end` are final.
     #[must_use]
     pub fn is_closed(&self, end: Timestamp) -> bool {

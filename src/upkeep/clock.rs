@@ -1,4 +1,4 @@
-//! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after the
+//! Repairs times of transactions and indexes that disagree with the machine's clock, on request of an administrator or after the
 //! machine was off for a long time.
 
 use crate::db::clock_repair::{self, Repair};
@@ -6,7 +6,7 @@ use crate::model::time::{Day, Timestamp};
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Adjusts the times of transactions to this machine's clock; returns `None` when no time needs a correction. `today`
+/// Adjusts the times of transactions and the states of indexes to this machine's clock; returns `None` when no time needs a correction. `today`
 /// is the day that the administrator gives: if the clock shows another day, nothing is changed.
 ///
 /// # Errors

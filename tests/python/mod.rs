@@ -18,6 +18,7 @@ mod history;
 pub(crate) mod index;
 mod index_ages;
 mod index_changes;
+mod index_clock;
 mod index_history;
 mod index_servers;
 mod local;

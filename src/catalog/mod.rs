@@ -9,10 +9,12 @@ mod handle;
 mod modified;
 mod name_guards;
 pub mod resolve;
+mod serials;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
+pub use serials::SERIAL_GAP;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct Catalog {
     /// `Last-Modified` of the instants whose second is already used by an earlier state; see
     /// [`Catalog::modified`].
     pub modified_overrides: BTreeMap<Timestamp, i64>,
+    /// Serials of transactions that differ from their instants; see [`Catalog::serial`].
+    pub serial_overrides: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
     /// The fixed URLs, shared with the previous catalog if none was created since.

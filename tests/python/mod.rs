@@ -36,6 +36,7 @@ mod quiet_year;
 mod resume;
 mod rule_effects;
 mod search;
+mod serials;
 mod servers;
 mod undeclared_digests;
 mod unlisted;

@@ -3,7 +3,7 @@
 use super::index_repair::{self, FutureTree};
 use super::skew::{Skew, TOLERANCE, between};
 use super::{Conn, DbError, Row, audit, clock};
-use crate::model::ids::TxId;
+use crate::model::ids::{FileId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The changes of a repair.
@@ -95,6 +95,56 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
         "UPDATE repo_step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
     ];
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
+}
+
+/// Facts of a Python file that a transaction listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFacts {
+    /// The file.
+    pub file: FileId,
+    /// The variant of the facts; 0 for those of the upload.
+    pub variant: i64,
+    /// The facts as JSON.
+    pub facts: Vec<u8>,
+}
+
+/// Returns the facts of the Python files whose listing a transaction of a local source began.
+///
+/// # Errors
+/// Database errors.
+pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbError> {
+    const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+        JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
+        JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE s.tx_id = $1";
+    const VARIANTS: &str = "SELECT v.file_id, v.variant, v.facts FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+        JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
+        JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1";
+    let mut listed = Vec::new();
+    for sql in [FILES, VARIANTS] {
+        for mut row in c.query(sql, &[tx.into()])? {
+            let facts = row.opt_bytes(2)?.unwrap_or_default();
+            listed.push(ListedFacts { file: FileId(row.int(0)?), variant: row.int(1)?, facts });
+        }
+    }
+    Ok(listed)
+}
+
+/// Replaces facts of a file.
+///
+/// # Errors
+/// Database errors.
+pub fn set_facts(c: &mut dyn Conn, listed: &ListedFacts) -> Result<(), DbError> {
+    const FILE: &str = "UPDATE file SET facts = $1 WHERE id = $2";
+    const VARIANT: &str = "UPDATE file_fact SET facts = $1 WHERE file_id = $2 AND variant = $3";
+    let ListedFacts { file, variant, facts } = listed;
+    let facts = facts.as_slice().into();
+    match variant {
+        0 => c.execute(FILE, &[facts, (*file).into()]),
+        variant => c.execute(VARIANT, &[facts, (*file).into(), (*variant).into()]),
+    }
+    .map(drop)
 }
 
 /// Moves pins that are later than `now` (the cut-off times of promotions), so that each remains after the same

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
+use super::serials::serial_overrides;
 use super::{
     Catalog, ReadExtent, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules,
     name_guards,
@@ -236,6 +237,7 @@ fn read_after(
         trees: trees(c, previous, last_tx)?,
         repos: repos(c)?,
         modified_overrides: modified_overrides(&transactions),
+        serial_overrides: serial_overrides(&transactions),
         transactions,
         bioconductor: bioconductor(c, previous)?,
         fixed_urls: fixed_urls(c, previous, extent)?,

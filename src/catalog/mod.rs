@@ -9,10 +9,12 @@ mod handle;
 mod modified;
 mod name_guards;
 pub mod resolve;
+mod serials;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
+pub use serials::SERIAL_GAP;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +53,9 @@ pub struct Catalog {
     /// `Last-Modified` of the instants whose second is already used by an earlier state; see
     /// [`Catalog::modified`].
     pub modified_overrides: BTreeMap<Timestamp, i64>,
+    /// The instants of transactions whose serials differ from them, in ascending order, with the serials; see
+    /// [`Catalog::serial`].
+    pub serial_overrides: Vec<(Timestamp, i64)>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
     /// The fixed URLs, shared with the previous catalog if none was created since.
@@ -357,6 +362,12 @@ impl Catalog {
     #[must_use]
     pub fn skew(&self, now: Timestamp) -> Option<Skew> {
         skew::between(self.clock_at?, now)
+    }
+
+    /// Returns the reason why an index cannot be synced at `now`; `None` if it is possible.
+    #[must_use]
+    pub fn index_skew(&self, now: Timestamp) -> Option<Skew> {
+        self.trees.iter().find_map(|tree| skew::of_index(tree.time_head?, now))
     }
 
     /// Returns whether nothing more can be published before `end`, so that the states before `end` are final.

@@ -1,8 +1,9 @@
-//! Repairs the clock row and the times of transactions after a clock was wrong.
+//! Repairs the clock row, the times of transactions and the states of indexes after a clock was wrong.
 
-use super::skew::{Skew, between};
-use super::{Conn, DbError, audit, clock};
-use crate::model::ids::TxId;
+use super::index_repair::{self, FutureTree};
+use super::skew::{Skew, TOLERANCE, between};
+use super::{Conn, DbError, Row, audit, clock};
+use crate::model::ids::{FileId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The changes of a repair.
@@ -14,45 +15,75 @@ pub struct Repair {
     pub row: Timestamp,
     /// Transactions that get another time, by id: the id, the time before, the time afterwards.
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
+    /// The newest state of an index that was in the future; `None` if there was none. It is that of `now` afterwards.
+    pub index_state: Option<Timestamp>,
 }
 
-/// Sets the clock row to `now`, which an administrator or another clock has confirmed. Returns `None` if the row agrees
-/// with it already.
+/// Sets the clock row to `now`, which an administrator or another clock has confirmed. Returns `None` if the row
+/// and the states of all indexes agree with it already.
 ///
 /// Transactions later than `now` get the last microseconds up to `now`, in their order and after all other
-/// transactions: every past day is served unchanged. With `dry_run` nothing is changed.
+/// transactions: every past day is served unchanged. Indexes with a state in the future are reset, see
+/// [`index_repair::reset`]. With `dry_run` nothing is changed.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`] if `now` is too far ahead of the clock of the database's host.
 pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
-    const FUTURE: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
-    const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
     const ROW: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1";
     clock::check_host_time(c, now)?;
     clock::lock(c)?;
-    let Some(skew) = between(clock::get(c)?.at, now) else { return Ok(None) };
-    let rows = c.query(FUTURE, &[now.into()])?;
-    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let last = c.query(LAST, &[now.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
-    let first = (now.0 - count + 1).max(last + 1);
-    let mut transactions = Vec::with_capacity(rows.len());
-    for (index, row) in (0..).zip(&rows) {
-        transactions.push((TxId(row.int(0)?), row.time(1)?, Timestamp(first + index)));
-    }
-    let row = transactions.last().map_or(now, |(_, _, to)| now.max(*to));
+    let row = clock::get(c)?.at;
+    let skew = between(row, now);
+    let tolerance = if skew.is_some() { 0 } else { TOLERANCE };
+    let indexes = index_repair::future_trees(c, Timestamp(now.0.saturating_add(tolerance)))?;
+    let index_state = indexes.iter().map(|index| index.head).max();
+    let (row, mut transactions) = match skew {
+        Some(_) => {
+            let transactions = future_transactions(c, now)?;
+            (transactions.last().map_or(now, |(_, _, to)| now.max(*to)), transactions)
+        }
+        None => (row, Vec::new()),
+    };
+    let Some(skew) = skew.or(index_state.map(|head| Skew::IndexAhead { now, head })) else { return Ok(None) };
     if !dry_run {
         for (id, _, to) in &transactions {
             set_time(c, *id, *to)?;
         }
-        set_pins(c, now, &transactions)?;
+        // Otherwise a cut-off time in the future is that of a server whose clock is ahead by seconds.
+        if !matches!(skew, Skew::IndexAhead { .. }) {
+            set_pins(c, now, &transactions)?;
+        }
         reset_future_times(c, now)?;
+        reset_indexes(c, &indexes, now)?;
         c.execute(ROW, &[row.into()])?;
         let detail = format!("{skew}; transactions with another time: {}", transactions.len());
         audit::record(c, "repair clock", ("server", ""), &detail)?;
         c.announce()?;
     }
     transactions.sort_unstable_by_key(|(id, ..)| *id);
-    Ok(Some(Repair { skew, row, transactions }))
+    Ok(Some(Repair { skew, row, transactions, index_state }))
+}
+
+/// Returns the transactions later than `now` in the order of their times, with their new ones.
+fn future_transactions(
+    c: &mut dyn Conn,
+    now: Timestamp,
+) -> Result<Vec<(TxId, Timestamp, Timestamp)>, DbError> {
+    const FUTURE: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
+    const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
+    let rows = c.query(FUTURE, &[now.into()])?;
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let last = c.query(LAST, &[now.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
+    let first = (now.0 - count + 1).max(last + 1);
+    let transaction =
+        |(index, row): (i64, &Row)| Ok((TxId(row.int(0)?), row.time(1)?, Timestamp(first + index)));
+    (0..).zip(&rows).map(transaction).collect()
+}
+
+/// Resets indexes with a state in the future, and the times of readings of their pages.
+fn reset_indexes(c: &mut dyn Conn, indexes: &[FutureTree], now: Timestamp) -> Result<(), DbError> {
+    index_repair::reset_readings(c, now)?;
+    indexes.iter().try_for_each(|index| index_repair::reset(c, *index, now))
 }
 
 /// Sets the time of a transaction and of everything it published.
@@ -64,6 +95,56 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
         "UPDATE repo_step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
     ];
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
+}
+
+/// Facts of a Python file that a transaction listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFacts {
+    /// The file.
+    pub file: FileId,
+    /// The variant of the facts; 0 for those of the upload.
+    pub variant: i64,
+    /// The facts as JSON.
+    pub facts: Vec<u8>,
+}
+
+/// Returns the facts of the Python files whose listing a transaction of a local source began.
+///
+/// # Errors
+/// Database errors.
+pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbError> {
+    const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+        JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
+        JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE s.tx_id = $1";
+    const VARIANTS: &str = "SELECT v.file_id, v.variant, v.facts FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+        JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
+        JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1";
+    let mut listed = Vec::new();
+    for sql in [FILES, VARIANTS] {
+        for mut row in c.query(sql, &[tx.into()])? {
+            let facts = row.opt_bytes(2)?.unwrap_or_default();
+            listed.push(ListedFacts { file: FileId(row.int(0)?), variant: row.int(1)?, facts });
+        }
+    }
+    Ok(listed)
+}
+
+/// Replaces facts of a file.
+///
+/// # Errors
+/// Database errors.
+pub fn set_facts(c: &mut dyn Conn, listed: &ListedFacts) -> Result<(), DbError> {
+    const FILE: &str = "UPDATE file SET facts = $1 WHERE id = $2";
+    const VARIANT: &str = "UPDATE file_fact SET facts = $1 WHERE file_id = $2 AND variant = $3";
+    let ListedFacts { file, variant, facts } = listed;
+    let facts = facts.as_slice().into();
+    match variant {
+        0 => c.execute(FILE, &[facts, (*file).into()]),
+        variant => c.execute(VARIANT, &[facts, (*file).into(), (*variant).into()]),
+    }
+    .map(drop)
 }
 
 /// Moves pins that are later than `now` (the cut-off times of promotions), so that each remains after the same

@@ -39,6 +39,7 @@ pub mod identity;
 pub mod ids;
 pub mod import;
 pub mod index_file;
+pub mod index_repair;
 pub mod invariants;
 pub mod job_run;
 pub mod lease;

@@ -37,6 +37,16 @@ pub enum Skew {
         /// The clock row.
         row: Timestamp,
     },
+    /// The newest state of an index is in the future: it was synced while the machine's clock was ahead.
+    #[error(
+        "pypi cannot be synced, because this machine's clock shows {now} and the newest state of the index is that of {head}"
+    )]
+    IndexAhead {
+        /// The machine's clock.
+        now: Timestamp,
+        /// The newest state of the index.
+        head: Timestamp,
+    },
 }
 
 impl Skew {
@@ -45,14 +55,14 @@ impl Skew {
     pub fn may_have_been_off(&self) -> bool {
         match self {
             Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= MAX_OUTAGE,
-            Skew::Behind { .. } => false,
+            Skew::Behind { .. } | Skew::IndexAhead { .. } => false,
         }
     }
 
     /// Returns the command that accepts the machine's clock.
     #[must_use]
     pub fn command(&self) -> String {
-        let (Skew::Behind { now, .. } | Skew::Ahead { now, .. }) = self;
+        let (Skew::Behind { now, .. } | Skew::Ahead { now, .. } | Skew::IndexAhead { now, .. }) = self;
         format!("rspm repair clock --today={}", now.day())
     }
 }
@@ -67,6 +77,13 @@ pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
     } else {
         None
     }
+}
+
+/// Returns the difference if the newest state of an index, which is earlier than the sync that read it, is too far in the
+/// future for a sync.
+#[must_use]
+pub fn of_index(head: Timestamp, now: Timestamp) -> Option<Skew> {
+    (head.0 > now.0.saturating_add(TOLERANCE)).then_some(Skew::IndexAhead { now, head })
 }
 
 #[cfg(test)]
@@ -91,6 +108,11 @@ mod tests {
         let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
         assert!(after(MAX_ROW_LEAD + 1).may_have_been_off() && after(MAX_OUTAGE).may_have_been_off());
         assert!(!after(MAX_OUTAGE + 1).may_have_been_off() && !after(-TOLERANCE - 1).may_have_been_off());
+        let head = Timestamp(row.0 + TOLERANCE);
+        assert_eq!(of_index(head, row), None, "tolerated");
+        let skew = of_index(Timestamp(head.0 + 1), row).expect("too large");
+        assert!(!skew.may_have_been_off());
+        assert_eq!(skew.command(), format!("rspm repair clock --today={}", row.day()));
         assert_eq!(after(MAX_ROW_LEAD + SECOND).command(), "rspm repair clock --today=2026-12-21");
     }
 }

@@ -62,7 +62,7 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
                 }
                 Document::Python(document) => {
                     let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
-                    let rows = python::render::rows(c, &views, document)?;
+                    let rows = python::render::rows(c, &catalog, &views, document)?;
                     (document.name(), python::render::encode(document, rows))
                 }
             };

@@ -345,7 +345,9 @@ async fn render_document(
         }
         Document::Python(document) => {
             let (trees, request) = (View::of(&repositories.state, point), document.clone());
-            let rows = repositories.state.db.read(move |c| python::render::rows(c, &trees, &request)).await?;
+            let catalog = repositories.state.catalog.get();
+            let read = move |c: &mut dyn db::Conn| python::render::rows(c, &catalog, &trees, &request);
+            let rows = repositories.state.db.read(read).await?;
             if rows.is_small() {
                 return python::render::encode(document, rows).map_err(render_error);
             }

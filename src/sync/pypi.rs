@@ -10,6 +10,7 @@ use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProjects};
 use super::task::{SyncTrigger, Task};
 use crate::db::index_file::{self, Target};
 use crate::db::pypi::{self, ListChange, ListInstants};
+use crate::db::skew;
 use crate::db::tree::{Axis, Role, Tree};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::upstream::{self, StoredValidators};
@@ -87,6 +88,7 @@ async fn sync(
     report.progress("comparing with the database", 0, None);
     let tree = lease.write(&state.db, tree_of_index).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
+    check_head(old_head, (state.clock)())?;
     lease.bulk(&state.db, move |c| pypi::reopen(c, SOURCE, old_head)).await?;
     let stored = state.db.read(stored).await?;
     let stored_serial = stored.highest_serial();
@@ -124,6 +126,8 @@ async fn sync(
     let undelayed: Vec<NormalName> =
         config.delay_except.iter().filter(|_| head > old_head).filter_map(|name| name.parse().ok()).collect();
     let tx = lease.write(&state.db, move |c| {
+        // The clock may have been corrected since the list was read.
+        check_head(head, publish.now)?;
         pypi::publish_head(c, tree.id, head)?;
         for project in &undelayed {
             if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
@@ -156,6 +160,12 @@ async fn sync(
     let message =
         format!("{}{}{}", message(tx, count, counts), wheels_message(wheels), namesakes_message(&namesakes));
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
+}
+
+/// Refuses a head in the future, which a clock that is ahead causes: nothing that the index lists afterwards would be
+/// visible until then.
+fn check_head(head: i64, now: Timestamp) -> Result<(), DbError> {
+    skew::of_index(Timestamp(head), now).map_or(Ok(()), |skew| Err(skew.into()))
 }
 
 /// Requests the list and parses it. Also returns its age in a cache, in seconds. If `may_be_missing`, the

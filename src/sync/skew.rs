@@ -27,7 +27,7 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
         Skew::Ahead { .. } => {
             mirror_time(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= MAX_DIFFERENCE)
         }
-        Skew::Behind { .. } => false,
+        Skew::Behind { .. } | Skew::IndexAhead { .. } => false,
     };
     if !is_confirmed {
         return Err(DbError::Skew(skew).into());

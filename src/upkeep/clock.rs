@@ -1,13 +1,15 @@
-//! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after the
-//! machine was off for a long time.
+//! Repairs times of transactions and indexes that disagree with the machine's clock, on request of an administrator or
+//! after the machine was off for a long time.
 
-use crate::db::clock_repair::{self, Repair};
+use crate::db::clock_repair::{self, ListedFacts, Repair};
+use crate::db::{Conn, DbError};
 use crate::model::time::{Day, Timestamp};
+use crate::python::facts::FileFacts;
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Adjusts the times of transactions to this machine's clock; returns `None` when no time needs a correction. `today`
-/// is the day that the administrator gives: if the clock shows another day, nothing is changed.
+/// Adjusts the times of transactions and the states of indexes to this machine's clock; returns `None` when no time needs a
+/// correction. `today` is the day that the administrator gives: if the clock shows another day, nothing is changed.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] when the clock shows another day; database errors.
@@ -51,9 +53,30 @@ pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
 }
 
 async fn apply(state: &State, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, RepoError> {
-    let repair = state.db.write(move |c| clock_repair::repair(c, now, dry_run)).await?;
+    let write = move |c: &mut dyn Conn| {
+        let repair = clock_repair::repair(c, now, dry_run)?;
+        if let Some(repair) = repair.as_ref().filter(|_| !dry_run) {
+            reset_upload_times(c, repair)?;
+        }
+        Ok::<_, DbError>(repair)
+    };
+    let repair = state.db.write(write).await?;
     if repair.is_some() && !dry_run {
         state.catalog.refresh(&state.db).await?;
     }
     Ok(repair)
+}
+
+/// Sets the upload times of Python files that are later than the new time of their transaction to it.
+fn reset_upload_times(c: &mut dyn Conn, repair: &Repair) -> Result<(), DbError> {
+    for (tx, _, at) in &repair.transactions {
+        for listed in clock_repair::listed_facts(c, *tx)? {
+            let facts = FileFacts::read(&listed.facts);
+            if facts.upload_time().is_some_and(|uploaded| uploaded > *at) {
+                let facts = facts.uploaded_at(*at).write();
+                clock_repair::set_facts(c, &ListedFacts { facts, ..listed })?;
+            }
+        }
+    }
+    Ok(())
 }

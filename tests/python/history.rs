@@ -15,6 +15,7 @@ use rstudio_pm::python::simple::read;
 use rstudio_pm::serve;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{self, SweepOptions};
 
 use super::package::Package;
@@ -209,4 +210,53 @@ async fn an_old_snapshot_has_no_other_files_of_a_source_that_was_unsubscribed() 
     assert!(!has_file(&backend, day, file(0)).await, "removed before");
     assert!(has_file(&backend, day, file(1)).await, "the snapshot lists it");
     assert!(!has_file(&backend, day, file(2)).await, "published later");
+}
+
+async fn upload_times_after_a_repair(engine: db::Engine) {
+    let gcfg = tokio::task::spawn_blocking(move || db::settings(engine)).await.unwrap();
+    let backend = Backend::with_stores(StoresConfig { gcfg }).await;
+    let name = |text: &str| text.parse().unwrap();
+    let kind = SourceKind::LocalPython;
+    edit::source::create(&backend.state, &name("team"), kind, OnExisting::Fail).await.unwrap();
+    let repository = edit::NewRepo::open(&name("py"), RepoKind::Python, "");
+    edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.unwrap();
+    edit::subscription::subscribe(&backend.state, "py", "team", None, OnExisting::Fail, &actor())
+        .await
+        .unwrap();
+    let (first, second) = (Package::new(PROJECT, "1.0"), Package::new(PROJECT, "2.0"));
+    let uploaded = async |version: &str| {
+        let latest: Snapshot = "latest".parse().unwrap();
+        let point = serve::point::resolve(&backend.repositories, "py", latest).await.unwrap();
+        let detail =
+            serve::python::detail::project(&backend.repositories, &point, PROJECT, Some(version)).await;
+        detail.unwrap().release.uploaded_at().expect("an upload time")
+    };
+    add(&backend, &first.wheel_name(), first.wheel()).await;
+    let before = uploaded("1.0").await;
+    backend.advance_to_noon("2024-03-21");
+    add(&backend, &second.wheel_name(), second.wheel()).await;
+    yank(&backend, &first.wheel_name(), Some("bad")).await;
+    yank(&backend, &second.wheel_name(), Some("bad")).await;
+    backend.set_back_to_noon("2024-03-02");
+    let now = (backend.state.clock)();
+    assert!(uploaded("2.0").await > now);
+    let today = now.day();
+    let planned = upkeep::clock::repair(&backend.state, today, true).await.unwrap();
+    assert!(uploaded("2.0").await > now, "a dry run changes nothing");
+    let repair = upkeep::clock::repair(&backend.state, today, false).await.unwrap();
+    assert_eq!(planned, repair);
+    let transactions = repair.expect("something to do").transactions;
+    assert_eq!(transactions.len(), 3);
+    assert_eq!(uploaded("2.0").await, transactions[0].2, "the time of the transaction");
+    assert_eq!(uploaded("1.0").await, before, "the file is older");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_of_the_clock_sets_upload_times_on_sqlite() {
+    upload_times_after_a_repair(db::Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_of_the_clock_sets_upload_times_on_postgres() {
+    upload_times_after_a_repair(db::Engine::Postgres).await;
 }

@@ -1,4 +1,4 @@
-//! Repairs transaction times that disagree with the clock of the machine.
+//! Repairs times of transactions and indexes that disagree with the clock of the machine.
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::repair::{CorrectedTransaction, RepairClock, RepairedClock};
@@ -28,7 +28,7 @@ pub(super) async fn clock(call: Call<'_>) -> AdminResult {
 }
 
 fn sentence(repair: &Repair, dry_run: bool) -> String {
-    let change = match repair.skew {
+    let mut change = match repair.skew {
         Skew::Behind { .. } => match repair.transactions.len() {
             0 => format!("the days after {} are open again", repair.row),
             1 => "1 transaction in the future is set to the current time".to_owned(),
@@ -37,7 +37,12 @@ fn sentence(repair: &Repair, dry_run: bool) -> String {
         Skew::Ahead { row, .. } => {
             format!("the clock is accepted, over a month after the last publish or closed day ({row})")
         }
+        Skew::IndexAhead { .. } => String::new(),
     };
+    if let Some(state) = repair.index_state {
+        let separator = if change.is_empty() { "" } else { "; " };
+        change += &format!("{separator}the newest state of pypi ({state}) is set to the current time");
+    }
     if dry_run {
         format!("Nothing was changed. Without --dry-run: {change}.")
     } else {

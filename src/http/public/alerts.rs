@@ -42,18 +42,17 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
     let backups = app.state.db.read(db::backup::results).await.map_err(RepoError::from)?;
     alerts.extend(results::problems(&backups, now).into_iter().map(backup_alert));
     alerts.extend(database_alert(app.state.db.check_usable(now).await)?);
-    alerts.extend(app.state.catalog.get().skew(now).map(|skew| Alert {
-        kind: "clock".to_owned(),
-        name: "publish".to_owned(),
-        message: skew.to_string(),
-        since: None,
+    let catalog = app.state.catalog.get();
+    let skews = [("publish", catalog.skew(now)), ("sync:pypi", catalog.index_skew(now))];
+    alerts.extend(skews.into_iter().filter_map(|(name, skew)| {
+        let message = skew?.to_string();
+        Some(Alert { kind: "clock".to_owned(), name: name.to_owned(), message, since: None })
     }));
     // SECURITY: the list of guarded names would help attackers.
     if principal.is_administrator() {
         let since = Timestamp(now.0.saturating_sub(NAME_ALERT_DURATION));
         let overlaps =
             app.state.db.read(move |c| db::name_guard::alarms(c, since)).await.map_err(RepoError::from)?;
-        let catalog = app.state.catalog.get();
         alerts.extend(overlaps.into_iter().map(|overlap| Alert {
             kind: "name-guard".to_owned(),
             message: format!(

@@ -8,10 +8,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::document::LatestState;
-use super::serial;
+use super::serial::{self, NumberedStep};
+use crate::catalog::Catalog;
 use crate::db::pypi::ListedProject;
 use crate::db::{self, Conn, DbError};
-use crate::model::ids::{PackageId, Seq, SourceId, TreeId};
+use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::point::{Base, PointTree};
 use crate::model::time::Timestamp;
 use crate::python::name::NormalName;
@@ -189,19 +190,18 @@ pub(in crate::serve) struct RootProject {
     pub(in crate::serve) serial: Option<u64>,
 }
 
-/// Returns the list of projects of a point in the order of their names, on request with serials. A project of which block
-/// rules hide all files is left out, except one of an index.
+/// Returns the list of projects of a point in the order of their names, with serials if a catalog with the steps of the point
+/// is given. A project of which block rules hide all files is left out, except one of an index.
 pub(in crate::serve) fn root(
     c: &mut dyn Conn,
     views: &[View],
-    with_serials: bool,
+    catalog: Option<&Catalog>,
 ) -> Result<Vec<RootProject>, DbError> {
-    let steps = if with_serials { step_times(c, views)? } else { HashMap::new() };
-    let mut all_times: Vec<Timestamp> = steps.values().flat_map(HashMap::values).copied().collect();
-    all_times.sort_unstable();
+    let with_serials = catalog.is_some();
+    let steps = catalog.map(|catalog| numbered_steps(catalog, views)).unwrap_or_default();
     let newest_step = |until: Timestamp| {
-        let count = all_times.partition_point(|at| *at <= until);
-        all_times.get(count.checked_sub(1)?).copied()
+        let count = steps.partition_point(|step| step.at <= until);
+        steps.get(count.checked_sub(1)?).copied()
     };
     let mut owned = OwnedNames::new(views);
     let mut projects = Vec::new();
@@ -227,12 +227,10 @@ pub(in crate::serve) fn root(
             })?;
             continue;
         }
-        let times = steps.get(&tree.tree);
         let blocked = allowed::python::blocked_projects(c, view)?;
         for project in db::python_file::projects(c, tree.tree, tree.seq)? {
             if owned.add(view, &project.name) && project.is_listed && !blocked.contains(&project.name) {
-                let at = times.and_then(|times| times.get(&project.changed));
-                let serial = at.and_then(|at| u64::try_from(at.0).ok());
+                let serial = catalog.and_then(|catalog| serial::of_step(catalog, tree.tree, project.changed));
                 projects.push(RootProject { name: project.name.into(), display: None, serial });
             }
         }
@@ -241,14 +239,12 @@ pub(in crate::serve) fn root(
     Ok(projects)
 }
 
-/// Returns the times of the steps of each tree of steps, up to the point.
-fn step_times(c: &mut dyn Conn, views: &[View]) -> Result<HashMap<TreeId, HashMap<Seq, Timestamp>>, DbError> {
-    let mut times = HashMap::new();
-    for tree in views.iter().map(View::tree).filter(|tree| !is_index(tree)) {
-        let steps = db::step::list(c, tree.tree)?.into_iter().filter(|step| step.seq <= tree.seq);
-        times.insert(tree.tree, steps.map(|step| (step.seq, step.at)).collect());
-    }
-    Ok(times)
+/// Returns the steps of all trees of steps up to the point, oldest first.
+fn numbered_steps(catalog: &Catalog, views: &[View]) -> Vec<NumberedStep> {
+    let trees = views.iter().map(View::tree).filter(|tree| !is_index(tree));
+    let mut steps: Vec<NumberedStep> = trees.flat_map(|tree| serial::steps(catalog, &tree)).collect();
+    steps.sort_unstable();
+    steps
 }
 
 /// The names that a tree owns. Those of the last tree are not stored: it is often an index with a million names.

@@ -6,6 +6,7 @@ use std::io;
 use super::curated;
 use super::document::{LatestState, PythonDocument};
 use super::owner::{self, RootProject};
+use crate::catalog::Catalog;
 use crate::db::python_file::{self, PageRow};
 use crate::db::{self, Conn, DbError};
 use crate::python::accept::SimpleFormat;
@@ -40,15 +41,16 @@ impl Rows {
     }
 }
 
-/// Reads the rows of a document.
+/// Reads the rows of a document. The catalog has the steps of the trees.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
+    catalog: &Catalog,
     trees: &[View],
     document: &PythonDocument,
 ) -> Result<Rows, DbError> {
     match document {
-        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, false)?)),
-        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, true)?)),
+        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, None)?)),
+        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, Some(catalog))?)),
         PythonDocument::Project(project, ..) => {
             let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };

@@ -12,14 +12,17 @@ use crate::http::budget::MemoryBudget;
 use crate::http::error::Failure;
 use crate::http::peer::Client;
 use crate::model::digest::Sha256;
+use crate::storage::memory_cache;
 use crate::web::readme::{Format, Html, HtmlTemplate, Links, convert};
 
 /// Expected number of entries of the cache.
 const CACHE_ENTRIES: usize = 1000;
 /// Size of the cache in bytes.
 const CACHE_BYTES: u64 = 16 << 20;
-/// Size of an entry without its HTML, in bytes.
+/// Size of an entry without its figures and its HTML, in bytes.
 const ENTRY_BYTES: usize = 512;
+/// Size of a figure without its path and its address, in bytes.
+const FIGURE_BYTES: usize = 64;
 
 /// The text, and the pages and figures to which it may link, without their addresses: the snapshots of a repository have
 /// the same text at different addresses.
@@ -29,13 +32,15 @@ type Key = (Sha256, Format, Links);
 struct SizeWeighter;
 
 impl Weighter<Key, HtmlTemplate> for SizeWeighter {
-    fn weight(&self, _: &Key, converted: &HtmlTemplate) -> u64 {
-        (ENTRY_BYTES + converted.size()) as u64
+    fn weight(&self, (_, _, links): &Key, converted: &HtmlTemplate) -> u64 {
+        let figures: usize =
+            links.figures.iter().map(|(path, address)| path.len() + address.len() + FIGURE_BYTES).sum();
+        (ENTRY_BYTES + figures + converted.size()) as u64
     }
 }
 
 static CACHE: LazyLock<Cache<Key, HtmlTemplate, SizeWeighter>> =
-    LazyLock::new(|| Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, SizeWeighter));
+    LazyLock::new(|| memory_cache::with_shards(1, CACHE_BYTES, CACHE_ENTRIES, SizeWeighter));
 
 /// Number of conversions at the same time: they are CPU-bound.
 const CONVERSIONS: usize = 2;

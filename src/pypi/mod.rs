@@ -49,9 +49,17 @@ const PURGE_EVERY: usize = 256;
 /// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PageError {
-    /// The index does not have the page of a project that it lists.
+    /// The index never listed the project.
     #[error("{0}")]
     Missing(String),
+    /// The index does not have the page of a project that it lists. Clients do not get the address.
+    #[error("the index lists the project '{project}', but has no page of it: {url}")]
+    NoPage {
+        /// The project.
+        project: NormalName,
+        /// The address of the page.
+        url: String,
+    },
     /// The index has no page of a project that is not on its list.
     #[error("the index has no project '{0}'")]
     Unlisted(NormalName),
@@ -180,7 +188,7 @@ impl PageReads {
     pub async fn discover(self: &Arc<Self>, project: &NormalName) -> Result<bool, PageError> {
         match self.join(project).await {
             Ok(()) => Ok(true),
-            Err(PageError::Missing(_) | PageError::Unlisted(_)) => Ok(false),
+            Err(PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -229,8 +237,9 @@ impl PageReads {
         let list = self.newest_list();
         let failures = self.failures.lock();
         // A newer list may have the project again.
-        let is_current =
-            |failure: &RecentFailure| failure.list == list || !matches!(failure.error, PageError::Missing(_));
+        let is_current = |failure: &RecentFailure| {
+            failure.list == list || !matches!(failure.error, PageError::NoPage { .. })
+        };
         match failures.get(project) {
             Some(failure) if failure.at.elapsed() < FAILURE_TTL && is_current(failure) => {
                 Err(failure.error.clone())
@@ -252,7 +261,10 @@ impl PageReads {
             PageError::Upstream(error @ UpstreamError::Unavailable { .. }) => {
                 *self.unavailable.lock() = Some((Instant::now(), error.clone()));
             }
-            PageError::Missing(_) | PageError::Unlisted(_) | PageError::Upstream(_) => {
+            PageError::Missing(_)
+            | PageError::NoPage { .. }
+            | PageError::Unlisted(_)
+            | PageError::Upstream(_) => {
                 let mut failures = self.failures.lock();
                 if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
                     failures.retain(|_, failure| failure.at.elapsed() < FAILURE_TTL);
@@ -381,9 +393,7 @@ async fn with_digests(state: &State, known: &KnownProject, read: PageRead) -> Re
 fn page_error(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
     match error {
         UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
-        UpstreamError::Missing(url) => PageError::Missing(format!(
-            "the index lists the project '{project}', but has no page of it: {url}"
-        )),
+        UpstreamError::Missing(url) => PageError::NoPage { project: project.clone(), url },
         error => PageError::Upstream(error),
     }
 }

@@ -43,6 +43,8 @@ struct Project {
     display: Option<&'static str>,
     /// Whether it is missing from the list.
     is_unlisted: bool,
+    /// Whether it has no page.
+    has_no_page: bool,
     /// The media type and the bytes that are sent as its page.
     raw_page: Option<(&'static str, Vec<u8>)>,
     files: BTreeMap<String, IndexFile>,
@@ -184,6 +186,11 @@ impl Pypi {
     /// Leaves a project out of the list; its page stays.
     pub(crate) fn unlist(&self, project: &str) {
         self.change(project, |entry| entry.is_unlisted = true);
+    }
+
+    /// Removes the page of a project, which stays on the list; or restores it.
+    pub(crate) fn remove_page(&self, project: &str, has_no_page: bool) {
+        self.change(project, |entry| entry.has_no_page = has_no_page);
     }
 
     /// Sends these bytes as the page of a project.
@@ -338,7 +345,9 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
             (200, JSON.to_owned(), json!({ "meta": meta, "projects": projects }).to_string().into_bytes())
         }
         ["simple", name, ""] => {
-            let Some(project) = shared.projects.get(name) else { return missing() };
+            let Some(project) = shared.projects.get(name).filter(|project| !project.has_no_page) else {
+                return missing();
+            };
             if let Some((media_type, body)) = &project.raw_page {
                 return (200, format!("Content-Type: {media_type}\r\n"), body.clone());
             }

@@ -17,6 +17,8 @@ pub(crate) struct IndexFile {
     pub(crate) bytes: Vec<u8>,
     /// METADATA of a wheel.
     pub(crate) metadata: Option<Vec<u8>>,
+    /// The bytes that are sent instead of METADATA; if they are empty, the answer is 404.
+    pub(crate) sent_metadata: Option<Vec<u8>>,
     /// RFC 3339; empty if the page does not state it.
     pub(crate) uploaded: String,
     pub(crate) yanked: Option<String>,
@@ -116,6 +118,7 @@ impl Pypi {
         let file = IndexFile {
             bytes,
             metadata: None,
+            sent_metadata: None,
             uploaded,
             yanked: None,
             requires_python: None,
@@ -379,7 +382,11 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
                 has_digest(&hex(&file.bytes)) || file.earlier_digest.as_ref().is_some_and(has_digest)
             });
             let bytes = found.and_then(|file| match is_metadata {
-                true => file.metadata.clone(),
+                true => file
+                    .sent_metadata
+                    .clone()
+                    .or_else(|| file.metadata.clone())
+                    .filter(|bytes| !bytes.is_empty()),
                 false => Some(file.sent.clone().unwrap_or_else(|| file.bytes.clone())),
             });
             let head = "Content-Type: application/octet-stream\r\n".to_owned();

@@ -1,4 +1,4 @@
-//! Stored wheels of an index that declares no METADATA for them.
+//! Wheels of an index that declares no METADATA for them, or does not have it.
 
 use super::python_file::{DISTRIBUTION, METADATA};
 use super::{Conn, DbError, Row};
@@ -18,6 +18,14 @@ pub struct StoredWheel {
     pub sha256: Sha256,
     /// The storage class with its bytes.
     pub class: String,
+}
+
+/// Returns the digest of the wheel to which a row of METADATA belongs; `None` for another row.
+pub fn wheel_of(c: &mut dyn Conn, metadata: FileId) -> Result<Option<Sha256>, DbError> {
+    const FIND: &str = "SELECT f.sha256 FROM file m JOIN file f ON f.release_id = m.release_id AND f.role = $1 \
+        AND f.platform = m.platform AND f.build = m.build AND f.name = m.name WHERE m.id = $2 AND m.role = $3";
+    let rows = c.query(FIND, &[DISTRIBUTION.into(), metadata.into(), METADATA.into()])?;
+    Ok(rows.into_iter().next().map(|mut row| row.opt_parse(0, "a digest")).transpose()?.flatten())
 }
 
 /// Returns at most `limit` stored wheels of an index that are listed now and have no METADATA, by digest, after the

@@ -72,7 +72,7 @@ impl Failures {
         let failure = self.projects.get(project)?;
         let is_paused = now.saturating_duration_since(failure.at) < failure.pause;
         // A newer list may have the project again.
-        let is_outdated = failure.list != list && matches!(failure.error, PageError::Missing(_));
+        let is_outdated = failure.list != list && matches!(failure.error, PageError::NoPage { .. });
         (is_paused && !is_outdated).then(|| failure.error.clone())
     }
 
@@ -97,7 +97,10 @@ impl Failures {
                 self.insert(project, failure);
                 self.record_unanswered(project, *retry_after, unavailable, now);
             }
-            PageError::Missing(_) | PageError::Unlisted(_) | PageError::Upstream(_) => {
+            PageError::Missing(_)
+            | PageError::NoPage { .. }
+            | PageError::Unlisted(_)
+            | PageError::Upstream(_) => {
                 if !matches!(error, PageError::Upstream(_)) {
                     // The index answers.
                     self.in_a_row.clear();
@@ -252,7 +255,8 @@ mod tests {
     #[test]
     fn a_newer_list_may_have_a_missing_project() {
         let (mut failures, start) = (Failures::default(), Instant::now());
-        failures.record(&name("one"), 1, &PageError::Missing("gone".to_owned()), start);
+        let url = "https://a.example/simple/one/".to_owned();
+        failures.record(&name("one"), 1, &PageError::NoPage { project: name("one"), url }, start);
         failures.record(&name("two"), 1, &PageError::Unlisted(name("two")), start);
         assert!(failures.current(&name("one"), 1, start).is_some());
         assert!(failures.current(&name("one"), 2, start).is_none());

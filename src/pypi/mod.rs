@@ -45,9 +45,17 @@ const MIN_INTERVAL: i64 = 60 * SECOND;
 /// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PageError {
-    /// The index does not have the page of a project that it lists.
+    /// The index never listed the project.
     #[error("{0}")]
     Missing(String),
+    /// The index does not have the page of a project that it lists. Clients do not get the address.
+    #[error("the index lists the project '{project}', but has no page of it: {url}")]
+    NoPage {
+        /// The project.
+        project: NormalName,
+        /// The address of the page.
+        url: String,
+    },
     /// The index has no page of a project that is not on its list.
     #[error("the index has no project '{0}'")]
     Unlisted(NormalName),
@@ -165,7 +173,7 @@ impl PageReads {
     pub async fn discover(self: &Arc<Self>, project: &NormalName) -> Result<bool, PageError> {
         match self.join(project).await {
             Ok(()) => Ok(true),
-            Err(PageError::Missing(_) | PageError::Unlisted(_)) => Ok(false),
+            Err(PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -337,9 +345,7 @@ async fn with_digests(state: &State, known: &KnownProject, read: PageRead) -> Re
 fn page_error(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
     match error {
         UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
-        UpstreamError::Missing(url) => PageError::Missing(format!(
-            "the index lists the project '{project}', but has no page of it: {url}"
-        )),
+        UpstreamError::Missing(url) => PageError::NoPage { project: project.clone(), url },
         error => PageError::Upstream(error),
     }
 }

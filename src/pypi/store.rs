@@ -100,7 +100,12 @@ impl PageRead {
                 let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
                 newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
             }
-            None => self.requested_at.0.saturating_sub(MARGIN).saturating_sub(self.age * SECOND),
+            // Not beyond the head: with a delay, the head is older than the page, and the next sync must make the project
+            // be requested again.
+            None => {
+                let generated_at = self.requested_at.0.saturating_sub(MARGIN);
+                generated_at.saturating_sub(self.age.saturating_mul(SECOND)).min(known.head)
+            }
         }
     }
 }

@@ -25,17 +25,22 @@ const MAX_DURATION: Duration = Duration::from_secs(60);
 /// Number of wheels per query.
 const BATCH_SIZE: i64 = 100;
 
-/// The reason why METADATA of a wheel could not be stored.
+/// The reason why METADATA of a wheel could not be read or stored.
 #[derive(Debug, thiserror::Error)]
-enum WheelError {
+pub enum WheelError {
+    /// The wheel has no METADATA that can be used.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// The object in storage has other bytes than the wheel.
     #[error("its SHA-256 in storage is {0}")]
     OtherDigest(Sha256),
+    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
 }
@@ -91,8 +96,11 @@ async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
     Ok(state.db.write(move |c| declare(c, &wheel, sha256, size)).await?)
 }
 
-/// Reads METADATA of a wheel from a temporary copy, whose digest is compared first.
-async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelError> {
+/// Reads METADATA of a stored wheel from a temporary copy, whose digest is compared first.
+///
+/// # Errors
+/// [`WheelError`].
+pub async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelError> {
     let Some(class) = StorageClass::parse(&wheel.class) else {
         return Err(StorageError::NotFound(wheel.name.clone()).into());
     };

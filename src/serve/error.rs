@@ -252,6 +252,9 @@ impl From<PageError> for RepoError {
     fn from(error: PageError) -> RepoError {
         match error {
             PageError::Missing(reason) => RepoError::NotFound(reason),
+            PageError::NoPage { project, .. } => {
+                RepoError::NotFound(format!("the index lists the project '{project}', but has no page of it"))
+            }
             PageError::Unlisted(_) => RepoError::NotFound(error.to_string()),
             PageError::Guarded(_) => RepoError::Superseded(error.to_string()),
             PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },

@@ -8,6 +8,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
+use super::python::wheel_metadata;
 use super::{
     RepoError, Repositories, bundle_files, bundles, name_guards, owner, policies, task, upstream, visibility,
 };
@@ -136,7 +137,8 @@ async fn open_again(
     open_absent(repositories, located, range).await
 }
 
-/// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror.
+/// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror. METADATA that an index does
+/// not have is read from the wheel.
 async fn open_absent(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -145,10 +147,28 @@ async fn open_absent(
     if let Some(open) = bundle_files::open(repositories, located, range.as_ref()).await? {
         return Ok(open);
     }
+    match open_fetched(repositories, located, range.clone()).await {
+        Err(error) => {
+            let key = wheel_metadata::store(repositories, located, error).await?;
+            let open = read_stored(repositories, located, &key, range).await?;
+            Ok(with_transfer(repositories, open, key))
+        }
+        result => result,
+    }
+}
+
+/// Opens a file while it is fetched from its mirror.
+async fn open_fetched(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    range: Option<Range<u64>>,
+) -> Result<OpenFile, RepoError> {
     let subscriber = join_fetch(repositories, located).await?;
     let mut progress = subscriber.fetch.progress.clone();
-    // Clients of Python packages read metadata by ranges, and refuse a response with the whole file.
-    let waits_for_end = range.is_some() && located.source() == SourceId::PYPI;
+    // Clients of Python packages read metadata by ranges, and refuse a response with the whole file. METADATA with another
+    // digest is read from the wheel, so no part of it is sent before the digest is known.
+    let waits_for_end =
+        range.is_some() && located.source() == SourceId::PYPI || wheel_metadata::is_metadata(located);
     let current_progress = progress
         .wait_for(|p| if waits_for_end { p.outcome.is_some() } else { p.can_answer() })
         .await
@@ -201,8 +221,19 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
     if is_local(repositories, located) {
         return Ok(false);
     }
+    match fetch_to_storage(repositories, located).await {
+        Ok(_) => Ok(true),
+        Err(error) => wheel_metadata::store(repositories, located, error).await.map(|_| true),
+    }
+}
+
+/// Fetches a located file, and returns the stored object.
+pub(super) async fn fetch_to_storage(
+    repositories: &Repositories,
+    located: &LocatedFile,
+) -> Result<Key, RepoError> {
     match join_fetch(repositories, located).await?.wait_end().await {
-        Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(true),
+        Some(FetchOutcome::Done(Delivery::Stored(key))) => Ok(key),
         Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(RepoError::Storage(StorageError::Other(
             "the fetched file could not be stored; the server log has the reason".to_owned(),
         ))),

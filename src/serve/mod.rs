@@ -87,6 +87,7 @@ pub struct Repositories {
     readmes: readmes::ReadmeCache,
     python_metadata: python::metadata::Cache,
     provenance_requests: python::provenance::ProvenanceRequests,
+    wheel_reads: python::wheel_metadata::WheelReads,
     /// Held while an archive, or a README of a bundle, is read.
     archive_lock: tokio::sync::Mutex<()>,
     /// Held while a source distribution is fetched and read: separate, because an index may send it slowly.
@@ -115,6 +116,7 @@ impl Repositories {
             readmes: readmes::ReadmeCache::default(),
             python_metadata: python::metadata::cache(),
             provenance_requests: python::provenance::ProvenanceRequests::default(),
+            wheel_reads: python::wheel_metadata::WheelReads::default(),
             archive_lock: tokio::sync::Mutex::default(),
             sdist_lock: tokio::sync::Mutex::default(),
             index_names_queue: names_queue::IndexNamesQueue::default(),

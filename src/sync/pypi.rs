@@ -33,6 +33,10 @@ const SOURCE: SourceId = SourceId::PYPI;
 const LABEL: &str = "simple";
 /// Time for which the page of a removed project is requested after each sync, in microseconds.
 const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
+/// Minimum time, in microseconds, by which a sync moves the head, also if the head is later than the delay permits: yanks
+/// and removals would otherwise become visible only once the delay has passed. The changes of one sync to a file have
+/// different times within it.
+const MIN_ADVANCE: i64 = 1_000;
 /// Minimum number of changes after which the planner statistics of the database are refreshed.
 const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of names of local packages in a message.
@@ -109,7 +113,8 @@ async fn sync(
     let delay = microseconds(config.delay);
     // The list may come from a cache: its age there is subtracted.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
-    let head = listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head).max(1);
+    let head =
+        listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head.saturating_add(MIN_ADVANCE));
     let instants = ListInstants { old_head, head };
     let counts = write(state, lease, report, changes, instants).await?;
     // Before the head is published, so that pages declare METADATA from this state on.
@@ -122,9 +127,9 @@ async fn sync(
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
     let success = StoredValidators::success(index.address(), started_at);
-    // Files that are listed in spite of the delay. Those listed at the old head stay listed.
+    // Files that are listed in spite of the delay.
     let undelayed: Vec<NormalName> =
-        config.delay_except.iter().filter(|_| head > old_head).filter_map(|name| name.parse().ok()).collect();
+        config.delay_except.iter().filter_map(|name| name.parse().ok()).collect();
     let tx = lease.write(&state.db, move |c| {
         // The clock may have been corrected since the list was read.
         check_head(head, publish.now)?;

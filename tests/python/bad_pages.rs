@@ -56,6 +56,28 @@ fn a_page_that_cannot_be_used_is_refused_with_the_reason_in_the_log() {
     assert_eq!(names(&server, "latest", "good"), ["good-1.0.tar.gz"]);
 }
 
+/// `PyPI.URL` may be the address of an internal server.
+#[test]
+fn a_client_does_not_get_the_address_of_a_missing_page() {
+    let pypi = Pypi::start();
+    pypi.add("one", "one-1.0.tar.gz", b"one", OLD);
+    pypi.remove_page("one", true);
+    let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let address = pypi.url();
+    let (_, host) = address.split_once("://").expect("a URL");
+    let answer = get(&server, "/py/latest/simple/one/");
+    let text = answer.text();
+    assert_eq!(answer.status, 404, "{text}");
+    assert!(text.contains("the index lists the project 'one', but has no page of it"), "{text}");
+    assert!(!text.contains(host), "{text}");
+    let page = format!("{address}/simple/one/");
+    until("the address is logged", || {
+        let lines = server.log_lines();
+        lines.iter().any(|line| line.contains("could not read the page of a project") && line.contains(&page))
+    });
+}
+
 #[test]
 fn an_invalid_name_is_left_out_of_the_list() {
     let pypi = Pypi::start();

@@ -131,7 +131,7 @@ async fn download(backend: &Backend, located: &LocatedFile) -> Vec<u8> {
 }
 
 /// Downloads a wheel without METADATA until it is in storage. Returns false if the page has none.
-async fn store_wheel(backend: &Backend, page: &ProjectPage) -> bool {
+pub(super) async fn store_wheel(backend: &Backend, page: &ProjectPage) -> bool {
     let is_wheel = |file: &&PageFile| file.name.as_str().ends_with(".whl");
     let mut wheels = page.files.iter().filter(is_wheel);
     let Some(file) = wheels.find(|file| file.core_metadata == MetadataFile::None) else { return false };
@@ -279,7 +279,7 @@ async fn final_pages_and_latest_are_stable_on_postgres() {
     scenario(db::Engine::Postgres).await;
 }
 
-/// An index without serials, whose readings are valid beyond the head because of a delay from which a project is exempt.
+/// An index without serials, whose pages are newer than the head because of a delay from which a project is exempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wheel_of_a_project_without_delay_is_listed_once_with_its_metadata() {
     let index = Pypi::start();

@@ -20,6 +20,7 @@ pub(crate) mod index;
 mod index_ages;
 mod index_changes;
 mod index_clock;
+mod index_delay;
 mod index_faults;
 mod index_history;
 mod index_servers;

@@ -121,6 +121,60 @@ fn metadata_of_a_stored_wheel_is_declared_from_the_next_sync_on() {
     assert_eq!(server.rspm("scrub --quick").code, 0, "every object of a row is in storage");
 }
 
+/// As in partial mirrors and caching proxies.
+#[test]
+fn metadata_that_the_index_declares_and_does_not_have_is_read_from_the_wheel() {
+    let pypi = Pypi::start();
+    let other = b"Metadata-Version: 2.1\nName: other\nVersion: 6.6\n".to_vec();
+    for (project, sent) in [("absent", Vec::new()), ("wrong", other.clone())] {
+        let package = Package::new(project, "1.0");
+        add(&pypi, &package);
+        pypi.edit(project, &package.wheel_name(), |file| {
+            file.metadata = Some(package.metadata().into_bytes());
+            file.sent_metadata = Some(sent);
+        });
+    }
+    let differing = Package::new("differing", "1.0");
+    add(&pypi, &differing);
+    pypi.edit("differing", &differing.wheel_name(), |file| {
+        file.metadata = Some(other);
+        file.sent_metadata = Some(Vec::new());
+    });
+    let mut server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
+    let wheel_requests =
+        |pypi: &Pypi| pypi.take_requests().iter().filter(|path| path.ends_with(".whl")).count();
+    let mut served = Vec::new();
+    for project in ["absent", "wrong"] {
+        let package = Package::new(project, "1.0");
+        let address = format!("{}.metadata", path(&entry(&server, project, &package.wheel_name())));
+        pypi.take_requests();
+        let first = server.get(&address);
+        assert_eq!((first.status, &first.body), (200, &package.metadata().into_bytes()), "{project}");
+        assert_eq!(first.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(wheel_requests(&pypi), 1, "{project}");
+        let etag = first.header("etag").expect("an ETag").to_owned();
+        served.push((address, etag, first.body));
+    }
+    let address = format!("{}.metadata", path(&entry(&server, "differing", &differing.wheel_name())));
+    for expected in [1, 0] {
+        pypi.take_requests();
+        let answer = server.get(&address);
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        assert!(answer.text().contains("the wheel has no METADATA with the digest"), "{}", answer.text());
+        assert_eq!(wheel_requests(&pypi), expected, "read once");
+    }
+    // Stored as the object of its row.
+    pypi.set_unavailable(true);
+    server.restart();
+    for (address, etag, body) in &served {
+        let answer = server.get(address);
+        assert_eq!((answer.status, &answer.body), (200, body), "{address}");
+        assert_eq!(answer.header("etag"), Some(etag.as_str()), "{address}");
+    }
+    assert_eq!(server.rspm("scrub --quick").code, 0, "every object of a row is in storage");
+}
+
 #[test]
 fn metadata_of_an_index_in_html_without_serials_is_read_from_stored_wheels() {
     let pypi = Pypi::start();

@@ -17,6 +17,8 @@ pub(crate) struct IndexFile {
     pub(crate) bytes: Vec<u8>,
     /// METADATA of a wheel.
     pub(crate) metadata: Option<Vec<u8>>,
+    /// The bytes that are sent instead of METADATA; if they are empty, the answer is 404.
+    pub(crate) sent_metadata: Option<Vec<u8>>,
     /// RFC 3339; empty if the page does not state it.
     pub(crate) uploaded: String,
     pub(crate) yanked: Option<String>,
@@ -43,6 +45,8 @@ struct Project {
     display: Option<&'static str>,
     /// Whether it is missing from the list.
     is_unlisted: bool,
+    /// Whether it has no page.
+    has_no_page: bool,
     /// The media type and the bytes that are sent as its page.
     raw_page: Option<(&'static str, Vec<u8>)>,
     /// The status and the header fields of the response to a request for its page, which is not a page.
@@ -116,6 +120,7 @@ impl Pypi {
         let file = IndexFile {
             bytes,
             metadata: None,
+            sent_metadata: None,
             uploaded,
             yanked: None,
             requires_python: None,
@@ -186,6 +191,11 @@ impl Pypi {
     /// Leaves a project out of the list; its page stays.
     pub(crate) fn unlist(&self, project: &str) {
         self.change(project, |entry| entry.is_unlisted = true);
+    }
+
+    /// Removes the page of a project, which stays on the list; or restores it.
+    pub(crate) fn remove_page(&self, project: &str, has_no_page: bool) {
+        self.change(project, |entry| entry.has_no_page = has_no_page);
     }
 
     /// Sends these bytes as the page of a project.
@@ -348,7 +358,9 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
             (200, JSON.to_owned(), json!({ "meta": meta, "projects": projects }).to_string().into_bytes())
         }
         ["simple", name, ""] => {
-            let Some(project) = shared.projects.get(name) else { return missing() };
+            let Some(project) = shared.projects.get(name).filter(|project| !project.has_no_page) else {
+                return missing();
+            };
             if let Some((status, head)) = &project.fault {
                 return (*status, head.clone(), b"fault".to_vec());
             }
@@ -383,7 +395,11 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
                 has_digest(&hex(&file.bytes)) || file.earlier_digest.as_ref().is_some_and(has_digest)
             });
             let bytes = found.and_then(|file| match is_metadata {
-                true => file.metadata.clone(),
+                true => file
+                    .sent_metadata
+                    .clone()
+                    .or_else(|| file.metadata.clone())
+                    .filter(|bytes| !bytes.is_empty()),
                 false => Some(file.sent.clone().unwrap_or_else(|| file.bytes.clone())),
             });
             let head = "Content-Type: application/octet-stream\r\n".to_owned();

@@ -116,7 +116,7 @@ impl Reader<'_> {
         let (known, failed) = read_pages(self.repositories, self.base, listed).await;
         for (name, error) in failed {
             let is_temporary = match &error {
-                PageError::Missing(_) | PageError::Unlisted(_) => false,
+                PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_) => false,
                 PageError::Guarded(_) | PageError::Upstream(_) | PageError::Failed(_) => true,
             };
             projects

@@ -14,6 +14,7 @@ pub mod provenance;
 pub(super) mod render;
 pub(super) mod search;
 mod serial;
+pub(super) mod wheel_metadata;
 
 use super::RepoError;
 use crate::model::language::Language;

@@ -1,7 +1,7 @@
 //! Every wheel and source distribution of the mirror is read, and hostile zip files are refused.
 
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{Cursor, Read as _, Write as _};
 
 use rstudio_pm::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use rstudio_pm::python::file_name::{FileKind, FileName};
@@ -271,6 +271,52 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
             "{path} {kind:?} {target}: {result:?}"
         );
     }
+}
+
+#[test]
+fn programs_read_the_same_members_of_a_source_distribution() {
+    let file = FileName::parse("odd-1.0.tar.gz").unwrap();
+    let plain = inflate(&tar_with("odd-1.0/a", tar::EntryType::Regular, ""));
+    let read = |tar: &[u8]| {
+        let gz = deflate(tar);
+        sdist::read(&mut Cursor::new(gz), &file, SDIST_LIMITS).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(&plain), Ok(()));
+    assert_eq!(read(&[&plain[..], &[0; 10_240]].concat()), Ok(()));
+    // The header of `odd-1.0/a` follows PKG-INFO, whose content has one block.
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes().copy_from_slice(&plain[1024..1536]);
+    header.as_mut_bytes()[257..265].copy_from_slice(b"ustar  \0");
+    header.as_mut_bytes()[345..354].copy_from_slice(b"../../pre");
+    header.set_cksum();
+    let ambiguous = [&plain[..1024], header.as_bytes(), &plain[1536..]].concat();
+    let end = plain.len();
+    for (tar, reason) in [
+        (&ambiguous, "'odd-1.0/a' has another path for some programs".to_owned()),
+        (
+            &[&plain[..], &plain].concat(),
+            format!("the tar archive is damaged at byte {end}: other bytes follow the end of the archive"),
+        ),
+    ] {
+        let result = read(tar);
+        assert!(
+            result
+                .as_ref()
+                .is_err_and(|error| error.starts_with(&reason) && error.ends_with("build the package again")),
+            "{reason}: {result:?}"
+        );
+    }
+}
+
+fn inflate(gz: &[u8]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    flate2::read::GzDecoder::new(gz).read_to_end(&mut tar).expect("an archive");
+    tar
+}
+
+fn deflate(tar: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(tar).and_then(|()| gz.finish()).expect("an archive")
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>
             raw = Some(members.contents(&member, limits.description)?);
         }
     }
-    members.finish()?;
+    members.finish_at_end_mark()?;
     link_check.check()?;
     Ok((folder.ok_or(ArchiveError::Empty)?, raw))
 }

@@ -73,7 +73,8 @@ pub(super) fn prepare(
     let refusal = |error: ArchiveError| refuse_archive(file, kind, error);
     // A name of another form is ignored; one of this form must match the content.
     let name = SourceFileName::parse(file).ok();
-    let package_archive = archive::read(body.open(options.buffer)?, name, options.limits).map_err(refusal)?;
+    let package_archive =
+        archive::read_upload(body.open(options.buffer)?, name, options.limits).map_err(refusal)?;
     let info = match kind {
         UploadKind::Source | UploadKind::Python => {
             package_archive.require_source().map_err(refusal)?;

@@ -14,10 +14,21 @@ pub struct NormalName(Box<str>);
 /// A text that is not the name of a project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is not the name of a Python project: use ASCII letters, digits, '.', '_' and '-', beginning and ending \
-     with a letter or a digit"
+    "'{excerpt}' is not the name of a Python project: use ASCII letters, digits, '.', '_' and '-', beginning and \
+     ending with a letter or a digit{}",
+    character_text(.other_character)
 )]
-pub struct BadName(String);
+pub struct BadName {
+    /// The beginning of the text, escaped.
+    excerpt: String,
+    /// The first character that is not ASCII: it may look like one that is.
+    other_character: Option<char>,
+}
+
+fn character_text(other_character: &Option<char>) -> String {
+    let text = |c: char| format!("; '{}' is U+{:04X}, not ASCII", c.escape_debug(), u32::from(c));
+    other_character.map(text).unwrap_or_default()
+}
 
 impl NormalName {
     /// Returns the text.
@@ -72,7 +83,8 @@ impl FromStr for NormalName {
     /// Parses a name in any spelling.
     fn from_str(text: &str) -> Result<NormalName, BadName> {
         if !is_valid(text) {
-            return Err(BadName(text.escape_debug().take(120).collect()));
+            let excerpt = text.escape_debug().take(120).collect();
+            return Err(BadName { excerpt, other_character: text.chars().find(|c| !c.is_ascii()) });
         }
         Ok(NormalName(normalize(text).into()))
     }
@@ -113,6 +125,18 @@ mod tests {
         {
             assert!(bad.parse::<NormalName>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_first_character_that_is_not_ascii_is_stated() {
+        let error =
+            |text: &str| text.parse::<NormalName>().map_err(|error| error.to_string()).expect_err(text);
+        // Cyrillic letters that look like Latin ones.
+        let text = error("fl\u{430}sk\u{43e}");
+        assert!(text.starts_with("'fl\u{430}sk\u{43e}' is not the name"), "{text}");
+        assert!(text.ends_with("with a letter or a digit; '\u{430}' is U+0430, not ASCII"), "{text}");
+        assert!(error("a\u{202e}b").ends_with("; '\\u{202e}' is U+202E, not ASCII"));
+        assert!(error("-a").ends_with("with a letter or a digit"));
     }
 
     proptest! {

@@ -71,6 +71,9 @@ impl Requirement {
         let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let end = text_trimmed.bytes().position(|b| !is_name_byte(b)).unwrap_or(text_trimmed.len());
         let (name, rest) = text_trimmed.split_at(end);
+        // The error states the whole name, with its characters that names must not have.
+        let is_cut = rest.starts_with(|c: char| !c.is_ascii() && !c.is_whitespace());
+        let name = if name.is_empty() || is_cut { word(text_trimmed) } else { name };
         let name: NormalName = name.parse()?;
         let mut rest = rest.trim_start();
         let mut extras = Vec::new();
@@ -114,6 +117,12 @@ impl Requirement {
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))
     }
+}
+
+/// Returns the text before the first white space, bracket or operator; the whole text if that is empty.
+fn word(text: &str) -> &str {
+    let is_end = |c: char| c.is_whitespace() || "[]()<>=!~;,@#".contains(c);
+    text.find(is_end).map(|end| &text[..end]).filter(|word| !word.is_empty()).unwrap_or(text)
 }
 
 impl fmt::Display for Constraint {
@@ -164,6 +173,25 @@ mod tests {
         assert!(matches!(error("odd 1.0"), BadRequirement::Specifier(_)));
         assert!(matches!(error("odd>=1; python"), BadRequirement::Marker(_)));
         assert!(matches!(error(&"a".repeat(1 << 17)), BadRequirement::TooLong(_)));
+    }
+
+    #[test]
+    fn the_error_of_a_name_states_the_whole_name() {
+        for (text, name, character) in [
+            ("\u{43e}ne>=1", "\u{43e}ne", "'\u{43e}' is U+043E"),
+            ("fl\u{430}sk==1.0", "fl\u{430}sk", "'\u{430}' is U+0430"),
+            ("\u{2168}", "\u{2168}", "'\u{2168}' is U+2168"),
+            ("\u{201c}flask\u{201d} ; os_name == 'nt'", "\u{201c}flask\u{201d}", "'\u{201c}' is U+201C"),
+            ("flask\u{ff1d}\u{ff1d}1", "flask\u{ff1d}\u{ff1d}1", "'\u{ff1d}' is U+FF1D"),
+        ] {
+            let error = Requirement::parse(text).expect_err(text).to_string();
+            assert!(error.starts_with(&format!("'{name}' is not the name of a Python project")), "{error}");
+            assert!(error.ends_with(&format!("; {character}, not ASCII")), "{error}");
+        }
+        let error = Requirement::parse(">=1.0").expect_err("no name").to_string();
+        assert!(error.starts_with("'>=1.0' is not the name of a Python project"), "{error}");
+        // A blank that is not ASCII ends a name.
+        assert_eq!(parse("odd\u{a0}>=1").name.as_str(), "odd");
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::text::{is_control, segment};
-use super::vulnerabilities::{Row, versions};
+use super::vulnerabilities::{MAX_SUMMARY, Row, versions};
+use crate::model::one_line::one_line;
 use crate::model::time::Timestamp;
 
 /// One transaction of a source, or of the list of subscriptions.
@@ -143,7 +144,7 @@ impl VulnerabilityFeed {
                     updated { (changed.to_string()) }
                     link rel="alternate" href=(package) {}
                     summary {
-                        (plain(&row.summary)) " Affected: " (plain(&versions(&row.versions))) ". Fixed in: "
+                        (plain(&one_line(&row.summary, MAX_SUMMARY))) " Affected: " (plain(&versions(&row.versions))) ". Fixed in: "
                         @if row.fixed_in.is_empty() { "no version" } @else { (plain(&versions(&row.fixed_in))) } "."
                     }
                 }

@@ -8,6 +8,8 @@ use maud::{Markup, html};
 use super::frame::{Frame, Location, Root, Section};
 use super::readme::Html;
 use super::text::{self, count, number, segment, visible};
+use super::vulnerabilities::MAX_SUMMARY;
+use crate::model::one_line::one_line;
 use crate::model::time::Day;
 
 /// The key of metadata that is displayed before all others.
@@ -227,7 +229,10 @@ impl Package {
                     (count(self.vulnerabilities.len(), "known vulnerability", "known vulnerabilities"))
                 }
                 ul { @for vulnerability in &self.vulnerabilities {
-                    li { strong { (visible(&vulnerability.id)) } " " (visible(&vulnerability.summary)) }
+                    li {
+                        strong { (visible(&vulnerability.id)) } " "
+                        (visible(&one_line(&vulnerability.summary, MAX_SUMMARY)))
+                    }
                 } }
             }
         }

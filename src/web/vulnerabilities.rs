@@ -6,6 +6,7 @@ use super::frame::{Frame, Location, Root, Section};
 use super::pager::pager;
 use super::printed::Printed;
 use super::text::{count, visible};
+use crate::model::one_line::one_line;
 
 /// An advisory about a package.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Row {
     pub score: Option<f64>,
 }
 
+/// Maximum number of characters of the summary of an advisory on pages and in feeds.
+pub(super) const MAX_SUMMARY: usize = 300;
 /// Maximum number of affected versions in a row.
 const MAX_VERSIONS: usize = 5;
 
@@ -103,7 +106,7 @@ impl Vulnerabilities {
                         td {
                             strong { (visible(&row.id)) }
                             @for alias in &row.aliases { ", " (visible(alias)) }
-                            @if !row.summary.is_empty() { br; (visible(&row.summary)) }
+                            @if !row.summary.is_empty() { br; (visible(&one_line(&row.summary, MAX_SUMMARY))) }
                         }
                         td.number { @if let Some(score) = row.score { (format!("{score:.1}")) } }
                         td { (versions(&row.versions)) }
@@ -172,6 +175,11 @@ mod tests {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains("rspm sync"), "{html}");
+        let mut page = page;
+        page.rows[0].summary = "é".repeat(900_000);
+        let html = page.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
+        let shortened = format!("{}…", "é".repeat(MAX_SUMMARY));
+        assert!(html.contains(&shortened) && html.len() < 100_000, "{} bytes", html.len());
         let none = Vulnerabilities { rows: Vec::new(), total: 0, has_advisories: false, ..page };
         let html = none.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
         assert!(html.contains("has no advisories") && html.contains("rspm sync --type=vulns"), "{html}");

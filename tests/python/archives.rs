@@ -1,7 +1,7 @@
 //! Every wheel and source distribution of the mirror is read, and hostile zip files are refused.
 
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{Cursor, Read as _, Write as _};
 
 use rstudio_pm::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use rstudio_pm::python::file_name::{FileKind, FileName};
@@ -182,6 +182,58 @@ fn bytes_after_the_compressed_data_and_invisible_characters_in_names_are_refused
 }
 
 #[test]
+fn metadata_is_utf8_without_a_byte_order_mark() {
+    /// Returns the notices of a wheel and of a source distribution with this metadata.
+    fn read(metadata: &[u8]) -> [Result<Vec<String>, String>; 2] {
+        let mut members: Vec<(String, Vec<u8>)> =
+            members(&[]).into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        for (name, bytes) in &mut members {
+            if name.ends_with("/METADATA") {
+                *bytes = metadata.to_vec();
+            }
+        }
+        let wheel = wheel::read(&mut Cursor::new(zip(&members)), FILE, WHEEL_LIMITS);
+        let sdist_members = [("odd-1.0/PKG-INFO".to_owned(), metadata.to_vec())];
+        let file = FileName::parse("odd-1.0.zip").expect("a name");
+        let sdist = sdist::read(&mut Cursor::new(zip(&sdist_members)), &file, SDIST_LIMITS);
+        let paths = ["Odd-1.0.dist-info/METADATA", "odd-1.0/PKG-INFO"];
+        let results = [wheel, sdist].map(|result| result.map(|archive| archive.notices));
+        let [wheel, sdist] = results.map(|result| result.map_err(|error| error.to_string()));
+        let without_path = |text: String, path: &str| text.replace(&format!("'{path}'"), "PATH");
+        [(wheel, paths[0]), (sdist, paths[1])].map(|(result, path)| match result {
+            Ok(notices) => Ok(notices.into_iter().map(|text| without_path(text, path)).collect()),
+            Err(text) => Err(without_path(text, path)),
+        })
+    }
+    let text = |version: &str, summary: &[u8]| {
+        let fields = format!("Metadata-Version: {version}\nName: odd\nVersion: 1.0\nSummary: ");
+        [fields.as_bytes(), summary, b"\n"].concat()
+    };
+    let with_mark = |version: &str| [&b"\xef\xbb\xbf"[..], &text(version, b"a")].concat();
+    for valid in [text("2.4", "é \u{feff}".as_bytes()), text("1.2", "é".as_bytes())] {
+        for result in read(&valid) {
+            assert!(result.as_ref().is_ok_and(|notices| !notices.concat().contains("PATH")), "{result:?}");
+        }
+    }
+    let (not_utf8, mark) =
+        ("line 4 of PATH is not UTF-8 (byte 0xe9)", "line 1 of PATH begins with a byte order mark");
+    for (bytes, reason) in
+        [(text("2.0", b"Caf\xe9 x"), not_utf8), (text("2.2", b"\xe9"), not_utf8), (with_mark("2.4"), mark)]
+    {
+        for result in read(&bytes) {
+            assert!(result.as_ref().is_err_and(|error| error.starts_with(reason)), "{reason}: {result:?}");
+        }
+    }
+    // Tools that wrote older metadata used other encodings.
+    for (bytes, reason) in [(text("1.2", b"\xe9"), not_utf8), (with_mark("1.1"), mark)] {
+        for result in read(&bytes) {
+            let notices = result.expect("accepted");
+            assert!(notices.iter().any(|notice| notice.starts_with(reason)), "{reason}: {notices:?}");
+        }
+    }
+}
+
+#[test]
 fn a_source_distribution_is_one_folder_with_metadata() {
     let read = |members: &[(&str, &str)], file: &str| {
         let members: Vec<_> = members.iter().map(|(name, text)| ((*name).to_owned(), *text)).collect();
@@ -271,6 +323,52 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
             "{path} {kind:?} {target}: {result:?}"
         );
     }
+}
+
+#[test]
+fn programs_read_the_same_members_of_a_source_distribution() {
+    let file = FileName::parse("odd-1.0.tar.gz").unwrap();
+    let plain = inflate(&tar_with("odd-1.0/a", tar::EntryType::Regular, ""));
+    let read = |tar: &[u8]| {
+        let gz = deflate(tar);
+        sdist::read(&mut Cursor::new(gz), &file, SDIST_LIMITS).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(&plain), Ok(()));
+    assert_eq!(read(&[&plain[..], &[0; 10_240]].concat()), Ok(()));
+    // The header of `odd-1.0/a` follows PKG-INFO, whose content has one block.
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes().copy_from_slice(&plain[1024..1536]);
+    header.as_mut_bytes()[257..265].copy_from_slice(b"ustar  \0");
+    header.as_mut_bytes()[345..354].copy_from_slice(b"../../pre");
+    header.set_cksum();
+    let ambiguous = [&plain[..1024], header.as_bytes(), &plain[1536..]].concat();
+    let end = plain.len();
+    for (tar, reason) in [
+        (&ambiguous, "'odd-1.0/a' has another path for some programs".to_owned()),
+        (
+            &[&plain[..], &plain].concat(),
+            format!("the tar archive is damaged at byte {end}: other bytes follow the end of the archive"),
+        ),
+    ] {
+        let result = read(tar);
+        assert!(
+            result
+                .as_ref()
+                .is_err_and(|error| error.starts_with(&reason) && error.ends_with("build the package again")),
+            "{reason}: {result:?}"
+        );
+    }
+}
+
+fn inflate(gz: &[u8]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    flate2::read::GzDecoder::new(gz).read_to_end(&mut tar).expect("an archive");
+    tar
+}
+
+fn deflate(tar: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(tar).and_then(|()| gz.finish()).expect("an archive")
 }
 
 #[test]

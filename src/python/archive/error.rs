@@ -34,6 +34,25 @@ pub enum PackageError {
     /// The metadata is not usable.
     #[error(transparent)]
     Metadata(#[from] BadMetadata),
+    /// The bytes of the metadata are not UTF-8.
+    #[error(
+        "line {line} of '{path}' is not UTF-8 (byte {byte:#04x}), so that pip ends with an error; save the files with the \
+         description, the authors and the other metadata as UTF-8, and build the package again"
+    )]
+    NotUtf8 {
+        /// The path of the metadata in the archive.
+        path: String,
+        /// The number of the line.
+        line: usize,
+        /// The first byte that does not belong to a character.
+        byte: u8,
+    },
+    /// The metadata begins with a byte order mark.
+    #[error(
+        "line 1 of '{0}' begins with a byte order mark (U+FEFF), so that pip and uv do not read its first field; save the \
+         files with the metadata as UTF-8 without it, and build the package again"
+    )]
+    ByteOrderMark(String),
     /// The version is not valid by PEP 440.
     #[error(transparent)]
     Version(#[from] BadVersion),

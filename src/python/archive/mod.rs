@@ -39,6 +39,32 @@ fn notice(notices: &mut Vec<String>, text: impl FnOnce() -> String) {
     }
 }
 
+/// Checks that the metadata, the member `path` of the archive, is UTF-8 without a byte order mark: pip ends with an error
+/// when it reads other metadata, even if it would install another version. Metadata before version 2.0 gets a notice,
+/// because tools that wrote it used other encodings.
+fn check_encoding(
+    metadata: &Metadata,
+    raw: &[u8],
+    path: &str,
+    notices: &mut Vec<String>,
+) -> Result<(), PackageError> {
+    let path = || path.chars().take(200).collect::<String>();
+    let error = if raw.starts_with(b"\xef\xbb\xbf") {
+        PackageError::ByteOrderMark(path())
+    } else if let Err(error) = std::str::from_utf8(raw) {
+        let (before, rest) = raw.split_at(error.valid_up_to());
+        let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
+        PackageError::NotUtf8 { path: path(), line, byte: rest.first().copied().unwrap_or_default() }
+    } else {
+        return Ok(());
+    };
+    if metadata.metadata_version >= (2, 0) {
+        return Err(error);
+    }
+    notice(notices, || error.to_string());
+    Ok(())
+}
+
 /// Checks that metadata and file name declare the same project and version.
 fn check_identity(
     metadata: &Metadata,

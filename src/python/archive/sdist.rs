@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use super::wheel::check_path;
-use super::{PackageArchive, PackageError, check_identity, notice};
+use super::{PackageArchive, PackageError, check_encoding, check_identity, notice};
 use crate::python::file_name::{FileName, SdistName};
 use crate::python::license::LicenseExpression;
 use crate::python::metadata::Metadata;
@@ -75,6 +75,7 @@ pub fn read(
         text.parse::<LicenseExpression>()?;
     }
     let mut notices = Vec::new();
+    check_encoding(&metadata, &raw, &format!("{folder}/PKG-INFO"), &mut notices)?;
     if !name.is_normal() {
         notice(&mut notices, || format!("the file name '{file}' is not normalized"));
     }
@@ -175,7 +176,7 @@ fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>
             raw = Some(members.contents(&member, limits.description)?);
         }
     }
-    members.finish()?;
+    members.finish_at_end_mark()?;
     link_check.check()?;
     Ok((folder.ok_or(ArchiveError::Empty)?, raw))
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 use sha2::Digest as _;
 
 use super::record::{self, Record};
-use super::{PackageArchive, PackageError, check_identity, notice};
+use super::{PackageArchive, PackageError, check_encoding, check_identity, notice};
 use crate::model::digest::Sha256;
 use crate::python::license::LicenseExpression;
 use crate::python::metadata::header::Headers;
@@ -63,6 +63,7 @@ pub fn read(
     let metadata_raw = member(&zip, &folder, "METADATA")?.read(source, limits.description)?;
     let metadata = Metadata::parse(&metadata_raw)?;
     check_identity(&metadata, name.distribution, name.version, file)?;
+    check_encoding(&metadata, &metadata_raw, &format!("{folder}/METADATA"), &mut notices)?;
     if let Some(text) = &metadata.license_expression {
         text.parse::<LicenseExpression>()?;
     }

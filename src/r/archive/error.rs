@@ -81,6 +81,12 @@ pub enum ArchiveError {
     /// An empty name, or one with a zero byte.
     #[error("a member of the archive has no usable name ('{0}'); build the package again with R CMD build")]
     BadName(String),
+    /// A name with a prefix that only some programs read.
+    #[error(
+        "'{0}' has another path for some programs: its tar header has the field 'prefix', but not the format of POSIX \
+         (ustar); build the package again with R CMD build"
+    )]
+    AmbiguousName(String),
     /// An absolute path.
     #[error("'{0}' is an absolute path; an archive may only write inside its own folder")]
     AbsolutePath(String),

@@ -40,6 +40,13 @@ impl Header {
         [prefix, b"/", name].concat()
     }
 
+    /// Returns true if programs differ in whether the prefix field is a part of the name. Python's `tarfile` uses it in
+    /// headers of every format, R's `untar` also in those of GNU tar, in which incremental archives have times there;
+    /// GNU tar uses it only after the POSIX magic, and uv only after the POSIX magic and version.
+    pub(in crate::r) fn has_ambiguous_prefix(&self) -> bool {
+        self.0[345] != 0 && &self.0[257..265] != b"ustar\x0000"
+    }
+
     pub(in crate::r) fn link_target(&self) -> Vec<u8> {
         trim_at_zero(&self.0[157..257]).to_vec()
     }
@@ -135,5 +142,23 @@ mod tests {
         assert_eq!(posix.name(), b"a/b/x");
         posix.0[257..263].copy_from_slice(b"ustar ");
         assert_eq!(posix.name(), b"x");
+    }
+
+    #[test]
+    fn a_prefix_without_the_posix_magic_and_version_is_ambiguous() {
+        for (magic, is_ambiguous) in [
+            (b"ustar\x0000", false),
+            (b"ustar\0\0\0", true),
+            (b"ustar  \0", true),
+            (b"\0\0\0\0\0\0\0\0", true),
+        ] {
+            let mut header = header(b"x");
+            header.0[257..265].copy_from_slice(magic);
+            // The other fields after the name of the group do not count.
+            header.0[346] = b'a';
+            assert!(!header.has_ambiguous_prefix(), "{magic:?}");
+            header.0[345] = b'a';
+            assert_eq!(header.has_ambiguous_prefix(), is_ambiguous, "{magic:?}");
+        }
     }
 }

@@ -30,6 +30,8 @@ pub struct Member {
     pub(in crate::r) extensions: Vec<u8>,
     /// The member's own header.
     pub(in crate::r) header: Header,
+    /// Whether the name is that of an extended header.
+    has_extended_name: bool,
     /// Whether the size is that of an extended header.
     pub(in crate::r) has_extended_size: bool,
 }
@@ -38,8 +40,12 @@ impl Member {
     /// Returns the name as a checked path below the archive's root.
     ///
     /// # Errors
-    /// Names that leave the archive's folder or are not UTF-8.
+    /// Names that leave the archive's folder, are not UTF-8, or differ between programs.
     pub fn path(&self) -> Result<String, ArchiveError> {
+        if self.header.has_ambiguous_prefix() && !self.has_extended_name {
+            let path = String::from_utf8_lossy(&self.name).escape_debug().take(200).collect();
+            return Err(ArchiveError::AmbiguousName(path));
+        }
         links::validate_path(&self.name)
     }
 
@@ -134,6 +140,7 @@ impl<R: Read> Members<R> {
                 return Err(error("two headers give different sizes"));
             }
             let size = extended_header.size.unwrap_or(size);
+            let has_extended_name = extended_header.path.is_some();
             let name = extended_header.path.unwrap_or_else(|| header.name());
             let link_target = extended_header.link_target.unwrap_or_else(|| header.link_target());
             let kind = match header.kind() {
@@ -157,7 +164,15 @@ impl<R: Read> Members<R> {
             }
             self.remaining = size;
             self.padding = size.next_multiple_of(BLOCK as u64) - size;
-            return Ok(Some(Member { name, kind, size, extensions, header, has_extended_size }));
+            return Ok(Some(Member {
+                name,
+                kind,
+                size,
+                extensions,
+                header,
+                has_extended_name,
+                has_extended_size,
+            }));
         }
     }
 
@@ -228,6 +243,23 @@ impl<R: Read> Members<R> {
     /// A damaged stream, or a limit that is exceeded.
     pub fn finish(&mut self) -> Result<u64, ArchiveError> {
         self.decoder.finish()?;
+        Ok(self.decoder.output_size())
+    }
+
+    /// Like [`Members::finish`], but refuses other bytes than zeros after the last member, such as a second archive or
+    /// the second member of a gzip file, which unpackers ignore.
+    ///
+    /// # Errors
+    /// A damaged stream, a limit that is exceeded, or other bytes than zeros.
+    pub fn finish_at_end_mark(&mut self) -> Result<u64, ArchiveError> {
+        let mut offset = self.offset;
+        while let Some(bytes) = self.trailing_chunk()? {
+            if let Some(index) = bytes.iter().position(|&b| b != 0) {
+                let defect = "other bytes follow the end of the archive";
+                return Err(ArchiveError::Tar { offset: offset + index as u64, defect });
+            }
+            offset += bytes.len() as u64;
+        }
         Ok(self.decoder.output_size())
     }
 

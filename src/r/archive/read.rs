@@ -65,9 +65,24 @@ pub fn read(
     read_up_to(ReadExtent::Whole, source, file, limits)
 }
 
+/// Like [`read`], for an upload: other bytes than zeros must not follow the end of the archive. Programs ignore such
+/// bytes, and old tar programs wrote them, so published archives may have them.
+///
+/// # Errors
+/// The errors of [`read`], and [`ArchiveError::Tar`] for such bytes.
+pub fn read_upload(
+    source: impl Read,
+    file: Option<SourceFileName<'_>>,
+    limits: Limits,
+) -> Result<PackageArchive, ArchiveError> {
+    read_up_to(ReadExtent::Upload, source, file, limits)
+}
+
 /// The part of an archive that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadExtent {
+    /// As [`ReadExtent::Whole`], and only zeros may follow the end of the archive.
+    Upload,
     /// The whole archive, fully checked.
     Whole,
     /// Only until DESCRIPTION with `NeedsCompilation` and `README.md` were read. The rest is neither read nor checked,
@@ -133,6 +148,7 @@ pub fn read_up_to(
         }
     }
     let inflated_size = match extent {
+        ReadExtent::Upload => members.finish_at_end_mark()?,
         ReadExtent::Whole => members.finish()?,
         ReadExtent::Metadata => members.output_size(),
     };

@@ -2,7 +2,9 @@
 
 use super::tar::{Tar, description, gz, header, set_checksum, source};
 use crate::support::data;
-use rstudio_pm::r::archive::{ArchiveError, Limits, Members, PackageArchive, read, read_identity};
+use rstudio_pm::r::archive::{
+    ArchiveError, Limits, Members, PackageArchive, read, read_identity, read_upload,
+};
 use rstudio_pm::r::name::SourceFileName;
 use std::io::Write;
 
@@ -111,6 +113,68 @@ fn paths_outside_the_directory_are_refused() {
     header_with_prefix[345..347].copy_from_slice(b"..");
     set_checksum(&mut header_with_prefix);
     assert_refused!(base().raw(header_with_prefix, b"").gz(), ArchiveError::ParentPath(_));
+}
+
+#[test]
+fn a_prefix_that_only_some_programs_read_is_refused() {
+    let member = |magic: &[u8; 8], prefix: &[u8]| {
+        let mut header = header(b'0', b"a1/x", b"", 0);
+        header[257..265].copy_from_slice(magic);
+        header[345..345 + prefix.len()].copy_from_slice(prefix);
+        set_checksum(&mut header);
+        header
+    };
+    // Incremental archives of GNU tar have two times in the place of the prefix.
+    let times = &b"15302067021\x0015302067021\0"[..];
+    for (magic, prefix) in [
+        (b"ustar  \0", &b"../.."[..]),
+        (b"ustar  \0", times),
+        (b"ustar\0\0\0", b"a1"),
+        (b"\0\0\0\0\0\0\0\0", b"../.."),
+    ] {
+        let header = member(magic, prefix);
+        assert_refused!(base().raw(header, b"").gz(), ArchiveError::AmbiguousName(_));
+        // All programs use the names of extended headers instead.
+        for (kind, name) in [(b'L', b"a1/y\0".to_vec()), (b'x', pax(&[("path", "a1/y")]))] {
+            let tar = base().member(kind, b"l", b"", &name).raw(header, b"");
+            check(&tar.gz()).expect("one name for all programs");
+        }
+        // An archived release cannot be corrected.
+        let archived = base().raw(header, b"").gz();
+        read_identity(&archived[..], None, Limits::default()).expect("a release");
+    }
+    for magic in [b"ustar\x0000", b"ustar  \0", b"\0\0\0\0\0\0\0\0"] {
+        check(&base().raw(member(magic, b""), b"").gz()).expect("no prefix");
+    }
+    check(&base().raw(member(b"ustar\x0000", b"a1/sub"), b"").gz()).expect("a prefix of POSIX");
+}
+
+#[test]
+fn bytes_after_the_end_of_an_uploaded_archive_are_refused() {
+    let upload = |bytes: &[u8]| read_upload(bytes, None, Limits::default());
+    let (end, hidden) = (base().end(), Tar::default().file("a1/hidden", b"x").end());
+    let one_zero_block = [&base().0[..], &[0; 512], &hidden].concat();
+    for bytes in [
+        gz(&[&end[..], &hidden].concat()),
+        [gz(&end), gz(&hidden)].concat(),
+        gz(&one_zero_block),
+        gz(&[&end[..], &[0; 7000], b"x"].concat()),
+    ] {
+        let result = upload(&bytes);
+        assert!(matches!(result, Err(ArchiveError::Tar { .. })), "{result:?}");
+        assert!(check(&bytes).is_ok(), "published archives may have such bytes");
+    }
+    let (first, second) = end.split_at(700);
+    for bytes in [
+        gz(&end),
+        gz(&base().0),
+        gz(&[&base().0[..], &[0; 512]].concat()),
+        gz(&[&end[..], &[0; 10_000]].concat()),
+        [gz(first), gz(second)].concat(),
+        [&gz(&end)[..], &[0; 700]].concat(),
+    ] {
+        upload(&bytes).expect("zeros are padding");
+    }
 }
 
 #[test]

@@ -31,6 +31,9 @@ const MAX_MARKS: usize = 40_000;
 /// Maximum number of bytes that a README may have more as text of a page: characters that are invisible are replaced.
 const MAX_REPLACED: usize = 64 << 10;
 
+/// Maximum size of a README that is shown as text, in bytes.
+const MAX_SHOWN: usize = 512 << 10;
+
 /// Approximate size of a missing address with its placeholder, in bytes.
 const MISSING_BYTES: usize = 100;
 
@@ -167,9 +170,11 @@ pub fn convert(text: &[u8], format: Format, links: &Links) -> HtmlTemplate {
             (format!("{start}{cleaned}</div>"), missing.collect::<Vec<_>>())
         }
         None => {
+            // Invisible characters are replaced by longer texts.
+            let shown = &readable[..readable.floor_char_boundary(MAX_SHOWN)];
             let html = html! {
-                @if !is_whole { p.notice { "Only the beginning is shown." } }
-                pre.readme tabindex="0" lang="" dir="auto" { (readable) }
+                @if !is_whole || shown.len() < readable.len() { p.notice { "Only the beginning is shown." } }
+                pre.readme tabindex="0" lang="" dir="auto" { (shown) }
             };
             (html.into_string(), Vec::new())
         }

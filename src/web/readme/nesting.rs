@@ -25,12 +25,13 @@ const MAX_VALUE: usize = 2_000;
 const MAX_UNUSUAL: usize = 100;
 
 /// The elements of a README.
-pub(super) const ELEMENTS: [&str; 46] = [
+pub(super) const ELEMENTS: [&str; 47] = [
     "a",
     "abbr",
     "b",
     "blockquote",
     "br",
+    "caption",
     "code",
     "dd",
     "del",
@@ -83,6 +84,30 @@ const INLINE: [&str; 17] = [
 ];
 const SECTIONS: [&str; 3] = ["thead", "tbody", "tfoot"];
 const CELLS: [&str; 2] = ["td", "th"];
+/// Elements that no end tag of an element around them ends, except those of tables and their parts.
+const SCOPES: [&str; 3] = ["caption", "td", "th"];
+/// Blocks that are written as `div`, so that their texts are apart.
+const BLOCKS: [&str; 19] = [
+    "address",
+    "article",
+    "aside",
+    "body",
+    "center",
+    "dir",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "header",
+    "hgroup",
+    "legend",
+    "main",
+    "menu",
+    "nav",
+    "option",
+    "search",
+];
 const HEADINGS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
 /// Attributes that are written.
 const ATTRIBUTES: [&str; 12] =
@@ -123,9 +148,19 @@ struct Element {
     is_ended: bool,
     /// Whether it may be omitted if it is empty.
     is_optional: bool,
+    /// Whether it is a list of items that are outside of a list. It ends before other content.
+    is_added: bool,
     /// The offsets of its start tag and of its content.
     start: usize,
     content: usize,
+}
+
+impl Element {
+    /// Creates an element whose start tag and content begin at these offsets.
+    fn new(name: &'static str, tag: &'static str, (start, content): (usize, usize)) -> Element {
+        let is_inline = INLINE.contains(&tag);
+        Element { name, tag, is_inline, is_ended: false, is_optional: false, is_added: false, start, content }
+    }
 }
 
 #[derive(Default)]
@@ -164,6 +199,8 @@ impl Writer {
             "li" => return self.start_item(name, &["li"], &["ol", "ul"], attributes),
             "dd" | "dt" => return self.start_item(name, &["dd", "dt"], &["dl"], attributes),
             "tbody" | "td" | "tfoot" | "th" | "thead" | "tr" => return self.start_part(name, attributes),
+            "caption" if self.parent() == "table" && self.is_empty() => {}
+            "caption" => return self.start("div", attributes),
             "a" => {
                 let is_link = attributes.iter().any(|(key, _)| key.eq_ignore_ascii_case("href"));
                 if is_link && !self.end_link() {
@@ -174,7 +211,7 @@ impl Writer {
                 // An anchor is often without an end tag.
                 return self.push(name, if is_link { "a" } else { "span" }, attributes);
             }
-            "p" if ["ol", "ul"].contains(&self.parent()) => {
+            "p" if self.is_in_list() => {
                 // Of a list, only items are permitted.
                 self.push(name, "li", attributes);
                 if let Some(element) = self.open.last_mut() {
@@ -188,7 +225,9 @@ impl Writer {
                 if !["p", "div"].contains(&name) {
                     self.end_nearest(&HEADINGS, &["p", "div"]);
                 }
-                self.permit_content();
+                if !(["ol", "ul"].contains(&name) && self.continue_item()) {
+                    self.permit_content();
+                }
             }
         }
         if VOID.contains(&name) {
@@ -198,22 +237,50 @@ impl Writer {
         }
     }
 
-    /// Starts an item of one of `lists`, after the end of the one that is open. It is a block in other elements.
+    /// Starts an item of one of `lists`, after the end of the one that is open. In other elements it gets a list.
     fn start_item(
         &mut self,
         name: &'static str,
         items: &[&str],
-        lists: &[&str],
+        lists: &[&'static str],
         attributes: &[(&str, &str)],
     ) {
         if !self.end_nearest(items, &["p", "div"]) {
             self.end_nearest(&["p"], &[]);
         }
-        if lists.contains(&self.parent()) {
-            return self.push(name, name, attributes);
+        if !lists.contains(&self.parent()) {
+            self.end_nearest(&HEADINGS, &["p", "div"]);
+            self.permit_content();
+            let list = lists.last().copied().unwrap_or_default();
+            self.push(list, list, &[]);
+            if let Some(element) = self.open.last_mut() {
+                element.is_added = true;
+            }
         }
-        self.permit_content();
-        self.push(name, "div", attributes);
+        self.push(name, name, attributes);
+    }
+
+    /// Returns true in a list, outside of its items.
+    fn is_in_list(&self) -> bool {
+        self.open.last().is_some_and(|element| ["ol", "ul"].contains(&element.tag) && !element.is_added)
+    }
+
+    /// Continues the last item of a list, which has just ended, for a list that follows it. Returns false if there is none.
+    fn continue_item(&mut self) -> bool {
+        let Some(end) = self.html.trim_end().strip_suffix("</li>").map(str::len) else { return false };
+        if !self.is_in_list() {
+            return false;
+        }
+        self.html.truncate(end);
+        self.text_start = end;
+        self.open.push(Element::new("li", "li", (end, end)));
+        true
+    }
+
+    /// Returns true if the innermost open element has no content yet.
+    fn is_empty(&self) -> bool {
+        let content = self.open.last().and_then(|element| self.html.get(element.content..));
+        content.is_some_and(is_blank)
     }
 
     /// Starts a part of the innermost table. There is none in other elements.
@@ -265,10 +332,10 @@ impl Writer {
         let is_part = name == "tr" || CELLS.contains(&name) || SECTIONS.contains(&name);
         let barriers: &[&str] = match name {
             "table" => &[],
-            _ if is_part => &["table"],
-            "li" => &["td", "th", "ol", "ul"],
-            "dd" | "dt" => &["td", "th", "dl"],
-            _ => &CELLS,
+            _ if is_part || name == "caption" => &["table"],
+            "li" => &["caption", "td", "th", "ol", "ul"],
+            "dd" | "dt" => &["caption", "td", "th", "dl"],
+            _ => &SCOPES,
         };
         let reached = self
             .open
@@ -285,7 +352,7 @@ impl Writer {
     fn end_inline(&mut self, name: &str) {
         let mut has_block = false;
         for (at, element) in self.open.iter_mut().enumerate().rev() {
-            if !element.is_inline && CELLS.contains(&element.tag) {
+            if !element.is_inline && SCOPES.contains(&element.tag) {
                 return;
             }
             if element.name == name && !element.is_ended {
@@ -322,6 +389,9 @@ impl Writer {
 
     /// Starts an item or a cell, if text is permitted only in one of them.
     fn permit_content(&mut self) {
+        if self.open.last().is_some_and(|element| element.is_added) {
+            self.close_to(self.open.len() - 1);
+        }
         match self.parent() {
             "ol" | "ul" => self.push("li", "li", &[]),
             "dl" => self.push("dd", "dd", &[]),
@@ -334,8 +404,7 @@ impl Writer {
         let start = self.html.len();
         self.write_tag(tag, attributes);
         let content = self.html.len();
-        let is_inline = INLINE.contains(&tag);
-        self.open.push(Element { name, tag, is_inline, is_ended: false, is_optional: false, start, content });
+        self.open.push(Element::new(name, tag, (start, content)));
     }
 
     fn write_tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
@@ -403,7 +472,11 @@ fn is_short_host(address: &str) -> bool {
 
 /// Returns the name of a known element.
 fn known(name: &str) -> Option<&'static str> {
-    ELEMENTS.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+    let is_equal = |known: &&str| known.eq_ignore_ascii_case(name);
+    ELEMENTS
+        .into_iter()
+        .find(is_equal)
+        .or_else(|| BLOCKS.iter().any(|known| is_equal(&known)).then_some("div"))
 }
 
 #[cfg(test)]
@@ -439,10 +512,16 @@ mod tests {
             ("<ul> <p> </p><p id=b>b</p>\n</ul>", "<ul> <li id=\"b\">b</li>\n</ul>"),
             (
                 "<ul><li><div><center><li>a</li></center>b</div>c</li></ul>d",
-                "<ul><li><div></div></li><li>a</li><li>bc</li></ul>d",
+                "<ul><li><div><div></div></div></li><li>a</li><li>bc</li></ul>d",
             ),
             ("<ul><ol><li>a</ol>b</ul>", "<ul><li><ol><li>a</li></ol>b</li></ul>"),
-            ("<li>a</li><li>b", "<div>a</div><div>b</div>"),
+            ("<li>a</li> <li>b</li> <h2>c</h2>", "<ul><li>a</li> <li>b</li> </ul><h2>c</h2>"),
+            ("<ul><li>a</li> <ul><li>b</li></ul></ul>c", "<ul><li>a<ul><li>b</li></ul></li></ul>c"),
+            (
+                "<center>a</center><figure><figcaption>b</figcaption></figure>c",
+                "<div>a</div><div><div>b</div></div>c",
+            ),
+            ("<dt>a<dd>b</dd>c", "<dl><dt>a</dt><dd>b</dd></dl>c"),
             ("<dl><dt>a<dd>b<dt>c</dl>", "<dl><dt>a</dt><dd>b</dd><dt>c</dt></dl>"),
             // Tables.
             (
@@ -462,6 +541,10 @@ mod tests {
             (
                 "<table><td><table><td>a</td></table></div>b</table>c",
                 "<table><tbody><tr><td><table><tbody><tr><td>a</td></tr></tbody></table>b</td></tr></tbody></table>c",
+            ),
+            (
+                "<table> <caption><p>a</caption><tr><td>b<caption>c</table>",
+                "<table> <caption><p>a</p></caption><tbody><tr><td>b<div>c</div></td></tr></tbody></table>",
             ),
             ("<td>a</td><tr>b", "ab"),
             ("<table> &nbsp;</table>", "<table><tbody><tr><td> &nbsp;</td></tr></tbody></table>"),

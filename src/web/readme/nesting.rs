@@ -20,6 +20,8 @@ const MAX_DEPTH: usize = 150;
 const TEXT_BYTES: usize = 4 << 10;
 /// Maximum length of the value of an attribute, in bytes; longer ones are omitted.
 const MAX_VALUE: usize = 2_000;
+/// Maximum number of columns and rows of a cell: browsers need seconds for many wide cells.
+const MAX_SPAN: usize = 100;
 /// Maximum number of characters of a host that are not plain. The parser of addresses needs time proportional to the square
 /// of the number of characters that are not ASCII.
 const MAX_UNUSUAL: usize = 100;
@@ -412,7 +414,14 @@ impl Writer {
         self.html.push_str(name);
         for key in ATTRIBUTES {
             let Some(value) = value(attributes, key) else { continue };
-            if value.len() > MAX_VALUE || (key == "href" && !is_short_host(value)) {
+            let is_written = match key {
+                "colspan" | "rowspan" => {
+                    value.parse().is_ok_and(|span: usize| (1..=MAX_SPAN).contains(&span))
+                }
+                "href" => value.len() <= MAX_VALUE && is_short_host(value),
+                _ => value.len() <= MAX_VALUE,
+            };
+            if !is_written {
                 continue;
             }
             self.html.push(' ');
@@ -570,6 +579,8 @@ mod tests {
             let html = well_nested(&format!("<a href=\"{value}\">x</a>")).expect("short");
             assert_eq!(html.contains("href"), is_written, "{value}");
         }
+        let html = well_nested("<table><tr><td colspan=100 rowspan=101>x").expect("short");
+        assert!(html.contains("<td colspan=\"100\">"), "{html}");
     }
 
     #[test]

@@ -8,19 +8,19 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::allowed::{View, blocked};
 use super::located::{FileBody, LocatedFile, OpenFile};
+use super::mirror_fetch::{fetch_error, fetch_to_storage, join_fetch};
 use super::python::wheel_metadata;
 use super::{
     RepoError, Repositories, bundle_files, bundles, name_guards, owner, policies, task, upstream, visibility,
 };
 use crate::db;
 use crate::fetch::integrity::IntegrityError;
-use crate::fetch::{self, Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
+use crate::fetch::{self, Delivery, FetchOutcome, Subscriber};
 use crate::model::change::LifeState;
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
-use crate::upstream::UpstreamError;
 
 /// Cache of located files that are in storage. A step never changes, so entries never become invalid;
 /// [`open`] detects that a file was evicted since.
@@ -227,21 +227,6 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
     }
 }
 
-/// Fetches a located file, and returns the stored object.
-pub(super) async fn fetch_to_storage(
-    repositories: &Repositories,
-    located: &LocatedFile,
-) -> Result<Key, RepoError> {
-    match join_fetch(repositories, located).await?.wait_end().await {
-        Some(FetchOutcome::Done(Delivery::Stored(key))) => Ok(key),
-        Some(FetchOutcome::Done(Delivery::SentOnly)) => Err(RepoError::Storage(StorageError::Other(
-            "the fetched file could not be stored; the server log has the reason".to_owned(),
-        ))),
-        Some(FetchOutcome::Failed(error)) => Err(fetch_error(repositories, located, error).await),
-        None => Err(task::stopping().into()),
-    }
-}
-
 /// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its
 /// digest.
 #[must_use]
@@ -380,37 +365,6 @@ async fn read_stored(
     Ok(OpenFile { size: Some(size), range, body })
 }
 
-async fn join_fetch(repositories: &Repositories, located: &LocatedFile) -> Result<Subscriber, RepoError> {
-    if !upstream::may_be_fetched(&repositories.state, located) {
-        return Err(upstream::no_upstream(located));
-    }
-    let (candidates, class, expected) = upstream::candidates(&repositories.state, located)?;
-    let request =
-        || FetchRequest::new(&located.row, expected, candidates, class, (located.tree, &located.package));
-    match repositories.fetches.join(located.row.file, request) {
-        Ok(subscriber) => Ok(subscriber),
-        Err(error) => Err(fetch_error(repositories, located, error).await),
-    }
-}
-
-/// Returns the error of a failed fetch. If an index does not have a file, the error states whether it removed the file
-/// from the page of the project: snapshots before that still list it.
-async fn fetch_error(repositories: &Repositories, located: &LocatedFile, error: FetchError) -> RepoError {
-    if located.source() != SourceId::PYPI || !matches!(error, FetchError::Missing(_)) {
-        return error.into();
-    }
-    let (tree, row) = (located.tree().tree, located.row.clone());
-    let is_listed = repositories.state.db.read(move |c| db::python_file::is_listed(c, tree, &row));
-    match is_listed.await {
-        Ok(true) => error.into(),
-        Ok(false) => RepoError::NotFound(format!(
-            "the index removed the file '{}', and no copy of it is stored here",
-            located.name
-        )),
-        Err(error) => error.into(),
-    }
-}
-
 /// Opens a file that is being fetched. If a range begins far beyond the fetched bytes, the whole file is sent
 /// without waiting for the range, as RFC 9110 section 14.2 permits.
 fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
@@ -418,25 +372,4 @@ fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64
     let requested_range = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
     let stream = fetch::read(subscriber, requested_range).map_err(RepoError::from).boxed();
     OpenFile { size, range, body: FileBody::Stream(stream) }
-}
-
-impl From<FetchError> for RepoError {
-    fn from(error: FetchError) -> RepoError {
-        match error {
-            FetchError::Missing(message) => RepoError::NotFound(message),
-            FetchError::Mismatch(reason) => RepoError::Upstream {
-                source: UpstreamError::Refused { url: "the mirror".to_owned(), reason },
-                retry_after: 60,
-            },
-            FetchError::Upstream(source) => {
-                let retry_after = match &source {
-                    UpstreamError::Unavailable { retry_after, .. } => retry_after.unwrap_or(30),
-                    UpstreamError::Missing(_) | UpstreamError::Refused { .. } => 60,
-                };
-                RepoError::Upstream { source, retry_after }
-            }
-            FetchError::Storage(reason) => RepoError::Storage(StorageError::Other(reason)),
-            FetchError::Cancelled => RepoError::Storage(StorageError::Other(error.to_string())),
-        }
-    }
 }

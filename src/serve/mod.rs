@@ -29,6 +29,7 @@ pub mod listing;
 pub mod located;
 pub mod lock_file;
 pub mod metadata;
+mod mirror_fetch;
 pub mod name_audit;
 pub mod name_guards;
 mod name_lists;

@@ -19,7 +19,7 @@ use crate::model::storage_class::StorageClass;
 use crate::pypi::wheel_metadata::{WheelError, read};
 use crate::python::layout::FilePart;
 use crate::serve::located::LocatedFile;
-use crate::serve::{RepoError, Repositories, file};
+use crate::serve::{RepoError, Repositories, mirror_fetch};
 use crate::storage::Key;
 use crate::upstream::UpstreamError;
 
@@ -73,7 +73,7 @@ pub(in crate::serve) async fn store(
     let Some(wheel) = wheel_of(repositories, located).await? else { return Err(error) };
     let key = match wheel.key() {
         Some(key) => key,
-        None => match file::fetch_to_storage(repositories, &wheel).await {
+        None => match mirror_fetch::fetch_to_storage(repositories, &wheel).await {
             Ok(key) => key,
             Err(of_wheel) if of_wheel.may_succeed_later() => return Err(of_wheel),
             Err(_) => return Err(error),

@@ -3,6 +3,7 @@
 //! SECURITY: authors of packages write READMEs, and no converter is trusted. [`clean`] removes from the result of every
 //! converter all elements and attributes that are not in its list.
 
+mod attributes;
 mod clean;
 mod heading_levels;
 mod html_tokens;

@@ -4,6 +4,7 @@
 //! elements are repeated in all following blocks, and texts between the cells of a table are moved before it. It may also
 //! end elements around the text. Of the result of [`well_nested`], a parser makes the elements that are written there.
 
+use super::attributes::push_attributes;
 use super::html_tokens::{Token, Tokens};
 use super::tag::is_blank;
 
@@ -18,14 +19,6 @@ const MAX_DEPTH: usize = 150;
 /// Length after which a comment divides a text, in bytes: the serializer searches the rest of a text after each character that it
 /// writes as a character reference, and each that begins as a no-break space does.
 const TEXT_BYTES: usize = 4 << 10;
-/// Maximum length of the value of an attribute, in bytes; longer ones are omitted.
-const MAX_VALUE: usize = 2_000;
-/// Maximum number of columns and rows of a cell: browsers need seconds for many wide cells.
-const MAX_SPAN: usize = 100;
-/// Maximum number of characters of a host that are not plain. The parser of addresses needs time proportional to the square
-/// of the number of characters that are not ASCII.
-const MAX_UNUSUAL: usize = 100;
-
 /// The elements of a README.
 pub(super) const ELEMENTS: [&str; 47] = [
     "a",
@@ -111,10 +104,6 @@ const BLOCKS: [&str; 19] = [
     "search",
 ];
 const HEADINGS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
-/// Attributes that are written.
-const ATTRIBUTES: [&str; 12] =
-    ["alt", "colspan", "dir", "height", "href", "id", "lang", "rowspan", "src", "start", "title", "width"];
-
 /// Returns HTML of [`ELEMENTS`] that are properly nested; `None` if it would be too long or too deep.
 #[must_use]
 pub(super) fn well_nested(html: &str) -> Option<String> {
@@ -412,31 +401,7 @@ impl Writer {
     fn write_tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
         self.html.push('<');
         self.html.push_str(name);
-        for key in ATTRIBUTES {
-            let Some(value) = value(attributes, key) else { continue };
-            let is_written = match key {
-                "colspan" | "rowspan" => {
-                    value.parse().is_ok_and(|span: usize| (1..=MAX_SPAN).contains(&span))
-                }
-                "href" => value.len() <= MAX_VALUE && is_short_host(value),
-                _ => value.len() <= MAX_VALUE,
-            };
-            if !is_written {
-                continue;
-            }
-            self.html.push(' ');
-            self.html.push_str(key);
-            self.html.push_str("=\"");
-            for c in value.chars() {
-                match c {
-                    '"' => self.html.push_str("&quot;"),
-                    '<' => self.html.push_str("&lt;"),
-                    '>' => self.html.push_str("&gt;"),
-                    c => self.html.push(c),
-                }
-            }
-            self.html.push('"');
-        }
+        push_attributes(&mut self.html, attributes);
         self.html.push('>');
         self.text_start = self.html.len();
     }
@@ -457,35 +422,10 @@ impl Writer {
     }
 }
 
-/// Returns the value of an attribute; for the id of an anchor also its name.
-fn value<'a>(attributes: &[(&str, &'a str)], key: &str) -> Option<&'a str> {
-    let find = |key: &str| attributes.iter().find(|(found, _)| found.eq_ignore_ascii_case(key));
-    // Of equal attributes, the first one counts.
-    let found = find(key).or_else(|| if key == "id" { find("name") } else { None });
-    found.map(|(_, value)| *value)
-}
-
-/// Returns true for an address whose host is plain, or has few other characters.
-fn is_short_host(address: &str) -> bool {
-    let unusual = address.chars().filter(|c| !c.is_ascii() || matches!(c, '%' | '&')).count();
-    if unusual <= MAX_UNUSUAL || address.starts_with(['#', '.']) {
-        return true;
-    }
-    let lower = address.get(..8).unwrap_or_default().to_ascii_lowercase();
-    let start = ["https://", "http://"].into_iter().find(|start| lower.starts_with(start));
-    let rest = start.and_then(|start| address.get(start.len()..)).unwrap_or_default();
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    host.len() < rest.len()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:@_".contains(&byte))
-}
-
 /// Returns the name of a known element.
 fn known(name: &str) -> Option<&'static str> {
     let is_equal = |known: &&str| known.eq_ignore_ascii_case(name);
-    ELEMENTS
-        .into_iter()
-        .find(is_equal)
-        .or_else(|| BLOCKS.iter().any(|known| is_equal(&known)).then_some("div"))
+    ELEMENTS.into_iter().find(is_equal).or_else(|| BLOCKS.iter().any(is_equal).then_some("div"))
 }
 
 #[cfg(test)]
@@ -493,6 +433,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::web::readme::attributes::MAX_VALUE;
 
     #[test]
     fn elements_are_nested_as_html_permits_them() {

@@ -50,7 +50,7 @@ fn bytes_after_the_end_of_a_deflate_stream_are_refused() {
         assert_refused(&[folder, file("a/b")], &FORMATS, reason, case);
     }
     let stored = RawMember { method: 0, data: b"text".to_vec(), ..RawMember::new("a", "text") };
-    assert_accepted(&[stored.clone()], &FORMATS, "stored");
+    assert_accepted(std::slice::from_ref(&stored), &FORMATS, "stored");
     assert_refused(&[stored.followed_by(b"x")], &FORMATS, "the size of a member is wrong", "stored");
 }
 

@@ -212,7 +212,11 @@ fn metadata_is_utf8_without_a_byte_order_mark() {
     let with_mark = |version: &str| [&b"\xef\xbb\xbf"[..], &text(version, b"a")].concat();
     for valid in [text("2.4", "é \u{feff}".as_bytes()), text("1.2", "é".as_bytes())] {
         for result in read(&valid) {
-            assert!(result.as_ref().is_ok_and(|notices| !notices.concat().contains("PATH")), "{result:?}");
+            let is_about_encoding = |notice: &String| notice.starts_with("line ");
+            assert!(
+                result.as_ref().is_ok_and(|notices| !notices.iter().any(is_about_encoding)),
+                "{result:?}"
+            );
         }
     }
     let (not_utf8, mark) =

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::fixed_url::FixedUrls;
 use super::modified::modified_overrides;
 use super::serials::serial_overrides;
+use super::spaced;
 use super::{
     Catalog, ReadExtent, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules,
     name_guards,
@@ -227,6 +228,7 @@ fn read_after(
     let last_tx = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last_tx)?);
+    let instants = spaced::instants(&transactions);
     Ok(Catalog {
         version: clock.catalog,
         history_id: clock.history.clone(),
@@ -236,8 +238,8 @@ fn read_after(
         deleted_sources: db::source::deleted(c)?,
         trees: trees(c, previous, last_tx)?,
         repos: repos(c)?,
-        modified_overrides: modified_overrides(&transactions),
-        serial_overrides: serial_overrides(&transactions),
+        modified_overrides: modified_overrides(&instants),
+        serial_overrides: serial_overrides(&instants),
         transactions,
         bioconductor: bioconductor(c, previous)?,
         fixed_urls: fixed_urls(c, previous, extent)?,

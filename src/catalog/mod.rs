@@ -10,13 +10,13 @@ mod modified;
 mod name_guards;
 pub mod resolve;
 mod serials;
+mod spaced;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
 pub use serials::SERIAL_GAP;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::db::skew::{self, Skew};
@@ -50,9 +50,9 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
-    /// `Last-Modified` of the instants whose second is already used by an earlier state; see
+    /// The instants whose second is already used by an earlier state, in ascending order, with their `Last-Modified`; see
     /// [`Catalog::modified`].
-    pub modified_overrides: BTreeMap<Timestamp, i64>,
+    pub modified_overrides: Vec<(Timestamp, i64)>,
     /// The instants of transactions whose serials differ from them, in ascending order, with the serials; see
     /// [`Catalog::serial`].
     pub serial_overrides: Vec<(Timestamp, i64)>,

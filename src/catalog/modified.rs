@@ -1,26 +1,12 @@
 //! `Last-Modified` values: distinct whole seconds for states published within the same second. Pure.
 
-use std::collections::BTreeMap;
-
 use super::Catalog;
-use crate::model::ids::TxId;
+use super::spaced::{self, Overrides};
 use crate::model::time::Timestamp;
 
-/// Maps the instants of transactions whose second is already in use to the next free second.
-pub(super) fn modified_overrides(transactions: &[(TxId, Timestamp)]) -> BTreeMap<Timestamp, i64> {
-    let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
-    // Transactions of a back-fill have high ids and early instants.
-    instants.sort();
-    let mut last_second = i64::MIN;
-    let mut overrides = BTreeMap::new();
-    for at in instants {
-        let second = at.seconds().max(last_second.saturating_add(1));
-        if second != at.seconds() {
-            overrides.insert(at, second);
-        }
-        last_second = second;
-    }
-    overrides
+/// Maps the instants of transactions, in ascending order, whose second is already in use to the next free second.
+pub(super) fn modified_overrides(instants: &[Timestamp]) -> Overrides {
+    spaced::overrides(instants, Timestamp::seconds, 1)
 }
 
 impl Catalog {
@@ -29,13 +15,14 @@ impl Catalog {
     /// states in one second, the last one is several seconds ahead of the clock.
     #[must_use]
     pub fn modified(&self, at: Timestamp) -> i64 {
-        self.modified_overrides.get(&at).copied().unwrap_or_else(|| at.seconds())
+        spaced::find(&self.modified_overrides, at).unwrap_or_else(|| at.seconds())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::TxId;
     use crate::model::time::SECOND;
 
     #[test]
@@ -46,7 +33,8 @@ mod tests {
             .zip(1..)
             .map(|(tenths, id)| (TxId(id), instant(*tenths)))
             .collect();
-        let catalog = Catalog { modified_overrides: modified_overrides(&transactions), ..Catalog::default() };
+        let instants = spaced::instants(&transactions);
+        let catalog = Catalog { modified_overrides: modified_overrides(&instants), ..Catalog::default() };
         let seconds = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(instant(tenths)));
         assert_eq!(seconds, [0, 1, 2, 3, 4, 5, 7, 8]);
         assert_eq!(catalog.modified(instant(45)), 4, "not the instant of a transaction");

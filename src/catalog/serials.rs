@@ -2,31 +2,18 @@
 //! between these transactions. Pure.
 
 use super::Catalog;
-use crate::model::ids::TxId;
+use super::spaced::{self, Overrides};
 use crate::model::time::Timestamp;
 
 /// Minimum difference between the serials of two transactions. The serials of changes of indexes that become visible after a
 /// transaction are less than this number above its serial.
 pub const SERIAL_GAP: i64 = 100_000;
 
-/// Maps the instants of transactions that follow another one in less than [`SERIAL_GAP`] microseconds, or follow such a
-/// transaction, to their serials, in the order of the instants. The serial of any other transaction is its instant. Further
-/// transactions, also earlier ones of a back-fill, lower no serial.
-pub(super) fn serial_overrides(transactions: &[(TxId, Timestamp)]) -> Vec<(Timestamp, i64)> {
-    let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
-    // Transactions of a back-fill have high ids and early instants.
-    instants.sort();
-    instants.dedup();
-    let mut next = i64::MIN;
-    let mut overrides = Vec::new();
-    for at in instants {
-        let serial = at.0.max(next);
-        if serial != at.0 {
-            overrides.push((at, serial));
-        }
-        next = serial.saturating_add(SERIAL_GAP);
-    }
-    overrides
+/// Maps the instants of transactions, in ascending order, that follow another one in less than [`SERIAL_GAP`] microseconds, or
+/// follow such a transaction, to their serials. The serial of any other transaction is its instant. Further transactions, also
+/// earlier ones of a back-fill, lower no serial.
+pub(super) fn serial_overrides(instants: &[Timestamp]) -> Overrides {
+    spaced::overrides(instants, |at| at.0, SERIAL_GAP)
 }
 
 impl Catalog {
@@ -35,19 +22,20 @@ impl Catalog {
     /// machine's clock is behind, it is ahead of the clock.
     #[must_use]
     pub fn serial(&self, at: Timestamp) -> i64 {
-        let found = self.serial_overrides.binary_search_by_key(&at, |(instant, _)| *instant).ok();
-        found.and_then(|index| self.serial_overrides.get(index)).map_or(at.0, |(_, serial)| *serial)
+        spaced::find(&self.serial_overrides, at).unwrap_or(at.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::TxId;
 
     fn catalog(instants: &[i64]) -> Catalog {
         let transactions: Vec<(TxId, Timestamp)> =
             instants.iter().zip(1..).map(|(at, id)| (TxId(id), Timestamp(*at))).collect();
-        Catalog { serial_overrides: serial_overrides(&transactions), ..Catalog::default() }
+        let serial_overrides = serial_overrides(&spaced::instants(&transactions));
+        Catalog { serial_overrides, ..Catalog::default() }
     }
 
     #[test]

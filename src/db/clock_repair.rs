@@ -1,6 +1,6 @@
 //! Repairs the clock row, the times of transactions and the states of indexes after a clock was wrong.
 
-use super::index_repair::{self, FutureTree};
+use super::index_repair;
 use super::skew::{Skew, TOLERANCE, between};
 use super::{Conn, DbError, Row, audit, clock};
 use crate::model::ids::{FileId, TxId};
@@ -54,7 +54,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
             set_pins(c, now, &transactions)?;
         }
         reset_future_times(c, now)?;
-        reset_indexes(c, &indexes, now)?;
+        indexes.iter().try_for_each(|index| index_repair::reset(c, *index, now))?;
         c.execute(ROW, &[row.into()])?;
         let detail = format!("{skew}; transactions with another time: {}", transactions.len());
         audit::record(c, "repair clock", ("server", ""), &detail)?;
@@ -78,12 +78,6 @@ fn future_transactions(
     let transaction =
         |(index, row): (i64, &Row)| Ok((TxId(row.int(0)?), row.time(1)?, Timestamp(first + index)));
     (0..).zip(&rows).map(transaction).collect()
-}
-
-/// Resets indexes with a state in the future, and the times of readings of their pages.
-fn reset_indexes(c: &mut dyn Conn, indexes: &[FutureTree], now: Timestamp) -> Result<(), DbError> {
-    index_repair::reset_readings(c, now)?;
-    indexes.iter().try_for_each(|index| index_repair::reset(c, *index, now))
 }
 
 /// Sets the time of a transaction and of everything it published.
@@ -172,7 +166,8 @@ fn set_pins(
 /// Resets rows with a time in the future: leases and holds that end more than a day from now, which is longer than
 /// any lease or hold lasts; times of the last success, which would delay schedules; times of stored objects,
 /// which would delay their removal; and those of name guards and of the names that a mirror lists too: a name that a
-/// mirror published after the guard would be one from before.
+/// mirror published after the guard would be one from before; and those of readings of pages of indexes: a reading replaces only
+/// an earlier one, and block rules measure the age of a file from its reading.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =
@@ -186,5 +181,10 @@ fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
         "UPDATE name_overlap SET seen_at = CAST($1 AS BIGINT) WHERE seen_at > CAST($1 AS BIGINT)";
     c.execute(LEASES, &[tomorrow.into()])?;
     c.execute("DELETE FROM hold WHERE until > CAST($1 AS BIGINT)", &[tomorrow.into()])?;
-    [FETCHED, BLOBS, GUARDS, OVERLAPS].into_iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
+    const LOOKS: &str =
+        "UPDATE look SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";
+    const READINGS: &str =
+        "UPDATE file_reading SET read_at = CAST($1 AS BIGINT) WHERE read_at > CAST($1 AS BIGINT)";
+    let statements = [FETCHED, BLOBS, GUARDS, OVERLAPS, LOOKS, READINGS];
+    statements.into_iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
 }

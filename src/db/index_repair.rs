@@ -78,16 +78,3 @@ fn delete_empty(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<
     c.execute(LIVES, &[tree.into(), before.into(), now.into(), open.into(), head.into()])?;
     c.execute(PROJECTS, &[source.into(), before.into(), now.into(), open.into(), head.into()]).map(drop)
 }
-
-/// Sets the times of readings that are in the future to `now`: a reading replaces only an earlier one, and block rules
-/// measure the age of a file from its reading.
-///
-/// # Errors
-/// Database errors.
-pub fn reset_readings(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
-    const STATEMENTS: [&str; 2] = [
-        "UPDATE look SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)",
-        "UPDATE file_reading SET read_at = CAST($1 AS BIGINT) WHERE read_at > CAST($1 AS BIGINT)",
-    ];
-    STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
-}

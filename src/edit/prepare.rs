@@ -12,7 +12,7 @@ use super::uploads::{BinaryTarget, StagedUpload, Upload};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::error_chain::error_chain;
 use crate::model::time::Timestamp;
-use crate::r::archive::{self, ArchiveError, PackageArchive};
+use crate::r::archive::{self, ArchiveError, PackageArchive, ReadExtent};
 use crate::r::binary::{self, BinaryError, BinaryInfo};
 use crate::r::description::{index_stanza, write_built_fields};
 use crate::r::layout::PackageFile;
@@ -74,7 +74,8 @@ pub(super) fn prepare(
     // A name of another form is ignored; one of this form must match the content.
     let name = SourceFileName::parse(file).ok();
     let package_archive =
-        archive::read_upload(body.open(options.buffer)?, name, options.limits).map_err(refusal)?;
+        archive::read_up_to(ReadExtent::Upload, body.open(options.buffer)?, name, options.limits)
+            .map_err(refusal)?;
     let info = match kind {
         UploadKind::Source | UploadKind::Python => {
             package_archive.require_source().map_err(refusal)?;

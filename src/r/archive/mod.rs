@@ -13,7 +13,6 @@ pub use error::ArchiveError;
 pub use members::{Member, MemberKind, Members};
 pub use read::{
     PackageArchive, PackageIdentity, ReadExtent, read, read_description, read_identity, read_up_to,
-    read_upload,
 };
 
 /// Resource limits of an archive. Sizes are in bytes after decompression.

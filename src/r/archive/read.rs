@@ -65,23 +65,11 @@ pub fn read(
     read_up_to(ReadExtent::Whole, source, file, limits)
 }
 
-/// Like [`read`], for an upload: other bytes than zeros must not follow the end of the archive. Programs ignore such
-/// bytes, and old tar programs wrote them, so published archives may have them.
-///
-/// # Errors
-/// The errors of [`read`], and [`ArchiveError::Tar`] for such bytes.
-pub fn read_upload(
-    source: impl Read,
-    file: Option<SourceFileName<'_>>,
-    limits: Limits,
-) -> Result<PackageArchive, ArchiveError> {
-    read_up_to(ReadExtent::Upload, source, file, limits)
-}
-
 /// The part of an archive that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadExtent {
-    /// As [`ReadExtent::Whole`], and only zeros may follow the end of the archive.
+    /// As [`ReadExtent::Whole`], for an upload: only zeros may follow the end of the archive. Programs ignore other bytes
+    /// there, and old tar programs wrote them, so published archives may have them.
     Upload,
     /// The whole archive, fully checked.
     Whole,

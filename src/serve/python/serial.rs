@@ -63,24 +63,27 @@ pub(super) fn steps<'a>(
     catalog: &'a Catalog,
     tree: &PointTree,
 ) -> impl Iterator<Item = NumberedStep> + use<'a> {
-    let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
-    let count = steps.partition_point(|step| step.seq <= tree.seq);
-    steps.get(..count).unwrap_or_default().iter().map(move |step| numbered(catalog, step))
+    steps_until(catalog, tree.tree, tree.seq).iter().map(move |step| numbered(catalog, step))
 }
 
 /// Returns the newest step of a tree of steps up to a time.
 pub(super) fn newest_step(catalog: &Catalog, tree: &PointTree, until: Timestamp) -> Option<NumberedStep> {
-    let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
-    let count = steps.partition_point(|step| step.seq <= tree.seq && step.at <= until);
+    let steps = steps_until(catalog, tree.tree, tree.seq);
+    let count = steps.partition_point(|step| step.at <= until);
     steps.get(count.checked_sub(1)?).map(|step| numbered(catalog, step))
 }
 
 /// Returns the serial of a change in a tree of steps.
 pub(super) fn of_step(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<u64> {
+    let step = steps_until(catalog, tree, seq).last()?;
+    u64::try_from(numbered(catalog, step).serial).ok()
+}
+
+/// Returns the steps of a tree of steps up to a sequence number, oldest first.
+fn steps_until(catalog: &Catalog, tree: TreeId, seq: Seq) -> &[Step] {
     let steps = catalog.tree(tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
     let count = steps.partition_point(|step| step.seq <= seq);
-    let step = steps.get(count.checked_sub(1)?)?;
-    u64::try_from(numbered(catalog, step).serial).ok()
+    steps.get(..count).unwrap_or_default()
 }
 
 fn numbered(catalog: &Catalog, step: &Step) -> NumberedStep {

@@ -264,13 +264,11 @@ impl Target {
         response.map_err(|e| {
             // A redirected request may have failed at another server.
             let has_no_connection = e.is_connect() && !is_redirected;
-            match self.request_error(e) {
-                UpstreamError::Unavailable { url, reason, retry_after, is_of_mirror } => {
-                    let is_of_mirror = is_of_mirror || has_no_connection;
-                    UpstreamError::Unavailable { url, reason, retry_after, is_of_mirror }
-                }
-                error @ (UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => error,
+            let mut error = self.request_error(e);
+            if let UpstreamError::Unavailable { is_of_mirror, .. } = &mut error {
+                *is_of_mirror |= has_no_connection;
             }
+            error
         })
     }
 

@@ -71,7 +71,7 @@ pub(super) const ELEMENTS: [&str; 47] = [
 ];
 
 /// Elements without an end tag.
-const VOID: [&str; 3] = ["br", "hr", "img"];
+pub(super) const VOID: [&str; 3] = ["br", "hr", "img"];
 /// Elements that are parts of lines.
 const INLINE: [&str; 17] = [
     "a", "abbr", "b", "code", "del", "em", "i", "ins", "kbd", "q", "s", "samp", "span", "strong", "sub",

@@ -1,9 +1,7 @@
 //! The elements of clean HTML that are open at a tag, and those that HTML does not permit there.
 
+use super::nesting::VOID;
 use super::tag::heading;
-
-/// Elements without an end tag.
-const VOID: [&str; 3] = ["br", "hr", "img"];
 
 /// How the tags of an element are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

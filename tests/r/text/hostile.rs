@@ -3,7 +3,7 @@
 use super::tar::{Tar, description, gz, header, set_checksum, source};
 use crate::support::data;
 use rstudio_pm::r::archive::{
-    ArchiveError, Limits, Members, PackageArchive, read, read_identity, read_upload,
+    ArchiveError, Limits, Members, PackageArchive, ReadExtent, read, read_identity, read_up_to,
 };
 use rstudio_pm::r::name::SourceFileName;
 use std::io::Write;
@@ -151,7 +151,7 @@ fn a_prefix_that_only_some_programs_read_is_refused() {
 
 #[test]
 fn bytes_after_the_end_of_an_uploaded_archive_are_refused() {
-    let upload = |bytes: &[u8]| read_upload(bytes, None, Limits::default());
+    let upload = |bytes: &[u8]| read_up_to(ReadExtent::Upload, bytes, None, Limits::default());
     let (end, hidden) = (base().end(), Tar::default().file("a1/hidden", b"x").end());
     let one_zero_block = [&base().0[..], &[0; 512], &hidden].concat();
     for bytes in [

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
+use regex::bytes::Regex;
 
 use super::open::SinkError;
 use super::sink::{OnFull, Sink};
@@ -179,9 +180,32 @@ fn render(line: &mut Vec<u8>, entry: &AccessEntry<'_>, format: AccessLogFormat, 
     line.push(b'\n');
 }
 
-// SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
+/// The tokens of this server (`auth::secret`) and JSON Web Tokens (RFC 7519).
+static TOKEN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?-u)(rspm_)[0-9A-Za-z]{36}|(eyJ)[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_.-]{8,}").ok());
+
+// SECURITY: a token that a client puts into an address or a header does not become readable in the log.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {
-    let text = &field[..field.len().min(MAX_FIELD)];
+    let end = field.len().min(MAX_FIELD);
+    let mut position = 0;
+    for token in TOKEN.iter().flat_map(|pattern| pattern.captures_iter(field)) {
+        let (whole, prefix) = (token.get_match(), token.get(1).or(token.get(2)));
+        if whole.start() >= end {
+            break;
+        }
+        push_bytes(line, &field[position..whole.start()], escape_spaces);
+        line.extend_from_slice(prefix.map_or(b"", |prefix| prefix.as_bytes()));
+        line.extend_from_slice(b"***");
+        position = whole.end();
+    }
+    push_bytes(line, &field[position.min(end)..end], escape_spaces);
+    if end < field.len() {
+        line.extend_from_slice(b"...");
+    }
+}
+
+// SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
+fn push_bytes(line: &mut Vec<u8>, text: &[u8], escape_spaces: bool) {
     for &byte in text {
         match byte {
             b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
@@ -196,9 +220,6 @@ fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {
                 line.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
             }
         }
-    }
-    if text.len() < field.len() {
-        line.extend_from_slice(b"...");
     }
 }
 
@@ -273,6 +294,28 @@ mod tests {
         assert!(line.contains(" a\\x20b ["), "{line}");
         assert!(line.contains("GET /x\\\" 200 1\\n\\r\\t\\\\ HTTP"), "{line}");
         assert!(line.ends_with("\"\\x1b[31m\\x00\\xc3\\xa9\\x7f\"\n"), "{line}");
+    }
+
+    #[test]
+    fn tokens_are_masked_wherever_a_client_puts_them() {
+        let token = format!("rspm_{}", "a1B2c3".repeat(6));
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.MEUCIQDx-_x";
+        let target = format!("/{token}/x?token={token}&subject_token={jwt}&rspm_short=1&eyJ=2");
+        let referer = format!("http://__token__:{token}@host/");
+        let agent = format!("{}{token}", "a".repeat(MAX_FIELD - 20));
+        let entry = AccessEntry {
+            target: &target,
+            referer: Some(referer.as_bytes()),
+            user_agent: Some(agent.as_bytes()),
+            ..entry()
+        };
+        let line = line(&entry, AccessLogFormat::Combined);
+        assert!(
+            line.contains("/rspm_***/x?token=rspm_***&subject_token=eyJ***&rspm_short=1&eyJ=2 HTTP"),
+            "{line}"
+        );
+        assert!(line.contains("\"http://__token__:rspm_***@host/\""), "{line}");
+        assert!(line.ends_with("arspm_***...\"\n"), "a token at the limit of a field: {line}");
     }
 
     #[test]

@@ -142,8 +142,8 @@ pub fn remove(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
     c.execute("DELETE FROM node WHERE id = $1", &[id.to_string().into()]).map(drop)
 }
 
-/// Removes the rows of servers without a heartbeat for a day, and of servers that are gone and have the host name
-/// `name` of the server `id`, which has replaced them. Returns the ids of the removed rows.
+/// Removes the rows of servers without a heartbeat for a day, and of servers that are gone since before the start of the
+/// server `id`, which has the same host name `name` and has replaced them. Returns the ids of the removed rows.
 pub fn remove_gone(
     c: &mut dyn Conn,
     id: Identity,
@@ -151,11 +151,11 @@ pub fn remove_gone(
     now: Timestamp,
 ) -> Result<Vec<Identity>, DbError> {
     const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < CAST($2 AS BIGINT) \
-        OR beat_at > CAST($3 AS BIGINT) OR (name = $4 AND (beat_at < CAST($5 AS BIGINT) \
-        OR beat_at > CAST($6 AS BIGINT)))) RETURNING id";
+        OR beat_at > CAST($3 AS BIGINT) OR (name = $4 AND beat_at < CAST($5 AS BIGINT) \
+        AND beat_at < (SELECT started_at FROM node WHERE id = $1))) RETURNING id";
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
-    let (removed, gone) = (ROW_RETENTION, HEARTBEAT_TIMEOUT);
-    let params = [id.to_string().into(), at(-removed), at(removed), name.into(), at(-gone), at(gone)];
+    let params =
+        [id.to_string().into(), at(-ROW_RETENTION), at(ROW_RETENTION), name.into(), at(-HEARTBEAT_TIMEOUT)];
     let rows = c.query(REMOVE, &params)?;
     rows.into_iter().map(|mut row| row.parse(0, "the id of a server")).collect()
 }

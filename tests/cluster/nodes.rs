@@ -79,7 +79,7 @@ fn a_strict_list_needs_the_database() {
 #[test]
 fn two_servers_with_one_host_name_have_two_names_and_one_leader() {
     let shared = Shared::new();
-    let (first, second) = (shared.start("twin"), shared.start("twin"));
+    let (first, mut second) = (shared.start("twin"), shared.start("twin"));
     until("both are listed", || modes(&first) == "twin online, twin (2) online");
     assert_eq!(leaders(&second), leaders(&first));
     assert_eq!(leaders(&first), ["twin"]);
@@ -94,6 +94,22 @@ fn two_servers_with_one_host_name_have_two_names_and_one_leader() {
     assert_eq!(second.rspm_stdout("cluster offline --nodes=twin"), "twin: offline\n");
     assert_eq!((first.get("/__ping__").status, second.get("/__ping__").status), (503, 200));
     within(Duration::from_secs(90), "the other leads", || leaders(&second) == ["twin (2)"]);
+    first.rspm_stdout("cluster online --nodes=twin");
+    // A server that ended is listed until one with its name starts, also if a server of this name runs beside it.
+    second.kill();
+    within(Duration::from_secs(90), "it is gone", || modes(&first) == "twin online, twin (2) gone");
+    let output = first.rspm("cluster nodes --strict");
+    assert_eq!((output.code, output.err.trim_end()), (1, "Error: gone: twin (2)"));
+    let last_seen = || nodes(&first)[0]["last_seen"].clone();
+    let seen = last_seen();
+    until("the next heartbeat", || last_seen() != seen);
+    assert_eq!(
+        modes(&first),
+        "twin online, twin (2) gone",
+        "a heartbeat of the other one does not remove it"
+    );
+    second.launch();
+    until("its successor takes its place", || modes(&first) == "twin online, twin (2) online");
 }
 
 #[test]

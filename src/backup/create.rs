@@ -124,6 +124,10 @@ async fn make(
     if missing_count > 0 {
         text += &format!("\nWarning: {incomplete}");
     }
+    if manifest.configuration.is_none() {
+        text += "\nWarning: the configuration file is not in the backup, because it could not be read; the server log \
+                 has the reason. Keep a copy of it in another place.";
+    }
     if manifest.encryption_key.is_some() {
         let key = state.config.load().server.encryption_key_path.display().to_string();
         text += &format!("\nThe encryption key is not in the backup: keep {key} in another place.");

@@ -12,7 +12,7 @@ use super::key_file::{self, KeyEnvironment};
 use super::lexer::MAX_LENGTH;
 use super::problem::{ConfigError, Origin};
 use super::reader::Reader;
-use super::validate::{MergedSettings, from_settings};
+use super::validate::{Environment, MergedSettings, from_settings};
 use super::{Loaded, credentials, parse, value};
 
 /// Default path of the configuration file.
@@ -52,9 +52,8 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
             None
         }
     };
-    let mut loaded = from_settings(settings, errors, warnings, key.map(Arc::new))?;
-    Arc::make_mut(&mut loaded.config).file = std::path::absolute(path).ok();
-    Ok(loaded)
+    let environment = Environment { file: std::path::absolute(path).ok(), encryption_key: key.map(Arc::new) };
+    from_settings(settings, errors, warnings, environment)
 }
 
 /// Reads the configuration like [`load`], but does not decrypt values. For programs that use no encrypted values.

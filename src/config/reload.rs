@@ -5,7 +5,8 @@
 
 use super::merged::{Setting, Settings};
 use super::table::{Effect, Property, Section};
-use super::{ConfigError, Loaded, validate};
+use super::validate::{self, Environment};
+use super::{ConfigError, Loaded};
 
 /// The result of a reload.
 #[derive(Clone, Debug)]
@@ -70,8 +71,8 @@ pub fn reload(current: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
             ignored.extend(change(&current.settings, &file.settings, setting));
         }
     }
-    let mut loaded =
-        validate::from_settings(settings, Vec::new(), Vec::new(), file.config.encryption_key.clone())?;
+    let environment = Environment::of(&file.config);
+    let mut loaded = validate::from_settings(settings, Vec::new(), Vec::new(), environment)?;
     loaded.warnings.clone_from(&file.warnings);
     Ok(Reload { loaded, applied, ignored, restart })
 }

@@ -1,6 +1,7 @@
 //! The third of the three forms of a configuration: validates merged settings and returns a [`Config`], or all
 //! errors.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::key_file::EncryptionKey;
@@ -26,7 +27,7 @@ pub fn parse(
 ) -> Result<Loaded, ConfigError> {
     let MergedSettings { mut settings, errors, warnings } = MergedSettings::read(name, text, env);
     decryption::mark_encrypted(&mut settings);
-    from_settings(settings, errors, warnings, None)
+    from_settings(settings, errors, warnings, Environment::default())
 }
 
 /// The settings of a file and the environment, before their values are decrypted and checked.
@@ -49,12 +50,27 @@ impl MergedSettings {
     }
 }
 
+/// What a [`Config`] has beside its settings. A reload takes it from the file that was read last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Environment {
+    /// The configuration file.
+    pub(super) file: Option<PathBuf>,
+    pub(super) encryption_key: Option<Arc<EncryptionKey>>,
+}
+
+impl Environment {
+    /// Returns that of a configuration.
+    pub(super) fn of(config: &Config) -> Environment {
+        Environment { file: config.file.clone(), encryption_key: config.encryption_key.clone() }
+    }
+}
+
 /// Builds a [`Config`]: checks each setting, and the settings for contradictions.
 pub(super) fn from_settings(
     settings: Settings,
     mut errors: Vec<Problem>,
     mut warnings: Vec<Problem>,
-    key: Option<Arc<EncryptionKey>>,
+    environment: Environment,
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
@@ -62,7 +78,7 @@ pub(super) fn from_settings(
     // omitted.
     let is_complete = errors.is_empty();
     errors.append(&mut reader.errors);
-    let config = Config { encryption_key: key, ..config(&mut reader) };
+    let config = config(&mut reader, environment);
     if is_complete {
         errors.append(&mut reader.errors);
     }
@@ -82,12 +98,12 @@ pub fn parse_valid_part(name: &str, text: &[u8]) -> (Config, Vec<Problem>) {
     let (settings, _) = merge(&parsed_file);
     let mut reader = Reader::new(&settings);
     reader.check_all();
-    let config = config(&mut reader);
+    let config = config(&mut reader, Environment::default());
     let errors = parsed_file.errors.into_iter().chain(reader.errors).collect();
     (config, errors)
 }
 
-fn config(reader: &mut Reader<'_>) -> Config {
+fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
     let server = Server::read(reader);
     let (http, https, http_redirect) = listen::read(reader);
     let metrics = Metrics::read(reader, &http, &https, &http_redirect);
@@ -124,8 +140,8 @@ fn config(reader: &mut Reader<'_>) -> Config {
         bootstrap: Bootstrap::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
-        file: None,
-        encryption_key: None,
+        file: environment.file,
+        encryption_key: environment.encryption_key,
     }
 }
 

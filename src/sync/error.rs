@@ -42,6 +42,13 @@ pub enum SyncError {
     Stopping,
 }
 
+impl SyncError {
+    /// Returns false if the sync ended early and nothing is wrong: it resumes later, or another server runs it.
+    pub(super) fn is_failure(&self) -> bool {
+        !matches!(self, SyncError::Halted | SyncError::Stopping | SyncError::HeldByOtherServer(_))
+    }
+}
+
 /// Returns the result of a task. A panic of the task is resumed in the caller; a cancelled task means that the server
 /// stops.
 pub(super) fn task_result<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {

@@ -24,20 +24,16 @@ impl<'a> MeasuredSync<'a> {
         MeasuredSync { state, source, start_instant: Instant::now(), start_time: (state.clock)() }
     }
 
-    /// Records the result in the metrics and in the database. A halted sync resumes later, and a sync that another
-    /// server runs is not a failure of this one.
+    /// Records the result in the metrics and in the database, unless the sync ended early without a failure.
     pub(super) async fn end<T>(&self, result: &Result<T, SyncError>) {
         let has_failed = match result {
             Ok(_) => {
                 metrics::sync_ended(self.source, Some((self.state.clock)()), self.start_instant.elapsed());
                 false
             }
-            Err(SyncError::Halted) => return,
-            Err(error) => {
+            Err(error) if !error.is_failure() => return,
+            Err(_) => {
                 metrics::sync_ended(self.source, None, self.start_instant.elapsed());
-                if matches!(error, SyncError::HeldByOtherServer(_) | SyncError::Stopping) {
-                    return;
-                }
                 true
             }
         };
@@ -73,15 +69,15 @@ impl<'a> MeasuredSync<'a> {
 
 /// Logs a failed sync; returns its message.
 pub(super) fn log_failure(source: &str, error: &SyncError) -> String {
-    match error {
-        SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),
-        error => {
-            for error in error.to_string().lines() {
-                tracing::error!(target: "sync", source, error, "the sync failed; the last good state is served");
-            }
+    let message = error.to_string();
+    if error.is_failure() {
+        for error in message.lines() {
+            tracing::error!(target: "sync", source, error, "the sync failed; the last good state is served");
         }
+    } else {
+        tracing::info!(target: "sync", source, "{message}");
     }
-    error.to_string()
+    message
 }
 
 /// Logs a successful sync, even without changes, so that the log shows that schedules run.

@@ -197,6 +197,9 @@ fn absent_objects<'a>(
     Ok(absent_objects)
 }
 
+/// Size of the two SQLite databases without rows, and of the log with which they are created, in bytes.
+const BLANK_DATABASES: u64 = 2 << 20;
+
 /// Checks that the file systems have space for the database and the files.
 fn check_space(
     config: &Config,
@@ -207,7 +210,8 @@ fn check_space(
     if config.database.provider == Provider::Sqlite {
         // The indexes need about as much space as the rows.
         let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
-        *needed_bytes.entry(nearest_existing(&config.sqlite.dir)).or_default() += rows.saturating_mul(2);
+        *needed_bytes.entry(nearest_existing(&config.sqlite.dir)).or_default() +=
+            rows.saturating_mul(2).saturating_add(BLANK_DATABASES);
     }
     for object in absent_objects {
         if let ClassLocation::File(location) = config.storage.location(object.key.class()) {

@@ -69,3 +69,17 @@ fn a_restore_to_a_disk_without_space_is_refused() {
     assert!(refusal.err.contains(&part), "{}", refusal.err);
     assert_eq!(places.each_ref().map(|place| files(place)), before);
 }
+
+#[test]
+fn a_restore_to_a_disk_without_space_for_an_empty_database_is_refused() {
+    let Some(disk) = rerun::small_disk() else { return };
+    let server = server("sqlite");
+    back_up(&server);
+    let place = disk.join("database");
+    let other = Builder::default().gcfg(&format!("[SQLite]\nDir = {}", place.display())).prepare();
+    let before = files(&other.dir().join("data"));
+    let refusal = other.rspm(&format!("backup restore --from {}", folder(&server).display()));
+    assert_eq!(refusal.code, 1, "{}", refusal.out);
+    assert!(refusal.err.contains(" MB free, and the backup needs "), "{}", refusal.err);
+    assert!(!place.exists() && files(&other.dir().join("data")) == before, "nothing was written");
+}

@@ -67,8 +67,9 @@ pub(super) fn encryption_key(builds: &Builds) -> Result<Arc<EncryptionKey>, Repo
     let config = builds.state.config.load();
     config.encryption_key.clone().ok_or_else(|| {
         RepoError::Conflict(format!(
-            "the server has no encryption key at {}, and secrets are stored encrypted only; create one with rspm encrypt, \
-             and restart the server",
+            "the server has no encryption key at {}, and secrets are stored encrypted only; copy the key of this \
+             database from another server or a backup, or create the first one with rspm encrypt, and restart the \
+             server",
             config.server.encryption_key_path.display()
         ))
     })

@@ -181,8 +181,9 @@ fn render(line: &mut Vec<u8>, entry: &AccessEntry<'_>, format: AccessLogFormat, 
 }
 
 /// The tokens of this server (`auth::secret`) and JSON Web Tokens (RFC 7519).
-static TOKEN: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?-u)(rspm_)[0-9A-Za-z]{36}|(eyJ)[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_.-]{8,}").ok());
+static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?-u)(rspm_)[0-9A-Za-z]{36}|(eyJ)[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_.-]{8,}").ok()
+});
 
 // SECURITY: a token that a client puts into an address or a header does not become readable in the log.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {

@@ -3,6 +3,7 @@
 mod boot;
 mod demo;
 mod generated;
+mod helper_programs;
 mod inventory;
 mod sockets;
 mod units;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, note};
 use super::remote;
 use super::token::{Lifetime, lifetime};
 use crate::api::error::Error;
@@ -274,9 +274,4 @@ fn local(operation: &str, path: &Path, source: std::io::Error) -> CliError {
 
 fn key_error(error: BootstrapError) -> CliError {
     CliError::refused(error.to_string())
-}
-
-/// Prints a line to standard error. A failed write cannot be reported.
-fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -5,5 +5,6 @@ mod demo;
 mod generated;
 mod helper_programs;
 mod inventory;
+mod readme;
 mod sockets;
 mod units;

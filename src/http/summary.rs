@@ -67,10 +67,12 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
         Mode::Broken(reason) if !reason.has_listener => format!("Cannot serve: {}", reason.detail),
         Mode::Broken(reason) => format!("Cannot serve, every request gets 503: {}", reason.detail),
     };
-    match &*context.remark.load() {
-        Some(remark) => one_line(&format!("{line}; {remark}"), MAX_CHARS),
-        None => one_line(&line, MAX_CHARS),
-    }
+    let line = match &*context.remark.load() {
+        Some(remark) => format!("{line}; {remark}"),
+        None => line,
+    };
+    // The sentences of an error are on separate lines.
+    one_line(&line.trim_end().replace('\n', ". "), MAX_CHARS)
 }
 
 /// Returns the summary during the start, before the switch exists.

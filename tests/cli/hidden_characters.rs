@@ -6,26 +6,29 @@ use super::team;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::Server;
 
-/// Characters of each kind, and what people see of them.
-const HIDDEN: &str = "a\u{202e}b\u{2028}c\u{9b}31m\u{85}\u{7f}\u{200b}\u{feff}\u{e0041}";
-const VISIBLE: &str = "a⟨U+202E⟩b⟨U+2028⟩c⟨U+009B⟩31m⟨U+0085⟩⟨U+007F⟩⟨U+200B⟩⟨U+FEFF⟩⟨U+E0041⟩";
+/// Format characters and separators, which the server accepts in a description, and what people see of them.
+const FORMAT: &str = "a\u{202e}b\u{2028}c\u{200b}\u{feff}\u{e0041}";
+const VISIBLE_FORMAT: &str = "a⟨U+202E⟩b⟨U+2028⟩c⟨U+200B⟩⟨U+FEFF⟩⟨U+E0041⟩";
+/// Control characters, which names of files may have.
+const CONTROL: &str = "d\u{9b}31m\u{85}\u{7f}";
+const VISIBLE_CONTROL: &str = "d⟨U+009B⟩31m⟨U+0085⟩⟨U+007F⟩";
 
-fn assert_visible(text: &str) {
-    assert!(text.contains(VISIBLE), "{text}");
-    let is_hidden = |c: char| HIDDEN.contains(c) && !c.is_ascii_graphic();
+fn assert_visible(text: &str, expected: &str) {
+    assert!(text.contains(expected), "{text}");
+    let is_hidden = |c: char| (FORMAT.contains(c) || CONTROL.contains(c)) && !c.is_ascii_graphic();
     assert!(!text.contains(is_hidden), "{text:?}");
 }
 
 #[test]
 fn descriptions_of_others_are_shown_with_visible_characters() {
     let server = team();
-    server.call("POST", "/repos", &serde_json::json!({ "name": "odd", "description": HIDDEN }));
+    server.call("POST", "/repos", &serde_json::json!({ "name": "odd", "description": FORMAT }));
     for line in ["list repos", "info --repo=odd", "audit list"] {
-        assert_visible(&server.rspm_stdout(line));
+        assert_visible(&server.rspm_stdout(line), VISIBLE_FORMAT);
         let json = server.rspm_stdout(&format!("{line} -o json"));
-        assert!(json.contains(r"a\u202eb\u2028c\u009b31m\u0085\u007f\u200b\ufeff\udb40\udc41"), "{json}");
+        assert!(json.contains(r"a\u202eb\u2028c\u200b\ufeff\udb40\udc41"), "{json}");
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        assert!(value.to_string().contains("\u{202e}b\u{2028}c\u{9b}31m"), "the same value: {value}");
+        assert!(value.to_string().contains(FORMAT), "the same value: {value}");
     }
 }
 
@@ -43,26 +46,26 @@ fn names_of_files_in_refusals_are_shown_with_visible_characters() {
     let server = team();
     for line in ["add --source=team", "add --source=none", "add binary --source=team --distribution=bookworm"]
     {
-        let output = with_file(&server, line, &format!("{HIDDEN}_1.0.tar.gz"));
+        let output = with_file(&server, line, &format!("{FORMAT}{CONTROL}_1.0.tar.gz"));
         assert_eq!(output.code, 1, "{output:?}");
         if !output.err.contains("none") {
-            assert_visible(&output.err);
+            assert_visible(&output.err, &format!("{VISIBLE_FORMAT}{VISIBLE_CONTROL}"));
         }
         let output = with_file(&server, line, "x\r\u{1b}[8mError: y_1.0.tar.gz");
         assert!(!output.err.contains(['\r', '\u{1b}']), "{output:?}");
     }
     // A wrong command line, which a pattern of the shell may have filled in.
     let output: RspmOutput =
-        server.rspm_command("list repos").arg(HIDDEN).output().expect("rspm runs").into();
+        server.rspm_command("list repos").arg(CONTROL).output().expect("rspm runs").into();
     assert_eq!(output.code, 2);
-    assert_visible(&output.err);
+    assert_visible(&output.err, VISIBLE_CONTROL);
 }
 
 #[test]
 fn texts_in_the_configuration_are_shown_with_visible_characters() {
     let server = team();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
-    std::fs::write(server.config_file(), format!("{gcfg}[Server]\nAddress = {HIDDEN}\n")).expect("written");
+    std::fs::write(server.config_file(), format!("{gcfg}[Server]\nAddress = {FORMAT}\n")).expect("written");
     let (code, output) = server.check_config();
     assert_ne!(code, 0);
     assert!(!output.contains(['\u{202e}', '\u{9b}', '\u{2028}']), "{output:?}");

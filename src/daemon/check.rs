@@ -25,6 +25,7 @@ use crate::config::{
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
 use crate::model::error_chain::error_chain;
+use crate::model::one_line::joined_lines;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Storage, virtual_file_system};
 use crate::sync::directories::{Report, examine};
@@ -112,7 +113,7 @@ type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
 /// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
 fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String {
-    let message = message.replace('\n', ". ");
+    let message = joined_lines(message);
     let mut settings =
         names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
     match settings.next().and_then(|setting| setting.values.last()) {

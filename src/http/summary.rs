@@ -8,7 +8,7 @@ use super::switch::Switch;
 use crate::control::Mode;
 use crate::db::DbError;
 use crate::model::count::count_of;
-use crate::model::one_line::one_line;
+use crate::model::one_line::{joined_lines, one_line};
 use crate::model::time::Timestamp;
 use crate::serve;
 
@@ -71,8 +71,7 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
         Some(remark) => format!("{line}; {remark}"),
         None => line,
     };
-    // The sentences of an error are on separate lines.
-    one_line(&line.trim_end().replace('\n', ". "), MAX_CHARS)
+    one_line(&joined_lines(&line), MAX_CHARS)
 }
 
 /// Returns the summary during the start, before the switch exists.

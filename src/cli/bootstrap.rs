@@ -134,7 +134,7 @@ pub(super) fn keys(output: &Output, args: &Keys) -> Result<(), CliError> {
     write(&public_file, &public, 0o644)?;
     if !args.quiet {
         let line: String = public.lines().filter(|line| !line.starts_with("-----")).collect();
-        note(&format!(
+        note(format!(
             "On the server, set in rstudio-pm.gcfg, then run rspm hup or restart it:\n[Bootstrap]\nPublicKey = {line}"
         ));
     }

@@ -75,7 +75,7 @@ fn generate(file: &Path) -> Result<(), CliError> {
     let local_error = |source| CliError::Local { operation: format!("create {}", file.display()), source };
     let key = key_file::random().map_err(local_error)?;
     key_file::create(file, &key).map_err(local_error)?;
-    note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
+    note(format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
     Ok(())
 }
 

@@ -40,6 +40,10 @@ mod tls;
 mod uploading;
 mod wheel;
 
+#[path = "../tests/support/helper_program.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod helper_program;
+
 #[path = "../tests/support/port.rs"]
 mod port;
 

@@ -70,7 +70,7 @@ fn remedy(error: &io::Error) -> String {
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "; if the file system itself is writable, the sandbox of the unit makes it read-only: name the directory in \
-            Server.BackupPaths, then systemctl daemon-reload && systemctl restart rstudio-pm"
+            Server.BackupPaths, then systemctl restart rstudio-pm"
                 .to_owned()
         }
         _ => String::new(),

@@ -1,13 +1,11 @@
 //! `rspm audit list|verify|export|names`.
 
-use std::io::{Write, stdout};
-
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::name_guard;
-use super::output::{Output, format_time, table};
+use super::output::{Output, format_time, print_document, table};
 use crate::api::audit::{AuditRow, AuditVerification};
 use crate::model::csv;
 use crate::model::time::Day;
@@ -194,8 +192,7 @@ async fn verify(client: &Client, output: &Output, args: VerifyAudit) -> Result<(
 }
 
 async fn export(client: &Client, args: &ExportAudit) -> Result<(), CliError> {
-    let mut stdout = stdout().lock();
-    let mut write = |text: &str| stdout.write_all(text.as_bytes()).map_err(CliError::Output);
+    let write = |text: &str| print_document(text).map_err(CliError::Output);
     if args.format == ExportFormat::Csv {
         write(&format!("{}\r\n", COLUMNS.join(",")))?;
     }
@@ -211,7 +208,7 @@ async fn export(client: &Client, args: &ExportAudit) -> Result<(), CliError> {
             _ => break,
         }
     }
-    stdout.flush().map_err(CliError::Output)
+    Ok(())
 }
 
 const COLUMNS: [&str; 12] = [

@@ -12,7 +12,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, note};
 use super::remote;
 use super::token::{Lifetime, lifetime};
 use crate::api::error::Error;
@@ -134,7 +134,7 @@ pub(super) fn keys(output: &Output, args: &Keys) -> Result<(), CliError> {
     write(&public_file, &public, 0o644)?;
     if !args.quiet {
         let line: String = public.lines().filter(|line| !line.starts_with("-----")).collect();
-        note(&format!(
+        note(format!(
             "On the server, set in rstudio-pm.gcfg, then run rspm hup or restart it:\n[Bootstrap]\nPublicKey = {line}"
         ));
     }
@@ -274,9 +274,4 @@ fn local(operation: &str, path: &Path, source: std::io::Error) -> CliError {
 
 fn key_error(error: BootstrapError) -> CliError {
     CliError::refused(error.to_string())
-}
-
-/// Prints a line to standard error. A failed write cannot be reported.
-fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -22,10 +22,11 @@ use tokio_util::io::ReaderStream;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use super::output::printable;
+use super::output::shortened;
 use super::remote::Remote;
 use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
 use crate::config::{self, Config};
+use crate::model::visible::for_terminal;
 
 /// Minimum size of a file whose upload shows its progress, in bytes.
 const MIN_PROGRESS: u64 = 4 << 20;
@@ -216,10 +217,10 @@ impl Client {
     }
 }
 
-/// Returns a message of a server, of limited length and without characters that control a terminal.
+/// Returns a message of a server, of limited length.
 fn message(text: &str) -> String {
     let lines = text.trim().lines().take(MAX_MESSAGE.0);
-    lines.map(|line| printable(line, MAX_MESSAGE.1)).collect::<Vec<_>>().join("\n")
+    lines.map(|line| shortened(line, MAX_MESSAGE.1)).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the progress bar of an upload, on standard error. It is hidden for a small file, and if standard error
@@ -231,8 +232,7 @@ fn upload_bar(name: &str, size: u64) -> ProgressBar {
     // The template is a constant that indicatif accepts; its default style is the fallback.
     let style = ProgressStyle::with_template("{msg}  [{bar:30}] {bytes}/{total_bytes}  {eta} left");
     let bar = ProgressBar::new(size).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    // The name of a file may have characters that control a terminal.
-    bar.with_message(name.chars().filter(|c| !c.is_control()).collect::<String>())
+    bar.with_message(for_terminal(name))
 }
 
 impl Socket {
@@ -370,8 +370,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_of_a_server_has_lines_and_no_other_control_characters() {
-        assert_eq!(message(" first\nsecond\u{1b}]0;x\u{7} \r\n"), "first\nsecond]0;x");
+    fn a_message_of_a_server_has_a_limited_number_of_lines() {
+        assert_eq!(message(" first\nsecond \r\n"), "first\nsecond");
         assert_eq!(message(&"x\n".repeat(5_000)).lines().count(), MAX_MESSAGE.0);
     }
 

@@ -14,6 +14,7 @@ use super::output::{Output, format_time, table};
 use crate::api::backup::LastBackupResult;
 use crate::api::control::{Change, GoOffline, LogLevel, Node, Reload, Schedule};
 use crate::config::RESTART_COMMAND;
+use crate::model::visible::for_terminal;
 
 /// `rspm status`.
 ///
@@ -101,7 +102,7 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
             None => None,
         };
         match node {
-            Some(node) => bar.set_message(node.message),
+            Some(node) => bar.set_message(for_terminal(&node.message)),
             None => status_client = client.reconnect().await.ok(),
         }
         bar.tick();
@@ -202,8 +203,7 @@ mod tests {
             "The configuration was reloaded; 1 property changed:\n  CRAN.URL: file:///a → file:///b\n\
              No longer set; the value applies until a restart or rspm online:\n  Proxy.URL: http://p\n\
              Not reloadable; needs a restart, or rspm offline and rspm online:\n  SQLite.Dir: /a → /b\n\
-             Listen addresses; need a restart, under systemd systemctl daemon-reload && systemctl \
-             restart rstudio-pm:\n  \
+             Listen addresses; need a restart, under systemd systemctl restart rstudio-pm:\n  \
              HTTP.Listen: :4242 → :80\n\
              Warning: [Manifest] URL: is not supported in this version\n"
         );

@@ -9,7 +9,7 @@ use hyper::Method;
 use super::client::{Client, segment};
 use super::curated_r::{self, chain_text};
 use super::error::CliError;
-use super::output::{Output, format_count, format_time, table};
+use super::output::{Output, format_count, format_time, note, table};
 use crate::api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use crate::model::count::count_of;
 use crate::model::csv;
@@ -155,7 +155,7 @@ async fn send(
         std::fs::write(file, text).map_err(|source| unwritable(file, source))?;
     }
     for notice in &plan.notices {
-        eprintln!("{notice}");
+        note(notice);
     }
     output.print(&plan, || plan_text(&plan, source, flags.show_kept))?;
     if plan.problems.is_empty() {

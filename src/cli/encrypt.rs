@@ -1,6 +1,6 @@
 //! `rspm encrypt`: encrypts values for the configuration, and creates and replaces the key. Needs no running server.
 
-use std::io::{IsTerminal, Read, Write, stdin};
+use std::io::{IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::check::is_key;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, note};
 use super::programs::{exec, program_command, server_variables, start_error};
 use crate::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use crate::config::{self, DEFAULT_FILE};
@@ -75,7 +75,7 @@ fn generate(file: &Path) -> Result<(), CliError> {
     let local_error = |source| CliError::Local { operation: format!("create {}", file.display()), source };
     let key = key_file::random().map_err(local_error)?;
     key_file::create(file, &key).map_err(local_error)?;
-    print_note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
+    note(format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
     Ok(())
 }
 
@@ -145,7 +145,7 @@ fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> 
     let local_error = |source| CliError::Local { operation: "read the value".to_owned(), source };
     let values = match argument {
         Some(value) => {
-            print_note(
+            note(
                 "Warning: other users can see the value in the process list; omit it for a prompt, or pass it on \
                  standard input",
             );
@@ -167,9 +167,4 @@ fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> 
         }
         None => Ok(values),
     }
-}
-
-/// Prints a line to standard error. A failed write cannot be reported.
-fn print_note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
 }

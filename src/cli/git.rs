@@ -1,7 +1,6 @@
 //! `rspm create|edit|delete|run|rerun git-builder`, and the lists of builders and builds.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::git_args::{
     CreateGitBuilder, DeleteGitBuilder, EditGitBuilder, ListGitBuilders, ListGitBuilds, RerunGitBuilder,
     RunGitBuilder, WaitFlags,
 };
-use super::output::{Output, format_time, table};
+use super::output::{Output, format_time, print_part, table};
 use crate::api::git::{self, GitBuild, GitBuildLog, GitBuilder, GitPoll};
 
 /// Interval of polls of the state and the log of a build.
@@ -188,7 +187,7 @@ async fn follow_all(
             continue;
         }
         if output.is_human() {
-            print_log(client, *id, true, &mut std::io::stdout()).await?;
+            print_log(client, *id, true, print_part).await?;
         }
         results.push(wait(client, *id).await?);
     }
@@ -227,7 +226,7 @@ pub(super) async fn print_log(
     client: &Client,
     id: i64,
     follow: bool,
-    out: &mut impl Write,
+    mut write: impl FnMut(&str) -> std::io::Result<()>,
 ) -> Result<(), CliError> {
     let (mut offset, mut attempt) = (0, fetch(client, id).await?.attempt);
     loop {
@@ -239,8 +238,7 @@ pub(super) async fn print_log(
             (offset, attempt) = (0, current);
             continue;
         }
-        let text = page.text.as_bytes();
-        out.write_all(text).and_then(|()| out.flush()).map_err(CliError::Output)?;
+        write(&page.text).map_err(CliError::Output)?;
         let is_unchanged = page.next == offset;
         offset = page.next;
         if page.end || (!follow && is_unchanged) {

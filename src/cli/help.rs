@@ -15,7 +15,19 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Sources and repositories",
-        &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder", "url", "test"],
+        &[
+            "create",
+            "edit",
+            "delete",
+            "list",
+            "info",
+            "subscribe",
+            "unsubscribe",
+            "reorder",
+            "promote",
+            "url",
+            "test",
+        ],
     ),
     ("Git builders", &["import", "run", "rerun", "logs"]),
     (

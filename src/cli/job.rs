@@ -1,6 +1,6 @@
 //! Follows a job of the server until it ends, with progress on a terminal.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,9 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, note};
 use crate::api::error::Code;
 use crate::api::job::{Job, JobStatus};
+use crate::model::visible::for_terminal;
 
 /// Flags of commands that start a job.
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ pub(super) async fn follow_to_end(
     job_name: &str,
 ) -> Result<Option<Job>, CliError> {
     if job.attached && output.is_human() && !flags.quiet {
-        let _ = writeln!(std::io::stderr(), "A {job_name} is already running; following it.");
+        note(format!("A {job_name} is already running; following it."));
     }
     if flags.no_wait {
         output.print(&job, || format!("The {job_name} runs as job {}.", job.id))?;
@@ -109,6 +110,6 @@ fn update_bar(bar: &ProgressBar, job: &Job) {
     } else {
         bar.set_style(style("{spinner} {msg}"));
     }
-    bar.set_message(job.message.clone());
+    bar.set_message(for_terminal(&job.message));
     bar.tick();
 }

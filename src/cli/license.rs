@@ -1,12 +1,12 @@
 //! `rspm license`: the license commands of Posit Package Manager, which scripts may run.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::error::CliError;
+use super::output::print_part;
 
 /// Arguments of `license`.
 #[derive(Debug, Args)]
@@ -21,11 +21,7 @@ pub struct License {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run() -> Result<ExitCode, CliError> {
-    let mut stdout = std::io::stdout().lock();
-    let line = writeln!(
-        stdout,
-        "No license is needed: this server is free software, and all of its features are enabled."
-    );
-    line.and_then(|()| stdout.flush()).map_err(CliError::Output)?;
+    let text = "No license is needed: this server is free software, and all of its features are enabled.\n";
+    print_part(text).map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
 }

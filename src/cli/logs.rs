@@ -1,6 +1,7 @@
 //! `rspm logs`: the logs of builds, and the server's log files.
 
 use std::fs::File;
+use std::io::Write;
 
 use hyper::Method;
 
@@ -8,7 +9,7 @@ use super::client::Client;
 use super::error::CliError;
 use super::git::print_log;
 use super::git_args::{Logs, LogsCommand};
-use super::output::Output;
+use super::output::{Output, print_part};
 use crate::api::git::GitBuild;
 use crate::api::log::ReopenResult;
 
@@ -36,8 +37,8 @@ pub async fn run(client: &Client, output: &Output, args: Logs) -> Result<(), Cli
                 operation: format!("create {}", file.display()),
                 source,
             })?;
-            print_log(client, build.id, args.follow, &mut out).await
+            print_log(client, build.id, args.follow, |text| out.write_all(text.as_bytes())).await
         }
-        None => print_log(client, build.id, args.follow, &mut std::io::stdout()).await,
+        None => print_log(client, build.id, args.follow, print_part).await,
     }
 }

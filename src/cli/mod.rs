@@ -78,7 +78,7 @@ use config_args::Config;
 use error::CliError;
 use git_args::{Import, Rerun, Run};
 use local_address::is_local;
-use output::Output;
+use output::{Output, note, warn};
 use token::Revoke;
 use zeroize::Zeroizing;
 
@@ -104,10 +104,8 @@ fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
         // The reader of the output has closed the pipe (`rspm list | head`), which is not an error.
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let mut stderr = anstream::stderr().lock();
             let red = anstyle::AnsiColor::Red.on_default().bold();
-            // A failed write to stderr cannot be reported.
-            let _ = writeln!(stderr, "{red}Error:{red:#} {error}");
+            note(format!("{red}Error:{red:#} {error}"));
             error.exit_code()
         }
     }
@@ -121,11 +119,12 @@ fn print_clap_error(error: &clap::Error) -> ExitCode {
         ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => unsupported::find(&args),
         _ => None,
     };
-    // A failed write to the output cannot be reported.
-    let _ = match row {
-        Some(row) => writeln!(anstream::stderr(), "{row}: {}\nSee {}", row.sentence, row.page),
-        None => error.print(),
-    };
+    match row {
+        Some(row) => note(format!("{row}: {}\nSee {}", row.sentence, row.page)),
+        None if error.use_stderr() => note(error.render().ansi().to_string().trim_end()),
+        // A failed write of the help cannot be reported.
+        None => drop(error.print()),
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
@@ -213,18 +212,11 @@ fn server_of_login(address: Option<String>, skips_verification: bool) -> Result<
 
 /// Warns about a connection on which other users of the network can read the token.
 fn warn_about_connection(address: &str, skips_verification: bool) {
-    // A failed write to stderr cannot be reported.
     if skips_verification {
-        let _ = writeln!(
-            anstream::stderr(),
-            "Warning: the certificate of the server is not verified; anyone on the network path can read the token."
-        );
+        warn("the certificate of the server is not verified; anyone on the network path can read the token.");
     }
     if remote::is_unencrypted(address) {
-        let _ = writeln!(
-            anstream::stderr(),
-            "Warning: the connection is not encrypted; anyone on the network path can read the token: use https."
-        );
+        warn("the connection is not encrypted; anyone on the network path can read the token: use https.");
     }
 }
 

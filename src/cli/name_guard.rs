@@ -1,13 +1,11 @@
 //! `rspm create|edit|delete|list name-guard(s)` and `rspm audit names`.
 
-use std::io::{Write, stdout};
-
 use clap::{Args, ValueEnum};
 use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Output, format_time, table};
+use super::output::{Output, format_time, print_document, table};
 use super::suggested_values::SuggestedValues;
 use crate::api::name_guard::{
     AuditedName, ChangedNameGuard, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameChange, NameGuard,
@@ -236,7 +234,7 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
 pub async fn audit(client: &Client, output: &Output, args: &AuditNames) -> Result<(), CliError> {
     let names: Vec<AuditedName> = client.get("/audit/names").await?;
     if args.format == NameFormat::Csv {
-        return stdout().lock().write_all(csv(&names).as_bytes()).map_err(CliError::Output);
+        return print_document(&csv(&names)).map_err(CliError::Output);
     }
     output.print(&names, || {
         if names.is_empty() {

@@ -1,11 +1,12 @@
 //! Printing of results: sentences and aligned tables for people, one JSON value for programs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::error::CliError;
+use crate::model::visible::{for_terminal, in_json, styled_for_terminal};
 
 /// Output format, for people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,63 +42,78 @@ impl Output {
     pub fn print<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
         let mut stdout = anstream::stdout().lock();
         let line = match self.format {
-            Format::Human => without_controls(&text()),
+            Format::Human => styled_for_terminal(&text()),
             Format::Json => {
-                serde_json::to_string_pretty(value).map_err(|e| CliError::Output(std::io::Error::other(e)))?
+                let json = serde_json::to_string_pretty(value);
+                in_json(&json.map_err(|e| CliError::Output(std::io::Error::other(e)))?)
             }
         };
         writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()).map_err(CliError::Output)
     }
 }
 
-/// Returns a text without characters that control a terminal, except line feeds, tabs and the sequences that set the
-/// style of text (`ESC [ … m`), which tables have. SECURITY: the text has names and messages of a server, which may be
-/// an attacker's.
-fn without_controls(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(position) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
-        let (before, after) = rest.split_at(position);
-        result.push_str(before);
-        let style = after.strip_prefix("\u{1b}[").and_then(|style| {
-            let end = style.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
-            style[end..].starts_with('m').then_some("\u{1b}[".len() + end + 1)
-        });
-        match style {
-            Some(length) => {
-                result.push_str(&after[..length]);
-                rest = &after[length..];
-            }
-            None => rest = &after[after.chars().next().map_or(0, char::len_utf8)..],
-        }
+/// Prints a part of a text to standard output, with its hidden characters visible.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_part(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(for_terminal(text).as_bytes()).and_then(|()| stdout.flush())
+}
+
+/// Prints a document, or a part of one, for programs: unchanged, or like [`print_part`] on a terminal.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_document(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout();
+    if stdout.is_terminal() {
+        return print_part(text);
     }
-    result.push_str(rest);
-    result
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
-/// Returns the first `limit` characters of a text of a server. SECURITY: characters that control a terminal are
-/// removed.
+/// Prints a line to standard error, with its hidden characters visible. A failed write cannot be reported.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", styled_for_terminal(&text.to_string()));
+}
+
+/// Prints a warning to standard error.
+pub fn warn(text: impl std::fmt::Display) {
+    note(format!("Warning: {text}"));
+}
+
+/// Returns the first `limit` characters of a text of a server.
 #[must_use]
-pub fn printable(text: &str, limit: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(limit).collect()
+pub fn shortened(text: &str, limit: usize) -> String {
+    text.chars().take(limit).collect()
 }
 
-/// Maximum width of a table, in characters.
-const MAX_WIDTH: u16 = 100;
 /// Minimum width of the widest column, in characters, if only its cells are wrapped.
 const MIN_WIDEST_COLUMN: usize = 20;
 
-/// Formats an aligned table without borders, with a bold header on a terminal. If the table is too wide, the cells of
-/// its widest column are wrapped.
+/// Formats an aligned table without borders. On a terminal it has a bold header, and is not wider than the terminal: the
+/// cells of its widest column are wrapped. Otherwise each row is one line.
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    table_of_width(header, rows, comfy_table::Table::new().width())
+}
+
+fn table_of_width(header: &[&str], rows: &[Vec<String>], max_width: Option<u16>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    table.set_width(MAX_WIDTH);
+    match max_width {
+        Some(width) => {
+            table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(width)
+        }
+        None => table.set_content_arrangement(comfy_table::ContentArrangement::Disabled),
+    };
     let bold = |name: &&str| comfy_table::Cell::new(name).add_attribute(comfy_table::Attribute::Bold);
     table.set_header(header.iter().map(bold));
-    for row in rows {
+    // Before the widths are computed.
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| for_terminal(cell)).collect()).collect();
+    for row in &rows {
         table.add_row(row);
     }
     let width = |column: usize| {
@@ -108,7 +124,8 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let others: usize =
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
     // If the widest column would become too narrow, all columns are wrapped.
-    let wraps_only_widest = others + MIN_WIDEST_COLUMN <= usize::from(MAX_WIDTH);
+    let wraps_only_widest =
+        max_width.is_some_and(|max_width| others + MIN_WIDEST_COLUMN <= usize::from(max_width));
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if wraps_only_widest && Some(index) != widest {
@@ -134,34 +151,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_fits_a_hundred_columns_without_losing_text() {
+    fn a_table_fits_the_terminal_without_losing_text() {
         let names: Vec<String> = (0..40).map(|n| format!("alias{n}")).collect();
         let rows = vec![
             vec!["jammy".to_owned(), names.join(", "), "x86_64, arm64".to_owned()],
             vec!["noble".to_owned(), String::new(), "x86_64".to_owned()],
         ];
-        let text = table(&["Name", "Also", "Architectures"], &rows);
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-        assert!(names.iter().all(|name| text.contains(name.as_str())), "{text}");
-        assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("x86_64, arm64")), "{text}");
+        let header = ["Name", "Also", "Architectures"];
+        for width in [60, 100, 200] {
+            let text = table_of_width(&header, &rows, Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
+            assert!(names.iter().all(|name| text.contains(name.as_str())), "{text}");
+            assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("x86_64, arm64")), "{text}");
+        }
         let two = vec![vec!["a".to_owned(), names.join(", "), names.join(", ")]];
-        let text = table(&["Name", "Sources", "Description"], &two);
+        let text = table_of_width(&["Name", "Sources", "Description"], &two, Some(100));
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         assert!(text.lines().count() < 20, "both are narrowed: {text}");
         let one = vec![vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]];
-        assert_eq!(
-            table(&["Name", "Also", "Architectures"], &one),
-            "Name  Also  Architectures\na     b     c\n"
-        );
+        for width in [Some(100), None] {
+            let text = table_of_width(&header, &one, width);
+            assert_eq!(text, "Name  Also  Architectures\na     b     c\n");
+        }
     }
 
     #[test]
-    fn a_text_of_a_server_controls_no_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\n", 500), "a[2Jb1m");
-        assert_eq!(printable("äöü", 2), "äö");
-        let text = "\u{1b}[1mName\u{1b}[0m\ta\n\u{1b}]0;x\u{7}\u{1b}[2Jb\u{9b}1m\u{1b}";
-        assert_eq!(without_controls(text), "\u{1b}[1mName\u{1b}[0m\ta\n]0;x[2Jb1m");
-        assert_eq!(without_controls("\u{1b}[1;"), "[1;");
+    fn without_a_terminal_each_row_is_one_line() {
+        let path = format!("/var/lib/rstudio-pm/{}", "launcher/".repeat(30));
+        let rows: Vec<Vec<String>> =
+            (0..3).map(|n| vec![n.to_string(), path.clone(), "2026-11-20 12:00:00 UTC".to_owned()]).collect();
+        let text = table_of_width(&["N", "Path", "Time"], &rows, None);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        let expected = format!("{path}  2026-11-20 12:00:00 UTC");
+        assert_eq!(text.lines().filter(|line| line.ends_with(&expected)).count(), 3, "{text}");
+    }
+
+    #[test]
+    fn cells_show_their_hidden_characters_and_stay_aligned() {
+        let rows =
+            vec![vec!["a\u{202e}\u{9b}".to_owned(), "b".to_owned()], vec!["c".to_owned(), "d".to_owned()]];
+        let text = table_of_width(&["X", "Y"], &rows, None);
+        let columns: Vec<Option<usize>> =
+            text.lines().map(|line| line.chars().position(|c| matches!(c, 'Y' | 'b' | 'd'))).collect();
+        assert_eq!(columns, [Some(19); 3], "{text}");
     }
 
     #[test]

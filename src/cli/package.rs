@@ -1,6 +1,5 @@
 //! `rspm add` and `rspm remove`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hyper::Method;
@@ -10,7 +9,7 @@ use super::binary_args::{AddBinary, AddKind, RemoveBinary};
 use super::client::{Client, segment};
 use super::curated;
 use super::error::CliError;
-use super::output::{Output, printable};
+use super::output::{Output, note, shortened, warn};
 use super::package_scope::name_and_scope;
 use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::error::Code;
@@ -75,8 +74,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         other => other,
     }?;
     for warning in &result.warnings {
-        // A failed write to stderr cannot be reported.
-        let _ = writeln!(anstream::stderr(), "Warning: {}", printable(warning, 400));
+        warn(shortened(warning, 400));
     }
     output.print(&result, || {
         let line = |(path, package): (&std::path::PathBuf, &source::AddedPackage)| match package.outcome {
@@ -126,7 +124,7 @@ async fn upload_all(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Ve
             other => other,
         })?;
         for notice in &upload.notices {
-            eprintln!("{}: {notice}", path.display());
+            note(format!("{}: {notice}", path.display()));
         }
         uploads.push(upload.id);
     }

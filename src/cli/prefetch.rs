@@ -10,7 +10,7 @@ use super::client::Client;
 use super::curated::read_definition;
 use super::error::CliError;
 use super::job::{self, JobFlags};
-use super::output::{Output, format_count, table};
+use super::output::{Output, format_count, note, table};
 use super::suggested_values::SuggestedValues;
 use crate::api::error::Code;
 use crate::api::job::Job;
@@ -78,7 +78,7 @@ pub async fn run(client: &Client, output: &Output, args: PrefetchArgs) -> Result
         prefetch => prefetch?,
     };
     for notice in &prefetch.notices {
-        eprintln!("{notice}");
+        note(notice);
     }
     output.print(&prefetch, || describe(&prefetch))?;
     if prefetch.problems.is_empty() {

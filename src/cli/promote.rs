@@ -1,13 +1,11 @@
 //! `rspm promote` and `rspm list promotions`.
 
-use std::io::Write;
-
 use clap::Args;
 use hyper::Method;
 
 use super::client::{Client, segment};
 use super::error::CliError;
-use super::output::{Output, format_time, table};
+use super::output::{Output, format_time, table, warn};
 use super::suggested_values::SuggestedValues;
 use crate::api::promotion::{
     DecidePromotion, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
@@ -128,8 +126,7 @@ pub async fn list(client: &Client, output: &Output, args: ListPromotions) -> Res
 /// Prints the warnings of a plan on standard error.
 fn print_warnings(plan: &PromotionPlan) {
     for warning in &plan.warnings {
-        // A failed write to stderr cannot be reported.
-        let _ = writeln!(anstream::stderr(), "Warning: {warning}");
+        warn(warning);
     }
 }
 

@@ -1,14 +1,12 @@
 //! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
 
-use std::io::Write;
-
 use hyper::Method;
 
 use super::args::{CreateRepo, EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::list::version_suffix;
-use super::output::Output;
+use super::output::{Output, warn};
 use crate::api::repo::{self, Repo};
 
 /// Formats the line that Posit Package Manager prints for a repository.
@@ -40,8 +38,7 @@ pub fn describe_sources(repo: &Repo) -> String {
 /// Prints the warnings of a change on standard error.
 fn print_warnings(repo: &Repo) {
     for warning in &repo.warnings {
-        // A failed write to stderr cannot be reported; the change is made.
-        let _ = writeln!(anstream::stderr(), "Warning: {warning}");
+        warn(warning);
     }
 }
 

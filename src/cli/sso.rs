@@ -1,7 +1,6 @@
 //! `rspm login sso`: the device flow (RFC 8628 with PKCE, RFC 7636) of Posit Package Manager, and the exchange of the
 //! identity token for an access token (RFC 8693).
 
-use std::io::Write;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,7 +14,7 @@ use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use super::output::printable;
+use super::output::{note, shortened};
 use super::remote;
 use crate::model::error_chain::error_chain;
 
@@ -211,7 +210,7 @@ impl Endpoints {
     fn refused(&self, status: StatusCode, refusal: &Refusal) -> CliError {
         let Refusal { error, error_description } = refusal;
         let text = if error_description.is_empty() { error } else { error_description };
-        self.failure(format!("{status} {}", printable(text, MAX_TEXT)).trim())
+        self.failure(format!("{status} {}", shortened(text, MAX_TEXT)).trim())
     }
 }
 
@@ -232,13 +231,11 @@ fn show(device: &Device) -> Result<(), &'static str> {
         .into_iter()
         .find(|address| is_url(address))
         .ok_or("its response has no address of a sign-in page")?;
-    // A failed write to stderr cannot be reported.
-    let _ = writeln!(
-        anstream::stderr(),
+    note(format!(
         "To sign in, open this page in a browser, and compare the code {}:\n\n  {}\n",
-        printable(&device.user_code, MAX_TEXT),
-        printable(address, MAX_TEXT)
-    );
+        shortened(&device.user_code, MAX_TEXT),
+        shortened(address, MAX_TEXT)
+    ));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Output, format_time};
+use super::output::{Output, format_time, note};
 use super::suggested_values::SuggestedValues;
 use crate::api::token::{self, CreatedToken, Scope, Token, Verification};
 
@@ -103,14 +103,10 @@ pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Resu
     let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
     let new_token: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
     if !args.quiet {
-        let mut stderr = anstream::stderr().lock();
         // The token is valid even if the note cannot be written.
-        let _ = writeln!(stderr, "{NOTE}");
+        note(NOTE);
         if is_permanent_admin {
-            let _ = writeln!(
-                stderr,
-                "The token permits every change and never expires; --expires limits its lifetime."
-            );
+            note("The token permits every change and never expires; --expires limits its lifetime.");
         }
     }
     output.print(&new_token, || new_token.token.clone())

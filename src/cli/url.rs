@@ -1,6 +1,5 @@
 //! `rspm url create`: prints the URL of a repository in a fixed state.
 
-use std::io::Write;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
@@ -8,7 +7,7 @@ use hyper::Method;
 
 use super::client::{Client, segment};
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, note};
 use crate::api::fixed_url::{CreateUrl, FixedUrl, SourceSnapshot};
 
 /// `rspm url …`
@@ -83,10 +82,7 @@ pub async fn run(client: &Client, output: &Output, command: UrlCommand) -> Resul
     let path = format!("/repos/{}/urls", segment(&repo));
     let url: FixedUrl = client.send(Method::POST, &path, &body).await?;
     if !url.has_address && output.is_human() {
-        let _ = writeln!(
-            std::io::stderr(),
-            "Note: the URL is valid on this machine only; set Server.Address to the address for clients."
-        );
+        note("Note: the URL is valid on this machine only; set Server.Address to the address for clients.");
     }
     output.print(&url, || url.url.clone())
 }

@@ -20,7 +20,7 @@ pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
 /// Commands that make a new path of the configuration writable for the service: systemd generates its sandbox from the
 /// file.
-pub const RESTART_COMMAND: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
+pub const RESTART_COMMAND: &str = "systemctl restart rstudio-pm";
 
 /// Reads the file at `path` and the files that `PACKAGEMANAGER_…_FILE` names, parses it, applies the environment, and
 /// decrypts its encrypted values. `env` must have only the pairs of [`std::env::vars_os`] that are valid UTF-8;

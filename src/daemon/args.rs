@@ -9,7 +9,7 @@ use crate::config::DEFAULT_FILE;
 
 /// Serves package repositories for R, Bioconductor and Python.
 #[derive(Debug, Parser)]
-#[command(name = "rstudio-pm", version, about, long_about = None)]
+#[command(name = "rstudio-pm", version, long_about = None)]
 pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]

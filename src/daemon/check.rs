@@ -1,7 +1,7 @@
 //! `--check-config`: checks the configuration for all problems that prevent a start, and for unknown names, without
 //! creating or starting anything. Run as root, it checks paths and the database with the rights of the server's user.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ use super::files::table::PathKind;
 use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
 use super::{
-    bind, clock, encryption, federation_check, files, notifications, owners, report, sign_in_check, sockets,
-    stores,
+    bind, clock, encryption, federation_check, files, local_command, notifications, owners, report,
+    sign_in_check, sockets, stores,
 };
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
@@ -25,6 +25,7 @@ use crate::config::{
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
 use crate::model::error_chain::error_chain;
+use crate::model::one_line::joined_lines;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Storage, virtual_file_system};
 use crate::sync::directories::{Report, examine};
@@ -35,18 +36,12 @@ use crate::upstream::Upstream;
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
     let results = run_all(file, loaded);
     let has_failed = results.iter().any(|check| check.verdict == Verdict::Fail);
-    let text = match format {
-        Format::Human => report::human(file, &results),
-        Format::Json => format!("{}\n", report::json(file, &results)),
-    };
-    let mut stdout = std::io::stdout().lock();
     // If the reader has closed the pipe (`| head`), the exit code still reports the result.
-    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        return ExitCode::FAILURE;
-    }
-    if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let result = match format {
+        Format::Human => local_command::print(&report::human(file, &results)),
+        Format::Json => local_command::print_json(&format!("{}\n", report::json(file, &results))),
+    };
+    if has_failed || result.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
@@ -118,7 +113,7 @@ type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
 /// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
 fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String {
-    let message = message.replace('\n', ". ");
+    let message = joined_lines(message);
     let mut settings =
         names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
     match settings.next().and_then(|setting| setting.values.last()) {

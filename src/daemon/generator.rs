@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use super::units::{self, Content, File, ServiceSettings};
 use crate::config::{self, Config, DEFAULT_FILE};
@@ -88,8 +88,11 @@ fn configuration(path: &Path, messages: &mut Vec<String>) -> Config {
 
 fn service_settings(root: &Path) -> ServiceSettings {
     let link = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
-    let mut settings =
-        ServiceSettings { is_enabled: fs::symlink_metadata(link).is_ok(), ..ServiceSettings::default() };
+    let mut settings = ServiceSettings {
+        is_enabled: fs::symlink_metadata(link).is_ok(),
+        systemd_version: systemd_version(),
+        ..ServiceSettings::default()
+    };
     for path in drop_ins(root).into_values() {
         let text = fs::File::open(path).and_then(|file| {
             let mut text = String::new();
@@ -98,6 +101,19 @@ fn service_settings(root: &Path) -> ServiceSettings {
         read_user_and_group(&text.unwrap_or_default(), &mut settings);
     }
     settings
+}
+
+/// The version of systemd; the newest one if `systemctl` cannot tell it.
+fn systemd_version() -> u32 {
+    let output = Command::new("systemctl").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    parse_version(&text).unwrap_or(u32::MAX)
+}
+
+/// Parses `systemd 252 (252.39-1~deb12u1)`.
+fn parse_version(text: &str) -> Option<u32> {
+    let number = text.strip_prefix("systemd ")?.split(|c: char| !c.is_ascii_digit()).next()?;
+    number.parse().ok()
 }
 
 /// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
@@ -254,6 +270,19 @@ mod tests {
         let mut none = ServiceSettings::default();
         read_user_and_group("[Service]\nUser=%i\nGroup=a b\n", &mut none);
         assert_eq!((none.user, none.group), (None, None));
+    }
+
+    #[test]
+    fn the_version_of_systemd_is_the_number_after_its_name() {
+        for (text, expected) in [
+            ("systemd 252 (252.39-1~deb12u1)\n+PAM +AUDIT", Some(252)),
+            ("systemd 257.5 (257.5-1)", Some(257)),
+            ("systemd 259~rc1 (259~rc1-1)", Some(259)),
+            ("", None),
+            ("systemd x", None),
+        ] {
+            assert_eq!(parse_version(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 
 use super::sockets;
 use crate::config::Config;
+use crate::model::visible::{for_terminal, in_json, styled_for_terminal};
 
 /// An error of [`refuse_running`].
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +32,17 @@ pub(super) fn refuse_running(config: &Config) -> Result<(), RunningServerError> 
     }
 }
 
-/// Prints the result of a command. A closed pipe is not an error.
+/// Prints the result of a command, with its hidden characters visible. A closed pipe is not an error.
 pub(super) fn print(text: &str) -> std::io::Result<()> {
+    write(&for_terminal(text))
+}
+
+/// [`print`] for JSON.
+pub(super) fn print_json(text: &str) -> std::io::Result<()> {
+    write(&in_json(text))
+}
+
+fn write(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
@@ -44,10 +54,14 @@ pub(super) fn print(text: &str) -> std::io::Result<()> {
 pub(super) fn exit_code(result: Result<ExitCode, impl Display>) -> ExitCode {
     result.unwrap_or_else(|error| {
         let red = anstyle::AnsiColor::Red.on_default().bold();
-        // A failed write to standard error cannot be reported.
-        let _ = writeln!(anstream::stderr().lock(), "{red}Error:{red:#} {error}");
+        note(format!("{red}Error:{red:#} {error}"));
         ExitCode::FAILURE
     })
+}
+
+/// Prints a line to standard error, with its hidden characters visible. A failed write cannot be reported.
+pub(super) fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", styled_for_terminal(&text.to_string()));
 }
 
 /// The current step on a terminal.
@@ -65,7 +79,7 @@ impl Spinner {
 
     /// Shows a step.
     pub(super) fn show(&self, step: impl Display) {
-        self.0.iter().for_each(|bar| bar.set_message(step.to_string()));
+        self.0.iter().for_each(|bar| bar.set_message(for_terminal(&step.to_string())));
     }
 
     /// Removes the step.

@@ -108,6 +108,6 @@ pub fn main() -> ExitCode {
 
 /// Prints an error to standard error, which the journal and the container's log collect regardless of the log settings.
 fn fail(reason: &str) -> ExitCode {
-    eprintln!("Error: {reason}");
+    local_command::note(format!("Error: {reason}"));
     ExitCode::FAILURE
 }

@@ -22,19 +22,18 @@ pub(super) fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The address of the first listener that serves packages; empty if there is none. For a listener on all addresses, the
-/// IP address is the one that this machine uses on its default route.
+/// The address of the first listener that serves packages; empty if there is none. For a listener on all addresses, it has
+/// the IP address that this machine uses on its default route; without such a route, the host name.
 pub(super) fn address(sockets: &Sockets) -> String {
     let listener = sockets.http.first().or(sockets.https.first());
     let Some(address) = listener.and_then(|listener: &TcpListener| listener.local_addr().ok()) else {
         return String::new();
     };
-    let ip = if address.ip().is_unspecified() {
-        default_route_address().unwrap_or(address.ip())
-    } else {
-        address.ip()
-    };
-    SocketAddr::new(ip, address.port()).to_string()
+    let ip = if address.ip().is_unspecified() { default_route_address() } else { Some(address.ip()) };
+    match ip {
+        Some(ip) => SocketAddr::new(ip, address.port()).to_string(),
+        None => format!("{}:{}", host_name(), address.port()),
+    }
 }
 
 /// The IP address that this machine uses on its default route.

@@ -14,7 +14,7 @@ use super::listeners::{self, RetryResult};
 use super::running::RunningApp;
 use super::stores::SharedStores;
 use super::{configuration, files, reload, stores};
-use crate::config::Loaded;
+use crate::config::{Loaded, RESTART_COMMAND};
 use crate::control::{Command, CommandError, CommandResult, Mode, PendingCommand, ReloadResult};
 use crate::http::site::SiteSettings;
 use crate::http::{App, summary};
@@ -265,11 +265,7 @@ impl Supervisor {
         self.serve(loaded.clone()).await.map_err(|error| (error, Some(loaded.clone())))?;
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         if ListenAddresses::from_config(&loaded.config) != self.context.addresses {
-            warnings.push(
-                "the listening addresses changed; to apply them, run: systemctl daemon-reload && systemctl restart \
-                 rstudio-pm"
-                    .to_owned(),
-            );
+            warnings.push(format!("the listening addresses changed; to apply them, run: {RESTART_COMMAND}"));
         }
         Ok(warnings)
     }

@@ -18,7 +18,8 @@ const TEMPLATE_DIR: &str = "/usr/lib/systemd/system";
 /// User and group of the shipped unit.
 const USER: &str = "rstudio-pm";
 /// First line of the generated files.
-const HEADER: &str = "# Generated from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
+const HEADER: &str =
+    "# Generated from rstudio-pm.gcfg by a systemd generator: change that file, then restart the service.\n";
 /// Directories that are empty for the service (`ProtectHome=tmpfs`).
 pub(super) const HOME_DIRS: [&str; 3] = ["/home", "/root", "/run/user"];
 /// Directories that are private to the service (`PrivateTmp=`).
@@ -53,7 +54,16 @@ pub struct ServiceSettings {
     pub user: Option<String>,
     /// `Group=` of the administrator's drop-ins.
     pub group: Option<String>,
+    /// Version of systemd. An older one logs each property of a unit that it does not know, at each reload.
+    pub systemd_version: u32,
 }
+
+/// Properties of the units of builders, with the version of systemd that introduced them.
+const NEWER_PROPERTIES: [(u32, &[&str], &str); 3] = [
+    (248, &["build", "fetch"], "PrivateIPC=yes"),
+    (252, &["build"], "CPUWeight=idle"),
+    (257, &["build", "fetch"], "PrivatePIDs=yes"),
+];
 
 /// Message about a socket that systemd cannot open: the reason and the consequence.
 pub type Rejection = String;
@@ -66,6 +76,20 @@ pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rej
         text(format!("{SERVICE}.d/10-sockets.conf"), service_sockets(&units)),
         text(format!("{SERVICE}.d/20-paths.conf"), service_paths(config, settings)),
     ];
+    for unit in ["rstudio-pm-backup", "rstudio-pm-backup-test"] {
+        files.push(text(format!("{unit}.service.d/20-paths.conf"), backup_paths(config).text()));
+    }
+    for unit in ["build", "fetch"] {
+        let is_known = |(version, units, _): &(u32, &[&str], &str)| {
+            *version <= settings.systemd_version && units.contains(&unit)
+        };
+        let properties: String =
+            NEWER_PROPERTIES.iter().filter(|row| is_known(row)).map(|row| format!("{}\n", row.2)).collect();
+        files.push(text(
+            format!("rstudio-pm-{unit}@.service.d/10-systemd.conf"),
+            format!("# Properties that this version of systemd knows.\n[Service]\n{properties}"),
+        ));
+    }
     for unit in &units {
         if settings.is_enabled {
             let path = format!("sockets.target.wants/{}", unit.name());
@@ -228,6 +252,17 @@ fn paths(config: &Config) -> Paths {
     paths
 }
 
+/// The paths that the units of backups access.
+fn backup_paths(config: &Config) -> Paths {
+    let mut paths = Paths::default();
+    let backups = config.server.backup_paths.iter().filter_map(BackupPlace::directory);
+    backups.for_each(|path| paths.add_writable(path));
+    paths.add_writable(&config.server.temp_dir);
+    paths.add_readable(&config.server.data_dir);
+    paths.add_readable(&resolve_var_run(&config.server.sock_file_dir));
+    paths
+}
+
 fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
     let system = config.logging.system_log.iter().filter_map(|destination| match destination {
         LogDestination::File(path) => Some(path),
@@ -371,6 +406,43 @@ mod tests {
         assert!(text.contains("BindPaths=\"-/home/b\"\n"), "{text}");
     }
 
+    #[test]
+    fn builders_get_the_properties_that_systemd_knows() {
+        for (systemd_version, build, fetch) in [
+            (247, "", ""),
+            (248, "PrivateIPC=yes\n", "PrivateIPC=yes\n"),
+            (252, "PrivateIPC=yes\nCPUWeight=idle\n", "PrivateIPC=yes\n"),
+            (257, "PrivateIPC=yes\nCPUWeight=idle\nPrivatePIDs=yes\n", "PrivateIPC=yes\nPrivatePIDs=yes\n"),
+        ] {
+            let settings = ServiceSettings { systemd_version, ..ServiceSettings::default() };
+            let (files, _) = generate("", &settings);
+            for (unit, expected) in [("build", build), ("fetch", fetch)] {
+                let text = content(&files, &format!("rstudio-pm-{unit}@.service.d/10-systemd.conf"));
+                assert_eq!(text.split_once("[Service]\n").map(|parts| parts.1), Some(expected), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn units_of_backups_may_write_to_the_directories_of_backups() {
+        let gcfg = "[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\nBackupPaths = s3://b/p\n\
+                    TempDir = /var/spool/t\nDataDir = /home/data\n";
+        let (files, _) = generate(gcfg, &ServiceSettings::default());
+        for unit in ["rstudio-pm-backup", "rstudio-pm-backup-test"] {
+            let text = content(&files, &format!("{unit}.service.d/20-paths.conf"));
+            for line in [
+                "RequiresMountsFor=\"/srv/backups\"",
+                "ReadWritePaths=\"-/srv/backups\"",
+                "ReadWritePaths=\"-/var/spool/t\"",
+                "BindPaths=\"-/home/b\"",
+                "BindReadOnlyPaths=\"-/home/data\"",
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+            }
+            assert!(!text.contains("s3:") && !text.contains("ReadWritePaths=\"-/home"), "{text}");
+        }
+    }
+
     fn paths_of(gcfg: &str) -> String {
         content(&generate(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/20-paths.conf")
     }
@@ -426,7 +498,7 @@ mod tests {
         let settings = ServiceSettings {
             user: Some("deploy".to_owned()),
             group: Some("staff".to_owned()),
-            is_enabled: false,
+            ..ServiceSettings::default()
         };
         let (files, _) = generate("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &settings);
         let path = r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket.d/50-run-as.conf";

@@ -8,7 +8,7 @@ use super::switch::Switch;
 use crate::control::Mode;
 use crate::db::DbError;
 use crate::model::count::count_of;
-use crate::model::one_line::one_line;
+use crate::model::one_line::{joined_lines, one_line};
 use crate::model::time::Timestamp;
 use crate::serve;
 
@@ -67,10 +67,11 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
         Mode::Broken(reason) if !reason.has_listener => format!("Cannot serve: {}", reason.detail),
         Mode::Broken(reason) => format!("Cannot serve, every request gets 503: {}", reason.detail),
     };
-    match &*context.remark.load() {
-        Some(remark) => one_line(&format!("{line}; {remark}"), MAX_CHARS),
-        None => one_line(&line, MAX_CHARS),
-    }
+    let line = match &*context.remark.load() {
+        Some(remark) => format!("{line}; {remark}"),
+        None => line,
+    };
+    one_line(&joined_lines(&line), MAX_CHARS)
 }
 
 /// Returns the summary during the start, before the switch exists.

@@ -29,9 +29,11 @@ fn remedy(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             format!("; it must be writable for this user, and so must its directory {folder}")
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; under systemd, make the path writable for the service by: \
-             systemctl daemon-reload && systemctl restart rstudio-pm"
-            .to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; under systemd, make the path writable for the service by: systemctl restart \
+             rstudio-pm"
+                .to_owned()
+        }
         _ => String::new(),
     }
 }

@@ -27,3 +27,4 @@ pub mod source;
 pub mod storage_class;
 pub mod time;
 pub mod trusted_publisher;
+pub mod visible;

@@ -12,9 +12,29 @@ pub fn one_line(text: &str, max: usize) -> String {
     }
 }
 
+/// Joins the lines of a message: each ends with a period, unless it ends with other punctuation.
+#[must_use]
+pub fn joined_lines(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if !out.is_empty() {
+            out.push_str(if out.ends_with(['.', ':', ';', ',', '!', '?']) { " " } else { ". " });
+        }
+        out.push_str(line);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_become_sentences() {
+        assert_eq!(joined_lines("address in use\nStop it.\n\nOr wait"), "address in use. Stop it. Or wait");
+        assert_eq!(joined_lines("2 errors:\n  a.gcfg:3: x;\n  y\n"), "2 errors: a.gcfg:3: x; y");
+        assert_eq!(joined_lines("one"), "one");
+    }
 
     #[test]
     fn a_text_is_shortened_to_one_line() {

@@ -41,6 +41,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::model::visible::for_terminal;
 use args::{Cli, Command, Get, Validate};
 use error::{ExitStatus, OfflineError};
 use progress::{Output, print_line};
@@ -122,7 +123,8 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
 fn print(report: &Report, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut out = anstream::stdout().lock();
     for finding in &report.findings {
-        let result = writeln!(out, "{}\t{}\t{}", finding.problem.as_str(), finding.file, finding.text);
+        let [file, text] = [&finding.file, &finding.text].map(|text| for_terminal(text));
+        let result = writeln!(out, "{}\t{file}\t{text}", finding.problem.as_str());
         result.map_err(|e| OfflineError::Refused(format!("could not write the output: {e}")))?;
     }
     report.summary.iter().for_each(|line| output.info(line));

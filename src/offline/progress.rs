@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::model::visible::styled_for_terminal;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 /// Interval between progress lines in a log.
@@ -44,7 +45,7 @@ impl Output {
 
 /// Prints a line on standard error; a failed write cannot be reported.
 pub(super) fn print_line(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    let _ = writeln!(anstream::stderr().lock(), "{}", styled_for_terminal(text));
 }
 
 /// Counts of files and bytes.

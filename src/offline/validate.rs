@@ -323,7 +323,8 @@ impl<'a> Check<'a> {
         for (path, kind) in &files {
             self.check_file(path, kind);
         }
-        if self.reads_packages {
+        // Advisories have no package files.
+        if self.reads_packages && !self.objects.is_empty() {
             let existing_objects =
                 self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(FileKind::File)));
             let (summary, findings) = verify(self.destination, existing_objects.collect());

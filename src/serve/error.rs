@@ -173,7 +173,7 @@ pub enum RepoError {
     /// The stored file does not match its record.
     #[error(
         "the stored bytes of {file} do not match its record: {reason}; if no mirror has the file, store it again with rspm \
-        add --replace"
+        add --replace, or a binary with rspm add binary --replace"
     )]
     Damaged {
         /// The name of the file.

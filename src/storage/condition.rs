@@ -229,6 +229,8 @@ impl Condition {
             });
         }
         for class in StorageClass::ALL {
+            let is_binary = class == StorageClass::Binaries;
+            let command = if is_binary { "rspm add binary --replace" } else { "rspm add --replace" };
             let count = self.lost_objects(class).count();
             if count > 0 {
                 let class = class.as_str();
@@ -237,8 +239,7 @@ impl Condition {
                     name: class.to_owned(),
                     message: format!(
                         "objects of storage class {class} that this database names and that are not in storage: {count}; \
-                         restore them from a backup, or store them again with rspm add --replace; the server's log names \
-                         them"
+                         restore them from a backup, or store them again with {command}; the server's log names them"
                     ),
                 });
             }
@@ -250,8 +251,8 @@ impl Condition {
                     name: class.to_owned(),
                     message: format!(
                         "damaged objects of storage class {class} that have not been stored again: \
-                         {count}; files of a mirror are fetched again on request, others need rspm add --replace; the \
-                         server's log names them"
+                         {count}; files of a mirror are fetched again on request, others need {command}; the server's \
+                         log names them"
                     ),
                 });
             }

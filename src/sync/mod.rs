@@ -329,13 +329,15 @@ impl Sync {
                     && trigger == SyncTrigger::Schedule
                     && !self.is_bioconductor_offered() =>
             {
-                return Ok("no repository offers Bioconductor; nothing to sync".to_owned());
+                let message = "no repository offers Bioconductor; nothing to sync".to_owned();
+                return Ok(log_success(name, message));
             }
             Task::Bioconductor => {
                 bioconductor::run(state, &trigger, version, self.source_lock(task), report).await
             }
             Task::Pypi if trigger == SyncTrigger::Schedule && !self.is_pypi_offered() => {
-                return Ok("no repository offers PyPI; nothing to sync".to_owned());
+                let message = "no repository offers PyPI; nothing to sync".to_owned();
+                return Ok(log_success(name, message));
             }
             Task::Pypi => {
                 let _guard = self.source_lock(task).lock().await;

@@ -27,14 +27,20 @@ impl Sync {
         });
         metrics::sync_registered(source, last_success);
         let is_missed = |schedule: &Schedule| schedule.is_missed(last_success, (state.clock)());
-        let mut is_due = self.schedule(task).as_ref().is_some_and(is_missed);
-        if is_due {
+        let mut is_missed = self.schedule(task).as_ref().is_some_and(is_missed);
+        let mut is_due = is_missed;
+        if is_missed {
             tracing::info!(target: "sync", source, "a scheduled sync was missed; it runs now");
         }
         let mut retry_at = None;
         loop {
             if is_due {
                 let result = self.begin(task, None, SyncTrigger::Schedule).job().wait_end().await;
+                // The frequent syncs of advisories log only changes, but this one was announced.
+                if let (true, Task::Advisories, Ok(message)) = (is_missed, task, &result) {
+                    tracing::info!(target: "sync", source, "{message}");
+                }
+                is_missed = false;
                 retry_at = result.is_err().then(|| Timestamp((state.clock)().0 + RETRY_DELAY));
             }
             let next_time = [self.next_run(task), retry_at].into_iter().flatten().min();

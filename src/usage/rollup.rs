@@ -13,6 +13,7 @@ use crate::db::blocked_request;
 use crate::db::download::{self, Aggregate};
 use crate::db::{clock, hold, sweep};
 use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
 use crate::model::time::{SECOND, Timestamp};
@@ -117,7 +118,8 @@ impl Inner {
         })
         .await?;
         if aggregated_count + removed_days > 0 {
-            tracing::info!(target: "usage", "usage data: {aggregated_count} days aggregated, {removed_days} removed");
+            let days = count_of(aggregated_count, "day", "days");
+            tracing::info!(target: "usage", "usage data: {days} aggregated, {removed_days} removed");
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use super::text::{is_control, segment};
+use super::text::segment;
 use super::vulnerabilities::{MAX_SUMMARY, Row, versions};
 use crate::model::one_line::one_line;
 use crate::model::time::Timestamp;
+use crate::model::visible::is_control;
 
 /// One transaction of a source, or of the list of subscriptions.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::model::count::count_of;
 use crate::model::time::Day;
+use crate::model::visible::is_control;
 
 /// The characters to encode in a segment of a path or a value of a query: all but the unreserved ones of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -94,26 +95,10 @@ pub fn external_link(address: &str, text: &str) -> Markup {
 }
 
 /// Replaces control characters, and characters that change the direction of text, by their code point: `⟨U+202E⟩`.
-/// Keeps line feeds and tabs; removes carriage returns.
+/// Keeps line feeds and tabs.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            // Converts CRLF line breaks to line feeds.
-            '\r' => {}
-            c if is_control(c) => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Returns true for control characters, and for characters that change the direction of text.
-#[must_use]
-pub fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    crate::model::visible::visible(text, is_control)
 }
 
 /// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in quotes become

@@ -7,6 +7,7 @@ mod block_rules;
 mod clear;
 mod debug_regions;
 mod fixed_urls;
+mod hidden_characters;
 mod license_types;
 mod metadata;
 mod name_guards;

@@ -20,14 +20,13 @@ fn distributions_are_listed_as_text_and_json() {
         line.unwrap_or_else(|| panic!("{name}: {output}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(output.starts_with("Name"), "{output}");
-    assert!(output.lines().all(|line| line.chars().count() <= 100), "{output}");
     assert_eq!(line("fedora42"), "fedora42 Fedora 42 arm64");
     assert!(line("rhel9").starts_with("rhel9 Rocky Linux 9 x86_64, arm64 rockylinux9,"), "{output}");
     assert!(["almalinux9", "centos9", "ours"].iter().all(|alias| output.contains(alias)), "{output}");
     assert_eq!(line("jammy"), "jammy Ubuntu 22.04 (Jammy) x86_64 R 4.4 only");
     assert_eq!(line("noble"), "noble Ubuntu 24.04 (Noble) x86_64, arm64 hidden");
-    // The name of the distribution continues in the next line.
-    assert_eq!(line("rhel8"), "rhel8 centos8 Red Hat Enterprise x86_64");
+    // Without a terminal each row is one line, however long.
+    assert_eq!(line("rhel8"), "rhel8 centos8 Red Hat Enterprise Linux 8 x86_64");
 
     let all = server.json("list distributions");
     let jammy = all.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == "jammy"));

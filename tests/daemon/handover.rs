@@ -9,7 +9,7 @@ use crate::daemon::no_drop::{one_per_protocol, package, repository};
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::load::{Load, mix};
-use crate::support::manager::Manager;
+use crate::support::manager::{Manager, is_alive};
 use crate::support::server::Server;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -57,7 +57,7 @@ fn five_upgrades_under_load_cut_nothing() {
     let outcome = load.finish();
     println!("upgrades: {}", outcome.line());
     outcome.assert_none_failed();
-    assert!(manager.is_alive(mains[0]), "the first process still serves the long downloads");
+    assert!(is_alive(mains[0]), "the first process still serves the long downloads");
     assert_eq!(downloads.slow_downloads(), 3);
     let downloaded = downloads.finish();
     println!("downloads: {}", downloaded.line());
@@ -67,7 +67,7 @@ fn five_upgrades_under_load_cut_nothing() {
     for old in mains {
         manager.wait_for_end(old);
     }
-    assert!(manager.is_alive(last));
+    assert!(is_alive(last));
     let pid_file = manager.server.dir().join("run/rstudio-pm.pid");
     assert_eq!(std::fs::read_to_string(pid_file).expect("a PID file").trim(), last.to_string());
     let lock = std::fs::File::open(manager.server.dir().join("data/db/rstudio-pm.db.lock"));
@@ -178,7 +178,7 @@ fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
     // systemd starts the service again.
     manager.start();
     assert_eq!(ping(&manager), 200);
-    assert!(manager.is_alive(old));
+    assert!(is_alive(old));
     downloads.finish().assert_none_failed();
     manager.wait_for_end(old);
     assert_eq!(ping(&manager), 200);
@@ -197,10 +197,7 @@ fn a_stop_of_the_new_process_ends_both_and_cuts_no_request_that_ends_in_time() {
     let load = Load::start(manager.target(), mix(&[small_package], Duration::from_millis(20)));
     std::thread::sleep(Duration::from_millis(300));
     manager.restart();
-    assert!(
-        !manager.is_alive(old) && !manager.is_alive(middle),
-        "the new process waited for the earlier ones"
-    );
+    assert!(!is_alive(old) && !is_alive(middle), "the new process waited for the earlier ones");
     downloads.finish().assert_none_failed();
     let outcome = load.finish();
     println!("a restart while an old process finishes: {}", outcome.line());
@@ -215,7 +212,7 @@ fn a_stop_of_the_last_process_cuts_overlong_requests_in_all_of_them() {
     manager.upgrade().expect("an upgrade");
     manager.upgrade().expect("another upgrade");
     manager.stop();
-    assert!(!manager.is_alive(old), "no old process is left");
+    assert!(!is_alive(old), "no old process is left");
     assert!(
         !downloads.finish().failures.is_empty(),
         "the downloads take longer than the time limit of a stop"

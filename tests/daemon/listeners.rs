@@ -53,7 +53,8 @@ fn without_a_listener_the_server_cannot_serve_until_the_port_is_free() {
     let mut child = inherit(&server, "metrics:redirect", &metrics, &redirect);
     let ready = wait_for_message(&notify, "READY=1");
     let cause = format!("listen tcp {address}: bind: address already in use");
-    let expected = format!("STATUS=Cannot serve: Could not initialize the HTTP listener: {cause}");
+    let sentences = format!("{cause}. Another program listens on port");
+    let expected = format!("STATUS=Cannot serve: Could not initialize the HTTP listener: {sentences}");
     assert!(ready.contains(&expected), "{ready}");
     assert_eq!(server.json("cluster nodes")[0]["mode"], "broken");
     assert!(server.refused("list").contains(&cause));

@@ -285,8 +285,7 @@ fn systemd_is_notified_of_sockets_that_differ_from_the_configuration() {
     std::fs::write(manager.server.config_file(), text.replace(&address, "127.0.0.1:1")).expect("written");
     let mut manager = manager;
     manager.start();
-    let commands =
-        "differ from the configuration; run: systemctl daemon-reload && systemctl restart rstudio-pm";
+    let commands = "differ from the configuration; run: systemctl restart rstudio-pm";
     assert!(manager.wait_for_notification(0, "READY=1").contains(commands), "{}", manager.log());
     assert!(manager.server.rspm_stdout("status").contains(commands));
     manager.stop();

@@ -1,17 +1,16 @@
 //! A server of OpenSSH for one key, on a port of this machine.
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use super::wait_for;
 use crate::support::fixtures::free_port;
+use crate::support::helper_program::HelperProgram;
 
 /// The server; it ends when it is dropped.
 pub(super) struct SshServer {
-    child: Child,
+    program: Option<HelperProgram>,
     port: u16,
     directory: tempfile::TempDir,
 }
@@ -32,20 +31,15 @@ impl SshServer {
         fs::copy(public_key, directory.path().join("authorized_keys")).unwrap();
         let port = free_port();
         new_host_key(directory.path());
-        let child = start(directory.path(), port);
-        SshServer { child, port, directory }
+        let program = Some(start(directory.path(), port));
+        SshServer { program, port, directory }
     }
 
     /// Starts it again with another host key.
     pub(super) fn change_host_key(&mut self) {
-        self.stop();
+        self.program = None;
         new_host_key(self.directory.path());
-        self.child = start(self.directory.path(), self.port);
-    }
-
-    fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.program = Some(start(self.directory.path(), self.port));
     }
 
     /// The URL of a repository.
@@ -73,19 +67,13 @@ impl SshServer {
     }
 }
 
-impl Drop for SshServer {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
 fn new_host_key(directory: &Path) {
     let file = directory.join("host_key");
     let _ = fs::remove_file(&file);
     ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-f", file.to_str().unwrap()]);
 }
 
-fn start(directory: &Path, port: u16) -> Child {
+fn start(directory: &Path, port: u16) -> HelperProgram {
     // sshd needs it as root.
     let _ = fs::create_dir_all("/run/sshd");
     let path = directory.display();
@@ -95,11 +83,8 @@ fn start(directory: &Path, port: u16) -> Child {
          UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nPermitRootLogin prohibit-password\n"
     );
     fs::write(&config, text).unwrap();
-    let log = fs::File::create(directory.join("log")).unwrap();
     // It must be started by its absolute path.
     let mut command = Command::new("/usr/sbin/sshd");
-    command.arg("-D").arg("-e").arg("-f").arg(&config).stdin(Stdio::null()).stderr(log);
-    let child = command.spawn().expect("sshd can be run");
-    wait_for("the SSH server listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-    child
+    command.arg("-D").arg("-e").arg("-f").arg(&config);
+    HelperProgram::on_port(command, port)
 }

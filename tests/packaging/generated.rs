@@ -96,6 +96,24 @@ fn part(render: fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>, comman
         .collect()
 }
 
+/// The synopsis of a program without commands. That of clap_mangen lacks the values of flags.
+fn synopsis(command: &Command) -> String {
+    let mut command = command.clone();
+    command.build();
+    let mut page = format!(".SH SYNOPSIS\n\\fB{}\\fR", roff(command.get_name()));
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+        let short = arg.get_short().map(|short| format!("\\fB\\-{short}\\fR|")).unwrap_or_default();
+        let _ = write!(page, " [{short}\\fB\\-\\-{}\\fR", roff(arg.get_long().expect("a flag")));
+        if arg.get_action().takes_values() {
+            for value in arg.get_value_names().expect("a flag with a value") {
+                let _ = write!(page, " \\fI{}\\fR", roff(value));
+            }
+        }
+        page.push(']');
+    }
+    page + "\n"
+}
+
 fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
@@ -301,11 +319,11 @@ fn man_page_of_the_downloader() {
 fn man_page_of_the_server() {
     let command = daemon::args::Args::command();
     let mut page = title("rstudio-pm", "8", "package server for R, Bioconductor and Python");
-    page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
+    page.push_str(&synopsis(&command));
     page.push_str(
         ".SH DESCRIPTION\nServes package repositories over HTTP. systemd starts it and opens the sockets that \
          the configuration names. After a change of an address or a path there, run\n.PP\n.RS\n\
-         systemctl daemon\\-reload && systemctl restart rstudio\\-pm\n.RE\n",
+         systemctl restart rstudio\\-pm\n.RE\n",
     );
     page.push_str(&part(|man, out| man.render_options_section(out), &command));
     page.push_str(
@@ -344,7 +362,7 @@ fn man_page_of_migrate() {
     let command = daemon::migrate::args::Args::command();
     let mut page =
         title("rstudio-pm-migrate", "8", "copy the database of a package server to another provider");
-    page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
+    page.push_str(&synopsis(&command));
     page.push_str(
         ".SH DESCRIPTION\nThe program /opt/rstudio\\-pm/bin/migrate, also\n.B rspm migrate,\ncopies the database of a \
          stopped server from SQLite to PostgreSQL, or from PostgreSQL to SQLite. Both are configured in the same file. \

@@ -3,6 +3,8 @@
 mod boot;
 mod demo;
 mod generated;
+mod helper_programs;
 mod inventory;
+mod readme;
 mod sockets;
 mod units;

@@ -51,7 +51,13 @@ fn the_service_is_of_a_type_that_every_systemd_supports() {
 /// The limits are those of the documentation; the units run code of others with fewer rights than the server.
 #[test]
 fn the_exposure_of_the_units_is_limited() {
-    for (unit, tenths) in [("rstudio-pm", 15), ("rstudio-pm-fetch@", 15), ("rstudio-pm-build@", 10)] {
+    for (unit, tenths) in [
+        ("rstudio-pm", 15),
+        ("rstudio-pm-fetch@", 15),
+        ("rstudio-pm-build@", 10),
+        ("rstudio-pm-backup", 27),
+        ("rstudio-pm-backup-test", 27),
+    ] {
         let path = format!("units/{unit}.service");
         let output = std::process::Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--no-pager", &format!("--threshold={tenths}"), &path])

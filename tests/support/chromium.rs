@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::fixtures::{free_port, until};
+use super::helper_program::HelperProgram;
 use super::http;
 
 /// Timeout of one command: the first one starts Chromium.
@@ -31,7 +31,7 @@ const SWITCHES: &[&str] = &[
 
 /// A browser with a profile of its own.
 pub(crate) struct Chromium {
-    driver: Child,
+    _driver: HelperProgram,
     port: u16,
     session: String,
     _profile: tempfile::TempDir,
@@ -40,19 +40,14 @@ pub(crate) struct Chromium {
 impl Chromium {
     pub(crate) fn start() -> Chromium {
         let profile = tempfile::tempdir().expect("a directory");
-        let port = free_port();
-        let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("chromedriver: {error}; run tests/setup"));
+        let (driver, port) = HelperProgram::on_free_port(|port| {
+            let mut command = Command::new("chromedriver");
+            command.arg(format!("--port={port}")).env("HOME", profile.path());
+            command
+        });
         let mut switches: Vec<String> = SWITCHES.iter().map(|switch| (*switch).to_owned()).collect();
         switches.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
-        let mut chromium = Chromium { driver, port, session: String::new(), _profile: profile };
-        until("chromedriver listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let mut chromium = Chromium { _driver: driver, port, session: String::new(), _profile: profile };
         let options = json!({
             "capabilities": { "alwaysMatch": {
                 "browserName": "chrome",
@@ -203,7 +198,5 @@ impl Drop for Chromium {
         if !self.session.is_empty() {
             let _ = self.call("DELETE", &format!("/session/{}", self.session), &Value::Null);
         }
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }

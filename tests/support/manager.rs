@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustls::pki_types::CertificateDer;
@@ -193,10 +192,12 @@ impl Manager {
         self.wait_for_any_notification(since, &[text])
     }
 
-    /// Waits for a notification after the first `since` that contains one of `texts`.
+    /// Waits for a notification after the first `since` that contains one of `texts`. Panics with the log if the main process
+    /// ends without it.
     pub(crate) fn wait_for_any_notification(&self, since: usize, texts: &[&str]) -> String {
         let deadline = Instant::now() + TIMEOUT;
         let mut messages = self.notifications.messages.lock().expect("no panic holds it");
+        let mut has_ended = false;
         loop {
             let holds = |message: &&String| texts.iter().any(|text| message.contains(text));
             if let Some(message) = messages.iter().skip(since).find(holds) {
@@ -204,12 +205,14 @@ impl Manager {
             }
             let remaining = deadline.saturating_duration_since(Instant::now());
             assert!(
-                !remaining.is_zero(),
+                !remaining.is_zero() && !has_ended,
                 "no notification {texts:?}, but {messages:?}; the log:\n{}",
                 self.log()
             );
-            messages =
-                self.notifications.arrival.wait_timeout(messages, remaining).expect("no panic holds it").0;
+            // Its last notifications may arrive after its end.
+            has_ended = self.main.is_some_and(|pid| !is_alive(pid));
+            let pause = remaining.min(Duration::from_secs(2));
+            messages = self.notifications.arrival.wait_timeout(messages, pause).expect("no panic holds it").0;
         }
     }
 
@@ -251,33 +254,27 @@ impl Manager {
         Ok(pid)
     }
 
-    /// Whether the process exists and has not ended.
-    pub(crate) fn is_alive(&mut self, pid: Pid) -> bool {
-        for child in &mut self.children {
-            if i32::try_from(child.id()) == Ok(pid.as_raw()) {
-                return child.try_wait().expect("our own child").is_none();
-            }
-        }
-        // The child of another process, which may not have reaped it yet.
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-        kill(pid, None) != Err(Errno::ESRCH) && !matches!(state, None | Some('Z' | 'X'))
-    }
-
     /// Waits until a process has ended.
-    pub(crate) fn wait_for_end(&mut self, pid: Pid) {
+    pub(crate) fn wait_for_end(&self, pid: Pid) {
         let deadline = Instant::now() + TIMEOUT;
-        while self.is_alive(pid) {
+        while is_alive(pid) {
             assert!(Instant::now() < deadline, "{pid} does not end; the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
+/// Whether the process exists and has not ended. One that has ended may not have been reaped yet.
+pub(crate) fn is_alive(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
 impl Drop for Manager {
     fn drop(&mut self) {
         // A draining predecessor exits on a message of its successor, or after its deadline.
-        if let Some(pid) = self.main.take().filter(|pid| self.is_alive(*pid)) {
+        if let Some(pid) = self.main.take().filter(|pid| is_alive(*pid)) {
             let _ = kill(pid, Signal::SIGKILL);
         }
         for child in &mut self.children {

@@ -7,11 +7,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::helper_program::HelperProgram;
 use super::port::free_port;
 
 /// The shared server.
@@ -139,7 +140,6 @@ fn start() -> Server {
     Server { socket: home, port, authority, other_authority, _users_lock: users_lock }
 }
 
-#[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
 fn launch(home: &Path) -> u16 {
     for entry in fs::read_dir(home).expect("just created").flatten() {
         let path = entry.path();
@@ -153,7 +153,6 @@ fn launch(home: &Path) -> u16 {
         host all postgres 127.0.0.1/32 trust\nhost all postgres ::1/128 trust\n";
     fs::write(data.join("pg_hba.conf"), rules).expect("the data directory can be written");
     let port = free_port();
-    let log = File::create(home.join("log")).expect("the home can be written");
     // One connection for each reader and writer of each running test.
     let settings = [
         format!("port={port}"),
@@ -167,13 +166,9 @@ fn launch(home: &Path) -> u16 {
     ];
     let mut server = as_owner("postgres");
     server.arg("-D").arg(&data).args(settings.iter().flat_map(|s| ["-c", s.as_str()]));
-    let mut server = detach(server.current_dir("/").stdin(Stdio::null()))
-        .stdout(log.try_clone().expect("a file"))
-        .stderr(log)
-        .spawn()
-        .expect("postgres is installed with initdb");
-    wait_until_ready(home, port, &mut server);
+    let server = start_postgres(server, home, port);
     start_watchdog(home, server.id());
+    server.keep();
     let roles = format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER");
     run(home, port, &roles);
     run(home, port, "CREATE DATABASE pm OWNER pm");
@@ -196,20 +191,17 @@ fn init_cluster(home: &Path) -> PathBuf {
     data
 }
 
-/// Waits until a new server accepts sessions; its log is `home/log`.
-fn wait_until_ready(home: &Path, port: u16, server: &mut Child) {
-    let start = Instant::now();
+/// Starts a server, whose log is `home/log`, and waits until it accepts sessions.
+fn start_postgres(mut command: Command, home: &Path, port: u16) -> HelperProgram {
+    let log = File::options().read(true).write(true).create(true).truncate(true).open(home.join("log"));
+    detach(command.current_dir("/"));
     let is_ready = || {
         let mut command = as_owner("pg_isready");
         command.arg("-q").arg("-h").arg(home).args(["-p", &port.to_string()]);
         command.current_dir("/").status().expect("pg_isready is installed with initdb").success()
     };
-    while !is_ready() {
-        let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
-        assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
-        assert!(start.elapsed() < Duration::from_secs(120), "PostgreSQL does not answer: {}", log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    HelperProgram::start(command, &log.expect("the home can be written"), is_ready)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A server used by one test, which may stop it.
@@ -217,7 +209,7 @@ pub(crate) struct DedicatedServer {
     home: tempfile::TempDir,
     /// Loopback port.
     pub(crate) port: u16,
-    process: Option<Child>,
+    process: Option<HelperProgram>,
 }
 
 impl DedicatedServer {
@@ -329,7 +321,6 @@ impl DedicatedServer {
     /// Starts the server, also after [`DedicatedServer::stop`].
     pub(crate) fn launch(&mut self) {
         let home = self.home.path();
-        let log = File::create(home.join("log")).expect("the home can be written");
         let mut command = as_owner("postgres");
         command.arg("-D").arg(home.join("data"));
         for setting in [
@@ -340,19 +331,15 @@ impl DedicatedServer {
         ] {
             command.args(["-c", &setting]);
         }
-        let stderr_log = log.try_clone().expect("a file");
-        let command = detach(command.current_dir("/").stdin(Stdio::null())).stdout(log).stderr(stderr_log);
-        let mut process = command.spawn().expect("postgres is installed with initdb");
-        wait_until_ready(home, self.port, &mut process);
-        self.process = Some(process);
+        self.process = Some(start_postgres(command, home, self.port));
     }
 
     /// Stops the server and terminates its sessions.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = self.process.take() {
             let pid = nix::unistd::Pid::from_raw(process.id().cast_signed());
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
-            process.wait().expect("our child");
+            process.wait();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A real S3 server for tests: one `moto_server` for all test processes that run at the same time.
 
+use super::helper_program::HelperProgram;
 use super::port::free_port;
 use super::rerun;
 use super::server::Builder;
@@ -9,9 +10,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The address of the server. The first test that needs it starts it; all test processes share it; it stops a few
 /// seconds after the last of them.
@@ -33,50 +34,23 @@ fn start() -> (SocketAddr, File) {
         return (address, users_lock);
     }
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    // In the background of a shell that exits immediately.
-    let script = r#"(
-            "$0" -H 127.0.0.1 -p "$1" & server=$!
-            idle=0
-            while [ $idle -lt 5 ] && kill -0 $server; do
-                sleep 1
-                if flock --nonblock --exclusive users true; then idle=$((idle + 1)); else idle=0; fi
-            done
-            kill $server
-        ) &"#;
-    let log = File::create(folder.join("log")).expect("the server's log");
-    let status = Command::new("sh")
-        .args(["-c", script])
-        .arg(program())
-        .arg(address.port().to_string())
-        .current_dir(&folder)
-        .env_remove("AWS_SHARED_CREDENTIALS_FILE")
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("the log again"))
-        .stderr(log)
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "sh can be run");
-    let start = Instant::now();
-    while !is_answering(address) {
-        assert!(
-            start.elapsed() < Duration::from_secs(120),
-            "moto_server does not start: see {}",
-            folder.display()
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let script = r#"
+        "$0" -H 127.0.0.1 -p "$1" & server=$!
+        idle=0
+        while [ $idle -lt 5 ] && kill -0 $server; do
+            sleep 1
+            if flock --nonblock --exclusive users true; then idle=$((idle + 1)); else idle=0; fi
+        done
+        kill $server"#;
+    let log = File::options().read(true).write(true).create(true).truncate(true).open(folder.join("log"));
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).args(["moto_server", &address.port().to_string()]);
+    command.current_dir(&folder).env_remove("AWS_SHARED_CREDENTIALS_FILE").process_group(0);
+    HelperProgram::start(command, &log.expect("the server's log"), || is_answering(address))
+        .unwrap_or_else(|error| panic!("{error}"))
+        .keep();
     std::fs::write(folder.join("address"), address.to_string()).expect("the address is recorded");
     (address, users_lock)
-}
-
-/// `moto_server` from `$RSPM_TEST_VENV/bin` or the search path.
-fn program() -> PathBuf {
-    let venv = std::env::var_os("RSPM_TEST_VENV").map(|venv| PathBuf::from(venv).join("bin"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = venv.into_iter().chain(std::env::split_paths(&path));
-    let program_path = folders.map(|folder| folder.join("moto_server")).find(|program| program.is_file());
-    program_path
-        .expect("moto_server is missing: pip install 'moto[server,s3]', or set RSPM_TEST_VENV to where it is")
 }
 
 fn is_answering(address: SocketAddr) -> bool {

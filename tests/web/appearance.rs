@@ -2,7 +2,7 @@
 //! and use without script.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
@@ -13,15 +13,9 @@ use super::administration;
 use super::links::crawl;
 use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
+use crate::support::node;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
-
-/// A folder of the programs for Node.
-fn node_module(name: &str) -> PathBuf {
-    let root =
-        std::env::var_os("RSPM_TEST_NODE").expect("RSPM_TEST_NODE: run tests/setup, then . tests/setup.env");
-    PathBuf::from(root).join("node_modules").join(name)
-}
 
 /// The server of all tests here, with R and Python packages.
 fn server() -> Server {
@@ -73,7 +67,8 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
 
 /// Asserts that pages satisfy the rules of axe in both schemes, on a phone and on a desktop.
 fn assert_accessible(pages: impl IntoIterator<Item = String>) {
-    let axe = std::fs::read_to_string(node_module("axe-core/axe.min.js")).expect("axe-core: run tests/setup");
+    let axe =
+        std::fs::read_to_string(node::module("axe-core/axe.min.js")).expect("axe-core: run tests/setup");
     let chromium = Chromium::start();
     // The policy of the pages forbids the script of axe.
     chromium.devtools("Page.setBypassCSP", &json!({ "enabled": true }));
@@ -162,8 +157,8 @@ pub(super) fn assert_valid(pages: Vec<(String, String)>, rules: &Value) {
     for (number, (_, html)) in pages.iter().enumerate() {
         std::fs::write(folder.path().join(format!("{number}.html")), html).expect("a file");
     }
-    let output = Command::new("node")
-        .arg(node_module("html-validate/bin/html-validate.mjs"))
+    let output = node::command()
+        .arg(node::module("html-validate/bin/html-validate.mjs"))
         .args(["--formatter", "text", "--max-warnings", "0", "."])
         .current_dir(folder.path())
         .output()

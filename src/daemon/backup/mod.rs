@@ -76,7 +76,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let config = &*loaded.config;
     let plan = privileges::plan_for_data(gcfg, config)?;
     for warning in privileges::execute(plan, gcfg, config)? {
-        eprintln!("Warning: {warning}");
+        local_command::note(format!("Warning: {warning}"));
     }
     let place = match folder {
         Some(folder) => folder.parse().map_err(|reason| Failure::Folder { folder, reason })?,
@@ -99,8 +99,11 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     }
     let report = result?;
     spinner.clear();
-    let text = if json { format!("{:#}\n", report.json) } else { report.text };
-    local_command::print(&text).map_err(Failure::Output)?;
+    match json {
+        true => local_command::print_json(&format!("{:#}\n", report.json)),
+        false => local_command::print(&report.text),
+    }
+    .map_err(Failure::Output)?;
     Ok(match report.verdict {
         Verdict::Success => ExitCode::SUCCESS,
         Verdict::Failure => ExitCode::FAILURE,

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::api::ADMIN_PREFIX;
 use crate::api::backup::{RecordBackupTest, RecordedBackupTest};
 use crate::config::{BackupPlace, Config};
-use crate::daemon::sockets;
+use crate::daemon::{local_command, sockets};
 
 /// Timeout for the exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,9 +42,9 @@ pub(super) fn send(config: &Config, place: &BackupPlace, error: Option<String>, 
 }
 
 fn note(reason: &str) {
-    eprintln!(
+    local_command::note(format!(
         "Note: the server did not record the result of the test, so rspm status does not show it: {reason}"
-    );
+    ));
 }
 
 async fn exchange(stream: UnixStream, request: &RecordBackupTest) -> Result<RecordedBackupTest, String> {

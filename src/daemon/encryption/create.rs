@@ -1,13 +1,14 @@
 //! Creates the key for `rspm encrypt`, if no value is encrypted with another key.
 
 use std::fs::DirBuilder;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::error::KeyCommandError;
 use crate::config::{Config, ValueForm, key_file};
 use crate::daemon::configuration;
+use crate::daemon::local_command::note;
 use crate::daemon::service_user::ServiceUser;
 use crate::db::Db;
 
@@ -36,7 +37,7 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
             }
             // Not an error: the value to encrypt may be the password of the database. The server compares the key when
             // it starts.
-            Err(error) => note(&format!("Warning: could not compare the new key with the database: {error}")),
+            Err(error) => note(format!("Warning: could not compare the new key with the database: {error}")),
         }
         write(config, path)
     })?
@@ -50,15 +51,10 @@ fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {
     }
     let key = key_file::random().map_err(create_error())?;
     match key_file::create(path, &key) {
-        Ok(()) => note(&format!("Created the encryption key {} ({}).", path.display(), key.fingerprint())),
+        Ok(()) => note(format!("Created the encryption key {} ({}).", path.display(), key.fingerprint())),
         // Another process has created it.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(create_error()(error)),
     }
     Ok(())
-}
-
-/// Prints a line to standard error. A failed write cannot be reported.
-fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

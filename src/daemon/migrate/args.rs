@@ -11,7 +11,6 @@ use crate::config::{DEFAULT_FILE, Provider};
 #[command(
     name = "migrate",
     version,
-    about,
     long_about = None,
     after_help = "Stop the server first. The configuration names both databases: [SQLite] and [Postgres]. The \
                   source database is not changed; the other one must be blank, and stays blank after an error.\n\

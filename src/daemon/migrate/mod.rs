@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let config = &*loaded.config;
     let plan = privileges::plan_for_data(&args.config, config)?;
     for warning in privileges::execute(plan, &args.config, config)? {
-        eprintln!("Warning: {warning}");
+        local_command::note(format!("Warning: {warning}"));
     }
     local_command::refuse_running(config)?;
     let other_provider = match config.database.provider {
@@ -80,7 +80,11 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         (report::migration(&direction, &result, args.output_format), ExitCode::SUCCESS)
     };
     spinner.clear();
-    local_command::print(&text).map_err(Failure::Output)?;
+    match args.output_format {
+        OutputFormat::Human => local_command::print(&text),
+        OutputFormat::Json => local_command::print_json(&text),
+    }
+    .map_err(Failure::Output)?;
     Ok(code)
 }
 

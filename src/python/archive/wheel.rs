@@ -8,6 +8,7 @@ use sha2::Digest as _;
 use super::record::{self, Record};
 use super::{PackageArchive, PackageError, check_encoding, check_identity, notice};
 use crate::model::digest::Sha256;
+use crate::model::visible::is_format;
 use crate::python::license::LicenseExpression;
 use crate::python::metadata::header::Headers;
 use crate::python::metadata::{MAX_METADATA, Metadata};
@@ -125,36 +126,10 @@ pub(super) fn check_path(path: &str) -> Result<(), PackageError> {
     if is_plain { Ok(()) } else { Err(PackageError::Path(path.escape_debug().take(200).collect())) }
 }
 
-/// Returns true for the characters of Unicode's categories Cf and Co. uv refuses them in names; those of Cf change how
-/// the characters beside them are displayed.
+/// Returns true for the characters of Unicode's categories Cf and Co. uv refuses them in names.
 fn is_format_or_private_use(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{600}'..='\u{605}'
-            | '\u{61c}'
-            | '\u{6dd}'
-            | '\u{70f}'
-            | '\u{890}'..='\u{891}'
-            | '\u{8e2}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{206f}'
-            | '\u{e000}'..='\u{f8ff}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{110bd}'
-            | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0001}'
-            | '\u{e0020}'..='\u{e007f}'
-            | '\u{f0000}'..='\u{ffffd}'
-            | '\u{100000}'..='\u{10fffd}'
-    )
+    is_format(c)
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{ffffd}' | '\u{100000}'..='\u{10fffd}')
 }
 
 fn check_wheel_version(bytes: &[u8]) -> Result<(), PackageError> {

@@ -24,8 +24,9 @@ pub(super) async fn check(transport: &Transport) -> Result<(), UpstreamError> {
     let refusal = |reason: String| UpstreamError::Refused { url: root.display().to_string(), reason };
     if let Some(schema) = other_schema(root.to_owned()).await {
         return Err(refusal(format!(
-            "contains data of schema {schema}, but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
-             rspm-offline-downloader of this version, and copy its output beside the old data"
+            "contains data of schema {schema} of another downloader, but no v3 (CRAN) or bioc/v4 (Bioconductor) in this \
+             project's format: run its rspm-offline-downloader of this version, and copy the output beside the old data; \
+             what the vendor's downloader wrote cannot be served"
         )));
     }
     Err(last_error.unwrap_or_else(|| {

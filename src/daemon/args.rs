@@ -39,6 +39,9 @@ pub struct Args {
     /// Run a backup command (for `rspm backup`)
     #[arg(long, hide = true, value_name = "JSON")]
     pub backup: Option<String>,
+    /// Convert Markdown from standard input to HTML (internal)
+    #[arg(long, hide = true)]
+    pub convert_markdown: bool,
     /// Take over from a running server (internal)
     #[arg(long, value_enum, hide = true, value_name = "STEP")]
     pub take_over: Option<TakeOver>,

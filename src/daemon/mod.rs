@@ -58,12 +58,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::http;
 use handover::TakeOver;
 
 /// The program `rstudio-pm`.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
+    if args.convert_markdown {
+        return http::convert_markdown();
+    }
     configuration::take_key();
     if args.removal_commands {
         removal::print(&args.config);

@@ -53,6 +53,7 @@ pub mod name_overlap;
 pub mod node;
 pub mod notification_queue;
 pub mod package;
+mod page_checksum;
 mod pgcheck;
 mod pgconn;
 mod pgconnect;
@@ -112,6 +113,7 @@ use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
 use link::Link;
 use migrate::{MigrationConn, MigrationMode};
+use page_checksum::Pages;
 use postgres::{PgSession, Postgres};
 use schema::Schema;
 use sqlite::Sqlite;
@@ -429,7 +431,7 @@ fn open_read_only(file: &Path, wait: Duration) -> Result<sqlite::SqliteConn, DbE
     let wal = file.with_extension("db-wal");
     let path =
         if wal.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
-    let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
+    let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, Pages::Trusted, wait)?;
     session.set_path(file);
     Ok(session)
 }

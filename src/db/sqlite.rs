@@ -1,6 +1,9 @@
 //! SQLite: one writer thread, several readers, WAL, and a separate checkpoint thread.
 
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,10 +14,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
-use super::checkpoint::Checkpointer;
+use super::checkpoint::{Checkpointer, Trigger, WalLimit};
 use super::examine::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
+use super::page_checksum::{self, Pages, are_compared, has_checksums};
 use super::schema::Schema;
+use super::sqlite_dir;
+use super::transfer::sqlite_file;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
 use super::{Conn, DbError, Row, Value};
 use crate::metrics;
@@ -42,28 +48,34 @@ impl Sqlite {
         wait: Duration,
         mode: MigrationMode,
     ) -> Result<Sqlite, DbError> {
-        let mut first =
-            connect(file, OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+        let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let mut first = connect(file, flags, Pages::Trusted, wait)?;
         first.migrate(schema, mode)?;
         drop(first);
+        if lock.is_some()
+            && mode == MigrationMode::Exclusive
+            && let Err(error) = add_checksums(file, wait)
+        {
+            tracing::warn!(%error, "the pages of the database have no checksums, and could not be given some");
+        }
         let wal = Arc::new(AtomicI32::new(0));
         let path = file.to_owned();
         let checkpointer = Checkpointer::start(file).map_err(|e| driver(file, e))?;
         let hook = checkpointer.trigger();
         let writer: Opener = Arc::new(move || {
-            let mut session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+            let mut session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, wait)?;
             let pages = Arc::clone(&wal);
             let count = move |_: &mut rusqlite::hooks::Wal, n: std::ffi::c_int| {
                 pages.store(n, Ordering::Relaxed);
                 Ok(())
             };
             session.connection.wal_hook(Some(count)).map_err(|e| map(&path, e))?;
-            session.checkpoint = Some((Arc::clone(&wal), hook.clone()));
+            session.wal = Some(Wal { pages: Arc::clone(&wal), limit: hook.limit(), trigger: hook.clone() });
             Ok(Box::new(session) as Box<dyn Session>)
         });
         let path = file.to_owned();
         let reader: Opener = Arc::new(move || {
-            let session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+            let session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, wait)?;
             session.pragma("query_only", "ON")?;
             Ok(Box::new(session) as Box<dyn Session>)
         });
@@ -84,7 +96,7 @@ impl Sqlite {
     /// Checks the file and the rules of [`super::invariants`] on a new connection, because open connections cache
     /// pages.
     pub(super) fn examine(&self) -> Result<Examination, DbError> {
-        let mut session = connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, self.wait)?;
+        let mut session = connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, Pages::Compared, self.wait)?;
         let mut examination = Examination::default();
         match session.execute_batch("BEGIN").and_then(|()| session.integrity()) {
             Ok(problems) => examination.problems = problems,
@@ -95,6 +107,13 @@ impl Sqlite {
             Err(error) => return Err(error),
         }
         examination.notes.push("integrity_check and foreign_key_check were run".to_owned());
+        examination.notes.push(if are_compared(&session.connection) {
+            "the checksums of the pages were compared".to_owned()
+        } else {
+            "the pages of the database have no checksums, so single bytes that the disk changed are not found; a database \
+             that is restored from a backup has checksums"
+                .to_owned()
+        });
         examination.add_violations(&mut session)?;
         Ok(examination)
     }
@@ -130,19 +149,77 @@ impl Sqlite {
 pub(super) struct SqliteConn {
     connection: Connection,
     path: PathBuf,
-    checkpoint: Option<(Arc<AtomicI32>, super::checkpoint::Trigger)>,
+    /// `None` if the connection does not write.
+    wal: Option<Wal>,
+}
+
+/// The WAL of the writer.
+struct Wal {
+    /// Its size after the last commit.
+    pages: Arc<AtomicI32>,
+    limit: WalLimit,
+    trigger: Trigger,
+}
+
+/// Maximum size of a database whose pages get checksums at a start; copying it takes some seconds.
+const MAX_COPIED: u64 = 1 << 30;
+
+/// Gives the pages of a database of a previous version, or one that another program has copied, checksums, by copying
+/// it. The caller holds the lock of the directory, and no connection is open.
+fn add_checksums(file: &Path, wait: Duration) -> Result<(), DbError> {
+    let io_error = |error| sqlite_dir::io_error(file, error);
+    let mut start = Vec::new();
+    let opened = std::fs::File::open(file).map_err(io_error)?;
+    let size = opened.metadata().map_err(io_error)?.len();
+    opened.take(4096).read_to_end(&mut start).map_err(io_error)?;
+    if has_checksums(&start) || size > MAX_COPIED {
+        return Ok(());
+    }
+    let copy = file.with_file_name("migrating-checksums.db");
+    sqlite_file::remove(&copy).map_err(io_error)?;
+    // SQLite would take the mode from the umask.
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&copy).map_err(io_error)?;
+    let result = (|| {
+        let session = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, wait)?;
+        let path = copy.display().to_string();
+        session.connection.execute("VACUUM INTO $1", [path]).map_err(|e| map(file, e))?;
+        drop(session);
+        if file.with_extension("db-wal").exists() {
+            return Err(DbError::Locked { path: file.to_owned() });
+        }
+        sqlite_file::sync(&copy)?;
+        sqlite_file::rename(&copy, file)
+    })();
+    if result.is_err() {
+        let _ = sqlite_file::remove(&copy);
+    }
+    result
+}
+
+/// Opens a file with the file system that writes checksums of pages.
+pub(super) fn open(file: &Path, flags: OpenFlags, pages: Pages) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags_and_vfs(file, flags, page_checksum::file_system(pages)?)?;
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        page_checksum::reserve(&connection);
+    }
+    Ok(connection)
 }
 
 /// Opens a connection. `wait` is the timeout for locks of other processes; inside this process there are no lock waits,
 /// because there is one writer.
-pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<SqliteConn, DbError> {
+pub(super) fn connect(
+    file: &Path,
+    flags: OpenFlags,
+    pages: Pages,
+    wait: Duration,
+) -> Result<SqliteConn, DbError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(file, flags).map_err(|e| map(file, e))?;
+    let connection = open(file, flags, pages).map_err(|e| map(file, e))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(wait).map_err(|e| map(file, e))?;
     // Without this setting, a statement is parsed and planned again whenever a parameter differs from the last one.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| map(file, e))?;
-    let session = SqliteConn { connection, path: file.to_owned(), checkpoint: None };
+    let session = SqliteConn { connection, path: file.to_owned(), wal: None };
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
         session.pragma("journal_mode", "WAL")?;
         session.pragma("synchronous", "FULL")?;
@@ -192,7 +269,11 @@ impl SqliteConn {
     fn integrity(&mut self) -> Result<Vec<String>, DbError> {
         let mut problems = Vec::new();
         for mut row in self.query("PRAGMA integrity_check", &[])? {
-            problems.extend(Some(row.text(0)?).filter(|text| text != "ok"));
+            let text = row.text(0)?;
+            if text != "ok" {
+                let code = format!("error code={}", rusqlite::ffi::SQLITE_IOERR_DATA);
+                problems.push(text.replace(&code, CHECKSUM_DIFFERS));
+            }
         }
         for mut row in self.query("PRAGMA foreign_key_check", &[])? {
             let (table, number, parent) = (row.text(0)?, row.opt_int(1)?, row.text(2)?);
@@ -224,8 +305,12 @@ impl Session for SqliteConn {
         if result.is_err() && !self.connection.is_autocommit() {
             self.execute_batch("ROLLBACK")?;
         }
-        if let Some((pages, trigger)) = &self.checkpoint {
-            trigger.notify(pages.load(Ordering::Relaxed));
+        if let Some(wal) = &mut self.wal {
+            let is_disk_full = matches!(result, Err(DbError::Full { .. }));
+            if wal.limit.enforce(wal.pages.load(Ordering::Relaxed), is_disk_full) {
+                wal.pages.store(0, Ordering::Relaxed);
+            }
+            wal.trigger.notify(wal.pages.load(Ordering::Relaxed));
         }
         result
     }
@@ -353,15 +438,22 @@ impl MigrationConn for SqliteConn {
     }
 }
 
+/// The problem of a page with another checksum.
+const CHECKSUM_DIFFERS: &str =
+    "its checksum differs: the disk has changed it, or another program has written the file";
+
 /// Classifies SQLite's errors.
 pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     use ErrorCode as Code;
     let path = path.to_owned();
     let database = path.display().to_string();
+    let extended_code = error.sqlite_error().map(|error| error.extended_code);
     // The file of shared memory could not be enlarged.
-    let is_shared_memory_full =
-        error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+    let is_shared_memory_full = extended_code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     match error.sqlite_error_code() {
+        _ if extended_code == Some(rusqlite::ffi::SQLITE_IOERR_DATA) => {
+            DbError::NotADatabase { path, source: format!("a page: {CHECKSUM_DIFFERS}").into() }
+        }
         _ if is_shared_memory_full => DbError::Full { database, source: error.into() },
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => DbError::Locked { path },
         Some(Code::DiskFull) => DbError::Full { database, source: error.into() },
@@ -370,7 +462,7 @@ pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
         }
         Some(Code::ConstraintViolation) => DbError::Conflict(error.to_string()),
         Some(Code::PermissionDenied | Code::ReadOnly | Code::CannotOpen) => {
-            super::sqlite_dir::unwritable(&path, std::io::Error::other(error.to_string()))
+            sqlite_dir::unwritable(&path, std::io::Error::other(error.to_string()))
         }
         Some(_) | None => DbError::Driver { database, source: error.into() },
     }
@@ -389,7 +481,7 @@ mod tests {
     fn a_statement_is_not_prepared_again_for_other_parameters() {
         let dir = tempfile::tempdir().unwrap();
         let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let session = connect(&dir.path().join("db"), flags, Duration::from_secs(5)).unwrap();
+        let session = connect(&dir.path().join("db"), flags, Pages::Trusted, Duration::from_secs(5)).unwrap();
         let connection = &session.connection;
         connection
             .execute_batch("CREATE TABLE t (a INTEGER, b INTEGER, c TEXT); CREATE INDEX i ON t (a, b);")
@@ -399,7 +491,7 @@ mod tests {
         }
         connection.execute_batch("ANALYZE").unwrap();
         // Statistics are read when a connection opens.
-        let session = connect(&dir.path().join("db"), flags, Duration::from_secs(5)).unwrap();
+        let session = connect(&dir.path().join("db"), flags, Pages::Trusted, Duration::from_secs(5)).unwrap();
         let sql = "SELECT c FROM t WHERE a = $1 AND b >= $2 AND b < $3";
         let mut statement = session.connection.prepare(sql).unwrap();
         for step in 0..50 {

@@ -17,10 +17,19 @@ use super::drain::InProgress;
 /// client mistakes a truncated body for a complete one.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Number of bytes of a stream after which the task of the connection gives way to others: a client whose socket has
+/// space for megabytes takes all of a file in memory in one turn, and 200 of them would delay everybody else.
+const TURN_BYTES: usize = 256 << 10;
+
 enum Content {
     Empty,
     Full(Bytes),
-    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, remaining: Option<u64> },
+    Stream {
+        stream: BoxStream<'static, Result<Bytes, BodyError>>,
+        remaining: Option<u64>,
+        /// Bytes since the connection's task last gave way to others.
+        turn: usize,
+    },
 }
 
 /// A response body.
@@ -57,7 +66,7 @@ impl Body {
     /// Creates a streamed body; `size` in bytes, if known. A stream that yields more or fewer bytes than `size` fails.
     #[must_use]
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
-        Body::new(Content::Stream { stream, remaining: size })
+        Body::new(Content::Stream { stream, remaining: size, turn: 0 })
     }
 
     /// Counts the request as in progress until the body is dropped.
@@ -125,24 +134,26 @@ impl hyper::body::Body for Body {
                 self.content = Content::Empty;
                 Some(Ok(bytes))
             }
-            Content::Stream { stream, remaining } => match std::task::ready!(stream.poll_next_unpin(context))
-            {
-                Some(Ok(bytes)) => match remaining {
-                    None => Some(Ok(bytes)),
-                    Some(remaining) => match remaining.checked_sub(bytes.len() as u64) {
+            Content::Stream { turn, .. } if *turn >= TURN_BYTES => {
+                *turn = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Content::Stream { stream, remaining, turn } => {
+                let next = std::task::ready!(stream.poll_next_unpin(context));
+                *turn += next.as_ref().and_then(|next| next.as_ref().ok()).map_or(0, Bytes::len);
+                match (next, remaining) {
+                    (Some(Ok(bytes)), Some(remaining)) => match remaining.checked_sub(bytes.len() as u64) {
                         Some(rest) => {
                             *remaining = rest;
                             Some(Ok(bytes))
                         }
                         None => Some(Err("the stream has more bytes than declared".into())),
                     },
-                },
-                Some(Err(error)) => Some(Err(error)),
-                None if remaining.is_some_and(|remaining| remaining > 0) => {
-                    Some(Err("the stream ended early".into()))
+                    (None, Some(1..)) => Some(Err("the stream ended early".into())),
+                    (next, _) => next,
                 }
-                None => None,
-            },
+            }
         };
         match next {
             None => {
@@ -175,5 +186,56 @@ impl hyper::body::Body for Body {
             Content::Stream { remaining: Some(remaining), .. } => SizeHint::with_exact(*remaining),
             Content::Stream { remaining: None, .. } => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use hyper::body::Body as _;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Polls a body whose stream is always ready to its end. Returns the size of each turn.
+    fn turns(pieces: &[usize]) -> Vec<usize> {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        let total: usize = pieces.iter().sum();
+        let ready: Vec<_> = pieces.iter().map(|size| Ok(Bytes::from(vec![0; *size]))).collect();
+        let mut body = Body::stream(futures_util::stream::iter(ready).boxed(), Some(total as u64));
+        let mut turns = vec![0];
+        loop {
+            match Pin::new(&mut body).poll_frame(&mut context) {
+                Poll::Ready(Some(frame)) => {
+                    let bytes = frame.expect("no error").into_data().expect("data");
+                    *turns.last_mut().expect("one") += bytes.len();
+                }
+                Poll::Ready(None) => return turns,
+                Poll::Pending => {
+                    assert_eq!(wakes.0.load(Ordering::Relaxed), turns.len(), "it is polled again");
+                    turns.push(0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_always_ready_gives_way_to_other_tasks() {
+        let piece = TURN_BYTES;
+        assert_eq!(turns(&[piece; 4]), [piece, piece, piece, piece, 0]);
+        assert_eq!(turns(&[piece / 2; 5]), [piece, piece, piece / 2]);
+        assert_eq!(turns(&[10; 5]), [50]);
     }
 }

@@ -64,3 +64,4 @@ pub use metrics::MetricsService;
 pub use peer::Peer;
 pub use services::{AdminService, PublicService};
 pub use switch::{ServerContext, Switch};
+pub use web::markdown_process::serve as convert_markdown;

@@ -9,7 +9,7 @@ pub mod reading;
 pub mod row;
 mod session;
 pub mod source;
-mod sqlite_file;
+pub(super) mod sqlite_file;
 mod sqlite_rows;
 pub mod tables;
 

@@ -10,6 +10,7 @@ use super::tables::Table;
 use super::{postgres_rows, sqlite_rows};
 use crate::config::{Config, Provider};
 use crate::db::migrate::{self, MigrationConn, newest_migration};
+use crate::db::page_checksum::Pages;
 use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
 use crate::db::sqlite::{self, SqliteConn};
@@ -49,7 +50,8 @@ impl Session {
                 Session::Sqlite(match access {
                     Access::Exclusive => open_read_only(&file, wait)?,
                     Access::Shared => {
-                        let shared = sqlite::connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+                        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+                        let shared = sqlite::connect(&file, flags, Pages::Compared, wait)?;
                         shared.pragma("query_only", "ON")?;
                         shared
                     }

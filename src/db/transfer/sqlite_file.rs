@@ -9,12 +9,13 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 
 use crate::db::migrate::MigrationConn;
+use crate::db::page_checksum::Pages;
 use crate::db::schema::Schema;
 use crate::db::sqlite::{self, SqliteConn};
 use crate::db::{Conn, DbError, sqlite_dir};
 
 /// Returns the temporary path of the file of a schema.
-pub(super) fn temporary_path(dir: &Path, schema: Schema) -> PathBuf {
+pub(in crate::db) fn temporary_path(dir: &Path, schema: Schema) -> PathBuf {
     dir.join(format!("migrating-{}", schema.file()))
 }
 
@@ -24,7 +25,8 @@ pub(super) fn create(path: &Path, lock_timeout: Duration) -> Result<SqliteConn, 
     remove(path).map_err(to_error)?;
     // SQLite would take the mode from the umask.
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(to_error)?;
-    let mut connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, lock_timeout)?;
+    let mut connection =
+        sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, lock_timeout)?;
     for (name, value) in [
         ("locking_mode", "EXCLUSIVE"),
         // After a crash the file is created again.
@@ -55,20 +57,20 @@ pub(super) fn check_foreign_keys(connection: &mut SqliteConn) -> Result<(), DbEr
 }
 
 /// Writes the file to disk.
-pub(super) fn sync(path: &Path) -> Result<(), DbError> {
+pub(in crate::db) fn sync(path: &Path) -> Result<(), DbError> {
     let result = File::open(path).and_then(|file| file.sync_all());
     result.map_err(|error| sqlite_dir::io_error(path, error))
 }
 
 /// Renames the file to its final name, durably.
-pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DbError> {
+pub(in crate::db) fn rename(from: &Path, to: &Path) -> Result<(), DbError> {
     let result = std::fs::rename(from, to);
     result.map_err(|error| sqlite_dir::unwritable(to, error))?;
     sync(to.parent().unwrap_or(Path::new("/")))
 }
 
 /// Removes the file, its WAL and its journal.
-pub(super) fn remove(path: &Path) -> std::io::Result<()> {
+pub(in crate::db) fn remove(path: &Path) -> std::io::Result<()> {
     for suffix in ["", "-journal", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);

@@ -15,6 +15,7 @@ mod files;
 pub(super) mod home;
 pub(super) mod lock_file;
 pub(super) mod manual;
+pub(super) mod markdown_process;
 mod packages;
 mod project;
 mod readme;

@@ -8,12 +8,13 @@ use quick_cache::sync::Cache;
 use sha2::Digest as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::markdown_process;
 use crate::http::budget::MemoryBudget;
 use crate::http::error::Failure;
 use crate::http::peer::Client;
 use crate::model::digest::Sha256;
 use crate::storage::memory_cache;
-use crate::web::readme::{Format, Html, HtmlTemplate, Links, convert};
+use crate::web::readme::{Format, Html, HtmlTemplate, Links, convert_with};
 
 /// Expected number of entries of the cache.
 const CACHE_ENTRIES: usize = 1000;
@@ -42,7 +43,7 @@ impl Weighter<Key, HtmlTemplate> for SizeWeighter {
 static CACHE: LazyLock<Cache<Key, HtmlTemplate, SizeWeighter>> =
     LazyLock::new(|| memory_cache::with_shards(1, CACHE_BYTES, CACHE_ENTRIES, SizeWeighter));
 
-/// Number of conversions at the same time: they are CPU-bound.
+/// Number of conversions at the same time: they are CPU-bound, and Markdown needs a process each.
 const CONVERSIONS: usize = 2;
 /// Maximum number of requests that wait for a conversion: each has reserved memory for its response, and all of them
 /// together a quarter of that of all responses.
@@ -105,7 +106,7 @@ impl Queue {
         // In a separate task, which has the permit until the conversion ends even if the client disconnects.
         let in_task = move || {
             let _permit = permit;
-            let converted = convert(&text, key.1, &key.2);
+            let converted = convert_with(&text, key.1, &key.2, markdown_process::to_html);
             CACHE.insert(key, converted.clone());
             converted
         };

@@ -30,7 +30,11 @@ const INTERVAL: usize = 256;
 
 /// Converts Markdown to HTML that is not clean yet, because it contains the raw HTML of the text. Returns `None` if that
 /// would need too much time or memory.
-pub(super) fn to_html(text: &str) -> Option<String> {
+///
+/// # Panics
+/// The parser has assertions, which must not end the server: see [`super::convert_with`].
+#[must_use]
+pub fn to_html(text: &str) -> Option<String> {
     if !is_bounded(text) {
         return None;
     }

@@ -22,6 +22,8 @@ use memchr::memmem;
 
 use super::text::visible;
 pub use clean::Links;
+pub use markdown::to_html as markdown_to_html;
+
 use clean::{CleanHtml, MissingAddress};
 
 /// Maximum size of a README that is converted, in bytes. For a larger one, the beginning is displayed as text.
@@ -146,15 +148,24 @@ fn mark_count(text: &[u8]) -> usize {
 /// [placeholders](Links::placeholders) as addresses.
 #[must_use]
 pub fn convert(text: &[u8], format: Format, links: &Links) -> HtmlTemplate {
+    convert_with(text, format, links, markdown_to_html)
+}
+
+/// Like [`convert`], with a function that does what [`markdown_to_html`] does, in another process.
+#[must_use]
+pub fn convert_with(
+    text: &[u8],
+    format: Format,
+    links: &Links,
+    markdown: impl Fn(&str) -> Option<String>,
+) -> HtmlTemplate {
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
     let readable = visible(&String::from_utf8_lossy(excerpt));
     let is_whole = text.len() <= MAX_CONVERTED;
     let is_short =
         is_whole && readable.len() <= MAX_CONVERTED + MAX_REPLACED && mark_count(text) <= MAX_MARKS;
     let converted = match format {
-        Format::Markdown if is_short => {
-            markdown::to_html(&readable).and_then(|html| clean::clean(&html, links))
-        }
+        Format::Markdown if is_short => markdown(&readable).and_then(|html| clean::clean(&html, links)),
         Format::Restructured if is_short => {
             restructured::to_html(&readable).and_then(|html| clean::clean(&html, links))
         }

@@ -26,7 +26,7 @@ use crate::http::route::access;
 use crate::http::{admin, read_body, response};
 use crate::python::file_name::FileName;
 use crate::python::upload::form::{
-    ATTESTATIONS, BadUpload, CONTENT, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE, SIGNATURE,
+    ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE, SIGNATURE,
     UploadForm,
 };
 use crate::python::upload::multipart::{self, BadForm, Event, FormReader};
@@ -157,7 +157,7 @@ impl FormStream {
                     );
                 }
                 (ATTESTATIONS, _) => {
-                    let value = self.field(ATTESTATIONS, (MAX_FIELD, true), &mut sum).await?;
+                    let value = self.field(ATTESTATIONS, (MAX_ATTESTATIONS, true), &mut sum).await?;
                     form.set_attestations(value).map_err(|error| bad_upload(&error))?;
                 }
                 (SIGNATURE, name) => {

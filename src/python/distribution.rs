@@ -50,7 +50,10 @@ mod tests {
 
     fn of(file: &str) -> Distribution {
         let version = file.split('-').nth(1).expect("a version");
-        let version = [".tar.gz", ".tar.xz", ".zip"].iter().find_map(|end| version.strip_suffix(end)).unwrap_or(version);
+        let version = [".tar.gz", ".tar.xz", ".zip"]
+            .iter()
+            .find_map(|end| version.strip_suffix(end))
+            .unwrap_or(version);
         Distribution::of_file(file, version)
     }
 

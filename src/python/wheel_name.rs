@@ -45,7 +45,9 @@ pub enum BadWheelName {
     #[error("'{0}': the build tag, between version and interpreter, must begin with a digit")]
     Build(String),
     /// The number at the beginning of the build tag does not fit into 64 bits.
-    #[error("'{0}': the number of the build tag, between version and interpreter, has more than {MAX_BUILD_DIGITS} digits; use a shorter one")]
+    #[error(
+        "'{0}': the number of the build tag, between version and interpreter, has more than {MAX_BUILD_DIGITS} digits; use a shorter one"
+    )]
     BuildLength(String),
     /// A tag contains characters other than letters, digits and `_`.
     #[error("'{0}': the tags for interpreter, ABI and platform have letters, digits, '_' and '.' only")]

@@ -126,7 +126,11 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
             "the script 'python3.11' has the name of an interpreter",
         ),
         ("Odd-1.0.data/scripts/python", Some(""), "the script 'python' has the name of an interpreter"),
-        ("odd-1.0.data/scripts/x", Some(""), "'odd-1.0.data/scripts/x' is in another folder than 'Odd-1.0.data'"),
+        (
+            "odd-1.0.data/scripts/x",
+            Some(""),
+            "'odd-1.0.data/scripts/x' is in another folder than 'Odd-1.0.data'",
+        ),
         ("Odd-1.0.data/bogus/x", Some(""), "'Odd-1.0.data/bogus/x' is not in one of the folders purelib"),
         (
             "Odd-1.0.dist-info/RECORD",
@@ -174,11 +178,8 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
 fn the_folder_with_metadata_has_one_hyphen() {
     let read = |name: &str, folder: &str| {
         let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
-        let members = [
-            ("METADATA", &*metadata),
-            ("WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n"),
-            ("RECORD", ""),
-        ];
+        let members =
+            [("METADATA", &*metadata), ("WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n"), ("RECORD", "")];
         let members = members.map(|(file, text)| (format!("{folder}.dist-info/{file}"), text));
         let file = format!("{name}-1.0-py3-none-any.whl");
         wheel::read(&mut Cursor::new(zip(&members)), &file, WHEEL_LIMITS).map(drop)

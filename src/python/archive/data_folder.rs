@@ -32,7 +32,9 @@ pub(super) fn check<'a>(
         if key == "scripts" {
             scripts::check_name(rest)?;
             if rest.contains('/') {
-                notice(notices, || format!("'{}' is in a folder of scripts; uv does not install such a wheel", excerpt(path)));
+                notice(notices, || {
+                    format!("'{}' is in a folder of scripts; uv does not install such a wheel", excerpt(path))
+                });
             }
         }
         // The folders of programs of an environment, on Unix and on Windows.
@@ -58,18 +60,40 @@ mod tests {
     #[test]
     fn only_the_folder_of_the_wheel_and_known_keys_are_installed() {
         for path in [
-            "odd/x.data/a", "odd-1.0.data/", "odd-1.0.data/scripts/", "odd-1.0.data/scripts/run", "odd-1.0.data/headers/a/b.h",
-            "odd-1.0.data/data/etc/python", "odd-1.0.data/purelib/odd.py", "odd-1.0.data/platlib/odd.so", "odd-1.0.DATA/x",
+            "odd/x.data/a",
+            "odd-1.0.data/",
+            "odd-1.0.data/scripts/",
+            "odd-1.0.data/scripts/run",
+            "odd-1.0.data/headers/a/b.h",
+            "odd-1.0.data/data/etc/python",
+            "odd-1.0.data/purelib/odd.py",
+            "odd-1.0.data/platlib/odd.so",
+            "odd-1.0.DATA/x",
         ] {
             assert_eq!(check_path(path), Ok(0), "{path}");
         }
-        for path in ["Odd-1.0.data/scripts/a", "odd-1.data/scripts/a", "other.data/data/x", "x.data", ".data/scripts/a"] {
-            assert!(check_path(path).is_err_and(|error| error.contains("another folder than 'odd-1.0.data'")), "{path}");
+        for path in [
+            "Odd-1.0.data/scripts/a",
+            "odd-1.data/scripts/a",
+            "other.data/data/x",
+            "x.data",
+            ".data/scripts/a",
+        ] {
+            assert!(
+                check_path(path).is_err_and(|error| error.contains("another folder than 'odd-1.0.data'")),
+                "{path}"
+            );
         }
-        for path in ["odd-1.0.data/x", "odd-1.0.data/bogus/x", "odd-1.0.data/Scripts/x", "odd-1.0.data/include/a.h"] {
+        for path in
+            ["odd-1.0.data/x", "odd-1.0.data/bogus/x", "odd-1.0.data/Scripts/x", "odd-1.0.data/include/a.h"]
+        {
             assert!(check_path(path).is_err_and(|error| error.contains("purelib")), "{path}");
         }
-        for path in ["odd-1.0.data/scripts/python3", "odd-1.0.data/data/bin/python", "odd-1.0.data/data/Scripts/python.exe"] {
+        for path in [
+            "odd-1.0.data/scripts/python3",
+            "odd-1.0.data/data/bin/python",
+            "odd-1.0.data/data/Scripts/python.exe",
+        ] {
             assert!(check_path(path).is_err_and(|error| error.contains("an interpreter")), "{path}");
         }
         assert_eq!(check_path("odd-1.0.data/scripts/sub/x"), Ok(1));

@@ -109,19 +109,40 @@ mod tests {
 
     #[test]
     fn malformed_rows_are_refused_by_line() {
-        for bad in ["a,,\nno columns", "a,,\n\"open,,", "a,,\n,,", "a,,\n\"x\"y,,", "a,,\nb,,\u{2028}/x,,", "a,,\nb,,\r/x,,"] {
+        for bad in [
+            "a,,\nno columns",
+            "a,,\n\"open,,",
+            "a,,\n,,",
+            "a,,\n\"x\"y,,",
+            "a,,\nb,,\u{2028}/x,,",
+            "a,,\nb,,\r/x,,",
+        ] {
             assert!(matches!(parse(bad.as_bytes(), |_| true), Err(PackageError::Record(2))), "{bad}");
         }
     }
 
     #[test]
     fn rows_are_inside_the_installation() {
-        for path in ["none.py", "other/__init__.py", "folder/", "a/../b", "./a", "a\\b", "a/..b", "...", "~/x"] {
+        for path in
+            ["none.py", "other/__init__.py", "folder/", "a/../b", "./a", "a\\b", "a/..b", "...", "~/x"]
+        {
             let rows = parse(format!("{path},,\r\r\n").as_bytes(), |_| false).expect(path);
             assert_eq!(rows.others, [path], "reported");
         }
         for path in [
-            "/x", "../../../bin/x", "a/../../x", "./", ".", "a/..", "..", "\\x", "..\\x", "C:\\x", "c:x", "//host/x", "\"/a,b\"",
+            "/x",
+            "../../../bin/x",
+            "a/../../x",
+            "./",
+            ".",
+            "a/..",
+            "..",
+            "\\x",
+            "..\\x",
+            "C:\\x",
+            "c:x",
+            "//host/x",
+            "\"/a,b\"",
         ] {
             let result = parse(format!("{path},,\n").as_bytes(), |_| false);
             assert!(matches!(result, Err(PackageError::RecordPath { line: 1, .. })), "{path}");

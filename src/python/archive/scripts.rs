@@ -84,7 +84,8 @@ pub(super) fn check_entry_points(bytes: &[u8], notices: &mut Vec<String>) -> Res
 
 /// Checks the name of a script, which installers use as a file name.
 fn check_script(name: &str) -> Result<(), PackageError> {
-    let is_part = !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\' | '[' | ']'));
+    let is_part =
+        !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\' | '[' | ']'));
     if !is_part || matches!(name, "." | "..") {
         return Err(PackageError::EntryPoint(excerpt(name)));
     }
@@ -123,30 +124,62 @@ mod tests {
     #[test]
     fn interpreters_are_not_replaced() {
         for name in [
-            "python", "python3", "python3.11", "python3.13t", "python2.7", "pythonw", "PYTHON", "Python.PY",
-            "python.exe", "pythonw3.exe", "pypy3", "pypy3.10", "graalpy", "python3w",
+            "python",
+            "python3",
+            "python3.11",
+            "python3.13t",
+            "python2.7",
+            "pythonw",
+            "PYTHON",
+            "Python.PY",
+            "python.exe",
+            "pythonw3.exe",
+            "pypy3",
+            "pypy3.10",
+            "graalpy",
+            "python3w",
         ] {
             assert!(check_name(name).is_err(), "{name}");
         }
-        for name in
-            ["pip", "activate", "python-config", "python3-config", "py", "pydoc", "pythonx", "ipython", "bpython", "python.bat"]
-        {
+        for name in [
+            "pip",
+            "activate",
+            "python-config",
+            "python3-config",
+            "py",
+            "pydoc",
+            "pythonx",
+            "ipython",
+            "bpython",
+            "python.bat",
+        ] {
             assert!(check_name(name).is_ok(), "{name}");
         }
     }
 
     #[test]
     fn names_of_scripts_are_file_names() {
-        for name in ["smc++", ",docker", "run@dev", "do!", "~x", "x%y", "a:b", "x#y", "f(x)", "größe", "a.b-c_1", "..."] {
+        for name in [
+            "smc++", ",docker", "run@dev", "do!", "~x", "x%y", "a:b", "x#y", "f(x)", "größe", "a.b-c_1",
+            "...",
+        ] {
             for section in ["console_scripts", "gui_scripts"] {
                 assert_eq!(check(&format!("[{section}]\n{name} = m:f\n")), Ok(Vec::new()), "{name}");
             }
         }
-        for name in ["a/b", "a\\b", "", ".", "..", "[x", "x[1]", "x]", "a\u{1}b", "python", "a python", ";python"] {
+        for name in
+            ["a/b", "a\\b", "", ".", "..", "[x", "x[1]", "x]", "a\u{1}b", "python", "a python", ";python"]
+        {
             assert!(check(&format!("[gui_scripts]\n{name} = m:f\n")).is_err(), "{name}");
         }
-        assert_eq!(check("[other]\nc++/x y = m:f\n# a/b = c\n\n[console_scripts]\n# x/y = z\n"), Ok(Vec::new()));
-        assert!(check("[console_scripts]\nx = m:f\u{2028}python = m:f\n").is_err(), "Python ends a line here");
+        assert_eq!(
+            check("[other]\nc++/x y = m:f\n# a/b = c\n\n[console_scripts]\n# x/y = z\n"),
+            Ok(Vec::new())
+        );
+        assert!(
+            check("[console_scripts]\nx = m:f\u{2028}python = m:f\n").is_err(),
+            "Python ends a line here"
+        );
     }
 
     #[test]

@@ -93,7 +93,8 @@ pub fn read(
 fn check_version_form(metadata: &Metadata, file: &FileName) -> Result<(), PackageError> {
     let (project, version) = (normalize(&metadata.name), Version::lenient(&metadata.version));
     let parts = file.stem().match_indices('-').map(|(at, _)| (&file.stem()[..at], &file.stem()[at + 1..]));
-    let is_own = |(name, rest): &(&str, &str)| normalize(name) == project && Version::lenient(rest) == version;
+    let is_own =
+        |(name, rest): &(&str, &str)| normalize(name) == project && Version::lenient(rest) == version;
     match parts.into_iter().find(is_own) {
         Some((_, text)) if text.contains('-') => Err(PackageError::HyphenVersion {
             version: excerpt(text),

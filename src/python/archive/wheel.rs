@@ -7,7 +7,8 @@ use sha2::Digest as _;
 
 use super::record::{self, Record};
 use super::{
-    PackageArchive, PackageError, check_identity, check_metadata, data_folder, excerpt, notice, scripts, wheel_file,
+    PackageArchive, PackageError, check_identity, check_metadata, data_folder, excerpt, notice, scripts,
+    wheel_file,
 };
 use crate::model::digest::Sha256;
 use crate::python::metadata::{MAX_METADATA, Metadata};
@@ -56,10 +57,11 @@ pub fn read(
         check_path(&member.name)?;
     }
     let folder = dist_info(&zip, &name, file)?;
+    let stem = folder.strip_suffix(DIST_INFO).unwrap_or(&folder);
     // uv ends with an error when it finds another form among the installed packages.
-    let has_one_hyphen = folder.split_once('-').is_some_and(|(distribution, version)| {
-        name::is_valid(distribution) && !version.contains('-')
-    });
+    let has_one_hyphen = stem
+        .split_once('-')
+        .is_some_and(|(distribution, version)| name::is_valid(distribution) && !version.contains('-'));
     if !has_one_hyphen {
         return Err(PackageError::DistInfoName(excerpt(&folder)));
     }
@@ -77,7 +79,7 @@ pub fn read(
         scripts::check_entry_points(&member.read(source, MAX_METADATA)?, &mut notices)?;
     }
     let paths = zip.members.iter().map(|member| member.name.as_str());
-    data_folder::check(paths, folder.strip_suffix(DIST_INFO).unwrap_or(&folder), &mut notices)?;
+    data_folder::check(paths, stem, &mut notices)?;
     // SECURITY: lookups use a set, because linear searches would take quadratic time: a wheel may have 400,000 members,
     // as many License-File fields, and millions of rows in RECORD.
     let files = zip.members.iter().filter(|member| !member.is_folder());
@@ -95,7 +97,9 @@ pub fn read(
     let own_paths: HashSet<String> =
         ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().map(|name| format!("{folder}/{name}")).collect();
     for path in rows.others.iter().filter(|path| !own_paths.contains(*path)) {
-        notice(&mut notices, || format!("RECORD lists '{}', which is not a file in the wheel", excerpt(path)));
+        notice(&mut notices, || {
+            format!("RECORD lists '{}', which is not a file in the wheel", excerpt(path))
+        });
     }
     compare_record(source, &zip, &own_paths, &rows.record, &mut notices)?;
     Ok(PackageArchive { metadata, metadata_raw, notices })

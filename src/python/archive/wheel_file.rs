@@ -14,7 +14,11 @@ use crate::python::tag::{Tag, WheelTags};
 pub(super) fn check(bytes: &[u8], tags: &WheelTags, notices: &mut Vec<String>) -> Result<(), PackageError> {
     let headers = Headers::parse(bytes);
     let values = |name: &'static str| {
-        headers.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| &*field.value)
+        headers
+            .fields
+            .iter()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| &*field.value)
     };
     let version = values("Wheel-Version").next().unwrap_or_default();
     if version.split('.').next() != Some("1") {
@@ -32,7 +36,10 @@ pub(super) fn check(bytes: &[u8], tags: &WheelTags, notices: &mut Vec<String>) -
         match declared {
             Some(declared) => is_own |= declared.expand().any(|tag| expected.contains(&tag)),
             None => notice(notices, || {
-                format!("WHEEL has the Tag '{}', which is not like py3-none-any; pip check ends with an error", excerpt(text))
+                format!(
+                    "WHEEL has the Tag '{}', which is not like py3-none-any; pip check ends with an error",
+                    excerpt(text)
+                )
             }),
         }
     }
@@ -67,10 +74,18 @@ mod tests {
 
     #[test]
     fn tags_are_those_of_the_file_name() {
-        for tags in ["py2.py3-none-any", "py3-none-any", "PY3-none-any", "cp36-cp36m-win32\nTag: py2-none-any"] {
+        for tags in
+            ["py2.py3-none-any", "py3-none-any", "PY3-none-any", "cp36-cp36m-win32\nTag: py2-none-any"]
+        {
             assert_eq!(check_text(&format!("Wheel-Version: 1.0\nTag: {tags}\n")), Ok(0), "{tags}");
         }
-        for (tags, count) in [("", 2), ("py3-any", 2), ("py4-none-any", 1), ("py3-none-any\nTag: -x", 1), ("py3-none-any-x", 2)] {
+        for (tags, count) in [
+            ("", 2),
+            ("py3-any", 2),
+            ("py4-none-any", 1),
+            ("py3-none-any\nTag: -x", 1),
+            ("py3-none-any-x", 2),
+        ] {
             assert_eq!(check_text(&format!("Wheel-Version: 1.0\nTag: {tags}\n")), Ok(count), "{tags}");
         }
         assert_eq!(check_text("Wheel-Version: 1.0\n"), Ok(1));

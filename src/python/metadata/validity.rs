@@ -1,5 +1,5 @@
 //! The rules of core metadata for the values of fields: those of `packaging.metadata`, which is PyPI's validator and the
-//! parser of pip. Its verdicts are compared in `tests/python/metadata_oracle.rs`.
+//! parser of pip. Its verdicts are compared in `tests/python/installers.rs`.
 
 use std::collections::HashSet;
 
@@ -62,9 +62,9 @@ const FIELDS: [(&str, &str, Use); 32] = [
 
 /// The words that are no identifiers in Python.
 const KEYWORDS: [&str; 35] = [
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def",
+    "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
+    "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
 /// A field because of which an installer cannot install the package.
@@ -108,7 +108,8 @@ pub fn check(bytes: &[u8]) -> Result<Vec<String>, BadField> {
     let format = fields.iter().find(|field| field.name.eq_ignore_ascii_case("metadata-version"));
     let age = VERSIONS.iter().position(|version| format.is_some_and(|format| format.value == *version));
     if age.is_none() {
-        defects.push(format!("the metadata has an unknown Metadata-Version; known are {}", VERSIONS.join(", ")));
+        defects
+            .push(format!("the metadata has an unknown Metadata-Version; known are {}", VERSIONS.join(", ")));
     }
     let (mut seen, mut labels) = (HashSet::new(), HashSet::new());
     for Field { name, value } in &fields {
@@ -119,7 +120,9 @@ pub fn check(bytes: &[u8]) -> Result<Vec<String>, BadField> {
         };
         let is_new = VERSIONS.iter().position(|version| version == added) > age;
         if is_new && age.is_some() && seen.insert(*known) {
-            defects.push(format!("the metadata has the field {name}, which exists since Metadata-Version {added}"));
+            defects.push(format!(
+                "the metadata has the field {name}, which exists since Metadata-Version {added}"
+            ));
         } else if !seen.insert(*known) && *occurs == Once {
             defects.push(format!("the metadata has the field {name} more than once"));
         }
@@ -166,14 +169,30 @@ fn is_valid(field: &str, value: &str) -> bool {
 }
 
 fn check_requirement(value: &str) -> Result<(), BadField> {
+    let is_other_blank = |c: char| c.is_whitespace() && !matches!(c, ' ' | '\t');
     let reason = match Requirement::parse(value) {
         Err(error) => error.to_string(),
-        Ok(Requirement { constraint: Constraint::Versions(versions), .. }) if !versions.has_only_versions() => {
-            format!("'{versions}' has a version that does not follow PEP 440")
+        Ok(_) if value.contains(is_other_blank) => "white space other than blanks and tabs".to_owned(),
+        Ok(Requirement { constraint: Constraint::Versions(versions), .. }) if !is_list(&versions) => {
+            format!("'{versions}' is not a list of versions that follow PEP 440")
         }
         Ok(_) => return Ok(()),
     };
     Err(BadField::RequiresDist { value: excerpt(value), reason })
+}
+
+/// Returns true if clauses are not empty, apart from the last one, and have valid versions. The text after `===` ends at a
+/// blank, also if it contains a comma.
+fn is_list(versions: &Specifiers) -> bool {
+    let text = versions.as_str();
+    let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
+    let clauses = inner.rsplit_once(',').map_or("x", |(clauses, _)| clauses);
+    let after_arbitrary =
+        inner.split_once("===").and_then(|(_, rest)| rest.trim_start().split_once([' ', '\t']));
+    versions.has_only_versions()
+        && clauses.split(',').all(|clause| !clause.trim().is_empty())
+        && after_arbitrary
+            .is_none_or(|(_, rest)| rest.trim_start().is_empty() || rest.trim_start().starts_with(','))
 }
 
 /// Returns false for a form of old metadata that installers understand, such as `>=3.6.*`.
@@ -222,7 +241,9 @@ fn is_import_name(value: &str) -> bool {
     };
     let is_start = |c: char| c.is_alphabetic() || c == '_';
     let is_identifier = |word: &str| {
-        word.starts_with(is_start) && word.chars().all(|c| is_start(c) || c.is_alphanumeric()) && !KEYWORDS.contains(&word)
+        word.starts_with(is_start)
+            && word.chars().all(|c| is_start(c) || c.is_alphanumeric())
+            && !KEYWORDS.contains(&word)
     };
     is_option_valid && name.split('.').all(is_identifier)
 }
@@ -242,13 +263,27 @@ mod tests {
 
     #[test]
     fn fields_that_installers_cannot_read_are_refused() {
-        for value in ["foo bar baz", "foo (>=1", "foo >>> 1", "foo==2004d", "foo>=1; x", "", "-e .", "foo[a"] {
+        for value in [
+            "foo bar baz",
+            "foo (>=1",
+            "foo >>> 1",
+            "foo==2004d",
+            "foo>=1,,<2",
+            "foo === 1, <2",
+            "foo>=1; x",
+            "",
+            "-e .",
+            "foo[a",
+        ] {
             let error = check_fields("2.1", &format!("Requires-Dist: {value}\n")).expect_err(value);
             assert!(error.starts_with("the metadata has the field Requires-Dist: "), "{error}");
         }
         for value in ["three", ">=three", "==three", ">=3 <4", "3", "UNKNOWN"] {
             let error = check_fields("2.1", &format!("Requires-Python: {value}\n")).expect_err(value);
-            assert!(error.starts_with(&format!("the metadata has the field Requires-Python: {value}, ")), "{error}");
+            assert!(
+                error.starts_with(&format!("the metadata has the field Requires-Python: {value}, ")),
+                "{error}"
+            );
         }
         assert!(check_fields("2.4", "License-Expression: free\n").is_err());
         let many = "Classifier: a\n".repeat(MAX_FIELDS);
@@ -272,7 +307,11 @@ mod tests {
             ("2.4", "License-File: ../x", "an invalid field License-File: ../x"),
             ("2.4", "License-File: C:/x", "an invalid field License-File: C:/x"),
             ("2.1", "Summary: one\n two", "an invalid field Summary: one\\ntwo"),
-            ("2.1", "Description-Content-Type: text/html", "an invalid field Description-Content-Type: text/html"),
+            (
+                "2.1",
+                "Description-Content-Type: text/html",
+                "an invalid field Description-Content-Type: text/html",
+            ),
             ("2.1", "Dynamic: Summary", "the field Dynamic, which exists since Metadata-Version 2.2"),
             ("2.1", "Summary: a\nsummary: b", "the field summary more than once"),
             ("2.1", "X-New: a", "the unknown field X-New"),
@@ -280,7 +319,11 @@ mod tests {
             ("2.1", "Description: a\n\nb", "two descriptions: a field, and the text after the fields"),
             ("2.9", "", "an unknown Metadata-Version; known are 1.0, 1.1, 1.2, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6"),
         ] {
-            assert_eq!(check_fields(version, fields), Ok(vec![format!("the metadata has {defect}")]), "{fields}");
+            assert_eq!(
+                check_fields(version, fields),
+                Ok(vec![format!("the metadata has {defect}")]),
+                "{fields}"
+            );
         }
     }
 

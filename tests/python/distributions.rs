@@ -24,6 +24,13 @@ fn add_files(server: &Server, paths: &[&PathBuf], flags: &str) {
     assert_eq!(output.code, 0, "{}", output.err);
 }
 
+/// Runs `rspm add`, which fails; returns its notices and its error.
+fn refuse(server: &Server, paths: &[&PathBuf]) -> String {
+    let output = server.rspm(&add_line(paths));
+    assert_eq!(output.code, 1, "{}", output.out);
+    output.err
+}
+
 fn names(server: &Server, project: &str) -> Vec<String> {
     files(server, "latest", project).into_iter().map(|(name, _)| name).collect()
 }
@@ -45,10 +52,10 @@ fn a_second_wheel_for_one_distribution_is_refused() {
         let token = publisher(&server);
         for (project, first, second) in PAIRS {
             let (first_path, second_path) = (wheel(&server, project, first), wheel(&server, project, second));
-            let together = server.refused(&add_line(&[&first_path, &second_path]));
+            let together = refuse(&server, &[&first_path, &second_path]);
             assert!(together.contains("stand for one distribution"), "{together}");
             add_files(&server, &[&first_path], "");
-            let refusal = server.refused(&add_line(&[&second_path]));
+            let refusal = refuse(&server, &[&second_path]);
             let words = format!("the source 'team' has '{first}' already");
             assert!(refusal.contains(&words) && refusal.contains(second), "{refusal}");
             let version = second.split('-').nth(1).expect("a version");
@@ -60,7 +67,7 @@ fn a_second_wheel_for_one_distribution_is_refused() {
             assert!(answer.status == 400 && answer.text().starts_with(&words), "{}", answer.text());
             // Equal bytes under the second name are refused, too: lock files contain the names.
             let equal = write(&server, second, &std::fs::read(&first_path).expect("written"));
-            assert!(server.refused(&add_line(&[&equal])).contains("stands for the same distribution"));
+            assert!(refuse(&server, &[&equal]).contains("stands for the same distribution"));
             assert_eq!(names(&server, &project.to_lowercase().replace('.', "-")), [first]);
         }
     }
@@ -77,7 +84,7 @@ fn a_version_has_one_source_distribution() {
             ("one-1.0.0.tar.gz", package.clone().code("x = 2\n").sdist()),
             ("one-1.0.tgz", package.sdist()),
         ] {
-            let refusal = server.refused(&add_line(&[&write(&server, name, &bytes)]));
+            let refusal = refuse(&server, &[&write(&server, name, &bytes)]);
             assert!(refusal.contains("the source 'team' has 'one-1.0.tar.gz' already"), "{name}: {refusal}");
         }
         // A wheel of the version, and the source distribution of another version.
@@ -106,12 +113,12 @@ fn replace_ends_the_other_file_and_a_removed_one_counts() {
         );
         assert_eq!(files(&server, &before.to_string(), "one"), [(first.to_owned(), "bad".into())]);
         // The same bytes under the first name again.
-        assert!(server.refused(&add_line(&[&first_path])).contains(&format!("has '{second}' already")));
+        assert!(refuse(&server, &[&first_path]).contains(&format!("has '{second}' already")));
         add_files(&server, &[&first_path], "--replace");
         assert_eq!(names(&server, "one"), [first]);
         server.rspm_stdout("remove package --source=team --name=one@all");
         let third = wheel(&server, "one", "one-1.0.0-py3.py2-none-any.whl");
-        let refusal = server.refused(&add_line(&[&third]));
+        let refusal = refuse(&server, &[&third]);
         assert!(
             refusal.contains("had a file 'one-1.0-py") && refusal.contains("same distribution"),
             "{refusal}"

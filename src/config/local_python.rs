@@ -9,7 +9,7 @@ use super::value;
 pub struct LocalPython {
     /// Maximum size of a file that clients such as twine may upload, in bytes.
     pub max_upload_size: u64,
-    /// Whether defects that installers tolerate are errors.
+    /// Whether defects that are otherwise accepted with a notice are errors.
     pub strict: bool,
 }
 

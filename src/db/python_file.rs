@@ -320,9 +320,13 @@ pub fn last_changes(
     results.into_iter().map(change).collect()
 }
 
-/// A file that a source has or had under a name.
+/// A file of a project that a source has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
+    /// The file name.
+    pub name: String,
+    /// The version.
+    pub version: String,
     /// Its release.
     pub release: ReleaseId,
     /// The file.
@@ -333,22 +337,20 @@ pub struct KnownFile {
     pub sha256: Sha256,
 }
 
-/// Returns every file of a project that a source has or had under this name, the newest revision first.
-pub fn by_name(
-    c: &mut dyn Conn,
-    origin: SourceId,
-    package: PackageId,
-    name: &str,
-) -> Result<Vec<KnownFile>, DbError> {
-    const FIND: &str = "SELECT f.release_id, f.id, f.build, f.sha256 FROM release r JOIN file f ON f.release_id = r.id \
-        AND f.role = 'python' WHERE r.package_id = $1 AND r.origin_id = $2 AND f.name = $3 ORDER BY f.build DESC";
-    let rows = c.query(FIND, &[package.into(), origin.into(), name.into()])?;
+/// Returns every file of a project that a source has or had, higher revisions first.
+pub fn known(c: &mut dyn Conn, origin: SourceId, package: PackageId) -> Result<Vec<KnownFile>, DbError> {
+    const FIND: &str = "SELECT f.name, r.version, f.release_id, f.id, f.build, f.sha256 FROM release r \
+        JOIN file f ON f.release_id = r.id AND f.role = 'python' WHERE r.package_id = $1 AND r.origin_id = $2 \
+        ORDER BY f.build DESC, f.id DESC";
+    let rows = c.query(FIND, &[package.into(), origin.into()])?;
     let decode = |mut row: Row| {
         Ok(KnownFile {
-            release: ReleaseId(row.int(0)?),
-            file: FileId(row.int(1)?),
-            revision: row.int(2)?,
-            sha256: row.parse(3, "a digest")?,
+            name: row.text(0)?,
+            version: row.text(1)?,
+            release: ReleaseId(row.int(2)?),
+            file: FileId(row.int(3)?),
+            revision: row.int(4)?,
+            sha256: row.parse(5, "a digest")?,
         })
     };
     rows.into_iter().map(decode).collect()

@@ -61,8 +61,8 @@ pub(in crate::http) fn reason_value(text: &str) -> HeaderValue {
     header_value(encoded)
 }
 
-/// Returns the reason phrase of the status line (RFC 9112, section 4) with the value of `X-PM-Reason`, of which it has the
-/// first [`MAX_PHRASE`] bytes: pip and uv print it instead of the header and the body. HTTP/2 has no reason phrase.
+/// Returns the reason phrase of the status line (RFC 9112, section 4) with a text in the form of `X-PM-Reason`, of which it
+/// has the first [`MAX_PHRASE`] bytes: pip, uv and twine print it instead of headers and body. HTTP/2 has no reason phrase.
 fn reason_phrase(status: StatusCode, reason: &HeaderValue) -> Option<ReasonPhrase> {
     let name = status.canonical_reason()?;
     let reason = reason.to_str().ok()?;
@@ -368,6 +368,8 @@ pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
 pub enum ErrorFormat {
     /// One line of text, for repository paths.
     Text,
+    /// Like `Text`; the status line has its beginning too, because twine prints nothing else of a refused upload.
+    TextAndPhrase,
     /// `{"code","error","payload"}`, for `/__api__`.
     Json,
 }
@@ -376,7 +378,11 @@ impl ErrorFormat {
     /// Returns the format at a raw path that has no route.
     #[must_use]
     pub fn of_path(path: &str) -> ErrorFormat {
-        if path.starts_with("/__api__/") { ErrorFormat::Json } else { ErrorFormat::Text }
+        match path {
+            path if path.starts_with("/__api__/") => ErrorFormat::Json,
+            path if path.starts_with("/upload/") => ErrorFormat::TextAndPhrase,
+            _ => ErrorFormat::Text,
+        }
     }
 }
 
@@ -425,7 +431,7 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
                 },
             )
         }
-        ErrorFormat::Text => {
+        ErrorFormat::Text | ErrorFormat::TextAndPhrase => {
             let mut text = failure.phrase.clone();
             text.push('\n');
             let size = text.len();
@@ -437,12 +443,13 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
             response
         }
     };
-    if let Some(reason) = failure.block_reason() {
-        let reason = reason_value(reason);
-        if let Some(phrase) = reason_phrase(failure.status, &reason) {
-            response.extensions_mut().insert(phrase);
-        }
-        response.headers_mut().insert(X_PM_REASON, reason);
+    let block_reason = failure.block_reason();
+    let phrase = block_reason.or((format == ErrorFormat::TextAndPhrase).then_some(&*failure.phrase));
+    if let Some(phrase) = phrase.and_then(|text| reason_phrase(failure.status, &reason_value(text))) {
+        response.extensions_mut().insert(phrase);
+    }
+    if let Some(reason) = block_reason {
+        response.headers_mut().insert(X_PM_REASON, reason_value(reason));
     }
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::file_name::FileName;
 use super::name::NormalName;
+use super::wheel_name::WheelName;
 use crate::model::digest::Sha256;
 
 /// Characters besides letters and digits that are not encoded in links.
@@ -28,6 +29,14 @@ pub enum PythonPath {
         file: FileName,
         /// The distribution, or an attached file.
         part: FilePart,
+    },
+    /// `packages/source/{letter}/{project}/{file}`, for a wheel with its interpreters instead of `source`: the address of a
+    /// file that needs no page, which recipes of conda and spack contain.
+    Named {
+        /// The project.
+        project: NormalName,
+        /// The file name of the distribution.
+        file: FileName,
     },
     /// `pypi/{project}/json` or `pypi/{project}/{version}/json`: a document of PyPI's JSON API.
     Json {
@@ -106,6 +115,7 @@ impl FilePart {
 pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
     let segments: Vec<&str> = path.splitn(5, '/').collect();
     let redirect = |path| PythonPath::Redirect(Box::new(path));
+    let unknown = || BadPath::Unknown(path.chars().take(120).collect());
     match segments[..] {
         ["simple"] => Ok(redirect(PythonPath::Root)),
         ["simple", ""] => Ok(PythonPath::Root),
@@ -123,11 +133,18 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
             let id = parse_id(id).ok_or_else(|| BadPath::Id(id.chars().take(80).collect()))?;
             Ok(PythonPath::File { id, file: FileName::parse(file)?, part })
         }
+        ["packages", kind, letter, name, file] => {
+            let named = PythonPath::Named { project: name.parse()?, file: FileName::parse(file)? };
+            // Recipes write project and letter in any spelling.
+            let is_own = name.get(..1).is_some_and(|first| first.eq_ignore_ascii_case(letter))
+                && named.to_string().split('/').nth(1) == Some(kind);
+            if is_own { Ok(named) } else { Err(unknown()) }
+        }
         ["pypi", name, "json"] => parse_json(name, None, true),
         ["pypi", name, "json", ""] => parse_json(name, None, false),
         ["pypi", name, version, "json"] => parse_json(name, Some(version), true),
         ["pypi", name, version, "json", ""] => parse_json(name, Some(version), false),
-        _ => Err(BadPath::Unknown(path.chars().take(120).collect())),
+        _ => Err(unknown()),
     }
 }
 
@@ -220,6 +237,12 @@ impl fmt::Display for PythonPath {
             PythonPath::Project(name) => write!(f, "simple/{name}/"),
             PythonPath::Redirect(target) => target.fmt(f),
             PythonPath::File { id, file, part } => write!(f, "packages/{id}/{file}{}", part.suffix()),
+            PythonPath::Named { project, file } => {
+                let wheel = WheelName::parse(file.as_str()).ok();
+                let kind = wheel.as_ref().map_or("source", |wheel| wheel.tags.python());
+                let letter = project.as_str().get(..1).unwrap_or_default();
+                write!(f, "packages/{kind}/{letter}/{project}/{file}")
+            }
             PythonPath::Json { project, version: None } => write!(f, "pypi/{project}/json"),
             PythonPath::Json { project, version: Some(version) } => {
                 write!(f, "pypi/{project}/{version}/json")
@@ -243,6 +266,8 @@ mod tests {
             format!("packages/{hex}/odd-1.0-py3-none-any.whl.metadata"),
             format!("packages/{hex}/odd-1.0.tar.gz.asc"),
             "packages/17/odd-1.0.tar.gz.provenance".to_owned(),
+            "packages/source/o/odd-name/odd_name-1.0.tar.gz".to_owned(),
+            "packages/py2.py3/o/odd-name/odd_name-1.0-py2.py3-none-any.whl".to_owned(),
             "pypi/odd-name/json".to_owned(),
             "pypi/odd/1!1.0+x/json".to_owned(),
             "pypi/json/json/json".to_owned(),
@@ -251,6 +276,8 @@ mod tests {
             assert!(!matches!(layout_path, PythonPath::Redirect(_)), "{path}");
             assert_eq!(layout_path.to_string(), path);
         }
+        let named = parse("packages/source/O/Odd.Name/Odd.Name-1.0.zip").expect("another spelling");
+        assert_eq!(named.to_string(), "packages/source/o/odd-name/Odd.Name-1.0.zip");
         for (path, target) in [
             ("simple", "simple/"),
             ("simple/odd", "simple/odd/"),
@@ -277,6 +304,11 @@ mod tests {
             "packages/",
             "packages/x/a-1.whl",
             "packages/1/a.txt",
+            "packages/source/b/a/a-1.0.tar.gz",
+            "packages/py3/a/a/a-1.0.tar.gz",
+            "packages/source/a/a/a-1.0-py3-none-any.whl",
+            "packages/source/a/-/a-1.0.tar.gz",
+            "packages/source/a/a/a.txt",
             "packages/01/a-1.whl",
             "packages/1/a-1.whl.metadata.asc",
             "packages/1/.metadata",

@@ -84,6 +84,16 @@ impl Specifiers {
         self.clauses.is_empty()
     }
 
+    /// Returns true if no clause compares with a text that is not a version, such as `==2004d`, which
+    /// [`Specifiers::from_str`] accepts because old projects have such versions.
+    #[must_use]
+    pub fn has_only_versions(&self) -> bool {
+        clause_texts(&self.text).all(|clause| match split_operator(clause) {
+            Some((Operator::Equal, text)) => text.ends_with(".*") || value(text).is_some(),
+            _ => true,
+        })
+    }
+
     /// Returns true if every clause contains the version. A text that is not a valid version is contained only if each
     /// clause is that exact text.
     #[must_use]

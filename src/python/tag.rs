@@ -38,7 +38,7 @@ impl WheelTags {
         })
     }
 
-    /// Returns the interpreters, joined by dots, as in the form field `pyversion` of an upload.
+    /// Returns the interpreters, joined by dots.
     #[must_use]
     pub fn python(&self) -> &str {
         &self.python

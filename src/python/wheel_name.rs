@@ -4,6 +4,9 @@ use super::name;
 use super::tag::WheelTags;
 use super::version::Version;
 
+/// Maximum number of digits at the beginning of a build tag: uv refuses numbers of more than 64 bits.
+const MAX_BUILD_DIGITS: usize = 19;
+
 /// The parts of a wheel's file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WheelName<'a> {
@@ -41,6 +44,11 @@ pub enum BadWheelName {
     /// The build tag does not begin with a digit.
     #[error("'{0}': the build tag, between version and interpreter, must begin with a digit")]
     Build(String),
+    /// The number at the beginning of the build tag does not fit into 64 bits.
+    #[error(
+        "'{0}': the number of the build tag, between version and interpreter, has more than {MAX_BUILD_DIGITS} digits; use a shorter one"
+    )]
+    BuildLength(String),
     /// A tag contains characters other than letters, digits and `_`.
     #[error("'{0}': the tags for interpreter, ABI and platform have letters, digits, '_' and '.' only")]
     Tags(String),
@@ -71,7 +79,11 @@ impl<'a> WheelName<'a> {
         if version.is_empty() || !version.bytes().all(is_version_byte) {
             return Err(BadWheelName::Version(excerpt()));
         }
-        let build = build.map(|tag| Build::parse(tag).ok_or_else(|| BadWheelName::Build(excerpt())));
+        let build = build.map(|tag| {
+            let is_long = tag.bytes().take_while(u8::is_ascii_digit).count() > MAX_BUILD_DIGITS;
+            let error = if is_long { BadWheelName::BuildLength } else { BadWheelName::Build };
+            Build::parse(tag).filter(|_| !is_long).ok_or_else(|| error(excerpt()))
+        });
         Ok(WheelName {
             distribution,
             version,
@@ -133,7 +145,9 @@ mod tests {
         assert!(matches!(error("a-1/2-py3-none-any.whl"), BadWheelName::Version(_)));
         assert!(matches!(error("a--py3-none-any.whl"), BadWheelName::Version(_)));
         assert!(matches!(error("a-1-x1-py3-none-any.whl"), BadWheelName::Build(_)));
-        assert!(matches!(error("a-1-99999999999999999999-py3-none-any.whl"), BadWheelName::Build(_)));
+        let long = error("a-1-20260101123045123456789-py3-none-any.whl");
+        assert!(long.to_string().contains("has more than 19 digits"), "{long}");
+        assert!(WheelName::parse("a-1-20260101123045-py3-none-any.whl").is_ok());
         assert!(matches!(error("a-1-py3--any.whl"), BadWheelName::Tags(_)));
         assert!(matches!(error("a-1-py3-none-any\n.whl"), BadWheelName::Tags(_)));
     }

@@ -8,14 +8,16 @@ use crate::python::upload::form::BadUpload;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
-/// The existing file of a Python package that has the name of a new file.
+/// The existing file of a Python package that has the name of a new file, or stands for the same distribution.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct ExistingFile {
     /// The source.
     pub source_name: String,
-    /// The file name.
+    /// The name of the existing file.
     pub file: String,
+    /// The name of the new file.
+    pub new_file: String,
     /// The digest of the existing bytes.
     pub sha256: Sha256,
     /// Whether the source lists it; otherwise it was removed.
@@ -24,17 +26,26 @@ pub struct ExistingFile {
 
 impl ExistingFile {
     fn text(&self) -> String {
-        let ExistingFile { source_name: source, file, sha256, is_listed } = self;
-        if *is_listed {
-            format!(
+        let ExistingFile { source_name: source, file, new_file, sha256, is_listed } = self;
+        let is_same_name = file == new_file;
+        match (*is_listed, is_same_name) {
+            (true, true) => format!(
                 "'{file}' is in the source '{source}' already, with other bytes (SHA-256 {sha256}); build a new version, \
                  use --replace to replace it with this file, or --succeed-on-existing to leave it"
-            )
-        } else {
-            format!(
+            ),
+            (true, false) => format!(
+                "the source '{source}' has '{file}' already (SHA-256 {sha256}), which stands for the same distribution as \
+                 '{new_file}'; build a new version, use --replace to replace it with this file, or --succeed-on-existing to \
+                 leave it"
+            ),
+            (false, true) => format!(
                 "the source '{source}' had a file '{file}' with other bytes (SHA-256 {sha256}), which lock files may \
                  contain; build a new version, or use --replace to add this file"
-            )
+            ),
+            (false, false) => format!(
+                "the source '{source}' had a file '{file}' (SHA-256 {sha256}), which stands for the same distribution as \
+                 '{new_file}', and lock files may contain it; build a new version, or use --replace to add this file"
+            ),
         }
     }
 }

@@ -77,7 +77,7 @@ fn members(changes: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
     let mut members: Vec<(String, String)> = [
         ("odd/__init__.py", ""),
         ("Odd-1.0.dist-info/METADATA", TEXT),
-        ("Odd-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n"),
+        ("Odd-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n"),
         ("Odd-1.0.dist-info/licenses/LICENSE", "free"),
         ("Odd-1.0.dist-info/RECORD", "Odd-1.0.dist-info/RECORD,,\n"),
     ]
@@ -118,7 +118,34 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
         (
             "Odd-1.0.dist-info/entry_points.txt",
             Some("[console_scripts]\n../x=a:b\n"),
-            "entry_points.txt has the name",
+            "entry_points.txt has the script '../x'",
+        ),
+        (
+            "Odd-1.0.dist-info/entry_points.txt",
+            Some("[console_scripts]\npython3.11=a:b\n"),
+            "the script 'python3.11' has the name of an interpreter",
+        ),
+        ("Odd-1.0.data/scripts/python", Some(""), "the script 'python' has the name of an interpreter"),
+        (
+            "odd-1.0.data/scripts/x",
+            Some(""),
+            "'odd-1.0.data/scripts/x' is in another folder than 'Odd-1.0.data'",
+        ),
+        ("Odd-1.0.data/bogus/x", Some(""), "'Odd-1.0.data/bogus/x' is not in one of the folders purelib"),
+        (
+            "Odd-1.0.dist-info/RECORD",
+            Some("odd/__init__.py,,\n../../../bin/victim,,\n"),
+            "line 2 of RECORD names '../../../bin/victim', which is not below the folder of the installation",
+        ),
+        (
+            "Odd-1.0.dist-info/METADATA",
+            Some("Metadata-Version: 2.1\nName: odd\nVersion: 1\nRequires-Dist: foo bar baz\n"),
+            "the metadata has the field Requires-Dist: foo bar baz, so that pip and uv cannot install",
+        ),
+        (
+            "Odd-1.0.dist-info/METADATA",
+            Some("Metadata-Version: 2.1\nName: odd\nVersion: 1\nRequires-Python: three\n"),
+            "the metadata has the field Requires-Python: three, which is not a version specifier",
         ),
         ("other-2.0.dist-info/METADATA", Some(TEXT), "a wheel must have exactly one folder named"),
         ("../x", Some(""), "the member '../x' has a path that is not allowed"),
@@ -145,6 +172,57 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
     let mut file = Cursor::new(zip(&members(&[])));
     let result = wheel::read(&mut file, "even-1.0-py3-none-any.whl", WHEEL_LIMITS);
     assert!(matches!(result, Err(PackageError::OtherFolder { .. })), "{result:?}");
+}
+
+#[test]
+fn the_folder_with_metadata_has_one_hyphen() {
+    let read = |name: &str, folder: &str| {
+        let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
+        let members =
+            [("METADATA", &*metadata), ("WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n"), ("RECORD", "")];
+        let members = members.map(|(file, text)| (format!("{folder}.dist-info/{file}"), text));
+        let file = format!("{name}-1.0-py3-none-any.whl");
+        wheel::read(&mut Cursor::new(zip(&members)), &file, WHEEL_LIMITS).map(drop)
+    };
+    for (name, folder) in [
+        ("di_zero", "DI_Zero-1.0"),
+        ("di_one", "di.one-1.0"),
+        ("di_three", "di_three-1.0.0"),
+        ("di_four", "di_four-1"),
+        ("di_six", "di__six-1.0"),
+        ("di_seven", "di_seven-v1.0"),
+    ] {
+        assert!(read(name, folder).is_ok(), "{folder}");
+    }
+    for (name, folder) in [
+        ("di_two", "di-two-1.0"),
+        ("dj_a_b", "dj-a-b-1.0"),
+        ("dj_up", "DJ-Up-1.0"),
+        ("dj_mix", "dj-mix-1.0.0"),
+        ("dj_9num", "dj-9num-1.0"),
+        ("dj_9_1", "dj-9-1-1.0"),
+        ("dj_dot", "dj.-dot-1.0"),
+        ("di_two", "di--two-1.0"),
+    ] {
+        let result = read(name, folder);
+        assert!(matches!(result, Err(PackageError::DistInfoName(_))), "{folder}: {result:?}");
+    }
+}
+
+#[test]
+fn rows_of_record_without_a_member_are_stated() {
+    let record = "odd/__init__.py,,\r\nOdd-1.0.dist-info/RECORD,,\nOdd-1.0.dist-info/RECORD.jws,,\nother/__init__.py,,\n\
+        folder/,,\n";
+    let members = members(&[("Odd-1.0.dist-info/RECORD", Some(record)), ("folder/", Some(""))]);
+    let notices = wheel::read(&mut Cursor::new(zip(&members)), FILE, WHEEL_LIMITS).expect("accepted").notices;
+    let rows: Vec<&String> = notices.iter().filter(|notice| notice.starts_with("RECORD lists")).collect();
+    assert_eq!(
+        rows,
+        [
+            "RECORD lists 'other/__init__.py', which is not a file in the wheel",
+            "RECORD lists 'folder/', which is not a file in the wheel"
+        ]
+    );
 }
 
 #[test]
@@ -260,6 +338,17 @@ fn a_source_distribution_is_one_folder_with_metadata() {
         ),
         (&[("odd-1.0/PKG-INFO", TEXT), ("x", "")], "odd-1.0.zip", "'x' is outside the top folder"),
         (&[("x/PKG-INFO", TEXT)], "odd-1.0.zip", "the folder 'x' is not that of 'odd-1.0.zip'"),
+        (
+            &[("odd-1.0-1/PKG-INFO", "Metadata-Version: 2.2\nName: odd\nVersion: 1.0.post1\n")],
+            "odd-1.0-1.zip",
+            "the version '1.0-1' in the file name 'odd-1.0-1.zip' contains '-', so that installers read another name and \
+             version; rename the file to 'odd-1.0.post1.zip'",
+        ),
+        (
+            &[("odd-1.0-rc1/PKG-INFO", "Metadata-Version: 2.2\nName: odd\nVersion: 1.0-rc1\n")],
+            "odd-1.0-rc1.zip",
+            "the version '1.0-rc1' in the file name",
+        ),
         (&[("odd-1.0/../x", "")], "odd-1.0.zip", "the member 'odd-1.0/../x' has a path that is not allowed"),
     ] {
         let result = read(members, file);
@@ -268,11 +357,11 @@ fn a_source_distribution_is_one_folder_with_metadata() {
 }
 
 /// A tar archive (gzip) with PKG-INFO and one further member.
-fn tar_with(path: &str, kind: tar::EntryType, target: &str) -> Vec<u8> {
+fn tar_with(path: &[u8], kind: tar::EntryType, target: &str) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut archive = tar::Builder::new(gz);
     let members = [
-        ("odd-1.0/PKG-INFO", tar::EntryType::Regular, "", TEXT.as_bytes()),
+        (b"odd-1.0/PKG-INFO".as_slice(), tar::EntryType::Regular, "", TEXT.as_bytes()),
         (path, kind, target, b"".as_slice()),
     ];
     for (path, kind, target, bytes) in members {
@@ -281,7 +370,7 @@ fn tar_with(path: &str, kind: tar::EntryType, target: &str) -> Vec<u8> {
         header.set_mode(0o644);
         header.set_entry_type(kind);
         // Set as bytes, because the library refuses hostile paths.
-        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path);
         header.as_mut_bytes()[157..157 + target.len()].copy_from_slice(target.as_bytes());
         header.set_cksum();
         archive.append(&header, bytes).expect("a member");
@@ -294,7 +383,7 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
     use tar::EntryType as Kind;
     let file = FileName::parse("odd-1.0.tar.gz").unwrap();
     let read = |path: &str, kind: Kind, target: &str| {
-        let archive = tar_with(path, kind, target);
+        let archive = tar_with(path.as_bytes(), kind, target);
         let result = sdist::read(&mut Cursor::new(archive), &file, SDIST_LIMITS);
         result.map(drop).map_err(|error| error.to_string())
     };
@@ -320,6 +409,8 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
         ("odd-1.0/a", Kind::Link, "other/a", "leaves the package's folder"),
         ("other/a", Kind::Regular, "", "is outside the top folder"),
         ("odd-1.0/PKG-INFO", Kind::Regular, "", "the member 'odd-1.0/PKG-INFO' occurs twice"),
+        ("odd-1.0/PKG-INFO", Kind::Directory, "", "'odd-1.0/PKG-INFO' is both a file and a folder"),
+        ("odd-1.0/PKG-INFO/a", Kind::Regular, "", "'odd-1.0/PKG-INFO' is both a file and a folder"),
     ] {
         let result = read(path, kind, target);
         assert!(
@@ -330,9 +421,27 @@ fn a_source_distribution_has_no_devices_and_no_paths_or_links_outside_its_folder
 }
 
 #[test]
+fn names_that_are_not_utf8_are_accepted_with_a_notice() {
+    let file = FileName::parse("odd-1.0.tar.gz").unwrap();
+    let read = |path: &[u8]| {
+        let archive = tar_with(path, tar::EntryType::Regular, "");
+        let result = sdist::read(&mut Cursor::new(archive), &file, SDIST_LIMITS);
+        result.map(|sdist| sdist.notices).map_err(|error| error.to_string())
+    };
+    for path in [&b"odd-1.0/caf\xe9.txt"[..], b"odd-1.0/\xff/a", "odd-1.0/\u{fc}/\u{fc}".as_bytes()] {
+        let notices = read(path).expect("accepted");
+        let count = notices.iter().filter(|notice| notice.ends_with("is not UTF-8")).count();
+        assert_eq!(count, usize::from(std::str::from_utf8(path).is_err()), "{notices:?}");
+    }
+    for path in [&b"\xe9/a"[..], b"odd-1.0/\xe9/../../a", b"/\xe9"] {
+        assert!(read(path).is_err(), "{path:?}");
+    }
+}
+
+#[test]
 fn programs_read_the_same_members_of_a_source_distribution() {
     let file = FileName::parse("odd-1.0.tar.gz").unwrap();
-    let plain = inflate(&tar_with("odd-1.0/a", tar::EntryType::Regular, ""));
+    let plain = inflate(&tar_with(b"odd-1.0/a", tar::EntryType::Regular, ""));
     let read = |tar: &[u8]| {
         let gz = deflate(tar);
         sdist::read(&mut Cursor::new(gz), &file, SDIST_LIMITS).map(drop).map_err(|error| error.to_string())

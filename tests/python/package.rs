@@ -60,7 +60,7 @@ impl Package {
     pub(crate) fn metadata(&self) -> String {
         let requires: String = self.requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
         format!(
-            "Metadata-Version: 2.2\nName: {}\nVersion: {}\nSummary: A <test> & more\nRequires-Python: >=3.7\n{requires}{}\nText.\n",
+            "Metadata-Version: 2.4\nName: {}\nVersion: {}\nSummary: A <test> & more\nRequires-Python: >=3.7\n{requires}{}\nText.\n",
             self.name, self.version, self.fields
         )
     }

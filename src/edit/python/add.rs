@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::selection::{self, EditedSource};
 use crate::catalog::{Catalog, Source};
 use crate::db::attached_file;
-use crate::db::python_file::{self, ListedFile};
+use crate::db::python_file::{self, KnownFile, ListedFile};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{Conn, DbError};
 use crate::edit::add::{built_source, file_names, insert_blobs, local_tree, require_language};
@@ -18,17 +18,19 @@ use crate::model::ids::{FileId, PackageId, Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::source::Supply;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
+use crate::python::distribution::Distribution;
 use crate::python::facts::FileFacts;
 use crate::python::version::Version;
 use crate::serve::{ExistingFile, RepoError, find};
 
 /// Adds uploads to a source. An existing file with the same bytes is unchanged, yanked or not; a signature and attestations
 /// that were uploaded with it replace earlier ones. Different bytes under a name that was used before require
-/// [`OnExisting::Replace`], because lock files of clients contain the old digest.
+/// [`OnExisting::Replace`], because lock files of clients contain the old digest; so does another file for a
+/// [`Distribution`] that was added before, whatever its bytes, because installers would choose different ones.
 ///
 /// # Errors
-/// [`RepoError::FileExists`] for different bytes without [`OnExisting::Replace`], [`RepoError::Conflict`] for two
-/// files of one name, [`RepoError::Invalid`] for a source or an upload of another language. Then nothing is added.
+/// [`RepoError::FileExists`] for such a file without [`OnExisting::Replace`], [`RepoError::Conflict`] for two
+/// files of one name or distribution, [`RepoError::Invalid`] for a source or an upload of another language. Then nothing is added.
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -139,8 +141,22 @@ struct AddTransaction {
 struct Project {
     id: Option<PackageId>,
     files: Vec<ListedFile>,
-    /// Digests of the files that this edit adds, by name.
-    added: BTreeMap<String, Sha256>,
+    /// Every file that the source has or had, higher revisions first.
+    known: Vec<(Distribution, KnownFile)>,
+    /// The files that this edit adds, by name.
+    added: BTreeMap<String, (Distribution, Sha256)>,
+}
+
+impl Project {
+    fn read(c: &mut dyn Conn, source: &EditedSource, pending: Seq, name: &str) -> Result<Project, DbError> {
+        let (id, files) = selection::read(c, source, pending, name)?;
+        let known = match id {
+            Some(id) => python_file::known(c, source.source, id)?,
+            None => Vec::new(),
+        };
+        let known = known.into_iter().map(|file| (Distribution::of_file(&file.name, &file.version), file));
+        Ok(Project { id, files, known: known.collect(), added: BTreeMap::new() })
+    }
 }
 
 /// The transaction (`None` when nothing changed), and the status of each file.
@@ -164,8 +180,7 @@ impl AddTransaction {
         for upload in staged {
             let name = upload.upload.package.as_str();
             if !projects.contains_key(name) {
-                let (id, files) = selection::read(c, &self.source, pending, name)?;
-                projects.insert(name, Project { id, files, added: BTreeMap::new() });
+                projects.insert(name, Project::read(c, &self.source, pending, name)?);
             }
             let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
                 continue;
@@ -175,7 +190,8 @@ impl AddTransaction {
                 Ok((status, file_changes)) => {
                     outcomes.push(status);
                     if !file_changes.is_empty() {
-                        project.added.insert(upload.upload.file.clone(), upload.upload.sha256);
+                        let Upload { file, version, sha256, .. } = &upload.upload;
+                        project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
                         new_uploads.push(upload);
                     }
                     changes.extend(file_changes);
@@ -190,7 +206,10 @@ impl AddTransaction {
                 let replaced = project.files.iter().filter(|file| {
                     !is_staged(&file.name) && versions.contains(&Version::lenient(&file.version))
                 });
-                changes.extend(replaced.map(|file| FileChange::EndLife(file.key.clone())));
+                let ends = replaced.map(|file| FileChange::EndLife(file.key.clone()));
+                // A file of the same distribution as an added one has ended already.
+                let ends: Vec<FileChange> = ends.filter(|end| !changes.contains(end)).collect();
+                changes.extend(ends);
             }
         }
         // Rows are written after all files are planned, so that a refusal changes nothing.
@@ -216,46 +235,64 @@ impl AddTransaction {
         python: &StagedPython,
     ) -> Result<EditResult<(AddStatus, Vec<FileChange>)>, DbError> {
         let Upload { file, sha256, version, .. } = &staged.upload;
-        match project.added.get(file) {
-            Some(other) if other == sha256 => return Ok(Ok((AddStatus::Existing, Vec::new()))),
-            Some(_) => {
-                return Ok(Err(RepoError::Conflict(format!(
-                    "two of the files are named '{file}' and have different bytes; add one of them"
-                ))));
-            }
-            None => {}
+        let distribution = Distribution::of_file(file, version);
+        if project.added.get(file).is_some_and(|(_, other)| other == sha256) {
+            return Ok(Ok((AddStatus::Existing, Vec::new())));
         }
-        let listed_file = project.files.iter().find(|candidate| candidate.name == *file);
-        if let Some(listed_file) = listed_file {
-            if listed_file.sha256 == *sha256 {
-                let changes = attach(c, listed_file, python)?;
-                return Ok(Ok((AddStatus::Existing, changes)));
-            }
-            if self.existing == OnExisting::Succeed {
-                return Ok(Ok((AddStatus::Existing, Vec::new())));
+        let is_other_name = |name: &&String| *name != file;
+        let mut added =
+            project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
+        if let Some((name, _)) = added.next() {
+            return Ok(Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
+                None => {
+                    format!("two of the files are named '{file}' and have different bytes; add one of them")
+                }
+                Some(name) => format!(
+                    "the files '{name}' and '{file}' stand for one distribution, of which installers would choose different \
+                     ones; add one of them"
+                ),
+            })));
+        }
+        let earlier_files: Vec<&KnownFile> = project
+            .known
+            .iter()
+            .filter(|(other, known)| known.name == *file || *other == distribution)
+            .map(|(_, known)| known)
+            .collect();
+        let is_earlier =
+            |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
+        let listed_files: Vec<&ListedFile> = project.files.iter().filter(is_earlier).collect();
+        let listed_file = listed_files.iter().find(|listed| listed.name == *file);
+        if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {
+            let changes = attach(c, listed_file, python)?;
+            return Ok(Ok((AddStatus::Existing, changes)));
+        }
+        if !listed_files.is_empty() && self.existing == OnExisting::Succeed {
+            return Ok(Ok((AddStatus::Existing, Vec::new())));
+        }
+        let is_same_name = |known: &&&KnownFile| known.name == *file;
+        let same_bytes =
+            earlier_files.iter().filter(is_same_name).find(|known| known.sha256 == *sha256).copied();
+        if self.existing != OnExisting::Replace {
+            let existing = listed_file.or(listed_files.first()).map(|listed| (&listed.name, listed.sha256));
+            let removed = earlier_files.iter().find(is_same_name).or(earlier_files.first());
+            let removed = removed.filter(|_| same_bytes.is_none()).map(|known| (&known.name, known.sha256));
+            if let Some((name, sha256)) = existing.or(removed) {
+                return Ok(Err(RepoError::FileExists(Box::new(ExistingFile {
+                    source_name: self.source.name.clone(),
+                    file: name.clone(),
+                    new_file: file.clone(),
+                    sha256,
+                    is_listed: existing.is_some(),
+                }))));
             }
         }
-        let earlier_files = match project.id {
-            Some(id) => python_file::by_name(c, self.source.source, id, file)?,
-            None => Vec::new(),
-        };
-        let same_bytes = earlier_files.iter().find(|file| file.sha256 == *sha256);
-        if let Some(other) =
-            earlier_files.first().filter(|_| same_bytes.is_none() && self.existing != OnExisting::Replace)
-        {
-            return Ok(Err(RepoError::FileExists(Box::new(ExistingFile {
-                source_name: self.source.name.clone(),
-                file: file.clone(),
-                sha256: listed_file.map_or(other.sha256, |file| file.sha256),
-                is_listed: listed_file.is_some(),
-            }))));
-        }
-        let yanked = match listed_file {
+        let yanked = match listed_file.or(listed_files.first()) {
             Some(file) => file.yanked.clone(),
             None => yank_of_version(&project.files, version),
         };
         let mut changes: Vec<FileChange> =
-            listed_file.map(|file| FileChange::EndLife(file.key.clone())).into_iter().collect();
+            listed_files.iter().map(|file| FileChange::EndLife(file.key.clone())).collect();
         match same_bytes.zip(project.id) {
             Some((file, package)) => {
                 let NewFacts { variant, changes: fact_changes } = new_facts(c, file.file, python)?;
@@ -267,7 +304,7 @@ impl AddTransaction {
                 file: Box::new(NewPythonFile {
                     project: staged.upload.package.clone(),
                     version: version.clone(),
-                    revision: earlier_files.first().map_or(0, |newest| newest.revision + 1),
+                    revision: earlier_files.iter().find(is_same_name).map_or(0, |newest| newest.revision + 1),
                     name: file.clone(),
                     size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
                     sha256: *sha256,
@@ -280,7 +317,7 @@ impl AddTransaction {
                 yanked,
             }),
         }
-        let status = if listed_file.is_some() { AddStatus::Replaced } else { AddStatus::New };
+        let status = if listed_files.is_empty() { AddStatus::New } else { AddStatus::Replaced };
         Ok(Ok((status, changes)))
     }
 }

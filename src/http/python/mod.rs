@@ -26,8 +26,11 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::python::accept::{self, SimpleFormat};
-use crate::python::layout::{FileId, FilePart, PythonPath, json_link};
+use crate::python::file_name::FileName;
+use crate::python::layout::{self, FileId, FilePart, PythonPath, json_link};
+use crate::python::name::NormalName;
 use crate::serve;
+use crate::serve::python::detail;
 use crate::serve::python::document::PythonDocument;
 
 /// A parsed address inside a Python repository.
@@ -56,6 +59,7 @@ pub(super) async fn answer(
         PythonPath::File { id: FileId::Sha256(sha256), file, part: FilePart::Provenance } => {
             return provenance::answer(app, address, (*sha256, file), parts).await;
         }
+        PythonPath::Named { project, file } => return find_named(app, address, project, file).await,
         PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
         PythonPath::File { .. } | PythonPath::Json { .. } => None,
     };
@@ -140,7 +144,9 @@ fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Respon
             return response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(location));
         }
         PythonPath::Project(name) => name.as_str(),
-        PythonPath::Root | PythonPath::Redirect(_) | PythonPath::File { .. } => "simple",
+        PythonPath::Root | PythonPath::Redirect(_) | PythonPath::Named { .. } | PythonPath::File { .. } => {
+            "simple"
+        }
     };
     let (prefix, status) = match last {
         "" => ("../", StatusCode::MOVED_PERMANENTLY),
@@ -148,6 +154,27 @@ fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Respon
         _ => ("", StatusCode::MOVED_PERMANENTLY),
     };
     response::redirect(status, header_value(format!("{prefix}{name}/{query}")))
+}
+
+/// Redirects to the address of a listed file with its digest. It is not permanent: `rspm add --replace` changes the digest.
+async fn find_named(
+    app: &App,
+    address: &Address<'_>,
+    project: &NormalName,
+    file: &FileName,
+) -> Result<Response<Body>, Failure> {
+    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let found = detail::releases_within(&app.repositories, &point, project.as_str(), None).await?;
+    let mut files = found.releases.iter().flat_map(|release| &release.files);
+    if let Some(listed) = files.find(|listed| listed.name == file.as_str()) {
+        let link = layout::link(FileId::Sha256(listed.sha256), file);
+        return Ok(response::redirect(StatusCode::FOUND, header_value(format!("../../{link}"))));
+    }
+    let version = file.version(project, None).unwrap_or_default();
+    Err(match found.blocked(&version) {
+        Some(blocked) => Failure::blocked(blocked),
+        None => Failure::not_found(format!("the project '{project}' has no file '{file}' in this snapshot")),
+    })
 }
 
 async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
@@ -184,8 +211,11 @@ async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Resu
                 serve::python::file::locate(&app.repositories, &point, *sha256, file, *part).await?;
             Resource::File(Box::new(ResolvedFile::of_python(located, *part)))
         }
-        // Documents of the JSON API are not resolved to a resource: `json` answers them.
-        PythonPath::File { id: FileId::Row(_), .. } | PythonPath::Redirect(_) | PythonPath::Json { .. } => {
+        // Not resolved to a resource: `json` answers documents of the JSON API, and `answer` the others.
+        PythonPath::File { id: FileId::Row(_), .. }
+        | PythonPath::Named { .. }
+        | PythonPath::Redirect(_)
+        | PythonPath::Json { .. } => {
             return Err(Failure::no_such_address());
         }
     })

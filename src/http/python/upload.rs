@@ -26,8 +26,8 @@ use crate::http::route::access;
 use crate::http::{admin, read_body, response};
 use crate::python::file_name::FileName;
 use crate::python::upload::form::{
-    ATTESTATIONS, BadUpload, CONTENT, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE, SIGNATURE,
-    UploadForm,
+    ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE,
+    SIGNATURE, UploadForm,
 };
 use crate::python::upload::multipart::{self, BadForm, Event, FormReader};
 use crate::serve::{ExistingFile, RepoError};
@@ -157,7 +157,7 @@ impl FormStream {
                     );
                 }
                 (ATTESTATIONS, _) => {
-                    let value = self.field(ATTESTATIONS, (MAX_FIELD, true), &mut sum).await?;
+                    let value = self.field(ATTESTATIONS, (MAX_ATTESTATIONS, true), &mut sum).await?;
                     form.set_attestations(value).map_err(|error| bad_upload(&error))?;
                 }
                 (SIGNATURE, name) => {
@@ -258,12 +258,17 @@ fn bad_upload(error: &BadUpload) -> Failure {
 fn failure(error: RepoError) -> Failure {
     match error {
         RepoError::FileExists(existing) => {
-            let ExistingFile { file, sha256, is_listed, .. } = *existing;
+            let ExistingFile { file, new_file, sha256, is_listed, .. } = *existing;
+            let is_other = file != new_file;
+            let suffix =
+                if is_other { format!("; '{new_file}' is the same distribution") } else { String::new() };
             Failure::bad_request(if is_listed {
-                format!("File already exists ('{file}', with sha256 hash '{sha256}'). Build a new version.")
+                format!(
+                    "File already exists ('{file}', with sha256 hash '{sha256}'){suffix}. Build a new version."
+                )
             } else {
                 format!(
-                    "This filename has already been used ('{file}', with sha256 hash '{sha256}', which was removed), use a \
+                    "This filename has already been used ('{file}', with sha256 hash '{sha256}', which was removed){suffix}, use a \
                      different version."
                 )
             })
@@ -291,6 +296,7 @@ mod tests {
             RepoError::FileExists(Box::new(ExistingFile {
                 source_name: "team".to_owned(),
                 file: "a-1.0.tar.gz".to_owned(),
+                new_file: "a-1.tar.gz".to_owned(),
                 sha256: crate::model::digest::Sha256([0; 32]),
                 is_listed,
             }))

@@ -116,8 +116,8 @@ impl Route {
             | Route::Web { .. }
             | Route::Repository { .. }
             | Route::Versions { .. }
-            | Route::UploadPython { .. }
             | Route::Administration(_) => ErrorFormat::Text,
+            Route::UploadPython { .. } => ErrorFormat::TextAndPhrase,
             Route::Login(route) if !route.is_api() => ErrorFormat::Text,
             Route::Login(_)
             | Route::PublishingAudience

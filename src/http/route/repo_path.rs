@@ -74,11 +74,12 @@ impl RepoPath {
 }
 
 /// Returns true if the first segments are those of a Python repository: `simple`, `pypi`, or `packages` followed by a
-/// digest instead of a Bioconductor version.
+/// digest instead of a Bioconductor version, or with a letter instead of a part of Bioconductor.
 fn is_python(rest: &[&str]) -> bool {
     match rest {
         [SIMPLE | JSON_API, ..] => true,
         [PACKAGES, id, _] => id.len() == 64,
+        [PACKAGES, _, letter, _, _] => letter.len() == 1,
         _ => false,
     }
 }

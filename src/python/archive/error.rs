@@ -1,8 +1,8 @@
 //! The reasons for which a wheel or a source distribution is refused, with the remedy in each message.
 
 use crate::model::error_chain::error_chain;
-use crate::python::license::BadLicense;
 use crate::python::metadata::BadMetadata;
+use crate::python::metadata::validity::BadField;
 use crate::python::version::BadVersion;
 use crate::python::wheel_name::BadWheelName;
 use crate::r::archive::ArchiveError;
@@ -56,9 +56,9 @@ pub enum PackageError {
     /// The version is not valid by PEP 440.
     #[error(transparent)]
     Version(#[from] BadVersion),
-    /// The license expression is malformed.
-    #[error("the metadata has the field License-Expression: {0}")]
-    License(#[from] BadLicense),
+    /// A field of the metadata that installers cannot read.
+    #[error(transparent)]
+    Field(#[from] BadField),
     /// A member whose path leaves the archive or is ambiguous.
     #[error("the member '{0}' has a path that is not allowed; build the package again")]
     Path(String),
@@ -81,6 +81,29 @@ pub enum PackageError {
         /// The file name.
         file: String,
     },
+    /// The name of the `.dist-info` directory has another form than `{name}-{version}`.
+    #[error(
+        "the folder '{0}' is not named like name-1.0.dist-info, with one '-' after a name that begins and ends with a letter or \
+         digit: uv fails in every environment in which it was installed; build the package again with a current build tool"
+    )]
+    DistInfoName(String),
+    /// A `.data` directory of another name than the `.dist-info` directory.
+    #[error(
+        "'{path}' is in another folder than '{expected}.data', that of this wheel: pip installs it to other places than uv; \
+         build the package again"
+    )]
+    OtherDataFolder {
+        /// The path of a member.
+        path: String,
+        /// The name without `.data`.
+        expected: String,
+    },
+    /// A member of the `.data` directory outside the folders that installers know.
+    #[error(
+        "'{0}' is not in one of the folders purelib, platlib, headers, scripts and data of the .data folder: pip and uv refuse \
+         the wheel; build the package again"
+    )]
+    DataKey(String),
     /// A source distribution has several top folders.
     #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
     SecondFolder(String),
@@ -93,6 +116,19 @@ pub enum PackageError {
         metadata: String,
         /// The file name.
         file: String,
+    },
+    /// The version in the file name of a source distribution contains `-`.
+    #[error(
+        "the version '{version}' in the file name '{file}' contains '-', so that installers read another name and version; \
+         rename the file to '{expected}'"
+    )]
+    HyphenVersion {
+        /// The version in the file name.
+        version: String,
+        /// The file name.
+        file: String,
+        /// The normalized file name.
+        expected: String,
     },
     /// The version in the metadata differs from that in the file name.
     #[error(
@@ -110,9 +146,32 @@ pub enum PackageError {
     /// RECORD is not a table of paths, digests and sizes.
     #[error("line {0} of RECORD is malformed; build the package again")]
     Record(usize),
+    /// A row of RECORD that is not below the folder of the installation.
+    #[error(
+        "line {line} of RECORD names '{path}', which is not below the folder of the installation: pip deletes it when the \
+         package is removed; build the package again"
+    )]
+    RecordPath {
+        /// The number of the line.
+        line: usize,
+        /// The path.
+        path: String,
+    },
     /// The name of an entry point cannot be used as a file name.
-    #[error("entry_points.txt has the name '{0}'; use letters, digits, '.', '_' and '-' only")]
+    #[error(
+        "entry_points.txt has the script '{0}', which is not a file name without '/', '\\', brackets and control characters; \
+         rename the script"
+    )]
     EntryPoint(String),
+    /// A script with the name of an interpreter.
+    #[error(
+        "the script '{0}' has the name of an interpreter: pip replaces the interpreter of the environment by it, and uv \
+         refuses the wheel; rename the script"
+    )]
+    Interpreter(String),
+    /// Two members of a source distribution of which one is a file at the path of a folder.
+    #[error("'{0}' is both a file and a folder in the archive; build the package again")]
+    FileAndFolder(String),
 }
 
 impl From<ArchiveError> for PackageError {

@@ -1,14 +1,17 @@
 //! Wheels and source distributions, read without unpacking and with bounded memory. `read` does all checks of an
 //! upload; `read_metadata` reads only the metadata, for published files.
 
+mod data_folder;
 mod error;
 mod record;
+mod scripts;
 pub mod sdist;
 pub mod wheel;
+mod wheel_file;
 
 pub use error::PackageError;
 
-use super::metadata::{MAX_METADATA, Metadata};
+use super::metadata::{MAX_METADATA, Metadata, validity};
 use crate::r::archive::Limits;
 
 /// The limits of wheels: 16 GiB of content, 50 times the compressed size, and 400,000 members.
@@ -39,6 +42,25 @@ fn notice(notices: &mut Vec<String>, text: impl FnOnce() -> String) {
     }
 }
 
+/// Returns the beginning of a text of the archive, escaped, for a message.
+fn excerpt(text: &str) -> String {
+    text.escape_debug().take(200).collect()
+}
+
+/// Checks the encoding and every field of the metadata, the member `path` of the archive.
+fn check_metadata(
+    metadata: &Metadata,
+    raw: &[u8],
+    path: &str,
+    notices: &mut Vec<String>,
+) -> Result<(), PackageError> {
+    check_encoding(metadata, raw, path, notices)?;
+    for defect in validity::check(raw)? {
+        notice(notices, || defect);
+    }
+    Ok(())
+}
+
 /// Checks that the metadata, the member `path` of the archive, is UTF-8 without a byte order mark: pip ends with an error
 /// when it reads other metadata, even if it would install another version. Metadata before version 2.0 gets a notice,
 /// because tools that wrote it used other encodings.
@@ -48,13 +70,12 @@ fn check_encoding(
     path: &str,
     notices: &mut Vec<String>,
 ) -> Result<(), PackageError> {
-    let path = || path.chars().take(200).collect::<String>();
     let error = if raw.starts_with(b"\xef\xbb\xbf") {
-        PackageError::ByteOrderMark(path())
+        PackageError::ByteOrderMark(excerpt(path))
     } else if let Err(error) = std::str::from_utf8(raw) {
         let (before, rest) = raw.split_at(error.valid_up_to());
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
-        PackageError::NotUtf8 { path: path(), line, byte: rest.first().copied().unwrap_or_default() }
+        PackageError::NotUtf8 { path: excerpt(path), line, byte: rest.first().copied().unwrap_or_default() }
     } else {
         return Ok(());
     };

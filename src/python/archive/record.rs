@@ -5,28 +5,63 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::PackageError;
+use super::{MAX_NOTICES, PackageError, excerpt};
 use crate::model::digest::Sha256;
+use crate::python::metadata::validity::is_line_boundary;
 
 /// The digests, by path; `None` for a row without a SHA-256.
 pub(super) type Record = HashMap<String, Option<Sha256>>;
+
+/// A table of the members of a wheel.
+pub(super) struct Rows {
+    /// The digests of members.
+    pub record: Record,
+    /// The paths of rows that are no members, at most [`MAX_NOTICES`].
+    pub others: Vec<String>,
+}
 
 /// Parses RECORD. Rows of paths that are not members of the wheel are not stored, so that millions of them take no
 /// memory.
 ///
 /// # Errors
-/// [`PackageError::Record`] with the number of a malformed line.
-pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Record, PackageError> {
+/// [`PackageError::Record`] with the number of a malformed line, [`PackageError::RecordPath`] for a path that is not below
+/// the folder of the installation: pip deletes what stands there when it removes or replaces the package.
+pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Rows, PackageError> {
     let text = String::from_utf8_lossy(bytes);
-    let mut record = Record::new();
+    let mut rows = Rows { record: Record::new(), others: Vec::new() };
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let (path, rest) = path(line).ok_or(PackageError::Record(number + 1))?;
+        let bad_line = || PackageError::Record(number + 1);
+        let line = line.trim_end_matches('\r');
+        // pip would read several rows.
+        if line.contains(is_line_boundary) {
+            return Err(bad_line());
+        }
+        let (path, rest) = path(line).ok_or_else(bad_line)?;
         if is_member(&path) {
             let hash = rest.split(',').next().unwrap_or_default().trim();
-            record.insert(path, hash.strip_prefix("sha256=").and_then(digest));
+            rows.record.insert(path, hash.strip_prefix("sha256=").and_then(digest));
+        } else if !is_inside(&path) {
+            return Err(PackageError::RecordPath { line: number + 1, path: excerpt(&path) });
+        } else if rows.others.len() < MAX_NOTICES {
+            rows.others.push(path);
         }
     }
-    Ok(record)
+    Ok(rows)
+}
+
+/// Returns true for a path that is below the folder of the installation, and not the folder itself, on every system.
+fn is_inside(path: &str) -> bool {
+    let is_absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
+    let mut depth = 0_usize;
+    for part in path.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    !is_absolute && depth > 0
 }
 
 /// Splits off the first column, which may be quoted.
@@ -65,7 +100,8 @@ mod tests {
         let text = format!(
             "a/b.py,sha256={digest},3\r\n\"x,\"\"y\"\"\",sha256={digest}=,\n\na/RECORD,,\nold,md5=00,1\nother,,\n"
         );
-        let record = parse(text.as_bytes(), |path| path != "other").expect("a record");
+        let Rows { record, others } = parse(text.as_bytes(), |path| path != "other").expect("a record");
+        assert_eq!(others, ["other"]);
         assert_eq!(record["a/b.py"], Some(Sha256([7; 32])));
         assert_eq!(record["x,\"y\""], Some(Sha256([7; 32])));
         assert_eq!((record["a/RECORD"], record["old"], record.len()), (None, None, 4));
@@ -73,8 +109,45 @@ mod tests {
 
     #[test]
     fn malformed_rows_are_refused_by_line() {
-        for bad in ["a,,\nno columns", "a,,\n\"open,,", "a,,\n,,", "a,,\n\"x\"y,,"] {
+        for bad in [
+            "a,,\nno columns",
+            "a,,\n\"open,,",
+            "a,,\n,,",
+            "a,,\n\"x\"y,,",
+            "a,,\nb,,\u{2028}/x,,",
+            "a,,\nb,,\r/x,,",
+        ] {
             assert!(matches!(parse(bad.as_bytes(), |_| true), Err(PackageError::Record(2))), "{bad}");
         }
+    }
+
+    #[test]
+    fn rows_are_inside_the_installation() {
+        for path in
+            ["none.py", "other/__init__.py", "folder/", "a/../b", "./a", "a\\b", "a/..b", "...", "~/x"]
+        {
+            let rows = parse(format!("{path},,\r\r\n").as_bytes(), |_| false).expect(path);
+            assert_eq!(rows.others, [path], "reported");
+        }
+        for path in [
+            "/x",
+            "../../../bin/x",
+            "a/../../x",
+            "./",
+            ".",
+            "a/..",
+            "..",
+            "\\x",
+            "..\\x",
+            "C:\\x",
+            "c:x",
+            "//host/x",
+            "\"/a,b\"",
+        ] {
+            let result = parse(format!("{path},,\n").as_bytes(), |_| false);
+            assert!(matches!(result, Err(PackageError::RecordPath { line: 1, .. })), "{path}");
+        }
+        let many = "x,,\n".repeat(100);
+        assert_eq!(parse(many.as_bytes(), |_| false).expect("rows").others.len(), MAX_NOTICES);
     }
 }

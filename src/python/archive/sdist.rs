@@ -1,11 +1,12 @@
 //! Source distributions (PyPA: source distribution format, PEP 625): tar archives, and zip files from older projects.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Seek, SeekFrom};
 
 use super::wheel::check_path;
-use super::{PackageArchive, PackageError, check_encoding, check_identity, notice};
+use super::{PackageArchive, PackageError, check_identity, check_metadata, excerpt, notice};
 use crate::python::file_name::{FileName, SdistName};
-use crate::python::license::LicenseExpression;
 use crate::python::metadata::Metadata;
 use crate::python::name::normalize;
 use crate::python::version::Version;
@@ -55,27 +56,24 @@ pub fn read(
     file: &FileName,
     limits: Limits,
 ) -> Result<PackageArchive, PackageError> {
-    let name = SdistName::parse(file).ok_or_else(|| PackageError::SdistName(file.to_string()))?;
+    let mut notices = Vec::new();
     let (folder, raw) = match container(source, file)? {
         Container::Zip => read_zip(source, limits)?,
-        Container::Tar => read_tar(source, limits)?,
+        Container::Tar => read_tar(source, limits, &mut notices)?,
     };
     let raw = raw.ok_or_else(|| PackageError::Missing(format!("{folder}/PKG-INFO")))?;
     let metadata = Metadata::parse(&raw)?;
+    check_version_form(&metadata, file)?;
+    let name = SdistName::parse(file).ok_or_else(|| PackageError::SdistName(file.to_string()))?;
     check_identity(&metadata, name.distribution, name.version, file.as_str())?;
     let is_own_folder = folder.rsplit_once('-').is_some_and(|(distribution, version)| {
         normalize(distribution) == normalize(name.distribution)
             && Version::lenient(version) == Version::lenient(name.version)
     });
     if !is_own_folder {
-        let folder = folder.escape_debug().take(200).collect();
-        return Err(PackageError::OtherFolder { folder, file: file.to_string() });
+        return Err(PackageError::OtherFolder { folder: excerpt(&folder), file: file.to_string() });
     }
-    if let Some(text) = &metadata.license_expression {
-        text.parse::<LicenseExpression>()?;
-    }
-    let mut notices = Vec::new();
-    check_encoding(&metadata, &raw, &format!("{folder}/PKG-INFO"), &mut notices)?;
+    check_metadata(&metadata, &raw, &format!("{folder}/PKG-INFO"), &mut notices)?;
     if !name.is_normal() {
         notice(&mut notices, || format!("the file name '{file}' is not normalized"));
     }
@@ -89,6 +87,22 @@ pub fn read(
         });
     }
     Ok(PackageArchive { metadata, metadata_raw: raw, notices })
+}
+
+/// Checks that the version in the file name has no `-`, at which installers split the name.
+fn check_version_form(metadata: &Metadata, file: &FileName) -> Result<(), PackageError> {
+    let (project, version) = (normalize(&metadata.name), Version::lenient(&metadata.version));
+    let parts = file.stem().match_indices('-').map(|(at, _)| (&file.stem()[..at], &file.stem()[at + 1..]));
+    let is_own =
+        |(name, rest): &(&str, &str)| normalize(name) == project && Version::lenient(rest) == version;
+    match parts.into_iter().find(is_own) {
+        Some((_, text)) if text.contains('-') => Err(PackageError::HyphenVersion {
+            version: excerpt(text),
+            file: file.to_string(),
+            expected: format!("{}-{}{}", project.replace('-', "_"), version.normalized(), file.extension()),
+        }),
+        _ => Ok(()),
+    }
 }
 
 enum Container {
@@ -130,7 +144,7 @@ fn check_folder(folder: &mut Option<String>, path: &str, is_folder: bool) -> Res
     if is_first && (is_folder || !rest.is_empty()) {
         return Ok(());
     }
-    Err(PackageError::SecondFolder(path.escape_debug().take(200).collect()))
+    Err(PackageError::SecondFolder(excerpt(path)))
 }
 
 fn read_zip(
@@ -151,12 +165,22 @@ fn read_zip(
     Ok((folder.ok_or(ArchiveError::Empty)?, raw))
 }
 
-fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>>), PackageError> {
+fn read_tar(
+    source: impl Read,
+    limits: Limits,
+    notices: &mut Vec<String>,
+) -> Result<(String, Option<Vec<u8>>), PackageError> {
     let mut members = Members::new(source, limits)?;
     let (mut folder, mut raw) = (None, None);
-    let mut link_check = LinkCheck::default();
+    let (mut link_check, mut kind_check) = (LinkCheck::default(), KindCheck::default());
     while let Some(member) = members.advance()? {
-        let path = member.path()?;
+        let path = match member.path() {
+            Err(ArchiveError::NotUtf8(name)) => {
+                notice(notices, || format!("the name of the member '{name}' is not UTF-8"));
+                links::validate_path(decode_name(&member.name).as_bytes())?
+            }
+            path => path?,
+        };
         if path.is_empty() && member.kind == MemberKind::Folder {
             continue;
         }
@@ -169,6 +193,7 @@ fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>
         if !link_check.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
             return Err(ArchiveError::TooManyMembers { limit: limits.members }.into());
         }
+        kind_check.add(&path, member.kind == MemberKind::Folder)?;
         if member.kind == MemberKind::File && folder_of(&path, "PKG-INFO").is_some() {
             if raw.is_some() {
                 return Err(PackageError::Repeated(path));
@@ -179,4 +204,52 @@ fn read_tar(source: impl Read, limits: Limits) -> Result<(String, Option<Vec<u8>
     members.finish_at_end_mark()?;
     link_check.check()?;
     Ok((folder.ok_or(ArchiveError::Empty)?, raw))
+}
+
+/// Decodes the name of a member. Python's `tarfile` keeps bytes that are not UTF-8; here each is a character of Latin-1, so
+/// that the parts of a path are the same in every member.
+fn decode_name(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| char::from(*byte)));
+    }
+    text
+}
+
+/// Finds a path that is a file and a folder, in any order of the members. Has the hashes of the paths, because an archive
+/// may have 400,000 members.
+#[derive(Default)]
+struct KindCheck {
+    hasher: RandomState,
+    files: HashSet<u64>,
+    folders: HashSet<u64>,
+}
+
+impl KindCheck {
+    fn add(&mut self, path: &str, is_folder: bool) -> Result<(), PackageError> {
+        let mut folder = if is_folder { Some(path) } else { parent(path) };
+        if !is_folder {
+            let hash = self.hasher.hash_one(path);
+            self.files.insert(hash);
+            if self.folders.contains(&hash) {
+                return Err(PackageError::FileAndFolder(excerpt(path)));
+            }
+        }
+        while let Some(path) = folder {
+            let hash = self.hasher.hash_one(path);
+            if self.files.contains(&hash) {
+                return Err(PackageError::FileAndFolder(excerpt(path)));
+            }
+            if !self.folders.insert(hash) {
+                break;
+            }
+            folder = parent(path);
+        }
+        Ok(())
+    }
+}
+
+fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(parent, _)| parent)
 }

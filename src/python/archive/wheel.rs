@@ -6,13 +6,14 @@ use std::io::{Read, Seek};
 use sha2::Digest as _;
 
 use super::record::{self, Record};
-use super::{PackageArchive, PackageError, check_encoding, check_identity, notice};
+use super::{
+    PackageArchive, PackageError, check_identity, check_metadata, data_folder, excerpt, notice, scripts,
+    wheel_file,
+};
 use crate::model::digest::Sha256;
 use crate::model::visible::is_format;
-use crate::python::license::LicenseExpression;
-use crate::python::metadata::header::Headers;
 use crate::python::metadata::{MAX_METADATA, Metadata};
-use crate::python::name::normalize;
+use crate::python::name::{self, normalize};
 use crate::python::version::Version;
 use crate::python::wheel_name::WheelName;
 use crate::r::archive::Limits;
@@ -57,6 +58,14 @@ pub fn read(
         check_path(&member.name)?;
     }
     let folder = dist_info(&zip, &name, file)?;
+    let stem = folder.strip_suffix(DIST_INFO).unwrap_or(&folder);
+    // uv ends with an error when it finds another form among the installed packages.
+    let has_one_hyphen = stem
+        .split_once('-')
+        .is_some_and(|(distribution, version)| name::is_valid(distribution) && !version.contains('-'));
+    if !has_one_hyphen {
+        return Err(PackageError::DistInfoName(excerpt(&folder)));
+    }
     let mut notices = Vec::new();
     if !name.is_normal() {
         notice(&mut notices, || format!("the file name '{file}' is not normalized"));
@@ -64,17 +73,18 @@ pub fn read(
     let metadata_raw = member(&zip, &folder, "METADATA")?.read(source, limits.description)?;
     let metadata = Metadata::parse(&metadata_raw)?;
     check_identity(&metadata, name.distribution, name.version, file)?;
-    check_encoding(&metadata, &metadata_raw, &format!("{folder}/METADATA"), &mut notices)?;
-    if let Some(text) = &metadata.license_expression {
-        text.parse::<LicenseExpression>()?;
-    }
-    check_wheel_version(&member(&zip, &folder, "WHEEL")?.read(source, MAX_METADATA)?)?;
+    check_metadata(&metadata, &metadata_raw, &format!("{folder}/METADATA"), &mut notices)?;
+    let wheel_file = member(&zip, &folder, "WHEEL")?.read(source, MAX_METADATA)?;
+    wheel_file::check(&wheel_file, &name.tags, &mut notices)?;
     if let Some(member) = find(&zip, &format!("{folder}/entry_points.txt")) {
-        check_entry_points(&member.read(source, MAX_METADATA)?)?;
+        scripts::check_entry_points(&member.read(source, MAX_METADATA)?, &mut notices)?;
     }
+    let paths = zip.members.iter().map(|member| member.name.as_str());
+    data_folder::check(paths, stem, &mut notices)?;
     // SECURITY: lookups use a set, because linear searches would take quadratic time: a wheel may have 400,000 members,
     // as many License-File fields, and millions of rows in RECORD.
-    let members: HashSet<&str> = zip.members.iter().map(|member| member.name.as_str()).collect();
+    let files = zip.members.iter().filter(|member| !member.is_folder());
+    let members: HashSet<&str> = files.map(|member| member.name.as_str()).collect();
     if metadata.metadata_version >= (2, 4) {
         for path in &metadata.license_files {
             let path = format!("{folder}/licenses/{path}");
@@ -84,8 +94,15 @@ pub fn read(
         }
     }
     let record = member(&zip, &folder, "RECORD")?.read(source, MAX_RECORD)?;
-    let record = record::parse(&record, |path| members.contains(path))?;
-    compare_record(source, &zip, &folder, &record, &mut notices)?;
+    let rows = record::parse(&record, |path| members.contains(path))?;
+    let own_paths: HashSet<String> =
+        ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().map(|name| format!("{folder}/{name}")).collect();
+    for path in rows.others.iter().filter(|path| !own_paths.contains(*path)) {
+        notice(&mut notices, || {
+            format!("RECORD lists '{}', which is not a file in the wheel", excerpt(path))
+        });
+    }
+    compare_record(source, &zip, &own_paths, &rows.record, &mut notices)?;
     Ok(PackageArchive { metadata, metadata_raw, notices })
 }
 
@@ -105,7 +122,7 @@ fn dist_info(zip: &Zip, name: &WheelName<'_>, file: &str) -> Result<String, Pack
     if is_same {
         return Ok((*folder).to_owned());
     }
-    Err(PackageError::OtherFolder { folder: folder.chars().take(200).collect(), file: file.to_owned() })
+    Err(PackageError::OtherFolder { folder: excerpt(folder), file: file.to_owned() })
 }
 
 fn find<'a>(zip: &'a Zip, path: &str) -> Option<&'a ZipMember> {
@@ -123,7 +140,7 @@ pub(super) fn check_path(path: &str) -> Result<(), PackageError> {
     let is_plain = !path.contains(|c: char| c.is_control() || is_format_or_private_use(c) || c == '\\')
         && path_without_slash.split('/').all(|part| !matches!(part, "" | "." | ".."))
         && path.as_bytes().get(1).is_none_or(|byte| *byte != b':');
-    if is_plain { Ok(()) } else { Err(PackageError::Path(path.escape_debug().take(200).collect())) }
+    if is_plain { Ok(()) } else { Err(PackageError::Path(excerpt(path))) }
 }
 
 /// Returns true for the characters of Unicode's categories Cf and Co. uv refuses them in names.
@@ -132,49 +149,15 @@ fn is_format_or_private_use(c: char) -> bool {
         || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{ffffd}' | '\u{100000}'..='\u{10fffd}')
 }
 
-fn check_wheel_version(bytes: &[u8]) -> Result<(), PackageError> {
-    let headers = Headers::parse(bytes);
-    let version = headers.fields.iter().find(|field| field.name.eq_ignore_ascii_case("Wheel-Version"));
-    let text = version.map_or("", |field| &*field.value);
-    if text.split('.').next() == Some("1") {
-        return Ok(());
-    }
-    Err(PackageError::WheelVersion(text.chars().take(20).collect()))
-}
-
-/// Checks the names of entry points, which installers use as file names.
-fn check_entry_points(bytes: &[u8]) -> Result<(), PackageError> {
-    let text = String::from_utf8_lossy(bytes);
-    let mut is_script = false;
-    for line in text.lines().map(str::trim) {
-        if let Some(section) = line.strip_prefix('[') {
-            is_script = matches!(section.trim_end_matches(']').trim(), "console_scripts" | "gui_scripts");
-            continue;
-        }
-        let Some((name, _)) = line.split_once('=').filter(|_| is_script && !line.starts_with(['#', ';']))
-        else {
-            continue;
-        };
-        let name = name.trim();
-        let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if name.is_empty() || !name.chars().all(is_allowed) || matches!(name, "." | "..") {
-            return Err(PackageError::EntryPoint(name.escape_debug().take(80).collect()));
-        }
-    }
-    Ok(())
-}
-
 /// Reads every member, also folders, whose compressed data may contain other bytes, and compares the digests of files
 /// with RECORD. Differences are notices, because installers do not check them.
 fn compare_record(
     source: &mut (impl Read + Seek),
     zip: &Zip,
-    folder: &str,
+    exempt_paths: &HashSet<String>,
     record: &Record,
     notices: &mut Vec<String>,
 ) -> Result<(), PackageError> {
-    let exempt_paths: HashSet<String> =
-        ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().map(|name| format!("{folder}/{name}")).collect();
     for member in &zip.members {
         let mut hasher = sha2::Sha256::new();
         member.for_each_piece(source, |piece| {
@@ -211,24 +194,6 @@ mod tests {
         for c in ['\u{202e}', '\u{200b}', '\u{ad}', '\u{feff}', '\u{e0041}', '\u{e000}', '\u{10fffd}'] {
             let path = format!("a/b{c}yp.py");
             assert!(matches!(check_path(&path), Err(PackageError::Path(_))), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn names_of_scripts_are_file_names() {
-        let text = "[console_scripts]\n# x/y = z\na.b-c_1 = m:f\n[other]\na b/c = m\n";
-        assert!(check_entry_points(text.as_bytes()).is_ok());
-        for bad in ["a/b", "a b", "", "..", "a\\b"] {
-            let text = format!("[gui_scripts]\n{bad} = m:f\n");
-            assert!(check_entry_points(text.as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_major_version_of_the_format_is_1() {
-        assert!(check_wheel_version(b"Wheel-Version: 1.9\nGenerator: x\n").is_ok());
-        for bad in ["", "Wheel-Version: 2.0\n", "Wheel-Version: \n", "Generator: 1.0\n"] {
-            assert!(check_wheel_version(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

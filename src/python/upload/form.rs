@@ -4,12 +4,12 @@
 use super::digest::{FileDigests, decode};
 use crate::model::digest::Sha256;
 use crate::model::trusted_publisher::TrustedPublisher;
-use crate::python::file_name::{FileKind, FileName};
+use crate::python::file_name::FileName;
 use crate::python::layout::FilePart;
+use crate::python::metadata::{MAX_METADATA, validity};
 use crate::python::name::{self, NormalName};
 use crate::python::provenance;
 use crate::python::version::Version;
-use crate::python::wheel_name::WheelName;
 
 /// The field with the file.
 pub const CONTENT: &str = "content";
@@ -17,22 +17,24 @@ pub const CONTENT: &str = "content";
 pub const ATTESTATIONS: &str = "attestations";
 /// The field with a signature of the file.
 pub const SIGNATURE: &str = "gpg_signature";
-/// Maximum number of fields.
-pub const MAX_FIELDS: usize = 2_000;
-/// Maximum size of a field, in bytes; descriptions are the largest fields.
-pub const MAX_FIELD: u64 = 1 << 20;
+/// Maximum number of fields: those of the metadata, and those about the file.
+pub const MAX_FIELDS: usize = validity::MAX_FIELDS + 100;
+/// Maximum size of a field, in bytes. The largest one, the description, is a part of the metadata.
+pub const MAX_FIELD: u64 = MAX_METADATA;
+/// Maximum size of the field with attestations, in bytes.
+pub const MAX_ATTESTATIONS: u64 = 1 << 20;
 /// Maximum size of a signature, in bytes. One with a key of RSA or an elliptic curve has less than 2 kB, and the longest
 /// ones of post-quantum algorithms have 70 kB in their encoding.
 pub const MAX_SIGNATURE: u64 = 128 << 10;
 /// Maximum size of all fields together, in bytes.
-pub const MAX_FIELD_SUM: u64 = 4 << 20;
+pub const MAX_FIELD_SUM: u64 = 2 * MAX_METADATA;
 
-/// The fields that are compared; all others are ignored.
-const FIELDS: [&str; 10] = [
+/// The fields that are compared; all others are ignored, also `pyversion`: bdist_wheel of old versions of setuptools sends
+/// `3.6` for a wheel with the tag `py3`, and PyPI accepts it.
+const FIELDS: [&str; 9] = [
     ":action",
     "protocol_version",
     "filetype",
-    "pyversion",
     METADATA_VERSION,
     "name",
     "version",
@@ -45,8 +47,6 @@ const MAX_VALUE: usize = 1 << 10;
 /// The field with the version of the metadata format. It must exist, as in PyPI's specification, but METADATA or PKG-INFO
 /// states the version, which some clients convert.
 const METADATA_VERSION: &str = "metadata_version";
-/// The `pyversion` of a source distribution.
-const SOURCE: &str = "source";
 
 /// The first line of a signature (RFC 9580, 6.2).
 const SIGNATURE_START: &str = "-----BEGIN PGP SIGNATURE-----";
@@ -151,19 +151,6 @@ pub enum BadUpload {
         file: String,
         /// The type of the file.
         actual: &'static str,
-    },
-    /// The `pyversion` of a source distribution.
-    #[error("the upload has the pyversion '{0}'; that of a source distribution is 'source'")]
-    PyVersion(String),
-    /// No interpreter in the `pyversion` of a wheel is one of its tags.
-    #[error("the upload has the pyversion '{declared}', but the tags of '{file}' are for '{actual}'")]
-    OtherPython {
-        /// The value in the form.
-        declared: String,
-        /// The file name.
-        file: String,
-        /// The interpreters in the file name.
-        actual: String,
     },
     /// The name or version of the package in the file differs.
     #[error("the upload has the {field} '{declared}', but the package in '{file}' has '{actual}'")]
@@ -300,9 +287,6 @@ impl UploadForm {
             return Err(BadUpload::FileType { declared: excerpt(declared), file: file.to_string(), actual });
         }
         self.required(METADATA_VERSION)?;
-        if let Some(version) = self.value("pyversion") {
-            check_python(version, file)?;
-        }
         self.check_digest("sha256_digest", digests.sha256.0, &digests.sha256)?;
         self.check_digest("blake2_256_digest", digests.blake2.0, &digests.blake2)?;
         self.check_digest("md5_digest", digests.md5.0, &digests.md5)
@@ -351,25 +335,6 @@ impl UploadForm {
     }
 }
 
-/// Compares a `pyversion` with the kind of a file or the tags of a wheel. One common interpreter is sufficient, because Flit
-/// derives the value from Requires-Python: `py2.py3` for some wheels with the tag `py3`.
-fn check_python(declared: &str, file: &FileName) -> Result<(), BadUpload> {
-    if file.kind() == FileKind::Sdist && declared != SOURCE {
-        return Err(BadUpload::PyVersion(excerpt(declared)));
-    }
-    // Another check states what is wrong with the file name of a wheel.
-    let Some(name) = WheelName::parse(file.as_str()).ok().filter(|_| file.kind() == FileKind::Wheel) else {
-        return Ok(());
-    };
-    let interpreters = name.tags.python();
-    let is_tag = |python: &str| interpreters.split('.').any(|tag| tag.eq_ignore_ascii_case(python));
-    if declared.split('.').any(is_tag) {
-        return Ok(());
-    }
-    let actual = interpreters.to_owned();
-    Err(BadUpload::OtherPython { declared: excerpt(declared), file: file.to_string(), actual })
-}
-
 /// Returns the content of a signature if its name and its form are those of a signature of the file.
 fn check_signature(signature: FormFile, file: &FileName) -> Result<Vec<u8>, BadUpload> {
     let FormFile { name, content } = signature;
@@ -401,7 +366,6 @@ mod tests {
         let fields = [
             (":action", "file_upload"),
             ("filetype", "bdist_wheel"),
-            ("pyversion", "py3"),
             ("metadata_version", "2.4"),
             ("name", "Odd.Name"),
             ("version", "1.0"),
@@ -434,25 +398,22 @@ mod tests {
         let table: [&[(&'static str, &str)]; 7] = [
             &[],
             &[("protocol_version", "1")],
-            &[("pyversion", ""), ("metadata_version", "1.2")],
+            &[("metadata_version", "1.2")],
             &[("name", "odd-name"), ("version", "v1.0.0")],
-            &[("md5_digest", "900150983cd24fb0d6963f7d28e17f72"), ("pyversion", "py2.py3")],
+            &[("md5_digest", "900150983cd24fb0d6963f7d28e17f72")],
             &[("md5_digest", "kAFQmDzST7DWlj99KOF_cg"), ("sha256_digest", "")],
             &[("blake2_256_digest", "BDDD813C634239723171EF3FEE98579B94964E3BB1CB3E427262C8C068D52319")],
         ];
         for changes in table {
             assert_eq!(check(&form(changes), wheel), Ok(()), "{changes:?}");
         }
-        for version in ["", "source"] {
-            let form = form(&[("filetype", "sdist"), ("pyversion", version)]);
-            assert_eq!(check(&form, "odd_name-1.0.tar.gz"), Ok(()), "flit sends none: {version}");
-        }
+        assert_eq!(check(&form(&[("filetype", "sdist")]), "odd_name-1.0.tar.gz"), Ok(()));
     }
 
     #[test]
     fn each_difference_has_its_sentence() {
         let wheel = "odd_name-1.0-py3-none-any.whl";
-        let table: [(&[(&'static str, &str)], &str); 18] = [
+        let table: [(&[(&'static str, &str)], &str); 16] = [
             (&[(":action", "")], "the upload has no field :action"),
             (
                 &[(":action", "submit")],
@@ -467,11 +428,6 @@ mod tests {
                 "the upload has the filetype 'sdist', but 'odd_name-1.0-py3-none-any.whl' is of the type bdist_wheel",
             ),
             (&[("metadata_version", "")], "the upload has no field metadata_version"),
-            (
-                &[("pyversion", "cp313")],
-                "the upload has the pyversion 'cp313', but the tags of 'odd_name-1.0-py3-none-any.whl' are for 'py3'",
-            ),
-            (&[("pyversion", "source")], "the upload has the pyversion 'source', but the tags of"),
             (&[("name", "")], "the upload has no field name"),
             (&[("version", "")], "the upload has no field version"),
             (&[("name", "odd")], "the upload has the name 'odd', but the package in"),
@@ -497,8 +453,6 @@ mod tests {
             // treats the file as existing.
             assert!(!error.contains("was ever registered") && !error.contains("already exist"), "{error}");
         }
-        let form = form(&[("filetype", "sdist"), ("pyversion", "py3")]);
-        assert!(check(&form, "odd_name-1.0.tar.gz").is_err_and(|error| error.contains("pyversion 'py3'")));
     }
 
     #[test]

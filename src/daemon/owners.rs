@@ -3,6 +3,7 @@
 use crate::config::{ClassLocation, Config};
 use crate::db::{DatabaseState, Db};
 use crate::model::storage_class::StorageClass;
+use crate::storage::condition::move_remedy;
 use crate::storage::{Key, Marker, MarkerKey, Storage, StorageError};
 use crate::upkeep::ownership::{self, MarkerComparison};
 
@@ -111,13 +112,20 @@ async fn unmarked_finding(
 ) -> Result<Option<(String, &'static str)>, StorageError> {
     let is_empty = storage.list(class, None, 1).await?.is_empty();
     let row = database.classes.iter().find(|row| row.class == class.as_str());
-    let has_marker_row = row.is_some_and(|row| row.marked && row.place == storage.location_name(class));
+    let location = storage.location_name(class);
+    let has_marker_row = row.is_some_and(|row| row.marked && row.place == location);
     let has_rows = Key::directories(class)
         .iter()
         .any(|key| database.directories.iter().any(|directory| directory == key.directory()));
     Ok(match is_empty {
         true if has_marker_row || has_rows => Some((
-            "has neither its owner marker nor the objects that the database lists".to_owned(),
+            match row.and_then(|row| row.former_place(&location)) {
+                Some(place) => format!(
+                    "has neither its owner marker nor the objects that the database lists; {}",
+                    move_remedy(class.as_str(), place)
+                ),
+                None => "has neither its owner marker nor the objects that the database lists".to_owned(),
+            },
             "it may not be mounted, and nothing will be stored in it; mount it",
         )),
         true => None,

@@ -50,9 +50,27 @@ pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
         .transpose()
 }
 
-/// Returns the number of rows that refer to a blob, as a stored file or as the README of a release.
+// The condition that no row refers to the blob with this digest. The state 3 (lost) counts: the bytes of such a file can be
+// in storage, see `FileState::Lost`.
+macro_rules! is_unreferenced {
+    ($sha256:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = ",
+            $sha256,
+            " AND f.state IN (1, 3)) AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = ",
+            $sha256,
+            ") AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = ",
+            $sha256,
+            ") AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = ",
+            $sha256,
+            ")"
+        )
+    };
+}
+
+/// Returns the number of rows that refer to a blob, as a stored or lost file or as the README of a release.
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
-    const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
+    const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state IN (1, 3)) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
     let rows = c.query(COUNT, &[sha256.to_string().into()])?;
     rows.first().map_or(Ok(0), |row| row.int(0))
@@ -66,13 +84,10 @@ pub fn unreferenced(
     after: Option<Sha256>,
     limit: i64,
 ) -> Result<Vec<Blob>, DbError> {
-    const FIND: &str = select!(
-        "WHERE created_at < $1 AND sha256 > $2 \
-         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
-         AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
-         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = blob.sha256) \
-         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = blob.sha256) \
-         ORDER BY sha256 LIMIT $3"
+    const FIND: &str = concat!(
+        select!("WHERE created_at < $1 AND sha256 > $2 AND "),
+        is_unreferenced!("blob.sha256"),
+        " ORDER BY sha256 LIMIT $3"
     );
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
     c.query(FIND, &[before.into(), after.into(), limit.into()])?.into_iter().map(decode).collect()
@@ -80,12 +95,11 @@ pub fn unreferenced(
 
 /// Returns the number of unreferenced blobs stored before `before`, by storage class.
 pub fn count_unreferenced(c: &mut dyn Conn, before: Timestamp) -> Result<Vec<(String, i64)>, DbError> {
-    const COUNT: &str = "SELECT class, count(*) FROM blob WHERE created_at < $1 \
-         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
-         AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
-         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = blob.sha256) \
-         AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = blob.sha256) \
-         GROUP BY class";
+    const COUNT: &str = concat!(
+        "SELECT class, count(*) FROM blob WHERE created_at < $1 AND ",
+        is_unreferenced!("blob.sha256"),
+        " GROUP BY class"
+    );
     let rows = c.query(COUNT, &[before.into()])?;
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
@@ -140,11 +154,8 @@ pub fn reserve_in_class(c: &mut dyn Conn, blob: &Blob) -> Result<Option<Blob>, D
 /// Deletes the row of a blob stored before `before`, unless another row refers to the blob. Returns true if the row was
 /// deleted; only then may the bytes be deleted.
 pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<bool, DbError> {
-    const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 AND created_at < $2 \
-        AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = $1 AND f.state = 1) \
-        AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = $1) \
-        AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = $1) \
-        AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = $1)";
+    const DELETE: &str =
+        concat!("DELETE FROM blob WHERE sha256 = $1 AND created_at < $2 AND ", is_unreferenced!("$1"));
     let digest = sha256.to_string();
     let is_deleted = c.execute(DELETE, &[digest.as_str().into(), before.into()])? == 1;
     if is_deleted {

@@ -34,6 +34,12 @@ impl StorageClassRow {
         self.generations.first().copied()
     }
 
+    /// Returns the place in which the marker was written, if it is not `location`.
+    #[must_use]
+    pub fn former_place(&self, location: &str) -> Option<&str> {
+        (self.marked && self.place != location).then_some(self.place.as_str())
+    }
+
     /// Returns true if this database wrote a marker of this generation. A marker without a generation was written by an
     /// older version of the program: it counts as written by this database until `marked` is set.
     #[must_use]

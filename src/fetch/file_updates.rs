@@ -7,9 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::db::blob::{self, Blob};
-use crate::db::file::{self, FetchedFacts, FileState};
+use crate::db::file::{self, FetchedFacts};
 use crate::db::{Db, DbError};
-use crate::model::ids::FileId;
 
 /// Time for which a group collects updates.
 const GROUP_WINDOW: Duration = Duration::from_millis(50);
@@ -18,7 +17,7 @@ const MAX_GROUP: usize = 500;
 
 struct FileUpdate {
     facts: FetchedFacts,
-    blob: Option<Blob>,
+    blob: Blob,
     notifier: oneshot::Sender<()>,
 }
 
@@ -37,15 +36,6 @@ impl FileUpdater {
 
     /// Records that a file's blob is in storage. Returns once the row is written, or the error is logged.
     pub(super) async fn record_stored(&self, facts: FetchedFacts, blob: Blob) {
-        self.record(facts, Some(blob)).await;
-    }
-
-    /// Records the state of a file.
-    pub(super) async fn record_state(&self, file: FileId, state: FileState) {
-        self.record(FetchedFacts { file, sha256: None, size: None, state, built: None }, None).await;
-    }
-
-    async fn record(&self, facts: FetchedFacts, blob: Option<Blob>) {
         let (notifier, notification) = oneshot::channel();
         if self.updates.send(FileUpdate { facts, blob, notifier }).await.is_ok() {
             // The task answers after it has written the row or logged the error.
@@ -67,11 +57,11 @@ async fn write(db: Db, mut receiver: mpsc::Receiver<FileUpdate>) {
         }
         let (facts, blobs_and_notifiers): (Vec<FetchedFacts>, Vec<_>) =
             group.into_iter().map(|update| (update.facts, (update.blob, update.notifier))).unzip();
-        let (blobs, notifiers): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) =
+        let (blobs, notifiers): (Vec<Blob>, Vec<oneshot::Sender<()>>) =
             blobs_and_notifiers.into_iter().unzip();
         let result: Result<(), DbError> = db
             .write(move |c| {
-                for blob in blobs.iter().flatten() {
+                for blob in &blobs {
                     blob::insert(c, blob)?;
                 }
                 file::update(c, &facts)

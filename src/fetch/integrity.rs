@@ -1,8 +1,9 @@
 //! Digest check of stored objects, at the first open in a process; `serve::file` also compares the size at each open,
 //! and repeats the digest check if it differs.
 //!
-//! A damaged object is moved to the directory `damaged` of its class and never served. A mirrored file is fetched
-//! again; instead of a damaged binary the source package is served. The digest check reads the file once.
+//! An object is damaged if two reads gave the same wrong bytes, as many as its size: one read of a bucket or a network file
+//! system can be wrong. It is moved to the directory `damaged` of its class and never served. A mirrored file is fetched
+//! again; instead of a damaged binary the source package is served. The check of an intact object reads it once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use crate::model::digest::Sha256;
-use crate::storage::{Key, Storage, StorageError};
+use crate::storage::{Key, ObjectDigest, Storage, StorageError};
 
 /// Maximum number of cached results of digest checks, about 100 bytes each: more than the number of CRAN files that
 /// clients request.
@@ -109,34 +110,53 @@ impl IntegrityChecks {
     /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing or
     /// damaged; a damaged object is moved to the directory `damaged`.
     pub async fn read_verified(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
-        match self.storage.read(key).await {
-            Ok(bytes) => {
-                let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
-                if sha256 == *key.digest() {
+        for _ in 0..2 {
+            match self.storage.read(key).await {
+                Ok(bytes) if Sha256(sha2::Sha256::digest(&bytes).into()) == *key.digest() => {
                     return Ok(Some(bytes));
                 }
-                if let Err(error) = self.move_damaged(key, sha256).await {
-                    tracing::error!(object = %key, %error, "could not move a damaged object to the directory 'damaged'");
-                }
-                Ok(None)
+                Ok(_) => {}
+                Err(StorageError::NotFound(_)) => return Ok(None),
+                Err(error) => return Err(error),
             }
-            Err(StorageError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+            match self.verify(key).await {
+                Ok(IntegrityCheck::Intact) => {}
+                Ok(IntegrityCheck::Damaged(_)) | Err(StorageError::NotFound(_)) => return Ok(None),
+                Err(error @ StorageError::Io { .. }) => {
+                    tracing::error!(object = %key, %error, "could not move a damaged object to the directory 'damaged'");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
         }
+        Err(StorageError::UnstableRead(key.path()))
     }
 
-    /// Reads an object and [compares](IntegrityChecks::compare) its digest.
+    /// Reads an object, if necessary twice, and [compares](IntegrityChecks::compare) its digests.
     async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
-        let content = self.storage.get(key, None).await?.content;
-        let digest = content.digest(|_| Ok::<_, StorageError>(())).await?;
-        self.compare(key, digest.sha256).await
+        let first = self.storage.digest(key).await?;
+        if first.sha256 == *key.digest() {
+            return Ok(IntegrityCheck::Intact);
+        }
+        let second = self.storage.digest(key).await?;
+        self.compare(key, [first, second]).await
     }
 
-    /// Compares the digest of an object's bytes with its name, and moves the object to the directory `damaged` if it
-    /// differs.
-    pub async fn compare(&self, key: &Key, sha256: Sha256) -> Result<IntegrityCheck, StorageError> {
-        if sha256 == *key.digest() {
+    /// Compares the results of two reads of an object with its name, and moves the object to the directory `damaged` if
+    /// it is damaged.
+    ///
+    /// # Errors
+    /// [`StorageError::UnstableRead`] if the reads do not show whether it is damaged; storage errors.
+    pub async fn compare(&self, key: &Key, reads: [ObjectDigest; 2]) -> Result<IntegrityCheck, StorageError> {
+        let [ObjectDigest { sha256, size }, second] = reads;
+        if reads.iter().any(|read| read.sha256 == *key.digest()) {
+            tracing::warn!(object = %key, "a read of a stored object gave wrong bytes, and another one the right ones");
             return Ok(IntegrityCheck::Intact);
+        }
+        // A backend that sends a part of an object with a matching length states the right size without the body.
+        if second.sha256 != sha256 || self.storage.size(key).await? != Some(size) {
+            self.storage.uncache(key);
+            return Err(StorageError::UnstableRead(key.path()));
         }
         self.move_damaged(key, sha256).await?;
         Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, checked_at: Instant::now() })))

@@ -3,32 +3,94 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
 
-use super::integrity::IntegrityCheck;
+use super::integrity::{IntegrityCheck, IntegrityError};
 use super::spool::CompleteFile;
 use super::task::{FetchTask, blocking};
 use super::verify::{ExpectedFile, PackageForm};
-use super::{Delivery, FetchError};
+use super::{Delivery, FetchError, Fetches};
 use crate::db;
-use crate::db::file::FileState;
+use crate::db::blob::Blob;
+use crate::db::file::{FetchedFacts, FileState, LostFile};
+use crate::model::digest::Sha256;
+use crate::model::ids::FileId;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Key, StorageError};
 
 /// Maximum size of a binary that is checked in memory when it cannot be stored, in bytes.
 const MAX_BYTES_IN_MEMORY: u64 = 64 << 20;
 
-/// Returns true if the file was stored between the lookup of a client and the start of this fetch, after notifying
-/// the readers.
-pub(super) async fn complete_if_stored(task: &FetchTask) -> bool {
+/// Returns true, after notifying the readers, if storage has the file: it was stored between the lookup of a client and the
+/// start of this fetch, or its row is lost although its bytes are in storage.
+pub(super) async fn complete_from_storage(task: &FetchTask) -> bool {
     if task.request.is_unusable {
         return false;
     }
-    let file = task.request.file;
-    let blob = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await;
+    let (fetches, file) = (&task.fetches, task.request.file);
+    let rows =
+        fetches.state.db.read(move |c| Ok((db::file::stored_blob(c, file)?, db::file::lost(c, file)?)));
     // A database error is reported when the row is written.
-    let Some((class, digest)) = blob.ok().flatten() else { return false };
-    let Some(class) = StorageClass::parse(&class) else { return false };
-    task.complete(Delivery::Stored(Key::Package(class, digest)));
-    true
+    let Ok((stored, lost)) = rows.await else { return false };
+    let key = match (stored, lost) {
+        (Some((class, digest)), _) => StorageClass::parse(&class).map(|class| Key::Package(class, digest)),
+        (None, Some(lost)) => recover(fetches, &lost, task.request.class).await.unwrap_or_else(|error| {
+            let file = &task.request.expected.name;
+            tracing::warn!(%file, %error, "could not look up a lost file in storage");
+            None
+        }),
+        (None, None) => None,
+    };
+    key.inspect(|key| task.complete(Delivery::Stored(*key))).is_some()
+}
+
+/// Records a lost file as stored if storage has its bytes, in the class of its blob or, without one, in `class`; objects in
+/// the trash are restored. Returns its object. Nothing is recorded while the class may not be used.
+///
+/// # Errors
+/// Storage errors.
+pub async fn recover(
+    fetches: &Fetches,
+    lost: &LostFile,
+    class: StorageClass,
+) -> Result<Option<Key>, StorageError> {
+    let storage = &fetches.state.storage;
+    let class = lost.class.as_deref().and_then(StorageClass::parse).unwrap_or(class);
+    let key = Key::Package(class, lost.sha256);
+    if storage.may_store(class).await.is_err() {
+        return Ok(None);
+    }
+    match fetches.integrity.check(&key).await {
+        Ok(()) => {}
+        Err(IntegrityError::Storage(StorageError::NotFound(_))) => return Ok(None),
+        Err(
+            error @ (IntegrityError::Damaged(_)
+            | IntegrityError::Storage(StorageError::Io { .. } | StorageError::UnstableRead(_))),
+        ) => {
+            tracing::warn!(object = %key, %error, "could not read the object of a file whose row is lost");
+            return Ok(None);
+        }
+        Err(IntegrityError::Storage(error)) => return Err(error),
+    }
+    // The sweep removes no blob between this and the row.
+    let _guard = fetches.blob_lock.read().await;
+    let Some(size) = storage.size(&key).await? else { return Ok(None) };
+    let facts = stored_facts(lost.file, lost.sha256, size);
+    fetches.updates.record_stored(facts, blob_of(fetches, &key, size)).await;
+    tracing::warn!(object = %key, "a file whose row was lost is in storage, and is served again");
+    Ok(Some(key))
+}
+
+fn stored_facts(file: FileId, sha256: Sha256, size: u64) -> FetchedFacts {
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    FetchedFacts { file, sha256: Some(sha256), size: Some(size), state: FileState::Stored, built: None }
+}
+
+fn blob_of(fetches: &Fetches, key: &Key, size: u64) -> Blob {
+    Blob {
+        sha256: *key.digest(),
+        class: key.class().as_str().to_owned(),
+        size: i64::try_from(size).unwrap_or(i64::MAX),
+        created_at: (fetches.state.clock)(),
+    }
 }
 
 /// Verifies the file, releases its end, stores it and has its row written.
@@ -109,22 +171,9 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
         fetches.integrity.insert(key, IntegrityCheck::Intact);
     }
     task.complete(Delivery::Stored(key));
-    let size = i64::try_from(received_file.size).unwrap_or(i64::MAX);
-    let blob = db::blob::Blob {
-        sha256: digest,
-        class: key.class().as_str().to_owned(),
-        size,
-        created_at: (fetches.state.clock)(),
-    };
-    let update = db::file::FetchedFacts {
-        file: task.request.file,
-        sha256: Some(digest),
-        size: Some(size),
-        state: FileState::Stored,
-        built,
-    };
+    let facts = FetchedFacts { built, ..stored_facts(task.request.file, digest, received_file.size) };
     // Until the row is written, new clients find the fetch and through it the blob.
-    fetches.updates.record_stored(update, blob).await;
+    fetches.updates.record_stored(facts, blob_of(fetches, &key, received_file.size)).await;
     Ok(())
 }
 

@@ -19,7 +19,6 @@ use super::registry::FetchRequest;
 use super::size::{merge_size, no_space_error};
 use super::spool::{CompleteFile, NotStoredReason, Writer};
 use super::{Delivery, Fetch, FetchError, FetchOutcome, Fetches, Progress, store};
-use crate::db::file::FileState;
 use crate::storage::StorageError;
 use crate::upstream::{FileStream, UpstreamError, Validators};
 
@@ -81,8 +80,8 @@ pub(super) async fn run(
     let Err(error) = task.attempt().await else { return };
     let (file, name) = (task.request.file, &task.request.expected.name);
     match &error {
+        // The row of the file does not change: a mirror can be wrong, and the file can be in storage that is not mounted.
         FetchError::Missing(_) | FetchError::Mismatch(_) => {
-            task.fetches.updates.record_state(file, FileState::Lost).await;
             task.fetches.mismatch_hook.call(task.request.tree, &task.request.package);
         }
         FetchError::Upstream(_) | FetchError::Storage(_) => {}
@@ -92,7 +91,11 @@ pub(super) async fn run(
         }
     }
     tracing::warn!(file = %name, reason = %error, "could not fetch a package");
-    task.fetches.record_failure(file, &error);
+    // A directory is looked up again by each request.
+    let is_directory = task.request.candidates.iter().all(|candidate| candidate.mirror.directory().is_some());
+    if !(is_directory && matches!(error, FetchError::Upstream(UpstreamError::Unavailable { .. }))) {
+        task.fetches.record_failure(file, &error);
+    }
     task.fetches.remove(file, &task.fetch);
     task.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Failed(error)));
 }
@@ -106,7 +109,7 @@ impl FetchTask {
 
     /// Downloads and stores the file from the first candidate that has it.
     async fn attempt(&self) -> Result<(), FetchError> {
-        if store::complete_if_stored(self).await {
+        if store::complete_from_storage(self).await {
             return Ok(());
         }
         let mut last_error =
@@ -181,6 +184,10 @@ impl FetchTask {
                     // SECURITY: clients must not learn the address or the directory of the mirror.
                     tracing::debug!(file, "a mirror does not have a file");
                     return Err(FetchError::Missing(format!("{} is not on the mirror", expected.name)));
+                }
+                // A directory that is not mounted is not mounted a second later either.
+                Err(error) if candidate.mirror.directory().is_some() => {
+                    return Err(FetchError::Upstream(error));
                 }
                 Err(error) => {
                     tries += 1;
@@ -277,7 +284,9 @@ impl FetchTask {
                 Ok(result) => result,
                 Err(_) => Err(timeout_error(candidate, max_inactivity)),
             };
-        hosts.record(host, self.request.file, result.as_ref().err());
+        // All directories have one name as hosts; one that is not mounted must not stop requests to the others.
+        let failure = result.as_ref().err().filter(|_| candidate.mirror.directory().is_none());
+        hosts.record(host, self.request.file, failure);
         Ok((result?, [Some(host_permit), global_permit]))
     }
 

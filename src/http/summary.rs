@@ -107,7 +107,10 @@ async fn content(app: &App) -> String {
         Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
-    format!("{repositories}, {}, {last_sync}{skew}{write_problem}", count_of(packages, "package", "packages"))
+    let storage =
+        app.state.storage.condition().refusals().map(|text| format!("; {text}")).unwrap_or_default();
+    let packages = count_of(packages, "package", "packages");
+    format!("{repositories}, {packages}, {last_sync}{skew}{write_problem}{storage}")
 }
 
 /// Formats a time as `2026-11-20 00:00 UTC`.

@@ -134,7 +134,16 @@ async fn open_again(
         return open_absent(repositories, &evicted, range).await;
     }
     tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
-    open_absent(repositories, located, range).await
+    match open_absent(repositories, located, range).await {
+        Err(RepoError::NotFound(_)) if is_class_unusable(repositories, key) => Err(error),
+        result => result,
+    }
+}
+
+/// Returns true if the class of an object is not mounted, or belongs to another database: a file that neither this class nor
+/// a mirror has is not gone.
+fn is_class_unusable(repositories: &Repositories, key: &Key) -> bool {
+    repositories.state.storage.may_store_now(key.class()).is_err()
 }
 
 /// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror. METADATA that an index does
@@ -194,21 +203,22 @@ async fn open_fetched(
 /// # Errors
 /// Those of [`open`].
 pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result<(), RepoError> {
-    match located.key() {
+    let stored_error = match located.key() {
         Some(key) => {
             let attempt = || check_stored(repositories, located, &key);
             match visibility::when_visible(repositories, located, &key, attempt).await {
-                Err(error) if is_fetched_instead(repositories, located, &key, &error) => {}
+                Err(error) if is_fetched_instead(repositories, located, &key, &error) => Some((key, error)),
                 result => return result,
             }
         }
         None if !upstream::may_be_fetched(&repositories.state, located) => return Ok(()),
-        None => {}
-    }
+        None => None,
+    };
     let (candidates, ..) = upstream::candidates(&repositories.state, located)?;
-    match repositories.fetches.check(located.row.file, &candidates) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(fetch_error(repositories, located, error).await),
+    let Err(error) = repositories.fetches.check(located.row.file, &candidates) else { return Ok(()) };
+    match (fetch_error(repositories, located, error).await, stored_error) {
+        (RepoError::NotFound(_), Some((key, error))) if is_class_unusable(repositories, &key) => Err(error),
+        (error, _) => Err(error),
     }
 }
 
@@ -337,25 +347,30 @@ async fn check_stored(
 }
 
 /// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and
-/// moves it to the directory `damaged` if it is damaged.
+/// moves it to the directory `damaged` if it is damaged; an intact one is opened again.
 async fn read_stored(
     repositories: &Repositories,
     located: &LocatedFile,
     key: &Key,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
-    let blob = repositories.state.storage.get(key, range.clone()).await;
-    let size = match &blob {
-        Ok(Blob { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
-        Err(_) => None,
+    let storage = &repositories.state.storage;
+    let has_other_size = |blob: &Result<Blob, StorageError>| {
+        let size = match blob {
+            Ok(Blob { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
+            Err(_) => None,
+        };
+        size.is_some_and(|size| located.size.is_some_and(|recorded_size| recorded_size != size))
     };
-    if let (Some(size), Some(recorded_size)) = (size, located.size)
-        && size != recorded_size
-    {
+    let mut blob = storage.get(key, range.clone()).await;
+    if has_other_size(&blob) {
         repositories.fetches.integrity.remove(key);
         Box::pin(check_integrity(repositories, located, key)).await?;
-        let reason = format!("the object {} has {size} bytes, not {recorded_size}", key.path());
-        return Err(RepoError::Damaged { file: located.name.clone(), reason });
+        blob = storage.get(key, range.clone()).await;
+        if has_other_size(&blob) {
+            storage.uncache(key);
+            return Err(StorageError::UnstableRead(key.path()).into());
+        }
     }
     let Blob { size, content } = blob?;
     let body = match content {

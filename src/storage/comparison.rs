@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::condition::COMPARISON_TIMEOUT;
 use super::disk::Disk;
-use super::{Backend, Ownership, Storage, StorageError, blocking};
+use super::{Backend, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
 
 impl Storage {
@@ -61,7 +61,7 @@ impl Storage {
     /// Returns true if a class in which nothing may be stored should be compared again: another directory may have been
     /// mounted.
     pub(super) async fn needs_comparison(&self, class: StorageClass) -> bool {
-        let is_missing = self.0.condition.lock().ownership(class) == Ownership::Missing;
+        let is_missing = self.0.condition.lock().ownership(class).is_missing();
         let check = move |disk: &Disk| match is_missing {
             true => disk.needs_comparison(class),
             false => disk.is_replaced(class),

@@ -28,7 +28,10 @@ pub enum Ownership {
     /// The marker names no database.
     Unreadable,
     /// The class has neither the marker that was written there nor the objects that rows refer to.
-    Missing,
+    Missing {
+        /// The location that has the marker, if another one is configured now.
+        former_location: Option<String>,
+    },
     /// The class has objects and no marker, and rows of this database refer to too few of the objects.
     Unclaimed {
         /// Number of objects checked.
@@ -41,6 +44,12 @@ pub enum Ownership {
 }
 
 impl Ownership {
+    /// Returns true if the class may not be mounted.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Ownership::Missing { .. })
+    }
+
     /// Returns the reason why nothing may be stored in such a class, `None` if objects may be stored. A stored object
     /// would be removed by the server of another database, or be hidden as soon as the class is mounted again. In a
     /// contested class no server removes anything, so objects may be stored.
@@ -48,7 +57,9 @@ impl Ownership {
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Ownership::Foreign(_) => Some("belongs to another database"),
-            Ownership::Missing => Some("has lost its owner marker and its objects; it may not be mounted"),
+            Ownership::Missing { .. } => {
+                Some("has lost its owner marker and its objects; it may not be mounted")
+            }
             Ownership::Unclaimed { .. } => Some("has no owner, and objects that this database does not name"),
             Ownership::Unchecked
             | Ownership::Own
@@ -57,6 +68,14 @@ impl Ownership {
             | Ownership::Unknown(_) => None,
         }
     }
+}
+
+/// Returns what an administrator does about a class whose objects are in another location than the configured one, as a
+/// clause.
+#[must_use]
+pub fn move_remedy(class: &str, former_location: &str) -> String {
+    let section = if former_location.starts_with("s3://") { "S3Storage" } else { "FileStorage" };
+    format!("its objects are in {former_location}: move them, or set [{section} \"{class}\"]")
 }
 
 /// A sweep that would remove more than a small share of a class.
@@ -106,7 +125,7 @@ impl ConditionScan<'_> {
     /// set of lost objects. Does nothing if the whole class is missing.
     pub fn set_lost(self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
         let mut condition = self.storage.0.condition.lock();
-        if condition.ownership(class) == Ownership::Missing {
+        if condition.ownership(class).is_missing() {
             return false;
         }
         let old_objects = condition.lost_objects.clone();
@@ -166,6 +185,23 @@ impl Condition {
         self.damaged_objects.insert(*key);
     }
 
+    /// Returns a remark for administrators about the classes in which nothing may be stored, with the locations that have
+    /// their objects; `None` if there is no such class.
+    #[must_use]
+    pub fn refusals(&self) -> Option<String> {
+        let refused = self.ownerships.iter().filter(|(_, ownership)| ownership.refusal().is_some());
+        let names: Vec<String> = refused
+            .map(|(class, ownership)| match ownership {
+                Ownership::Missing { former_location: Some(place) } => {
+                    format!("{} (its objects are in {place})", class.as_str())
+                }
+                _ => class.as_str().to_owned(),
+            })
+            .collect();
+        (!names.is_empty())
+            .then(|| format!("nothing is stored in {}: see rspm storage list", names.join(", ")))
+    }
+
     /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
@@ -190,7 +226,7 @@ impl Condition {
              swept there by either; stop the other server if there is one, then: rspm storage adopt",
         );
         add_warning(
-            &|ownership| *ownership == Ownership::Missing,
+            &Ownership::is_missing,
             "has neither its owner marker nor the objects that this database names; it may not be mounted: nothing is stored \
              there; mount or restore it, or start with an empty class with: rspm storage adopt",
         );
@@ -291,7 +327,7 @@ impl Storage {
         if matches!(ownership, Ownership::Unknown(_)) && old_ownership.refusal().is_some() {
             return false;
         }
-        if ownership == Ownership::Missing {
+        if ownership.is_missing() {
             // The class is reported instead of each of its objects.
             condition.lost_objects.retain(|key| key.class() != class);
         }
@@ -338,7 +374,7 @@ impl Storage {
     }
 
     /// Like [`Storage::may_store`], without waiting: a class that was not compared yet is refused.
-    pub(super) fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
+    pub fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
         let refusal =
             |reason: &str| StorageError::Refused { class: class.as_str(), reason: reason.to_owned() };
         let ownership = self.0.condition.lock().ownership(class);
@@ -387,7 +423,7 @@ impl Storage {
     /// recorded before, if its whole class is missing, or if the object is damaged.
     pub fn add_lost(&self, key: &Key) -> bool {
         let mut condition = self.0.condition.lock();
-        if condition.damaged_objects.contains(key) || condition.ownership(key.class()) == Ownership::Missing {
+        if condition.damaged_objects.contains(key) || condition.ownership(key.class()).is_missing() {
             return false;
         }
         condition.changes.record(key);
@@ -464,7 +500,7 @@ mod tests {
         let class = StorageClass::Packages;
         let lost_keys = || BTreeSet::from([Key::Package(class, Sha256([1; 32]))]);
         assert!(storage.begin_scan().set_lost(class, lost_keys()));
-        storage.set_ownership(class, Ownership::Missing);
+        storage.set_ownership(class, Ownership::Missing { former_location: None });
         let kinds = || storage.condition().warnings().iter().map(|w| w.kind).collect::<Vec<_>>();
         assert_eq!(kinds(), ["storage-owner"]);
         assert!(!storage.begin_scan().set_lost(class, lost_keys()));

@@ -2,8 +2,8 @@
 
 use super::compared_directory::{self, ComparedDirectories};
 use super::{
-    Area, BackendObject, Blob, IfExists, Key, ListExtent, ListedObject, MarkerKey, Spool, StorageError,
-    chunks, clamp_range, memory_cache, spool,
+    Area, BackendObject, Blob, Content, IfExists, Key, ListExtent, ListedObject, MarkerKey, Spool,
+    StorageError, chunks, clamp_range, memory_cache, spool,
 };
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -150,9 +150,20 @@ impl Disk {
         Ok(BackendObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
     }
 
+    /// Opens an object of an area as a stream.
+    pub(super) fn content_in(&self, area: Area, key: &Key) -> Result<Content, StorageError> {
+        let (file, path) = self.open_in(area, key)?;
+        let size = file.metadata().map_err(|e| StorageError::io("read", &path, e))?.len();
+        chunks::content(file, &path, 0..size)
+    }
+
     /// Opens the file of an object.
     pub(super) fn open_object(&self, key: &Key) -> Result<(File, PathBuf), StorageError> {
-        let path = self.root.join(key.path());
+        self.open_in(Area::Live, key)
+    }
+
+    fn open_in(&self, area: Area, key: &Key) -> Result<(File, PathBuf), StorageError> {
+        let path = self.path(area, key);
         match File::open(&path) {
             Ok(file) => Ok((file, path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StorageError::NotFound(key.to_string())),

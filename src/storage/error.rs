@@ -65,6 +65,10 @@ pub enum StorageError {
         /// Bytes received.
         received: u64,
     },
+    /// Reads of an object gave different bytes, or fewer than it has according to its size: the storage or the network is at
+    /// fault, not the object.
+    #[error("reads of {0} gave different bytes, or not all of them")]
+    UnstableRead(String),
     /// The object is larger than an object of its kind can be.
     #[error("{object} has {size} bytes, more than the limit of {limit}")]
     TooLarge {

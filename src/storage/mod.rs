@@ -355,6 +355,17 @@ impl Storage {
         }
     }
 
+    /// Reads an object from its location, not from memory, and returns its digest.
+    pub async fn digest(&self, key: &Key) -> Result<ObjectDigest, StorageError> {
+        self.uncache(key);
+        self.get(key, None).await?.content.digest(|_| Ok(())).await
+    }
+
+    /// Removes an object from the memory cache: a read gave wrong bytes.
+    pub fn uncache(&self, key: &Key) {
+        self.0.cache.remove(key);
+    }
+
     /// Returns the size of an object in bytes; `None` if it does not exist. Queries the backend, never the cache.
     pub async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
         let key = *key;

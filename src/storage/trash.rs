@@ -74,11 +74,36 @@ impl Storage {
     /// Restores an object from the trash; returns false if the trash does not have it, or if the live area already has
     /// it.
     pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
+        self.restore_from(key, Area::Trash).await
+    }
+
+    /// Restores an object from the directory `damaged` if its bytes there have its digest: the reads that showed damage
+    /// were wrong, or an administrator has replaced it. Returns false if it is damaged or not there, or if the live area
+    /// already has it.
+    pub async fn restore_undamaged(&self, key: &Key) -> Result<bool, StorageError> {
+        let object = *key;
+        let content = match self.backend(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.content_in(Area::Damaged, &object)).await,
+            Backend::S3(s3) => s3.content_in(Area::Damaged, &object).await,
+        };
+        let digest = match content {
+            Ok(content) => content.digest(|_| Ok(())).await,
+            Err(error) => Err(error),
+        };
+        match digest {
+            Ok(digest) if digest.sha256 == *key.digest() => self.restore_from(key, Area::Damaged).await,
+            // The disk cannot read it, which may be why it was moved there.
+            Ok(_) | Err(StorageError::NotFound(_) | StorageError::Io { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn restore_from(&self, key: &Key, area: Area) -> Result<bool, StorageError> {
         let key = *key;
         let is_restored = match self.backend(key.class()) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.restore(&key, Area::Trash)).await?,
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.restore(&key, area)).await?,
             Backend::S3(s3) if s3.size(&key).await?.is_some() => false,
-            Backend::S3(s3) => s3.transfer(&key, Area::Trash, Area::Live).await?,
+            Backend::S3(s3) => s3.transfer(&key, area, Area::Live).await?,
         };
         if is_restored {
             self.invalidate(&key);

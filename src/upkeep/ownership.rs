@@ -16,7 +16,7 @@ use crate::model::identity::Identity;
 use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
-use crate::storage::{Marker, MarkerContent, Ownership};
+use crate::storage::{Marker, MarkerContent, Ownership, condition};
 
 /// Interval of comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -315,7 +315,13 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
             "the owner marker of the storage class names no database; nothing is removed from it; if this database is its owner, \
             run: rspm storage adopt --class={class}"
         ),
-        Ownership::Missing => tracing::warn!(
+        Ownership::Missing { former_location: Some(place) } => tracing::warn!(
+            class,
+            "the storage class has neither its owner marker nor the objects that this database names; {}; nothing is stored \
+             in it; to start with an empty class: rspm storage adopt --class={class}",
+            condition::move_remedy(class, place)
+        ),
+        Ownership::Missing { former_location: None } => tracing::warn!(
             class,
             "the storage class has neither its owner marker nor the objects that this database names; it may not be mounted; \
              nothing is stored in it; mount it, or start with an empty class: rspm storage adopt --class={class}"

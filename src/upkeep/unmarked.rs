@@ -43,7 +43,8 @@ pub(super) async fn determine(
     let location = storage.location_name(class);
     let was_marked_here = row.is_some_and(|row| row.marked && row.place == location);
     if (was_marked_here && objects == 0) || has_lost_most(state, class).await? {
-        return Ok(Some(Ownership::Missing));
+        let former_location = row.and_then(|row| row.former_place(&location)).map(str::to_owned);
+        return Ok(Some(Ownership::Missing { former_location }));
     }
     if objects > 0 {
         tracing::info!(

@@ -33,7 +33,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             Ownership::Own => (StorageOwner::Own, None),
             Ownership::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
             Ownership::Contested => (StorageOwner::Contested, None),
-            Ownership::Missing => (StorageOwner::Missing, None),
+            Ownership::Missing { .. } => (StorageOwner::Missing, None),
             Ownership::Unreadable => (StorageOwner::Unreadable, None),
             Ownership::Unclaimed { .. } => (StorageOwner::Unclaimed, None),
             Ownership::Unknown(_) => (StorageOwner::Unknown, None),

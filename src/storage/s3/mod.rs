@@ -109,6 +109,12 @@ impl S3 {
         Ok(BackendObject::Part(Blob { size, content: Content::Stream(body) }))
     }
 
+    /// Opens an object of an area as a stream.
+    pub(super) async fn content_in(self: &Arc<S3>, area: Area, key: &Key) -> Result<Content, StorageError> {
+        let (_, body) = self.get_body(&self.path(&area.path(&key.path())), None, None).await?;
+        Ok(Content::Stream(body))
+    }
+
     pub(super) async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
         self.size_at(&self.path(&key.path())).await
     }

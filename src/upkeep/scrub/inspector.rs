@@ -44,6 +44,12 @@ impl Inspector<'_> {
         }
         let (fault, detail) = match missing::examine(self.upkeep, &key).await? {
             MissingObject::NotMissing => return Ok(None),
+            MissingObject::Undamaged => {
+                let detail = "it was in the directory 'damaged' with the right bytes, and was moved back";
+                let state = &self.upkeep.state;
+                let (fault, outcome) = (Fault::Missing, RepairOutcome::Repaired);
+                return Finding::of_object(state, key, fault, detail.to_owned(), outcome).await.map(Some);
+            }
             MissingObject::Damaged => {
                 (Fault::Damaged, "it was moved to the directory 'damaged', and was not stored again")
             }
@@ -58,18 +64,23 @@ impl Inspector<'_> {
         self.report(key, fault, detail.to_owned()).await.map(Some)
     }
 
-    /// Examines an object that was not listed, has a different size or digest, or cannot be read: reads it again
+    /// Examines an object that was not listed, has a different size or digest, or cannot be read: reads it twice
     /// and, if it is bad, moves it to the directory `damaged`. Nothing is stored meanwhile, so that an object that
     /// replaces it is not moved.
     pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
         let reader = started(BackgroundReader::start_unlimited())?;
-        let second_read = state.storage.digests(&[key], &reader).await?;
-        let (fault, detail) = match second_read.into_iter().next() {
-            Some(ObjectRead::Digest(actual)) => {
+        let reads = state.storage.digests(&[key, key], &reader).await?;
+        let (fault, detail) = match reads.as_slice() {
+            [ObjectRead::Digest(actual), _] if actual.sha256 == *key.digest() => return Ok(None),
+            [ObjectRead::Digest(actual), ObjectRead::Digest(again)] => {
                 let detail = format!("its {} bytes have the SHA-256 {}", actual.size, actual.sha256);
-                let check = match integrity.compare(&key, actual.sha256).await {
+                let check = match integrity.compare(&key, [*actual, *again]).await {
+                    Err(error @ StorageError::UnstableRead(_)) => {
+                        drop(guard);
+                        return self.report_unstable(key, error.to_string()).await.map(Some);
+                    }
                     Err(error @ StorageError::Io { .. }) => {
                         drop(guard);
                         return self.report_unmoved(key, Fault::Damaged, &detail, &error).await.map(Some);
@@ -82,18 +93,23 @@ impl Inspector<'_> {
                 integrity.insert(key, check);
                 (Fault::Damaged, detail)
             }
-            Some(ObjectRead::Unreadable(reason)) => {
-                match integrity.move_unreadable(&key, &reason).await {
+            [ObjectRead::Unreadable(_), ObjectRead::Unreadable(reason)] => {
+                match integrity.move_unreadable(&key, reason).await {
                     Err(error @ StorageError::Io { .. }) => {
                         drop(guard);
-                        return self.report_unmoved(key, Fault::Unreadable, &reason, &error).await.map(Some);
+                        return self.report_unmoved(key, Fault::Unreadable, reason, &error).await.map(Some);
                     }
                     result => result?,
                 }
                 integrity.remove(&key);
-                (Fault::Unreadable, reason)
+                (Fault::Unreadable, reason.clone())
             }
-            Some(ObjectRead::Missing) | None => {
+            [ObjectRead::Unreadable(reason), ObjectRead::Digest(_)]
+            | [ObjectRead::Digest(_), ObjectRead::Unreadable(reason)] => {
+                drop(guard);
+                return self.report_unstable(key, reason.clone()).await.map(Some);
+            }
+            _ => {
                 drop(guard);
                 return self.inspect_missing(key).await;
             }
@@ -101,6 +117,12 @@ impl Inspector<'_> {
         // A repair stores the object, which requires the lock.
         drop(guard);
         self.report(key, fault, detail).await.map(Some)
+    }
+
+    /// Reports an object of which two reads had different results; it stays in place.
+    async fn report_unstable(&self, key: Key, detail: String) -> Result<Finding, RepoError> {
+        let (fault, outcome) = (Fault::Unreadable, RepairOutcome::Obtainable);
+        Finding::of_object(&self.upkeep.state, key, fault, detail, outcome).await
     }
 
     /// Reports an object that could not be moved to the directory `damaged`, because it belongs to another user or the
@@ -127,7 +149,6 @@ impl Inspector<'_> {
 
     async fn report(&self, key: Key, fault: Fault, detail: String) -> Result<Finding, RepoError> {
         let state = &self.upkeep.state;
-        // The origin is read first, because a failed repair clears the state of a file that no mirror has.
         let finding = Finding::of_object(state, key, fault, detail, RepairOutcome::Obtainable).await?;
         let (outcome, failure) = match self.repair {
             true => repair::repair(self.upkeep, self.backup.as_ref(), &key).await?,

@@ -1,9 +1,11 @@
 //! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its
-//! rules; moves bad objects to the directory `damaged` and stores them again where that is possible.
+//! rules; moves bad objects to the directory `damaged` and stores them again where that is possible. Files whose rows are
+//! lost although storage has their bytes are served again.
 
 mod finding;
 mod full;
 mod inspector;
+mod lost_rows;
 mod quick;
 mod ranges;
 mod repair;
@@ -247,6 +249,11 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
         quick::run(upkeep, options, backup, &lease, reporter).await
     } else {
         full::run(upkeep, options, backup, &lease, reporter).await
+    };
+    // After the objects: those in the directory `damaged` are back.
+    let result = match result {
+        Ok(mut result) => lost_rows::recover(upkeep, options, &lease, &mut result).await.map(|()| result),
+        error => error,
     };
     lease.release().await;
     result

@@ -52,7 +52,7 @@ pub(super) async fn find(
                 match missing::examine(upkeep, &key).await? {
                     MissingObject::Lost => drop(lost.insert(key)),
                     MissingObject::OnMirror => refetchable_count += 1,
-                    MissingObject::NotMissing | MissingObject::Damaged => {}
+                    MissingObject::NotMissing | MissingObject::Undamaged | MissingObject::Damaged => {}
                 }
                 if lost.len() == MAX_COUNT {
                     break 'directories;

@@ -123,7 +123,10 @@ impl InPlaceFile {
     fn open(root: &Path, relative: &str) -> Result<InPlaceFile, UpstreamError> {
         let mut path = root.to_owned();
         path.extend(segments(relative)?);
-        let read_error = |e: &io::Error| unreadable(&path, e);
+        let read_error = |e: &io::Error| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(root, &path),
+            _ => unreadable(&path, e),
+        };
         // Mirrors made by rsync contain links with the old names of folders. SECURITY: links may lead anywhere inside the mirror
         // and nowhere else.
         let canonical_path = path.canonicalize().map_err(|e| read_error(&e))?;
@@ -200,6 +203,22 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
             retry_after: None,
             is_of_mirror: false,
         },
+    }
+}
+
+/// Returns the error for a file that was not found: a directory that is absent or empty may not be mounted, and says nothing
+/// about its files.
+fn missing(root: &Path, path: &Path) -> UpstreamError {
+    let unavailable = |reason: String| UpstreamError::Unavailable {
+        url: root.display().to_string(),
+        reason,
+        retry_after: None,
+        is_of_mirror: true,
+    };
+    match std::fs::read_dir(root).map(|mut entries| entries.next().is_none()) {
+        Ok(false) => UpstreamError::Missing(path.display().to_string()),
+        Ok(true) => unavailable("is an empty directory; it may not be mounted".to_owned()),
+        Err(error) => unavailable(format!("the directory of the mirror cannot be read: {error}")),
     }
 }
 

@@ -205,7 +205,7 @@ async fn in_a_class_without_ownership_packages_are_passed_through_until_it_is_ow
     let mirror = Mirror::of(&[entry.clone(), huge.clone()], &[]);
     let fixture = Fixture::with_limits(mirror, FetchLimits { memory: 1 << 20, ..short_limits() }, "").await;
     let storage = &fixture.backend.state.storage;
-    for ownership in [Ownership::Missing, Ownership::Foreign(Identity([1; 16]))] {
+    for ownership in [Ownership::Missing { former_location: None }, Ownership::Foreign(Identity([1; 16]))] {
         storage.set_ownership(StorageClass::Cran, ownership);
         assert!(fixture.get(&entry).await.expect("passed through") == entry.bytes);
         assert!(!fixture.is_stored(&entry).await);

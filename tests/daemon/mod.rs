@@ -37,3 +37,4 @@ mod systemd;
 mod tls;
 mod usage;
 mod watchdog;
+mod withdrawn;

@@ -8,15 +8,17 @@ use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::located::OpenFile;
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
-use rstudio_pm::storage::Area;
+use rstudio_pm::storage::{Area, StorageError};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
 
 use super::all_stores::{ObjectStore, package_bytes, stores};
 use super::sweep::objects;
 use super::{index, point, scrub};
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, StoresConfig};
 use crate::support::db::Engine;
+use crate::support::faulty_s3::{Fault as BucketFault, FaultyProxy};
+use crate::support::s3;
 use crate::support::tarball::Tarball;
 
 /// Starts a backend that serves a local package; returns it with the object of the package.
@@ -224,4 +226,79 @@ async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
         assert_eq!(objects(&backend.folder().join("data/persistent")), index_objects);
         assert_eq!(backend.state.storage.condition().warnings(), []);
     }
+}
+
+/// Restarts a backend, so that nothing is in memory.
+async fn restarted(backend: Backend) -> Backend {
+    let backend = backend.restart().await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    backend
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncated_answer_of_a_bucket_moves_nothing_and_an_undamaged_object_comes_back() {
+    if s3::rerun_with_credentials() {
+        return;
+    }
+    let server = tokio::task::spawn_blocking(s3::server).await.expect("no panic");
+    let proxy = FaultyProxy::start(server).await;
+    let address = proxy.address;
+    let lines = tokio::task::spawn_blocking(move || s3::lines(&s3::bucket(address))).await.expect("no panic");
+    let backend = Backend::with_stores(StoresConfig { gcfg: lines }).await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    backend.add("team", "alpha", "1.0").await;
+    let is_read =
+        |head: &str| head.starts_with("GET") && head.contains("/packages/") && !head.contains("list-type");
+    let mut backend = backend;
+    for size in [0, 1, 100] {
+        // One answer: the second read is right.
+        backend = restarted(backend).await;
+        proxy.next(1, BucketFault::Truncate(size), is_read);
+        assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some(), "{size}");
+        assert_eq!(damaged_count(&backend).await, 0, "{size}");
+        // All answers: the size of the object contradicts them.
+        backend = restarted(backend).await;
+        proxy.next(usize::MAX, BucketFault::Truncate(size), is_read);
+        let refusal = open(&backend).await.err();
+        assert!(
+            matches!(refusal, Some(RepoError::Storage(StorageError::UnstableRead(_)))),
+            "{size}: {refusal:?}"
+        );
+        let result = scrub::run(&backend, ScrubOptions { repair: true, ..ScrubOptions::full() }).await;
+        let finding = [(Fault::Unreadable, RepairOutcome::Obtainable, "alpha".to_owned())];
+        assert_eq!(scrub::findings(&result), finding, "{size}");
+        assert_eq!(damaged_count(&backend).await, 0, "{size}");
+        proxy.clear_faults();
+        assert!(open(&backend).await.is_ok(), "{size}");
+    }
+    // An object that lies in `damaged` with the right bytes, as an earlier version left it.
+    let [object] = backend
+        .state
+        .storage
+        .list(StorageClass::Packages, None, 10)
+        .await
+        .expect("a listing")
+        .try_into()
+        .expect("one object");
+    assert!(backend.state.storage.move_to_damaged(&object.key).await.expect("moved"));
+    let backend = restarted(backend).await;
+    assert!(matches!(open(&backend).await.err(), Some(RepoError::Damaged { .. })));
+    let result = scrub::run(&backend, ScrubOptions::full()).await;
+    let finding = [(Fault::Missing, RepairOutcome::Repaired, "alpha".to_owned())];
+    assert_eq!(scrub::findings(&result), finding);
+    assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some());
+    assert_eq!(damaged_count(&backend).await, 0);
+    assert_eq!(backend.state.storage.condition().warnings(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_moves_back_what_lies_undamaged_in_the_directory_of_damaged_objects() {
+    let (backend, _) = backend_with_package().await;
+    let listed = backend.state.storage.list(StorageClass::Packages, None, 10).await.expect("a listing");
+    assert!(backend.state.storage.move_to_damaged(&listed[0].key).await.expect("moved"));
+    upkeep::sweep::sweep(&backend.upkeep, &super::ownership::sweep_now()).await.expect("a sweep");
+    assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some());
+    assert_eq!(damaged_count(&backend).await, 0);
 }

@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     ErrorWithStatus200(&'static str),
     /// The connection is closed after this number of bytes of the answer's body.
     Cut(usize),
+    /// The body of the answer has only this number of bytes, which its `Content-Length` states.
+    Truncate(usize),
     /// The connection is reset before the request reaches the server.
     Reset,
     /// The connection is reset after the server has carried out the request.
@@ -118,6 +120,22 @@ impl FaultyProxy {
             Some(Fault::Cut(size)) => {
                 let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
                 answer_bytes.truncate(body + size);
+            }
+            Some(Fault::Truncate(size)) => {
+                let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                let head = String::from_utf8_lossy(&answer_bytes[..body]).into_owned();
+                let lines = head.trim_end().lines().map(|line| match line.split_once(':') {
+                    Some((name, _)) if name.eq_ignore_ascii_case("content-length") => {
+                        format!("{name}: {}\r\n", size.min(answer_bytes.len() - body))
+                    }
+                    _ => format!("{line}\r\n"),
+                });
+                let rest = answer_bytes[body..].iter().copied().take(size);
+                answer_bytes = format!("{}\r\n", lines.collect::<String>())
+                    .into_bytes()
+                    .into_iter()
+                    .chain(rest)
+                    .collect();
             }
             Some(Fault::Answer(..) | Fault::Reset) | None => {}
         }

@@ -17,7 +17,7 @@ use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, future};
+use futures_util::{Stream, StreamExt, TryStreamExt, future};
 use object_store::aws::AmazonS3;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -188,7 +188,7 @@ impl S3 {
             future::ready(Ok(key.map(|key| ListedObject { key, size: object.size, modified })))
         };
         let page = || async {
-            let objects = self.store.list_with_offset(Some(&directory), &offset);
+            let objects = without_repeats(self.store.list_with_offset(Some(&directory), &offset));
             objects.try_filter_map(to_listed_object).take(limit).try_collect().await
         };
         self.attempt("list", &directory, page).await
@@ -202,7 +202,7 @@ impl S3 {
             Some(ListedFile { path, size: object.size, modified: SystemTime::from(object.last_modified) })
         };
         let list = || async {
-            let objects = self.store.list(Some(directory));
+            let objects = without_repeats(self.store.list(Some(directory)));
             objects.try_filter_map(|object| future::ready(Ok(to_listed_file(object)))).try_collect().await
         };
         self.attempt("list", directory, list).await
@@ -295,6 +295,29 @@ impl S3 {
     }
 }
 
+/// Ends a listing with an error when it lists its first object again: the server ignores the position at which the next
+/// page begins, and would be asked for ever.
+fn without_repeats(
+    objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
+) -> impl Stream<Item = object_store::Result<ObjectMeta>> {
+    let mut first: Option<ObjectPath> = None;
+    objects.and_then(move |object| {
+        let is_repeated = first.as_ref() == Some(&object.location);
+        first.get_or_insert_with(|| object.location.clone());
+        future::ready(match is_repeated {
+            false => Ok(object),
+            true => Err(Error::Generic {
+                store: "S3",
+                source: format!(
+                    "the server lists {} twice: it ignores the continuation token",
+                    object.location
+                )
+                .into(),
+            }),
+        })
+    })
+}
+
 /// Collects a body of at most [`memory_cache::MAX_OBJECT_SIZE`] bytes.
 async fn collect(
     size: u64,
@@ -333,5 +356,33 @@ fn refusal(error: &Error) -> Refusal {
         // S3 answers a HEAD with expired credentials with a 400 without a body.
         _ if text.contains("400 Bad Request") && !text.contains("<Code>") => Refusal::Unspecified,
         _ => Refusal::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listing_that_begins_again_ends_with_an_error() {
+        let object = |name: &str| {
+            Ok(ObjectMeta {
+                location: ObjectPath::from(name),
+                last_modified: Default::default(),
+                size: 1,
+                e_tag: None,
+                version: None,
+            })
+        };
+        let list = |names: &'static [&'static str]| {
+            let objects = futures_util::stream::iter(names.iter().copied().map(object)).boxed();
+            without_repeats(objects).try_collect::<Vec<_>>()
+        };
+        assert_eq!(list(&["a", "b", "c"]).await.unwrap().len(), 3);
+        assert!(list(&[]).await.unwrap().is_empty());
+        for repeated in [&["a", "a"][..], &["a", "b", "a", "b"], &["a", "b", "c", "a"]] {
+            let error = list(repeated).await.unwrap_err().to_string();
+            assert!(error.contains("continuation token"), "{error}");
+        }
     }
 }

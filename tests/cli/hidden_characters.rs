@@ -22,7 +22,11 @@ fn assert_visible(text: &str, expected: &str) {
 #[test]
 fn descriptions_of_others_are_shown_with_visible_characters() {
     let server = team();
-    server.call("POST", "/repos", &serde_json::json!({ "name": "odd", "description": FORMAT }));
+    server.rspm_stdout("create repo --name=odd");
+    // The audit trail has the text of an edit.
+    let mut edit = server.rspm_command("edit repo --name=odd");
+    let output: RspmOutput = edit.arg(format!("--description={FORMAT}")).output().expect("rspm runs").into();
+    assert_eq!(output.code, 0, "{output:?}");
     for line in ["list repos", "info --repo=odd", "audit list"] {
         assert_visible(&server.rspm_stdout(line), VISIBLE_FORMAT);
         let json = server.rspm_stdout(&format!("{line} -o json"));

@@ -25,5 +25,6 @@ pub mod rule_effect;
 pub mod snapshot;
 pub mod source;
 pub mod storage_class;
+pub mod text_file;
 pub mod time;
 pub mod trusted_publisher;

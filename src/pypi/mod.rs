@@ -87,13 +87,22 @@ pub enum Validity {
 type ReadResult = Result<(), PageError>;
 type RunningRead = watch::Receiver<Option<ReadResult>>;
 
+/// A page that lacks most of the files of its project.
+#[derive(Clone, Copy)]
+struct ShrunkPage {
+    /// The time of the first request for it.
+    since: Timestamp,
+    /// The time of the stored reading, which has the files; another one, also of another server, is later.
+    reading: Option<Timestamp>,
+}
+
 /// Running requests for pages, and recent failures.
 pub struct PageReads {
     state: Arc<State>,
     running: Mutex<HashMap<NormalName, RunningRead>>,
     failures: Mutex<Failures>,
-    /// The projects whose last page lacks most of their files, and the time since when.
-    shrunk: Mutex<HashMap<NormalName, Timestamp>>,
+    /// The projects whose last page lacks most of their files.
+    shrunk: Mutex<HashMap<NormalName, ShrunkPage>>,
     /// Stored wheels whose METADATA cannot be read; they are not read again.
     unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Semaphore,
@@ -263,7 +272,7 @@ impl PageReads {
                 let read = with_digests(&self.state, &known, read).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
-                self.store(project, read, &index).await?;
+                self.store(project, read, &known, &index).await?;
                 if is_status_new {
                     self.state.catalog.refresh_after_publish(&self.state.db).await;
                 }
@@ -277,7 +286,7 @@ impl PageReads {
             }
             if known.reading.is_none() {
                 // An outdated first page is better than none; a later one would hide known files.
-                self.store(project, read, &index).await?;
+                self.store(project, read, &known, &index).await?;
             }
             let url = index.page_address(Some(project.as_str()));
             return Err(UpstreamError::Refused { url, reason: reason.to_owned() }.into());
@@ -285,17 +294,25 @@ impl PageReads {
     }
 
     /// Writes a reading, unless the page lacks most of the files of the project for the first time.
-    async fn store(&self, project: &NormalName, read: PageRead, index: &PythonIndex) -> ReadResult {
-        let requested_at = read.requested_at;
-        let since = self.shrunk.lock().get(project).copied();
-        let may_shrink = since.is_some_and(|since| requested_at.0 - since.0 >= SHRINK_CONFIRMATION);
+    async fn store(
+        &self,
+        project: &NormalName,
+        read: PageRead,
+        known: &KnownProject,
+        index: &PythonIndex,
+    ) -> ReadResult {
+        let reading = known.reading.as_ref().map(|reading| reading.fetched_at);
+        let page = ShrunkPage { since: read.requested_at, reading };
+        let first = self.shrunk.lock().get(project).copied().filter(|first| first.reading == reading);
+        let first = first.unwrap_or(page);
+        let may_shrink = page.since.0 - first.since.0 >= SHRINK_CONFIRMATION;
         match store::store(&self.state, project, read, may_shrink).await? {
             Stored::Written { .. } => {
                 self.shrunk.lock().remove(project);
                 Ok(())
             }
             Stored::Shrunk { listed, left } => {
-                self.shrunk.lock().entry(project.clone()).or_insert(requested_at);
+                self.shrunk.lock().insert(project.clone(), first);
                 let reason = format!(
                     "lists {left} of {listed} files; the others stay listed until this is so for {} minutes",
                     SHRINK_CONFIRMATION / SECOND / 60

@@ -4,7 +4,7 @@ use rstudio_pm::model::snapshot::Snapshot;
 
 use super::curated::{Curated, file, start, update, wheel};
 use super::index::{get, names};
-use super::package::write;
+use super::package::{Package, write};
 use crate::support::db::Engine;
 use crate::support::pypi::Pypi;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rstudio_pm::db::{package, python_file, tree};
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::sync::Sync;
 
@@ -20,21 +21,21 @@ fn file(version: u32) -> String {
 }
 
 /// An index of a project with four files, which a server has read.
-async fn backend(index: &Pypi) -> Backend {
+async fn backend(index: &Pypi) -> (Backend, Arc<PageReads>) {
     for version in 1..=4 {
         index.add("one", &file(version), file(version).as_bytes(), OLD);
     }
     let backend = Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = {}", index.url()) }).await;
     subscribe(&backend).await;
-    sync(&backend).await;
+    let reads = PageReads::new(backend.state.clone());
+    sync(&backend, &reads).await;
     assert_eq!(count(&backend, "latest").await, 4);
-    backend
+    (backend, reads)
 }
 
-/// Syncs with the readings of the server, whose memory of pages lasts longer than a sync.
-async fn sync(backend: &Backend) {
-    let page_reads = Arc::clone(&backend.repositories.page_reads);
-    let sync = Sync::new(page_reads, backend.state.clone());
+/// Syncs with the same handle each time, as a server does: it remembers pages.
+async fn sync(backend: &Backend, page_reads: &Arc<PageReads>) {
+    let sync = Sync::new(Arc::clone(page_reads), backend.state.clone());
     sync.start(SourceKind::Pypi).unwrap().job().wait_end().await.expect("an index");
 }
 
@@ -68,24 +69,24 @@ async fn a_page_that_lost_most_files_once_removes_nothing_without_serials() {
     ] {
         let index = Pypi::start();
         index.set_plain();
-        let backend = backend(&index).await;
+        let (backend, reads) = backend(&index).await;
         backend.advance_to_noon("2024-03-02");
         index.set_raw_page("one", media_type, body.as_bytes());
-        sync(&backend).await;
+        sync(&backend, &reads).await;
         assert_eq!(count(&backend, "latest").await, 4, "{body}");
         index.remove_raw_page("one");
         backend.advance_to_noon("2024-03-03");
-        sync(&backend).await;
+        sync(&backend, &reads).await;
         assert_eq!((count(&backend, "latest").await, lives(&backend).await), (4, (4, 4)), "{body}");
 
         // From the second such reading on, after a time, the files are removed.
         index.set_raw_page("one", media_type, body.as_bytes());
         let left = usize::from(body.contains("sha256="));
         backend.advance_to_noon("2024-03-04");
-        sync(&backend).await;
+        sync(&backend, &reads).await;
         assert_eq!(count(&backend, "latest").await, 4, "{body}");
         backend.advance_to_noon("2024-03-05");
-        sync(&backend).await;
+        sync(&backend, &reads).await;
         assert_eq!((count(&backend, "latest").await, lives(&backend).await), (left, (4, left)), "{body}");
         assert_eq!(count(&backend, "2024-03-03").await, 4, "{body}");
     }
@@ -98,12 +99,12 @@ async fn a_page_with_few_files_less_or_a_newer_serial_is_used_at_once() {
         if is_plain {
             index.set_plain();
         }
-        let backend = backend(&index).await;
+        let (backend, reads) = backend(&index).await;
         backend.advance_to_noon("2024-03-02");
         for version in 1..=removed {
             index.remove("one", &file(version));
         }
-        sync(&backend).await;
+        sync(&backend, &reads).await;
         assert_eq!(count(&backend, "latest").await as u32, 4 - removed, "{is_plain} {removed}");
     }
     // A project that the list lacks has no files any more.
@@ -112,10 +113,10 @@ async fn a_page_with_few_files_less_or_a_newer_serial_is_used_at_once() {
     for number in 0..60 {
         index.add(&format!("p{number}"), "p-1.0.tar.gz", b"p", OLD);
     }
-    let backend = backend(&index).await;
+    let (backend, reads) = backend(&index).await;
     backend.advance_to_noon("2024-03-02");
     index.unlist("one");
     index.set_raw_page("one", "text/html", EMPTY_HTML.as_bytes());
-    sync(&backend).await;
+    sync(&backend, &reads).await;
     assert_eq!(count(&backend, "latest").await, 0);
 }

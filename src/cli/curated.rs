@@ -16,6 +16,7 @@ use crate::model::csv;
 use crate::model::definition_path::{included_files, included_path};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
+use crate::model::text_file;
 
 /// Maximum size of a file of a definition, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -292,13 +293,14 @@ fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
         let reason = format!("{} has {size} bytes, more than the {MAX_FILE} allowed", path.display());
         return Err(CliError::refused(reason));
     }
-    let text = String::from_utf8(std::fs::read(path).map_err(failed)?).map_err(|error| {
-        let position = error.utf8_error().valid_up_to();
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let text = text_file::decode(&bytes).map_err(|position| {
         CliError::refused(format!(
             "{}: the bytes after position {position} are not UTF-8; save the file as UTF-8",
             path.display()
         ))
     })?;
+    let text = text.into_owned();
     Ok(DefinitionFile { name, text })
 }
 

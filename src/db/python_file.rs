@@ -69,12 +69,15 @@ pub struct PageRow {
     pub yanked: Option<String>,
     /// Digest of the METADATA of an uploaded wheel.
     pub metadata: Option<Sha256>,
+    /// The beginning of its first life in an index, if the facts have no time of upload and it was read, see
+    /// [`first_listed`].
+    pub listed_at: Option<Timestamp>,
 }
 
 impl From<ListedFile> for PageRow {
     fn from(listed: ListedFile) -> PageRow {
         let ListedFile { key, version, name, size, sha256, facts, yanked, metadata, .. } = listed;
-        PageRow { file: key.file, version, name, size, sha256, facts, yanked, metadata }
+        PageRow { file: key.file, version, name, size, sha256, facts, yanked, metadata, listed_at: None }
     }
 }
 
@@ -177,10 +180,23 @@ pub fn page_of_index(
             facts: row.opt_bytes(5)?.unwrap_or_default(),
             yanked: is_yanked.then_some(reason),
             metadata: None,
+            listed_at: None,
         });
         Ok(())
     })?;
     Ok(files)
+}
+
+/// Returns the beginning of the first life of each file of a project in the tree of an index. It never changes.
+pub fn first_listed(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    package: PackageId,
+) -> Result<HashMap<FileId, Timestamp>, DbError> {
+    const FIRST: &str = "SELECT file_id, min(from_seq) FROM life \
+        WHERE tree_id = $1 AND state = 0 AND package_id = $2 GROUP BY file_id";
+    let decode = |row: Row| Ok((FileId(row.int(0)?), Timestamp(row.int(1)?)));
+    c.query(FIRST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
 }
 
 /// Decodes each row before the next one is read, so that the values of all rows are not in memory twice.

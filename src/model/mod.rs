@@ -25,6 +25,7 @@ pub mod rule_effect;
 pub mod snapshot;
 pub mod source;
 pub mod storage_class;
+pub mod text_file;
 pub mod time;
 pub mod trusted_publisher;
 pub mod visible;

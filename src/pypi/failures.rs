@@ -71,8 +71,12 @@ impl Failures {
         }
         let failure = self.projects.get(project)?;
         let is_paused = now.saturating_duration_since(failure.at) < failure.pause;
-        // A newer list may have the project again.
-        let is_outdated = failure.list != list && matches!(failure.error, PageError::NoPage { .. });
+        // After a sync, the project may be listed again, and its page may be right again.
+        let may_end_with_sync = matches!(
+            failure.error,
+            PageError::NoPage { .. } | PageError::Upstream(UpstreamError::Refused { .. })
+        );
+        let is_outdated = failure.list != list && may_end_with_sync;
         (is_paused && !is_outdated).then(|| failure.error.clone())
     }
 
@@ -253,11 +257,15 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_list_may_have_a_missing_project() {
+    fn a_missing_or_refused_page_is_requested_again_after_a_sync() {
         let (mut failures, start) = (Failures::default(), Instant::now());
         let url = "https://a.example/simple/one/".to_owned();
         failures.record(&name("one"), 1, &PageError::NoPage { project: name("one"), url }, start);
         failures.record(&name("two"), 1, &PageError::Unlisted(name("two")), start);
+        let refused = UpstreamError::Refused { url: "h".to_owned(), reason: "is no page".to_owned() };
+        failures.record(&name("three"), 1, &refused.into(), start);
+        assert!(failures.current(&name("three"), 1, start).is_some());
+        assert!(failures.current(&name("three"), 2, start).is_none());
         assert!(failures.current(&name("one"), 1, start).is_some());
         assert!(failures.current(&name("one"), 2, start).is_none());
         assert!(failures.current(&name("two"), 2, start).is_some());

@@ -20,16 +20,16 @@ use crate::db::pypi::{self, KnownProject, Project};
 use crate::db::{Conn, tree};
 use crate::metrics;
 use crate::model::ids::{FileId, Seq, SourceId};
-use crate::model::time::SECOND;
+use crate::model::time::{SECOND, Timestamp};
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::python::simple::read::{self, MAX_PAGE, ReadPage};
 use crate::state::State;
-use crate::upstream::{Page, PageAge, PageResponse, UpstreamError};
+use crate::upstream::{Page, PageAge, PageResponse, PythonIndex, UpstreamError};
 use digests::ComputedDigests;
 use failures::Failures;
-use store::PageRead;
+use store::{PageRead, Stored};
 
 /// Age from which an upload is assumed to be on every page, in microseconds: at PyPI, a file may become visible up to
 /// ten minutes after its upload time.
@@ -41,6 +41,10 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 /// Minimum interval between two requests for a page, in microseconds. It applies only without serials; until it ends,
 /// the last reading is used even for later points.
 const MIN_INTERVAL: i64 = 60 * SECOND;
+
+/// Time for which a page must lack most of the files of its project before they are removed, in microseconds. It applies
+/// only without a newer serial: some indexes send empty pages while a part of them fails.
+const SHRINK_CONFIRMATION: i64 = 900 * SECOND;
 
 /// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -83,11 +87,22 @@ pub enum Validity {
 type ReadResult = Result<(), PageError>;
 type RunningRead = watch::Receiver<Option<ReadResult>>;
 
+/// A page that lacks most of the files of its project.
+#[derive(Clone, Copy)]
+struct ShrunkPage {
+    /// The time of the first request for it.
+    since: Timestamp,
+    /// The time of the stored reading, which has the files; another one, also of another server, is later.
+    reading: Option<Timestamp>,
+}
+
 /// Running requests for pages, and recent failures.
 pub struct PageReads {
     state: Arc<State>,
     running: Mutex<HashMap<NormalName, RunningRead>>,
     failures: Mutex<Failures>,
+    /// The projects whose last page lacks most of their files.
+    shrunk: Mutex<HashMap<NormalName, ShrunkPage>>,
     /// Stored wheels whose METADATA cannot be read; they are not read again.
     unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Semaphore,
@@ -102,6 +117,7 @@ impl PageReads {
             state,
             running: Mutex::default(),
             failures: Mutex::default(),
+            shrunk: Mutex::default(),
             unreadable_wheels: Mutex::default(),
             permits,
         })
@@ -247,10 +263,7 @@ impl PageReads {
             let response = response.map_err(|error| page_error(project, is_listed, error))?;
             let read = match response {
                 PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
-                PageResponse::Page(page) => {
-                    let (name, url) = (project.clone(), index.address());
-                    parse(*page, name, url).await?.into_page_read(requested_at)
-                }
+                PageResponse::Page(page) => parse(*page, project.clone()).await?.into_page_read(requested_at),
             };
             if !is_listed {
                 add_unlisted(&self.state, project, known.head).await?;
@@ -259,7 +272,7 @@ impl PageReads {
                 let read = with_digests(&self.state, &known, read).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
-                store::store(&self.state, project, read).await?;
+                self.store(project, read, &known, &index).await?;
                 if is_status_new {
                     self.state.catalog.refresh_after_publish(&self.state.db).await;
                 }
@@ -273,10 +286,39 @@ impl PageReads {
             }
             if known.reading.is_none() {
                 // An outdated first page is better than none; a later one would hide known files.
-                store::store(&self.state, project, read).await?;
+                self.store(project, read, &known, &index).await?;
             }
-            let url = format!("{}/simple/{project}/", index.address());
+            let url = index.page_address(Some(project.as_str()));
             return Err(UpstreamError::Refused { url, reason: reason.to_owned() }.into());
+        }
+    }
+
+    /// Writes a reading, unless the page lacks most of the files of the project for the first time.
+    async fn store(
+        &self,
+        project: &NormalName,
+        read: PageRead,
+        known: &KnownProject,
+        index: &PythonIndex,
+    ) -> ReadResult {
+        let reading = known.reading.as_ref().map(|reading| reading.fetched_at);
+        let page = ShrunkPage { since: read.requested_at, reading };
+        let first = self.shrunk.lock().get(project).copied().filter(|first| first.reading == reading);
+        let first = first.unwrap_or(page);
+        let may_shrink = page.since.0 - first.since.0 >= SHRINK_CONFIRMATION;
+        match store::store(&self.state, project, read, may_shrink).await? {
+            Stored::Written { .. } => {
+                self.shrunk.lock().remove(project);
+                Ok(())
+            }
+            Stored::Shrunk { listed, left } => {
+                self.shrunk.lock().insert(project.clone(), first);
+                let reason = format!(
+                    "lists {left} of {listed} files; the others stay listed until this is so for {} minutes",
+                    SHRINK_CONFIRMATION / SECOND / 60
+                );
+                Err(UpstreamError::Refused { url: index.page_address(Some(project.as_str())), reason }.into())
+            }
         }
     }
 }
@@ -359,8 +401,8 @@ struct ParsedPage {
 }
 
 /// Parses a page on a blocking thread, because this may take a second of CPU time.
-async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedPage, PageError> {
-    let address = format!("{index}/simple/{project}/");
+async fn parse(page: Page, project: NormalName) -> Result<ParsedPage, PageError> {
+    let address = page.display_url();
     let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
     let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
     let Some(format) = format else {
@@ -385,7 +427,7 @@ async fn parse(page: Page, project: NormalName, index: String) -> Result<ParsedP
 }
 
 impl ParsedPage {
-    fn into_page_read(self, requested_at: crate::model::time::Timestamp) -> PageRead {
+    fn into_page_read(self, requested_at: Timestamp) -> PageRead {
         let ParsedPage { read, etag, age, digest } = self;
         let serial = read.page.last_serial.and_then(|serial| i64::try_from(serial).ok());
         PageRead {

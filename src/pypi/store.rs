@@ -90,6 +90,14 @@ impl PageRead {
         }
     }
 
+    /// Returns true if the page states that the project changed since the last reading, or if the list lacks the
+    /// project: files that the page lacks were removed. Without serials, a page may also be that of a server that has lost its data for some
+    /// minutes.
+    fn is_newer_than_reading(&self, known: &KnownProject) -> bool {
+        let last = known.reading.as_ref().and_then(|reading| reading.serial);
+        known.project.to_at != Seq::OPEN.0 || self.serial.zip(last).is_some_and(|(page, last)| page > last)
+    }
+
     /// Returns the instant up to which the page describes the project.
     fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
@@ -110,13 +118,36 @@ impl PageRead {
     }
 }
 
-/// Writes a reading.
-pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -> ReadResult {
+/// The result of a reading.
+pub(super) enum Stored {
+    /// It is written.
+    Written {
+        /// Names of files whose bytes changed.
+        replaced: Vec<String>,
+    },
+    /// Nothing is written: the page lacks most of the files that are listed.
+    Shrunk {
+        /// The number of files that are listed.
+        listed: usize,
+        /// The number of files on the page.
+        left: usize,
+    },
+}
+
+/// Writes a reading. Unless `may_shrink`, a page without a newer serial that lacks most of the listed files is not
+/// written.
+pub(super) async fn store(
+    state: &State,
+    project: &NormalName,
+    read: PageRead,
+    may_shrink: bool,
+) -> Result<Stored, PageError> {
     let config = state.config.load_full();
     let index = &config.pypi.url;
     let options = Options {
         lists_recent_files: config.pypi.delay_except.iter().any(|name| project.matches(name)),
         begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
+        may_shrink,
     };
     let (rows, skipped) = match &read.page {
         Some(page) => plan::rows(&page.page, &read.digests.by_name, |url| locator::locator(url, index)),
@@ -136,31 +167,33 @@ pub(super) async fn store(state: &State, project: &NormalName, read: PageRead) -
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
     let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, options);
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
-    let replaced = result.map_err(|error| PageError::Failed(error.to_string()))?;
-    for file in replaced {
-        tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; clients with lock files that contain the old digest refuse it");
+    let stored = result.map_err(|error| PageError::Failed(error.to_string()))?;
+    if let Stored::Written { replaced } = &stored {
+        for file in replaced {
+            tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; clients with lock files that contain the old digest refuse it");
+        }
     }
-    Ok(())
+    Ok(stored)
 }
 
-/// The configuration for writing a reading, see [`Instants`].
+/// The options for writing a reading, see [`Instants`] and [`store`].
 #[derive(Clone, Copy)]
 struct Options {
     lists_recent_files: bool,
     begins_yanks_at_reading: bool,
+    may_shrink: bool,
 }
-
-/// Writes a reading; returns the names of files whose bytes changed.
 fn write(
     c: &mut dyn Conn,
     project: &NormalName,
     read: &PageRead,
     rows: &[PageRow],
     options: Options,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Stored, DbError> {
     const SOURCE: SourceId = SourceId::PYPI;
+    let unchanged = || Stored::Written { replaced: Vec::new() };
     pypi::lock(c, SOURCE, project.as_str())?;
-    let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(Vec::new()) };
+    let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(unchanged()) };
     let package = match known.package {
         Some(package) => package,
         None => {
@@ -182,26 +215,31 @@ fn write(
     };
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
     let is_unchanged = read.digests.missing == 0 && known.reading.as_ref().is_some_and(is_same);
+    // The page of a quarantined project lists no files. Their lives do not end: they are only hidden during the
+    // quarantine.
+    let page = read.page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
+    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
+    let Options { lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
+    if let Some(page) = page.filter(|_| !may_shrink && !read.is_newer_than_reading(&known)) {
+        let listed = files.iter().filter(|file| file.life.is_some()).count();
+        let left = page.page.files.len();
+        if left * 2 < listed {
+            return Ok(Stored::Shrunk { listed, left });
+        }
+    }
     if !pypi::put_reading(c, SOURCE, package, &reading)? {
-        return Ok(Vec::new());
+        return Ok(unchanged());
     }
     if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
         // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
         clock::bump_catalog(c)?;
     }
-    if is_unchanged || read.page.is_none() {
-        return Ok(Vec::new());
+    if page.is_none() {
+        return Ok(unchanged());
     }
-    if read.is_quarantined {
-        // The page of a quarantined project lists no files. Their lives do not end: they are only hidden during the
-        // quarantine.
-        return Ok(Vec::new());
-    }
-    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
-    let files = index_file::of_project(c, target)?;
     // A project that was quarantined at the first reading has no history yet.
     let previous_valid_at = previous_valid_at.filter(|_| !files.is_empty() || !was_quarantined(&known));
-    let Options { lists_recent_files, begins_yanks_at_reading } = options;
     let instants = Instants {
         previous_valid_at,
         valid_at,
@@ -212,7 +250,7 @@ fn write(
     };
     let plan = plan::plan(files, rows.to_vec(), instants);
     index_file::apply(c, target, &plan.changes)?;
-    Ok(plan.replaced)
+    Ok(Stored::Written { replaced: plan.replaced })
 }
 
 /// Ends the lives of all files of a project that the list lacks and that has no page any more: if the project is listed

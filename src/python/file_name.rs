@@ -57,7 +57,9 @@ pub struct FileName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     /// The text is not one path segment.
-    #[error("'{0}' is not a file name: it is empty, too long, hidden, or has a slash or a control character")]
+    #[error(
+        "'{0}' is not a file name: it is empty, too long, hidden, or has a slash, '%' or a control character"
+    )]
     Segment(String),
     /// The text has an unknown extension.
     #[error("'{0}' is not a file of a Python package; wheels end in .whl, source distributions in .tar.gz")]
@@ -88,11 +90,12 @@ impl FileName {
     /// [`BadFileName`].
     pub fn parse(text: &str) -> Result<FileName, BadFileName> {
         let excerpt = || text.escape_debug().take(120).collect::<String>();
+        // No address has '%' after it was decoded: it could have been encoded twice.
         // For ASCII, the bytes are compared, because a page has thousands of names.
-        let is_separator = |byte: u8| matches!(byte, 0..=0x1f | b'/' | b'\\' | 0x7f);
+        let is_separator = |byte: u8| matches!(byte, 0..=0x1f | b'/' | b'\\' | b'%' | 0x7f);
         let has_separator = || match text.is_ascii() {
             true => text.bytes().any(is_separator),
-            false => text.contains(|c: char| c.is_control() || matches!(c, '/' | '\\')),
+            false => text.contains(|c: char| c.is_control() || matches!(c, '/' | '\\' | '%')),
         };
         let is_segment = (1..=255).contains(&text.len()) && !text.starts_with(['.', '-']) && !has_separator();
         if !is_segment {
@@ -271,6 +274,7 @@ mod tests {
         for bad in [
             "",
             "a/b-1.tar.gz",
+            "a%20b-1.tar.gz",
             "a\\b.whl",
             ".whl",
             ".tar.gz",

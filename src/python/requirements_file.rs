@@ -1,9 +1,10 @@
 //! Requirements files of pip: requirements with digests, comments, continued lines, and references to other files.
-//! Unknown options, and those that would change the source of packages, are errors with the line number.
+//! Options for installers and those that name an index are ignored; other options are errors with the line number.
 
 use super::requirement::{BadRequirement, Constraint, Requirement};
 use crate::model::digest::Sha256;
 use crate::model::error_list::ErrorList;
+use crate::model::text_file;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: usize = 16 << 20;
@@ -49,9 +50,25 @@ pub enum BadRequirements {
     /// The file is too large.
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
-    /// The file is not UTF-8.
+    /// The file is neither UTF-8 nor in an encoding that it declares.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
+    /// An unclosed quote among the options of a line.
+    #[error("line {line}: a quotation mark or a backslash of the options '{text}' has no counterpart")]
+    Quote {
+        /// The line.
+        line: usize,
+        /// The options.
+        text: String,
+    },
+    /// A variable of the environment, which only the machine of an installer has.
+    #[error("line {line}: '{text}' has a variable of the environment; write its value")]
+    Variable {
+        /// The line.
+        line: usize,
+        /// The text.
+        text: String,
+    },
     /// A line is not a requirement.
     #[error("line {line}: {error}")]
     Requirement {
@@ -78,6 +95,17 @@ pub enum BadRequirements {
         line: usize,
         /// The option.
         option: String,
+    },
+    /// Only digests of algorithms other than SHA-256.
+    #[error(
+        "line {line}: '{text}' has digests, but none of SHA-256, which is required; add --hash=sha256: and 64 hexadecimal \
+         digits"
+    )]
+    OtherHash {
+        /// The line.
+        line: usize,
+        /// The requirement.
+        text: String,
     },
     /// A malformed digest.
     #[error("line {line}: '{text}' is not a digest; write --hash=sha256: and 64 hexadecimal digits")]
@@ -121,16 +149,24 @@ pub enum SkippedKind {
     Address,
 }
 
-/// Options that a repository ignores.
-const IGNORED_OPTIONS: [&str; 7] = [
-    "--require-hashes",
-    "--pre",
-    "--prefer-binary",
-    "--no-binary",
-    "--only-binary",
-    "--use-feature",
-    "--config-settings",
-];
+/// Ignored options without a value.
+const FLAGS: [&str; 4] = ["--require-hashes", "--pre", "--prefer-binary", "--no-index"];
+/// Ignored options with a value, which concern installers.
+const INSTALLER_OPTIONS: [&str; 5] =
+    ["--no-binary", "--only-binary", "--use-feature", "--config-settings", "-C"];
+/// Ignored options with a value, which name the index of an installer, as pip-compile and uv write them.
+const INDEX_OPTIONS: [&str; 7] =
+    ["--index-url", "-i", "--pypi-url", "--extra-index-url", "--trusted-host", "--find-links", "-f"];
+
+/// Returns true for an ignored option that names where an installer gets packages.
+#[must_use]
+pub fn names_an_index(option: &str) -> bool {
+    INDEX_OPTIONS.contains(&option) || option == "--no-index"
+}
+
+fn has_value(option: &str) -> bool {
+    INSTALLER_OPTIONS.contains(&option) || INDEX_OPTIONS.contains(&option)
+}
 
 /// Parses the bytes of a requirements file.
 ///
@@ -179,7 +215,7 @@ pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
             file.skipped.push(SkippedLine { line, kind, name: option.chars().take(80).collect() });
             continue;
         }
-        let text = without_options(&text);
+        let (text, _) = split_at_options(&text);
         let address = |name: String| SkippedLine { line, kind: SkippedKind::Address, name };
         match Requirement::parse(text) {
             Ok(Requirement { name, constraint: Constraint::Url(_), .. }) => {
@@ -200,19 +236,18 @@ fn content_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, BadRequirements> 
     if bytes.len() > MAX_FILE {
         return Err(BadRequirements::TooLarge(bytes.len()));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| BadRequirements::NotUtf8)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = logical_lines(text).into_iter();
+    let text = text_file::decode(bytes).map_err(|_| BadRequirements::NotUtf8)?;
+    let lines = logical_lines(&text).into_iter();
     let content = lines.map(|(line, text)| (line, without_comment(&text).trim().to_owned()));
     Ok(content.filter(|(_, text)| !text.is_empty()).collect())
 }
 
-/// Removes the options at the end of a requirement: as pip, from the first word that begins with a hyphen.
-fn without_options(text: &str) -> &str {
+/// Splits a requirement from its options: as pip, at the first word that begins with a hyphen.
+fn split_at_options(text: &str) -> (&str, &str) {
     let next = text.char_indices().skip(1).map(|(at, c)| (at, c == '-'));
     let mut pairs = text.chars().zip(next);
     let option = pairs.find(|(c, (_, is_hyphen))| c.is_whitespace() && *is_hyphen);
-    option.map_or(text, |(_, (at, _))| text[..at].trim_end())
+    option.map_or((text, ""), |(_, (at, _))| (text[..at].trim_end(), &text[at..]))
 }
 
 /// Returns true if a line is an address, a path or the name of an archive, not the name of a project.
@@ -257,10 +292,11 @@ fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), Ba
     let (name, value) = split_option(text);
     match name {
         "-r" | "--requirement" | "-c" | "--constraint" if !value.is_empty() => {
+            check_variables(line, value)?;
             let is_constraint = matches!(name, "-c" | "--constraint");
             file.entries.push(Entry::File { line, path: value.to_owned(), is_constraint });
         }
-        name if IGNORED_OPTIONS.contains(&name) => file.ignored.push((line, name.to_owned())),
+        name if FLAGS.contains(&name) || has_value(name) => file.ignored.push((line, name.to_owned())),
         name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
     }
     Ok(())
@@ -280,27 +316,39 @@ fn requirement(
     text: &str,
     ignored: &mut Vec<(usize, String)>,
 ) -> Result<Entry, BadRequirements> {
-    let (text, options) = match text.find(" --").or_else(|| text.find("\t--")) {
-        Some(at) => (text[..at].trim(), text[at..].trim()),
-        None => (text, ""),
-    };
-    let mut sha256 = Vec::new();
-    for option in options.split_whitespace() {
-        // In `--hash value`, the digest is the next word.
-        let hash = option.strip_prefix("--hash").map(|rest| rest.strip_prefix('=').unwrap_or(rest));
-        match hash.or_else(|| (!option.starts_with('-')).then_some(option)) {
-            Some("") => {}
-            Some(hash) => sha256.push(digest(line, hash)?),
-            None => {
-                let (name, _) = split_option(option);
-                if !IGNORED_OPTIONS.contains(&name) {
-                    return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() });
-                }
-                ignored.push((line, name.to_owned()));
+    let (text, options) = split_at_options(text);
+    let excerpt = || text.chars().take(120).collect::<String>();
+    check_variables(line, text)?;
+    let words = shlex::split(options)
+        .ok_or_else(|| BadRequirements::Quote { line, text: options.chars().take(120).collect() })?;
+    let (mut sha256, mut has_others) = (Vec::new(), false);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let (name, value) = split_option(word);
+        if FLAGS.contains(&name) {
+            ignored.push((line, name.to_owned()));
+            continue;
+        }
+        // In `--hash value`, the value is the next word.
+        let value = if value.is_empty() && (name == "--hash" || has_value(name)) {
+            words.next().map_or("", |word| word.as_str())
+        } else {
+            value
+        };
+        match name {
+            "--hash" => {
+                check_variables(line, value)?;
+                let digest = digest(line, value)?;
+                has_others |= digest.is_none();
+                sha256.extend(digest);
             }
+            name if has_value(name) => ignored.push((line, name.to_owned())),
+            name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
         }
     }
-    let excerpt = || text.chars().take(120).collect::<String>();
+    if sha256.is_empty() && has_others {
+        return Err(BadRequirements::OtherHash { line, text: excerpt() });
+    }
     let is_address = text.contains("://") && !text.contains('@') || text.starts_with(['.', '/']);
     if is_address {
         return Err(BadRequirements::Url { line, text: excerpt() });
@@ -313,10 +361,26 @@ fn requirement(
     Ok(Entry::Requirement { line, text: text.to_owned(), requirement, sha256 })
 }
 
-/// Parses the digest of `--hash`. Only SHA-256 is accepted, because pages do not state other digests for every file.
-fn digest(line: usize, text: &str) -> Result<Sha256, BadRequirements> {
-    let hex = text.strip_prefix("sha256:").unwrap_or_default();
-    hex.parse().map_err(|_| BadRequirements::Hash { line, text: text.chars().take(100).collect() })
+/// Refuses `${NAME}`, which pip replaces by the value of a variable of the environment.
+fn check_variables(line: usize, text: &str) -> Result<(), BadRequirements> {
+    match text.find("${") {
+        Some(_) => Err(BadRequirements::Variable { line, text: text.chars().take(120).collect() }),
+        None => Ok(()),
+    }
+}
+
+/// Parses the digest of `--hash`; `None` for another algorithm of pip than SHA-256, because pages do not state other digests
+/// for every file.
+fn digest(line: usize, text: &str) -> Result<Option<Sha256>, BadRequirements> {
+    let bad = || BadRequirements::Hash { line, text: text.chars().take(100).collect() };
+    let (algorithm, hex) = text.split_once(':').ok_or_else(bad)?;
+    let is_digest = |length: usize| hex.len() == length && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match algorithm {
+        "sha256" => hex.parse().map(Some).map_err(|_| bad()),
+        "sha384" if is_digest(96) => Ok(None),
+        "sha512" if is_digest(128) => Ok(None),
+        _ => Err(bad()),
+    }
 }
 
 #[cfg(test)]
@@ -347,13 +411,45 @@ mod tests {
     }
 
     #[test]
+    fn options_of_installers_and_indexes_are_ignored() {
+        let text = format!(
+            "-i https://u:secret@h/simple\n--index-url=${{URL}}\n--extra-index-url https://h/simple\n\
+             --trusted-host h\n--find-links dist\n--no-index\n\
+             code==1.0 --config-settings=\"--build-option=x y\" --no-binary code -C 'a b'\n\
+             other==1 --hash=sha512:{0}{0} --hash sha256:{0} --pre --hash=sha384:{0}{1}\n",
+            "0a".repeat(32),
+            "0a".repeat(16),
+        );
+        let file = parse(text.as_bytes()).expect("a file of pip-compile");
+        let ignored = file.ignored.iter().map(|(line, option)| format!("{line} {option}"));
+        assert_eq!(
+            ignored.collect::<Vec<_>>(),
+            [
+                "1 -i",
+                "2 --index-url",
+                "3 --extra-index-url",
+                "4 --trusted-host",
+                "5 --find-links",
+                "6 --no-index",
+                "7 --config-settings",
+                "7 --no-binary",
+                "7 -C",
+                "8 --pre",
+            ]
+        );
+        let requirement = |entry: &Entry| match entry {
+            Entry::Requirement { text, sha256, .. } => (text.clone(), sha256.len()),
+            Entry::File { .. } => panic!("{entry:?}"),
+        };
+        let entries: Vec<_> = file.entries.iter().map(requirement).collect();
+        assert_eq!(entries, [("code==1.0".to_owned(), 0), ("other==1".to_owned(), 1)]);
+        assert_eq!(parse(b"a==1\rb==2\r").expect("two lines").entries.len(), 2);
+    }
+
+    #[test]
     fn everything_else_is_refused_by_line() {
         for (text, reason) in [
             ("a\n-e .\n", "line 2: the option '-e' is not supported here; remove it"),
-            (
-                "--index-url https://example.org/simple",
-                "line 1: the option '--index-url' is not supported here",
-            ),
             ("a --global-option=x", "line 1: the option '--global-option' is not supported"),
             (
                 "a @ https://example.org/a.whl",
@@ -365,18 +461,28 @@ mod tests {
             ("a --hash=md5:00", "line 1: 'md5:00' is not a digest"),
             ("a --hash=sha256:00", "line 1: 'sha256:00' is not a digest"),
             ("-r", "line 1: the option '-r' is not supported here"),
+            ("a --config-settings=\"x y", "line 1: a quotation mark or a backslash"),
+            ("a==${VERSION}", "line 1: 'a==${VERSION}' has a variable of the environment; write its value"),
+            ("-r ${DIR}/b.txt", "line 1: '${DIR}/b.txt' has a variable"),
+            ("a --hash=sha256:${HASH}", "line 1: 'sha256:${HASH}' has a variable"),
+            ("a --hash=sha512:00", "line 1: 'sha512:00' is not a digest"),
+            ("a --hash", "line 1: '' is not a digest"),
+            ("a -x", "line 1: the option '-x' is not supported here"),
         ] {
             let error = parse(text.as_bytes()).expect_err(text).to_string();
             assert!(error.starts_with(reason), "{text}: {error}");
         }
-        let (file, errors) = read(b"-e .\nodd\n--index-url x\na b\n");
+        let sha512 = format!("a==1 --hash=sha512:{}", "0".repeat(128));
+        let error = parse(sha512.as_bytes()).expect_err("no SHA-256").to_string();
+        assert!(error.starts_with("line 1: 'a==1' has digests, but none of SHA-256"), "{error}");
+        let (file, errors) = read(b"-e .\nodd\n--global-option x\na b\n");
         assert_eq!(file.entries.len(), 1);
         let errors = errors.to_string();
         let (options, last) = errors.rsplit_once('\n').expect("several errors");
         assert_eq!(
             options,
             "line 1: the option '-e' is not supported here; remove it\n\
-             line 3: the option '--index-url' is not supported here; remove it"
+             line 3: the option '--global-option' is not supported here; remove it"
         );
         assert!(last.starts_with("line 4: 'b' is not a version specifier"), "{last}");
         assert_eq!(parse(b"\xff"), Err(BadRequirements::NotUtf8));

@@ -1,7 +1,7 @@
 //! Findings about names that local and git sources have: guards, overlaps with mirrors, similar names, and
 //! suspicious versions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::RepoError;
 use crate::db::name_guard::{self, NameGuardRow};
@@ -231,6 +231,8 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     let has_automatic = state.config.load().server.automatic_name_guard;
     let Some(source) = catalog.source_by_id(source).cloned() else { return Ok(Vec::new()) };
     let language = source.kind.language();
+    // A package with several files is named by each of them.
+    let names: BTreeSet<String> = names.into_iter().collect();
     let query = state.db.read(move |c| {
         let mut warnings = Vec::new();
         for name in &names {

@@ -51,6 +51,20 @@ pub fn hiding_reason(state: &State, language: Language, name: &str, source: Sour
     Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
 
+/// Returns why packages of a name do not come from the index `source`: a guard hides it there, or the index does not list
+/// it and a source of this server has it, whose automatic guard may be switched off.
+pub(super) fn other_provider(
+    state: &State,
+    language: Language,
+    name: &str,
+    source: SourceId,
+    is_listed: bool,
+) -> Option<String> {
+    let is_own = || state.catalog.get().guards.in_force(true).find(language, name).is_some();
+    hiding_reason(state, language, name, source)
+        .or_else(|| (!is_listed && is_own()).then(|| "another source of this server has the name".to_owned()))
+}
+
 /// The names of a source that guards hide in all repositories.
 #[derive(Clone, Debug)]
 pub struct HiddenNames {

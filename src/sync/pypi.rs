@@ -103,7 +103,7 @@ async fn sync(
         && let Some(reason) = pypi_list::refusal(&list, stored_count, stored_serial)
         && (!is_accepted || list.projects.is_empty())
     {
-        return Err(SyncError::Refused(format!("{}/simple/: {reason}", index.address())));
+        return Err(SyncError::Refused(format!("{}: {reason}", index.page_address(None))));
     }
     if list.serial.zip(stored_serial).is_some_and(|(new, old)| new < old) {
         lease.bulk(&state.db, move |c| pypi::remove_serials(c, SOURCE, old_head)).await?;
@@ -184,7 +184,9 @@ async fn read_list(index: &PythonIndex, may_be_missing: bool) -> Result<(Project
         }
         Err(error @ UpstreamError::Missing(_)) => {
             return Err(SyncError::Refused(format!(
-                "{error}; if the index has pages of projects, but no list of them, set [PyPI] Unlisted = true"
+                "{error}, and neither {0}/ nor {0}/+simple/ is a list of projects; if the index has pages of projects below \
+                 {0}/simple/, but no list of them, set [PyPI] Unlisted = true",
+                index.address()
             )));
         }
         Err(error) => return Err(error.into()),

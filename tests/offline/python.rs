@@ -71,6 +71,20 @@ fn serve(url: &str) -> Server {
 }
 
 #[test]
+fn projects_without_a_wheel_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let pypi = index();
+    let built = Package::new("built", "1.0");
+    pypi.add("built", &built.sdist_name(), &built.sdist(), "2020-01-02T00:00:00Z");
+    let output = must_get_pypi(&pypi.url(), &dir.path().join("bundle"), "app\nbuilt\n", &[]);
+    assert!(
+        output.contains("built has no wheel: its installation needs the packages that build"),
+        "{output}"
+    );
+    assert_eq!(output.matches("has no wheel").count(), 1, "{output}");
+}
+
+#[test]
 fn pip_and_uv_install_from_a_copied_bundle_without_a_network() {
     if rerun::without_network() {
         return;
@@ -315,7 +329,7 @@ fn files_without_sha256_and_metadata_are_stored_with_both() {
     // The same MD5: nothing is fetched again. Another MD5: another file.
     pypi.take_requests();
     let output = must_get_pypi(&pypi.url(), &bundle, "app\nlib\n", &[]);
-    assert!(output.contains("nothing is new"), "{output}");
+    assert!(output.contains("nothing is new") && !output.contains("has no wheel"), "{output}");
     let requests = pypi.take_requests();
     assert!(requests.iter().all(|path| path.starts_with("/simple/")), "{requests:?}");
     let rebuilt = Package::new("lib", "1.0").code("rebuilt = 1\n").wheel();

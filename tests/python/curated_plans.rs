@@ -4,7 +4,7 @@ use rstudio_pm::model::snapshot::Snapshot;
 
 use super::curated::{Curated, file, start, update, wheel};
 use super::index::{get, names};
-use super::package::write;
+use super::package::{Package, write};
 use crate::support::db::Engine;
 use crate::support::pypi::Pypi;
 
@@ -83,29 +83,49 @@ fn a_plan_names_the_rules_that_block_files_and_a_package_without_any_other_file_
 }
 
 #[test]
-fn a_plan_names_the_guard_that_hides_a_package_and_the_commit_is_refused() {
+fn packages_that_another_source_provides_are_left_out_with_a_notice() {
     let pypi = Pypi::start();
     let server = start(&pypi);
     server.sync_of("pypi").expect("an index");
     server.rspm_stdout("create source --name=team --type=local-python");
     server.rspm_stdout("create name-guard --name=odd --source=team");
-    // Without a version, no page is read.
-    let definition = write(&server, "requirements.txt", b"lib>=1.5\nodd\n");
+    let wheel = Package::new("team-lib", "2.0");
+    let path = write(&server, &wheel.wheel_name(), &wheel.wheel());
+    server.rspm_stdout(&format!("add --source=team --path={}", path.display()));
+    let definition = write(&server, "requirements.txt", b"lib>=1.5\nodd\nteam_lib[x]==2.0\n");
     let flags = format!("--file-in={} --snapshot=2022-01-01", definition.display());
-    let reason = "hidden by name guard 1: only another source may provide the name";
-    let plan = update(&server, &flags);
-    assert!(plan.code == 1 && plan.out.contains(&format!("odd: all files {reason}\n")), "{plan:?}");
-    let problem = format!(
-        "Error: all files of 'odd' are {reason}; no client could download them: remove it from the definition, or change \
-         the guard (rspm list name-guards shows all)\n"
+    let hidden =
+        |guard: u32| format!("hidden by name guard {guard}: only another source may provide the name");
+    let notices = format!(
+        "requirements.txt, line 2: 'odd' is left out: {}\nrequirements.txt, line 3: 'team-lib' is left out: {}\n",
+        hidden(1),
+        hidden(2)
     );
-    assert_eq!(plan.err, format!("{problem}The plan cannot be committed.\n"));
-    let csv = server.dir().join("plan.csv");
-    let commit = update(&server, &format!("{flags} --commit --csv-out={}", csv.display()));
-    assert_eq!((commit.code, commit.err), (1, format!("{problem}Nothing was changed.\n")), "{}", commit.out);
-    let csv = std::fs::read_to_string(csv).expect("a plan");
-    assert!(csv.contains(&format!("odd,all versions,,,added,,{reason},\n")), "{csv}");
-    assert!(server.json("info --source=subset")["definition"].is_null(), "nothing was published");
+    let plan = update(&server, &flags);
+    assert_eq!((plan.code, &plan.err), (0, &notices), "{plan:?}");
+    let commit = update(&server, &format!("{flags} --commit"));
+    assert_eq!((commit.code, &commit.err), (0, &notices), "{commit:?}");
+    assert_eq!(names(&server, "latest", "lib"), [file("1.5", "lib"), file("2.0", "lib")]);
+    let kept = update(&server, "--snapshot=2022-01-01");
+    assert!(kept.code == 0 && kept.out.contains("0 added, 0 changed, 0 removed, 1 kept"), "{kept:?}");
+
+    let lock = format!(
+        "version = 1\n{}",
+        [("lib", "1.5", "a"), ("other", "3.0", "a"), ("odd", "1.0+cpu", "b")]
+            .map(|(name, version, host)| format!(
+                "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n\
+                 source = {{ registry = \"https://me:secret@{host}.example.org/simple\" }}\n"
+            ))
+            .concat()
+    );
+    let path = write(&server, "uv.lock", lock.as_bytes());
+    let plan = update(&server, &format!("--file-in={} --snapshot=2022-01-01 --commit", path.display()));
+    let notice = "uv.lock: 'odd' is left out: it is from another index, https://b.example.org/simple\n";
+    assert_eq!((plan.code, &*plan.err), (0, notice), "{plan:?}");
+
+    let definition = write(&server, "own.txt", b"team-lib\n");
+    let error = update(&server, &format!("--file-in={} --snapshot=2022-01-01", definition.display()));
+    assert!(error.code == 1 && error.err.contains("no package is left in the definition"), "{error:?}");
 }
 
 #[test]

@@ -209,6 +209,37 @@ async fn both_queries_for_files_of_an_index_agree_on_postgres() {
     queries_agree(db::Engine::Postgres).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_without_a_time_of_upload_state_when_they_were_listed_first() {
+    let index = Pypi::start();
+    index.set_plain();
+    index.add("one", "one-1.0.tar.gz", b"first", "");
+    let backend = Backend::with_stores(StoresConfig { gcfg: format!("[PyPI]\nURL = {}", index.url()) }).await;
+    subscribe(&backend).await;
+    backend.advance_to_noon("2024-03-02");
+    sync(&backend).await;
+    let times = async |snapshot: &str| {
+        let (page, ..) = page(&backend, snapshot, "one", SimpleFormat::Json).await;
+        page.files.iter().map(|file| file.upload_time.expect("a time").to_string()).collect::<Vec<_>>()
+    };
+    let first = times("latest").await;
+    // The state of `latest` is 15 minutes before the sync.
+    assert!(first.len() == 1 && first[0].starts_with("2024-03-02T11:44:59"), "{first:?}");
+    index.add("one", "one-2.0.tar.gz", b"second", "");
+    index.edit("one", "one-1.0.tar.gz", |file| file.yanked = Some("bad".to_owned()));
+    backend.advance_to_noon("2024-03-03");
+    sync(&backend).await;
+    let both = times("latest").await;
+    assert_eq!((both.len(), &both[0]), (2, &first[0]), "a yank does not change it");
+    assert!(both[1].starts_with("2024-03-03T11:44:59"), "{both:?}");
+    backend.advance_to_noon("2024-03-04");
+    sync(&backend).await;
+    // Each day lists what a limit at its end selects.
+    for (day, expected) in [("2024-03-02", 1), ("2024-03-03", 2), ("latest", 2)] {
+        assert_eq!(times(day).await, both[..expected], "{day}");
+    }
+}
+
 /// A project that is removed from the list and added again, with a file from before, and a sync that did not end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_that_returns_does_not_change_the_days_before_its_removal() {

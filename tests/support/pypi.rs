@@ -68,6 +68,8 @@ struct Shared {
     is_plain: bool,
     /// Whether pages declare the MD5 of files instead of their SHA-256.
     declares_md5: bool,
+    /// The path of the list of projects, if it is not `/simple/`.
+    base: Option<&'static str>,
     /// Whether there is no list of projects.
     has_no_list: bool,
     /// Whether every request is answered with 503.
@@ -232,6 +234,11 @@ impl Pypi {
         shared.projects.values_mut().for_each(|project| project.serial = 1);
     }
 
+    /// Sets the path of the list of projects, below which the pages are.
+    pub(crate) fn set_base(&self, base: &'static str) {
+        self.lock().base = Some(base);
+    }
+
     pub(crate) fn set_unavailable(&self, is_unavailable: bool) {
         self.lock().is_unavailable = is_unavailable;
     }
@@ -299,7 +306,7 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     let (status, head, body) = {
         let mut shared = shared.lock().expect("no panic holds it");
         shared.requests.push(path.clone());
-        answer(&shared, &path, etag.as_deref())
+        answer(&shared, &path_below_simple(&shared, &path), etag.as_deref())
     };
     let length = match head.contains("Content-Length") {
         true => String::new(),
@@ -311,6 +318,16 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     out.write_all(&body)?;
     out.flush()?;
     stream.shutdown(Shutdown::Write)
+}
+
+/// The path that an index with the pages below `/simple/` would have.
+fn path_below_simple(shared: &Shared, path: &str) -> String {
+    let Some(base) = shared.base else { return path.to_owned() };
+    match (path.find("/packages/"), path.strip_prefix(base)) {
+        (Some(at), _) => path[at..].to_owned(),
+        (None, Some(rest)) => format!("/simple/{rest}"),
+        (None, None) => "/none".to_owned(),
+    }
 }
 
 /// Waits as long as pages are held.

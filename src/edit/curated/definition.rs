@@ -96,6 +96,7 @@ pub(super) async fn new_definition(
             for (name, root) in &current.roots {
                 curated::add_root(&mut definition, name.clone(), root.clone());
             }
+            curated::remove_repeated(&mut definition);
             Ok(generated(definition))
         }
         Input::Keep => {

@@ -24,7 +24,9 @@ use crate::python::curated::dependencies::{Dependencies, Search};
 use crate::python::curated::plan::{Plan, PlanRow, RowState, plan};
 use crate::python::curated::rule::Rule;
 use crate::python::name::NormalName;
-use crate::serve::python::curated::{BaseState, BlockedFiles, base_projects, base_state, blocked_files};
+use crate::serve::python::curated::{
+    BaseState, BlockedFiles, base_projects, base_state, blocked_files, leave_out_names_of_others,
+};
 use crate::serve::python::dependencies;
 use crate::serve::{RepoError, Repositories, find};
 use crate::state::State;
@@ -139,7 +141,12 @@ pub async fn update(
     };
     let name = snapshot_name(request.snapshot.unwrap_or(Snapshot::Latest), &snapshot);
     let mut new = match request.input {
-        Input::Replace(files) => definition::read(files, request.strict).await?,
+        Input::Replace(files) => {
+            let mut new = definition::read(files, request.strict).await?;
+            let definition = &mut new.definition;
+            leave_out_names_of_others(repositories, source.id, base.base, definition).await?;
+            new
+        }
         Input::Add(files) => definition::extended(&current, files, request.strict).await?,
         Input::Keep => definition::unchanged(&source, &current, includes_dependencies).await?,
     };

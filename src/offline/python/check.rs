@@ -69,7 +69,8 @@ async fn check_contents(check: &mut Check<'_>, head: &VerifiedHead) {
         "{}: snapshot {}, {projects} projects, {} files; {skipped} files of the same versions were not requested",
         Product::Pypi,
         head.head.snapshot,
-        head.head.packages
+        // The head of a delta has the number of the bundle for which it was made.
+        state.files().count()
     );
     check.add_summary(&Product::Pypi, summary);
 }

@@ -29,6 +29,7 @@ use super::setup::{Setup, setup};
 use crate::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};
 use crate::model::count::count_of;
 use crate::python::closure::ProjectRequirement;
+use crate::python::file_name::{FileKind, FileName};
 use crate::python::name::NormalName;
 use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{BundleError, VerifiedHead};
@@ -37,7 +38,7 @@ use closure::{Selection, Selector};
 use download::{DownloadContext, fetch};
 use parallel::run_all;
 use plan::{ExistingFiles, Plan};
-use selection::Rule;
+use selection::{ChosenFile, Rule};
 use source::Source;
 
 const PRODUCT: Product = Product::Pypi;
@@ -204,6 +205,16 @@ fn report_selection(output: Output, selection: &Selection, plan: &Plan) {
     for (project, page) in &selection.pages {
         for file in page.iter().flat_map(|page| &page.skipped_files) {
             output.warn(&format!("{project}: a file of the page is left out: {file}"));
+        }
+    }
+    for (project, chosen) in &selection.files {
+        let is_wheel =
+            |file: &ChosenFile| FileName::parse(&file.name).is_ok_and(|name| name.kind() == FileKind::Wheel);
+        if !chosen.is_empty() && !chosen.iter().any(is_wheel) {
+            output.info(&format!(
+                "{project} has no wheel: its installation needs the packages that build its source distribution, such as \
+                 setuptools; name them in --file-in, too"
+            ));
         }
     }
     for project in &plan.lost_projects {

@@ -92,7 +92,7 @@ impl Source {
     }
 
     fn refused(&self, project: &NormalName, reason: String) -> UpstreamError {
-        UpstreamError::Refused { url: format!("{}/simple/{project}/", self.address()), reason }
+        UpstreamError::Refused { url: self.index.page_address(Some(project.as_str())), reason }
     }
 
     /// Reads METADATA of a file, and compares it with the digest on the page, if the page states one.

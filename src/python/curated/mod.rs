@@ -317,7 +317,13 @@ impl Reader<'_> {
         let (content, errors) = requirements_file::read(bytes);
         self.errors.append(errors, |error| BadDefinition::Requirements { file: name.to_owned(), error });
         for (line, option) in content.ignored {
-            self.definition.notices.push(format!("{name}, line {line}: the option {option} is ignored"));
+            let reason = if requirements_file::names_an_index(&option) {
+                ": packages are selected from PyPI"
+            } else {
+                ""
+            };
+            let notice = format!("{name}, line {line}: the option {option} is ignored{reason}");
+            self.definition.notices.push(notice);
         }
         for entry in content.entries {
             let result = match entry {

@@ -1,4 +1,4 @@
-//! Lock files of Python tools: the packages of an index with their versions, digests and markers. Five formats are
+//! Lock files of Python tools: the packages of the main index with their versions, digests and markers. Five formats are
 //! recognized by their content: `pylock.toml` (PEP 751), `uv.lock`, `poetry.lock`, `pdm.lock` and `Pipfile.lock`.
 
 mod pipfile;
@@ -6,8 +6,12 @@ mod pylock;
 mod tables;
 mod text;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use url::Url;
 
 use super::name::{BadName, NormalName};
 use crate::model::digest::Sha256;
@@ -41,10 +45,10 @@ pub enum LockKind {
 pub struct LockFile {
     /// The format.
     pub kind: LockKind,
-    /// The packages from an index, in the order of the file (in `Pipfile.lock`: by group and name). A project has
+    /// The packages from the main index, in the order of the file (in `Pipfile.lock`: by group and name). A project has
     /// several entries if its version depends on the environment.
     pub packages: Vec<LockedPackage>,
-    /// Packages that are not from an index.
+    /// Packages that are not from the main index.
     pub skipped: Vec<SkippedPackage>,
 }
 
@@ -59,6 +63,8 @@ pub struct LockedPackage {
     pub marker: Option<String>,
     /// The files that the lock file lists for the version; may be empty. The versions of a package may share a list.
     pub files: Arc<[LockedFile]>,
+    /// The index as the lock file names it, by an address or a name; `None` for the default one.
+    index: Option<String>,
 }
 
 /// A file of a package.
@@ -77,8 +83,8 @@ pub struct LockedFile {
 pub struct SkippedPackage {
     /// The name as written.
     pub name: String,
-    /// The reason, which names the origin of the package: a checkout, a URL or a directory.
-    pub reason: &'static str,
+    /// The reason, which names the origin of the package: another index, a checkout, a URL or a directory.
+    pub reason: Cow<'static, str>,
 }
 
 /// The reason why a lock file is refused.
@@ -173,7 +179,7 @@ pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| BadLockFile::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lock = if text.trim_start().starts_with('{') {
+    let mut lock = if text.trim_start().starts_with('{') {
         pipfile::parse(text)?
     } else {
         let head: tables::Head = text::toml(text)?;
@@ -189,7 +195,56 @@ pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
             return Err(BadLockFile::TooMany { count, items, limit });
         }
     }
+    skip_other_indexes(&mut lock);
     Ok(lock)
+}
+
+/// Skips the packages that are not from the main index: the default one if a package is from it, otherwise PyPI, otherwise
+/// the index with most packages. The others are those of a team, or variants for certain hardware.
+fn skip_other_indexes(lock: &mut LockFile) {
+    let mut counts: HashMap<Option<&str>, usize> = HashMap::new();
+    let mut indexes = Vec::new();
+    for package in &lock.packages {
+        let count = counts.entry(package.index.as_deref()).or_default();
+        *count += 1;
+        if *count == 1 {
+            indexes.push(package.index.as_deref());
+        }
+    }
+    // Of several maxima, `max_by_key` returns the last one, and the first one in the file is the main one.
+    let rank =
+        |index: &&Option<&str>| (index.is_none(), index.is_some_and(is_pypi), counts.get(*index).copied());
+    let main = indexes.iter().rev().max_by_key(rank).copied().flatten().map(str::to_owned);
+    let packages = std::mem::take(&mut lock.packages);
+    let (of_main, others) = packages.into_iter().partition(|package| package.index == main);
+    lock.packages = of_main;
+    lock.skipped.extend(others.into_iter().map(|package: LockedPackage| {
+        SkippedPackage {
+            reason: format!(
+                "it is from another index, {}",
+                display(package.index.as_deref().unwrap_or("the default"))
+            )
+            .into(),
+            name: package.name.to_string(),
+        }
+    }));
+}
+
+fn is_pypi(index: &str) -> bool {
+    let host = Url::parse(index).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| matches!(&*host, "pypi.org" | "pypi.python.org" | "files.pythonhosted.org"))
+}
+
+/// Returns the name of an index for messages. SECURITY: without user and password.
+fn display(index: &str) -> String {
+    let text = Url::parse(index).map_or_else(
+        |_| index.to_owned(),
+        |mut url| {
+            let _ = (url.set_username(""), url.set_password(None));
+            url.to_string()
+        },
+    );
+    text.escape_debug().take(200).collect()
 }
 
 #[cfg(test)]

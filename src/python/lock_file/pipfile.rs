@@ -24,6 +24,14 @@ struct RawFile {
 struct Meta {
     #[serde(rename = "pipfile-spec")]
     format: Option<u64>,
+    /// The indexes; the first one is the default.
+    #[serde(default)]
+    sources: Vec<RawSource>,
+}
+
+#[derive(Deserialize)]
+struct RawSource {
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +40,12 @@ struct RawPackage {
     #[serde(default)]
     hashes: Vec<String>,
     markers: Option<String>,
+    /// The name of its index.
+    index: Option<String>,
     git: Option<IgnoredAny>,
+    hg: Option<IgnoredAny>,
+    svn: Option<IgnoredAny>,
+    bzr: Option<IgnoredAny>,
     path: Option<IgnoredAny>,
     file: Option<IgnoredAny>,
 }
@@ -49,6 +62,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         let kind = LockKind::Pipfile;
         return Err(BadLockFile::Format { kind, version: format.to_string(), supported: "6" });
     }
+    let default = meta.sources.into_iter().next().and_then(|source| source.name);
     let mut lock = LockFile { kind: LockKind::Pipfile, packages: Vec::new(), skipped: Vec::new() };
     let mut positions: HashMap<(NormalName, String), usize> = HashMap::new();
     for (name, value) in groups.into_values().flatten() {
@@ -58,12 +72,15 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         })?;
         let reason = match (&raw.git, &raw.path, &raw.file) {
             (Some(_), _, _) => Some("it is from a git repository"),
+            _ if raw.hg.is_some() || raw.svn.is_some() || raw.bzr.is_some() => {
+                Some("it is from a version control system")
+            }
             (None, Some(_), _) => Some("it is from a directory"),
             (None, None, Some(_)) => Some("it is from a URL"),
             (None, None, None) => None,
         };
         if let Some(reason) = reason {
-            lock.skipped.push(SkippedPackage { name, reason });
+            lock.skipped.push(SkippedPackage { name, reason: reason.into() });
             continue;
         }
         let version = raw.version.map(|text| text.trim_start_matches('=').trim().to_owned());
@@ -71,7 +88,8 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             Ok::<_, BadLockFile>(LockedFile { name: None, sha256: digest(&name, hash)?, size: None })
         };
         let files = raw.hashes.iter().map(locked_file).collect::<Result<Arc<[_]>, _>>()?;
-        let locked = package(&name, version, raw.markers, files)?;
+        let index = raw.index.filter(|index| Some(index) != default.as_ref());
+        let locked = package(&name, version, raw.markers, files, index)?;
         // A package of several groups is listed in each of them; equal entries are stored once.
         let key = (locked.name.clone(), locked.version.clone());
         let position = *positions.entry(key).or_insert(lock.packages.len());

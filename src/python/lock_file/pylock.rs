@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::text::{file_name, package, sha256, toml};
 use super::{BadLockFile, LockFile, LockKind, LockedFile, SkippedPackage};
+use crate::python::file_name::FileName;
 
 #[derive(Deserialize)]
 struct RawFile {
@@ -22,6 +23,7 @@ struct RawPackage {
     name: String,
     version: Option<String>,
     marker: Option<String>,
+    index: Option<String>,
     sdist: Option<RawDistribution>,
     #[serde(default)]
     wheels: Vec<RawDistribution>,
@@ -49,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
     }
     let mut lock = LockFile { kind: LockKind::Pylock, packages: Vec::new(), skipped: Vec::new() };
     for raw in packages {
-        let RawPackage { name, version, marker, sdist, wheels, vcs, directory, archive } = raw;
+        let RawPackage { name, version, marker, index, sdist, wheels, vcs, directory, archive } = raw;
         let reason = match (vcs, directory, archive) {
             (Some(_), _, _) => Some("it is from a version control system"),
             (None, Some(_), _) => Some("it is from a directory"),
@@ -57,7 +59,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             (None, None, None) => None,
         };
         if let Some(reason) = reason {
-            lock.skipped.push(SkippedPackage { name, reason });
+            lock.skipped.push(SkippedPackage { name, reason: reason.into() });
             continue;
         }
         let locked_file = |raw: RawDistribution| {
@@ -73,7 +75,15 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             })
         };
         let files = sdist.into_iter().chain(wheels).map(locked_file).collect::<Result<Arc<[_]>, _>>()?;
-        lock.packages.push(package(&name, version, marker, files)?);
+        let version = version.or_else(|| version_of_files(&name, &files));
+        lock.packages.push(package(&name, version, marker, files, index)?);
     }
     Ok(lock)
+}
+
+/// Returns the version that the name of a file has: the key `version` is optional.
+fn version_of_files(name: &str, files: &[LockedFile]) -> Option<String> {
+    let project = name.parse().ok()?;
+    let names = files.iter().filter_map(|file| FileName::parse(file.name.as_deref()?).ok());
+    names.filter_map(|file| file.version(&project, None)).next()
 }

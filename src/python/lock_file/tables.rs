@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use url::Url;
 
 use super::text::{digest, file_name, package, toml};
 use super::{BadLockFile, LockFile, LockKind, LockedFile, LockedPackage, SkippedPackage};
@@ -106,8 +107,10 @@ struct Source {
     /// In lock files of Poetry.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// This and the following keys are in lock files of uv.
-    registry: Option<IgnoredAny>,
+    /// In lock files of Poetry, and in those of uv for packages that are not from an index.
+    url: Option<String>,
+    /// This and the following keys are in lock files of uv. The value is an address or the path of a directory.
+    registry: Option<String>,
     git: Option<IgnoredAny>,
     path: Option<IgnoredAny>,
     directory: Option<IgnoredAny>,
@@ -132,10 +135,10 @@ pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile>
     let mut lock = LockFile { kind, packages: Vec::with_capacity(packages.len()), skipped: Vec::new() };
     for raw in packages {
         if let Some(reason) = other_origin(kind, &raw) {
-            lock.skipped.push(SkippedPackage { name: raw.name, reason });
+            lock.skipped.push(SkippedPackage { name: raw.name, reason: reason.into() });
             continue;
         }
-        let locked = locked_package(raw, &mut earlier_files)?;
+        let locked = locked_package(kind, raw, &mut earlier_files)?;
         // PDM writes an entry for each combination of extras; equal ones are stored once.
         if !lock.packages.last().is_some_and(|last| is_same(last, &locked)) {
             lock.packages.push(locked);
@@ -163,7 +166,7 @@ impl EarlierFiles {
 
 /// Returns true if two packages are equal. A shared list of files is not compared with itself.
 fn is_same(a: &LockedPackage, b: &LockedPackage) -> bool {
-    (&a.name, &a.version, &a.marker) == (&b.name, &b.version, &b.marker)
+    (&a.name, &a.version, &a.marker, &a.index) == (&b.name, &b.version, &b.marker, &b.index)
         && (Arc::ptr_eq(&a.files, &b.files) || a.files == b.files)
 }
 
@@ -193,7 +196,27 @@ fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
     }
 }
 
-fn locked_package(raw: RawPackage, earlier_files: &mut EarlierFiles) -> Result<LockedPackage, BadLockFile> {
+/// Returns the index of a package; `None` for the default one. PDM names none, but lists addresses of files only of other
+/// indexes than the default, or else of all files: their host stands for the index.
+fn index(kind: LockKind, raw: &RawPackage) -> Option<String> {
+    let source = raw.source.as_ref();
+    match kind {
+        // The type of packages from PyPI itself is `pypi`.
+        LockKind::Poetry => source?.url.clone(),
+        LockKind::Pdm => {
+            let url = Url::parse(raw.files.first()?.url.as_deref()?).ok()?;
+            Some(url.join("/").ok()?.into())
+        }
+        LockKind::Uv | LockKind::Pylock | LockKind::Pipfile => source?.registry.clone(),
+    }
+}
+
+fn locked_package(
+    kind: LockKind,
+    raw: RawPackage,
+    earlier_files: &mut EarlierFiles,
+) -> Result<LockedPackage, BadLockFile> {
+    let index = index(kind, &raw);
     let markers = match raw.markers {
         Some(Markers::Text(text)) => vec![text],
         Some(Markers::Groups(groups)) => groups.into_values().collect(),
@@ -202,7 +225,7 @@ fn locked_package(raw: RawPackage, earlier_files: &mut EarlierFiles) -> Result<L
     let marker = raw.marker.or_else(|| any_of(markers));
     let own_files = locked_files(&raw.name, raw.sdist.into_iter().chain(raw.wheels).chain(raw.files))?;
     let files = if own_files.is_empty() { earlier_files.of(&raw.name)? } else { own_files };
-    package(&raw.name, raw.version, marker, files)
+    package(&raw.name, raw.version, marker, files, index)
 }
 
 fn locked_files(

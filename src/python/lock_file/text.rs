@@ -60,8 +60,9 @@ pub(super) fn package(
     version: Option<String>,
     marker: Option<String>,
     files: Arc<[LockedFile]>,
+    index: Option<String>,
 ) -> Result<LockedPackage, BadLockFile> {
     let version = version.filter(|version| !version.trim().is_empty());
     let version = version.ok_or_else(|| BadLockFile::NoVersion(name.escape_debug().take(80).collect()))?;
-    Ok(LockedPackage { name: name.parse()?, version, marker, files })
+    Ok(LockedPackage { name: name.parse()?, version, marker, files, index })
 }

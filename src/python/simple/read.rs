@@ -17,6 +17,8 @@ use crate::python::name::NormalName;
 pub const MAX_PAGE: usize = 64 << 20;
 /// Maximum number of files on a page.
 pub const MAX_FILES: usize = 200_000;
+/// The byte order mark of UTF-8, with which some servers begin JSON.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Maximum length of the address of a provenance object, in bytes.
 const MAX_ADDRESS: usize = 2_000;
 
@@ -119,6 +121,7 @@ fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage, BadPage> {
     if body.len() > MAX_PAGE {
         return Err(BadPage::TooLarge(body.len()));
     }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     check_format(format, body)?;
     match format {
         SimpleFormat::Json => {

@@ -9,8 +9,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::json::Value;
 use super::markup::{Token, Tokens, escape};
 use super::page::API_VERSION;
-use super::read::{BadPage, check_api_version, check_format};
+use super::read::{BYTE_ORDER_MARK, BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
+use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 
 /// Maximum size of a root, in bytes. The root of PyPI has 45 MB.
@@ -47,7 +48,14 @@ pub struct Root {
 /// [`BadPage`]. Projects may have been passed to `on_project` before the error was found.
 pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
     // Buffered, because serde_json reads single bytes.
-    let source = io::BufReader::with_capacity(64 << 10, source.take(MAX_ROOT));
+    let mut source = io::BufReader::with_capacity(64 << 10, source.take(MAX_ROOT));
+    let mut start = Vec::new();
+    let mark_length = BYTE_ORDER_MARK.len() as u64;
+    source.by_ref().take(mark_length).read_to_end(&mut start).map_err(serde_json::Error::io)?;
+    if start == BYTE_ORDER_MARK {
+        start.clear();
+    }
+    let source = start.as_slice().chain(source);
     let mut deserializer = serde_json::Deserializer::from_reader(source);
     let mut reader = Reader { on_project, root: Root::default(), api_version: None };
     DocumentSeed(&mut reader).deserialize(&mut deserializer)?;
@@ -64,6 +72,7 @@ pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result
 /// # Errors
 /// [`BadPage`], also for a document without any name.
 pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     check_format(SimpleFormat::TextHtml, body)?;
     let text = String::from_utf8_lossy(body);
     let mut reader = Reader { on_project, root: Root::default(), api_version: None };
@@ -92,6 +101,29 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root,
         return Err(BadPage::NotAnIndex);
     }
     Ok(reader.root)
+}
+
+/// Returns true if a document is a list of projects: JSON of the simple API, or HTML in which the address of each link ends
+/// in the name that is its text, other than a page with links to files, of a website or of a directory.
+#[must_use]
+pub fn is_list(format: SimpleFormat, body: &[u8]) -> bool {
+    if format == SimpleFormat::Json {
+        return read_json(body, |_| ()).is_ok();
+    }
+    let text = String::from_utf8_lossy(body);
+    let mut tokens = Tokens::new(&text);
+    while let Some(token) = tokens.next() {
+        let Token::Start(tag) = token else { continue };
+        let Some(href) = tag.attribute("href").filter(|_| tag.is("a")) else { continue };
+        let path = href.split(['?', '#']).next().unwrap_or_default().trim().trim_end_matches('/');
+        let last = percent_encoding::percent_decode_str(path.rsplit('/').next().unwrap_or_default());
+        let (last, text) = (last.decode_utf8_lossy(), tokens.text_until("a"));
+        let name = text.trim().parse::<NormalName>();
+        if !name.is_ok_and(|name| name.matches(&last)) || FileName::parse(text.trim()).is_ok() {
+            return false;
+        }
+    }
+    read_html(body, |_| ()).is_ok()
 }
 
 struct Reader<F> {
@@ -255,6 +287,40 @@ mod tests {
         assert_eq!(root.first_invalid.as_deref(), Some("\u{43f}"));
         assert_eq!((entries[0].name.as_str(), &*entries[0].display), ("odd-name", "Odd.Name"));
         assert_eq!((entries[0].last_serial, entries[1].last_serial), (Some(7), None));
+    }
+
+    #[test]
+    fn a_list_links_to_the_names_that_it_shows() {
+        for text in [
+            "<a href='torch/'>torch</a><a href=\"/whl/cu130/Jinja2/\">Jinja2</a>",
+            "<a href='a-b'>a_b</a><a href='https://h/+simple/c%2Ed/?x#y'> c.d </a>",
+            "<meta name='pypi:repository-version' content='1.0'>",
+        ] {
+            assert!(is_list(SimpleFormat::TextHtml, text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "<a href='/login'>Sign in</a><a href='odd/'>odd</a>",
+            "<a href='/'>Home</a>",
+            "<a href='../'>../</a><a href='simple/'>simple/</a>",
+            "<a href='odd-1.0.tar.gz'>odd-1.0.tar.gz</a>",
+            "<a href='odd/1.0'>odd</a>",
+        ] {
+            assert!(!is_list(SimpleFormat::TextHtml, text.as_bytes()), "{text}");
+        }
+        assert!(is_list(SimpleFormat::Json, br#"{"projects":[{"name":"odd"}]}"#));
+        assert!(!is_list(SimpleFormat::Json, br#"{"type":"indexconfig","result":{"projects":[]}}"#));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        for text in ["", "\u{feff}"] {
+            let json = format!("{text}{{\"projects\":[{{\"name\":\"odd\"}}]}}");
+            let (entries_of_json, _) = entries(|all| read_json(json.as_bytes(), |entry| all.push(entry)));
+            let html = format!("{text}<a href='odd/'>odd</a>");
+            let (entries_of_html, _) = entries(|all| read_html(html.as_bytes(), |entry| all.push(entry)));
+            assert_eq!((entries_of_json.len(), entries_of_html.len()), (1, 1), "{text:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ mod line;
 pub mod plan;
 pub mod selection;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 use super::closure::Kinds;
@@ -18,6 +18,9 @@ use crate::model::error_list::ErrorList;
 
 /// Maximum length of a line, in bytes.
 const MAX_LINE: usize = 4096;
+/// Length from which the text about the lines that name a package names no further ones, in bytes.
+const MAX_ORIGIN: usize = 200;
+const MORE_ORIGINS: &str = " and further lines";
 
 /// A definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub struct RootPackage {
 }
 
 /// A version constraint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Constraint {
     /// The operator.
     pub operator: Operator,
@@ -174,6 +177,7 @@ pub fn read(files: &[(&str, &[u8])]) -> Result<Definition, ErrorList<BadDefiniti
             errors.push(BadDefinition::File { file: (*name).to_owned(), reason });
         }
     }
+    remove_repeated(&mut definition);
     if definition.roots.is_empty() && errors.is_empty() {
         let file = files.first().map_or("the definition", |(name, _)| name).to_owned();
         let reason = "no line names a package; write one package on each line, such as: ggplot2 >=3.4.0";
@@ -255,7 +259,8 @@ fn read_line(line: &str) -> Result<Option<(String, RootPackage)>, String> {
     Ok(Some((name.to_owned(), RootPackage { constraints, extras, origin: String::new() })))
 }
 
-/// Adds a package. If several lines name a package, all their constraints apply.
+/// Adds a package. If several lines name a package, all their constraints apply; [`remove_repeated`] removes equal ones once
+/// all packages are added.
 pub fn add_root(definition: &mut Definition, package: String, root: RootPackage) {
     match definition.roots.entry(package) {
         Entry::Vacant(entry) => {
@@ -264,15 +269,22 @@ pub fn add_root(definition: &mut Definition, package: String, root: RootPackage)
         Entry::Occupied(mut entry) => {
             let known = entry.get_mut();
             known.extras = known.extras.union(root.extras);
-            if root.origin != known.origin {
-                known.origin = format!("{} and {}", known.origin, root.origin);
+            // Once the text is long, further lines are not named.
+            if root.origin != known.origin && !known.origin.ends_with(MORE_ORIGINS) {
+                let is_long = known.origin.len() > MAX_ORIGIN;
+                known.origin += if is_long { MORE_ORIGINS } else { " and " };
+                known.origin += if is_long { "" } else { &root.origin };
             }
-            for constraint in root.constraints {
-                if !known.constraints.contains(&constraint) {
-                    known.constraints.push(constraint);
-                }
-            }
+            known.constraints.extend(root.constraints);
         }
+    }
+}
+
+/// Removes repeated constraints.
+pub fn remove_repeated(definition: &mut Definition) {
+    for root in definition.roots.values_mut() {
+        let mut known = HashSet::new();
+        root.constraints.retain(|constraint| known.insert(constraint.clone()));
     }
 }
 
@@ -323,6 +335,16 @@ mod tests {
     #[test]
     fn all_constraints_of_repeated_lines_apply() {
         assert_eq!(roots("a1 >=1.0\na1 <2.0 [suggests]\na1 >=1.0\n"), [pair("a1", ">=1.0, <2.0 [suggests]")]);
+    }
+
+    #[test]
+    fn repeated_lines_are_named_up_to_a_limit() {
+        let definition =
+            read(&[("p.txt", "a1 >=1.0\na1 <2.0\n".repeat(50_000).as_bytes())]).expect("a definition");
+        let root = &definition.roots["a1"];
+        assert_eq!(root.constraints.len(), 2);
+        assert!(root.origin.starts_with("p.txt, line 1 and p.txt, line 2 and "), "{}", root.origin);
+        assert!(root.origin.ends_with(MORE_ORIGINS) && root.origin.len() < 2 * MAX_ORIGIN, "{}", root.origin);
     }
 
     #[test]

@@ -216,6 +216,35 @@ pub async fn base_projects(
     Ok(projects)
 }
 
+/// Leaves out the projects of a definition that another source of this server provides, with a notice for each: the lock
+/// file of a team names its own packages, too.
+///
+/// # Errors
+/// [`RepoError::Invalid`] if no project is left; database errors.
+pub async fn leave_out_names_of_others(
+    repositories: &Repositories,
+    source: SourceId,
+    base: Base,
+    definition: &mut Definition,
+) -> Result<(), RepoError> {
+    let names = definition.rules.keys().cloned().collect();
+    for (name, is_listed) in listed_names(repositories, base, names).await? {
+        let state = &repositories.state;
+        let provider = name_guards::other_provider(state, Language::Python, name.as_str(), source, is_listed);
+        let Some(reason) = provider else { continue };
+        definition.rules.remove(&name);
+        definition.extras.remove(&name);
+        let origin = definition.origins.remove(&name).unwrap_or_default();
+        definition.notices.push(format!("{origin}: '{name}' is left out: {reason}"));
+    }
+    match definition.notices.last() {
+        Some(notice) if definition.rules.is_empty() => {
+            Err(RepoError::Invalid(format!("no package is left in the definition; the last one: {notice}")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Returns for each project whether the base lists it.
 pub(super) async fn listed_names(
     repositories: &Repositories,

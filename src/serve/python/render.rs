@@ -9,6 +9,7 @@ use super::owner::{self, RootProject};
 use crate::catalog::Catalog;
 use crate::db::python_file::{self, PageRow};
 use crate::db::{self, Conn, DbError};
+use crate::model::ids::SourceId;
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::PageFacts;
 use crate::python::file_name::FileName;
@@ -70,10 +71,20 @@ fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<P
     let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
         return Ok(Vec::new());
     };
-    if owner::is_whole_index(tree) && !tree.is_restricted() {
-        return python_file::page_of_index(c, tree.tree, tree.seq, package);
+    let mut files = if owner::is_whole_index(tree) && !tree.is_restricted() {
+        python_file::page_of_index(c, tree.tree, tree.seq, package)?
+    } else {
+        curated::of_project(c, tree, package)?.into_iter().map(PageRow::from).collect()
+    };
+    let listing = tree.listing();
+    let has_time = |file: &PageRow| PageFacts::read(&file.facts).upload_time().is_some();
+    if listing.source == SourceId::PYPI && !files.iter().all(has_time) {
+        let first_listed = python_file::first_listed(c, listing.tree, package)?;
+        for file in &mut files {
+            file.listed_at = first_listed.get(&file.file).copied();
+        }
     }
-    Ok(curated::of_project(c, tree, package)?.into_iter().map(PageRow::from).collect())
+    Ok(files)
 }
 
 /// Writes a document.
@@ -177,7 +188,8 @@ fn with_entry<T>(
         gpg_sig: facts.has_signature.then_some(true),
         yanked: file.yanked.as_deref(),
         size: u64::try_from(file.size).ok(),
-        upload_time: facts.upload_time(),
+        // Without a time, installers with a limit such as `exclude-newer` use none of the files.
+        upload_time: facts.upload_time().or(file.listed_at),
         provenance: provenance.as_deref(),
     }))
 }

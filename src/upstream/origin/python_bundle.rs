@@ -22,6 +22,10 @@ use crate::python::simple::{root, write};
 /// of an incremental bundle would cause requests for the heads of its bases.
 const RECENT: Duration = Duration::from_secs(30);
 
+/// The folders of an address in which an index may have its pages, in the order in which they are tried: that of PyPI,
+/// that of devpi, and none, as in the indexes of single projects such as PyTorch.
+pub(super) const FOLDERS: [&str; 3] = ["simple", "+simple", ""];
+
 /// The contents of a bundle.
 struct CachedState {
     address: String,
@@ -32,30 +36,44 @@ struct CachedState {
     checked_at: Instant,
 }
 
-/// The known kinds of the indexes, by address, and the contents of the bundle that was read last.
+/// What an address of an index has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// A bundle.
+    Bundle,
+    /// Pages in this folder; empty for the address itself.
+    Pages(&'static str),
+}
+
+/// The known layouts of the indexes over HTTP, by address, and the contents of the bundle that was read last.
 #[derive(Default)]
 pub(super) struct PythonCache {
-    /// Whether an address over HTTP is that of a bundle.
-    kinds: Mutex<HashMap<String, bool>>,
+    layouts: Mutex<HashMap<String, Layout>>,
     /// Locked while a bundle is read; other readers wait, and then use the result.
     state: tokio::sync::Mutex<Option<CachedState>>,
 }
 
 impl PythonCache {
-    /// Returns whether an address over HTTP is that of a bundle, if it is known.
-    pub(super) fn is_bundle(&self, address: &str) -> Option<bool> {
-        self.kinds.lock().get(address).copied()
+    /// Returns the layout of an address over HTTP, if it is known.
+    pub(super) fn layout(&self, address: &str) -> Option<Layout> {
+        self.layouts.lock().get(address).copied()
     }
 
-    /// Records the kind of an address; `None` to determine it again.
-    pub(super) fn record(&self, address: &str, is_bundle: Option<bool>) {
-        let mut kinds = self.kinds.lock();
-        let known = match is_bundle {
-            Some(is_bundle) => kinds.insert(address.to_owned(), is_bundle),
-            None => kinds.remove(address),
+    /// Records the layout of an address; `None` to determine it again.
+    pub(super) fn record(&self, address: &str, layout: Option<Layout>) {
+        let mut layouts = self.layouts.lock();
+        let known = match layout {
+            Some(layout) => layouts.insert(address.to_owned(), layout),
+            None => layouts.remove(address),
         };
-        if is_bundle == Some(true) && known != is_bundle {
-            tracing::info!(target: "upstream", "{address} is a bundle with Python packages");
+        match layout.filter(|_| known != layout) {
+            Some(Layout::Bundle) => {
+                tracing::info!(target: "upstream", "{address} is a bundle with Python packages");
+            }
+            Some(Layout::Pages(folder)) if folder != FOLDERS[0] => {
+                tracing::info!(target: "upstream", "{address} has pages below '{folder}/', not below 'simple/'");
+            }
+            Some(Layout::Pages(_)) | None => {}
         }
     }
 

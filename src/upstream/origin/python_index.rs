@@ -1,5 +1,6 @@
 //! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a
-//! bundle. An HTTP address is that of a bundle if a page is missing and the file that identifies bundles exists.
+//! bundle. If a page below `simple/` of an HTTP address is missing, the address is that of a bundle, if the file that
+//! identifies bundles exists, or has its pages elsewhere, if there is a list of projects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use url::Url;
 use super::bundle::Bundle;
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::upstream_error;
-use super::python_bundle;
+use super::python_bundle::{self, FOLDERS, Layout};
 use crate::bundle::{Product, PythonState, self_digest};
+use crate::python::accept::{ACCEPT, SimpleFormat};
+use crate::python::simple::root;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::transport::Transport;
 use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
@@ -42,7 +45,7 @@ pub struct PythonIndex {
 }
 
 impl PythonIndex {
-    /// Creates the index with the pages below `simple/` of an address.
+    /// Creates the index of an address.
     pub(in crate::upstream) fn at(transport: Transport, cache: Arc<BundleCache>) -> PythonIndex {
         PythonIndex { transport, cache }
     }
@@ -53,41 +56,51 @@ impl PythonIndex {
         self.transport.address()
     }
 
+    /// Returns the address of the page of a project for messages; without a project, that of the list of projects.
+    #[must_use]
+    pub fn page_address(&self, project: Option<&str>) -> String {
+        let folder = match self.layout() {
+            Some(Layout::Pages(folder)) => folder,
+            Some(Layout::Bundle) | None => FOLDERS[0],
+        };
+        let parts = [Some(self.address()), Some(folder.to_owned()), project.map(str::to_owned)];
+        parts.into_iter().flatten().filter(|part| !part.is_empty()).map(|part| part + "/").collect()
+    }
+
     /// Requests the list of projects; `accept` are the media types that the client can read.
     ///
     /// # Errors
     /// The index has none, or does not answer after all retries.
     pub async fn root(&self, accept: &'static str) -> Result<Page, UpstreamError> {
-        let request = PageRequest {
-            path: "simple",
-            accept,
-            etag: None,
-            limit: MAX_ROOT,
-            retries: true,
-            timeout: ROOT_TIMEOUT,
+        let folder = match self.layout() {
+            Some(Layout::Bundle) => return self.root_of_bundle().await,
+            Some(Layout::Pages(folder)) => folder,
+            None => FOLDERS[0],
         };
-        let response = match self.is_bundle() {
-            Some(true) => self.root_of_bundle().await,
-            Some(false) | None => match self.get(request).await {
-                Err(missing @ UpstreamError::Missing(_)) => {
-                    if self.probe().await? {
-                        self.root_of_bundle().await
-                    } else {
-                        Err(missing)
-                    }
-                }
-                response => {
-                    if response.is_ok() && self.transport.directory().is_none() {
-                        self.cache.python.record(&self.address(), Some(false));
-                    }
-                    response
-                }
+        match self.list(folder, accept).await {
+            Err(error @ UpstreamError::Unavailable { .. }) => Err(error),
+            Err(error) => match self.determine_layout().await? {
+                Layout::Bundle => self.root_of_bundle().await,
+                Layout::Pages(other) if other != folder => self.list(other, accept).await,
+                Layout::Pages(_) => Err(error),
             },
-        };
-        match response? {
+            Ok(page) => {
+                if self.transport.directory().is_none() {
+                    self.cache.python.record(&self.address(), Some(Layout::Pages(folder)));
+                }
+                Ok(page)
+            }
+        }
+    }
+
+    /// Requests the list of projects in a folder.
+    async fn list(&self, folder: &'static str, accept: &'static str) -> Result<Page, UpstreamError> {
+        let (limit, timeout) = (MAX_ROOT, ROOT_TIMEOUT);
+        let request = PageRequest { path: folder, accept, etag: None, limit, retries: true, timeout };
+        match self.get(request).await? {
             PageResponse::Page(page) => Ok(*page),
             PageResponse::Unchanged(_) => Err(UpstreamError::Refused {
-                url: format!("{}/simple/", self.address()),
+                url: self.page_address(None),
                 reason: "answered an unconditional request with 'not modified'".to_owned(),
             }),
         }
@@ -104,38 +117,45 @@ impl PythonIndex {
         accept: &'static str,
         etag: Option<&str>,
     ) -> Result<PageResponse, UpstreamError> {
-        let path = format!("simple/{project}");
-        let (limit, timeout) = (MAX_PAGE, PAGE_TIMEOUT);
-        let request = PageRequest { path: &path, accept, etag, limit, retries: false, timeout };
-        match self.is_bundle() {
-            Some(true) => self.project_of_bundle(project, etag).await,
-            Some(false) => self.get(request).await,
-            None => match self.get(request).await {
-                Err(missing @ UpstreamError::Missing(_)) => {
-                    if self.probe().await? {
-                        self.project_of_bundle(project, etag).await
-                    } else {
-                        Err(missing)
-                    }
+        let layout = self.layout();
+        let folder = match layout {
+            Some(Layout::Bundle) => return self.project_of_bundle(project, etag).await,
+            Some(Layout::Pages(folder)) => folder,
+            None => FOLDERS[0],
+        };
+        let get = async |folder: &str| {
+            let path = [folder, project].join("/");
+            let (limit, timeout) = (MAX_PAGE, PAGE_TIMEOUT);
+            let path = path.trim_start_matches('/');
+            self.get(PageRequest { path, accept, etag, limit, retries: false, timeout }).await
+        };
+        match get(folder).await {
+            Err(error @ (UpstreamError::Missing(_) | UpstreamError::Refused { .. })) if layout.is_none() => {
+                match self.determine_layout().await? {
+                    Layout::Bundle => self.project_of_bundle(project, etag).await,
+                    Layout::Pages(other) if other != folder => get(other).await,
+                    Layout::Pages(_) => Err(error),
                 }
-                response => response,
-            },
+            }
+            response => response,
         }
     }
 
-    /// Returns whether the address is that of a bundle; `None` if that is not known.
-    fn is_bundle(&self) -> Option<bool> {
-        match self.transport.directory() {
-            Some(root) => Some(Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file())),
-            None => self.cache.python.is_bundle(&self.address()),
-        }
+    /// Returns the layout of the address; `None` if it is not known.
+    fn layout(&self) -> Option<Layout> {
+        let Some(root) = self.transport.directory() else {
+            return self.cache.python.layout(&self.address());
+        };
+        let is_bundle = Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file());
+        Some(if is_bundle { Layout::Bundle } else { Layout::Pages(FOLDERS[0]) })
     }
 
-    /// Requests the file that identifies a bundle. Without an answer, nothing is recorded, and the next request
-    /// probes again; otherwise the pages of a bundle would be missing until the next sync.
-    async fn probe(&self) -> Result<bool, UpstreamError> {
+    /// Determines the layout of an address without a page below `simple/`: requests the file that identifies a bundle, then
+    /// a list of projects in the other folders. Without an answer, nothing is recorded, and the next request determines it
+    /// again; otherwise pages would be missing until the next sync.
+    async fn determine_layout(&self) -> Result<Layout, UpstreamError> {
         if self.transport.directory().is_some() {
-            return Ok(false);
+            return Ok(Layout::Pages(FOLDERS[0]));
         }
         let bundle = Bundle::at(self.transport.clone());
         let is_bundle = match bundle.has(&Product::Pypi).await.map_err(upstream_error) {
@@ -143,8 +163,20 @@ impl PythonIndex {
             Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
             Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
         };
-        self.cache.python.record(&self.address(), Some(is_bundle));
-        Ok(is_bundle)
+        let mut layout = if is_bundle { Layout::Bundle } else { Layout::Pages(FOLDERS[0]) };
+        let others = FOLDERS.into_iter().skip(1).filter(|_| !is_bundle);
+        for folder in others {
+            match self.list(folder, ACCEPT).await {
+                Ok(page) if is_list(page.clone()).await => {
+                    layout = Layout::Pages(folder);
+                    break;
+                }
+                Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
+                Ok(_) | Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => {}
+            }
+        }
+        self.cache.python.record(&self.address(), Some(layout));
+        Ok(layout)
     }
 
     /// Returns the contents of the bundle.
@@ -158,10 +190,9 @@ impl PythonIndex {
         self.cache.python.state(&bundle, &head).await.map_err(upstream_error)
     }
 
-    async fn root_of_bundle(&self) -> Result<PageResponse, UpstreamError> {
+    async fn root_of_bundle(&self) -> Result<Page, UpstreamError> {
         let state = self.bundle_state().await?;
-        let body = python_bundle::root_page(&state);
-        Ok(PageResponse::Page(Box::new(self.made_page(body, "simple/")?)))
+        self.made_page(python_bundle::root_page(&state), "simple/")
     }
 
     async fn project_of_bundle(
@@ -242,6 +273,16 @@ impl PythonIndex {
         let file = self.transport.directory().map(|root| root.join(path));
         file.and_then(|file| Url::from_file_path(file).ok()).ok_or_else(|| self.not_a_url())
     }
+}
+
+/// Returns true if a page is a list of projects.
+async fn is_list(page: Page) -> bool {
+    let work = move || {
+        let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
+        let body = format.zip(page.decoded(root::MAX_ROOT).ok());
+        body.is_some_and(|(format, body)| root::is_list(format, &body))
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or(false)
 }
 
 /// Returns the folder of a page in a mirror of bandersnatch with the option `hash-index`: `simple/r/requests`.

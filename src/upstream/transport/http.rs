@@ -90,9 +90,11 @@ impl HttpTransport {
         self.http.client()
     }
 
+    /// Returns the target of a path; the address itself for an empty one.
     pub(super) fn target(&self, path: &str) -> Result<Target, UpstreamError> {
         let mut target = Target { url: self.base.clone(), display_url: self.display_url.clone() };
-        for segment in segments(path)? {
+        let segments = if path.is_empty() { Vec::new() } else { segments(path)? };
+        for segment in segments {
             for text in [&mut target.url, &mut target.display_url] {
                 text.push('/');
                 text.extend(utf8_percent_encode(segment, ENCODED));

@@ -18,7 +18,7 @@ use crate::upstream::error::UpstreamError;
 /// A request for a page.
 #[derive(Clone, Debug)]
 pub struct PageRequest<'a> {
-    /// Path relative to the address, without the slash at its end: `simple/requests`.
+    /// Path relative to the address, without the slash at its end: `simple/requests`; empty for the address itself.
     pub path: &'a str,
     /// The media types that the client can read.
     pub accept: &'static str,
@@ -41,13 +41,19 @@ pub enum PageResponse {
     Page(Box<Page>),
 }
 
+/// Maximum number of times that a page is compressed: a proxy may compress again what its origin sends compressed.
+const MAX_GZIP_LAYERS: usize = 2;
+
+/// Maximum size of a page without its outer compression, in bytes: a few bytes can inflate to many.
+const MAX_INNER_LAYER: u64 = 1 << 30;
+
 /// A page.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The body as sent.
     bytes: Bytes,
-    /// Whether the body is compressed.
-    is_gzip: bool,
+    /// How often the body is compressed with gzip.
+    gzip_layers: usize,
     /// `Content-Type`, or that of the file's name.
     pub media_type: Option<String>,
     /// `ETag`.
@@ -76,13 +82,14 @@ impl Page {
         url: Url,
     ) -> Page {
         let media_type = Some(media_type.to_owned());
-        Page { bytes, is_gzip: false, media_type, etag, age: PageAge::default(), url }
+        Page { bytes, gzip_layers: 0, media_type, etag, age: PageAge::default(), url }
     }
 
     /// Returns a reader of the decoded body, which the caller has to limit.
     #[must_use]
     pub fn reader(&self) -> Box<dyn Read + Send + '_> {
-        if self.is_gzip { Box::new(MultiGzDecoder::new(&*self.bytes)) } else { Box::new(&*self.bytes) }
+        let body: Box<dyn Read + Send + '_> = Box::new(&*self.bytes);
+        (0..self.gzip_layers).fold(body, |body, _| Box::new(MultiGzDecoder::new(body.take(MAX_INNER_LAYER))))
     }
 
     /// Returns the decoded body.
@@ -164,11 +171,7 @@ async fn page_once(
     }
     let response = target.accept(response)?;
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_gzip = match text(header::CONTENT_ENCODING).map(str::trim) {
-        None | Some("" | "identity") => false,
-        Some("gzip" | "x-gzip") => true,
-        Some(_) => return Err(target.refusal("has a content encoding other than gzip".to_owned())),
-    };
+    let gzip_layers = gzip_layers(response.headers()).map_err(|reason| target.refusal(reason))?;
     let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
     let etag = text(header::ETAG).map(str::to_owned);
     let mut url = response.url().clone();
@@ -183,8 +186,26 @@ async fn page_once(
         }
         bytes.extend_from_slice(&chunk);
     }
-    let page = Page { bytes: bytes.freeze(), is_gzip, media_type, etag, age, url };
+    let page = Page { bytes: bytes.freeze(), gzip_layers, media_type, etag, age, url };
     Ok(PageResponse::Page(Box::new(page)))
+}
+
+/// Returns how often a body is compressed with gzip, or why it cannot be decoded. Names of codings are not case-sensitive
+/// (RFC 9110, 8.4.1).
+fn gzip_layers(headers: &HeaderMap) -> Result<usize, String> {
+    let mut layers = 0;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let codings = value.to_str().unwrap_or("unknown").split(',').map(str::trim);
+        for coding in codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+        {
+            if !["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) {
+                let coding: String = coding.chars().take(40).collect();
+                return Err(format!("has the content encoding '{coding}', but only gzip was requested"));
+            }
+            layers += 1;
+        }
+    }
+    if layers > MAX_GZIP_LAYERS { Err("is compressed more than twice".to_owned()) } else { Ok(layers) }
 }
 
 fn age(headers: &HeaderMap) -> PageAge {
@@ -202,22 +223,52 @@ mod tests {
 
     use super::*;
 
-    fn page(bytes: Vec<u8>, is_gzip: bool) -> Page {
+    fn page(bytes: Vec<u8>, gzip_layers: usize) -> Page {
         let url: Url = "http://me:secret@h/simple/".parse().expect("a URL");
         let page = Page::of_file(bytes.into(), "text/html", None, url);
-        Page { is_gzip, ..page }
+        Page { gzip_layers, ..page }
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn codings_are_read_in_any_case_and_number() {
+        let layers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_ENCODING, value.parse().expect("a value"));
+            }
+            gzip_layers(&headers)
+        };
+        for (values, expected) in [
+            (&[][..], 0),
+            (&[""], 0),
+            (&["Identity"], 0),
+            (&["GZip"], 1),
+            (&["X-GZIP"], 1),
+            (&["gzip, gzip"], 2),
+            (&["gzip", "identity,GZIP"], 2),
+        ] {
+            assert_eq!(layers(values), Ok(expected), "{values:?}");
+        }
+        for values in [&["br"][..], &["gzip, deflate"], &["gzip", "zstd"], &["gzip,gzip,gzip"]] {
+            assert!(layers(values).is_err(), "{values:?}");
+        }
     }
 
     #[test]
     fn a_compressed_body_is_limited() {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&[b'x'; 100_000]).expect("memory");
-        let bytes = encoder.finish().expect("memory");
-        assert_eq!(page(bytes.clone(), true).decoded(100_000).expect("small").len(), 100_000);
-        let error = page(bytes, true).decoded(99_999).expect_err("too large").to_string();
+        let bytes = gzip(&[b'x'; 100_000]);
+        assert_eq!(page(bytes.clone(), 1).decoded(100_000).expect("small").len(), 100_000);
+        assert_eq!(page(gzip(&bytes), 2).decoded(100_000).expect("small").len(), 100_000);
+        let error = page(bytes, 1).decoded(99_999).expect_err("too large").to_string();
         assert!(error.contains("99999") && !error.contains("secret"), "{error}");
-        assert!(page(b"no gzip".to_vec(), true).decoded(10).is_err());
-        assert_eq!(&*page(b"text".to_vec(), false).decoded(4).expect("small"), b"text");
+        assert!(page(b"no gzip".to_vec(), 1).decoded(10).is_err());
+        assert_eq!(&*page(b"text".to_vec(), 0).decoded(4).expect("small"), b"text");
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! Text files that users write: requirements and definitions, in the encodings that pip reads.
+
+use std::borrow::Cow;
+
+use encoding_rs::Encoding;
+
+/// Decodes a file: UTF-16 with a byte order mark, as PowerShell writes it, UTF-8, or what a comment such as
+/// `# -*- coding: latin-1 -*-` in the first two lines declares. A byte order mark is left out; line ends of a carriage return
+/// alone become line feeds.
+///
+/// # Errors
+/// The position of the first byte that is not UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, usize> {
+    let (encoding, bytes) = match Encoding::for_bom(bytes) {
+        Some((encoding, length)) => (Some(encoding), bytes.get(length..).unwrap_or_default()),
+        None => (None, bytes),
+    };
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) if encoding.is_none_or(|encoding| encoding == encoding_rs::UTF_8) => Cow::Borrowed(text),
+        result => {
+            let position = result.map_or_else(|error| error.valid_up_to(), |_| 0);
+            let encoding = encoding.or_else(|| declared_encoding(bytes)).ok_or(position)?;
+            encoding.decode_without_bom_handling_and_without_replacement(bytes).ok_or(position)?
+        }
+    };
+    Ok(if has_lone_return(&text) { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { text })
+}
+
+fn has_lone_return(text: &str) -> bool {
+    text.match_indices('\r').any(|(at, _)| text.as_bytes().get(at + 1) != Some(&b'\n'))
+}
+
+/// Returns the encoding that a comment in the first two lines declares, as in source files of Python (PEP 263).
+fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
+    let name = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line).trim_start().strip_prefix('#')?.to_ascii_lowercase();
+        let (_, rest) = line.split_once("coding")?;
+        let name = rest.strip_prefix([':', '='])?.trim_start();
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name = name.split(|c| !is_of_name(c)).next()?;
+        // Python accepts separators that the names of the web platform lack: `latin-1`.
+        let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
+        Encoding::for_label(name.as_bytes()).or_else(|| Encoding::for_label(plain.as_bytes()))
+    };
+    bytes.split(|byte| matches!(byte, b'\n' | b'\r')).take(2).find_map(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_encodings_of_requirements_files_are_decoded() {
+        let utf16 =
+            |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        for (bytes, expected) in [
+            (b"odd\r\neven".to_vec(), "odd\r\neven"),
+            (b"odd\reven\r".to_vec(), "odd\neven\n"),
+            ("\u{feff}odd".into(), "odd"),
+            (utf16("\u{feff}gr\u{fc}n\r\n", u16::to_le_bytes), "gr\u{fc}n\r\n"),
+            (utf16("\u{feff}odd", u16::to_be_bytes), "odd"),
+            (b"# -*- coding: latin-1 -*-\n# gr\xfcn".to_vec(), "# -*- coding: latin-1 -*-\n# gr\u{fc}n"),
+            (b"#!x\n# vim: fileencoding=cp1252\n\x80".to_vec(), "#!x\n# vim: fileencoding=cp1252\n\u{20ac}"),
+            // A file that was decoded before.
+            ("# coding: latin-1\n# gr\u{fc}n".into(), "# coding: latin-1\n# gr\u{fc}n"),
+        ] {
+            assert_eq!(decode(&bytes).as_deref(), Ok(expected), "{bytes:?}");
+        }
+        for bytes in [
+            &b"odd\n\xff"[..],
+            b"#\n#\n# coding: latin-1\n\xfc",
+            b"# coding: unknown\n\xfc",
+            b"coding: latin-1 \xfc",
+        ] {
+            let position = bytes.len() - 1;
+            assert_eq!(decode(bytes), Err(position), "{bytes:?}");
+        }
+        assert!(decode(b"\xff\xfea").is_err(), "half a character of UTF-16");
+    }
+}

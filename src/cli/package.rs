@@ -65,8 +65,9 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         )
         .await;
     }
-    if let Some(list) = file_in {
-        args.path = read_file_list(list)?;
+    match file_in {
+        Some(list) => args.path = read_file_list(list)?,
+        None => args.path = join_paths(&args.path),
     }
     let result = match add_uploaded_packages(client, &args, source).await {
         // The server was restarted or upgraded after the uploads and has lost them.
@@ -131,6 +132,28 @@ async fn upload_all(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Ve
     Ok(uploads)
 }
 
+/// Returns the files of a comma-separated list, which was split at each comma: parts that are the name of a file only
+/// together, with the commas between them, are one path.
+fn join_paths(parts: &[PathBuf]) -> Vec<PathBuf> {
+    let mut paths = Vec::with_capacity(parts.len());
+    let mut rest = parts;
+    while let Some(first) = rest.first() {
+        let mut path = first.clone();
+        let mut count = 1;
+        while !path.is_file() && count < rest.len() {
+            path.as_mut_os_string().push(",");
+            path.as_mut_os_string().push(&rest[count]);
+            count += 1;
+        }
+        if !path.is_file() {
+            (path, count) = (first.clone(), 1);
+        }
+        paths.push(path);
+        rest = &rest[count..];
+    }
+    paths
+}
+
 async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
     let uploads = upload_all(client, &args.path, "binary").await?;
     let body = binary::AddBinaries {
@@ -144,8 +167,9 @@ async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<Adde
 
 /// `rspm add binary`: does the same as `rspm add`, with binaries for one distribution.
 async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
-    if let Some(list) = &args.file_in {
-        args.path = read_file_list(list)?;
+    match &args.file_in {
+        Some(list) => args.path = read_file_list(list)?,
+        None => args.path = join_paths(&args.path),
     }
     let result = match add_uploaded_binaries(client, &args).await {
         // The server was restarted or upgraded after the uploads and has lost them.
@@ -218,4 +242,32 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
         };
         result.binaries.iter().map(line).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_name_with_commas_are_one_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("a,b c")).expect("a folder");
+        std::fs::create_dir(folder.path().join("a")).expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (plain, comma) = (path("x_1.0.tar.gz"), path("a,b c/y_1.0.tar.gz"));
+        for file in [&plain, &comma] {
+            std::fs::write(file, "x").expect("a file");
+        }
+        let missing = path("z_1.0.tar.gz");
+        for list in [
+            vec![comma.clone()],
+            vec![plain.clone(), comma.clone()],
+            vec![comma.clone(), plain.clone(), comma.clone()],
+            vec![missing.clone(), plain.clone(), missing],
+        ] {
+            let joined = list.join(",");
+            let parts: Vec<PathBuf> = joined.split(',').map(PathBuf::from).collect();
+            assert_eq!(join_paths(&parts), list.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+    }
 }

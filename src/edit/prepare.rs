@@ -76,6 +76,7 @@ pub(super) fn prepare(
     let package_archive =
         archive::read_up_to(ReadExtent::Upload, body.open(options.buffer)?, name, options.limits)
             .map_err(refusal)?;
+    package_archive.check_description().map_err(refusal)?;
     let info = match kind {
         UploadKind::Source | UploadKind::Python => {
             package_archive.require_source().map_err(refusal)?;
@@ -117,6 +118,7 @@ fn prepare_zip(
     let name = PackageFile::parse(file);
     let package =
         binary::read_zip(&mut source, name, options.limits).map_err(|error| invalid_package(file, &error))?;
+    package.archive.check_description().map_err(|error| refuse_archive(file, UploadKind::Binary, error))?;
     let package_rds = rewrite_package_rds(file, &package.info)?;
     let (out_path, mut spool) = (out.path().to_owned(), HashingSpool::new(out));
     let output = package.copy(&mut source, REPOSITORY, &package_rds, &mut spool, options);

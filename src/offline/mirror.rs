@@ -200,14 +200,13 @@ fn listed_files(
     // Position of each package's listed file.
     let mut positions: HashMap<(Option<&str>, &str), usize> = HashMap::new();
     for record in records {
-        let default_name = format!("{}_{}.tar.gz", record.package, record.version);
-        let file_name = record.file.unwrap_or(&default_name);
-        let Some(ext) = PackageFile::parse(file_name).map(|name| name.extension) else { continue };
-        let meta_row = meta_rows.get(file_name).filter(|_| record.path.is_none());
+        let (mirror_file, served_file) = (record.mirror_file(), record.served_file());
+        let Some(ext) = PackageFile::parse(&served_file).map(|name| name.extension) else { continue };
+        let meta_row = meta_rows.get(&*mirror_file).filter(|_| record.path.is_none());
         let subfolder = record.path.map(|path| format!("{path}/")).unwrap_or_default();
-        let mut paths = vec![format!("{prefix}src/contrib/{subfolder}{file_name}")];
+        let mut paths = vec![format!("{prefix}src/contrib/{subfolder}{mirror_file}")];
         if record.path.is_none() {
-            paths.push(format!("{prefix}src/contrib/Archive/{}/{file_name}", record.package));
+            paths.push(format!("{prefix}src/contrib/Archive/{}/{served_file}", record.package));
         }
         let mut file = UpstreamFile {
             folder: folder.or(record.path).map(str::to_owned),
@@ -220,7 +219,7 @@ fn listed_files(
             md5: record.md5,
             sha256: record.sha256,
             is_listed: true,
-            index: Some(String::from_utf8_lossy(record.stanza).into_owned()),
+            index: Some(String::from_utf8_lossy(&record.served_stanza()).into_owned()),
             record: None,
         };
         match positions.get(&(record.path, record.package)) {

@@ -75,7 +75,7 @@ pub fn indexed_binary(
     // The URL is used only if the record has a SHA-256 that verifies the file, because it may name another host.
     let download_url =
         description.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_unambiguous_url(url));
-    let mut stanza = copy_fields(record.stanza, &OMITTED_FIELDS);
+    let mut stanza = dcf::copy_fields(record.stanza, &OMITTED_FIELDS);
     if description.non_empty("Platform").is_none() {
         write_platform(&mut stanza, built.as_ref());
     }
@@ -104,7 +104,7 @@ pub fn discovered_stanza(
     let omitted_fields: Vec<&[u8]> =
         OMITTED_FIELDS.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
     let minimal_stanza = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
-    let mut stanza = source.map_or_else(minimal_stanza, |source| copy_fields(source, &omitted_fields));
+    let mut stanza = source.map_or_else(minimal_stanza, |source| dcf::copy_fields(source, &omitted_fields));
     // `built` is one line of a parsed DESCRIPTION: it cannot begin another field.
     dcf::write_field(&mut stanza, "Built", built).expect("writing to a Vec succeeds");
     let description = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
@@ -147,18 +147,6 @@ fn write_file_fields(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<S
     write_line("RVersion", Some(platform.r.to_string()));
     write_line("SHA256", sha256.map(|digest| digest.to_string()));
     write_line("Filesize", size.map(|size| size.to_string()));
-}
-
-/// Copies the fields of a record unchanged, except those in `omitted_fields`.
-fn copy_fields(stanza: &[u8], omitted_fields: &[&[u8]]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(stanza.len() + 120);
-    for field in dcf::records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
-        if !omitted_fields.contains(&field.tag) {
-            out.extend_from_slice(&stanza[field.start..field.end]);
-            out.push(b'\n');
-        }
-    }
-    out
 }
 
 /// Returns whether a URL has no user, no query, and no character that must be encoded.

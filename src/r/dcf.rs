@@ -291,6 +291,18 @@ fn trim(line: &[u8]) -> &[u8] {
     &line[..line.len() - line.iter().rev().take_while(|b| is_blank(b)).count()]
 }
 
+/// Copies the fields of a record unchanged, except those in `omitted_fields`.
+pub(in crate::r) fn copy_fields(stanza: &[u8], omitted_fields: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stanza.len() + 120);
+    for field in records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
+        if !omitted_fields.contains(&field.tag) {
+            out.extend_from_slice(&stanza[field.start..field.end]);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
 /// The line width of `write.dcf` in characters.
 const LINE_WIDTH: usize = 72;
 /// The indentation of continuation lines in characters.

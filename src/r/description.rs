@@ -1,5 +1,7 @@
 //! A package's DESCRIPTION: its decoded fields in order, and the index record that is made from them.
 
+pub mod check;
+
 use super::dcf::{self, DcfError};
 use super::dependency::{self, Dependency, DependencyKind};
 use super::packages::SOURCE_FIELDS;

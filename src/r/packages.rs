@@ -1,5 +1,6 @@
 //! The text index `PACKAGES`: rendered, compressed, and parsed from an untrusted upstream.
 
+use super::layout::PackageFile;
 use super::{dcf, name};
 use crate::model::digest::{Md5, Sha256};
 use flate2::write::GzEncoder;
@@ -170,6 +171,43 @@ pub struct IndexRecord<'a> {
     pub stanza: &'a [u8],
 }
 
+impl<'a> IndexRecord<'a> {
+    /// Returns the name of the file on the mirror.
+    #[must_use]
+    pub fn mirror_file(&self) -> Cow<'a, str> {
+        self.file.map_or_else(|| Cow::Owned(self.usual_file()), Cow::Borrowed)
+    }
+
+    /// Returns the name under which the file is served: that on the mirror if it states package and version, otherwise
+    /// the usual one, because addresses, `Archive/` and the tables of `Meta/` consist of such names.
+    #[must_use]
+    pub fn served_file(&self) -> Cow<'a, str> {
+        match self.file {
+            Some(file) if self.is_usual(file) => Cow::Borrowed(file),
+            Some(_) | None => Cow::Owned(self.usual_file()),
+        }
+    }
+
+    /// Returns the record that names the served file: without `File` if that is not the served name.
+    #[must_use]
+    pub fn served_stanza(&self) -> Cow<'a, [u8]> {
+        match self.file {
+            Some(file) if !self.is_usual(file) => Cow::Owned(dcf::copy_fields(self.stanza, &[b"File"])),
+            Some(_) | None => Cow::Borrowed(self.stanza),
+        }
+    }
+
+    fn usual_file(&self) -> String {
+        format!("{}_{}.tar.gz", self.package, self.version)
+    }
+
+    fn is_usual(&self, file: &str) -> bool {
+        let is_of_version = |rest: &str| rest.starts_with(['.', '_']);
+        PackageFile::parse(file).is_some_and(|name| name.package == self.package)
+            && file[self.package.len() + 1..].strip_prefix(self.version).is_some_and(is_of_version)
+    }
+}
+
 /// Iterates over the records of an index. After an error other than [`IndexError::Dcf`], iteration continues with the
 /// next record, so that callers can skip invalid records.
 pub fn records(text: &[u8]) -> impl Iterator<Item = Result<IndexRecord<'_>, IndexError>> {
@@ -294,6 +332,29 @@ mod tests {
         );
         assert!(records[0].stanza.ends_with(b"X-New: kept"));
         assert_eq!((records[1].version, records[1].md5), ("0.9b", None));
+    }
+
+    #[test]
+    fn a_file_is_served_under_a_name_that_states_package_and_version() {
+        for (file, served) in [
+            ("sha256-0a1b", "a1_1.0.tar.gz"),
+            ("a1-1.0.tar.gz", "a1_1.0.tar.gz"),
+            ("a1_2.0.tar.gz", "a1_1.0.tar.gz"),
+            ("a1_1.01.tar.gz", "a1_1.0.tar.gz"),
+            ("b2_1.0.tar.gz", "a1_1.0.tar.gz"),
+            ("a1_1.0", "a1_1.0.tar.gz"),
+            ("a1_1.0.tar.gz", "a1_1.0.tar.gz"),
+            ("a1_1.0.tar.xz", "a1_1.0.tar.xz"),
+            ("a1_1.0_R_x86_64-pc-linux-gnu.tar.gz", "a1_1.0_R_x86_64-pc-linux-gnu.tar.gz"),
+        ] {
+            let text = format!("Package: a1\nFile: {file}\nVersion: 1.0\n");
+            let record = records(text.as_bytes()).next().expect("a record").expect("a valid record");
+            assert_eq!((&*record.served_file(), &*record.mirror_file()), (served, file));
+            let stanza = record.served_stanza();
+            let has_file = stanza.windows(5).any(|bytes| bytes == b"File:");
+            assert_eq!(has_file, file == served, "{}", String::from_utf8_lossy(&stanza));
+            assert!(stanza.starts_with(b"Package: a1\n") && stanza.windows(12).any(|b| b == b"Version: 1.0"));
+        }
     }
 
     #[test]

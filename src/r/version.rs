@@ -52,6 +52,19 @@ pub fn is_numeric(text: &str) -> bool {
     text.split(['.', '-']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// The greatest number in a version that R can compare: it reads greater ones as `NA`.
+pub const MAX_COMPONENT: i32 = i32::MAX;
+
+/// Returns whether R can compare a version with others: every number, without leading zeros, is at most
+/// [`MAX_COMPONENT`].
+#[must_use]
+pub fn is_comparable(text: &str) -> bool {
+    text.split(['.', '-']).all(|part| {
+        let digits = part.trim_start_matches('0');
+        digits.len() <= 10 && digits.parse::<u64>().unwrap_or(0) <= MAX_COMPONENT.unsigned_abs().into()
+    })
+}
+
 /// Compares two versions by value, without allocating. For valid versions, the result equals that of R's
 /// `compareVersion`. Other texts have a total order too: letters precede numbers, and all other ASCII characters are
 /// separators.
@@ -178,6 +191,16 @@ mod tests {
         assert!(compare("1.99999999999999999999999998", "1.99999999999999999999999999").is_lt());
         assert!(compare("1.2147483648", "1.18446744073709551616").is_lt());
         assert!(compare("20240101.1", "9.9").is_gt());
+    }
+
+    #[test]
+    fn r_compares_numbers_of_31_bits() {
+        for good in ["1.2147483647", "1.0.2024011512", "1.00000000000000000001", "0-0"] {
+            assert!(is_comparable(good), "{good}");
+        }
+        for bad in ["1.2147483648", "1.0-20240115123456", "99999999999999999999.1", "0.1.0.4294967296"] {
+            assert!(!is_comparable(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -224,14 +224,14 @@ mod tests {
             })
         };
         for (document, key) in [
-            (RDocument::Packages(IndexFormat::Text), "1/PACKAGES/1@-3,2@7,"),
-            (RDocument::Packages(IndexFormat::Gz), "1/PACKAGES.gz/1@-3,2@7,"),
-            (RDocument::Packages(IndexFormat::Rds), "1/PACKAGES.rds/1@-3,2@7,"),
-            (RDocument::ArchiveRds, "1/archive.rds/1@-3,2@7,"),
-            (RDocument::CurrentRds, "1/current.rds/1@-3,2@7,"),
-            (RDocument::PackageDatabase { detail_updates: 5 }, "1/packages.rds/1@-3,2@7,/5"),
-            (binaries(true), "1/builds/1@-3,2@7,/4.5-noble/all/Gz/86400000000/9@4/8@-1"),
-            (binaries(false), "1/builds/1@-3,2@7,/4.5-noble/built/Gz/86400000000/9@4/8@-1"),
+            (RDocument::Packages(IndexFormat::Text), "2/PACKAGES/1@-3,2@7,"),
+            (RDocument::Packages(IndexFormat::Gz), "2/PACKAGES.gz/1@-3,2@7,"),
+            (RDocument::Packages(IndexFormat::Rds), "2/PACKAGES.rds/1@-3,2@7,"),
+            (RDocument::ArchiveRds, "2/archive.rds/1@-3,2@7,"),
+            (RDocument::CurrentRds, "2/current.rds/1@-3,2@7,"),
+            (RDocument::PackageDatabase { detail_updates: 5 }, "2/packages.rds/1@-3,2@7,/5"),
+            (binaries(true), "2/builds/1@-3,2@7,/4.5-noble/all/Gz/86400000000/9@4/8@-1"),
+            (binaries(false), "2/builds/1@-3,2@7,/4.5-noble/built/Gz/86400000000/9@4/8@-1"),
         ] {
             assert_eq!(DocumentRequest::new(point(&[(1, -3), (2, 7)]), document).key, key);
         }

@@ -1,5 +1,6 @@
 //! The declaration of a mirror for one package: the releases that it lists and those in `Archive/`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::model::change::LifeState;
@@ -37,9 +38,9 @@ pub(super) struct DeclaredLife<'a> {
     /// `Path` of the index record: a subdirectory of `src/contrib`; empty for most records and for archived files.
     pub(super) path: &'a str,
     pub(super) version: &'a str,
-    /// Name of the file, without a directory.
+    /// Name under which the file is served.
     pub(super) file: String,
-    /// Path of the file, relative to `src/contrib`.
+    /// Path of the file on the mirror, relative to `src/contrib`.
     pub(super) locator: String,
     pub(super) size: Option<i64>,
     /// Publication time.
@@ -48,7 +49,7 @@ pub(super) struct DeclaredLife<'a> {
     /// The digest that a bundle declares.
     pub(super) sha256: Option<Sha256>,
     /// The index record of a listed life.
-    pub(super) stanza: Option<&'a [u8]>,
+    pub(super) stanza: Option<Cow<'a, [u8]>>,
 }
 
 /// The declaration of one package.
@@ -98,13 +99,11 @@ impl<'a> PackageDeclaration<'a> {
 
     fn listed_life(&self, record: &IndexRecord<'a>) -> DeclaredLife<'a> {
         let path = record.path.unwrap_or_default();
-        let file = match record.file {
-            Some(file) => file.to_owned(),
-            None => format!("{}_{}.tar.gz", record.package, record.version),
-        };
-        let stat = self.current_files.get(file.as_str()).filter(|_| path.is_empty());
+        let mirror_file = record.mirror_file();
+        let stat = self.current_files.get(&*mirror_file).filter(|_| path.is_empty());
         let declared_size = record.size.and_then(|size| i64::try_from(size).ok());
-        let locator = if path.is_empty() { file.clone() } else { format!("{path}/{file}") };
+        let locator =
+            if path.is_empty() { mirror_file.into_owned() } else { format!("{path}/{mirror_file}") };
         DeclaredLife {
             state: LifeState::Listed,
             path,
@@ -114,8 +113,8 @@ impl<'a> PackageDeclaration<'a> {
             size: stat.map(|stat| stat.size).or(declared_size),
             mtime: stat.map(|stat| stat.mtime),
             md5: record.md5,
-            stanza: Some(record.stanza),
-            file,
+            stanza: Some(record.served_stanza()),
+            file: record.served_file().into_owned(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::time::Timestamp;
+use crate::r::layout::PackageFile;
 
 /// Releases per query.
 const CHUNK: usize = 2_000;
@@ -48,6 +49,9 @@ pub struct ExistingRelease {
     pub sha256: Option<Sha256>,
     /// Lowest number of its index records: they are numbered 0, -1, -2, …, and a new record gets the next lower number.
     pub variant: i64,
+    /// Whether its file has a name by which clients cannot request it, as some mirrors declare in `File`; such a
+    /// release is replaced.
+    pub has_unusual_file: bool,
     /// Open lives; empty if the release is neither listed nor archived now.
     pub lives: Vec<OpenLife>,
 }
@@ -180,6 +184,7 @@ impl ExistingSource {
             md5: row.md5,
             sha256: row.sha256,
             variant: row.variant,
+            has_unusual_file: PackageFile::parse(&row.file_name).is_none(),
             lives: vec![life],
         });
     }
@@ -195,6 +200,7 @@ impl ExistingSource {
             md5: row.md5,
             sha256: row.sha256,
             variant: row.variant,
+            has_unusual_file: false,
             lives: Vec::new(),
         };
         self.package(row.name, row.package).releases.push(release);

@@ -120,6 +120,9 @@ impl<'a> PackageComparison<'a> {
     }
 
     fn matches(&self, life: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
+        if release.has_unusual_file {
+            return Match::Other;
+        }
         let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
         if let (Some(declared_md5), Some(stored_md5)) = (life.md5, release.md5) {
             return if declared_md5 == stored_md5 { Match::Same } else { Match::Other };
@@ -154,7 +157,7 @@ impl<'a> PackageComparison<'a> {
             variant,
             path: life.path.to_owned(),
         };
-        let Some(stanza) = life.stanza else {
+        let Some(stanza) = life.stanza.as_deref() else {
             match release.archived_life() {
                 Some(_) => claims.keep(index, LifeState::Archived, ""),
                 None => changes.push(begin(release.variant)),
@@ -184,7 +187,7 @@ impl<'a> PackageComparison<'a> {
             version: life.version.to_owned(),
             revision,
             published_at: life.mtime,
-            stanza: life.stanza.map(<[u8]>::to_vec),
+            stanza: life.stanza.as_deref().map(<[u8]>::to_vec),
             description: None,
             readme: None,
             files: vec![NewFile {

@@ -269,3 +269,79 @@ async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
     objects.dedup();
     assert_eq!(objects.len(), 2, "the same bytes give the same object: {objects:?}");
 }
+
+#[tokio::test]
+async fn a_description_that_r_refuses_is_refused_with_its_sentence() {
+    let backend = team().await;
+    for (field, sentence) in [
+        ("Depends: R (>=3.5.0)", "Malformed Depends or Suggests or Imports or Enhances field"),
+        ("Depends: R (>= 3.5", "Malformed Depends"),
+        ("Imports: utils, stats (>=4)", "Offending entries: 'stats (>=4)'"),
+        ("Priority: recommended", "Invalid Priority field"),
+        ("# a comment", "not in valid DCF format"),
+        ("\nPackage: second", "contains a blank line"),
+        ("Note: zero\u{200b}width", "Unknown encoding"),
+        ("Imports: utils,\u{a0}stats", "Fields with non-ASCII values: Imports"),
+    ] {
+        let error =
+            backend.upload(&Tarball::new("alpha", "1.0").field(field)).await.map(|upload| upload.file);
+        let error = error.expect_err(field).to_string();
+        assert!(error.contains(sentence) && error.contains("alpha_1.0.tar.gz"), "{field}: {error}");
+    }
+    for (package, version, sentence) in [
+        ("stats", "9.9", "This is the name of a base package."),
+        ("alpha", "0.1.0.20240115123456", "above 2147483647"),
+    ] {
+        let error = backend.upload(&Tarball::new(package, version)).await.map(|upload| upload.file);
+        assert!(error.expect_err(package).to_string().contains(sentence), "{package}");
+    }
+    let accepted =
+        ["Depends: R(>= 3.5.0)", "Depends: R (== 3.5)", "Depends: utils,", "Encoding: UTF-8\nNote: \u{200b}"];
+    for (number, field) in accepted.into_iter().enumerate() {
+        let tarball = Tarball::new(["NA", "NULL", "if", "MASS"][number], "1.2147483647").field(field);
+        backend
+            .try_add("team", &[tarball], OnExisting::Fail)
+            .await
+            .unwrap_or_else(|e| panic!("{field}: {e}"));
+    }
+}
+
+#[tokio::test]
+async fn stored_records_that_r_cannot_read_are_served_without_their_defect_and_reported_by_a_scrub() {
+    use rstudio_pm::upkeep::scrub::{ScrubLevel, ScrubOptions};
+    let backend = team().await;
+    for package in ["alpha", "beta", "gamma"] {
+        backend.add("team", package, "1.0").await;
+    }
+    // As earlier versions of the server stored them.
+    let old_stanzas: [(&'static str, &[u8]); 2] = [
+        ("alpha", b"Package: alpha\nVersion: 1.0\nDepends: R (>=3.5.0), utils\nLicense: MIT\n"),
+        ("beta", b"Package: beta\nVersion: 1.0.20240115123456\nLicense: MIT\n"),
+    ];
+    for (package, stanza) in old_stanzas {
+        let write = backend.state.db.write(move |c| {
+            c.execute(
+                "UPDATE record SET stanza = $1 WHERE release_id IN \
+                 (SELECT r.id FROM release r JOIN package p ON p.id = r.package_id WHERE p.name = $2)",
+                &[stanza.into(), package.into()],
+            )
+        });
+        assert_eq!(write.await.expect("written"), 1);
+    }
+    let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;
+    let text = String::from_utf8(text.to_vec()).expect("text");
+    assert!(text.contains("Package: alpha\nVersion: 1.0\nDepends: R (>= 3.5.0), utils\n"), "{text}");
+    assert!(text.contains("Package: gamma") && !text.contains("Package: beta"), "{text}");
+
+    let result =
+        super::scrub::run(&backend, ScrubOptions { level: ScrubLevel::Database, ..ScrubOptions::full() });
+    let notes = result.await.notes.join("\n");
+    for part in [
+        "'alpha' 1.0 in the source 'team' requires 'R (>=3.5.0)'",
+        "'beta' 1.0.20240115123456 in the source 'team' is not in the indexes",
+        "rspm remove package --source=team --name=beta",
+    ] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+    assert!(!notes.contains("gamma"), "{notes}");
+}

@@ -135,6 +135,7 @@ impl Tables {
                         md5: file.md5,
                         sha256: file.sha256,
                         variant: 0,
+                        has_unusual_file: false,
                         lives: Vec::new(),
                     });
                     self.open(ReleaseId(id), 0, *state, path);

@@ -248,3 +248,16 @@ async fn a_password_in_the_url_is_sent_and_never_reported() {
     let error = server.sync().await.expect_err("500");
     assert!(!error.contains("s3cret") && error.contains(&mirror.url()), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_r_cannot_read_do_not_stop_a_sync() {
+    let (mirror, server) = synced_server().await;
+    let text = index(PACKAGES)
+        + "\nPackage: nightly\nVersion: 0.1.0.20240115123456\n\nPackage: letters\nVersion: 1.0b\n\n\
+           Package: wide\nVersion: 1.0\nDepends: utils, R (>=3.5.0)\n";
+    mirror.put(INDEX, gz(text));
+    let message = server.sync().await.expect("a valid mirror");
+    assert!(message.contains("1 package added"), "{message}");
+    let listed = server.listed().await;
+    assert!(listed.contains(&"wide_1.0".to_owned()) && listed.len() == PACKAGES + 1, "{listed:?}");
+}

@@ -217,7 +217,7 @@ fn texts_that_others_wrote_are_never_markup() {
     let server = Server::start();
     let hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>&quot;\"'";
     let package = Tarball::new("alpha", "1.0")
-        .field(&format!("Maintainer: {hostile}"))
+        .field(&format!("Maintainer: {hostile} <nobody@example.org>"))
         .field("URL: javascript:alert(1), https://good.example/\"onclick=\"x, data:text/html,x")
         .field("Encoding: UTF-8")
         .field("BugReports: JavaScript:alert(1)")

@@ -158,6 +158,15 @@ pub enum ArchiveError {
     /// A version R does not allow.
     #[error("DESCRIPTION: '{0}' is not a version; write two or more numbers such as 1.0 or 0.9-2")]
     BadVersion(String),
+    /// R refuses the DESCRIPTION.
+    #[error(transparent)]
+    Refused(#[from] crate::r::description::check::Refusal),
+    /// A file that a program of macOS added beside the package's folder.
+    #[error(
+        "'{0}' is metadata of macOS beside the package's folder; build the package with R CMD build, or set \
+         COPYFILE_DISABLE=1 for tar and delete .DS_Store files"
+    )]
+    MacOsFile(String),
     /// The folder does not have the name of the package.
     #[error("DESCRIPTION has package '{package}', but the folder is '{folder}'; they must be the same")]
     OtherFolder {

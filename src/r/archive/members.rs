@@ -3,6 +3,7 @@
 use super::decode::Decoder;
 use super::header::{BLOCK, Header};
 use super::{ArchiveError, Limits, links};
+use std::borrow::Cow;
 use std::io::Read;
 
 /// The type of a member, with the unchanged targets of links.
@@ -26,7 +27,8 @@ pub struct Member {
     pub kind: MemberKind,
     /// The size of the contents in bytes.
     pub size: u64,
-    /// The unchanged blocks of the extended headers before the member's own header.
+    /// The blocks of the extended headers before the member's own header, for a copy: without the records that no
+    /// installation needs.
     pub(in crate::r) extensions: Vec<u8>,
     /// The member's own header.
     pub(in crate::r) header: Header,
@@ -97,12 +99,13 @@ impl<R: Read> Members<R> {
         while self.chunk()?.is_some() {}
         self.padding()?;
         let mut extensions = Vec::new();
+        let mut extension_size = 0_u64;
         let mut extended_header = ExtendedHeader::default();
         loop {
             let offset = self.offset;
             let error = |defect| ArchiveError::Tar { offset, defect };
             let Some(block) = self.block()? else {
-                if extensions.is_empty() && self.count > 0 {
+                if extension_size == 0 && self.count > 0 {
                     // The end mark is missing. Old tar programs omit it, and the compressed stream is intact.
                     self.is_finished = true;
                     return Ok(None);
@@ -116,15 +119,14 @@ impl<R: Read> Members<R> {
             let header = Header::new(block).ok_or_else(|| error("the header's checksum is wrong"))?;
             let size = header.size().ok_or_else(|| error("the size is not a number"))?;
             if matches!(header.kind(), b'x' | b'g' | b'L' | b'K') {
-                if size.saturating_add(extensions.len() as u64) > MAX_EXTENSION {
+                if size.saturating_add(extension_size) > MAX_EXTENSION {
                     return Err(ArchiveError::LongName { size });
                 }
-                extensions.extend_from_slice(&header.0);
-                let start = extensions.len();
-                self.read_padded(size, &mut extensions)?;
-                extended_header
-                    .read(header.kind(), &extensions[start..start + size as usize])
-                    .map_err(error)?;
+                extension_size += size.next_multiple_of(BLOCK as u64) + BLOCK as u64;
+                let mut data = Vec::new();
+                self.read_padded(size, &mut data)?;
+                let kept = extended_header.read(header.kind(), &data[..size as usize]).map_err(error)?;
+                append_extension(&mut extensions, header, &data, &kept);
                 continue;
             }
             self.count += 1;
@@ -310,21 +312,29 @@ struct ExtendedHeader {
 }
 
 impl ExtendedHeader {
-    fn read(&mut self, kind: u8, data: &[u8]) -> Result<(), &'static str> {
+    /// Returns the data for a copy of the header.
+    fn read<'a>(&mut self, kind: u8, data: &'a [u8]) -> Result<Cow<'a, [u8]>, &'static str> {
         let trim_nul = |data: &[u8]| data.strip_suffix(b"\0").unwrap_or(data).to_vec();
         match kind {
             b'L' => self.path = Some(trim_nul(data)),
             b'K' => self.link_target = Some(trim_nul(data)),
-            b'x' => self.read_pax(data, false)?,
-            _ => self.read_pax(data, true)?,
+            b'x' => return self.read_pax(data, false),
+            _ => return self.read_pax(data, true),
         }
-        Ok(())
+        Ok(Cow::Borrowed(data))
     }
 
     /// Parses records `{length} {key}={value}\n` (POSIX pax). Global records must not set a name, link or size, because
     /// these would apply to every member.
-    fn read_pax(&mut self, mut data: &[u8], is_global: bool) -> Result<(), &'static str> {
+    ///
+    /// Returns the records for a copy: those that decide what is unpacked, where and with how many bytes. Others, such
+    /// as the extended attributes of macOS, are of the machine that wrote the archive; R's `untar` fails on a NUL in
+    /// any.
+    fn read_pax<'a>(&mut self, data: &'a [u8], is_global: bool) -> Result<Cow<'a, [u8]>, &'static str> {
         const MALFORMED: &str = "an extended header is malformed";
+        let mut kept = Vec::with_capacity(data.len());
+        let whole = data;
+        let mut data = data;
         while !data.is_empty() {
             let blank = data.iter().take(20).position(|&b| b == b' ').ok_or(MALFORMED)?;
             let length = std::str::from_utf8(&data[..blank]).ok().and_then(|t| t.parse::<usize>().ok());
@@ -332,6 +342,9 @@ impl ExtendedHeader {
             let record = data[blank + 1..length].strip_suffix(b"\n").ok_or(MALFORMED)?;
             let equals = record.iter().position(|&b| b == b'=').ok_or(MALFORMED)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
+            if matches!(key, b"path" | b"linkpath" | b"size") {
+                kept.extend_from_slice(&data[..length]);
+            }
             data = &data[length..];
             match key {
                 b"path" | b"linkpath" | b"size" if is_global => {
@@ -347,6 +360,22 @@ impl ExtendedHeader {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(if kept.len() == whole.len() { Cow::Borrowed(whole) } else { Cow::Owned(kept) })
     }
+}
+
+/// Appends the blocks of an extended header, of which only the data `kept` is copied. `data` is its data with padding.
+fn append_extension(extensions: &mut Vec<u8>, mut header: Header, data: &[u8], kept: &[u8]) {
+    if kept.is_empty() && !data.is_empty() {
+        return;
+    }
+    if header.size() == Some(kept.len() as u64) {
+        extensions.extend_from_slice(&header.0);
+        extensions.extend_from_slice(data);
+        return;
+    }
+    header.set_size(kept.len() as u64);
+    extensions.extend_from_slice(&header.0);
+    extensions.extend_from_slice(kept);
+    extensions.resize(extensions.len().next_multiple_of(BLOCK), 0);
 }

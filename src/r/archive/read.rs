@@ -2,7 +2,7 @@
 
 use super::links::{self, LinkCheck};
 use super::{ArchiveError, Limits, Member, MemberKind, Members};
-use crate::r::description::{Built, Description};
+use crate::r::description::{Built, Description, check};
 use crate::r::name::{self, SourceFileName};
 use crate::r::readme::{self, Rank};
 use crate::r::version;
@@ -40,6 +40,14 @@ impl PackageArchive {
         self.description.version().unwrap_or_default()
     }
 
+    /// Refuses a DESCRIPTION that R refuses.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Refused`].
+    pub fn check_description(&self) -> Result<(), ArchiveError> {
+        Ok(check::check(&self.description_raw)?)
+    }
+
     /// Refuses a binary package.
     ///
     /// # Errors
@@ -68,8 +76,8 @@ pub fn read(
 /// The part of an archive that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadExtent {
-    /// As [`ReadExtent::Whole`], for an upload: only zeros may follow the end of the archive. Programs ignore other bytes
-    /// there, and old tar programs wrote them, so published archives may have them.
+    /// As [`ReadExtent::Whole`], for an upload: only zeros may follow the end of the archive. Programs ignore other
+    /// bytes there, and old tar programs wrote them, so published archives may have them.
     Upload,
     /// The whole archive, fully checked.
     Whole,
@@ -209,6 +217,9 @@ fn check_folder(
     inner_path: &str,
     member: &Member,
 ) -> Result<(), ArchiveError> {
+    if top_folder.starts_with("._") || top_folder == ".DS_Store" {
+        return Err(ArchiveError::MacOsFile(top_folder.chars().take(200).collect()));
+    }
     if inner_path.is_empty() && member.kind != MemberKind::Folder {
         return Err(ArchiveError::FileAtTop(top_folder.to_owned()));
     }

@@ -8,7 +8,7 @@ use crate::serve::binary_selector::BinarySelector;
 
 /// Version of the renderer, part of every key; must be incremented when the same rows give different decoded
 /// bytes.
-pub(in crate::serve) const RENDERER: u32 = 1;
+pub(in crate::serve) const RENDERER: u32 = 2;
 
 /// The generated documents of a point of an R repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -13,6 +13,7 @@ use crate::model::ids::{PackageId, ReleaseId};
 use crate::model::time::{Day, Timestamp};
 use crate::r::binary_index;
 use crate::r::database;
+use crate::r::description::check::{self, ServedRecord};
 use crate::r::layout::IndexFormat;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
 use crate::r::platform::Target;
@@ -39,13 +40,28 @@ pub(in crate::serve) enum Rows {
     Current(Vec<FileInfo>),
 }
 
-/// Reads the rows of `document`. The trees are those of a point; if several trees have a package, the first one
-/// applies.
+/// Reads the rows of `document`; index records in a form that R can read. The trees are those of a point; if several
+/// trees have a package, the first one applies.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
     trees: &[View],
     document: &RDocument,
 ) -> Result<Rows, DbError> {
+    let mut rows = read_rows(c, trees, document)?;
+    if let Rows::Listed(rows) = &mut rows {
+        rows.retain_mut(|row| match check::served_record(&row.stanza) {
+            ServedRecord::Unchanged => true,
+            ServedRecord::Rewritten(stanza) => {
+                row.stanza = stanza;
+                true
+            }
+            ServedRecord::Omitted => false,
+        });
+    }
+    Ok(rows)
+}
+
+fn read_rows(c: &mut dyn Conn, trees: &[View], document: &RDocument) -> Result<Rows, DbError> {
     match document {
         RDocument::Packages(_) => Ok(Rows::Listed(listed(c, trees)?)),
         RDocument::ArchiveRds => Ok(Rows::Archived(archived_files(c, trees)?)),

@@ -8,6 +8,7 @@ mod inspector;
 mod lost_rows;
 mod quick;
 mod ranges;
+mod records;
 mod repair;
 
 pub use finding::{Fault, Finding, RepairOutcome};
@@ -262,7 +263,12 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
 async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
     reporter.progress("examining the database", 0, None);
     let examination = crate::db::examine::examine(&upkeep.state.db).await?;
-    let mut result = ScrubResult { notes: examination.notes, ..ScrubResult::new(ScrubLevel::Database) };
+    let mut notes = examination.notes;
+    // A damaged database is reported by its problems.
+    if examination.problems.is_empty() {
+        notes.extend(upkeep.state.db.read(records::unreadable).await?);
+    }
+    let mut result = ScrubResult { notes, ..ScrubResult::new(ScrubLevel::Database) };
     examination.problems.into_iter().map(Finding::in_database).for_each(|finding| result.add(finding));
     Ok(result)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rstudio_pm::fetch::FetchLimits;
-use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::{self, RepoError};
 
 use super::{Fixture, KB, is_refused, is_unavailable, read, short_limits};
 use crate::support::mirror::{Entry, Mirror};
@@ -204,4 +204,64 @@ async fn a_late_size_that_is_below_the_received_bytes_is_an_error() {
     fixture.mirror.put(&url, odd.bytes.clone());
     tokio::time::sleep(Duration::from_millis(2100)).await;
     assert!(fixture.get(&odd).await.expect("the page is correct again") == odd.bytes);
+}
+
+/// Publishes an index in which each package has `File`, and the file under that name only.
+fn publish_under(mirror: &Mirror, files: &[(&Entry, String)]) {
+    use md5::Digest;
+    let mut text = String::new();
+    for (entry, file) in files {
+        let Entry { package, version, bytes } = entry;
+        let md5 = hex::encode(md5::Md5::digest(bytes));
+        text.push_str(&format!("Package: {package}\nVersion: {version}\nMD5sum: {md5}\nFile: {file}\n\n"));
+        mirror.put(&format!("src/contrib/{file}"), bytes.clone());
+    }
+    mirror.put("src/contrib/PACKAGES", text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_whose_record_names_another_file_is_fetched_from_it_and_served_under_the_usual_name() {
+    use rstudio_pm::r::layout::IndexFormat;
+    use rstudio_pm::serve::document::DocumentRequest;
+    use rstudio_pm::serve::r::document::RDocument;
+    let entries = ["alpha", "beta", "gamma", "delta"].map(|name| Entry::new(name, "1.0", KB));
+    let files = |entries: &[Entry]| {
+        let names = ["sha256-00ff", "beta-1.0.tar.gz", "gamma_9.9.tar.gz", "delta_1.0.tar.gz"];
+        let file = |(number, name): (usize, &str)| match number {
+            0 => format!("{name}{}", entries[0].version),
+            _ => name.to_owned(),
+        };
+        names.into_iter().enumerate().map(file).collect::<Vec<String>>()
+    };
+    let mirror = Mirror::start();
+    let pairs =
+        |entries: &[Entry]| -> Vec<(Entry, String)> { entries.iter().cloned().zip(files(entries)).collect() };
+    let publish = |mirror: &Mirror, entries: &[Entry]| {
+        let pairs = pairs(entries);
+        publish_under(mirror, &pairs.iter().map(|(entry, file)| (entry, file.clone())).collect::<Vec<_>>());
+    };
+    publish(&mirror, &entries);
+    let fixture = Fixture::new(mirror).await;
+    for (entry, file) in &pairs(&entries) {
+        assert!(fixture.get(entry).await.expect("the file") == entry.bytes, "{file}");
+        assert_eq!(fixture.mirror.requests(&format!("src/contrib/{file}")).len(), 1, "{file}");
+        fixture.wait_stored(entry).await;
+    }
+    let point =
+        serve::point::resolve(&fixture.backend.repositories, "all", "latest".parse().expect("a snapshot"));
+    let request = DocumentRequest::new(point.await.expect("a point"), RDocument::Packages(IndexFormat::Text));
+    let document = serve::index::document(&fixture.backend.repositories, &request).await.expect("an index");
+    let text = String::from_utf8(document.bytes.to_vec()).expect("text");
+    assert_eq!(text.matches("Package: ").count(), entries.len());
+    assert_eq!(text.matches("File: ").count(), 1, "{text}");
+    assert!(text.contains("File: delta_1.0.tar.gz"), "{text}");
+
+    // A newer version supersedes the old one, which is still served from storage.
+    let newer = [Entry::new("alpha", "1.1", KB), entries[1].clone(), entries[2].clone(), entries[3].clone()];
+    fixture.mirror.remove("src/contrib/sha256-00ff1.0");
+    publish(&fixture.mirror, &newer);
+    fixture.sync().await;
+    for entry in [&newer[0], &entries[0]] {
+        assert!(fixture.get(entry).await.expect("the file") == entry.bytes, "{}", entry.version);
+    }
 }

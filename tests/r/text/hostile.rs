@@ -28,7 +28,7 @@ macro_rules! assert_refused {
     };
 }
 
-fn pax(records: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;

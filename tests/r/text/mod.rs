@@ -1,5 +1,6 @@
 //! DCF, versions, dependency lists, index text and archives.
 
+mod checks;
 mod closures;
 mod dcf;
 mod dependencies;

@@ -1,5 +1,6 @@
 //! Rewritten packages: only DESCRIPTION and its checksum change, and real R installs them.
 
+use super::hostile::pax;
 use super::index::file_name;
 use super::tar::{Tar, description, gz, header, source};
 use crate::support::{data, rscript};
@@ -153,4 +154,53 @@ fn a_description_whose_size_is_in_an_extended_header_is_refused() {
         Tar::default().member(b'x', b"p", b"", size.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
     let result = rewrite::archive(&bytes[..], &read(&bytes), "RSPM", None, Vec::new(), Options::default());
     assert!(matches!(result, Err(RewriteError::ExtendedSize(_))));
+}
+
+#[test]
+fn records_of_extended_headers_that_no_installation_needs_are_left_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let long_name = format!("a1/inst/{}/x.txt", "long".repeat(40));
+    let attributes: &[&[(&str, &str)]] = &[
+        &[("SCHILY.xattr.com.apple.provenance", "\u{1}\0\0x")],
+        &[("LIBARCHIVE.xattr.com.apple.quarantine", "AAAA"), ("mtime", "1700000000.5")],
+        &[("VENDOR.note", "a\0b"), ("SCHILY.fflags", "nodump")],
+        &[("comment", "a\0b")],
+        &[],
+    ];
+    for (number, attributes) in attributes.iter().enumerate() {
+        let text = description("a1", "1.0");
+        let with_path: Vec<(&str, &str)> =
+            attributes.iter().copied().chain([("path", long_name.as_str())]).collect();
+        let mut tar = Tar::default();
+        if !attributes.is_empty() {
+            tar = tar.member(b'g', b"g", b"", &pax(attributes)).member(b'x', b"p", b"", &pax(attributes));
+        }
+        let bytes = tar
+            .file("a1/DESCRIPTION", text.as_bytes())
+            .member(b'x', b"p", b"", &pax(&with_path))
+            .file("a1/short", b"contents")
+            .gz();
+        let old_members = members(&bytes);
+        let new_bytes = rewrite_package(&bytes, Options::default());
+        let names =
+            |members: &[(String, Vec<u8>)]| members.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&members(&new_bytes)), names(&old_members));
+        let mut inflated_tar = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&new_bytes[..]), &mut inflated_tar)
+            .expect("gzip");
+        for (key, _) in *attributes {
+            assert!(
+                !inflated_tar.windows(key.len()).any(|bytes| bytes == key.as_bytes()),
+                "{key} was copied"
+            );
+        }
+        let file = folder.path().join(format!("{number}.tar.gz"));
+        std::fs::write(&file, &new_bytes).expect("a file");
+        let script = r#"
+            args <- commandArgs(TRUE)
+            utils::untar(args[1], exdir = "out", tar = "internal")
+            stopifnot(file.exists("out/a1/DESCRIPTION"), readLines(file.path("out", args[2]), warn = FALSE) == "contents")
+        "#;
+        rscript::run(script, &[file, long_name.clone().into()]);
+    }
 }

@@ -58,15 +58,16 @@ mod tests {
 
     fn converted(script: &str) -> Option<String> {
         let mut command = Command::new("sh");
-        command.args(["-c", script]);
+        // As the child process, it reads the whole text before it writes.
+        command.args(["-c", &format!("text=$(cat); {script}")]);
         // More than a pipe holds.
         run(command, &"a".repeat(200_000))
     }
 
     #[test]
     fn the_end_of_the_converter_is_not_that_of_the_server() {
-        assert_eq!(converted("cat").map(|html| html.len()), Some(200_000));
-        for script in ["kill -ABRT $$", "cat; kill -ABRT $$", "exit 1", "cat; exit 3", "cat; printf '\\377'"]
+        assert_eq!(converted("printf %s \"$text\"").map(|html| html.len()), Some(200_000));
+        for script in ["kill -ABRT $$", "echo a; kill -ABRT $$", "exit 1", "echo a; exit 3", "printf '\\377'"]
         {
             assert_eq!(converted(script), None, "{script}");
         }

@@ -239,7 +239,7 @@ const SCRIPT_NAMES: [&str; 40] = [
     "graalpy",
     "python.py",
     "PYTHON",
-    "pip",
+    "idle",
     "activate",
     "python-config",
     "",

@@ -97,10 +97,10 @@ fn twine_uploads_with_a_token_from_pypirc_environment_and_command_line() {
     other.args(["--repository-url", &url, "-u", "__token__", "-p", &token]).args(files);
     let joined = |output: String| output.split_whitespace().collect::<Vec<_>>().join(" ");
     let output = joined(run_client(other, false));
-    assert!(output.contains("400 Bad Request: File already exists ('odd_name-1.2"), "{output}");
+    assert!(output.contains("Bad Request: File already exists ('odd_name-1.2"), "{output}");
     for (folder, password, words) in [
-        ("wrong", "rspm_000000000000000000000000000000000000".to_owned(), "401 Unauthorized: "),
-        ("scope", self::token(&server, "--scope=repos:read --repos=py"), "403 Forbidden: the token"),
+        ("wrong", "rspm_000000000000000000000000000000000000".to_owned(), "Unauthorized: "),
+        ("scope", self::token(&server, "--scope=repos:read --repos=py"), "Forbidden: the token"),
     ] {
         let (mut refused, files) = twine(folder, &Package::new("Odd.Name", "1.3"));
         refused.args(["--repository-url", &url, "-u", "__token__", "-p", &password]).args(files);

@@ -186,13 +186,12 @@ fn check_requirement(value: &str) -> Result<(), BadField> {
 fn is_list(versions: &Specifiers) -> bool {
     let text = versions.as_str();
     let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
-    let clauses = inner.rsplit_once(',').map_or("x", |(clauses, _)| clauses);
-    let after_arbitrary =
-        inner.split_once("===").and_then(|(_, rest)| rest.trim_start().split_once([' ', '\t']));
+    let (plain, arbitrary) = inner.split_once("===").unwrap_or((inner, ""));
+    let clauses = plain.rsplit_once(',').map_or("x", |(clauses, _)| clauses);
+    let rest = arbitrary.trim_start().split_once([' ', '\t']).map_or("", |(_, rest)| rest.trim_start());
     versions.has_only_versions()
         && clauses.split(',').all(|clause| !clause.trim().is_empty())
-        && after_arbitrary
-            .is_none_or(|(_, rest)| rest.trim_start().is_empty() || rest.trim_start().starts_with(','))
+        && (rest.is_empty() || rest.starts_with(','))
 }
 
 /// Returns false for a form of old metadata that installers understand, such as `>=3.6.*`.
@@ -331,7 +330,7 @@ mod tests {
     fn valid_fields_have_no_defects() {
         let fields = "Summary: one\nDynamic: requires-dist\nProvides-Extra: a_B\nLicense-File: a/LICENSE\n\
             Import-Name: a.b_1; private\nImport-Name: \nDescription-Content-Type: text/markdown; charset=UTF-8; variant=GFM\n\
-            Requires-Python: >=3.8, !=3.9.*\nRequires-Dist: a[x] >=1,<2; os_name == 'nt'\nRequires-Dist: b===odd\n\
+            Requires-Python: >=3.8, !=3.9.*\nRequires-Dist: a[x] >=1,<2; os_name == 'nt'\nRequires-Dist: b===odd\nRequires-Dist: c >=1, ===a , <2\n\
             Project-URL: a, b\nProject-URL: c, b\nLicense-Expression: MIT\nKeywords: a\n\nText.\n";
         assert_eq!(check_fields("2.5", fields), Ok(Vec::new()));
     }

@@ -133,8 +133,8 @@ fn what_cannot_be_served_is_refused_with_file_line_and_remedy() {
         ),
         ("lib=>1\n", "r.txt: line 1: '=>1' is not a version specifier"),
         (
-            "lib\n--index-url https://example.org\n",
-            "r.txt: line 2: the option '--index-url' is not supported",
+            "lib\n--global-option=x\n",
+            "r.txt: line 2: the option '--global-option' is not supported",
         ),
     ] {
         let path = write(&server, "r.txt", lines.as_bytes());

@@ -259,11 +259,11 @@ fn a_missing_package_or_version_is_a_problem_with_the_line_and_near_versions() {
 
 #[test]
 fn all_defects_of_all_files_are_reported() {
-    let main = "odd\n-e .\n--index-url https://example.org\n-r a.txt\n-r missing.txt\nodd=>1\n";
+    let main = "odd\n-e .\n--global-option=x\n-r a.txt\n-r missing.txt\nodd=>1\n";
     let text = refusal(&[("r.txt", main), ("a.txt", "a b\n-c lock.txt\n"), ("lock.txt", "a = 1\n")], false);
     let begins = [
         "r.txt: line 2: the option '-e'",
-        "r.txt: line 3: the option '--index-url'",
+        "r.txt: line 3: the option '--global-option'",
         "r.txt: line 6: '=>1' is not a version specifier",
         "a.txt: line 1: 'b' is not a version specifier",
         "a.txt, line 2: the constraints 'lock.txt' are a lock file",

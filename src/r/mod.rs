@@ -24,6 +24,7 @@ pub mod rds;
 pub mod readme;
 pub mod rewrite;
 pub mod sysreqs;
+pub mod tag;
 pub mod user_agent;
 pub mod version;
 pub mod zip;

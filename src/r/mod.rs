@@ -5,6 +5,7 @@ pub mod archive;
 pub mod binary;
 pub mod binary_index;
 pub mod bioconductor;
+mod checksums;
 pub mod closure;
 pub mod curated;
 pub mod database;

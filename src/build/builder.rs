@@ -6,7 +6,7 @@ use super::credential::{self, check_key, encrypt, encryption_key};
 use super::failure::BuildFailure;
 use super::fetch::HostKeys;
 use super::log::BuildLog;
-use super::poll::{self, PollResult};
+use super::poll::{self, PollResult, TagRules};
 use super::references::{self, References};
 use super::{Builds, description, fetch, ssh};
 use crate::builder::url::{GitUrl, Scheme};
@@ -205,7 +205,8 @@ pub async fn create(
     builder.name.clone_from(&name);
     builder.head = references.head.clone().unwrap_or_default();
     let (due_at, row, actor) = (poll::next_poll(builds, &builder), builder, actor.to_owned());
-    let first_tags = if new.all_tags { usize::MAX } else { builds.state.config.load().git.first_tags };
+    let first = if new.all_tags { usize::MAX } else { builds.state.config.load().git.first_tags };
+    let tag_rules = TagRules { first, language };
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
     let transaction = builds.state.db.write(move |c| {
         if let Some(key) = &key {
@@ -226,7 +227,7 @@ pub async fn create(
         let id = git_builder::insert(c, &row)?;
         audit::record(c, "create git builder", ("git builder", &row.name), &row.url)?;
         let builder = GitBuilder { id, ..row.clone() };
-        let result = poll::record(c, &builder, &references, (first_tags, &actor), now)?;
+        let result = poll::record(c, &builder, &references, tag_rules, &actor, now)?;
         git_builder::record_poll(c, id, &builder.head, now, due_at)?;
         Ok(Ok((builder, result)))
     });

@@ -11,12 +11,24 @@ const MAX_LENGTH: u64 = 1 << 20;
 
 /// Reads the name of the package from DESCRIPTION in a tar file. Blocking.
 pub(super) fn package(tree: &mut File) -> Result<String, BuildFailure> {
-    let bytes = read(tree)?;
-    let invalid = |reason: String| BuildFailure::Final(format!("DESCRIPTION is invalid: {reason}"));
-    let description = Description::from_bytes(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let description = description(tree)?;
     let name = description.package().filter(|name| crate::r::name::is_package(name));
-    name.map(str::to_owned)
-        .ok_or_else(|| invalid("the field Package is not the name of a package".to_owned()))
+    name.map(str::to_owned).ok_or_else(|| invalid("the field Package is not the name of a package"))
+}
+
+/// Reads the version of the package from DESCRIPTION in a tar file, and rewinds the file. Blocking.
+pub(super) fn version(tree: &mut File) -> Result<Option<String>, BuildFailure> {
+    let version = description(tree)?.version().map(str::to_owned);
+    tree.rewind()?;
+    Ok(version)
+}
+
+fn description(tree: &mut File) -> Result<Description, BuildFailure> {
+    Description::from_bytes(&read(tree)?).map_err(|error| invalid(&error.to_string()))
+}
+
+fn invalid(reason: &str) -> BuildFailure {
+    BuildFailure::Final(format!("DESCRIPTION is invalid: {reason}"))
 }
 
 /// Reads DESCRIPTION from a tar file. Blocking.

@@ -18,6 +18,8 @@ pub(super) enum BuildFailure {
     NoSandbox(String),
     /// The git server requests a pause of this duration.
     RetryAfter(String, Duration),
+    /// The commit is not to be built. This is not an error: nothing is published for it.
+    Skipped(String),
     /// The server is stopping, or another server has taken over the build: nothing is recorded.
     Interrupted,
 }
@@ -29,7 +31,8 @@ impl BuildFailure {
             BuildFailure::Final(reason)
             | BuildFailure::Temporary(reason)
             | BuildFailure::NoSandbox(reason)
-            | BuildFailure::RetryAfter(reason, _) => reason,
+            | BuildFailure::RetryAfter(reason, _)
+            | BuildFailure::Skipped(reason) => reason,
             BuildFailure::Interrupted => "the server is stopping".to_owned(),
         }
     }
@@ -41,6 +44,7 @@ impl BuildFailure {
             BuildFailure::Final(_)
             | BuildFailure::Temporary(_)
             | BuildFailure::NoSandbox(_)
+            | BuildFailure::Skipped(_)
             | BuildFailure::Interrupted => None,
         }
     }
@@ -65,15 +69,27 @@ impl BuildFailure {
 
     /// Replaces the words "see the log" at the end of the reason with `log`, lines of the log.
     pub(super) fn with_log(self, log: &str) -> BuildFailure {
-        let add = |reason: String| match reason.strip_suffix(": see the log") {
+        self.map_reason(|reason| match reason.strip_suffix(": see the log") {
             Some(reason) if !log.is_empty() => format!("{reason}: {log}"),
             _ => reason,
-        };
+        })
+    }
+
+    /// Appends a remedy to the reason, if there is one.
+    pub(super) fn with_remedy(self, remedy: Option<String>) -> BuildFailure {
+        match remedy {
+            Some(remedy) => self.map_reason(|reason| format!("{reason}; {remedy}")),
+            None => self,
+        }
+    }
+
+    fn map_reason(self, change: impl FnOnce(String) -> String) -> BuildFailure {
         match self {
-            BuildFailure::Final(reason) => BuildFailure::Final(add(reason)),
-            BuildFailure::Temporary(reason) => BuildFailure::Temporary(add(reason)),
-            BuildFailure::NoSandbox(reason) => BuildFailure::NoSandbox(add(reason)),
-            BuildFailure::RetryAfter(reason, pause) => BuildFailure::RetryAfter(add(reason), pause),
+            BuildFailure::Final(reason) => BuildFailure::Final(change(reason)),
+            BuildFailure::Temporary(reason) => BuildFailure::Temporary(change(reason)),
+            BuildFailure::NoSandbox(reason) => BuildFailure::NoSandbox(change(reason)),
+            BuildFailure::RetryAfter(reason, pause) => BuildFailure::RetryAfter(change(reason), pause),
+            BuildFailure::Skipped(reason) => BuildFailure::Skipped(change(reason)),
             BuildFailure::Interrupted => BuildFailure::Interrupted,
         }
     }

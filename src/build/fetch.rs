@@ -163,10 +163,25 @@ fn with_cause(
             format!("rspm edit git-builder --source={source} --name={} --accept-host-key", builder.name)
         }
     };
-    match (host_keys::explain(&log.text(), known, host, &remedy), failure) {
+    let text = log.text();
+    match (host_keys::explain(&text, known, host, &remedy), failure) {
         (Some(reason), BuildFailure::Temporary(_)) => BuildFailure::Temporary(reason),
-        (_, failure) => failure.with_log(&log.last_lines(3)),
+        (_, failure) => failure.with_log(&log.last_lines(3)).with_remedy(refused_object(&text, builder)),
     }
+}
+
+/// Returns the remedy for an object that git's check refuses (git-fsck(1)), if that is in the log.
+fn refused_object(log: &str, builder: &GitBuilder) -> Option<String> {
+    log.contains("fsck error in packed object").then(|| {
+        let depth = match builder.clone_depth {
+            1 => "",
+            _ => "; a builder with --clone-depth=1 fetches only the newest commit",
+        };
+        format!(
+            "git fsck refuses this object of the repository: `git fsck` in a clone of it names the problem, and a commit \
+             without it, such as after `git filter-repo`, is built{depth}"
+        )
+    })
 }
 
 /// Fetches the tree of a commit as a tar file.

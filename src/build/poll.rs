@@ -7,7 +7,9 @@ use super::{Builds, hosts};
 use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{Conn, DbError};
+use crate::model::language::Language;
 use crate::model::time::{SECOND, Timestamp, microseconds};
+use crate::r::tag;
 use crate::serve::RepoError;
 
 /// Maximum pause after a failed poll, in microseconds; a longer poll interval replaces it.
@@ -65,7 +67,10 @@ async fn request(
             );
             let (builder, actor) = (builder.clone(), actor.to_owned());
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
-            let first_tags = builds.state.config.load().git.first_tags;
+            let tag_rules = TagRules {
+                first: builds.state.config.load().git.first_tags,
+                language: builds.language(&builder),
+            };
             let write = builds.state.db.write(move |c| {
                 // The builder may have been changed or deleted during the request; a changed builder is due again.
                 let current = git_builder::get(c, builder.id)?;
@@ -77,7 +82,7 @@ async fn request(
                 if current.head != builder.head && current.head != head {
                     return Ok(None);
                 }
-                let result = record(c, &current, &references, (first_tags, &actor), now)?;
+                let result = record(c, &current, &references, tag_rules, &actor, now)?;
                 git_builder::record_poll(c, current.id, head, now, due_at)?;
                 Ok(Some(result))
             });
@@ -141,12 +146,40 @@ pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     Timestamp((builds.state.clock)().0.saturating_add(interval).saturating_add(spread))
 }
 
+/// Which tags a poll puts in the queue.
+#[derive(Clone, Copy)]
+pub(super) struct TagRules {
+    /// Maximum number of existing tags that a new builder builds.
+    pub(super) first: usize,
+    /// The language of the packages.
+    pub(super) language: Language,
+}
+
+impl TagRules {
+    /// Returns whether a tag may name the version of the builder's package. The version of a Python package may come
+    /// from the tag, in any form that its build understands.
+    fn may_name_version(self, builder: &GitBuilder, tag: &str) -> bool {
+        self.language == Language::Python || tag::version(tag, &tag_words(builder)).is_some()
+    }
+}
+
+/// Returns the words that may precede the version in a tag of a builder: the names of its package and directories.
+pub(super) fn tag_words(builder: &GitBuilder) -> Vec<&str> {
+    std::iter::once(builder.name.as_str()).chain(builder.sub_dir.split('/')).collect()
+}
+
+/// Returns the reason why a tag is not built; `relation` is its relation to the version in DESCRIPTION.
+pub(super) fn not_built(tag: &str, relation: &str) -> String {
+    format!("{relation}; to build it anyway: rspm rerun git-builder --tag={}", shell_word(tag))
+}
+
 /// Puts the commits or tags in the queue that no earlier poll found.
 pub(super) fn record(
     c: &mut dyn Conn,
     builder: &GitBuilder,
     references: &References,
-    (first_tags, actor): (usize, &str),
+    tag_rules: TagRules,
+    actor: &str,
     now: Timestamp,
 ) -> Result<PollResult, DbError> {
     match builder.trigger {
@@ -174,7 +207,7 @@ pub(super) fn record(
             let id = git_build::insert(c, &new_build(builder, "", commit, actor), now)?;
             Ok(PollResult { queued: vec![id], message: format!("New commit {}", short(commit)) })
         }
-        Trigger::Tags => record_tags(c, builder, references, (first_tags, actor), now),
+        Trigger::Tags => record_tags(c, builder, references, tag_rules, actor, now),
     }
 }
 
@@ -182,18 +215,31 @@ fn record_tags(
     c: &mut dyn Conn,
     builder: &GitBuilder,
     references: &References,
-    (first_tags, actor): (usize, &str),
+    tag_rules: TagRules,
+    actor: &str,
     now: Timestamp,
 ) -> Result<PollResult, DbError> {
     let known_builds = git_build::of_builder(c, builder.id)?;
     let is_first = builder.polled_at.is_none() && known_builds.is_empty();
-    let skipped_count = if is_first { references.tags.len().saturating_sub(first_tags) } else { 0 };
+    let (releases, others): (Vec<_>, Vec<_>) =
+        references.tags.iter().partition(|(tag, _)| tag_rules.may_name_version(builder, tag));
+    let skipped_count = if is_first { releases.len().saturating_sub(tag_rules.first) } else { 0 };
     let mut by_tag: HashMap<&str, Vec<&GitBuild>> = HashMap::new();
     for build in &known_builds {
         by_tag.entry(build.tag.as_str()).or_default().push(build);
     }
     let (mut queued_ids, mut names, mut moved) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, (tag, commit)) in references.tags.iter().enumerate() {
+    // Such tags, like `latest`, may be moved often; each is recorded once.
+    for (tag, commit) in others.into_iter().filter(|(tag, _)| !by_tag.contains_key(tag.as_str())) {
+        let reason = not_built(tag, "the tag does not name a version");
+        let skipped = NewBuild {
+            state: BuildState::Skipped,
+            reason: &reason,
+            ..new_build(builder, tag, commit, actor)
+        };
+        git_build::insert(c, &skipped, now)?;
+    }
+    for (index, (tag, commit)) in releases.into_iter().enumerate() {
         let of_tag = by_tag.get(tag.as_str()).map(Vec::as_slice).unwrap_or_default();
         if of_tag.iter().any(|build| build.commit == *commit) {
             continue;
@@ -201,7 +247,7 @@ fn record_tags(
         let new = new_build(builder, tag, commit, actor);
         if let Some(earlier) = of_tag.first() {
             let reason = format!(
-                "the tag was moved: it was built from {}; to build it again: rspm rerun git-builder --tag={} --replace",
+                "the tag was moved: it named {}; to build it now: rspm rerun git-builder --tag={} --replace",
                 short(&earlier.commit),
                 shell_word(tag)
             );

@@ -31,7 +31,7 @@ pub struct GitUrl {
     pub host: String,
     /// The port, if one is given.
     pub port: Option<u16>,
-    /// The path, as written.
+    /// The path: decoded for `file`, otherwise as written.
     pub path: String,
 }
 
@@ -77,10 +77,7 @@ impl GitUrl {
             if !authority.is_empty() {
                 return Err(error(format!("a file URL has three slashes; '{authority}' is read as a host")));
             }
-            if path.split('/').any(|name| name == "..") || path.contains('%') {
-                return Err(error("the path of a file URL must not contain '..' or '%'"));
-            }
-            return Ok(GitUrl { scheme, host: String::new(), port: None, path: path.to_owned() });
+            return Ok(GitUrl { scheme, host: String::new(), port: None, path: local_path(path)? });
         }
         let host_port = match authority.rsplit_once('@') {
             Some((user, host_port)) => {
@@ -127,6 +124,20 @@ impl GitUrl {
             None => self.host.clone(),
         }
     }
+}
+
+/// Decodes the path of a `file` URL, as git does.
+fn local_path(path: &str) -> Result<String, UrlError> {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8();
+    let path = path.map_err(|_| error("the path of a file URL must be UTF-8"))?;
+    // Quotes and backslashes have a meaning in the configuration of git, which contains the path.
+    if path.chars().any(|c| c.is_control() || "\\\"".contains(c)) || path.split('/').any(|name| name == "..")
+    {
+        return Err(error(
+            "the path of a file URL must not contain '..', quotes, backslashes or control characters",
+        ));
+    }
+    Ok(path.into_owned())
 }
 
 /// Parses the form of scp, `user@host:path`.
@@ -190,6 +201,8 @@ mod tests {
             ("git@github.com:rstudio/shiny.git", Scheme::Ssh, "github.com", "rstudio/shiny.git"),
             ("host:a", Scheme::Ssh, "host", "a"),
             ("file:///srv/git/a.git", Scheme::File, "", "/srv/git/a.git"),
+            ("file:///srv/my%20repos/a%2b%C3%A9", Scheme::File, "", "/srv/my repos/a+é"),
+            ("file:///srv/100%", Scheme::File, "", "/srv/100%"),
         ] {
             let url = GitUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((url.scheme, url.authority().as_str(), url.path.as_str()), (scheme, authority, path));
@@ -239,6 +252,14 @@ mod tests {
             "file://host/a",
             "file:///srv/../etc",
             "file:///srv/%2e%2e/etc",
+            "file:///srv/%2e./etc",
+            "file:///srv%2f..%2fetc",
+            "file:///srv/a%0ab",
+            "file:///srv/a%00b",
+            "file:///srv/a%22b",
+            "file:///srv/a%5cb",
+            "file:///srv/%ff",
+            "file:///srv/my repos/a",
             "file://a",
         ] {
             assert!(GitUrl::parse(text).is_err(), "{text:?}");

@@ -196,6 +196,12 @@ pub(super) async fn read(
                 }
                 return response;
             }
+            if let Some(name) = r_path.directory_without_slash() {
+                let location =
+                    http::HeaderValue::try_from(name + "/").map_err(|_| Failure::no_such_address());
+                let result = location.map(|at| response::redirect(http::StatusCode::MOVED_PERMANENTLY, at));
+                return finished(result.unwrap_or_else(|failure| failed(&failure)), is_restricted);
+            }
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
             let address = Address { repo: &repo, snapshot, part, r_path, path, validity };

@@ -208,7 +208,8 @@ pub(super) fn package_path(path: &RPath) -> Option<PackagePath<'_>> {
         | RPath::ArchiveMeta
         | RPath::CurrentMeta
         | RPath::PackageDatabase
-        | RPath::BinaryIndex { .. } => return None,
+        | RPath::BinaryIndex { .. }
+        | RPath::Directory { .. } => return None,
     };
     let parts = file.package_file()?;
     Some(PackagePath { package: parts.package, version: parts.version, archived })

@@ -4,10 +4,9 @@
 use std::fmt;
 use std::io::{Read, Seek, Write};
 
-use md5::Digest;
-
 use super::archive::read::ArchiveContent;
 use super::archive::{self, ArchiveError, Limits, MemberKind, Members, PackageArchive, links};
+use super::checksums::{ChecksumList, SIGNATURE};
 use super::description::Built;
 use super::layout::PackageFile;
 use super::name::SourceFileName;
@@ -200,8 +199,8 @@ pub struct ZipPackage {
     /// The package's platform.
     pub info: BinaryInfo,
     zip: Zip,
-    /// The package's `MD5` file.
-    md5: Option<Vec<u8>>,
+    /// The package's lists of checksums.
+    checksum_lists: Vec<(ChecksumList, Vec<u8>)>,
 }
 
 /// Reads and checks a whole zip file of a binary package. If `name` is given, package and version must match that file
@@ -215,7 +214,8 @@ pub fn read_zip(
     limits: Limits,
 ) -> Result<ZipPackage, BinaryError> {
     let zip = Zip::open(file, ZipFormat::Plain, limits)?;
-    let (mut folder, mut description_raw, mut rds, mut md5) = (None::<String>, None, None, None);
+    let (mut folder, mut description_raw, mut rds) = (None::<String>, None, None);
+    let (mut checksum_lists, mut is_signed) = (Vec::new(), false);
     let mut libraries = Vec::new();
     for member in &zip.members {
         let path = links::validate_path(member.name.as_bytes())?;
@@ -237,15 +237,21 @@ pub fn read_zip(
         let target = match inner_path {
             "DESCRIPTION" => Some(&mut description_raw),
             PACKAGE_RDS => Some(&mut rds),
-            "MD5" => Some(&mut md5),
             _ => None,
         };
+        is_signed |= inner_path == SIGNATURE;
+        let list = ChecksumList::ALL.into_iter().find(|list| list.file_name() == inner_path);
         if inner_path.starts_with("src/") {
             return Err(BinaryError::HasSource(path));
         }
-        match target.filter(|_| !member.is_folder()) {
-            Some(target) => *target = Some(member.read(file, limits.large_metadata())?),
-            None => {
+        match (target, list) {
+            (Some(target), _) if !member.is_folder() => {
+                *target = Some(member.read(file, limits.large_metadata())?);
+            }
+            (None, Some(list)) if !member.is_folder() => {
+                checksum_lists.push((list, member.read(file, limits.large_metadata())?));
+            }
+            _ => {
                 let mut head = Vec::new();
                 member.for_each_piece(file, |piece| {
                     head.extend_from_slice(&piece[..piece.len().min(HEAD_LEN.saturating_sub(head.len()))]);
@@ -259,7 +265,7 @@ pub fn read_zip(
     }
     let inflated_size = zip.members.iter().map(|member| member.size).sum();
     let package_archive =
-        ArchiveContent { folder, description_raw, has_src: false, readme: None, inflated_size }
+        ArchiveContent { folder, description_raw, has_src: false, readme: None, inflated_size, is_signed }
             .into_package(None)?;
     if let Some(file) = name
         .filter(|file| (file.package, file.version) != (package_archive.package(), package_archive.version()))
@@ -272,12 +278,12 @@ pub fn read_zip(
         rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", package_archive.folder)))?;
     let arch = built.check_arch(&libraries)?;
     let info = BinaryInfo { r: built.r, system: built.system, arch, package_rds };
-    Ok(ZipPackage { archive: package_archive, info, zip, md5 })
+    Ok(ZipPackage { archive: package_archive, info, zip, checksum_lists })
 }
 
 impl ZipPackage {
     /// Writes a copy of the package with `Repository: {repository}` in DESCRIPTION, with `package_rds` as
-    /// `Meta/package.rds`, and with the checksums of both in `MD5`.
+    /// `Meta/package.rds`, and with the checksums of both in `MD5` and `SHA256`; a signed package is unchanged.
     ///
     /// # Errors
     /// [`RewriteError`].
@@ -289,20 +295,16 @@ impl ZipPackage {
         out: &mut impl Write,
         options: Options,
     ) -> Result<RewriteOutput, RewriteError> {
-        let description = rewrite::description(&self.archive.description_raw, repository)?;
-        let full_path = |path: &str| format!("{}/{path}", self.archive.folder);
-        let digest = |bytes: &[u8]| hex::encode(md5::Md5::digest(bytes));
-        let mut replacements = vec![
-            (full_path("DESCRIPTION"), description.clone()),
-            (full_path(PACKAGE_RDS), package_rds.to_vec()),
-        ];
-        if let Some(md5) = self.md5.clone() {
-            let md5 = rewrite::replace_checksum(md5, "DESCRIPTION", &digest(&description));
-            replacements
-                .push((full_path("MD5"), rewrite::replace_checksum(md5, PACKAGE_RDS, &digest(package_rds))));
-        }
-        zip::copy(file, &self.zip, &replacements, out, options)?;
-        Ok(RewriteOutput { description })
+        let replacements = rewrite::replacements(&self.archive, repository, Some(package_rds))?;
+        let replaced: Vec<(&str, &[u8])> =
+            replacements.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
+        let lists = self.checksum_lists.iter();
+        let lists = lists.map(|(list, contents)| (list.file_name(), list.update(contents, &replaced)));
+        let files: Vec<(String, Vec<u8>)> = (replacements.iter().cloned().chain(lists))
+            .map(|(path, bytes)| (format!("{}/{path}", self.archive.folder), bytes))
+            .collect();
+        zip::copy(file, &self.zip, &files, out, options)?;
+        Ok(RewriteOutput::new(&self.archive, replacements))
     }
 }
 

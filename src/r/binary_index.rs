@@ -113,17 +113,17 @@ pub fn discovered_stanza(
     stanza
 }
 
-/// Adds `File` to the record of a binary that has `Platform`.
+/// Adds `File` to the record of a binary if it has `Platform`, or if `is_required`.
 ///
 /// Without `File`, pkgcache (part of pak) would request `{package}_{version}_R_{platform}.tar.gz`, the file name of `R
 /// CMD INSTALL --build`.
 #[must_use]
-pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
+pub fn with_file(stanza: &[u8], name: &str, is_required: bool) -> Vec<u8> {
     let mut out = stanza.to_vec();
     let record = dcf::records(stanza).next().and_then(Result::ok);
     let has_field =
         |tag: &[u8]| record.as_ref().is_some_and(|record| record.fields.iter().any(|field| field.tag == tag));
-    if has_field(b"Platform") && !has_field(b"File") {
+    if (is_required || has_field(b"Platform")) && !has_field(b"File") {
         if out.last() != Some(&b'\n') {
             out.push(b'\n');
         }
@@ -246,8 +246,9 @@ mod tests {
 
     #[test]
     fn a_record_with_a_platform_names_its_file() {
-        let add_file =
-            |stanza: &str| String::from_utf8(with_file(stanza.as_bytes(), "a1_1.0.tar.gz")).expect("text");
+        let add_file = |stanza: &str| {
+            String::from_utf8(with_file(stanza.as_bytes(), "a1_1.0.tar.gz", false)).expect("text")
+        };
         let platform = "Package: a1\nVersion: 1.0\nPlatform: x86_64-pc-linux-gnu";
         assert_eq!(add_file(platform), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
         assert_eq!(add_file(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
@@ -259,6 +260,8 @@ mod tests {
             record_without_platform,
             "treated as a source package, whose default file name is correct"
         );
+        let required = with_file(b"Package: a1\nVersion: 1.0", "a1_1.0.tar.gz", true);
+        assert_eq!(required, b"Package: a1\nVersion: 1.0\nFile: a1_1.0.tar.gz\n");
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub enum BadPath {
     /// Well formed, but not a path of this layout.
     #[error(
         "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, \
-         bin/macosx[/flavor]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
+         bin/macosx[/flavor]/contrib/X.Y, bin/linux/{{distribution}}-{{architecture}}/contrib/X.Y, \
+         bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
          bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib, builds/{{platform}}/{{sha256}}, \
          web/packages/packages.rds"
     )]
@@ -45,6 +46,19 @@ pub enum Tree {
         /// The R version the packages are built for.
         r: RMinor,
     },
+    /// `bin/linux/{distribution}-{arch}/contrib/{r}`: R's type `linux.binary.{distribution}-{arch}` (R 4.6 and newer).
+    Linux(LinuxPlatform),
+}
+
+/// A directory that can be listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Directory {
+    /// The directory of an index.
+    Tree(Tree),
+    /// `src/contrib/Archive`
+    Archive,
+    /// `src/contrib/Archive/{package}`
+    Package(Segment),
 }
 
 /// The file formats of an index.
@@ -123,10 +137,17 @@ pub enum RPath {
         /// The file format.
         format: IndexFormat,
     },
+    /// A directory: a list of its files.
+    Directory {
+        /// The directory.
+        directory: Directory,
+        /// Whether the path ends in a slash; relative links of the list need it.
+        has_slash: bool,
+    },
 }
 
 /// The platform of Linux binaries, as it appears in paths.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinuxPlatform {
     /// ASCII letters, digits and `_`; not necessarily a known distribution.
     pub distribution: Segment,
@@ -164,43 +185,54 @@ pub struct PackageFile<'a> {
 pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let excerpt = || path.chars().take(200).collect::<String>();
     let unknown = || BadPath::Unknown(excerpt());
-    if path.len() > MAX_PATH || !path.split('/').all(Segment::is_valid) {
+    let (plain_path, has_slash) = match path.strip_suffix('/') {
+        Some(plain_path) => (plain_path, true),
+        None => (path, false),
+    };
+    if path.len() > MAX_PATH || !plain_path.split('/').all(Segment::is_valid) {
         return Err(BadPath::Form(excerpt()));
     }
-    let segments: Vec<&str> = path.split('/').collect();
-    let (tree, rest) = match &segments[..] {
+    let segments: Vec<&str> = plain_path.split('/').collect();
+    let r_path = parse_segments(&segments).ok_or_else(unknown)?;
+    if has_slash { r_path.with_slash().ok_or_else(unknown) } else { Ok(r_path) }
+}
+
+/// Parses the segments of a path without a slash at its end.
+fn parse_segments(segments: &[&str]) -> Option<RPath> {
+    let (tree, rest) = match segments {
         ["src", "contrib", rest @ ..] => (Tree::Source, rest),
-        ["web", "packages", "packages.rds"] => return Ok(RPath::PackageDatabase),
-        ["builds", platform, sha256, file] => {
-            return parse_binary(platform, sha256, file).ok_or_else(unknown);
+        ["web", "packages", "packages.rds"] => return Some(RPath::PackageDatabase),
+        ["builds", platform, sha256, file] => return parse_binary(platform, sha256, file),
+        ["bin", "linux", name, "contrib", r, rest @ ..] => match (LinuxPlatform::parse(name, r), rest) {
+            (Some(platform), rest) => (Tree::Linux(platform), rest),
+            (None, [file]) => return LinuxPlatform::parse_index(name, r, file),
+            (None, _) => return None,
+        },
+        ["bin", "linux", name, r, below @ ..] if below.starts_with(&["src", "contrib"]) => {
+            let (platform, path) = (LinuxPlatform::parse(name, r)?, parse_segments(below)?);
+            return Some(RPath::Linux { platform, path: Box::new(path) });
         }
-        ["bin", "linux", name, "contrib", r, file] => {
-            return LinuxPlatform::parse_index(name, r, file).ok_or_else(unknown);
-        }
-        ["bin", "linux", name, r, "src", "contrib", ..] => {
-            let platform = LinuxPlatform::parse(name, r).ok_or_else(unknown)?;
-            let path = parse(&segments[4..].join("/")).map_err(|_| unknown())?;
-            return Ok(RPath::Linux { platform, path: Box::new(path) });
-        }
-        ["bin", "windows", "contrib", r, rest @ ..] => {
-            (Tree::Windows { r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
-        }
+        ["bin", "windows", "contrib", r, rest @ ..] => (Tree::Windows { r: RMinor::parse(r)? }, rest),
         ["bin", "macosx", "contrib", r, rest @ ..] => {
-            (Tree::MacOs { flavor: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+            (Tree::MacOs { flavor: None, r: RMinor::parse(r)? }, rest)
         }
         ["bin", "macosx", flavor, "contrib", r, rest @ ..] => {
             let flavor = Some(Segment((*flavor).to_owned()));
-            (Tree::MacOs { flavor, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+            (Tree::MacOs { flavor, r: RMinor::parse(r)? }, rest)
         }
-        _ => return Err(unknown()),
+        _ => return None,
     };
-    let r_path = match (tree, rest) {
+    let directory = |directory| Some(RPath::Directory { directory, has_slash: false });
+    match (tree, rest) {
+        (tree, []) => directory(Directory::Tree(tree)),
+        (Tree::Source, ["Archive"]) => directory(Directory::Archive),
         (tree, [file]) => match IndexFormat::parse(file) {
             Some(format) => Some(RPath::Index { tree, format }),
             None => FileName::parse(file).map(|file| RPath::File { tree, file }),
         },
         (Tree::Source, ["Meta", "archive.rds"]) => Some(RPath::ArchiveMeta),
         (Tree::Source, ["Meta", "current.rds"]) => Some(RPath::CurrentMeta),
+        (Tree::Source, ["Archive", package]) => directory(Directory::Package(Segment((*package).to_owned()))),
         // Old guides write the directory in lower case.
         (Tree::Source, ["Archive" | "archive", package, file]) => {
             FileName::parse(file).map(|file| RPath::Archive { package: Segment((*package).to_owned()), file })
@@ -209,9 +241,8 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
             (Some(dir), Some(file)) => Some(RPath::SubFile { dir, file }),
             _ => None,
         },
-        (Tree::Source | Tree::Windows { .. } | Tree::MacOs { .. }, _) => None,
-    };
-    r_path.ok_or_else(unknown)
+        (Tree::Windows { .. } | Tree::MacOs { .. } | Tree::Linux(_), _) => None,
+    }
 }
 
 /// Parses the parts of a path [`RPath::Binary`]. Only their canonical spelling is accepted.
@@ -222,6 +253,31 @@ fn parse_binary(tag: &str, digits: &str, file: &str) -> Option<RPath> {
 }
 
 impl RPath {
+    /// Returns the path of the same directory with a slash at its end; `None` if this is not a directory.
+    fn with_slash(self) -> Option<RPath> {
+        match self {
+            RPath::Directory { directory, has_slash: _ } => {
+                Some(RPath::Directory { directory, has_slash: true })
+            }
+            RPath::Linux { platform, path } => {
+                Some(RPath::Linux { platform, path: Box::new(path.with_slash()?) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the directory that this path names without a slash at its end.
+    #[must_use]
+    pub fn directory_without_slash(&self) -> Option<String> {
+        match self {
+            RPath::Directory { has_slash: false, .. } => {
+                Some(self.path().rsplit('/').next().unwrap_or_default().to_owned())
+            }
+            RPath::Linux { path, .. } => path.directory_without_slash(),
+            _ => None,
+        }
+    }
+
     /// Returns the relative path from this path's directory to the snapshot, such as `../../` from
     /// `src/contrib/{file}`.
     #[must_use]
@@ -242,6 +298,14 @@ impl RPath {
             RPath::PackageDatabase => "web/packages/packages.rds".to_owned(),
             RPath::Linux { platform: LinuxPlatform { distribution, arch, r }, path } => {
                 format!("bin/linux/{distribution}-{arch}/{r}/{}", path.path())
+            }
+            RPath::Directory { directory, has_slash } => {
+                let path = match directory {
+                    Directory::Tree(tree) => tree.contrib_dir(),
+                    Directory::Archive => "src/contrib/Archive".to_owned(),
+                    Directory::Package(package) => format!("src/contrib/Archive/{package}"),
+                };
+                if *has_slash { path + "/" } else { path }
             }
             RPath::Binary { platform, sha256, file } => format!("builds/{platform}/{sha256}/{file}"),
             RPath::BinaryIndex { platform: LinuxPlatform { distribution, arch, r }, format } => {
@@ -264,6 +328,9 @@ impl Tree {
             Tree::Windows { r } => format!("bin/windows/contrib/{r}"),
             Tree::MacOs { flavor: None, r } => format!("bin/macosx/contrib/{r}"),
             Tree::MacOs { flavor: Some(flavor), r } => format!("bin/macosx/{flavor}/contrib/{r}"),
+            Tree::Linux(LinuxPlatform { distribution, arch, r }) => {
+                format!("bin/linux/{distribution}-{arch}/contrib/{r}")
+            }
         }
     }
 
@@ -455,6 +522,15 @@ mod tests {
             "bin/linux/noble-x86_64/4.5/src/contrib/Meta/archive.rds",
             "bin/linux/4.5-noble/contrib/4.5/PACKAGES.gz",
             "bin/linux/4.5-noble-arm64/contrib/4.5/PACKAGES",
+            "bin/linux/sid-x86_64/contrib/4.6/PACKAGES.rds",
+            "bin/linux/sid-arm64/contrib/4.6/cli_3.6.6.tar.gz",
+            "src/contrib/",
+            "src/contrib",
+            "src/contrib/Archive/",
+            "src/contrib/Archive/A3",
+            "bin/windows/contrib/4.5/",
+            "bin/linux/sid-x86_64/contrib/4.6/",
+            "bin/linux/noble-x86_64/4.5/src/contrib/Archive/",
             &format!("builds/4.5-noble-arm64/{digest}/cli_3.6.6.tar.gz"),
             &format!("builds/4.5-win/{digest}/cli_3.6.6.zip"),
         ] {
@@ -487,7 +563,7 @@ mod tests {
             "/",
             "/src/contrib/PACKAGES",
             "src//contrib/PACKAGES",
-            "src/contrib/",
+            "src/contrib//",
             "src/contrib/../../etc/passwd",
             "src/contrib/./PACKAGES",
             "src/contrib/.htaccess",
@@ -509,8 +585,11 @@ mod tests {
     fn well_formed_paths_outside_the_layout_are_unknown() {
         for path in [
             "src",
-            "src/contrib",
-            "src/contrib/Archive/A3",
+            "src/",
+            "src/contrib/PACKAGES/",
+            "src/contrib/A3_1.0.tar.gz/",
+            "src/contrib/Archive/A3/A3_1.0.tar.gz/",
+            "bin/windows/contrib/",
             "src/contrib/Archive/A3/b/A3_1.0.tar.gz",
             "src/contrib/Archive/A3/PACKAGES",
             "src/contrib/Meta/other.rds",
@@ -527,7 +606,7 @@ mod tests {
             "bin/linux/noble-sparc/4.5/src/contrib/PACKAGES",
             "bin/linux/no-ble-x86_64/4.5/src/contrib/PACKAGES",
             "bin/linux/noble-x86_64/4.5/bin/windows/contrib/4.5/PACKAGES",
-            "bin/linux/noble-x86_64/4.5/src/contrib",
+            "bin/linux/4.5-noble/contrib/4.5/",
             "bin/linux/4.5-noble/contrib/4.4/PACKAGES",
             "bin/linux/4.5-noble/contrib/4.5/cli_3.6.6.tar.gz",
             "PACKAGES",
@@ -565,6 +644,7 @@ mod tests {
                 RPath::File { tree: Tree::Source, .. } => "source",
                 RPath::File { tree: Tree::Windows { .. }, .. } => "windows",
                 RPath::File { tree: Tree::MacOs { .. }, .. } => "macos",
+                RPath::File { tree: Tree::Linux(_), .. } => "linux of R",
                 RPath::Linux { .. } => "linux",
                 RPath::Binary { .. } => "binary",
                 RPath::PackageDatabase => "database",
@@ -572,7 +652,10 @@ mod tests {
                 other => panic!("{form}: {other:?}"),
             });
         }
-        assert_eq!(kinds, ["source", "windows", "macos", "binary index", "linux", "binary", "database"]);
+        assert_eq!(
+            kinds,
+            ["source", "windows", "macos", "linux of R", "binary index", "linux", "binary", "database"]
+        );
     }
 
     #[test]
@@ -663,6 +746,7 @@ mod tests {
         let r = versions();
         prop_oneof![
             Just(Tree::Source),
+            linux_platforms().prop_map(Tree::Linux),
             r.clone().prop_map(|r| Tree::Windows { r }),
             r.clone().prop_map(|r| Tree::MacOs { flavor: None, r }),
             (segments(), r).prop_filter_map("a flavor", |(flavor, r)| Tree::macos(&flavor, r)),
@@ -684,8 +768,20 @@ mod tests {
         ]
     }
 
+    fn directories() -> impl Strategy<Value = RPath> {
+        let package = segments().prop_filter_map("a name", |s| Segment::parse(&s));
+        let directory = prop_oneof![
+            trees().prop_map(Directory::Tree),
+            Just(Directory::Archive),
+            package.prop_map(Directory::Package),
+        ];
+        (directory, any::<bool>())
+            .prop_map(|(directory, has_slash)| RPath::Directory { directory, has_slash })
+    }
+
     fn paths() -> impl Strategy<Value = RPath> {
         prop_oneof![
+            directories(),
             source_paths(),
             Just(RPath::PackageDatabase),
             (trees(), formats()).prop_map(|(tree, format)| RPath::Index { tree, format }),
@@ -715,6 +811,7 @@ mod tests {
             RPath::Binary { .. } => 7,
             RPath::BinaryIndex { .. } => 8,
             RPath::PackageDatabase => 9,
+            RPath::Directory { .. } => 10,
         }
     }
 
@@ -722,7 +819,7 @@ mod tests {
     fn every_form_of_path_is_generated() {
         use proptest::strategy::ValueTree;
         let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let mut counts = [0; 10];
+        let mut counts = [0; 11];
         for _ in 0..2000 {
             counts[variant(&paths().new_tree(&mut runner).expect("a path").current())] += 1;
         }
@@ -740,7 +837,8 @@ mod tests {
             if let Ok(path) = parse(&text) {
                 let rendered_path = path.path();
                 prop_assert!(rendered_path == text || rendered_path == text.replacen("archive/", "Archive/", 1));
-                prop_assert!(rendered_path.split('/').all(|s| !s.is_empty() && s != "." && s != ".."));
+                let plain_path = rendered_path.strip_suffix('/').unwrap_or(&rendered_path);
+                prop_assert!(plain_path.split('/').all(|s| !s.is_empty() && s != "." && s != ".."));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Rewrites an archive with another `Repository` field in DESCRIPTION. Only files that depend on it are changed too.
 
 use super::archive::{ArchiveError, Limits, Member, MemberKind, Members, PackageArchive};
+use super::checksums::ChecksumList;
 use super::dcf;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
-use md5::{Digest, Md5};
 use std::io::{self, BufWriter, Read, Write};
 
 /// Options of a rewrite.
@@ -127,6 +127,37 @@ fn has_empty_line(mut text: &[u8]) -> bool {
     false
 }
 
+/// Fields that name another origin of a package than the repository: clients such as renv would restore it from there.
+/// Other `Remote` fields only describe the sources.
+pub(in crate::r) const ORIGIN_FIELDS: [&str; 2] = ["RemoteType", "RemoteRepos"];
+
+/// Removes the fields of another origin.
+fn remove_origin(mut raw: Vec<u8>) -> Result<Vec<u8>, RewriteError> {
+    loop {
+        let record = dcf::description(&raw).map_err(ArchiveError::Dcf)?;
+        let is_origin = |tag: &[u8]| ORIGIN_FIELDS.iter().any(|name| name.as_bytes() == tag);
+        let Some(field) = record.fields.iter().find(|field| is_origin(field.tag)) else { return Ok(raw) };
+        let (_, rest) = dcf::split_line(&raw[field.end..]);
+        let range = field.start..raw.len() - rest.len();
+        raw.drain(range);
+    }
+}
+
+/// The new contents of the files that name the repository: pairs of a path in the package and bytes. A signed package
+/// keeps its files.
+pub(in crate::r) fn replacements(
+    package_archive: &PackageArchive,
+    repository: &str,
+    package_rds: Option<&[u8]>,
+) -> Result<Vec<(&'static str, Vec<u8>)>, RewriteError> {
+    if package_archive.is_signed {
+        return Ok(Vec::new());
+    }
+    let description = description(&remove_origin(package_archive.description_raw.clone())?, repository)?;
+    let package_rds = package_rds.map(|bytes| (PACKAGE_RDS, bytes.to_vec()));
+    Ok([("DESCRIPTION", description)].into_iter().chain(package_rds).collect())
+}
+
 /// The result of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewriteOutput {
@@ -134,10 +165,24 @@ pub struct RewriteOutput {
     pub description: Vec<u8>,
 }
 
+impl RewriteOutput {
+    /// Returns the result of writing `replacements`.
+    pub(in crate::r) fn new(
+        package_archive: &PackageArchive,
+        replacements: Vec<(&'static str, Vec<u8>)>,
+    ) -> RewriteOutput {
+        let description = replacements.into_iter().find(|(path, _)| *path == "DESCRIPTION");
+        let description =
+            description.map_or_else(|| package_archive.description_raw.clone(), |(_, bytes)| bytes);
+        RewriteOutput { description }
+    }
+}
+
 /// Copies an archive that [`super::archive::read`] accepted, as a gzip-compressed tar archive, with `Repository:
-/// repository` in DESCRIPTION, updated checksums in `MD5` and, for a binary package, `package_rds` as
-/// `Meta/package.rds`. `source` must provide the same bytes again. Nothing is buffered: the new DESCRIPTION is already
-/// known when `MD5` is copied. Equal arguments produce equal bytes.
+/// repository` in DESCRIPTION, updated checksums in `MD5` and `SHA256` and, for a binary package, `package_rds` as
+/// `Meta/package.rds`. `source` must provide the same bytes again. Nothing is buffered: the new files are already known
+/// when the lists of checksums are copied. The files of a signed package are copied unchanged. Equal arguments produce
+/// equal bytes.
 ///
 /// # Errors
 /// [`RewriteError`].
@@ -149,46 +194,51 @@ pub fn archive<W: Write>(
     out: W,
     options: Options,
 ) -> Result<(RewriteOutput, W), RewriteError> {
-    let description = description(&package_archive.description_raw, repository)?;
-    let digest = hex::encode(Md5::digest(&description));
+    let replacements = replacements(package_archive, repository, package_rds)?;
+    let replaced: Vec<(&str, &[u8])> = replacements.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
     let mut members = Members::new(source, options.limits)?;
     let mut out = output(out, options);
     let mut has_description = false;
     while let Some(mut member) = members.advance()? {
         let is_file = member.kind == MemberKind::File;
-        if is_file && member.folder_of("DESCRIPTION").is_some() {
-            if members.contents(&member, options.limits.description)? != package_archive.description_raw {
-                return Err(RewriteError::Changed);
+        let path = member.path()?;
+        let inner_path = path
+            .strip_prefix(package_archive.folder.as_str())
+            .and_then(|path| path.strip_prefix('/'))
+            .filter(|_| is_file);
+        let list = ChecksumList::ALL.into_iter().find(|list| inner_path == Some(list.file_name()));
+        let replacement = replaced.iter().find(|(path, _)| inner_path == Some(path));
+        let is_description = inner_path == Some("DESCRIPTION");
+        has_description |= is_description;
+        match (replacement, list) {
+            (Some((_, bytes)), _) => {
+                if is_description {
+                    if members.contents(&member, options.limits.description)?
+                        != package_archive.description_raw
+                    {
+                        return Err(RewriteError::Changed);
+                    }
+                } else {
+                    while members.chunk()?.is_some() {}
+                }
+                members.padding()?;
+                replace(&mut out, &mut member, bytes)?;
             }
-            members.padding()?;
-            has_description = true;
-            replace(&mut out, &mut member, &description)?;
-            continue;
-        }
-        if let Some(bytes) = package_rds
-            && is_file
-            && member.path()?.strip_prefix(package_archive.folder.as_str()) == Some("/Meta/package.rds")
-        {
-            while members.chunk()?.is_some() {}
-            members.padding()?;
-            replace(&mut out, &mut member, bytes)?;
-            continue;
-        }
-        write(&mut out, &member.extensions)?;
-        write(&mut out, &member.header.0)?;
-        // An implausibly large MD5 file is copied unchanged.
-        if is_file && member.folder_of("MD5").is_some() && member.size <= options.limits.large_metadata() {
-            let contents = members.contents(&member, member.size)?;
-            let mut contents = replace_checksum(contents, "DESCRIPTION", &digest);
-            if let Some(bytes) = package_rds {
-                contents = replace_checksum(contents, PACKAGE_RDS, &hex::encode(Md5::digest(bytes)));
+            // An implausibly large list is copied unchanged.
+            (None, Some(list)) if member.size <= options.limits.large_metadata() => {
+                let contents = members.contents(&member, member.size)?;
+                members.padding()?;
+                replace(&mut out, &mut member, &list.update(&contents, &replaced))?;
             }
-            write(&mut out, &contents)?;
+            (None, _) => {
+                write(&mut out, &member.extensions)?;
+                write(&mut out, &member.header.0)?;
+                while let Some(bytes) = members.chunk()? {
+                    write(&mut out, bytes)?;
+                }
+                write(&mut out, &members.padding()?)?;
+            }
         }
-        while let Some(bytes) = members.chunk()? {
-            write(&mut out, bytes)?;
-        }
-        write(&mut out, &members.padding()?)?;
     }
     if !has_description {
         return Err(RewriteError::Changed);
@@ -200,7 +250,7 @@ pub fn archive<W: Write>(
     let encoder = out.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
     let file = encoder.finish().map_err(RewriteError::Write)?;
     let file = file.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
-    Ok((RewriteOutput { description }, file))
+    Ok((RewriteOutput::new(package_archive, replacements), file))
 }
 
 type Output<W> = BufWriter<GzEncoder<BufWriter<W>>>;
@@ -216,10 +266,10 @@ fn write<W: Write>(out: &mut Output<W>, bytes: &[u8]) -> Result<(), RewriteError
 }
 
 fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> Result<(), RewriteError> {
-    if member.has_extended_size {
-        return Err(RewriteError::ExtendedSize(String::from_utf8_lossy(&member.name).into_owned()));
-    }
     if member.size != text.len() as u64 {
+        if member.has_extended_size {
+            return Err(RewriteError::ExtendedSize(String::from_utf8_lossy(&member.name).into_owned()));
+        }
         member.header.set_size(text.len() as u64);
     }
     write(out, &member.extensions)?;
@@ -230,25 +280,6 @@ fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> R
 
 /// The file that R reads instead of DESCRIPTION for an installed package.
 pub(in crate::r) const PACKAGE_RDS: &str = "Meta/package.rds";
-
-/// Replaces the checksum of a path in an `MD5` file. A line consists of 32 digits, a blank, a `*` or a blank, and the
-/// path.
-pub(in crate::r) fn replace_checksum(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
-    let mut line_start = 0;
-    while line_start < contents.len() {
-        let (line, rest) = dcf::split_line(&contents[line_start..]);
-        let next_line = contents.len() - rest.len();
-        if line.len() == 34 + path.len()
-            && line[32] == b' '
-            && matches!(line[33], b'*' | b' ')
-            && &line[34..] == path.as_bytes()
-        {
-            contents[line_start..line_start + 32].copy_from_slice(digest.as_bytes());
-        }
-        line_start = next_line;
-    }
-    contents
-}
 
 #[cfg(test)]
 mod tests {
@@ -292,9 +323,93 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_another_origin_are_removed() {
+        for (raw, expected) in [
+            ("A: 1\nRemoteType: git\nRemoteSha: 0a\n", "A: 1\nRemoteSha: 0a\n"),
+            ("RemoteType: github\nA: 1\nRemoteRepos:\n  https://h\n", "A: 1\n"),
+            ("A: 1\r\nRemoteType: git\r\nRemoteType: svn\r\nB: 2\r\n", "A: 1\r\nB: 2\r\n"),
+            ("A: 1\nRemoteType: git", "A: 1\n"),
+            ("A: 1\nRemoteTypes: git\n", "A: 1\nRemoteTypes: git\n"),
+        ] {
+            let out = remove_origin(raw.as_bytes().to_vec()).expect("good DCF");
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+        }
+    }
+
+    #[test]
     fn a_value_that_could_add_a_field_is_refused() {
         for bad in ["", " x", "a\nBuilt: R 4.2.2", "a\r", "é"] {
             assert!(matches!(description(b"A: 1\n", bad), Err(RewriteError::BadValue(_))), "{bad:?}");
         }
+    }
+
+    /// A binary package of R 4.6: its files, and their list of checksums.
+    fn package_of_r46(is_signed: bool) -> Vec<u8> {
+        use sha2::Digest;
+        let description =
+            "Package: pkga\nVersion: 1.0\nRemoteType: git\nBuilt: R 4.6.2; ; 2026-11-20; unix\n";
+        let mut files = vec![("DESCRIPTION", description), ("NAMESPACE", ""), (PACKAGE_RDS, "old")];
+        let line = |(path, text): &(&str, &str)| {
+            format!("{} {} {path}\n", hex::encode(sha2::Sha256::digest(text)), text.len())
+        };
+        let list: String = files.iter().map(line).collect();
+        files.push(("SHA256", &list));
+        files.extend(is_signed.then_some(("SHA256.sig", "signature")));
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, text) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("pkga/{path}"), text.as_bytes()).expect("a member");
+        }
+        tar.into_inner().expect("an archive")
+    }
+
+    fn rewritten_files(tar: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let options = Options::default();
+        let package = super::super::archive::read(tar, None, options.limits).expect("a package");
+        let (_, out) = archive(tar, &package, "RSPM", Some(b"new rds"), Vec::new(), options).expect("a copy");
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&out[..]));
+        let entries = archive.entries().expect("entries");
+        let read = |entry: io::Result<tar::Entry<'_, _>>| {
+            let mut entry = entry.expect("an entry");
+            let path = entry.path().expect("a path").to_string_lossy().replacen("pkga/", "", 1);
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).expect("the bytes");
+            (path, bytes)
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn checksums_of_r_4_6_are_those_of_the_rewritten_files() {
+        use sha2::Digest;
+        let files = rewritten_files(&package_of_r46(false));
+        let file = |name: &str| &files.iter().find(|(path, _)| path == name).expect(name).1;
+        assert!(file("DESCRIPTION").ends_with(b"Repository: RSPM\n") && file(PACKAGE_RDS) == b"new rds");
+        let list = String::from_utf8(file("SHA256").clone()).expect("text");
+        assert_eq!(list.lines().count(), 3);
+        for line in list.lines() {
+            let [digest, size, path] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            assert_eq!(digest, hex::encode(sha2::Sha256::digest(file(path))), "{path}");
+            assert_eq!(size, file(path).len().to_string(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_files_of_a_signed_package_are_unchanged() {
+        let tar = package_of_r46(true);
+        let mut archive = tar::Archive::new(&tar[..]);
+        let original: Vec<Vec<u8>> = archive
+            .entries()
+            .expect("entries")
+            .map(|entry| {
+                let mut bytes = Vec::new();
+                entry.expect("an entry").read_to_end(&mut bytes).expect("the bytes");
+                bytes
+            })
+            .collect();
+        let copy: Vec<Vec<u8>> = rewritten_files(&tar).into_iter().map(|(_, bytes)| bytes).collect();
+        assert_eq!(copy, original);
     }
 }

@@ -85,7 +85,7 @@ impl Document {
     /// server. The bytes of a compressed document depend on the encoder.
     pub(super) fn is_plain(&self) -> bool {
         match self {
-            Document::R(_) => false,
+            Document::R(document) => matches!(document, RDocument::Listing(_)),
             Document::Python(_) => true,
         }
     }

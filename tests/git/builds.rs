@@ -175,3 +175,67 @@ fn a_requested_build_is_not_replaced_by_a_newer_commit() {
     let states: Vec<_> = builds(&server).iter().map(|build| build["state"].clone()).collect();
     assert_eq!(states, ["published"; 4], "the newest first: {:?}", builds(&server));
 }
+
+#[test]
+fn malformed_lines_of_authors_do_not_prevent_a_build() {
+    let server = server("PollInterval = 1h");
+    for (kind, line) in [
+        ("missing-space-before-date", "A <a@b.c>1500000000 +0000"),
+        ("missing-email", "A 1500000000 +0000"),
+        ("missing-space-before-email", "A<a@b.c> 1500000000 +0000"),
+        ("missing-name", "<a@b.c> 1500000000 +0000"),
+        ("bad-email", "A <a@<b.c> 1500000000 +0000"),
+        ("bad-name", "A> B <a@b.c> 1500000000 +0000"),
+        ("zero-padded-date", "A <a@b.c> 01500000000 +0000"),
+        ("overflow", "A <a@b.c> 18446744073709551616 +0000"),
+        ("bad-timezone", "A <a@b.c> 1500000000 +051800"),
+        ("bad-date", "A <a@b.c> x +0000"),
+    ] {
+        for is_old in [false, true] {
+            let repository = repository("1.0");
+            let name = format!("p{}{}", kind.replace('-', ""), if is_old { "old" } else { "new" });
+            let description = std::fs::read_to_string(repository.path().join("DESCRIPTION")).unwrap();
+            repository
+                .write("DESCRIPTION", &description.replace("Package: tested", &format!("Package: {name}")));
+            repository.git(&["add", "--all"]);
+            let tree = repository.git(&["write-tree"]);
+            let object = format!("tree {tree}\nauthor {line}\ncommitter {line}\n\nx\n");
+            let path = repository.write(".git/object", &object);
+            let path = path.to_str().unwrap();
+            let commit = repository.git(&["hash-object", "-t", "commit", "-w", "--literally", path]);
+            repository.git(&["update-ref", "refs/heads/main", &commit]);
+            if is_old {
+                repository.commit();
+            }
+            let line = format!("create git-builder --source=dev --url={} --clone-depth=0", repository.url());
+            let created = server.rspm(&line);
+            assert_eq!(created.code, 0, "{kind} {is_old}: {} {}", created.out, created.err);
+        }
+    }
+}
+
+#[test]
+fn files_keep_their_execute_permissions() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.0");
+    let script = repository.write("configure", "#!/bin/sh\nexit 0\n");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    repository.commit();
+    let created = server.rspm(&format!("create git-builder --source=dev --url={}", repository.url()));
+    assert_eq!(created.code, 0, "{} {}", created.out, created.err);
+    assert!(!created.out.contains("execute permissions"), "{}", created.out);
+}
+
+#[test]
+fn a_local_path_with_a_blank_is_percent_encoded() {
+    let server = server("PollInterval = 1h");
+    let parent = tempfile::Builder::new().prefix("my git").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let repository = crate::builder::repository::Repository::below(parent.path());
+    repository.package("", "1.0");
+    repository.commit();
+    let url = repository.url().replace(' ', "%20");
+    let created = server.rspm(&format!("create git-builder --source=dev --url={url}"));
+    assert_eq!(created.code, 0, "{} {}", created.out, created.err);
+    assert_eq!(listed_version(&server).as_deref(), Some("1.0"));
+}

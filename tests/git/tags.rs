@@ -59,7 +59,7 @@ fn new_tags_are_built_and_moved_ones_are_not() {
     assert_eq!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
 
     // The same version under another tag does not replace the published bytes.
-    repository.git(&["tag", "v2.0-again"]);
+    repository.git(&["tag", "release-2.0"]);
     let run = server.rspm("run git-builder --source=dev --name=tested");
     assert_eq!(run.code, 1, "{}", run.out);
     assert!(
@@ -68,10 +68,11 @@ fn new_tags_are_built_and_moved_ones_are_not() {
         run.err
     );
     assert_eq!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
-    // The printed command quotes the name of the tag: its author cannot add a command for the administrator's shell.
+    // A printed command quotes the name of the tag: its author cannot add a command for the administrator's shell.
     repository.git(&["tag", "v2.0;touch${IFS}x"]);
-    let run = server.rspm("run git-builder --source=dev --name=tested");
-    assert!(run.err.contains("--tag='v2.0;touch${IFS}x' --replace"), "{}", run.err);
+    server.rspm("run git-builder --source=dev --name=tested");
+    let skipped = wait_for_build(&server, "tag", "v2.0;touch${IFS}x", "skipped");
+    assert!(skipped["reason"].as_str().unwrap().ends_with("--tag='v2.0;touch${IFS}x'"), "{skipped}");
     let replaced = server.rspm("rerun git-builder --source=dev --name=tested --tag=v2.0 --replace");
     assert_eq!(replaced.code, 0, "{}", replaced.err);
     assert_ne!(server.get("/dev/latest/src/contrib/tested_2.0.tar.gz").body, bytes);
@@ -95,4 +96,49 @@ fn a_second_tag_of_a_commit_is_reported_as_such() {
         assert!(run.err.contains(part), "{part}: {}", run.err);
     }
     assert_eq!(server.get("/dev/latest/src/contrib/tested_1.0.tar.gz").body, bytes);
+}
+
+#[test]
+fn only_tags_that_name_the_version_in_description_are_built() {
+    let server = server("PollInterval = 1h");
+    let repository = repository("1.2.0");
+    let url = repository.url();
+    for tag in ["v1.2.0-rc1", "nightly", "other-1.2.0", "v1.1"] {
+        repository.git(&["tag", tag]);
+    }
+    repository.write("R/f.R", "f <- function() 1 # final\n");
+    repository.commit();
+    repository.git(&["tag", "v1.2-0"]);
+    let created = server.rspm(&format!("create git-builder --source=dev --url={url} --build-trigger=tags"));
+    assert_eq!(created.code, 0, "{} {}", created.out, created.err);
+    wait_for_build(&server, "tag", "v1.2-0", "published");
+    for (tag, reason) in [
+        (
+            "v1.2.0-rc1",
+            "the tag does not name a version; to build it anyway: rspm rerun git-builder --tag=v1.2.0-rc1",
+        ),
+        ("nightly", "the tag does not name a version"),
+        ("other-1.2.0", "the tag does not name a version"),
+        ("v1.1", "the tag does not name the version in DESCRIPTION, 1.2.0"),
+    ] {
+        let build = wait_for_build(&server, "tag", tag, "skipped");
+        assert!(build["reason"].as_str().unwrap().starts_with(reason), "{build}");
+    }
+    for (tag, version) in [("tested_v1.3", "1.3"), ("R/1.4", "1.4"), ("release-1.5", "1.5"), ("1.6", "1.6")] {
+        repository.package("", version);
+        repository.commit();
+        repository.git(&["tag", tag]);
+        server.rspm_stdout("run git-builder --source=dev --name=tested");
+        assert_eq!(wait_for_build(&server, "tag", tag, "published")["version"], version);
+    }
+    // A tag that is moved often is recorded once.
+    repository.git(&["tag", "--force", "nightly"]);
+    server.rspm_stdout("run git-builder --source=dev --name=tested");
+    assert_eq!(builds(&server).iter().filter(|build| build["tag"] == "nightly").count(), 1);
+    repository.package("", "1.7");
+    repository.commit();
+    repository.git(&["tag", "--force", "nightly"]);
+    let rerun = server.rspm("rerun git-builder --source=dev --name=tested --tag=nightly");
+    assert_eq!(rerun.code, 0, "{} {}", rerun.out, rerun.err);
+    assert_eq!(listed_version(&server).as_deref(), Some("1.7"), "an administrator requested it");
 }

@@ -78,6 +78,9 @@ fn close_inherited() -> std::io::Result<()> {
 /// Receives a request and runs its job.
 fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
     close_inherited()?;
+    // The server's umask would remove permissions from the files of packages: R reports that it corrects those of
+    // `configure`, and packs the others as they are. The directories of the workspace are private.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let connection = fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
     if socket_type(&connection).ok() != Some(SocketType::SEQPACKET) {
         return Err(std::io::Error::other("standard input is not a connection to the package server"));

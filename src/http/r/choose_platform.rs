@@ -40,7 +40,7 @@ pub(in crate::http) fn choose<'a>(
         RPath::File { tree: Tree::MacOs { r, .. }, .. } => {
             return Ok(PlatformRequest::Tree { distro: "macos", r: *r, is_available: true });
         }
-        RPath::Linux { platform, .. } => {
+        RPath::Linux { platform, .. } | RPath::File { tree: Tree::Linux(platform), .. } => {
             let (distro, r) = (platform.distribution.as_str(), platform.r);
             let distribution = config.platforms.linux(distro);
             let is_available = distribution
@@ -59,7 +59,8 @@ pub(in crate::http) fn choose<'a>(
         | RPath::ArchiveMeta
         | RPath::CurrentMeta
         | RPath::PackageDatabase
-        | RPath::BinaryIndex { .. } => {
+        | RPath::BinaryIndex { .. }
+        | RPath::Directory { .. } => {
             return Ok(PlatformRequest::NoBinaries);
         }
     }
@@ -100,11 +101,12 @@ pub(in crate::http) fn linux_platform(app: &App, platform: &LinuxPlatform) -> Re
     Ok(Platform { r: platform.r, target: Target::Linux(distribution.name.clone()), arch: platform.arch })
 }
 
-/// Returns the platform of a Windows or macOS tree; `None` if there is none, such as for a folder that belongs to
-/// another version of R.
+/// Returns the platform of a tree of binaries; `None` if there is none, such as for a folder that belongs to another
+/// version of R.
 pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform> {
     match tree {
         Tree::Source => None,
+        Tree::Linux(platform) => linux_platform(app, platform).ok(),
         Tree::Windows { r } => Some(Platform { r: *r, target: Target::Windows, arch: Arch::X86_64 }),
         Tree::MacOs { flavor, r } => {
             let config = app.state.config.load();

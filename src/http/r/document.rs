@@ -13,6 +13,7 @@ use crate::model::point::Point;
 use crate::python::accept::SimpleFormat;
 use crate::r::layout::IndexFormat;
 use crate::serve::document::{Document, DocumentRequest};
+use crate::serve::r::document::RDocument;
 
 /// The form in which the bytes of a document are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,9 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
     let (etag, vary, media_type, accept_ranges) = match document.document() {
         Document::R(document) => {
             let (media, compressed) = match document.format() {
+                IndexFormat::Text if matches!(document, RDocument::Listing(_)) => {
+                    ("text/html; charset=utf-8", false)
+                }
                 IndexFormat::Text => ("text/plain; charset=utf-8", false),
                 IndexFormat::Gz => ("application/gzip", true),
                 IndexFormat::Rds => ("application/octet-stream", true),

@@ -83,11 +83,12 @@ pub(super) async fn source_file(app: &App, point: &Point, path: &RPath) -> Resul
         | RPath::PackageDatabase
         | RPath::Linux { .. }
         | RPath::Binary { .. }
-        | RPath::BinaryIndex { .. } => Err(Failure::no_such_address()),
+        | RPath::BinaryIndex { .. }
+        | RPath::Directory { .. } => Err(Failure::no_such_address()),
     }
 }
 
-/// Locates a binary in a Windows or macOS tree; superseded versions too.
+/// Locates a binary in a tree of binaries; superseded versions too.
 pub(super) async fn binary_file(
     app: &App,
     point: &Point,

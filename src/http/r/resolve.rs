@@ -11,11 +11,11 @@ use crate::http::resolve_cache::Resource;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
-use crate::r::layout::{IndexFormat, RPath, Tree};
+use crate::r::layout::{Directory, IndexFormat, RPath, Tree};
 use crate::serve;
 use crate::serve::binary_selector::BinarySelector;
 use crate::serve::document::Document;
-use crate::serve::r::document::RDocument;
+use crate::serve::r::document::{Listing, RDocument};
 
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///
@@ -48,7 +48,7 @@ pub(in crate::http) async fn resolve(
                 None => document(RDocument::Empty(*format)),
             }
         }
-        RPath::BinaryIndex { platform, format } => {
+        RPath::BinaryIndex { platform, format } | RPath::Index { tree: Tree::Linux(platform), format } => {
             let selector = serve::binaries::selector(
                 &app.state,
                 choose_platform::linux_platform(app, platform)?,
@@ -68,6 +68,7 @@ pub(in crate::http) async fn resolve(
                 }
                 RPath::ArchiveMeta => document(RDocument::ArchiveRds),
                 RPath::CurrentMeta => document(RDocument::CurrentRds),
+                RPath::Directory { directory, .. } => listing(app, &point, directory, snapshot),
                 path => {
                     let resolved = match locate::plain_name(path, platform)? {
                         Some(file) => locate::binary_of_version(app, &point, &selector, &file).await?,
@@ -94,7 +95,8 @@ pub(in crate::http) async fn resolve(
             let point = Point { open: true, ..point };
             generated_document(app, point, RDocument::PackageDatabase { detail_updates })
         }
-        RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
+        RPath::Directory { directory, .. } => listing(app, &point, directory, snapshot),
+        RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. } | Tree::Linux(_)), file } => {
             let resolved = locate::binary_file(app, &point, tree, file, snapshot).await?;
             Resource::File(Box::new(resolved.with_permanent_address(&path.path_to_root()).not_cacheable()))
         }
@@ -109,6 +111,26 @@ pub(in crate::http) async fn resolve(
             Resource::File(Box::new(resolved.with_permanent_address(&path.path_to_root())))
         }
     })
+}
+
+/// Returns the list of the files in a directory. It is never stored: most are requested once.
+fn listing(app: &App, point: &Point, directory: &Directory, snapshot: Snapshot) -> Resource {
+    let listing = match directory {
+        Directory::Tree(Tree::Source) => Listing::Sources,
+        Directory::Archive => Listing::Archive,
+        Directory::Package(package) => Listing::Package(package.as_str().to_owned()),
+        Directory::Tree(tree) => {
+            let index = choose_platform::tree_platform(app, tree).map(|platform| {
+                let selector = serve::binaries::selector(&app.state, platform, snapshot);
+                serve::binaries::document(&app.state, point, &selector, false, IndexFormat::Text)
+            });
+            match index {
+                Some(RDocument::Binaries(index)) => Listing::Binaries(index),
+                Some(_) | None => Listing::Empty,
+            }
+        }
+    };
+    generated_document(app, Point { open: true, ..point.clone() }, RDocument::Listing(listing))
 }
 
 fn generated_document(app: &App, point: Point, document: RDocument) -> Resource {

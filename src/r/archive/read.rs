@@ -2,6 +2,7 @@
 
 use super::links::{self, LinkCheck};
 use super::{ArchiveError, Limits, Member, MemberKind, Members};
+use crate::r::checksums::SIGNATURE;
 use crate::r::description::{Built, Description, check};
 use crate::r::name::{self, SourceFileName};
 use crate::r::readme::{self, Rank};
@@ -25,6 +26,8 @@ pub struct PackageArchive {
     pub built: Option<Built>,
     /// The size of the tar archive in bytes.
     pub inflated_size: u64,
+    /// Whether the package is signed: it has a file `SHA256.sig` (R 4.6 and newer).
+    pub is_signed: bool,
 }
 
 impl PackageArchive {
@@ -99,7 +102,7 @@ pub fn read_up_to(
     let mut members = Members::new(source, limits)?;
     let mut link_check = LinkCheck::default();
     let mut folder: Option<String> = None;
-    let mut has_src = false;
+    let (mut has_src, mut is_signed) = (false, false);
     let mut description_raw: Option<Vec<u8>> = None;
     let mut best_readme: Option<(Rank, String, Vec<u8>)> = None;
     while let Some(member) = members.advance()? {
@@ -119,6 +122,7 @@ pub fn read_up_to(
         }
         has_src |=
             inner_path.starts_with("src/") || (inner_path == "src" && member.kind == MemberKind::Folder);
+        is_signed |= inner_path == SIGNATURE;
         if inner_path.eq_ignore_ascii_case("DESCRIPTION") {
             // On a case-insensitive file system, `description` would overwrite DESCRIPTION.
             let is_exact = inner_path == "DESCRIPTION";
@@ -155,6 +159,7 @@ pub fn read_up_to(
         has_src,
         readme: best_readme.map(|(_, name, bytes)| (name, bytes)),
         inflated_size,
+        is_signed,
     };
     content.into_package(file)
 }
@@ -180,6 +185,8 @@ pub(in crate::r) struct ArchiveContent {
     pub readme: Option<(String, Vec<u8>)>,
     /// See [`PackageArchive::inflated_size`].
     pub inflated_size: u64,
+    /// See [`PackageArchive::is_signed`].
+    pub is_signed: bool,
 }
 
 impl ArchiveContent {
@@ -207,6 +214,7 @@ impl ArchiveContent {
             description,
             folder,
             inflated_size: self.inflated_size,
+            is_signed: self.is_signed,
         })
     }
 }

@@ -5,11 +5,13 @@ use std::io::Write;
 use super::item::{Data, Item, Strings};
 use super::write::Writer;
 use super::{Limits, RdsError, read};
+use crate::r::rewrite::ORIGIN_FIELDS;
 
 /// Limits of the object, which contains DESCRIPTION (up to 1 MiB in a tar archive) and tables derived from it.
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 
-/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`. Equal arguments produce equal bytes.
+/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`, and removes the fields of another origin, as
+/// [`crate::r::rewrite`] does in DESCRIPTION. Equal arguments produce equal bytes.
 ///
 /// # Errors
 /// The errors of [`read`], and [`RdsError::Shape`] for an object without such an element.
@@ -29,9 +31,14 @@ pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsErr
     let description = elements.get_mut(index).ok_or_else(|| shape_error("fewer elements than names"))?;
     let mut fields = names(description).ok_or_else(|| shape_error("a DESCRIPTION without names"))?;
     let mut values = texts(description).ok_or_else(|| shape_error("a DESCRIPTION that is not text"))?;
+    if fields.len() != values.len() {
+        return Err(shape_error("a DESCRIPTION with another number of fields than of names"));
+    }
+    let is_kept =
+        |field: &Option<String>| !field.as_deref().is_some_and(|name| ORIGIN_FIELDS.contains(&name));
+    (fields, values) = fields.into_iter().zip(values).filter(|(field, _)| is_kept(field)).unzip();
     match fields.iter().position(|field| field.as_deref() == Some("Repository")) {
-        Some(index) if index < values.len() => values[index] = Some(value.to_owned()),
-        Some(_) => return Err(shape_error("fewer fields than names")),
+        Some(index) => values[index] = Some(value.to_owned()),
         None => {
             fields.push(Some("Repository".to_owned()));
             values.push(Some(value.to_owned()));

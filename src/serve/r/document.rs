@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::db::life::{FileInfo, ListedRelease};
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::r::layout::IndexFormat;
 use crate::serve::binary_selector::BinarySelector;
@@ -29,6 +30,23 @@ pub enum RDocument {
     Empty(IndexFormat),
     /// The index of a point with binaries.
     Binaries(BinaryIndex),
+    /// The list of the files in a directory.
+    Listing(Listing),
+}
+
+/// A directory that is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Listing {
+    /// `src/contrib/`
+    Sources,
+    /// `src/contrib/Archive/`
+    Archive,
+    /// `src/contrib/Archive/{package}/`
+    Package(String),
+    /// The directory of an index of binaries.
+    Binaries(BinaryIndex),
+    /// The directory of an index without binaries.
+    Empty,
 }
 
 /// An index with binaries, and the state of the binary lists from which it is rendered.
@@ -44,6 +62,17 @@ pub struct BinaryIndex {
     pub heads: Vec<(SourceId, TreeId, Seq)>,
 }
 
+/// The rows of a document.
+#[derive(Debug)]
+pub(in crate::serve) enum Rows {
+    /// Index records, merged, in index order.
+    Listed(Vec<ListedRelease>),
+    /// Archived files, merged: by package, oldest first.
+    Archived(Vec<FileInfo>),
+    /// Listed files, merged.
+    Current(Vec<FileInfo>),
+}
+
 impl RDocument {
     /// The documents that the nightly work renders for a past day.
     pub const NIGHTLY_DOCUMENTS: [RDocument; 3] =
@@ -56,6 +85,7 @@ impl RDocument {
             RDocument::Packages(format)
             | RDocument::Empty(format)
             | RDocument::Binaries(BinaryIndex { format, .. }) => *format,
+            RDocument::Listing(_) => IndexFormat::Text,
             RDocument::ArchiveRds | RDocument::CurrentRds | RDocument::PackageDatabase { .. } => {
                 IndexFormat::Rds
             }
@@ -65,8 +95,9 @@ impl RDocument {
     /// Returns the head of each source's binary list from which it is rendered, besides the trees of the point.
     pub(in crate::serve) fn binary_lists(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {
-            RDocument::Binaries(index) => &index.heads,
-            RDocument::Packages(_)
+            RDocument::Binaries(index) | RDocument::Listing(Listing::Binaries(index)) => &index.heads,
+            RDocument::Listing(_)
+            | RDocument::Packages(_)
             | RDocument::ArchiveRds
             | RDocument::CurrentRds
             | RDocument::PackageDatabase { .. }
@@ -83,7 +114,8 @@ impl RDocument {
             | RDocument::CurrentRds
             | RDocument::PackageDatabase { .. }
             | RDocument::Empty(_)
-            | RDocument::Binaries(_) => None,
+            | RDocument::Binaries(_)
+            | RDocument::Listing(_) => None,
         }
     }
 
@@ -96,6 +128,11 @@ impl RDocument {
             RDocument::PackageDatabase { .. } => "packages.rds",
             RDocument::Empty(_) => "empty",
             RDocument::Binaries(_) => "builds",
+            RDocument::Listing(Listing::Sources) => "list",
+            RDocument::Listing(Listing::Archive) => "list of Archive",
+            RDocument::Listing(Listing::Package(_)) => "list of a package",
+            RDocument::Listing(Listing::Binaries(_)) => "list of builds",
+            RDocument::Listing(Listing::Empty) => "empty list",
         }
     }
 
@@ -106,7 +143,16 @@ impl RDocument {
             RDocument::PackageDatabase { detail_updates } => {
                 write!(key, "/{detail_updates}").expect("writing to a String cannot fail");
             }
-            RDocument::Binaries(BinaryIndex { selector, with_source_packages, format, heads }) => {
+            RDocument::Listing(Listing::Package(name)) => {
+                write!(key, "/{name}").expect("writing to a String cannot fail");
+            }
+            RDocument::Binaries(BinaryIndex { selector, with_source_packages, format, heads })
+            | RDocument::Listing(Listing::Binaries(BinaryIndex {
+                selector,
+                with_source_packages,
+                format,
+                heads,
+            })) => {
                 let packages = if *with_source_packages { "all" } else { "built" };
                 let format = match format {
                     IndexFormat::Text => "Text",
@@ -119,7 +165,11 @@ impl RDocument {
                     write!(key, "/{tree}@{seq}").expect("writing to a String cannot fail");
                 }
             }
-            RDocument::Packages(_) | RDocument::ArchiveRds | RDocument::CurrentRds | RDocument::Empty(_) => {}
+            RDocument::Packages(_)
+            | RDocument::ArchiveRds
+            | RDocument::CurrentRds
+            | RDocument::Empty(_)
+            | RDocument::Listing(Listing::Sources | Listing::Archive | Listing::Empty) => {}
         }
     }
 }

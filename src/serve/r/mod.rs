@@ -2,4 +2,5 @@
 
 pub mod base;
 pub mod document;
+mod listing;
 pub(super) mod render;

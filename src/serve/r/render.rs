@@ -5,10 +5,12 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::document::{BinaryIndex, RDocument};
+use super::document::{BinaryIndex, Listing, RDocument, Rows};
+use super::listing;
 use crate::db::binary::Binary;
 use crate::db::life::{FileInfo, ListedRelease};
 use crate::db::{self, Conn, DbError};
+use crate::model::change::LifeState;
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::model::time::{Day, Timestamp};
 use crate::r::binary_index;
@@ -23,22 +25,12 @@ use crate::r::version;
 use crate::serve::allowed::View;
 use crate::serve::binary_selector::{BinarySelector, pick};
 use crate::serve::encoding::{EncodedDocument, digest, gzip, gzip_stream};
+use crate::serve::owner::owner;
 
 /// Number of releases whose details are read in one query.
 const DETAILS_PAGE: usize = 500;
 /// Size of a package database beyond which details are omitted, in bytes: three times that of CRAN.
 const MAX_DETAIL_BYTES: usize = 160 << 20;
-
-/// The rows of a document.
-#[derive(Debug)]
-pub(in crate::serve) enum Rows {
-    /// Index records, merged, in index order.
-    Listed(Vec<ListedRelease>),
-    /// Archived files, merged: by package, oldest first.
-    Archived(Vec<FileInfo>),
-    /// Listed files, merged.
-    Current(Vec<FileInfo>),
-}
 
 /// Reads the rows of `document`; index records in a form that R can read. The trees are those of a point; if several
 /// trees have a package, the first one applies.
@@ -65,14 +57,14 @@ fn read_rows(c: &mut dyn Conn, trees: &[View], document: &RDocument) -> Result<R
     match document {
         RDocument::Packages(_) => Ok(Rows::Listed(listed(c, trees)?)),
         RDocument::ArchiveRds => Ok(Rows::Archived(archived_files(c, trees)?)),
-        RDocument::CurrentRds => {
-            let mut merged = MergedRows::default();
-            for tree in trees {
-                merged.add(tree.listed_files(c)?, |row| &row.name);
-                merged.add_names(tree.hidden_names(c)?);
-            }
-            Ok(Rows::Current(merged.into_sorted(FileInfo::order)))
-        }
+        RDocument::CurrentRds => Ok(Rows::Current(listed_files(c, trees)?)),
+        RDocument::Listing(listing) => match listing {
+            Listing::Sources => Ok(Rows::Current(listed_files(c, trees)?)),
+            Listing::Archive => Ok(Rows::Archived(archived_files(c, trees)?)),
+            Listing::Package(name) => Ok(Rows::Archived(archived_files_of(c, trees, name)?)),
+            Listing::Binaries(index) => Ok(Rows::Listed(listed_with_binaries(c, trees, index)?)),
+            Listing::Empty => Ok(Rows::Listed(Vec::new())),
+        },
         RDocument::PackageDatabase { .. } => Ok(Rows::Listed(listed_with_details(c, trees)?)),
         RDocument::Empty(_) => Ok(Rows::Listed(Vec::new())),
         RDocument::Binaries(index) => Ok(Rows::Listed(listed_with_binaries(c, trees, index)?)),
@@ -142,6 +134,8 @@ fn listed_with_binaries(
     index: &BinaryIndex,
 ) -> Result<Vec<ListedRelease>, DbError> {
     let BinaryIndex { selector: BinarySelector { platform, until }, with_source_packages, heads, .. } = index;
+    // R expects the names of files for `linux.binary` in another form than this server's.
+    let needs_file = !with_source_packages && matches!(platform.target, Target::Linux(_));
     let mut merged = MergedRows::default();
     for tree in trees {
         let mut rows = tree.listed(c)?;
@@ -169,7 +163,9 @@ fn listed_with_binaries(
                 .filter(|_| row.path.is_empty())
                 .or(listed_binary)
             {
-                Some(binary) => row.stanza = binary_index::with_file(&binary.stanza, &binary.name),
+                Some(binary) => {
+                    row.stanza = binary_index::with_file(&binary.stanza, &binary.name, needs_file)
+                }
                 None if *with_source_packages => {}
                 None => row.stanza.clear(),
             }
@@ -245,6 +241,30 @@ fn listed_with_details(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRel
     Ok(merged.into_sorted(ListedRelease::order))
 }
 
+fn listed_files(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<FileInfo>, DbError> {
+    let mut merged = MergedRows::default();
+    for tree in trees {
+        merged.add(tree.listed_files(c)?, |row| &row.name);
+        merged.add_names(tree.hidden_names(c)?);
+    }
+    Ok(merged.into_sorted(FileInfo::order))
+}
+
+/// Returns the archived files of a package, as [`archived_files`], without reading those of others.
+fn archived_files_of(c: &mut dyn Conn, trees: &[View], name: &str) -> Result<Vec<FileInfo>, DbError> {
+    let Some(tree) = owner(c, trees, name)? else { return Ok(Vec::new()) };
+    let mut files = Vec::new();
+    for file in tree.package_detail(c, name)? {
+        if file.state == LifeState::Archived && !tree.is_blocked(c, file.release)? {
+            let (size, published_at) = (file.size, file.published_at);
+            let name = name.to_owned();
+            files.push(FileInfo { normalized_name: name.clone(), name, file: file.name, size, published_at });
+        }
+    }
+    files.sort_unstable_by(FileInfo::order);
+    Ok(files)
+}
+
 /// Returns the archived files, each name from its owner: the first tree that lists it, else the first that archived
 /// it.
 fn archived_files(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<FileInfo>, DbError> {
@@ -276,7 +296,8 @@ pub(in crate::serve) fn constant(document: &RDocument) -> Option<EncodedDocument
         | RDocument::ArchiveRds
         | RDocument::CurrentRds
         | RDocument::PackageDatabase { .. }
-        | RDocument::Binaries(_) => None,
+        | RDocument::Binaries(_)
+        | RDocument::Listing(_) => None,
     }
 }
 
@@ -309,6 +330,10 @@ pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<
             gzip(&table)
         }
         (RDocument::Empty(format), _) => encode_empty(*format),
+        (RDocument::Listing(listing), rows) => {
+            let html = listing::html(listing, rows);
+            Ok(EncodedDocument { content: digest(html.as_bytes()), bytes: html.into() })
+        }
         (_, Rows::Listed(_) | Rows::Archived(_) | Rows::Current(_)) => {
             Err(io::Error::other("rows of another document"))
         }

@@ -14,7 +14,9 @@ use crate::builder::program::Descriptors;
 use crate::builder::program::job::{Job, Stop, io_failure};
 use crate::builder::url::{GitUrl, Scheme};
 
-/// Configuration for every command. It overrides settings of repositories that could run programs.
+/// Configuration for every command. It overrides settings of repositories that could run programs. Objects are checked
+/// (git-fsck(1)), except for the lines of author, committer and tagger: imports from other systems wrote malformed ones
+/// into commits that cannot be changed any more, and a build does not use them.
 const CONFIG: &str = "\
 [core]
 	hooksPath = /dev/null
@@ -30,7 +32,20 @@ const CONFIG: &str = "\
 	advertiseSID = false
 [fetch \"fsck\"]
 	zeroPaddedFilemode = ignore
+	badDate = ignore
+	badDateOverflow = ignore
+	badEmail = ignore
+	badName = ignore
 	badTimezone = ignore
+	missingAuthor = ignore
+	missingCommitter = ignore
+	missingEmail = ignore
+	missingNameBeforeEmail = ignore
+	missingSpaceBeforeDate = ignore
+	missingSpaceBeforeEmail = ignore
+	missingTaggerEntry = ignore
+	multipleAuthors = ignore
+	zeroPaddedDate = ignore
 [fetch]
 	recurseSubmodules = false
 [submodule]

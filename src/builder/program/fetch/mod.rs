@@ -16,6 +16,9 @@ use super::job::{Job, Stop, io_failure};
 use super::{Descriptors, result_file};
 use crate::builder::message::{Cause, Event, Failure, FetchCommit, ListReferences, Report, VERSION};
 
+/// The times that both zip and gzip files can contain, in seconds since the epoch: 1980 to 2106.
+const FILE_TIMES: std::ops::RangeInclusive<u64> = 315_532_800..=u32::MAX as u64;
+
 /// Lists references in one request, without a clone.
 pub(super) fn list_references(
     job: &Job,
@@ -70,8 +73,7 @@ pub(super) fn fetch_commit(
         let reason = format!("the commit {commit} has no directory '{}'", request.directory);
         return Err(Failure::new(Cause::Content, reason).into());
     }
-    let time = git.output(&["show", "--no-patch", "--format=%ct", &commit])?;
-    let time = time.parse().map_err(|_| Failure::new(Cause::Content, "the commit has no time"))?;
+    let time = commit_time(&git.output(&["show", "--no-patch", "--format=%ct", &commit])?);
     let history = history::collect(job, &git, request, &commit)?;
     let (result, lfs_pointers) = tree::write(&directory, result, time, job.limits.files, history.as_deref())?;
     if lfs_pointers > 0 {
@@ -79,6 +81,13 @@ pub(super) fn fetch_commit(
     }
     let (size, sha256) = result.finish();
     Ok(Report { commit: Some(commit), size, sha256: Some(sha256), lfs_pointers, ..Report::default() })
+}
+
+/// Returns the time of a commit, in seconds since the epoch. It becomes the time of all files: a commit with a malformed
+/// time, or one that zip and gzip files cannot contain, gets the earliest time that they can.
+fn commit_time(output: &str) -> u64 {
+    let time = output.trim().parse().ok();
+    time.filter(|time| FILE_TIMES.contains(time)).unwrap_or(*FILE_TIMES.start())
 }
 
 /// Reports the version of git, after checking that git can be run.
@@ -167,5 +176,20 @@ mod tests {
             assert_eq!(is_listed(&format!("0123\t{name}"), &patterns), expected, "{name}");
         }
         assert!(!is_listed("HEAD", &patterns));
+    }
+
+    #[test]
+    fn a_commit_without_a_usable_time_gets_the_earliest_one() {
+        for (output, time) in [
+            ("1500000000", 1_500_000_000),
+            ("1500000000\n", 1_500_000_000),
+            ("", 315_532_800),
+            ("0", 315_532_800),
+            ("-1", 315_532_800),
+            ("18446744073709551616", 315_532_800),
+            ("4294967296", 315_532_800),
+        ] {
+            assert_eq!(commit_time(output), time, "{output}");
+        }
     }
 }

@@ -443,6 +443,11 @@ pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
             response.extensions_mut().insert(phrase);
         }
         response.headers_mut().insert(X_PM_REASON, reason);
+    } else if failure.status == StatusCode::FORBIDDEN {
+        // twine prints the status line only.
+        if let Some(phrase) = reason_phrase(failure.status, &reason_value(&failure.phrase)) {
+            response.extensions_mut().insert(phrase);
+        }
     }
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

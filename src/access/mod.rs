@@ -2,6 +2,7 @@
 
 mod named_scope;
 mod permit;
+pub mod person;
 mod scope;
 
 pub use named_scope::{BadNamedScope, NamedScope, Names, named_scopes};

@@ -45,6 +45,10 @@ pub struct BlockRule {
     /// SPDX identifiers, or `Unknown`; in requests also one string, separated by commas.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub license_types: Vec<String>,
+    /// SPDX identifiers, or `Unknown`: the rule matches versions without an alternative license that consists of them; in
+    /// requests also one string, separated by commas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub license_types_except: Vec<String>,
     /// Whether the rule matches only versions with a known vulnerability.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vulns: bool,

@@ -82,15 +82,19 @@ pub struct Promotion {
 pub struct PromotionPlan {
     /// The sources in the order of the new state, then the removed ones.
     pub sources: Vec<PromotedSource>,
-    /// The packages that differ, by name, as clients get them under the current block rules and name guards; for
-    /// Bioconductor, those of the release version.
+    /// The packages that differ, by name, as clients get them under the block rules and name guards of the time of the
+    /// plan; for Bioconductor, those of the release version.
     pub packages: Vec<PromotedPackage>,
-    /// Whether block rules or name guards can hide packages in the repository. A later change of them has an effect on the
-    /// repository without a promotion.
+    /// Whether block rules or name guards can hide packages in the repository. A later change of them can withhold
+    /// versions of the plan, without a promotion.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_rules: bool,
     /// Sources whose packages are not compared, because their versions are known only for projects that were requested.
     pub not_compared: Vec<String>,
+    /// SHA-256 of the plan as it was recorded with the request, which the audit trail names too; absent for a plan that was
+    /// not requested, and for requests of versions that recorded no plans: these are compared under the current rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// The transaction whose snapshot is the new state, even after later changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<i64>,

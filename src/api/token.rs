@@ -95,6 +95,20 @@ pub struct RevokeToken {
     pub user: Option<String>,
 }
 
+/// The response to a revocation by user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevokedUser {
+    /// The user, as in the request: names are compared exactly.
+    pub revoked_user: String,
+    /// Number of tokens of `rspm create token` that were valid or expired.
+    pub tokens: u64,
+    /// Number of sessions that ended. Tokens of sign-ins and exchanges are revoked too, but not counted.
+    pub sessions: u64,
+    /// Other users with tokens or sessions whose names look the same, such as in another case; theirs stay valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub similar_users: Vec<String>,
+}
+
 // SECURITY: the output omits the token.
 impl std::fmt::Debug for RevokeToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

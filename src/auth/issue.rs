@@ -1,11 +1,13 @@
 //! Creates, lists and revokes tokens.
 
 use super::secret::{self, Secret};
-use super::tokens::{self, Tokens};
+use super::tokens::{self, Token, Tokens};
 use crate::access::Grant;
+use crate::access::person::is_same;
 use crate::db;
 use crate::db::DbError;
 use crate::db::audit;
+use crate::db::session::EndedByUser;
 use crate::db::token::Token as Row;
 use crate::model::identity::Identity;
 use crate::model::ids::TokenId;
@@ -127,13 +129,34 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
     tokens.refresh().await
 }
 
-/// Revokes all tokens of a user, stored and signed ones, and ends the user's sessions: immediately on this server, on
-/// other servers when they read the change.
+/// Revokes a token that this server signed: immediately on this server, on other servers when they read the change.
 ///
 /// # Errors
 /// The database fails.
-pub async fn revoke_user(state: &State, tokens: &Tokens, user: &str) -> Result<(), DbError> {
-    let (now, user) = ((state.clock)(), user.to_owned());
-    apply_edit(state, move |c| db::session::revoke_user(c, &user, now)).await?;
+pub async fn revoke_signed(state: &State, tokens: &Tokens, token: &Token) -> Result<(), DbError> {
+    let (now, guid) = ((state.clock)(), token.guid);
+    let expires_at = token.expires_at.unwrap_or(Timestamp(i64::MAX));
+    apply_edit(state, move |c| db::session::revoke_signed(c, (guid, expires_at), now)).await?;
     tokens.refresh().await
+}
+
+/// Revokes all tokens of a user, stored and signed ones, and ends the user's sessions: immediately on this server, on
+/// other servers when they read the change. Also returns the other users whose names are the same to a reader.
+///
+/// # Errors
+/// The database fails.
+pub async fn revoke_user(
+    state: &State,
+    tokens: &Tokens,
+    user: &str,
+) -> Result<(EndedByUser, Vec<String>), DbError> {
+    let (now, user) = ((state.clock)(), user.to_owned());
+    let result = apply_edit(state, move |c| {
+        let mut similar = db::session::users(c)?;
+        similar.retain(|other| *other != user && is_same(other, &user));
+        Ok((db::session::revoke_user(c, &user, now)?, similar))
+    });
+    let result = result.await?;
+    tokens.refresh().await?;
+    Ok(result)
 }

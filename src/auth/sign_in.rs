@@ -1,5 +1,6 @@
 //! The user of a sign-in: name, identity, groups and scopes, from the claims of the provider. Pure.
 
+use crate::access::person::is_invisible;
 use crate::access::{Grant, NamedScope, named_scopes};
 use crate::auth::jwt::{Claims, Invalid};
 use crate::auth::named_grant::named_grant;
@@ -41,7 +42,7 @@ impl SignedIn {
             .ok_or(Invalid::Missing("UniqueIdClaim"))?;
         let name = claims.text(&settings.username_claim).filter(|name| !name.trim().is_empty());
         let user: String =
-            name.unwrap_or(unique_id).chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+            name.unwrap_or(unique_id).chars().filter(|c| !is_invisible(*c)).take(MAX_NAME).collect();
         // `rspm revoke token --user` trims the name too.
         let user = user.trim().to_owned();
         let groups = list(claims, &settings.groups_claim, &settings.groups_separator);

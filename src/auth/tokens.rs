@@ -163,6 +163,8 @@ struct Table {
     tokens: HashSet<ByDigest>,
     /// The newest revocation of all tokens and sessions of each user: its revision and its time.
     revoked_users: HashMap<String, (i64, Timestamp)>,
+    /// The signed tokens that were revoked one by one, with the times at which they expire.
+    revoked_signed: HashMap<Identity, Timestamp>,
     revision: i64,
     /// Grants by their rows. Tokens with the same rows share one grant.
     grants: HashMap<Vec<db::token::ScopeRow>, Grant>,
@@ -254,7 +256,8 @@ impl Tokens {
         let is_revoked = match token.kind {
             TokenKind::Stored(_) => !table.tokens.contains(&token.digest),
             TokenKind::Signed { revision } | TokenKind::Session { revision } => {
-                table.revoked_users.get(&*token.user).is_some_and(|(revoked, _)| revision < *revoked)
+                table.revoked_signed.contains_key(&token.guid)
+                    || table.revoked_users.get(&*token.user).is_some_and(|(revoked, _)| revision < *revoked)
             }
         };
         !is_revoked && self.is_unexpired(token, now)
@@ -341,11 +344,18 @@ impl Tokens {
                 changed.get_or_insert_with(|| Table::clone(&table)).apply(row);
             })?;
             let users = db::session::revoked_since(c, table.revision)?;
-            if changed.is_none() && users.is_empty() {
+            let signed = db::session::signed_revoked_since(c, table.revision)?;
+            if changed.is_none() && users.is_empty() && signed.is_empty() {
                 return Ok(None);
             }
             let mut changed = changed.unwrap_or_else(|| Table::clone(&table));
-            changed.revision = users.iter().map(|user| user.revision).fold(newest, i64::max);
+            let revisions =
+                users.iter().map(|user| user.revision).chain(signed.iter().map(|token| token.revision));
+            changed.revision = revisions.fold(newest, i64::max);
+            changed.revoked_signed.extend(signed.into_iter().map(|token| (token.guid, token.expires_at)));
+            // Expired tokens are refused anyway.
+            let at = db::clock::get(c)?.at;
+            changed.revoked_signed.retain(|_, expires_at| *expires_at > at);
             changed.revoked_users.extend(users.into_iter().map(|user| (user.user, (user.revision, user.at))));
             Ok(Some(changed))
         });

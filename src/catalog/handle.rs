@@ -229,6 +229,7 @@ fn read_after(
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last_tx)?);
     let instants = spaced::instants(&transactions);
+    let repos = repos(c)?;
     Ok(Catalog {
         version: clock.catalog,
         history_id: clock.history.clone(),
@@ -237,7 +238,8 @@ fn read_after(
         sources: sources(c)?,
         deleted_sources: db::source::deleted(c)?,
         trees: trees(c, previous, last_tx)?,
-        repos: repos(c)?,
+        has_withheld: repos.iter().any(Repository::has_withheld),
+        repos,
         modified_overrides: modified_overrides(&instants),
         serial_overrides: serial_overrides(&instants),
         transactions,
@@ -338,8 +340,9 @@ fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
                     .subscriptions
                     .into_iter()
                     .map(|entry| Subscription { source: entry.source, version: entry.label.parse().ok() });
-                let (seq, pinned_at) = (Seq(step.seq), step.pinned_at);
-                lists.push(RepoStep { seq, at: step.at, tx: step.tx, list: list.collect(), pinned_at });
+                let db::repo::RepoStep { seq, at, tx, pinned_at, has_withheld, .. } = step;
+                let list = list.collect();
+                lists.push(RepoStep { seq: Seq(seq), at, tx, list, pinned_at, has_withheld });
             }
         }
         let Ok(name) = row.name.parse() else { continue };

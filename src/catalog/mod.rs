@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::db::skew::{self, Skew};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
-use crate::model::point::{Base, PointTree};
+use crate::model::point::{Base, PointTree, PromotedList};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -48,6 +48,8 @@ pub struct Catalog {
     pub trees: Vec<Tree>,
     /// Repositories, by id.
     pub repos: Vec<Repository>,
+    /// Whether rules withheld versions when the state of any repository was promoted.
+    pub has_withheld: bool,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
     /// The instants whose second is already used by an earlier state, in ascending order, with their `Last-Modified`; see
@@ -170,9 +172,25 @@ pub struct RepoStep {
     pub list: Vec<Subscription>,
     /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
+    /// Whether rules withheld versions at that time, which stay withheld in the states of the list.
+    pub has_withheld: bool,
+}
+
+impl Repository {
+    /// Returns whether rules withheld versions when one of its states was promoted.
+    #[must_use]
+    pub fn has_withheld(&self) -> bool {
+        self.steps.iter().any(|step| step.has_withheld)
+    }
 }
 
 impl RepoStep {
+    /// Returns the list as a promotion made it; `None` if the list fixes no states.
+    #[must_use]
+    pub fn promotion(&self) -> Option<PromotedList> {
+        self.pinned_at.map(|at| PromotedList { seq: self.has_withheld.then_some(self.seq), at })
+    }
+
     /// Returns the cut-off time of the states of the sources for a snapshot with this end.
     #[must_use]
     pub fn states_end(&self, end: Timestamp) -> Timestamp {

@@ -7,7 +7,7 @@ use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::db::skew::TOLERANCE;
 use crate::db::url_alias::UrlAlias;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
-use crate::model::point::{Base, Point, PointTree};
+use crate::model::point::{Base, Point, PointTree, PromotedList};
 use crate::model::snapshot::{Alias, Snapshot};
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
@@ -96,7 +96,7 @@ pub fn resolve(
         }
         // The subscribed sources can get earlier states by a back-fill; without sources the point is final.
         let open = !list.step.list.is_empty() || !catalog.is_closed(end);
-        return Ok(Point { open, ..empty_point(repo) });
+        return Ok(Point { open, promotion: list.step.promotion(), ..empty_point(repo) });
     };
     // The state of an index can change without a publish, even several times in one second, so it has no
     // `Last-Modified`.
@@ -109,6 +109,7 @@ pub fn resolve(
             || !catalog.is_closed(list.list_end)
             || !states.iter().all(|state| state.is_final),
         modified: (!has_times).then(|| newest_at.max(list.step.at)),
+        promotion: list.step.promotion(),
         trees: states.into_iter().map(|state| state.tree).collect(),
     })
 }
@@ -139,6 +140,17 @@ pub struct Selection {
     pub list: Vec<Subscription>,
     /// The cut-off time, exclusive; [`Timestamp`]`(i64::MAX)` for the newest states.
     pub end: Timestamp,
+    /// The promotion whose state this is.
+    pub promotion: Option<PromotedList>,
+}
+
+impl Selection {
+    /// Returns the selection as a promotion makes it, of an instant that is not after `end`.
+    #[must_use]
+    pub fn promoted(self, end: Timestamp) -> Selection {
+        let end = self.end.min(end);
+        Selection { end, promotion: Some(PromotedList { seq: None, at: end }), ..self }
+    }
 }
 
 /// Returns the subscriptions of a snapshot of a repository, and their cut-off time.
@@ -153,7 +165,7 @@ pub fn selection(
 ) -> Result<Selection, Unresolved> {
     let end = snapshot_end(catalog, repo, snapshot, now)?;
     let ListInForce { step, .. } = list_at(repo, end).ok_or(Unresolved::Empty)?;
-    Ok(Selection { list: step.list.clone(), end: step.states_end(end) })
+    Ok(Selection { list: step.list.clone(), end: step.states_end(end), promotion: step.promotion() })
 }
 
 /// Returns the number of the list of subscriptions of a snapshot; `None` if the snapshot does not exist.
@@ -172,6 +184,7 @@ pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, pa
         open: true,
         frozen: false,
         modified: states.iter().map(|state| state.at).max(),
+        promotion: selection.promotion,
         trees: states.into_iter().map(|state| state.tree).collect(),
     }
 }
@@ -185,6 +198,8 @@ pub struct Period {
     pub until: Timestamp,
     /// The cut-off time of the states of the sources, if the list fixes one.
     pub states_at: Option<Timestamp>,
+    /// The promotion that made the list.
+    pub promotion: Option<PromotedList>,
     /// The trees of the subscribed sources, in order of precedence.
     pub trees: Vec<(SourceId, TreeId)>,
 }
@@ -220,6 +235,7 @@ pub fn periods(
         from: *from,
         until,
         states_at: step.pinned_at,
+        promotion: step.promotion(),
         trees: trees(step),
     };
     periods.map(period).collect()
@@ -228,7 +244,7 @@ pub fn periods(
 /// Returns the point of a repository for which nothing is published: an empty index, which clients read without a
 /// warning.
 fn empty_point(repo: &Repository) -> Point {
-    Point { repo: repo.id, open: true, frozen: false, modified: None, trees: Vec::new() }
+    Point { repo: repo.id, open: true, frozen: false, modified: None, trees: Vec::new(), promotion: None }
 }
 
 /// Returns the last day that is not in the future: today, or tomorrow if a server whose clock is minutes ahead has

@@ -53,6 +53,9 @@ pub struct RuleFlags {
     /// SPDX identifiers, or Unknown, comma separated: versions of which every alternative license is in this list
     #[arg(long, value_name = "IDS")]
     pub license_types: Option<String>,
+    /// SPDX identifiers, or Unknown, comma separated: versions of which no alternative license is in this list
+    #[arg(long, value_name = "IDS")]
+    pub license_types_except: Option<String>,
     /// Versions with a known vulnerability
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub vulns: Option<bool>,
@@ -190,6 +193,7 @@ impl RuleFlags {
             ("repo", self.repo.map(Value::from)),
             ("license", self.license.map(Value::from)),
             ("license_types", self.license_types.map(Value::from)),
+            ("license_types_except", self.license_types_except.map(Value::from)),
             ("vulns", self.vulns.map(Value::from)),
             ("min_severity", self.min_severity),
             ("block_unscored", self.block_unscored.map(Value::from)),
@@ -448,7 +452,9 @@ fn describe(rule: &BlockRule) -> String {
     add("Source", rule.source_name.clone().or_else(|| rule.source_id.map(|id| format!("id {id}"))));
     add("Repository", rule.repo.clone().or_else(|| rule.repo_id.map(|id| format!("id {id}"))));
     add("License", rule.license.clone());
-    add("License types", (!rule.license_types.is_empty()).then(|| rule.license_types.join(", ")));
+    let types = |ids: &[String]| (!ids.is_empty()).then(|| ids.join(", "));
+    add("License types", types(&rule.license_types));
+    add("License types except", types(&rule.license_types_except));
     add("Vulnerabilities", rule.vulns.then(|| "any".to_owned()));
     add("Minimum severity", rule.min_severity.map(|score| format!("{score:.1}")));
     add(

@@ -160,7 +160,12 @@ fn describe(promotion: &Promotion) -> String {
         let verb = if promotion.state == "rejected" { "Rejected" } else { "Approved" };
         lines.push(format!("{verb} by {by} at {}{}", format_time(at), suffix(&promotion.reason)));
     }
-    let plan = promotion.plan.as_ref().map(|plan| format!("\n\n{}", describe_plan(plan, None)));
+    let record = |plan: &PromotionPlan| match &plan.sha256 {
+        Some(sha256) => format!("Plan as it was recorded with the request, SHA-256 {sha256}:"),
+        None => "The request has no recorded plan; the difference under the current rules:".to_owned(),
+    };
+    let plan = promotion.plan.as_ref();
+    let plan = plan.map(|plan| format!("\n\n{}\n{}", record(plan), describe_plan(plan, None)));
     format!("{}{}", lines.join("\n"), plan.unwrap_or_default())
 }
 
@@ -213,7 +218,7 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
     }
     text += &format!("\n{}\n", counts(&plan.packages));
     if plan.has_rules {
-        text += "The current block rules and name guards are applied to both states; they can change without a promotion.\n";
+        text += "The block rules and name guards of the time of the plan are applied; later ones can only withhold versions.\n";
     }
     if !plan.not_compared.is_empty() {
         text += &format!("The packages of {} are not compared.\n", plan.not_compared.join(", "));
@@ -334,6 +339,7 @@ mod tests {
             packages: packages.collect(),
             has_rules: true,
             not_compared: vec!["pypi".to_owned()],
+            sha256: None,
             transaction: Some(9),
             warnings: Vec::new(),
         };
@@ -344,7 +350,7 @@ mod tests {
             "p99 ",
             "and 51 more; -o json shows all\n",
             "Packages: 150 added, 1 updated\n",
-            "The current block rules and name guards are applied to both states",
+            "The block rules and name guards of the time of the plan are applied",
             "The packages of pypi are not compared.\n",
             "run: rspm promote --from=dev --to=prod --snapshot=9\n",
         ] {

@@ -190,19 +190,43 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
         token: args.token.map(read_token).transpose()?,
         user: args.user,
     };
+    if body.user.is_some() {
+        let revoked: token::RevokedUser = client.send(Method::POST, "/tokens/revoke", &body).await?;
+        if let Some(warning) = warning(&revoked) {
+            eprintln!("Warning: {warning}");
+        }
+        return output.print(&revoked, || {
+            let token::RevokedUser { revoked_user, tokens, sessions, .. } = &revoked;
+            format!(
+                "Revoked {tokens} tokens of {revoked_user} and ended {sessions} sessions, and revoked all tokens of sign-ins and \
+                 exchanges, whose number is not known. Every server refuses them within a second (two behind a connection \
+                 pooler)."
+            )
+        });
+    }
     let answer: serde_json::Value = client.send(Method::POST, "/tokens/revoke", &body).await?;
     output.print(&answer, || {
-        if let Some(user) = answer["revoked_user"].as_str() {
-            return format!(
-                "Revoked all tokens of {user} and ended the sessions. Every server refuses them within a second (two \
-                 behind a connection pooler)."
-            );
-        }
         let guid = answer["revoked"].as_str().unwrap_or_default();
         format!(
             "Revoked token {guid}. Every server refuses it within a second (two behind a connection pooler)."
         )
     })
+}
+
+/// Returns a warning about a name that is probably misspelled.
+fn warning(revoked: &token::RevokedUser) -> Option<String> {
+    let token::RevokedUser { revoked_user, tokens, sessions, similar_users } = revoked;
+    let similar = similar_users.join(", ");
+    match (tokens + sessions, similar_users.is_empty()) {
+        (0, true) => Some(format!(
+            "no token and no session of '{revoked_user}' was found; rspm list tokens shows the names of users"
+        )),
+        (0, false) => Some(format!(
+            "no token and no session of '{revoked_user}' was found, but there are some of: {similar}; revoke these too"
+        )),
+        (_, true) => None,
+        (_, false) => Some(format!("the tokens and sessions of these users are still valid: {similar}")),
+    }
 }
 
 /// Returns the token in the argument. For `-`, reads it from standard input, because other users can see

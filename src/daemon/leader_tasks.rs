@@ -12,7 +12,7 @@ use crate::http::App;
 use crate::state::State;
 use crate::sync::Sync;
 use crate::sync::task::Task;
-use crate::upkeep::{Upkeep, maintenance};
+use crate::upkeep::{Upkeep, maintenance, withheld};
 use crate::usage::Usage;
 
 /// The parts of an app that the tasks use. They do not include a reference to the app, because going offline waits
@@ -70,6 +70,8 @@ impl LeaderTasks {
         tasks.spawn(async move { usage.run_schedule().await });
         let (sessions, state) = (self.sessions.clone(), Arc::clone(&self.state));
         tasks.spawn(async move { sessions.run_sweeps(&state).await });
+        let state = Arc::clone(&self.state);
+        tasks.spawn(async move { withheld::run(&state).await });
         let builds = Arc::clone(&self.builds);
         tasks.spawn(async move { build::schedule::run(&builds).await });
         let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());

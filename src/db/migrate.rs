@@ -248,6 +248,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0032_package_similar.sqlite.sql"),
         postgres: include_str!("migrations/0032_package_similar.postgres.sql"),
     },
+    Migration {
+        number: 33,
+        name: "promotion_plan",
+        expand_only: true,
+        sqlite: include_str!("migrations/0033_promotion_plan.sqlite.sql"),
+        postgres: include_str!("migrations/0033_promotion_plan.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -95,6 +95,7 @@ pub mod upstream;
 pub mod url_alias;
 pub mod used_proof;
 pub mod wheel_metadata;
+pub mod withheld_alarm;
 mod workers;
 
 pub use conn::{Conn, Row, Value};

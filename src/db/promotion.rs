@@ -4,8 +4,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::Digest;
+
 use super::repo::Subscription;
 use super::{Conn, DbError, Row, Value, ids};
+use crate::model::digest::Sha256;
 use crate::model::ids::{RepoId, SourceId, TxId};
 use crate::model::time::Timestamp;
 
@@ -98,6 +101,23 @@ pub struct Promotion {
     pub decision: Option<Decision>,
     /// The transaction that applied it.
     pub tx: Option<TxId>,
+}
+
+/// What the persons who decide about a promotion approve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedPlan {
+    /// The difference that it makes, as JSON.
+    pub plan: Vec<u8>,
+    /// The versions that rules withhold from the promoted state, as [`crate::db::repo::withheld`] returns them.
+    pub withheld: Vec<u8>,
+}
+
+impl RecordedPlan {
+    /// Returns the digest of the difference.
+    #[must_use]
+    pub fn digest(&self) -> Sha256 {
+        Sha256(sha2::Sha256::digest(&self.plan).into())
+    }
 }
 
 /// A decision about a promotion.
@@ -206,6 +226,35 @@ pub fn create(c: &mut dyn Conn, new: &NewPromotion) -> Result<i64, DbError> {
         c.execute(SOURCE, &[id.into(), position.into(), entry.source.into(), label])?;
     }
     Ok(id)
+}
+
+/// Writes the plan of a request.
+///
+/// # Errors
+/// Database errors.
+pub fn record_plan(c: &mut dyn Conn, id: i64, recorded: &RecordedPlan) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO promotion_plan (promotion_id, plan, sha256, items) VALUES (CAST($1 AS BIGINT), $2, $3, $4)";
+    let RecordedPlan { plan, withheld } = recorded;
+    let digest = recorded.digest().to_string();
+    let params: [Value; 4] =
+        [id.into(), plan.as_slice().into(), digest.as_str().into(), withheld.as_slice().into()];
+    c.execute(INSERT, &params).map(drop)
+}
+
+/// Returns the plan of a request; `None` for a request of a version that recorded no plans.
+///
+/// # Errors
+/// Database errors; [`DbError::Shape`] if the plan does not have its digest.
+pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<Option<RecordedPlan>, DbError> {
+    const SELECT: &str = "SELECT plan, sha256, items FROM promotion_plan WHERE promotion_id = $1";
+    let Some(mut row) = c.query(SELECT, &[id.into()])?.pop() else { return Ok(None) };
+    let recorded = RecordedPlan { plan: row.bytes(0)?, withheld: row.bytes(2)? };
+    let digest = row.text(1)?;
+    if recorded.digest().to_string() != digest {
+        let expected = "the plan of a promotion with the digest of its row";
+        return Err(DbError::Shape { column: 0, found: "other bytes", expected });
+    }
+    Ok(Some(recorded))
 }
 
 /// Records a decision.

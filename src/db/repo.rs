@@ -1,7 +1,7 @@
 //! Repositories and their versioned lists of subscriptions.
 
 use super::{Conn, DbError, Row, Value, ids, source};
-use crate::model::ids::{RepoId, SourceId, TxId};
+use crate::model::ids::{RepoId, Seq, SourceId, TxId};
 use crate::model::name::Name;
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::time::Timestamp;
@@ -83,6 +83,8 @@ pub struct RepoStep {
     pub subscriptions: Vec<Subscription>,
     /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
+    /// Whether [`withheld`] returns versions.
+    pub has_withheld: bool,
 }
 
 macro_rules! select {
@@ -182,7 +184,9 @@ pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_pin WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_withheld WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM withheld_alarm WHERE repo_id = $1", &[id.into()])?;
     super::url_alias::delete_of_repo(c, id)?;
     supersede_promotions(c, id)?;
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
@@ -190,15 +194,17 @@ pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
 
 /// Returns every subscription list of every repository, by repository, oldest first.
 pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
-    const STEPS: &str = "SELECT s.repo_id, s.seq, s.at, s.tx_id, p.pinned_at FROM repo_step s LEFT JOIN repo_pin p \
-        ON p.repo_id = s.repo_id AND p.seq = s.seq ORDER BY s.repo_id, s.seq";
+    const STEPS: &str = "SELECT s.repo_id, s.seq, s.at, s.tx_id, p.pinned_at, w.seq FROM repo_step s LEFT JOIN repo_pin p \
+        ON p.repo_id = s.repo_id AND p.seq = s.seq LEFT JOIN repo_withheld w ON w.repo_id = s.repo_id AND w.seq = s.seq \
+        ORDER BY s.repo_id, s.seq";
     const SUBSCRIPTIONS: &str =
         "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
     let mut steps = Vec::new();
     for row in c.query(STEPS, &[])? {
         let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
         let (seq, at, pinned_at) = (row.int(1)?, row.time(2)?, row.opt_time(4)?);
-        steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at });
+        let has_withheld = row.opt_int(5)?.is_some();
+        steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at, has_withheld });
     }
     let mut index = 0;
     for mut row in c.query(SUBSCRIPTIONS, &[])? {
@@ -232,6 +238,18 @@ pub struct NewRepoStep {
     pub subscriptions: Vec<Subscription>,
     /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
+    /// The versions that rules withhold at the cut-off time, as [`withheld`] returns them; empty if there are none.
+    pub withheld: Vec<u8>,
+}
+
+/// Returns the versions that rules withheld when the list was promoted; empty if there are none.
+///
+/// # Errors
+/// Database errors.
+pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbError> {
+    const SELECT: &str = "SELECT items FROM repo_withheld WHERE repo_id = $1 AND seq = $2";
+    let mut rows = c.query(SELECT, &[repo.into(), seq.into()])?;
+    rows.pop().map_or(Ok(Vec::new()), |mut row| row.bytes(0))
 }
 
 /// Writes the next subscription list. Requested promotions of the repository are superseded. A deleted source can be in
@@ -247,6 +265,8 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
     const PIN: &str = "INSERT INTO repo_pin (repo_id, seq, pinned_at) VALUES (CAST($1 AS BIGINT), \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
+    const WITHHELD: &str =
+        "INSERT INTO repo_withheld (repo_id, seq, items) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3)";
     if get(c, step.repo)?.is_none() {
         return Err(DbError::NoRepo(step.repo));
     }
@@ -259,6 +279,9 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
     c.execute(STEP, &[step.repo.into(), seq.into(), at.into(), tx.into()])?;
     if let Some(pinned_at) = step.pinned_at {
         c.execute(PIN, &[step.repo.into(), seq.into(), pinned_at.into()])?;
+    }
+    if !step.withheld.is_empty() {
+        c.execute(WITHHELD, &[step.repo.into(), seq.into(), step.withheld.as_slice().into()])?;
     }
     supersede_promotions(c, step.repo)?;
     for (position, s) in (1_i64..).zip(&step.subscriptions) {

@@ -315,7 +315,7 @@ pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
 ///
 /// # Errors
 /// Database errors.
-pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<(), DbError> {
+pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<EndedByUser, DbError> {
     const TOKENS: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
         WHERE user_name = $3 AND revoked_at IS NULL";
     const USER: &str = "INSERT INTO revoked_user (user_name, revoked_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
@@ -323,11 +323,37 @@ pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<(), D
         revision = excluded.revision";
     clock::bump_catalog(c)?;
     let revision = clock::get(c)?.catalog;
-    c.execute(TOKENS, &[now.into(), revision.into(), user.into()])?;
+    let tokens = c.execute(TOKENS, &[now.into(), revision.into(), user.into()])?;
     c.execute(USER, &[user.into(), now.into(), revision.into()])?;
+    let sessions = c.execute(
+        "DELETE FROM session WHERE user_name = $1 AND expires_at > $2",
+        &[user.into(), now.into()],
+    )?;
     c.execute("DELETE FROM session WHERE user_name = $1", &[user.into()])?;
     c.execute("DELETE FROM device_login WHERE user_name = $1", &[user.into()])?;
-    audit::record(c, "revoke all tokens", ("user", user), "")
+    let ended = EndedByUser { tokens, sessions };
+    let detail = format!("{tokens} tokens, {sessions} sessions");
+    audit::record(c, "revoke all tokens", ("user", user), &detail)?;
+    Ok(ended)
+}
+
+/// What the revocation of a user ended, without the tokens that this server signed, which are in no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedByUser {
+    /// Number of tokens of `rspm create token`.
+    pub tokens: u64,
+    /// Number of sessions.
+    pub sessions: u64,
+}
+
+/// Returns the names of all users with tokens that are not revoked, or with sessions, in ascending order.
+///
+/// # Errors
+/// Database errors.
+pub fn users(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+    const USERS: &str = "SELECT user_name FROM token WHERE revoked_at IS NULL UNION SELECT user_name FROM session \
+        ORDER BY user_name";
+    c.query(USERS, &[])?.into_iter().map(|mut row| row.text(0)).collect()
 }
 
 /// The newest revocation of all tokens and sessions of a user.
@@ -352,4 +378,48 @@ pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>
     rows.into_iter()
         .map(|mut row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? }))
         .collect()
+}
+
+/// Revokes a token that this server signed, until it expires, and bumps the catalog, so that every server reads the change.
+///
+/// # Errors
+/// Database errors.
+pub fn revoke_signed(
+    c: &mut dyn Conn,
+    (guid, expires_at): (Identity, Timestamp),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO revoked_signed_token (guid, expires_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
+        CAST($3 AS BIGINT)) ON CONFLICT (guid) DO NOTHING";
+    clock::bump_catalog(c)?;
+    let revision = clock::get(c)?.catalog;
+    c.execute("DELETE FROM revoked_signed_token WHERE expires_at <= $1", &[now.into()])?;
+    c.execute(INSERT, &[guid.to_string().into(), expires_at.into(), revision.into()])?;
+    audit::record(c, "revoke token", ("token", &guid.to_string()), "signed by this server")
+}
+
+/// A signed token that was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokedSignedToken {
+    /// The token.
+    pub guid: Identity,
+    /// Time at which it expires.
+    pub expires_at: Timestamp,
+    /// The revision of the change.
+    pub revision: i64,
+}
+
+/// Returns the signed tokens that were revoked after a revision.
+///
+/// # Errors
+/// Database errors.
+pub fn signed_revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedSignedToken>, DbError> {
+    const REVOKED: &str =
+        "SELECT guid, expires_at, revision FROM revoked_signed_token WHERE revision > CAST($1 AS BIGINT)";
+    let rows = c.query(REVOKED, &[revision.into()])?.into_iter();
+    rows.map(|mut row| {
+        let guid = row.parse(0, "an identity")?;
+        Ok(RevokedSignedToken { guid, expires_at: row.time(1)?, revision: row.int(2)? })
+    })
+    .collect()
 }

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use self::plan::{Pair, Plan};
 use super::subscription::subscription_label;
 use super::{Actor, EditResult, publish};
+use crate::access::person::is_same;
+use crate::api::promotion::PromotionPlan;
 use crate::catalog::resolve::Selection;
 use crate::catalog::{Catalog, CatalogHandle, Repository};
 use crate::db::audit;
 use crate::db::author::{self, Author};
-use crate::db::promotion::{self, Decision, NewPromotion, Promotion, PromotionState};
+use crate::db::promotion::{self, Decision, NewPromotion, Promotion, PromotionState, RecordedPlan};
 use crate::db::repo::{NewRepoStep, Subscription};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{self, Conn, DbError};
@@ -24,7 +26,7 @@ use crate::model::repository::ChangePolicy;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::publish::edit::{apply_edit, end_of_past, publish_list};
-use crate::serve::{RepoError, Repositories};
+use crate::serve::{RepoError, Repositories, withheld};
 use crate::state::State;
 
 /// A request for a promotion.
@@ -51,6 +53,9 @@ pub enum Opening {
     Refused,
 }
 
+/// The end of a state that is not fixed yet.
+const NEWEST: Timestamp = Timestamp(i64::MAX);
+
 /// Returns the changes that a promotion would make, without making them.
 ///
 /// # Errors
@@ -58,12 +63,13 @@ pub enum Opening {
 pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
     let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
-    let selection = pair.selection(&catalog, request.snapshot, (state.clock)())?;
+    let selection = pair.selection(&catalog, request.snapshot, (state.clock)())?.promoted(NEWEST);
     let before = plan::newest_selection(pair.to);
     plan::compare(repositories, &catalog, pair.to, (before, selection)).await
 }
 
-/// Returns the changes that a promotion made or would make; `None` if its repository was deleted.
+/// Returns the changes that a promotion made or would make, as they were recorded with the request. Requests of versions
+/// without such a record are compared under the current rules; `None` if their repository was deleted.
 ///
 /// # Errors
 /// Database errors.
@@ -71,7 +77,14 @@ pub async fn plan_of(
     repositories: &Repositories,
     state: &State,
     promotion: &Promotion,
-) -> Result<Option<Plan>, RepoError> {
+) -> Result<Option<PromotionPlan>, RepoError> {
+    let id = promotion.id;
+    if let Some(recorded) = state.db.read(move |c| promotion::recorded_plan(c, id)).await? {
+        let plan: PromotionPlan = serde_json::from_slice(&recorded.plan).map_err(|error| {
+            RepoError::Invalid(format!("the plan of promotion {id} cannot be read: {error}"))
+        })?;
+        return Ok(Some(PromotionPlan { sha256: Some(recorded.digest().to_string()), ..plan }));
+    }
     let catalog = newest_catalog(state).await?;
     let Some(to) = catalog.repo_by_id(promotion.request.repo) else { return Ok(None) };
     let before = match promotion.tx {
@@ -79,35 +92,96 @@ pub async fn plan_of(
         None => plan::newest_selection(to),
     };
     let after = selection_of(&promotion.request);
-    plan::compare(repositories, &catalog, to, (before, after)).await.map(Some)
+    let plan = plan::compare(repositories, &catalog, to, (before, after)).await?;
+    Ok(Some(plan::record(&catalog, plan)))
 }
 
 /// Requests a promotion. It is applied at once unless the repository requires the approval of another person. Returns
 /// `None` if the repository already has that state.
 ///
+/// The plan is made before the request is written, of an instant that is past by then, so that the request contains the
+/// plan of the state that it promotes.
+///
 /// # Errors
 /// [`RepoError::Invalid`] for repositories between which nothing can be promoted, [`RepoError::Unresolved`],
-/// [`RepoError::AdministratorOnly`].
-pub async fn request(state: &State, request: Request, actor: &Actor) -> Result<Option<Promotion>, RepoError> {
-    let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
+/// [`RepoError::AdministratorOnly`]; [`RepoError::Conflict`] if the repository changed while the plan was made.
+pub async fn request(
+    repositories: &Repositories,
+    state: &State,
+    request: Request,
+    actor: &Actor,
+) -> Result<Option<Promotion>, RepoError> {
+    let now = (state.clock)();
+    let end = past_end(state, now).await?;
+    let catalog = newest_catalog(state).await?;
+    let pair = Pair::find(&catalog, &request.from, &request.to)?;
+    let selection = pair.selection(&catalog, request.snapshot, now)?.promoted(end);
+    let sources = selection.list.iter().map(|entry| entry.source);
+    check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening)?;
+    let before = plan::newest_selection(pair.to);
+    let plan = plan::compare(repositories, &catalog, pair.to, (before, selection.clone())).await?;
+    let withheld = withheld::of_selection(state, &plan::with_list(pair.to, &selection), &selection).await?;
+    let plan = serde_json::to_vec(&plan::record(&catalog, plan)).expect("the fields have JSON forms");
+    let (recorded, planned_list) =
+        (RecordedPlan { plan, withheld }, pair.to.steps.last().map(|step| step.tx));
+    let (actor, handle) = (actor.clone(), state.catalog.clone());
     apply_edit(state, move |c| {
-        let (catalog, past_end) = current_catalog(c, &handle, now)?;
-        let (new, policy) = match new_promotion(&catalog, &request, (past_end, now), &actor) {
-            Ok(Some(new)) => new,
-            Ok(None) => return Ok(Ok(None)),
+        let catalog = current_catalog(c, &handle)?;
+        let pair = match Pair::find(&catalog, &request.from, &request.to) {
+            Ok(pair) => pair,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if pair.to.steps.last().map(|step| step.tx) != planned_list {
+            let name = &pair.to.name;
+            let text = format!(
+                "the repository '{name}' changed while the plan was made; request the promotion again"
+            );
+            return Ok(Err(RepoError::Conflict(text)));
+        }
+        // SECURITY: either repository may have been opened, or authenticated, while the plan was made.
+        let sources = selection.list.iter().map(|entry| entry.source);
+        if let Err(refusal) = check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening) {
+            return Ok(Err(refusal));
+        }
+        let present =
+            pair.to.steps.last().map(|step| db::repo::withheld(c, pair.to.id, step.seq)).transpose()?;
+        // A version that has become old enough since, or a rule that was deleted, is a change that a promotion makes.
+        if pair.is_promoted(&catalog, &selection) && present.unwrap_or_default() == recorded.withheld {
+            return Ok(Ok(None));
+        }
+        let new = new_promotion(&pair, &request, &selection, (&actor, now));
         let id = promotion::create(c, &new)?;
-        if policy == ChangePolicy::TwoPersons {
-            let detail = format!("{}; {}", describe(id, &new), new.comment);
+        promotion::record_plan(c, id, &recorded)?;
+        if pair.to.changes == ChangePolicy::TwoPersons {
+            let detail = format!("{}; plan {}; {}", describe(id, &new), recorded.digest(), new.comment);
             audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
         } else {
             let decision = Decision { by: actor.0.clone(), at: now, reason: String::new() };
-            apply(c, (id, &new), &new.to_name, decision)?;
+            apply(c, (id, &new), (&new.to_name, &recorded), decision)?;
         }
         promotion::get(c, id).map(Ok)
     })
     .await?
+}
+
+/// The state of a repository that is fixed, with the versions that rules withhold in it.
+pub(super) struct FixedState {
+    /// Its subscriptions.
+    pub(super) list: Vec<crate::catalog::Subscription>,
+    /// Its instant, exclusive.
+    pub(super) pinned_at: Timestamp,
+    /// See [`NewRepoStep::withheld`].
+    pub(super) withheld: Vec<u8>,
+}
+
+/// Returns the current state of a repository that will change by promotion only.
+pub(super) async fn fixed_state(state: &State, repo: &Repository) -> Result<FixedState, RepoError> {
+    let end = past_end(state, (state.clock)()).await?;
+    let catalog = newest_catalog(state).await?;
+    let repo = catalog.repo_by_id(repo.id).unwrap_or(repo);
+    let selection = plan::newest_selection(repo).promoted(end);
+    let withheld = withheld::of_selection(state, repo, &selection).await?;
+    Ok(FixedState { list: selection.list, pinned_at: selection.end, withheld })
 }
 
 /// Approves a requested promotion, which applies it.
@@ -125,7 +199,7 @@ pub async fn approve(
     let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
     let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };
     apply_edit(state, move |c| {
-        let (catalog, _) = current_catalog(c, &handle, now)?;
+        let catalog = current_catalog(c, &handle)?;
         let promotion = match pending_promotion(c, id)? {
             Ok(promotion) => promotion,
             Err(refusal) => return Ok(Err(refusal)),
@@ -141,7 +215,14 @@ pub async fn approve(
                 return Ok(Err(refusal));
             }
         };
-        apply(c, (id, request), &to_name, decision.clone())?;
+        let Some(recorded) = promotion::recorded_plan(c, id)? else {
+            return Ok(Err(RepoError::Conflict(format!(
+                "promotion {id} was requested with a version of this program that recorded no plan; request it again with rspm \
+                 promote --from={} --to={to_name}",
+                request.from_name
+            ))));
+        };
+        apply(c, (id, request), (&to_name, &recorded), decision.clone())?;
         Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id)))
     })
     .await?
@@ -195,39 +276,34 @@ async fn newest_catalog(state: &State) -> Result<Arc<Catalog>, DbError> {
     Ok(state.catalog.get())
 }
 
-/// Returns the catalog of this write, and an instant before which nothing can be published any more. Blocks other
-/// publishers.
-fn current_catalog(
-    c: &mut dyn Conn,
-    handle: &CatalogHandle,
-    now: Timestamp,
-) -> Result<(Arc<Catalog>, Timestamp), DbError> {
-    db::clock::lock(c)?;
-    let past_end = end_of_past(c, now)?;
-    let newer = handle.read_in_write(c)?.map(Arc::new);
-    Ok((newer.unwrap_or_else(|| handle.get()), past_end))
+/// Returns an instant before which nothing can be published any more.
+async fn past_end(state: &State, now: Timestamp) -> Result<Timestamp, DbError> {
+    apply_edit(state, move |c| {
+        db::clock::lock(c)?;
+        end_of_past(c, now)
+    })
+    .await
 }
 
-/// Returns the promotion to write and the policy of its repository; `None` if the repository has that state already.
+/// Returns the catalog of this write. Blocks other publishers.
+fn current_catalog(c: &mut dyn Conn, handle: &CatalogHandle) -> Result<Arc<Catalog>, DbError> {
+    db::clock::lock(c)?;
+    let newer = handle.read_in_write(c)?.map(Arc::new);
+    Ok(newer.unwrap_or_else(|| handle.get()))
+}
+
+/// Returns the promotion to write.
 fn new_promotion(
-    catalog: &Catalog,
+    pair: &Pair<'_>,
     request: &Request,
-    (past_end, now): (Timestamp, Timestamp),
-    actor: &Actor,
-) -> EditResult<Option<(NewPromotion, ChangePolicy)>> {
-    let pair = Pair::find(catalog, &request.from, &request.to)?;
-    let mut selection = pair.selection(catalog, request.snapshot, now)?;
-    selection.end = selection.end.min(past_end);
-    let sources = selection.list.iter().map(|entry| entry.source);
-    check_opening(catalog, (Some(pair.from), pair.to), sources, request.opening)?;
-    if pair.is_promoted(catalog, &selection) {
-        return Ok(None);
-    }
+    selection: &Selection,
+    (actor, now): (&Actor, Timestamp),
+) -> NewPromotion {
     let subscription = |entry: &crate::catalog::Subscription| Subscription {
         source: entry.source,
         label: subscription_label(entry.version),
     };
-    let new = NewPromotion {
+    NewPromotion {
         repo: pair.to.id,
         to_name: pair.to.name.to_string(),
         from_name: pair.from.name.to_string(),
@@ -237,8 +313,7 @@ fn new_promotion(
         requested_by: actor.0.clone(),
         requested_at: now,
         comment: request.comment.trim().to_owned(),
-    };
-    Ok(Some((new, pair.to.changes)))
+    }
 }
 
 /// Returns the state of the repository after a promotion.
@@ -247,19 +322,21 @@ fn selection_of(request: &NewPromotion) -> Selection {
         source: entry.source,
         version: entry.label.parse().ok(),
     };
-    Selection { list: request.subscriptions.iter().map(entry).collect(), end: request.pinned_at }
+    let list = request.subscriptions.iter().map(entry).collect();
+    Selection { list, end: request.pinned_at, promotion: None }.promoted(request.pinned_at)
 }
 
 /// Publishes a promotion, and records the decision.
 fn apply(
     c: &mut dyn Conn,
     (id, new): (i64, &NewPromotion),
-    to_name: &str,
+    (to_name, recorded): (&str, &RecordedPlan),
     decision: Decision,
 ) -> Result<(), DbError> {
     let subject = format!(
-        "{} for '{to_name}', requested by {}, approved by {}",
+        "{} for '{to_name}', plan {}, requested by {}, approved by {}",
         describe(id, new),
+        recorded.digest(),
         new.requested_by,
         decision.by
     );
@@ -274,6 +351,7 @@ fn apply(
         repo: new.repo,
         subscriptions: new.subscriptions.clone(),
         pinned_at: Some(new.pinned_at),
+        withheld: recorded.withheld.clone(),
     };
     let tx = publish_list(c, step, &publish)?;
     promotion::decide(c, id, PromotionState::Applied, &decision, Some(tx))
@@ -332,7 +410,7 @@ fn check_approval(
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))
     })?;
     // SECURITY: a token without a user identifies no person, so one person could both request and approve.
-    let has_no_person = person(&request.requested_by).is_empty() || person(&decision.by).is_empty();
+    let has_no_person = is_same(person(&request.requested_by), "") || is_same(person(&decision.by), "");
     if to.changes == ChangePolicy::TwoPersons && has_no_person {
         return Err(RepoError::Conflict(format!(
             "promotion {id} of '{}' requires two persons, and it was requested or approved with a token without a user: \
@@ -340,7 +418,7 @@ fn check_approval(
             to.name
         )));
     }
-    let is_same_person = person(&request.requested_by) == person(&decision.by);
+    let is_same_person = is_same(person(&request.requested_by), person(&decision.by));
     if to.changes == ChangePolicy::TwoPersons && is_same_person {
         return Err(RepoError::Conflict(format!(
             "promotion {id} was requested by {}: another person must approve it, because the repository '{}' requires two \
@@ -361,9 +439,9 @@ fn check_approval(
     Ok(to.name.to_string())
 }
 
-/// Returns the person of an author in lower case: `ann` for `Ann (token 0a1b…)`.
-fn person(author: &str) -> String {
-    author.rsplit_once(" (").map_or(author, |(person, _)| person).trim().to_lowercase()
+/// Returns the person of an author: `Ann` for `Ann (token 0a1b…)`.
+fn person(author: &str) -> &str {
+    author.rsplit_once(" (").map_or(author, |(person, _)| person).trim()
 }
 
 /// A promotion for the audit trail.
@@ -381,8 +459,10 @@ mod tests {
 
     #[test]
     fn the_name_of_a_person_does_not_depend_on_the_credential() {
-        for author in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 1)", "ann"] {
-            assert_eq!(person(author), "ann", "{author}");
+        for author in
+            ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 1)", "ann", "a\u{200b}nn (token 1)"]
+        {
+            assert!(is_same(person(author), "ann"), "{author}");
         }
         assert_eq!(person("ann (x) (token 1)"), "ann (x)");
         assert_ne!(person("uid 1000"), person("uid 1001"));

@@ -1,13 +1,15 @@
 //! Creates, changes and deletes repositories.
 
-use super::{Actor, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
+use super::promotion::{FixedState, fixed_state};
+use super::{Actor, EditResult, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
+use crate::catalog::{RepoStep, Repository};
 use crate::db::repo::{NewRepoStep, Subscription};
 use crate::db::tx::{Publish, TxKind};
 use crate::db::{self, Conn, DbError, audit};
-use crate::model::ids::{RepoId, SourceId};
+use crate::model::ids::{RepoId, Seq, SourceId, TxId};
 use crate::model::repository::{ChangePolicy, RepoKind};
 use crate::model::time::Timestamp;
-use crate::publish::edit::{apply_edit, end_of_past, publish_list};
+use crate::publish::edit::{apply_edit, publish_list};
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
@@ -41,6 +43,12 @@ pub async fn create(
         db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated, changes };
     let now = (state.clock)();
     let initial_publish = publish(TxKind::Subscribe, now, actor);
+    let fixed = match (kind, changes) {
+        (RepoKind::Bioconductor, ChangePolicy::Promotion | ChangePolicy::TwoPersons) => {
+            Some(fixed_state(state, &new_bioconductor(&row, now)).await?)
+        }
+        (RepoKind::R | RepoKind::Python, _) | (_, ChangePolicy::Any) => None,
+    };
     let creation = apply_edit(state, move |c| {
         let repo = db::repo::create(c, &row, now)?;
         let detail =
@@ -51,9 +59,7 @@ pub async fn create(
             RepoKind::Bioconductor => {
                 let subscriptions =
                     vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
-                let pinned_at = pin(c, changes, now)?;
-                let step = NewRepoStep { repo, subscriptions, pinned_at };
-                publish_list(c, step, &initial_publish).map(drop)
+                publish_list(c, new_step(repo, subscriptions, fixed.as_ref()), &initial_publish).map(drop)
             }
         }
     });
@@ -79,43 +85,75 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
     };
     let now = (state.clock)();
     let publish = publish(TxKind::Subscribe, now, actor);
+    let fixed = match edit.changes {
+        Some(ChangePolicy::Promotion | ChangePolicy::TwoPersons) if repo.changes == ChangePolicy::Any => {
+            Some(fixed_state(state, &repo).await?)
+        }
+        Some(_) | None => None,
+    };
     let update = apply_edit(state, move |c| {
-        if let Some(changes) = edit.changes {
-            change_policy(c, repo.id, changes, &publish)?;
+        if let Some(changes) = edit.changes
+            && let Err(refusal) = change_policy(c, &repo, changes, (fixed.as_ref(), &publish))?
+        {
+            return Ok(Err(refusal));
         }
         db::repo::edit(c, repo.id, &edit)?;
         audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
-        db::clock::bump_catalog(c)
+        db::clock::bump_catalog(c).map(Ok)
     });
-    update.await.map_err(|error| name_conflict(error, "repository", &new_name))
+    update.await.map_err(|error| name_conflict(error, "repository", &new_name))?
 }
 
 /// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one. Requested
 /// promotions are superseded then, also if there is no list yet.
 fn change_policy(
     c: &mut dyn Conn,
-    repo: RepoId,
+    repo: &Repository,
     changes: ChangePolicy,
-    publish: &Publish,
-) -> Result<(), DbError> {
+    (fixed, publish): (Option<&FixedState>, &Publish),
+) -> Result<EditResult<()>, DbError> {
     db::clock::lock(c)?;
-    let Some(old) = db::repo::get(c, repo)? else { return Ok(()) };
+    let Some(old) = db::repo::get(c, repo.id)? else { return Ok(Ok(())) };
     if (old.changes == ChangePolicy::Any) == (changes == ChangePolicy::Any) {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    let subscriptions = db::repo::subscriptions(c, repo)?;
+    let subscriptions = db::repo::subscriptions(c, repo.id)?;
+    let list = |fixed: &FixedState| fixed.list.iter().map(|entry| entry.source).collect::<Vec<_>>();
+    let present: Vec<SourceId> = subscriptions.iter().map(|entry| entry.source).collect();
+    if (changes != ChangePolicy::Any) && fixed.is_none_or(|fixed| list(fixed) != present) {
+        let text = format!("the repository '{}' changed at the same time; run the command again", repo.name);
+        return Ok(Err(RepoError::Conflict(text)));
+    }
     if subscriptions.is_empty() {
-        return db::repo::supersede_promotions(c, repo);
+        return db::repo::supersede_promotions(c, repo.id).map(Ok);
     }
-    let pinned_at = pin(c, changes, publish.now)?;
-    publish_list(c, NewRepoStep { repo, subscriptions, pinned_at }, publish).map(drop)
+    publish_list(c, new_step(repo.id, subscriptions, fixed), publish).map(|_| Ok(()))
 }
 
-/// Returns the pin of a list of subscriptions that is published now; `None` if the policy requires none.
-fn pin(c: &mut dyn Conn, changes: ChangePolicy, now: Timestamp) -> Result<Option<Timestamp>, DbError> {
-    match changes {
-        ChangePolicy::Any => Ok(None),
-        ChangePolicy::Promotion | ChangePolicy::TwoPersons => end_of_past(c, now).map(Some),
+/// Returns a list of subscriptions, with the state that it fixes.
+fn new_step(repo: RepoId, subscriptions: Vec<Subscription>, fixed: Option<&FixedState>) -> NewRepoStep {
+    NewRepoStep {
+        repo,
+        subscriptions,
+        pinned_at: fixed.map(|fixed| fixed.pinned_at),
+        withheld: fixed.map(|fixed| fixed.withheld.clone()).unwrap_or_default(),
+    }
+}
+
+/// Returns a Bioconductor repository that is not created yet, with its list of subscriptions.
+fn new_bioconductor(row: &db::repo::NewRepo, now: Timestamp) -> Repository {
+    let list = vec![crate::catalog::Subscription::to(SourceId::BIOCONDUCTOR)];
+    let step = RepoStep { seq: Seq(1), at: now, tx: TxId(0), list, pinned_at: None, has_withheld: false };
+    Repository {
+        id: RepoId(0),
+        name: row.name.clone(),
+        kind: row.kind,
+        description: row.description.clone(),
+        hidden: row.hidden,
+        authenticated: row.authenticated,
+        created_at: now,
+        changes: row.changes,
+        steps: vec![step],
     }
 }
 

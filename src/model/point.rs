@@ -29,6 +29,18 @@ pub struct PointRules {
     pub at: Timestamp,
     /// Whether the snapshot is dated, so that some rules do not apply. False if all rules apply to dated snapshots.
     pub is_dated: bool,
+    /// The promotion whose state the point has; `None` for a state of the sources.
+    pub promotion: Option<PromotedList>,
+}
+
+/// A list of subscriptions that a promotion made, or a policy that permits only promotions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PromotedList {
+    /// The number of the list, if rules withheld versions when it was promoted.
+    pub seq: Option<Seq>,
+    /// The instant of the promoted state, exclusive: ages are measured at it, and only fixes of vulnerabilities that were
+    /// published before it admit a version early.
+    pub at: Timestamp,
 }
 
 /// The state of a list of packages from which a curated source selects.
@@ -86,4 +98,6 @@ pub struct Point {
     /// The latest publication time of the steps and the subscription list, used as `Last-Modified`. `None` if nothing
     /// is published, or if the sequence numbers of a tree are times.
     pub modified: Option<Timestamp>,
+    /// The promotion whose state this is; `None` for a state of the sources.
+    pub promotion: Option<PromotedList>,
 }

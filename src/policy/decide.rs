@@ -58,6 +58,9 @@ pub struct Clock {
     pub now: Timestamp,
     /// Whether the decision is about a dated snapshot.
     pub is_dated: bool,
+    /// Whether the decision is about a promoted state: then only a fix of a vulnerability that was published before
+    /// `age_at` exempts a release from a minimum age.
+    pub is_promoted: bool,
 }
 
 /// The decision about a release.
@@ -124,7 +127,11 @@ impl PackageFacts<'_> {
         };
         let own = self.findings(&release.version, clock);
         let fixed = self.findings(&older.version, clock);
-        let fixed = fixed.iter().filter(|finding| own.iter().all(|other| other.id != finding.id));
+        let is_known = |finding: &&Finding<'_>| {
+            !clock.is_promoted || finding.published.is_none_or(|published| published <= clock.age_at)
+        };
+        let fixed =
+            fixed.iter().filter(|finding| own.iter().all(|other| other.id != finding.id)).filter(is_known);
         fixed.map(|finding| finding.id.to_owned()).collect()
     }
 }
@@ -169,7 +176,7 @@ fn admitting_fixes(
 
 /// Returns whether all criteria of [`matches`] match, without regard to exemptions for fixes of vulnerabilities.
 fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> bool {
-    let Criteria { version, source, license, license_types, min_age, .. } = criteria;
+    let Criteria { version, source, license, license_types, license_types_except, min_age, .. } = criteria;
     let is_named = |name: &String| match package.language {
         Language::R => *name == package.name,
         Language::Python => normalize(name) == package.name,
@@ -182,28 +189,31 @@ fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFac
             let text = package.license(release).unwrap_or_default();
             text.to_lowercase().contains(&part.to_lowercase())
         })
-        && (license_types.is_empty() || has_only_types(package, release, license_types))
+        && (license_types.is_empty() || !may_choose(package, release, |id| !is_type(license_types, id)))
+        && (license_types_except.is_empty()
+            || !may_choose(package, release, |id| is_type(license_types_except, id)))
         && (!criteria.needs_advisories() || is_vulnerable(criteria, package, release, clock))
         && min_age.is_none_or(|min_age| {
             (!package.is_own || source.is_some()) && package.is_young(release, min_age, clock)
         })
 }
 
-/// Returns whether each alternative of the license has one of the types. An alternative without any of them may be
-/// chosen by the user, so the criterion does not match.
-fn has_only_types(package: &PackageFacts<'_>, release: &ReleaseFacts, types: &[String]) -> bool {
-    let is_match = |id: &str| types.iter().any(|type_id| type_id.eq_ignore_ascii_case(id));
+fn is_type(types: &[String], id: &str) -> bool {
+    types.iter().any(|type_id| type_id.eq_ignore_ascii_case(id))
+}
+
+/// Returns whether a user may choose an alternative of the license of which all identifiers are accepted.
+fn may_choose(
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    is_accepted: impl Fn(&str) -> bool,
+) -> bool {
     match (package.license(release), package.language) {
-        (None, _) => is_match(UNKNOWN),
-        (Some(text), Language::R) => r::license::licenses(text).types().iter().all(|id| is_match(id)),
+        (None, _) => is_accepted(UNKNOWN),
+        (Some(text), Language::R) => r::license::licenses(text).types().iter().any(|id| is_accepted(id)),
         (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
-            Ok(expression) => {
-                let canonical = expression.to_string();
-                canonical
-                    .split(" OR ")
-                    .all(|part| expression.ids().any(|id| part.contains(id) && is_match(id)))
-            }
-            Err(_) => is_match(UNKNOWN),
+            Ok(expression) => expression.may_choose(is_accepted),
+            Err(_) => is_accepted(UNKNOWN),
         },
     }
 }

@@ -8,6 +8,7 @@ mod rule;
 mod rule_index;
 mod rule_set;
 mod stored;
+mod withheld;
 
 pub use age::{MAX_CLAIM_LEAD, effective_time};
 pub use decide::{Clock, PackageFacts, ReleaseFacts, Verdict};
@@ -16,3 +17,4 @@ pub use rule::{BadRule, Criteria, MAX_MIN_AGE, Operator, Rule, VersionRange};
 pub use rule_index::{RuleIndex, RuleIndexes, Scope};
 pub use rule_set::RuleSet;
 pub use stored::{criteria_text, read_criteria};
+pub use withheld::{Withheld, encode as encode_withheld};

@@ -44,6 +44,9 @@ pub struct Criteria {
     pub license: Option<String>,
     /// SPDX identifiers, or `Unknown`; matches if each alternative of the license is among them.
     pub license_types: Vec<String>,
+    /// SPDX identifiers, or `Unknown`; matches if no alternative of the license consists of them alone. Empty for no such
+    /// criterion.
+    pub license_types_except: Vec<String>,
     /// Whether the release must have a known vulnerability.
     pub vulns: bool,
     /// The minimum base score of a vulnerability, from 0 to 10.
@@ -115,6 +118,7 @@ impl Criteria {
             || self.version.is_some()
             || self.license.is_some()
             || !self.license_types.is_empty()
+            || !self.license_types_except.is_empty()
             || self.needs_advisories()
             || self.deleted_packages
             || self.min_age.is_some()
@@ -129,7 +133,7 @@ impl Criteria {
     /// Returns whether the decision depends on the license.
     #[must_use]
     pub fn needs_license(&self) -> bool {
-        self.license.is_some() || !self.license_types.is_empty()
+        self.license.is_some() || !self.license_types.is_empty() || !self.license_types_except.is_empty()
     }
 
     /// Returns the criteria as lines for `rspm list blocklist-rules`, except source and repository, whose names are
@@ -142,6 +146,9 @@ impl Criteria {
         lines.extend(self.license.as_ref().map(|text| format!("License: {text}")));
         if !self.license_types.is_empty() {
             lines.push(format!("License types: {}", self.license_types.join(", ")));
+        }
+        if !self.license_types_except.is_empty() {
+            lines.push(format!("License types except: {}", self.license_types_except.join(", ")));
         }
         match self.min_severity {
             Some(score) => {

@@ -178,6 +178,10 @@ impl RuleSet {
 
 /// Returns the number of a rule, with its description and facts.
 fn label_with_facts(rule: &Rule, facts: Vec<String>) -> String {
+    if rule.id == 0 {
+        // Stands for rules of an earlier time; see `Withheld`.
+        return rule.description.clone();
+    }
     let description = (!rule.description.is_empty()).then(|| rule.description.clone());
     let parts: Vec<String> = description.into_iter().chain(facts).collect();
     match parts.is_empty() {

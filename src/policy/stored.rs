@@ -17,6 +17,8 @@ struct StoredCriteria {
     license: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     license_types: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    license_types_except: Vec<String>,
     #[serde(skip_serializing_if = "is_false")]
     vulns: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +52,7 @@ pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
         version: criteria.version.as_ref().map(ToString::to_string),
         license: criteria.license.clone(),
         license_types: criteria.license_types.clone(),
+        license_types_except: criteria.license_types_except.clone(),
         vulns: criteria.vulns,
         min_severity: criteria.min_severity,
         block_unscored: criteria.block_unscored,
@@ -77,6 +80,7 @@ pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, RuleEffec
         repo: None,
         license: stored.license,
         license_types: stored.license_types,
+        license_types_except: stored.license_types_except,
         vulns: stored.vulns,
         min_severity: stored.min_severity,
         block_unscored: stored.block_unscored,
@@ -99,6 +103,7 @@ mod tests {
             version: Some("<=1.0".parse().expect("a range")),
             license: Some("AGPL".to_owned()),
             license_types: vec!["MIT".to_owned()],
+            license_types_except: vec!["ISC".to_owned(), "Unknown".to_owned()],
             vulns: true,
             min_severity: Some(7.5),
             block_unscored: true,

@@ -162,7 +162,8 @@ pub fn publish_subscriptions(
     subscriptions: Vec<Subscription>,
     publish: &Publish,
 ) -> Result<(), DbError> {
-    publish_list(c, NewRepoStep { repo, subscriptions, pinned_at: None }, publish).map(drop)
+    publish_list(c, NewRepoStep { repo, subscriptions, pinned_at: None, withheld: Vec::new() }, publish)
+        .map(drop)
 }
 
 /// Publishes a complete new subscription list of a repository, optionally with a pin.

@@ -34,6 +34,35 @@ impl LicenseExpression {
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(|id| &**id)
     }
+
+    /// Returns whether a user may choose licenses of which all are accepted: of `A OR B` one, of `A AND B` both.
+    #[must_use]
+    pub fn may_choose(&self, is_accepted: impl Fn(&str) -> bool) -> bool {
+        let spaced = self.text.replace('(', " ( ").replace(')', " ) ");
+        // The values of the finished alternatives and of the current one, for each open parenthesis.
+        let mut levels = vec![(false, true)];
+        let mut words = spaced.split_whitespace();
+        while let Some(word) = words.next() {
+            let (any, all) = levels.last_mut().expect("parentheses are balanced");
+            match word {
+                "(" => levels.push((false, true)),
+                ")" => {
+                    let value = *any || *all;
+                    levels.pop();
+                    if let Some((_, all)) = levels.last_mut() {
+                        *all &= value;
+                    }
+                }
+                "OR" => (*any, *all) = (*any || *all, true),
+                "AND" => {}
+                "WITH" => {
+                    words.next();
+                }
+                id => *all &= is_accepted(id.trim_end_matches('+')),
+            }
+        }
+        levels.pop().is_some_and(|(any, all)| any || all)
+    }
 }
 
 impl fmt::Display for LicenseExpression {
@@ -123,6 +152,32 @@ mod tests {
 
     fn canonical(text: &str) -> Result<String, BadLicense> {
         text.parse::<LicenseExpression>().map(|expression| expression.to_string())
+    }
+
+    #[test]
+    fn one_alternative_with_all_its_licenses_may_be_chosen() {
+        let may_choose = |text: &str, accepted: &[&str]| {
+            text.parse::<LicenseExpression>().expect("an expression").may_choose(|id| accepted.contains(&id))
+        };
+        for (text, accepted, expected) in [
+            ("MIT", &["MIT"][..], true),
+            ("MIT", &["ISC"], false),
+            ("MIT OR ISC", &["ISC"], true),
+            ("MIT AND ISC", &["ISC"], false),
+            ("MIT AND ISC", &["ISC", "MIT"], true),
+            ("MIT OR ISC AND Zlib", &["ISC"], false),
+            ("MIT OR ISC AND Zlib", &["ISC", "Zlib"], true),
+            ("(MIT OR ISC) AND Zlib", &["ISC"], false),
+            ("(MIT OR ISC) AND Zlib", &["ISC", "Zlib"], true),
+            ("Zlib AND (MIT OR (ISC AND Apache-2.0))", &["Zlib", "ISC", "Apache-2.0"], true),
+            ("Zlib AND (MIT OR (ISC AND Apache-2.0))", &["Zlib", "ISC"], false),
+            ("((MIT)) OR GPL-2.0-only", &["MIT"], true),
+            ("Apache-2.0+ OR GPL-2.0-only WITH LLVM-exception", &["Apache-2.0"], true),
+            ("Apache-2.0+ OR GPL-2.0-only WITH LLVM-exception", &["GPL-2.0-only"], true),
+            ("Apache-2.0+ OR GPL-2.0-only WITH LLVM-exception", &[], false),
+        ] {
+            assert_eq!(may_choose(text, accepted), expected, "{text} {accepted:?}");
+        }
     }
 
     #[test]

@@ -90,7 +90,8 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
         points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
             let seq = tree.steps.last()?.seq;
             let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
-            let point = Point { repo: RepoId(0), trees, open: true, frozen: false, modified: None };
+            let point =
+                Point { repo: RepoId(0), trees, open: true, frozen: false, modified: None, promotion: None };
             Some((format!("tree {}", tree.label), point))
         }));
     }

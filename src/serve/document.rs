@@ -9,7 +9,7 @@ use super::python::{self, document::PythonDocument};
 use super::r::document::{self, RDocument};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
-use crate::model::point::{Point, PointRules};
+use crate::model::point::{Point, PointRules, PromotedList};
 use crate::model::time::Timestamp;
 
 /// A rendered document of a point, such as an index.
@@ -161,9 +161,13 @@ fn key(point: &Point, document: &Document) -> String {
         if let Some(base) = tree.base {
             write!(key, "={}@{}", base.tree, base.seq).expect("writing to a String cannot fail");
         }
-        if let Some(PointRules { number, at, is_dated }) = tree.rules {
+        if let Some(PointRules { number, at, is_dated, promotion }) = tree.rules {
             let dated = if is_dated { "d" } else { "" };
             write!(key, "!{number}@{}{dated}", at.0).expect("writing to a String cannot fail");
+            if let Some(PromotedList { seq, at }) = promotion {
+                let seq = seq.map_or(0, |seq| seq.0);
+                write!(key, "p{seq}@{}", at.0).expect("writing to a String cannot fail");
+            }
         }
         key.push(',');
     }
@@ -198,6 +202,7 @@ mod tests {
             open: false,
             frozen: false,
             modified: None,
+            promotion: None,
         }
     }
 

@@ -289,7 +289,13 @@ mod tests {
     const SECOND: (SourceId, TreeId) = (SourceId(2), TreeId(20));
 
     fn period(from: i64, until: i64, trees: &[(SourceId, TreeId)]) -> Period {
-        Period { from: Timestamp(from), until: Timestamp(until), states_at: None, trees: trees.to_vec() }
+        Period {
+            from: Timestamp(from),
+            until: Timestamp(until),
+            states_at: None,
+            promotion: None,
+            trees: trees.to_vec(),
+        }
     }
 
     /// An exclamation mark at the end of a version means that a rule blocks it.

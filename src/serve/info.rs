@@ -426,6 +426,7 @@ mod tests {
             tx: TxId(*at),
             list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
             pinned_at: pin.map(Timestamp),
+            has_withheld: false,
         };
         let repo = Repository {
             id: RepoId(1),

@@ -54,6 +54,7 @@ pub mod task;
 mod upstream;
 mod visibility;
 pub mod vulnerabilities;
+pub mod withheld;
 
 pub use error::{AllowedVersion, BlockedRelease, ExistingFile, GuardedName, RepoError};
 

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::RepoError;
+use super::{RepoError, name_guards};
 use crate::db::name_guard::{self, NameGuardRow};
 use crate::db::{Conn, DbError, name_audit};
 use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
 use crate::policy::{NamePattern, comparison_key};
+use crate::python::name::normalize;
 use crate::state::State;
 
 /// The highest first number of a version that is not suspicious.
@@ -221,8 +222,8 @@ fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbEr
     Ok(findings)
 }
 
-/// Returns a sentence for each name that was uploaded to a source and that a mirror has, exactly or in a
-/// similar form.
+/// Returns a sentence for each name that was uploaded to a source and that a guard gives to another source, or that a mirror
+/// has, exactly or in a similar form.
 ///
 /// # Errors
 /// Database errors.
@@ -233,8 +234,17 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     let language = source.kind.language();
     // A package with several files is named by each of them.
     let names: BTreeSet<String> = names.into_iter().collect();
+    let hidden = |name: &String| {
+        let guarded = match language {
+            Language::R => name.clone(),
+            Language::Python => normalize(name),
+        };
+        let reason = name_guards::hiding_reason(state, language, &guarded, source.id)?;
+        Some(format!("clients do not get '{name}' of the source {}: {reason}", source.name))
+    };
+    let hidden: Vec<String> = names.iter().filter_map(hidden).collect();
     let query = state.db.read(move |c| {
-        let mut warnings = Vec::new();
+        let mut warnings = hidden.clone();
         for name in &names {
             if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
                 let guards = name_guard::of_name(c, language.as_str(), name)?;

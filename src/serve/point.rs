@@ -77,6 +77,7 @@ pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Resul
         repo: RepoId(0),
         open: true,
         frozen: false,
+        promotion: None,
         modified: heads.iter().filter_map(|(_, at)| *at).max(),
         trees: heads.iter().map(|(tree, _)| *tree).collect(),
     })

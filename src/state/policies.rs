@@ -10,17 +10,21 @@ use arc_swap::ArcSwap;
 
 use crate::advisory::Index;
 use crate::catalog::{BlockRules, Catalog, Guards, Repository, Source};
+use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
+use crate::model::point::{PointRules, PromotedList};
 use crate::model::source::SourceKind;
 use crate::model::time::{SECOND, Timestamp};
-use crate::policy::{NameGuards, Rule, RuleIndexes, RuleSet, Scope};
+use crate::policy::{NameGuards, Rule, RuleIndexes, RuleSet, Scope, Withheld};
 
 /// Precision of the ages of releases at a point that may still change, in microseconds. Documents that depend
 /// on ages are rendered again at most once in this time.
 const AGE_PRECISION: i64 = 3600 * SECOND;
 /// Number of trees of a repository whose blocked releases are in memory; those of all of CRAN take some megabytes.
 const BLOCKED_TREES: usize = 24;
+/// Number of promoted states of a repository whose withheld versions are in memory.
+const WITHHELD_LISTS: usize = 4;
 /// Maximum number of logged releases in memory; beyond it, all are logged again.
 const MAX_LOGGED_RELEASES: usize = 10_000;
 
@@ -52,6 +56,8 @@ struct PolicySet {
 
 /// The rules of a repository.
 pub struct RepoPolicy {
+    /// The repository; 0 for a single source.
+    pub repo: RepoId,
     /// A number that identifies the rules and the advisories within a process.
     pub number: u64,
     /// The rules.
@@ -62,13 +68,49 @@ pub struct RepoPolicy {
     pub advisories: Option<Arc<Index>>,
     /// Time at which the rules were prepared, and at which an advisory must be in force to have an effect.
     pub prepared_at: Timestamp,
-    /// The blocked releases of the states used last: by source, tree, state, the instant at which the age is
-    /// measured, and whether the snapshot is dated.
+    /// The blocked releases of the states used last: by source, tree, state, and what the decisions depend on besides.
     pub blocked: quick_cache::sync::Cache<BlockedKey, Arc<BlockedReleases>>,
     /// The language of the packages.
     pub language: Language,
+    /// The versions that rules withheld from the promoted states used last, by the number of the list.
+    withheld: quick_cache::sync::Cache<Seq, Arc<Withheld>>,
     sources: Vec<SourceId>,
     first_steps: FirstSteps,
+}
+
+impl RepoPolicy {
+    /// Returns whether both are prepared for the packages of the same sources.
+    #[must_use]
+    pub fn has_same_sources(&self, other: &RepoPolicy) -> bool {
+        self.sources == other.sources
+    }
+
+    /// Returns the versions that rules withheld when a state was promoted; `None` if there are none.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn withheld(
+        &self,
+        c: &mut dyn Conn,
+        promotion: Option<PromotedList>,
+    ) -> Result<Option<Arc<Withheld>>, DbError> {
+        let Some((seq, at)) = promotion.and_then(|promotion| Some((promotion.seq?, promotion.at))) else {
+            return Ok(None);
+        };
+        let read = || {
+            let text = db::repo::withheld(c, self.repo, seq)?;
+            let withheld = Withheld::decode(&text, at).map_err(|error| {
+                tracing::error!("list {seq} of repository {}: {error}", self.repo);
+                DbError::Shape {
+                    column: 0,
+                    found: "other bytes",
+                    expected: "the withheld versions of a promotion",
+                }
+            });
+            withheld.map(Arc::new)
+        };
+        self.withheld.get_or_insert_with(&seq, read).map(Some)
+    }
 }
 
 /// The first step of each tree in which the rules select. A backfill adds earlier steps, with releases that
@@ -76,7 +118,7 @@ pub struct RepoPolicy {
 type FirstSteps = Vec<(TreeId, Option<Seq>)>;
 
 /// The key of [`RepoPolicy::blocked`].
-type BlockedKey = (SourceId, TreeId, Seq, Timestamp, bool);
+type BlockedKey = (SourceId, TreeId, Seq, PointRules);
 
 /// The releases of a state that are blocked, and those that replace them.
 #[derive(Debug, Default)]
@@ -191,7 +233,7 @@ impl Policies {
     pub fn of_source(&self, inputs: &PolicyInputs<'_>, source: &Source) -> Option<Arc<RepoPolicy>> {
         let language = source.kind.language();
         let indexes = self.indexes(inputs, language);
-        let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id] };
+        let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id], has_withheld: false };
         self.prepare_scope(inputs, scope, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
     }
 
@@ -276,14 +318,15 @@ impl Policies {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
-        let scope = PolicyScope { repo: repo.id, language: repo.kind.language(), sources };
+        let (language, has_withheld) = (repo.kind.language(), repo.has_withheld());
+        let scope = PolicyScope { repo: repo.id, language, sources, has_withheld };
         self.prepare_scope(inputs, scope, (indexes, guards), (before, others))
     }
 
     fn prepare_scope(
         &self,
         inputs: &PolicyInputs<'_>,
-        PolicyScope { repo, language, sources }: PolicyScope,
+        PolicyScope { repo, language, sources, has_withheld }: PolicyScope,
         (indexes, guards): (&RuleIndexes, &NameGuards),
         (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
     ) -> Option<Arc<RepoPolicy>> {
@@ -301,7 +344,7 @@ impl Policies {
         let kind = |source: &SourceId| (*source, inputs.catalog.is_own(*source));
         let kinds: Vec<(SourceId, bool)> = sources.iter().map(kind).collect();
         let guards = guards.select(language, &kinds, true);
-        if set.is_empty() && guards.is_empty() {
+        if set.is_empty() && guards.is_empty() && !has_withheld {
             return None;
         }
         let shared_guards = before.into_iter().chain(others.values()).find(|policy| *policy.guards == guards);
@@ -318,6 +361,8 @@ impl Policies {
             return Some(Arc::clone(before));
         }
         Some(Arc::new(RepoPolicy {
+            repo,
+            withheld: quick_cache::sync::Cache::new(WITHHELD_LISTS),
             number: self.last_number.fetch_add(1, Ordering::Relaxed) + 1,
             set,
             guards,
@@ -338,6 +383,8 @@ struct PolicyScope {
     language: Language,
     /// All sources to which the repository ever subscribed.
     sources: Vec<SourceId>,
+    /// Whether rules withheld versions when a state of the repository was promoted.
+    has_withheld: bool,
 }
 
 /// Returns the source from which a source selects its packages, also if it was deleted: old snapshots still contain it.
@@ -356,10 +403,10 @@ fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
     trees.map(|tree| (tree.id, tree.steps.first().map(|step| step.seq))).collect()
 }
 
-/// Returns true if a catalog has block rules or name guards. Without them, no package is hidden.
+/// Returns true if a catalog has block rules, name guards, or versions that rules withheld at a promotion. Without them, no package is hidden.
 #[must_use]
 pub fn has_policies(catalog: &Catalog) -> bool {
-    !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty()
+    !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty() || catalog.has_withheld
 }
 
 /// Returns the instant at which the age of releases is measured at the time `now`.
@@ -387,7 +434,14 @@ mod tests {
 
     fn repo(id: i64, kind: RepoKind) -> Repository {
         let list = vec![Subscription::to(SourceId::CRAN)];
-        let step = RepoStep { seq: Seq(1), at: Timestamp(0), tx: TxId(1), list, pinned_at: None };
+        let step = RepoStep {
+            seq: Seq(1),
+            at: Timestamp(0),
+            tx: TxId(1),
+            list,
+            pinned_at: None,
+            has_withheld: false,
+        };
         Repository {
             id: RepoId(id),
             name: format!("repo{id}").parse().expect("a name"),

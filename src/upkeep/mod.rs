@@ -14,6 +14,7 @@ mod references;
 pub mod scrub;
 pub mod sweep;
 mod unmarked;
+pub mod withheld;
 
 use std::sync::Arc;
 

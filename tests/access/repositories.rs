@@ -393,3 +393,16 @@ fn unencrypted_authenticated_repositories_are_a_warning_of_the_status() {
     assert!(warns("[HTTP]\nListen = 0.0.0.0:0"));
     assert!(!warns("[HTTP]\nListen = 0.0.0.0:0\n[Server]\nAddress = https://packages.example.org"));
 }
+
+#[test]
+fn a_refusal_to_delete_a_source_names_no_repository_that_the_client_may_not_read() {
+    let server = start();
+    let name = "secretrepo";
+    let writer = bearer(&token(&server, &format!("--scope=sources:write --sources={name}")));
+    let path = format!("/__api__/admin/v1/sources/{name}");
+    let refused = send(&server, "DELETE", &path, Some(&writer), "");
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("a repository that the token may not read"), "{}", refused.text());
+    let command = server.rspm(&format!("delete source --name={name}"));
+    assert!(command.err.contains("is subscribed to by 'secretrepo'"), "{}", command.err);
+}

@@ -220,6 +220,68 @@ fn a_response_of_another_issuer_is_refused() {
     server.wait_for_log("another issuer");
 }
 
+/// RFC 6749 section 3.1.
+#[test]
+fn a_response_with_a_repeated_parameter_is_refused() {
+    let (_provider, server) = with_mock();
+    for parameter in ["state", "code", "iss"] {
+        let browser = Browser::new();
+        let begin = browser.get_one(&server.url("/__login__"));
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        let answer = http::request("POST", &begin.url, &form, b"sub=ann");
+        let callback = answer.header("location").expect("the callback").to_owned();
+        let page = browser.get_one(&format!("{callback}&{parameter}=a&{parameter}=a"));
+        assert!(page.status == 400 && page.text.contains("is repeated"), "{parameter}: {page:?}");
+        assert_eq!(browser.cookie("ppm"), None);
+        assert_eq!(browser.get_one(&callback).status, 303, "the response of the provider itself");
+    }
+}
+
+#[test]
+fn a_second_sign_in_of_a_browser_ends_the_first_session() {
+    let (_provider, server) = with_mock();
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let first = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    let path = server.url("/team/latest/src/contrib/PACKAGES");
+    let status = |cookie: &str| http::request("GET", &path, &[("Cookie", cookie)], b"").status;
+    assert_eq!(status(&first), 200);
+    sign_in(&browser, &server, "ann", "/__login__");
+    let second = format!("ppm={}", browser.cookie("ppm").expect("a session"));
+    assert_ne!(first, second);
+    assert_eq!((status(&first), status(&second)), (401, 200));
+}
+
+#[test]
+fn one_signed_token_is_revoked_alone() {
+    let (_provider, mut server) = with_mock();
+    let browser = Browser::new();
+    sign_in(&browser, &server, "ann", "/team/latest/");
+    let signed: Vec<String> = (0..2)
+        .map(|_| {
+            let (device, verifier) = begin_device(&server);
+            allow(&browser, &device);
+            access_token(&server, &device, &verifier)
+        })
+        .collect();
+    let path = "/team/latest/src/contrib/PACKAGES";
+    let statuses = |server: &Server| {
+        let status = |secret: &String| get(server, path, Some(&bearer(secret))).status;
+        signed.iter().map(status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&server), [200, 200]);
+    server.rspm_stdout(&format!("revoke token --token={}", signed[0]));
+    assert_eq!(statuses(&server), [401, 200]);
+    assert_eq!(index(&server, &browser), 200, "the session stays");
+    assert_eq!(
+        server.rspm(&format!("revoke token --token={}", signed[0])).code,
+        1,
+        "it is not valid any more"
+    );
+    server.restart();
+    assert_eq!(statuses(&server), [401, 200], "after a restart");
+}
+
 #[test]
 fn sign_in_is_unavailable_without_the_provider_and_everything_else_works() {
     let dead = format!("http://127.0.0.1:{}", free_port());

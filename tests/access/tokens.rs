@@ -221,3 +221,45 @@ async fn a_clock_that_is_set_back_revives_no_token() {
     assert!(tokens.get(&short.digest(), now).is_none(), "the clock is set back, after a publish");
     assert!(tokens.get(&permanent.digest(), now).is_some());
 }
+
+#[test]
+fn a_revocation_by_user_says_what_it_ended() {
+    let server = Server::start();
+    private_repository(&server, "team", "alpha");
+    let path = "/team/latest/src/contrib/PACKAGES";
+    let secret = token(&server, "--scope=repos:read --repos=team --user=zed");
+    token(&server, "--scope=repos:read --repos=team --user=zed --expires=1d");
+    let misspelt = server.rspm("revoke token --user=ZED");
+    assert_eq!(misspelt.code, 0);
+    assert!(misspelt.out.contains("Revoked 0 tokens of ZED and ended 0 sessions"), "{}", misspelt.out);
+    assert!(misspelt.err.contains("there are some of: zed"), "{}", misspelt.err);
+    assert_eq!(get(&server, path, Some(&bearer(&secret))).status, 200);
+    let unknown = server.rspm("revoke token --user=nosuchuser");
+    assert!(unknown.err.contains("no token and no session of 'nosuchuser' was found"), "{}", unknown.err);
+    token(&server, "--scope=repos:read --repos=team --user=Zed");
+    let revoked = server.rspm("revoke token --user=zed");
+    assert!(revoked.out.contains("Revoked 2 tokens of zed and ended 0 sessions"), "{}", revoked.out);
+    assert!(revoked.err.contains("are still valid: Zed"), "{}", revoked.err);
+    assert_eq!(get(&server, path, Some(&bearer(&secret))).status, 401);
+    let json = server.json("revoke token --user=Zed");
+    assert_eq!(
+        (&json["tokens"], &json["sessions"], &json["revoked_user"]),
+        (&1.into(), &0.into(), &"Zed".into())
+    );
+    assert_eq!(server.rspm("revoke token --user=Zed").err.lines().count(), 1, "revoked already: a warning");
+    // The lists for the time before a restore have all revocations.
+    let rows = server.json("audit list --action=revoke~all~tokens");
+    assert_eq!(rows.as_array().expect("rows").len(), 5, "{rows}");
+    assert!(rows.to_string().contains("2 tokens, 0 sessions"), "{rows}");
+}
+
+#[test]
+fn users_with_invisible_characters_get_no_tokens() {
+    let server = Server::start();
+    for (name, code) in [("ann\u{200b}", "200B"), ("\u{202e}nna", "202E"), ("a\u{ad}nn", "00AD")] {
+        let output = server.rspm(&format!("create token --scope=global:admin --user={name}"));
+        assert_eq!(output.code, 1, "{code}");
+        assert!(output.err.contains(&format!("the invisible character U+{code}")), "{}", output.err);
+    }
+    server.rspm_stdout("create token --scope=global:admin --user=ren\u{e9}");
+}

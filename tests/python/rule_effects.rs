@@ -64,11 +64,17 @@ fn the_plan_of_a_promotion_applies_guards_and_rules() {
         add(&server, "team", &Package::new("ours", "1.1"));
         assert_eq!(planned(&server, "dev", "live"), ["ours updated 1.0 1.1 team"]);
         server.rspm_stdout("delete blocklist-rule --id=1");
-        assert_eq!(listed(&server, "live"), ["one 2.0", "ours 1.0"], "the rule is not part of the state");
+        assert_eq!(listed(&server, "live"), ["one 1.0", "ours 1.0"], "only a promotion lists a version");
+        let refused = get(&server, "/live/latest/packages/one-2.0-py3-none-any.whl");
+        assert_eq!(refused.status, 403);
+        let text = refused.text();
+        assert!(text.contains("when a rule withheld this version"), "{text}");
         assert_eq!(
             planned(&server, "dev", "live"),
-            ["one updated 2.0 2.1 team", "ours updated 1.0 1.1 team"]
+            ["one updated 1.0 2.1 team", "ours updated 1.0 1.1 team"]
         );
+        server.rspm_stdout("promote --from=dev --to=live");
+        assert_eq!(listed(&server, "live"), ["gone 1.1", "one 2.1", "ours 1.1"]);
     }
 }
 

@@ -16,6 +16,7 @@ mod name_guard_edits;
 mod name_guards;
 mod ownership;
 mod packages;
+mod promoted_rules;
 mod promotion;
 mod rule_effects;
 mod scrub;

@@ -67,7 +67,9 @@ fn person(name: &str) -> Actor {
 }
 
 async fn promote_as(backend: &Backend, to: &str, who: &str) -> Promotion {
-    let promoted = promotion::request(&backend.state, request("dev", to, "latest"), &person(who)).await;
+    let promoted =
+        promotion::request(&backend.repositories, &backend.state, request("dev", to, "latest"), &person(who))
+            .await;
     promoted.expect("accepted").expect("a promotion")
 }
 
@@ -105,7 +107,13 @@ async fn a_promoted_repository_serves_the_promoted_state_until_the_next_promotio
     backend.add("team", "gamma", "1.0").await;
     let backend = backend.restart().await;
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 2.0");
-    let again = promotion::request(&backend.state, request("prod", "prod", "latest"), &actor()).await;
+    let again = promotion::request(
+        &backend.repositories,
+        &backend.state,
+        request("prod", "prod", "latest"),
+        &actor(),
+    )
+    .await;
     assert!(again.expect("accepted").is_none(), "the repository has that state already");
 }
 
@@ -142,7 +150,9 @@ async fn what_is_approved_is_what_was_requested(backend: Backend) {
 async fn the_person_who_requested_does_not_approve(backend: Backend) {
     create(&backend, "prod", ChangePolicy::TwoPersons).await;
     promote_as(&backend, "prod", "ann (uid 1000)").await;
-    for same in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 5)"] {
+    let looks_the_same =
+        ["\u{ff41}\u{ff4e}\u{ff4e} (token 2)", "ann\u{200b} (token 3)", "a\u{ad}nn (session 6)"];
+    for same in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 5)"].into_iter().chain(looks_the_same) {
         let error = promotion::approve(&backend.state, 1, "", &person(same), Opening::Permitted)
             .await
             .expect_err("refused");
@@ -150,7 +160,7 @@ async fn the_person_who_requested_does_not_approve(backend: Backend) {
     }
     assert_eq!(listing(&backend, "prod", "latest").await, "");
     let attempts = trail(&backend, "approve promotion").await;
-    assert_eq!(attempts.len(), 3);
+    assert_eq!(attempts.len(), 6);
     assert!(attempts.iter().all(|row| row.outcome == "refused" && row.object == "prod"));
     let rejected = promotion::reject(&backend.state, 1, "too early", &person("ann (uid 1000)")).await;
     assert_eq!(rejected.expect("rejected").state, PromotionState::Rejected);
@@ -228,7 +238,9 @@ async fn a_repository_returns_to_its_earlier_snapshot(backend: Backend) {
     promote_as(&backend, "prod", "ann (uid 1000)").await;
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.1");
     let back = request("prod", "prod", &first.to_string());
-    let back = promotion::request(&backend.state, back, &person("ann (uid 1000)")).await.expect("accepted");
+    let back = promotion::request(&backend.repositories, &backend.state, back, &person("ann (uid 1000)"))
+        .await
+        .expect("accepted");
     assert_eq!(back.expect("a promotion").state, PromotionState::Applied);
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
     let modified = |point: rstudio_pm::model::point::Point| point.modified.expect("a time");
@@ -276,7 +288,13 @@ async fn a_promoted_repository_is_promoted_further_with_its_state(backend: Backe
     create(&backend, "prod", ChangePolicy::Promotion).await;
     promote_as(&backend, "test", "ann (uid 1000)").await;
     backend.add("team", "alpha", "1.1").await;
-    let onward = promotion::request(&backend.state, request("test", "prod", "latest"), &actor()).await;
+    let onward = promotion::request(
+        &backend.repositories,
+        &backend.state,
+        request("test", "prod", "latest"),
+        &actor(),
+    )
+    .await;
     assert!(onward.expect("accepted").is_some());
     assert_eq!(
         listing(&backend, "prod", "latest").await,
@@ -301,7 +319,9 @@ async fn impossible_promotions_are_refused(backend: Backend) {
         ("dev", "prod", "2030-01-01", "is in the future"),
         ("dev", "prod", "99", "there is no transaction 99"),
     ] {
-        let result = promotion::request(&backend.state, request(from, to, snapshot), &actor()).await;
+        let result =
+            promotion::request(&backend.repositories, &backend.state, request(from, to, snapshot), &actor())
+                .await;
         let error = result.expect_err(words).to_string();
         assert!(error.contains(words), "{words}: {error}");
         let plan = promotion::plan(&backend.repositories, &backend.state, &request(from, to, snapshot))
@@ -325,9 +345,8 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
         .to_string();
     assert!(error.starts_with("promotion 2 was superseded"), "{error}");
     let found = promotion::get(&backend.state, 2).await.expect("the record stays");
-    assert!(
-        promotion::plan_of(&backend.repositories, &backend.state, &found).await.expect("no error").is_none()
-    );
+    let plan = promotion::plan_of(&backend.repositories, &backend.state, &found).await.expect("no error");
+    assert_eq!(plan.expect("the plan as it was").packages[0].name, "alpha");
     edit::subscription::unsubscribe(&backend.state, "dev", "team", None, &actor())
         .await
         .expect("unsubscribed");
@@ -401,12 +420,18 @@ async fn a_plan_is_what_the_promotion_changes(backend: Backend) {
     // The snapshot that the plan names is the planned state, also after another change.
     backend.add("team", "alpha", "1.2").await;
     let exact = request("dev", "prod", &transaction.to_string());
-    let promoted =
-        promotion::request(&backend.state, exact, &actor()).await.expect("accepted").expect("a promotion");
+    let promoted = promotion::request(&backend.repositories, &backend.state, exact, &actor())
+        .await
+        .expect("accepted")
+        .expect("a promotion");
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.1, gamma 0.1");
     let recorded = promotion::plan_of(&backend.repositories, &backend.state, &promoted)
         .await
         .expect("no error")
         .expect("a plan");
-    assert_eq!(texts(&recorded), (packages, sources), "the record of the promotion");
+    let planned = promotion::plan::record(&backend.state.catalog.get(), planned);
+    assert_eq!((recorded.packages, recorded.sources), (planned.packages, planned.sources), "the record");
+    let sha256 = recorded.sha256.expect("a digest");
+    assert!(trail(&backend, "promote").await[1].detail.contains(&format!("plan {sha256}")));
+    assert_eq!(sources.len(), 2);
 }

@@ -10,7 +10,8 @@ pub struct Alert {
     /// belongs to another database), `storage-sweep` (a sweep needs confirmation), `storage-lost` (objects are
     /// missing), `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old),
     /// `clock` (transactions cannot be published), `system-requirements` (rules have patterns that this version does
-    /// not support), `name-guard` (a mirror lists a guarded name; for administrators only).
+    /// not support), `promoted-repository` (rules or advisories started or ceased to withhold versions in a repository that
+    /// changes by promotion only, in the last 30 days), `name-guard` (a mirror lists a guarded name; for administrators only).
     #[serde(rename = "type")]
     pub kind: String,
     /// The subject, such as a job: `sync:cran`.

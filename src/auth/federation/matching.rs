@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::access::NamedScope;
+use crate::access::person::is_invisible;
 use crate::auth::jwt::Claims;
 use crate::config::{Federation, Pattern};
 
@@ -101,7 +102,7 @@ pub fn find_match(sections: &[Federation], claims: &Claims) -> Result<Match, NoM
         sections: matched.iter().map(|section| section.name.clone()).collect(),
         scopes: matched.iter().flat_map(|section| section.scopes.iter().cloned()).collect(),
         lifetime: matched.iter().map(|section| section.token_lifetime).min().unwrap_or_default(),
-        user: excerpt(&text(claims, &first.username_claim).unwrap_or_else(|| id.clone())),
+        user: excerpt(&visible(&text(claims, &first.username_claim).unwrap_or_else(|| id.clone()))),
         id: excerpt(&id),
     })
 }
@@ -159,6 +160,11 @@ fn text(claims: &Claims, name: &str) -> Option<String> {
 
 /// Truncates a text of a token, replaces its control characters and trims it, for messages and rows. `rspm revoke token
 /// --user` trims the name of a user in the same way.
+/// Returns a name without the characters that a reader cannot see.
+fn visible(name: &str) -> String {
+    name.chars().filter(|c| c.is_control() || !is_invisible(*c)).collect()
+}
+
 fn excerpt(text: &str) -> String {
     let text = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_EXCERPT);
     text.collect::<String>().trim().to_owned()

@@ -28,6 +28,8 @@ pub struct ProviderError {
     pub url: String,
     /// The reason.
     pub reason: String,
+    /// Whether the response is too large, so that another attempt does not help.
+    pub is_too_large: bool,
 }
 
 impl ProviderError {
@@ -35,7 +37,7 @@ impl ProviderError {
     #[must_use]
     pub fn new(url: &str, reason: impl Into<String>) -> ProviderError {
         let url = url.split(['?', '#']).next().unwrap_or_default();
-        ProviderError { url: url.to_owned(), reason: reason.into() }
+        ProviderError { url: url.to_owned(), reason: reason.into(), is_too_large: false }
     }
 }
 
@@ -180,7 +182,9 @@ async fn send(url: &str, request: RequestBuilder) -> Result<Response, ProviderEr
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(error)? {
         if body.len() + chunk.len() > MAX_BYTES {
-            return Err(ProviderError::new(url, "the response is larger than 256 kB"));
+            let reason =
+                "the response is larger than 256 kB; configure the provider to send fewer groups or claims";
+            return Err(ProviderError { is_too_large: true, ..ProviderError::new(url, reason) });
         }
         body.extend_from_slice(&chunk);
     }

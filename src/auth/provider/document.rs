@@ -25,6 +25,9 @@ pub struct Document {
     pub device_authorization_endpoint: Option<String>,
     /// The methods by which clients may authenticate; only `client_secret_basic` if absent.
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// Whether responses to browsers name the issuer (RFC 9207).
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
 }
 
 impl Document {

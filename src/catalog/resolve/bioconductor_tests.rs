@@ -72,6 +72,7 @@ fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
             tx: TxId(1),
             list: subscriptions.iter().map(entry).collect(),
             pinned_at: None,
+            has_withheld: false,
         }],
     });
     catalog

@@ -94,6 +94,7 @@ impl CatalogBuilder {
             tx,
             list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
             pinned_at,
+            has_withheld: false,
         });
         tx
     }

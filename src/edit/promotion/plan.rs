@@ -1,5 +1,8 @@
 //! The changes of a promotion: compares the sources and the packages of two states of a repository.
 
+use std::collections::BTreeMap;
+
+use crate::api::promotion::{PromotedFile, PromotedPackage, PromotedSource, PromotedState, PromotionPlan};
 use crate::catalog::resolve::{self, Selection};
 use crate::catalog::{Catalog, RepoStep, Repository, Subscription};
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
@@ -9,8 +12,11 @@ use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
-use crate::serve::difference::{self, Change};
+use crate::serve::difference::{self, Change, FileChange, ListedPackage};
 use crate::serve::{RepoError, Repositories, find};
+
+/// Maximum number of names in a warning.
+const MAX_WARNING_NAMES: usize = 10;
 
 /// The repositories of a promotion. They are the same repository for a return to one of its snapshots.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +123,8 @@ impl<'a> Pair<'a> {
 pub(super) fn newest_selection(repo: &Repository) -> Selection {
     let newest = Timestamp(i64::MAX);
     match repo.steps.last() {
-        Some(step) => Selection { list: step.list.clone(), end: step.states_end(newest) },
-        None => Selection { list: Vec::new(), end: newest },
+        Some(step) => selection_of_step(step, newest),
+        None => Selection { list: Vec::new(), end: newest, promotion: None },
     }
 }
 
@@ -126,13 +132,17 @@ pub(super) fn newest_selection(repo: &Repository) -> Selection {
 pub(super) fn selection_before(repo: &Repository, tx: TxId) -> Selection {
     let index = repo.steps.iter().position(|step| step.tx == tx).unwrap_or(0);
     match index.checked_sub(1).and_then(|index| Some((repo.steps.get(index)?, repo.steps.get(index + 1)?))) {
-        Some((step, next)) => Selection { list: step.list.clone(), end: step.states_end(next.at) },
-        None => Selection { list: Vec::new(), end: Timestamp(i64::MAX) },
+        Some((step, next)) => selection_of_step(step, next.at),
+        None => Selection { list: Vec::new(), end: Timestamp(i64::MAX), promotion: None },
     }
 }
 
+fn selection_of_step(step: &RepoStep, end: Timestamp) -> Selection {
+    Selection { list: step.list.clone(), end: step.states_end(end), promotion: step.promotion() }
+}
+
 /// Returns a repository as it is with a further subscription list.
-fn with_list(repo: &Repository, selection: &Selection) -> Repository {
+pub(super) fn with_list(repo: &Repository, selection: &Selection) -> Repository {
     let last = repo.steps.last();
     let step = RepoStep {
         seq: Seq(last.map_or(1, |step| step.seq.0.saturating_add(1))),
@@ -140,6 +150,7 @@ fn with_list(repo: &Repository, selection: &Selection) -> Repository {
         tx: last.map_or(TxId(0), |step| step.tx),
         list: selection.list.clone(),
         pinned_at: Some(selection.end),
+        has_withheld: false,
     };
     let mut changed = repo.clone();
     changed.steps.push(step);
@@ -186,7 +197,7 @@ pub(super) async fn compare(
 fn source_changes(catalog: &Catalog, before: &Selection, after: &Selection) -> Vec<SourceChange> {
     let state = |selection: &Selection, entry: &Subscription| {
         let position = selection.list.iter().position(|other| other == entry)? + 1;
-        let alone = Selection { list: vec![*entry], end: selection.end };
+        let alone = Selection { list: vec![*entry], end: selection.end, promotion: None };
         let steps = resolve::selected_steps(catalog, &alone, None).into_iter();
         let newest = steps.filter_map(|step| published(catalog, step)).max_by_key(|(at, _)| *at);
         let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));
@@ -209,4 +220,75 @@ fn published(catalog: &Catalog, (tree, seq): (TreeId, Seq)) -> Option<(Timestamp
     }
     let index = found.steps.binary_search_by_key(&seq, |step| step.seq).ok()?;
     found.steps.get(index).map(|step| (step.at, Some(step.tx)))
+}
+
+/// Returns a plan with names instead of numbers, as it is recorded and shown.
+#[must_use]
+pub fn record(catalog: &Catalog, plan: Plan) -> PromotionPlan {
+    let name = |id: SourceId| catalog.source_name(id);
+    let state = |state: SourceState| PromotedState {
+        position: i64::try_from(state.position).unwrap_or(i64::MAX),
+        at: state.at.map(|at| at.to_string()),
+        transaction: state.transaction.map(|tx| tx.0),
+    };
+    let version = |listed: ListedPackage| Some(listed.version).filter(|version| !version.is_empty());
+    let file = |file: FileChange| PromotedFile {
+        name: file.name,
+        version: file.version,
+        change: file.kind.as_str().to_owned(),
+    };
+    let warnings = index_warnings(catalog, &plan.packages);
+    let package = |change: Change| {
+        let (from, to) = (change.from.as_ref(), change.to.as_ref());
+        let other = from.filter(|from| to.is_some_and(|to| to.source != from.source));
+        PromotedPackage {
+            source: to.or(from).map(|listed| name(listed.source)).unwrap_or_default(),
+            from_source: other.map(|listed| name(listed.source)),
+            change: change.kind.as_str().to_owned(),
+            from_version: change.from.and_then(version),
+            to_version: change.to.and_then(version),
+            files: change.files.into_iter().map(file).collect(),
+            name: change.name,
+        }
+    };
+    let source = |change: &SourceChange| PromotedSource {
+        name: name(change.subscription.source),
+        version: change.subscription.version.map(|version| version.to_string()),
+        before: change.before.map(state),
+        after: change.after.map(state),
+    };
+    PromotionPlan {
+        sources: plan.sources.iter().map(source).collect(),
+        packages: plan.packages.into_iter().map(package).collect(),
+        has_rules: plan.has_rules,
+        not_compared: plan.not_compared.into_iter().map(name).collect(),
+        transaction: plan.transaction.map(|tx| tx.0),
+        sha256: None,
+        warnings,
+    }
+}
+
+/// Returns a warning for each index from which clients get packages after the promotion that another source provided
+/// before.
+fn index_warnings(catalog: &Catalog, changes: &[Change]) -> Vec<String> {
+    let mut names: BTreeMap<(SourceId, SourceId), Vec<&str>> = BTreeMap::new();
+    for change in changes {
+        if let (Some(from), Some(to)) = (&change.from, &change.to)
+            && to.version.is_empty()
+        {
+            names.entry((from.source, to.source)).or_default().push(&change.name);
+        }
+    }
+    let warning = |((from, to), names): ((SourceId, SourceId), Vec<&str>)| {
+        let more = names.len().saturating_sub(MAX_WARNING_NAMES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named: Vec<&str> = names.into_iter().take(MAX_WARNING_NAMES).collect();
+        let (from, to) = (catalog.source_name(from), catalog.source_name(to));
+        format!(
+            "clients get the packages of these names from '{to}' after this promotion, in versions that are not known, and no \
+             longer from '{from}': {}{more}",
+            named.join(", ")
+        )
+    };
+    names.into_iter().map(warning).collect()
 }

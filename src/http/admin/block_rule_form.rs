@@ -60,7 +60,8 @@ pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<
         source: source(catalog, rule)?,
         repo: repo(catalog, rule)?,
         license: rule.license.as_deref().map(|text| line("part of a license", text)).transpose()?,
-        license_types: rule.license_types.iter().map(|id| license_type(id)).collect::<Result<_, _>>()?,
+        license_types: license_types(&rule.license_types)?,
+        license_types_except: license_types(&rule.license_types_except)?,
         vulns: rule.vulns,
         min_severity,
         block_unscored: min_severity.is_some() && rule.block_unscored.unwrap_or(true),
@@ -123,6 +124,10 @@ fn severity(score: f64) -> Result<f64, Failure> {
     } else {
         Err(bad(format!("a severity is a base score from 0 to 10, not {score}")))
     }
+}
+
+fn license_types(ids: &[String]) -> Result<Vec<String>, Failure> {
+    ids.iter().map(|id| license_type(id)).collect()
 }
 
 fn license_type(id: &str) -> Result<String, Failure> {
@@ -307,6 +312,7 @@ pub(super) fn wire_of_rule(catalog: &Catalog, rule: &Rule) -> wire::BlockRule {
         repo: known_repo.map(|repo| repo.name.to_string()),
         license: license.clone(),
         license_types: license_types.clone(),
+        license_types_except: rule.criteria.license_types_except.clone(),
         vulns: rule.criteria.vulns,
         min_severity: rule.criteria.min_severity,
         block_unscored: rule.criteria.min_severity.map(|_| rule.criteria.block_unscored),
@@ -344,6 +350,7 @@ mod tests {
             r#"{"package_name":"ggplot2","version":"<4.0.0"}"#,
             r#"{"license_types":"MIT, unknown"}"#,
             r#"{"license_types":["apache-2.0"]}"#,
+            r#"{"license_types_except":["mit","Unknown"]}"#,
             r#"{"min_severity":7.5,"block_unscored":false}"#,
             r#"{"min_age":"7d","min_age_fixes":"wait"}"#,
             r#"{"all":true}"#,
@@ -377,6 +384,7 @@ mod tests {
                 r#"{"license_types":["MIT2"]}"#,
                 "'MIT2' is not a license identifier of SPDX; did you mean 'MIT'?",
             ),
+            (r#"{"license_types_except":["GPL-3"]}"#, "did you mean 'GPL-3.0-only'?"),
             (r#"{"license_types":["GPL-3"]}"#, "did you mean 'GPL-3.0-only'?"),
             (r#"{"license_types":["GPL (>= 2)"]}"#, "did you mean 'GPL-2.0-or-later'?"),
             (r#"{"license_types":["Artistic"]}"#, "did you mean 'Artistic-1.0, Artistic-2.0'?"),

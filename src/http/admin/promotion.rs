@@ -1,18 +1,15 @@
 //! Promotions: plan, request, list, approve, reject.
 
-use std::collections::BTreeMap;
-
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
 use crate::access::ScopeKind;
 use crate::api::promotion::{
-    DecidePromotion, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
-    RequestPromotion, RequestedPromotion,
+    DecidePromotion, PromotedSource, Promotion, PromotionPlan, RequestPromotion, RequestedPromotion,
 };
 use crate::catalog::{Catalog, Repository};
 use crate::db::promotion::{self, PromotionState, UnknownPromotionState};
-use crate::edit::promotion::plan::{Plan, SourceChange, SourceState};
+use crate::edit::promotion::plan::record;
 use crate::edit::promotion::{self as edit, Opening, Request};
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -21,13 +18,10 @@ use crate::http::response;
 use crate::http::route::access::{administer, inspect_repository, promote_repository};
 use crate::model::ids::SourceId;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::serve::difference::{Change, FileChange, ListedPackage};
 use crate::serve::find;
 
 /// Maximum number of promotions in a list.
 const MAX_LIST: i64 = 1_000;
-/// Maximum number of names in a warning.
-const MAX_WARNING_NAMES: usize = 10;
 /// Maximum length of a comment, in bytes.
 const MAX_COMMENT: usize = 1_000;
 
@@ -50,10 +44,11 @@ pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
     if body.plan {
         let plan = edit::plan(&app.repositories, &app.state, &request).await?;
         let catalog = app.state.catalog.get();
-        let plan = wire_plan((&catalog, principal), find::repo(&catalog, name).ok(), plan);
+        let plan = record(&catalog, plan);
+        let plan = with_warnings((&catalog, principal), find::repo(&catalog, name).ok(), plan);
         return ok(&RequestedPromotion { plan: Some(plan), promotion: None });
     }
-    let promotion = edit::request(&app.state, request, &actor).await?;
+    let promotion = edit::request(&app.repositories, &app.state, request, &actor).await?;
     let status = if promotion.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let promotion = promotion.map(|promotion| wire(app, promotion));
     Ok(response::json(status, &RequestedPromotion { promotion, plan: None }))
@@ -86,7 +81,9 @@ pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
     let plan = edit::plan_of(&app.repositories, &app.state, &found).await?;
     let catalog = app.state.catalog.get();
     let to = catalog.repo_by_id(found.request.repo);
-    let plan = plan.map(|plan| wire_plan((&catalog, principal), to, plan));
+    let is_applied = found.state == PromotionState::Applied;
+    let plan =
+        plan.map(|plan| if is_applied { plan } else { with_warnings((&catalog, principal), to, plan) });
     ok(&Promotion { plan, ..wire(app, found) })
 }
 
@@ -196,81 +193,15 @@ fn wire(app: &App, found: promotion::Promotion) -> Promotion {
     }
 }
 
-fn wire_plan(
+/// Adds the warnings about packages that become readable for everyone.
+fn with_warnings(
     (catalog, principal): (&Catalog, &Principal),
     to: Option<&Repository>,
-    plan: Plan,
+    mut plan: PromotionPlan,
 ) -> PromotionPlan {
-    let name = |id: SourceId| catalog.source_name(id);
-    let state = |state: SourceState| PromotedState {
-        position: i64::try_from(state.position).unwrap_or(i64::MAX),
-        at: state.at.map(|at| at.to_string()),
-        transaction: state.transaction.map(|tx| tx.0),
-    };
-    let version = |listed: ListedPackage| Some(listed.version).filter(|version| !version.is_empty());
-    let file = |file: FileChange| PromotedFile {
-        name: file.name,
-        version: file.version,
-        change: file.kind.as_str().to_owned(),
-    };
-    let package = |change: Change| {
-        let (from, to) = (change.from.as_ref(), change.to.as_ref());
-        let other = from.filter(|from| to.is_some_and(|to| to.source != from.source));
-        PromotedPackage {
-            source: to.or(from).map(|listed| name(listed.source)).unwrap_or_default(),
-            from_source: other.map(|listed| name(listed.source)),
-            change: change.kind.as_str().to_owned(),
-            from_version: change.from.and_then(version),
-            to_version: change.to.and_then(version),
-            files: change.files.into_iter().map(file).collect(),
-            name: change.name,
-        }
-    };
-    let mut warnings: Vec<String> =
-        to.map(|to| open_access_warnings((catalog, principal), to, &plan.sources)).unwrap_or_default();
-    warnings.extend(index_warnings(catalog, &plan.packages));
-    PromotionPlan {
-        warnings,
-        sources: plan
-            .sources
-            .iter()
-            .map(|change| PromotedSource {
-                name: name(change.subscription.source),
-                version: change.subscription.version.map(|version| version.to_string()),
-                before: change.before.map(state),
-                after: change.after.map(state),
-            })
-            .collect(),
-        packages: plan.packages.into_iter().map(package).collect(),
-        has_rules: plan.has_rules,
-        not_compared: plan.not_compared.into_iter().map(name).collect(),
-        transaction: plan.transaction.map(|tx| tx.0),
-    }
-}
-
-/// Returns a warning for each index from which clients get packages after the promotion that another source provided
-/// before.
-fn index_warnings(catalog: &Catalog, changes: &[Change]) -> Vec<String> {
-    let mut names: BTreeMap<(SourceId, SourceId), Vec<&str>> = BTreeMap::new();
-    for change in changes {
-        if let (Some(from), Some(to)) = (&change.from, &change.to)
-            && to.version.is_empty()
-        {
-            names.entry((from.source, to.source)).or_default().push(&change.name);
-        }
-    }
-    let warning = |((from, to), names): ((SourceId, SourceId), Vec<&str>)| {
-        let more = names.len().saturating_sub(MAX_WARNING_NAMES);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let named: Vec<&str> = names.into_iter().take(MAX_WARNING_NAMES).collect();
-        let (from, to) = (catalog.source_name(from), catalog.source_name(to));
-        format!(
-            "clients get the packages of these names from '{to}' after this promotion, in versions that are not known, and no \
-             longer from '{from}': {}{more}",
-            named.join(", ")
-        )
-    };
-    names.into_iter().map(warning).collect()
+    let warnings = to.map(|to| open_access_warnings((catalog, principal), to, &plan.sources));
+    plan.warnings.splice(0..0, warnings.unwrap_or_default());
+    plan
 }
 
 /// Returns a warning for each source that the open repository `to` gets and to which an authenticated repository
@@ -278,14 +209,15 @@ fn index_warnings(catalog: &Catalog, changes: &[Change]) -> Vec<String> {
 fn open_access_warnings(
     (catalog, principal): (&Catalog, &Principal),
     to: &Repository,
-    changes: &[SourceChange],
+    sources: &[PromotedSource],
 ) -> Vec<String> {
     if to.authenticated {
         return Vec::new();
     }
-    let new =
-        changes.iter().filter(|change| change.before.is_none()).map(|change| change.subscription.source);
-    let warning = |id: SourceId| {
+    let new = sources.iter().filter(|source| source.before.is_none());
+    let warning = |promoted: &PromotedSource| {
+        let source = catalog.source(&promoted.name)?;
+        let id = source.id;
         let private: Vec<&Repository> =
             catalog.repos.iter().filter(|repo| repo.authenticated && repo.subscribes_to(id)).collect();
         if private.is_empty() {
@@ -296,7 +228,6 @@ fn open_access_warnings(
             Some(repo) => format!("the authenticated repository '{}' subscribes", repo.name),
             None => "an authenticated repository subscribes".to_owned(),
         };
-        let source = catalog.source_by_id(id)?;
         Some(format!(
             "everyone who can connect to the server can read the packages of the source '{}' after this promotion, because '{}' \
              requires no token; {private} to it too",

@@ -6,7 +6,7 @@ use super::call::{AdminResult, Call, name, ok, on_existing};
 use super::definition;
 use crate::api::definition::Definition;
 use crate::api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
-use crate::catalog;
+use crate::catalog::{self, Repository};
 use crate::edit;
 use crate::edit::curated::snapshot;
 use crate::http::app::App;
@@ -16,6 +16,7 @@ use crate::http::route::access::inspect_repository;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::model::source::{SourceKind, UnknownSourceKind};
 use crate::serve;
+use crate::serve::RepoError;
 use crate::serve::info::SourceInfo;
 
 fn kind(text: &str) -> Result<SourceKind, Failure> {
@@ -152,6 +153,19 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
 
 /// `DELETE /sources/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
-    edit::source::delete(&call.app.state, name).await?;
+    let deletion = edit::source::delete(&call.app.state, name).await;
+    let catalog = call.app.state.catalog.get();
+    // SECURITY: the refusal names the subscribed repositories, which the client may not know.
+    let is_unknown = |repo: &Repository| !call.principal.may_read(repo);
+    if let Err(RepoError::Conflict(_)) = deletion
+        && let Some(source) = catalog.source(name)
+        && catalog.repos.iter().any(|repo| repo.subscribes_to(source.id) && is_unknown(repo))
+    {
+        let text = format!(
+            "the source '{name}' is subscribed to by a repository that the token may not read; ask an administrator"
+        );
+        return Err(RepoError::Conflict(text).into());
+    }
+    deletion?;
     ok(&serde_json::json!({ "deleted": name }))
 }

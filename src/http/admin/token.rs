@@ -5,15 +5,16 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
+use crate::access::person::is_invisible;
 use crate::access::{BadScope, Grant, Scope, ScopeKind, Selection};
 use crate::api::token::{
-    CreateToken, CreatedToken, RevokeToken, Scope as WireScope, Token as WireToken, Verification,
+    CreateToken, CreatedToken, RevokeToken, RevokedUser, Scope as WireScope, Token as WireToken, Verification,
 };
-use crate::auth::{self, NewToken};
+use crate::auth::{self, NewToken, Purpose};
 use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
-use crate::http::permission::Principal;
+use crate::http::permission::{Principal, token_issuer};
 use crate::http::response;
 use crate::metrics::{self, IssuedToken};
 use crate::model::time::{SECOND, Timestamp};
@@ -100,18 +101,30 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
                 return Err(Failure::bad_request("the name of the user is empty"));
             }
             // Tokens that this server signed are in no list, so an unknown name is not an error.
-            auth::revoke_user(&app.state, &app.tokens, &user).await?;
-            return ok(&serde_json::json!({ "revoked_user": user }));
+            let (ended, similar_users) = auth::revoke_user(&app.state, &app.tokens, &user).await?;
+            return ok(&RevokedUser {
+                revoked_user: user,
+                tokens: ended.tokens,
+                sessions: ended.sessions,
+                similar_users,
+            });
         }
         _ => {
             return Err(Failure::bad_request("name what to revoke by exactly one of guid, token and user"));
         }
     };
+    let now = (app.state.clock)();
+    // SECURITY: only a token that is valid, so that the list of revoked ones is bounded.
+    let signed = auth::verify(&app.tokens, &token_issuer(app), (name, Purpose::Access), now);
+    if let Some(verified) = signed.ok().filter(|_| body.token.is_some()) {
+        auth::revoke_signed(&app.state, &app.tokens, &verified.token).await?;
+        return ok(&serde_json::json!({ "revoked": verified.token.guid.to_string() }));
+    }
     let Some(row) = auth::find(&app.state, name).await? else {
         // SECURITY: a mistyped token is not repeated.
         return Err(Failure::not_found(
             "there is no such token; rspm list tokens shows all, except those of sign-ins and exchanges, which \
-             rspm revoke token --user revokes",
+             rspm revoke token revokes with --token, if they have not expired, or with --user",
         ));
     };
     auth::revoke(&app.state, &app.tokens, (row.id, row.guid)).await?;
@@ -177,6 +190,13 @@ fn text(text: &str, noun: &str, limit: usize) -> Result<String, Failure> {
     if text.chars().count() > limit || text.chars().any(char::is_control) {
         return Err(Failure::bad_request(format!(
             "the {noun} of a token must be one line of at most {limit} characters, without control characters"
+        )));
+    }
+    // SECURITY: `ann` and `ann` with an invisible character must not be two persons.
+    if let Some(c) = text.chars().find(|c| noun == "user" && is_invisible(*c)) {
+        return Err(Failure::bad_request(format!(
+            "the user of a token has the invisible character U+{:04X}; write the name without it",
+            u32::from(c)
         )));
     }
     Ok(text.to_owned())

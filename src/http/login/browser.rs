@@ -115,6 +115,11 @@ pub(super) async fn callback(
         page::problem(StatusCode::BAD_REQUEST, "The sign-in has ended", &[text.to_owned()], prefix)
     };
     let Some(secret) = cookie::find(&head.parts.headers, LOGIN) else { return Ok(expired()) };
+    // RFC 6749 section 3.1: parameters must not be repeated; programs before this server may read the other value.
+    if ["state", "code", "iss", "error"].iter().any(|name| query.values(name).count() > 1) {
+        let text = "A parameter of the identity provider's response is repeated.".to_owned();
+        return Ok(page::problem(StatusCode::BAD_REQUEST, "Not signed in", &[text], prefix));
+    }
     // Digests are compared, so that the time of the comparison does not depend on the secret.
     let state = query.get("state").unwrap_or_default();
     if auth::digest(state) != auth::digest(&value(secret, "state")) {
@@ -122,8 +127,19 @@ pub(super) async fn callback(
     }
     let Some(return_to) = app.sessions.end_login(secret, now).await? else { return Ok(expired()) };
     // RFC 9207: another issuer means that the response is from another provider.
-    if query.get("iss").is_some_and(|issuer| issuer != settings.issuer) {
-        return Ok(failure_page(provider, &Problem::refused("the response came from another issuer")));
+    let announces_issuer = match app.providers.document(&settings.issuer, now).await {
+        Ok(document) => document.authorization_response_iss_parameter_supported,
+        Err(error) => return Ok(failure_page(provider, &Problem::unavailable(error))),
+    };
+    let problem = match query.get("iss") {
+        Some(issuer) if issuer != settings.issuer => Some("the response came from another issuer"),
+        None if announces_issuer => {
+            Some("the response names no issuer, although the provider announces that")
+        }
+        Some(_) | None => None,
+    };
+    if let Some(problem) = problem {
+        return Ok(failure_page(provider, &Problem::refused(problem)));
     }
     if let Some(error) = query.get("error") {
         let description = query.get("error_description").unwrap_or_default();
@@ -162,6 +178,7 @@ pub(super) async fn callback(
     let limits = session_limits(app);
     let address_of_client = app.site.load().client_address(head.peer, &head.parts.headers);
     let session = app.sessions.create(&app.tokens, (&user, address_of_client), limits, now).await?;
+    end_session(app, head).await?;
     metrics::tokens().count_issued(IssuedToken::Session);
     let cookies = [
         cookie::set(address, SESSION, &session, ("/", limits.lifetime.as_secs())),
@@ -188,6 +205,17 @@ pub(super) async fn record_refusal(
         audit::record_by(c, &author, "sign in", ("user", &author.name), (audit::REFUSED, &detail))
     });
     write.await?;
+    Ok(())
+}
+
+/// Ends the session of the browser's cookie, if there is one.
+async fn end_session(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
+    let Some(secret) = cookie::find(&head.parts.headers, SESSION) else { return Ok(()) };
+    let limits = session_limits(app);
+    if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
+        let client = app.site.load().client_address(head.peer, &head.parts.headers);
+        app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
+    }
     Ok(())
 }
 
@@ -266,13 +294,7 @@ pub(super) async fn logout(
     let target = format!("{}/", cookie::prefix(address));
     // Ends the session of the cookie, not that of the client of the request: the client is another user if the
     // browser also sends a password.
-    if let Some(secret) = cookie::find(&head.parts.headers, SESSION) {
-        let limits = session_limits(app);
-        if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
-            let client = app.site.load().client_address(head.peer, &head.parts.headers);
-            app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
-        }
-    }
+    end_session(app, head).await?;
     let document = app.providers.document(&settings.issuer, head.received_at).await.ok();
     let target = match document.and_then(|document| document.end_session_endpoint.clone()) {
         None => target,

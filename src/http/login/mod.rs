@@ -24,6 +24,7 @@ use super::response;
 use super::route::Route;
 use super::route::login::LoginRoute;
 use super::target::Query;
+use crate::auth::provider::ProviderError;
 use crate::config::OpenIdConnect;
 
 /// Maximum length of a form, in bytes.
@@ -43,6 +44,11 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn unavailable(reason: impl ToString) -> Problem {
         Problem { is_unavailable: true, reason: limited(&reason.to_string()) }
+    }
+
+    /// Returns the problem of a request to the provider that failed.
+    pub(super) fn of_request(error: ProviderError) -> Problem {
+        if error.is_too_large { Problem::refused(error) } else { Problem::unavailable(error) }
     }
 
     pub(super) fn refused(reason: impl ToString) -> Problem {
@@ -142,7 +148,12 @@ fn require_own_form(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
 async fn form(app: &App, body: Incoming) -> Result<Query, Failure> {
     let bytes = read_body::read(body, FORM_LIMIT, app.limits.body_timeout).await?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Failure::bad_request("the form is not UTF-8"))?;
-    Query::parse(Some(text), FORM_LIMIT)
+    Query::parse(Some(text), FORM_LIMIT).map_err(|_| {
+        Failure::bad_request(
+            "the form is not well encoded, or a value has a control character, such as the line feed at the end of a file: curl \
+             --data-urlencode name@file sends it, --data-urlencode \"name=$(cat file)\" does not",
+        )
+    })
 }
 
 /// Returns a redirect to the sign-in if a browser requests a page without a session; `None` otherwise.

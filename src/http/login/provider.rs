@@ -29,7 +29,7 @@ pub(super) async fn post(
         Some(secret) if document.accepts_basic() => Authentication::Basic(id, secret),
         Some(secret) => Authentication::Post(id, secret),
     };
-    app.providers.post(url, fields, &authentication).await.map_err(Problem::unavailable)
+    app.providers.post(url, fields, &authentication).await.map_err(Problem::of_request)
 }
 
 async fn client_secret(app: &App, settings: &OpenIdConnect) -> Result<Option<Zeroizing<String>>, Problem> {
@@ -88,7 +88,7 @@ pub(super) async fn complete(
     let (false, Some(url), Some(token)) = (is_complete, &document.userinfo_endpoint, access_token) else {
         return Ok(());
     };
-    let more = app.providers.user_info(url, token).await.map_err(Problem::unavailable)?;
+    let more = app.providers.user_info(url, token).await.map_err(Problem::of_request)?;
     if more.text("sub").is_none() || more.text("sub") != claims.text("sub") {
         return Err(Problem::refused("the userinfo endpoint of the provider described another user"));
     }

@@ -48,6 +48,18 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
         let message = skew?.to_string();
         Some(Alert { kind: "clock".to_owned(), name: name.to_owned(), message, since: None })
     }));
+    let withheld =
+        app.state.db.read(move |c| db::withheld_alarm::list(c, now)).await.map_err(RepoError::from)?;
+    alerts.extend(withheld.into_iter().filter_map(|alarm| {
+        // SECURITY: not the names of repositories that the client may not read.
+        let repo = catalog.repo_by_id(alarm.repo).filter(|repo| principal.may_read(repo))?;
+        Some(Alert {
+            kind: "promoted-repository".to_owned(),
+            name: repo.name.to_string(),
+            message: alarm.message,
+            since: Some(alarm.at.to_string()),
+        })
+    }));
     // SECURITY: the list of guarded names would help attackers.
     if principal.is_administrator() {
         let since = Timestamp(now.0.saturating_sub(NAME_ALERT_DURATION));

@@ -322,6 +322,7 @@ mod tests {
             tx: TxId(number),
             list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
             pinned_at: None,
+            has_withheld: false,
         };
         let repo = Repository {
             id: RepoId(1),
@@ -359,7 +360,8 @@ mod tests {
         let day = |text: &str| text.parse::<Day>().expect("a day");
         let (past, today) = (day("2026-11-01"), day("2026-11-20"));
         let of = |snapshot: Snapshot, open: bool, frozen: bool| {
-            let point = Point { repo: RepoId(1), trees: Vec::new(), open, frozen, modified: None };
+            let point =
+                Point { repo: RepoId(1), trees: Vec::new(), open, frozen, modified: None, promotion: None };
             stability(&point, snapshot, today)
         };
         assert_eq!(of(Snapshot::Latest, true, false), Stability::Newest);

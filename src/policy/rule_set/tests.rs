@@ -46,7 +46,8 @@ fn package<'a>(name: &'a str, releases: &'a [ReleaseFacts]) -> PackageFacts<'a> 
     PackageFacts { name, language, source, is_own: false, advisories: None, is_listed: true, releases }
 }
 
-const CLOCK: Clock = Clock { age_at: Timestamp(100 * DAY), now: Timestamp(100 * DAY), is_dated: false };
+const CLOCK: Clock =
+    Clock { age_at: Timestamp(100 * DAY), now: Timestamp(100 * DAY), is_dated: false, is_promoted: false };
 
 /// Returns the number of the rule that blocks the release; 0 if none does.
 fn blocked_by(set: &RuleSet, package: &PackageFacts<'_>, release: &ReleaseFacts) -> i64 {
@@ -151,6 +152,40 @@ fn a_license_type_matches_if_no_alternative_is_left() {
     let substring = set(&[rule(2, Criteria { license: Some("agpl".to_owned()), ..Criteria::default() })]);
     assert_eq!(blocked_by(&substring, &package, &one[0]), 2);
     assert_eq!(blocked_by(&substring, &package, &one[1]), 2, "that of the other release");
+}
+
+#[test]
+fn only_listed_licenses_may_be_chosen() {
+    let except = |types: &[&str]| {
+        let license_types_except = types.iter().map(|id| (*id).to_owned()).collect();
+        set(&[rule(1, Criteria { license_types_except, ..Criteria::default() })])
+    };
+    let is_blocked = |license: Option<&str>, types: &[&str]| {
+        let one = [ReleaseFacts { license: license.map(str::to_owned), ..release("1.0", 1) }];
+        blocked_by(&except(types), &package("one", &one), &one[0]) == 1
+    };
+    let permitted =
+        ["gpl-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later", "MIT", "Apache-2.0"];
+    for license in [
+        "GPL-3 | file LICENSE",
+        "GPL (>= 2) | file LICENSE",
+        "GPL-2 | file LICENSE",
+        "LGPL-3 | Apache License 2.0",
+        "file LICENSE | GPL-3",
+        "ACM | GPL (>= 3)",
+        "MIT + file LICENSE",
+        "GPL-2 | GPL-3",
+        "GPL",
+    ] {
+        assert!(!is_blocked(Some(license), &permitted), "{license}");
+    }
+    for license in
+        ["file LICENSE", "AGPL-3", "LGPL-3 | AGPL-3", "CC BY 4.0", "Unlimited", "ACM | file LICENSE", ""]
+    {
+        assert!(is_blocked(Some(license), &permitted), "{license}");
+        assert!(!is_blocked(Some(license), &["Unknown", "AGPL-3.0-only", "CC-BY-4.0"]), "{license}");
+    }
+    assert!(is_blocked(None, &permitted) && !is_blocked(None, &["Unknown"]));
 }
 
 #[test]

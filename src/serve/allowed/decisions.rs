@@ -13,7 +13,7 @@ use crate::model::language::Language;
 use crate::model::point::{PointRules, PointTree};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::policy::{Clock, PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict, effective_time};
+use crate::policy::{Clock, PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict, Withheld, effective_time};
 use crate::r::description::Description;
 use crate::r::version;
 use crate::serve::vulnerabilities::ecosystem;
@@ -99,11 +99,12 @@ impl DecidedRelease {
 impl TreePolicy {
     /// Returns the blocked releases of the whole tree; from memory if they were computed before.
     pub(super) fn of_tree(&self, c: &mut dyn Conn) -> Result<Arc<BlockedReleases>, DbError> {
-        let PointRules { at, is_dated, .. } = self.rules;
-        let key = (self.tree.source, self.tree.tree, self.tree.seq, at, is_dated);
+        let rules = PointRules { number: self.repo.number, ..self.rules };
+        let key = (self.tree.source, self.tree.tree, self.tree.seq, rules);
+        let withheld = self.repo.withheld(c, self.rules.promotion)?;
         self.repo.blocked.get_or_insert_with(&key, || {
             let mut blocked = BlockedReleases::default();
-            match self.repo.set.only_packages(MAX_SINGLE_PACKAGES) {
+            match self.repo.set.only_packages(MAX_SINGLE_PACKAGES).filter(|_| withheld.is_none()) {
                 Some(names) => {
                     for name in names {
                         add(&mut blocked, &self.of_package(c, name)?);
@@ -121,10 +122,15 @@ impl TreePolicy {
 
     /// Returns the releases of a package with the decisions about them; empty if no rule can match the package.
     pub(super) fn of_package(&self, c: &mut dyn Conn, name: &str) -> Result<Vec<DecidedRelease>, DbError> {
-        if !self.repo.set.may_match(name) {
+        let (may_match, withheld) =
+            (self.repo.set.may_match(name), self.repo.withheld(c, self.rules.promotion)?);
+        if !may_match && withheld.is_none() {
             return Ok(Vec::new());
         }
         let Some(id) = db::package::by_name(c, self.tree.source, name)? else { return Ok(Vec::new()) };
+        if !may_match && withheld.is_none_or(|withheld| !withheld.has_package(id)) {
+            return Ok(Vec::new());
+        }
         Ok(self.decide(c, Some(id))?.pop().unwrap_or_default())
     }
 
@@ -138,7 +144,9 @@ impl TreePolicy {
         // A release of a curated source is as old as in the source that it comes from.
         let origin = self.tree.listing().tree;
         let mut rows = release_facts::at_step(c, tree, seq, package)?;
-        rows.retain(|row| self.repo.set.may_match(&row.name));
+        let withheld = self.repo.withheld(c, self.rules.promotion)?;
+        let is_withheld = |package| withheld.as_ref().is_some_and(|withheld| withheld.has_package(package));
+        rows.retain(|row| self.repo.set.may_match(&row.name) || is_withheld(row.package));
         rows.sort_unstable_by(|a, b| {
             (a.package, a.state, &a.path, a.release).cmp(&(b.package, b.state, &b.path, b.release))
         });
@@ -161,6 +169,7 @@ impl TreePolicy {
             first_steps: &first_steps,
             licenses: &licenses,
             tree: self.catalog.tree(origin),
+            withheld: withheld.as_deref(),
         };
         let groups = rows.chunk_by(|a, b| a.package == b.package);
         Ok(groups.map(|rows| self.decide_package(rows, &history, package.is_some())).collect())
@@ -191,8 +200,14 @@ impl TreePolicy {
                 false => String::new(),
             };
             let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
+            let withheld = history.withheld.and_then(|it| it.rule_of(row.package, row.release.0));
+            let verdict = self.repo.set.decide(&facts, release, clock);
+            let verdict = match withheld.filter(|_| verdict.blocking_rule().is_none()) {
+                Some(rule) => Verdict::Blocked(rule),
+                None => verdict,
+            };
             DecidedRelease {
-                decision: match self.repo.set.decide(&facts, release, clock) {
+                decision: match verdict {
                     Verdict::NoRule => with_reasons
                         .then(|| self.repo.set.early_admission(&facts, release, clock))
                         .flatten()
@@ -211,8 +226,8 @@ impl TreePolicy {
 
     /// Returns the snapshot and the times of decisions.
     pub(super) fn clock(&self) -> Clock {
-        let PointRules { at, is_dated, .. } = self.rules;
-        Clock { age_at: at, now: self.repo.prepared_at, is_dated }
+        let PointRules { at, is_dated, promotion, .. } = self.rules;
+        Clock { age_at: at, now: self.repo.prepared_at, is_dated, is_promoted: promotion.is_some() }
     }
 
     fn advisories(&self, kind: Option<SourceKind>, name: &str) -> Option<PackageAdvisories<'_>> {
@@ -225,6 +240,8 @@ pub(super) struct PackageHistory<'a> {
     pub(super) first_steps: &'a HashMap<ReleaseId, Seq>,
     pub(super) licenses: &'a HashMap<ReleaseId, String>,
     pub(super) tree: Option<&'a Tree>,
+    /// The versions that rules withheld when the state was promoted.
+    pub(super) withheld: Option<&'a Withheld>,
 }
 
 impl PackageHistory<'_> {

@@ -6,6 +6,7 @@ pub(in crate::serve) mod blocked;
 mod decisions;
 pub(in crate::serve) mod over_time;
 pub(in crate::serve) mod python;
+mod withheld;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::db::{Conn, DbError, release_facts};
 use crate::model::change::LifeState;
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId};
 use crate::model::language::Language;
-use crate::model::point::{Base, Point, PointRules, PointTree};
+use crate::model::point::{Base, Point, PointRules, PointTree, PromotedList};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Timestamp, microseconds};
 use crate::policy::NameGuards;
@@ -55,18 +56,26 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
         Snapshot::Transaction(id) => state.catalog.get().instant(id),
         Snapshot::Alias(alias) => state.catalog.get().fixed_url_end(alias),
     };
-    let at = age_time(&policy, (state.clock)(), end);
+    let at =
+        age_time(&policy, (state.clock)(), || end().into_iter().chain(promoted_at(point.promotion)).min());
     let is_dated = policy.set.needs_snapshot()
         && match snapshot {
             Snapshot::Latest => false,
             Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => true,
         };
-    let rules = Some(PointRules { number: policy.number, at, is_dated });
+    let rules = Some(PointRules { number: policy.number, at, is_dated, promotion: point.promotion });
     let trees = point.trees.into_iter().map(|tree| PointTree { rules, ..tree }).collect();
     Point { trees, open: true, frozen: !point.open, ..point }
 }
 
-/// Returns the time at which the age of releases is measured: the end of a dated snapshot, at the latest `now`. Without
+/// Returns the instant at which the age of releases of a promoted state is measured, with the precision of ages: the state
+/// must not change after its promotion.
+pub(in crate::serve) fn promoted_at(promotion: Option<PromotedList>) -> Option<Timestamp> {
+    promotion.map(|promotion| age_instant(promotion.at))
+}
+
+/// Returns the time at which the age of releases is measured: the end of a dated snapshot, or the instant of
+/// a promotion, at the latest `now`. Without
 /// rules about the age it is always the same, because the decisions do not depend on it.
 fn age_time(policy: &RepoPolicy, now: Timestamp, end: impl FnOnce() -> Option<Timestamp>) -> Timestamp {
     if !policy.set.needs_age() {
@@ -89,7 +98,14 @@ pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: 
     let mut views = Vec::new();
     for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
         let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
-        let point = Point { repo: repo.id, trees: vec![tree], open: true, frozen: false, modified: None };
+        let point = Point {
+            repo: repo.id,
+            trees: vec![tree],
+            open: true,
+            frozen: false,
+            modified: None,
+            promotion: None,
+        };
         let point = with_rules(state, point, Snapshot::Latest).await;
         if point.trees.iter().any(|tree| tree.rules.is_some()) {
             views.extend(View::of(state, &point).into_iter().map(|view| (repo.name.to_string(), view)));
@@ -106,7 +122,10 @@ impl View {
         let policy = rules.and_then(|rules| Some((policies::of_repo(state, point.repo)?, rules)));
         let current = |rules: PointRules, policy: &RepoPolicy| PointRules {
             // A point of rules without a minimum age has no time for it.
-            at: if rules.at == Timestamp(0) { age_time(policy, (state.clock)(), || None) } else { rules.at },
+            at: match rules.at {
+                Timestamp(0) => age_time(policy, (state.clock)(), || promoted_at(rules.promotion)),
+                at => at,
+            },
             is_dated: rules.is_dated || (policy.set.needs_snapshot() && point.frozen),
             ..rules
         };
@@ -117,7 +136,7 @@ impl View {
         )
     }
 
-    /// Returns the trees of the newest state of a repository under these rules, which need not be in force; without rules
+    /// Returns the trees of the newest state of a repository, or of one that is promoted, under these rules, which need not be in force; without rules
     /// if `policy` is `None`.
     pub(in crate::serve) fn under(
         state: &State,
@@ -126,8 +145,9 @@ impl View {
     ) -> Vec<View> {
         let rules = |policy: &Arc<RepoPolicy>| PointRules {
             number: policy.number,
-            at: age_time(policy, (state.clock)(), || None),
+            at: age_time(policy, (state.clock)(), || promoted_at(point.promotion)),
             is_dated: false,
+            promotion: point.promotion,
         };
         View::with_policy(state, point, policy.map(|policy| (policy, rules(policy))))
     }

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decisions::{DecidedRelease, Decision, PackageHistory, TreePolicy, substitute};
+use super::promoted_at;
 use crate::catalog::resolve::Period;
 use crate::catalog::{Catalog, Tree};
 use crate::db::release_facts::{self, TreeRelease};
 use crate::db::{Conn, DbError, life, package};
 use crate::model::change::LifeState;
 use crate::model::ids::{ReleaseId, Seq};
-use crate::model::point::{PointRules, PointTree};
+use crate::model::point::{PointRules, PointTree, PromotedList};
 use crate::model::time::Timestamp;
-use crate::policy::effective_time;
+use crate::policy::{Withheld, effective_time};
 use crate::r::description::Description;
 use crate::state::policies::{RepoPolicy, age_instant};
 
@@ -33,6 +34,8 @@ pub(in crate::serve) struct PackageLives {
     lives: Vec<ReleasePeriod>,
     first_steps: HashMap<ReleaseId, Seq>,
     licenses: HashMap<ReleaseId, String>,
+    /// The versions that rules withheld when states of the repository were promoted, by list.
+    withheld: HashMap<Seq, Arc<Withheld>>,
 }
 
 /// A period during which a tree has a release, listed or archived.
@@ -140,9 +143,19 @@ impl PackageLives {
         tree: &Tree,
         package: &str,
     ) -> Result<Option<PackageLives>, DbError> {
-        let Some(newest) = tree.newest().filter(|_| repo.set.may_match(package)) else { return Ok(None) };
+        let repository = catalog.repo_by_id(repo.repo);
+        let lists = repository.into_iter().flat_map(|repository| &repository.steps);
+        let promotions: Vec<PromotedList> = lists.filter_map(|list| list.promotion()).collect();
+        let has_withheld = promotions.iter().any(|promotion| promotion.seq.is_some());
+        let may_match = repo.set.may_match(package) || has_withheld;
+        let Some(newest) = tree.newest().filter(|_| may_match) else { return Ok(None) };
+        let mut withheld = HashMap::new();
+        for promotion in promotions {
+            let of_list = promotion.seq.zip(repo.withheld(c, Some(promotion))?);
+            withheld.extend(of_list);
+        }
         let base = tree.bases.last().map(|(_, base)| *base);
-        let rules = PointRules { number: repo.number, at: Timestamp(0), is_dated: true };
+        let rules = PointRules { number: repo.number, at: Timestamp(0), is_dated: true, promotion: None };
         let point_tree =
             PointTree { source: tree.source, tree: tree.id, seq: newest, base, rules: Some(rules) };
         let policy = TreePolicy {
@@ -168,7 +181,7 @@ impl PackageLives {
                 })?;
             }
         }
-        Ok(Some(PackageLives { policy, lives, first_steps, licenses }))
+        Ok(Some(PackageLives { policy, lives, first_steps, licenses, withheld }))
     }
 
     /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` selects
@@ -191,9 +204,12 @@ impl PackageLives {
             let present = lives.iter().filter(|(bounds, _)| bounds.0 <= *from && *from < bounds.1);
             let rows: Vec<TreeRelease> = present.map(|(_, release)| release.clone()).collect();
             if rows.iter().any(|row| row.state == LifeState::Listed) {
-                let age_at = Timestamp(from.0.saturating_add(1)).min(age_instant(now));
+                let end = promoted_at(period.promotion).unwrap_or(Timestamp(i64::MAX));
+                let age_at = Timestamp(from.0.saturating_add(1)).min(age_instant(now)).min(end);
                 let span = |(version, blocked)| Span { version, from: *from, until: *until, blocked };
-                spans.extend(self.listed(&rows, is_dated, age_at).into_iter().map(span));
+                let rules =
+                    PointRules { at: age_at, is_dated, promotion: period.promotion, ..self.policy.rules };
+                spans.extend(self.listed(&rows, rules).into_iter().map(span));
             }
         }
         spans
@@ -215,15 +231,11 @@ impl PackageLives {
 
     /// Returns the versions that a state lists or would list, the listed ones first, with the reason for which they are
     /// blocked.
-    fn listed(
-        &self,
-        rows: &[TreeRelease],
-        is_dated: bool,
-        age_at: Timestamp,
-    ) -> Vec<(String, Option<String>)> {
-        let rules = PointRules { at: age_at, is_dated, ..self.policy.rules };
+    fn listed(&self, rows: &[TreeRelease], rules: PointRules) -> Vec<(String, Option<String>)> {
         let policy = TreePolicy { rules, ..self.policy.clone() };
-        let history = self.history();
+        let list = rules.promotion.and_then(|promotion| promotion.seq);
+        let withheld = list.and_then(|list| self.withheld.get(&list)).map(Arc::as_ref);
+        let history = PackageHistory { withheld, ..self.history() };
         let mut decided = policy.decide_package(rows, &history, false);
         if decided.iter().any(|decided| is_listed(&decided) && decided.is_blocked()) {
             decided = policy.decide_package(rows, &history, true);
@@ -248,6 +260,6 @@ impl PackageLives {
 
     fn history(&self) -> PackageHistory<'_> {
         let tree = self.policy.catalog.tree(self.policy.tree.listing().tree);
-        PackageHistory { first_steps: &self.first_steps, licenses: &self.licenses, tree }
+        PackageHistory { first_steps: &self.first_steps, licenses: &self.licenses, tree, withheld: None }
     }
 }

@@ -1,6 +1,6 @@
 //! Decisions of block rules about files of Python projects.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::View;
@@ -111,21 +111,70 @@ pub(in crate::serve) fn blocked_project(
 /// Returns the projects of a source without an index of which rules block all files that the tree lists.
 pub(in crate::serve) fn blocked_projects(c: &mut dyn Conn, view: &View) -> Result<HashSet<String>, DbError> {
     let mut blocked = HashSet::new();
-    let Some(policy) = view.policy.as_ref().filter(|policy| !policy.repo.set.is_empty()) else {
-        return Ok(blocked);
-    };
-    let mut projects: HashMap<String, Vec<ListedFile>> = HashMap::new();
-    for file in python_file::all(c, view.tree, view.seq)? {
-        if policy.repo.set.may_match(&file.project) {
-            projects.entry(file.project.clone()).or_default().push(file);
-        }
-    }
-    for (project, files) in projects {
-        if verdicts(c, view, &files)?.iter().all(FileVerdict::is_blocked) {
-            blocked.insert(project);
+    for files in concerned_projects(c, view)? {
+        if let Some(first) = files.first()
+            && verdicts(c, view, &files)?.iter().all(FileVerdict::is_blocked)
+        {
+            blocked.insert(first.project.clone());
         }
     }
     Ok(blocked)
+}
+
+/// Returns the projects and ids of the files that rules block; none of an index.
+pub(super) fn withheld(c: &mut dyn Conn, view: &View) -> Result<Vec<(PackageId, i64)>, DbError> {
+    let mut withheld = Vec::new();
+    each_blocked(c, view, |file, _| withheld.push((file.key.package, file.key.file.0)))?;
+    Ok(withheld)
+}
+
+/// Returns the versions with files that rules block, by project and version, with the reasons; none of an index.
+pub(super) fn withheld_versions(
+    c: &mut dyn Conn,
+    view: &View,
+) -> Result<BTreeMap<(String, String), String>, DbError> {
+    let mut withheld = BTreeMap::new();
+    each_blocked(c, view, |file, reason| {
+        withheld.insert((file.project.clone(), file.version.clone()), reason.to_owned());
+    })?;
+    Ok(withheld)
+}
+
+/// Calls `each` with the files that rules block and the reasons; not for an index, whose files are known only of projects
+/// that were requested.
+fn each_blocked(
+    c: &mut dyn Conn,
+    view: &View,
+    mut each: impl FnMut(&ListedFile, &str),
+) -> Result<(), DbError> {
+    if view.listing().source == SourceId::PYPI {
+        return Ok(());
+    }
+    for files in concerned_projects(c, view)? {
+        for (file, verdict) in files.iter().zip(verdicts(c, view, &files)?) {
+            if let FileVerdict::Blocked(_, reason) = verdict {
+                each(file, &reason);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the files of each project of a source without an index that rules may match.
+fn concerned_projects(c: &mut dyn Conn, view: &View) -> Result<Vec<Vec<ListedFile>>, DbError> {
+    let Some(policy) = &view.policy else { return Ok(Vec::new()) };
+    let withheld = policy.repo.withheld(c, policy.rules.promotion)?;
+    if policy.repo.set.is_empty() && withheld.is_none() {
+        return Ok(Vec::new());
+    }
+    let is_withheld = |package| withheld.as_ref().is_some_and(|withheld| withheld.has_package(package));
+    let mut projects: HashMap<String, Vec<ListedFile>> = HashMap::new();
+    for file in python_file::all(c, view.tree, view.seq)? {
+        if policy.repo.set.may_match(&file.project) || is_withheld(file.key.package) {
+            projects.entry(file.project.clone()).or_default().push(file);
+        }
+    }
+    Ok(projects.into_values().collect())
 }
 
 /// Removes blocked files, and marks files with a warning as yanked (PEP 592), because pip shows the reason of a yank to
@@ -192,7 +241,9 @@ fn not_before(times: HashMap<FileId, Timestamp>, first: Option<Timestamp>) -> Ha
 fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<FileVerdict>, DbError> {
     let none = || Ok(vec![FileVerdict::Allowed; files.len()]);
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };
-    if !policy.repo.set.may_match(&first.project) {
+    let withheld = policy.repo.withheld(c, policy.rules.promotion)?;
+    let withheld = withheld.filter(|withheld| withheld.has_package(first.key.package));
+    if !policy.repo.set.may_match(&first.project) && withheld.is_none() {
         return none();
     }
     let listing = view.listing();
@@ -233,12 +284,17 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
         releases: &releases,
     };
     let clock = policy.clock();
-    let verdict = |release: &ReleaseFacts| match policy.repo.set.decide(&facts, release, clock) {
-        Verdict::Blocked(rule) => {
-            FileVerdict::Blocked(Arc::clone(rule), RuleSet::reason(rule, &facts, release, clock))
+    let verdict = |(file, release): (&ListedFile, &ReleaseFacts)| {
+        let withheld = withheld.as_ref().and_then(|it| it.rule_of(package, file.key.file.0));
+        match (policy.repo.set.decide(&facts, release, clock), withheld) {
+            (Verdict::Blocked(rule), _) | (_, Some(rule)) => {
+                FileVerdict::Blocked(Arc::clone(rule), RuleSet::reason(rule, &facts, release, clock))
+            }
+            (Verdict::Warned(rule), None) => {
+                FileVerdict::Warned(RuleSet::reason(rule, &facts, release, clock))
+            }
+            (Verdict::NoRule | Verdict::Exception(_), None) => FileVerdict::Allowed,
         }
-        Verdict::Warned(rule) => FileVerdict::Warned(RuleSet::reason(rule, &facts, release, clock)),
-        Verdict::NoRule | Verdict::Exception(_) => FileVerdict::Allowed,
     };
-    Ok(releases.iter().map(verdict).collect())
+    Ok(files.iter().zip(&releases).map(verdict).collect())
 }

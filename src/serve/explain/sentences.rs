@@ -221,7 +221,14 @@ mod tests {
     fn a_snapshot_states_its_newest_change_or_the_time_of_its_index() {
         let day: i64 = 86_400_000_000;
         let tree = |source| PointTree { source, tree: TreeId(4), seq: Seq(day - 1), base: None, rules: None };
-        let point = |modified, trees| Point { repo: RepoId(1), trees, open: true, frozen: false, modified };
+        let point = |modified, trees| Point {
+            repo: RepoId(1),
+            trees,
+            open: true,
+            frozen: false,
+            modified,
+            promotion: None,
+        };
         let state = |point: &Point| snapshot(Snapshot::Latest, point).state;
         assert_eq!(state(&point(None, Vec::new())), "nothing was published yet");
         let published = point(Some(Timestamp(day)), vec![tree(SourceId(9))]);

@@ -70,6 +70,7 @@ fn create(names: &Names) -> Form {
         .field("repo", "Repository", any("all", &names.repositories))
         .field("license", "Part of the license", Kind::Text(200))
         .field("license_types", "SPDX identifiers of licenses, with commas", Kind::Text(1000))
+        .field("license_types_except", "All licenses except these SPDX identifiers", Kind::Text(1000))
         .filled("vulns", "Only with a known vulnerability", yes_or_no(), "false")
         .field("min_severity", "Severity of a vulnerability, from 0 to 10", Kind::Text(4))
         .filled("deleted_packages", "Only packages that are not listed any more", yes_or_no(), "false")
@@ -151,6 +152,10 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
         ("repository", named(&rule.repo, rule.repo_id)),
         ("license contains", rule.license.clone()),
         ("licenses", (!rule.license_types.is_empty()).then(|| rule.license_types.join(", "))),
+        (
+            "licenses except",
+            (!rule.license_types_except.is_empty()).then(|| rule.license_types_except.join(", ")),
+        ),
         ("with a known vulnerability", rule.vulns.then(String::new)),
         ("severity at least", rule.min_severity.map(|score| format!("{score:.1}"))),
         (

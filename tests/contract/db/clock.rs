@@ -154,7 +154,12 @@ fn a_repair_keeps_the_transactions_of_a_promoted_state(db: &mut TestDb) {
     db.write(|c| clock_repair::repair(c, later(400), false));
     db.write(|c| change(c, CRAN, later(400), &[]));
     let pinned_at = Timestamp(db.read(|c| clock::get(c)).at.0 + 1);
-    let step = repo::NewRepoStep { repo, subscriptions: Vec::new(), pinned_at: Some(pinned_at) };
+    let step = repo::NewRepoStep {
+        repo,
+        subscriptions: Vec::new(),
+        pinned_at: Some(pinned_at),
+        withheld: Vec::new(),
+    };
     let mut publish = publish_of(&[], later(400));
     publish.repo_steps.push(step);
     db.write(move |c| clock::publish(c, &publish));

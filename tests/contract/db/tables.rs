@@ -87,13 +87,23 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     assert_eq!((repo.description.as_str(), repo.hidden, repo.authenticated), ("second", true, false));
     assert!(!db.write(|c| repo::edit(c, RepoId(99), &Edit::default())));
     let mut publish = publish_of(&[], NEW_YEAR);
-    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![], pinned_at: None });
+    publish.repo_steps.push(NewRepoStep {
+        repo: id,
+        subscriptions: vec![],
+        pinned_at: None,
+        withheld: Vec::new(),
+    });
     db.write(move |c| clock::publish(c, &publish));
     assert!(db.write(move |c| repo::delete(c, id)));
     assert!(!db.write(move |c| repo::delete(c, id)));
     assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c)).is_empty());
     let mut publish = publish_of(&[], NEW_YEAR);
-    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![], pinned_at: None });
+    publish.repo_steps.push(NewRepoStep {
+        repo: id,
+        subscriptions: vec![],
+        pinned_at: None,
+        withheld: Vec::new(),
+    });
     let result = db.try_write(move |c| clock::publish(c, &publish));
     assert!(matches!(result, Err(DbError::NoRepo(_))), "{result:?}");
 }
@@ -107,7 +117,12 @@ fn subscriptions_have_steps(db: &mut TestDb) {
     };
     for (repo, numbers) in [(a, vec![1]), (b, vec![]), (a, vec![2, 1])] {
         let mut publish = publish_of(&[], NEW_YEAR);
-        publish.repo_steps.push(NewRepoStep { repo, subscriptions: list(&numbers), pinned_at: None });
+        publish.repo_steps.push(NewRepoStep {
+            repo,
+            subscriptions: list(&numbers),
+            pinned_at: None,
+            withheld: Vec::new(),
+        });
         db.write(move |c| clock::publish(c, &publish));
     }
     assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));

@@ -25,6 +25,7 @@ pub(super) fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static st
         repo: text("repo"),
         license: text("license"),
         license_types: form.all("license_types").map(str::to_owned).collect(),
+        license_types_except: form.all("license_types_except").map(str::to_owned).collect(),
         vulns: is("vulns"),
         min_severity,
         deleted_packages: is("deleted_packages"),

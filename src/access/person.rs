@@ -1,0 +1,52 @@
+//! Names of persons: which of them a reader cannot tell apart.
+
+/// Returns whether a character has no glyph, or changes the direction of the text: two names that differ in such
+/// characters look the same.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
+            | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}'
+            | '\u{110cd}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Returns whether two names are those of one person: equal without regard to case, to blanks at their ends, to invisible
+/// characters and to the encoding of characters (compatibility caseless match of Unicode, 3.13 D146). Letters of different
+/// scripts are different, even if they look the same.
+#[must_use]
+pub fn is_same(a: &str, b: &str) -> bool {
+    let visible = |name: &str| name.chars().filter(|c| !is_invisible(*c)).collect::<String>();
+    let (a, b) = (visible(a), visible(b));
+    caseless::compatibility_caseless_match_str(a.trim(), b.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_the_same_are_those_of_one_person() {
+        for (a, b) in [
+            ("ann", "Ann "),
+            ("ann", "\u{ff41}\u{ff4e}\u{ff4e}"),
+            ("ann", "ann\u{200b}"),
+            ("ann", "a\u{ad}n\u{2060}n"),
+            ("ann", "\u{202d}ann\u{202c}"),
+            ("ren\u{e9}", "rene\u{301}"),
+            ("stra\u{df}e", "STRASSE"),
+            ("\u{fb01}nn", "FINN"),
+            ("a\u{a0}b", "a b"),
+        ] {
+            assert!(is_same(a, b) && is_same(b, a), "{a} {b}");
+        }
+        for (a, b) in
+            [("ann", "anna"), ("ann", "\u{430}nn"), ("ann", "ann@pharma.example"), ("ren\u{e9}", "rene")]
+        {
+            assert!(!is_same(a, b), "{a} {b}");
+        }
+        assert!(is_same("", " \u{200b}"), "no person");
+    }
+}

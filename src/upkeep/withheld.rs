@@ -1,0 +1,124 @@
+//! Records what rules and advisories start or cease to withhold in repositories: audit rows and log lines, and alarms for
+//! repositories that change by promotion only.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::Repository;
+use crate::db::audit;
+use crate::db::author::Author;
+use crate::db::withheld_alarm::{self, WithheldAlarm};
+use crate::model::ids::RepoId;
+use crate::model::repository::ChangePolicy;
+use crate::serve::withheld::{self, WithheldChange};
+use crate::serve::{RepoError, policies};
+use crate::state::State;
+use crate::state::policies::RepoPolicy;
+
+/// Interval at which rules and advisories are compared with those that were recorded last.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Maximum number of versions in an audit row.
+const MAX_VERSIONS: usize = 100;
+
+/// The rules that were recorded last, by repository.
+#[derive(Default)]
+pub struct RecordedRules {
+    generation: Option<u64>,
+    by_repo: HashMap<RepoId, Option<Arc<RepoPolicy>>>,
+}
+
+/// Runs until the task is dropped, on one server of a database.
+pub async fn run(state: &State) {
+    let mut recorded = RecordedRules::default();
+    loop {
+        if let Err(error) = recorded.record(state).await {
+            tracing::warn!("could not record what rules withhold; trying again: {error}");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+impl RecordedRules {
+    /// Records what changed since the last call; the first call of each repository records nothing.
+    ///
+    /// # Errors
+    /// Database errors; the next call then records the changes.
+    pub async fn record(&mut self, state: &State) -> Result<(), RepoError> {
+        state.advisories.wait().await;
+        let catalog = state.catalog.get();
+        let (generation, _) = policies::generation(state, &catalog, (state.clock)());
+        let is_known = catalog.repos.iter().all(|repo| self.by_repo.contains_key(&repo.id));
+        if self.generation == Some(generation) && is_known {
+            return Ok(());
+        }
+        self.by_repo.retain(|id, _| catalog.repo_by_id(*id).is_some());
+        for repo in &catalog.repos {
+            let after = withheld::in_force(state, repo).await;
+            if let Some(before) = self.by_repo.get(&repo.id)
+                && is_comparable(before.as_ref(), after.as_ref())
+            {
+                let changes = withheld::changes(state, repo, (before.as_ref(), after.as_ref())).await?;
+                record_changes(state, repo, changes).await?;
+            }
+            self.by_repo.insert(repo.id, after);
+        }
+        self.generation = Some(generation);
+        Ok(())
+    }
+}
+
+/// Returns whether only rules and advisories differ: the packages of another source are news, not changes of rules.
+fn is_comparable(before: Option<&Arc<RepoPolicy>>, after: Option<&Arc<RepoPolicy>>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => !Arc::ptr_eq(before, after) && before.has_same_sources(after),
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
+async fn record_changes(
+    state: &State,
+    repo: &Repository,
+    changes: Vec<WithheldChange>,
+) -> Result<(), RepoError> {
+    let (started, ceased): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.reason.is_some());
+    let is_promoted = repo.changes != ChangePolicy::Any;
+    for (action, verb, changes) in
+        [("withhold", "withhold", started), ("release", "no longer withhold", ceased)]
+    {
+        if changes.is_empty() {
+            continue;
+        }
+        let (detail, count, name, id) = (describe(&changes), changes.len(), repo.name.to_string(), repo.id);
+        let text = format!("rules or advisories {verb} {count} versions: {detail}");
+        match is_promoted {
+            true => tracing::warn!(repository = name, "{text}"),
+            false => tracing::info!(repository = name, "{text}"),
+        }
+        let now = (state.clock)();
+        let write = state.db.write(move |c| {
+            let author = Author::job("block rules", now);
+            audit::record_by(c, &author, action, ("repository", &name), (audit::SUCCESS, &detail))?;
+            if is_promoted {
+                withheld_alarm::add(c, &WithheldAlarm { repo: id, at: now, message: text.clone() })?;
+            }
+            Ok(())
+        });
+        write.await?;
+    }
+    Ok(())
+}
+
+/// Returns the versions with the reasons.
+fn describe(changes: &[WithheldChange]) -> String {
+    let text = |WithheldChange { package, version, reason }: &WithheldChange| match reason.as_deref() {
+        None | Some("") => format!("{package} {version}"),
+        Some(reason) => format!("{package} {version}: {reason}"),
+    };
+    let texts: Vec<String> = changes.iter().take(MAX_VERSIONS).map(text).collect();
+    match changes.len().saturating_sub(MAX_VERSIONS) {
+        0 => texts.join("; "),
+        more => format!("{}; and {more} more", texts.join("; ")),
+    }
+}

@@ -66,7 +66,7 @@ pub(super) fn candidates(
                 }
                 None => (&config.cran.url, config.cran.url.clone(), Product::Cran),
             };
-            let mirror = upstream.mirror(&url).map_err(unavailable)?;
+            let mirror = upstream.mirror_part(root, &url).map_err(unavailable)?;
             let paths = candidates::source_candidates(&mirror, &located.row, &located.package);
             let paths = candidates::add_object(paths, object(root, &product));
             (paths, source.kind.storage_class(), PackageForm::Source)

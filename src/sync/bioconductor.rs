@@ -313,7 +313,7 @@ fn vanished_index(list: &PackageList) -> SyncError {
 
 /// Returns the mirror whose `src/contrib` contains a part of Bioconductor.
 fn mirror(upstream: &Upstream, url: &str, part: Part) -> Result<Mirror, SyncError> {
-    Ok(upstream.mirror(&part_url(url, part))?)
+    Ok(upstream.mirror_part(url, &part_url(url, part))?)
 }
 
 fn command(version: Version) -> String {

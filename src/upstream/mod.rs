@@ -75,11 +75,17 @@ impl Upstream {
         Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
     }
 
+    /// As [`Upstream::mirror`], for the mirror at `url` that is a part of the one at `root`.
+    pub fn mirror_part(&self, root: &str, url: &str) -> Result<Mirror, UpstreamError> {
+        Ok(self.mirror(url)?.part_of(Address::parse(root)?))
+    }
+
     /// Returns the index of Python packages at `url`, or the bundle with Python packages; `/simple` at the
     /// end of `url` is optional. HTTP is not accessed.
     pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
         let url = url.trim_end_matches('/');
-        let transport = self.transport(url.strip_suffix("/simple").unwrap_or(url))?;
+        let url = url.strip_suffix("/simple").unwrap_or(url);
+        let transport = self.transport(url)?.part_of(Address::parse(url)?);
         Ok(PythonIndex::at(transport, Arc::clone(&self.bundle_cache)))
     }
 

@@ -195,6 +195,9 @@ fn a_directory_that_is_no_mirror_is_reported_by_the_sync_and_does_not_prevent_th
         "{output}"
     );
     std::fs::create_dir(&dir).expect("a directory");
+    let output = server.sync().expect_err("there is nothing");
+    assert!(output.contains("is an empty directory; it may not be mounted"), "{output}");
+    std::fs::write(dir.join("readme.txt"), "").expect("a file");
     let output = server.sync().expect_err("there is no mirror");
     for file in ["PACKAGES.gz", "PACKAGES.rds", "src/contrib/PACKAGES", "v3/version.txt"] {
         assert!(output.contains(file), "{output}");

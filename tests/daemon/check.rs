@@ -136,6 +136,9 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
 
     std::fs::create_dir(&root).expect("a directory");
     let finding = server.failed_check(DIRECTORIES);
+    assert!(finding.contains("is an empty directory; it may not be mounted"), "{finding}");
+    std::fs::write(root.join("readme.txt"), "").expect("a file");
+    let finding = server.failed_check(DIRECTORIES);
     assert!(finding.contains("is neither a CRAN-like mirror"), "{finding}");
 
     fixtures::create_mirror(&root);

@@ -28,13 +28,17 @@ fn an_address_without_a_mirror_is_reported_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let empty_dir = dir.path().join("empty");
     fs::create_dir(&empty_dir).unwrap();
+    let other_dir = dir.path().join("other");
+    fs::create_dir(&other_dir).unwrap();
+    fs::write(other_dir.join("readme.txt"), "").unwrap();
     let pages = Upstream::empty();
     for path in ["v3/version.txt", "src/contrib/PACKAGES.gz"] {
         pages.always(path, Fault::Html);
     }
     let no_mirror = Upstream::empty();
     for (url, code, words) in [
-        (format!("file://{}", empty_dir.display()), 1, ["neither a CRAN mirror", "--base-url"]),
+        (format!("file://{}", empty_dir.display()), 1, ["is an empty directory", "may not be mounted"]),
+        (format!("file://{}", other_dir.display()), 1, ["neither a CRAN mirror", "--base-url"]),
         ("file:///no/where".to_owned(), 2, ["there is no directory /no/where", "--base-url"]),
         ("cran.example".to_owned(), 2, ["--base-url", "https://"]),
         (pages.url(), 1, ["HTML page", "--base-url"]),

@@ -41,7 +41,12 @@ impl Mirror {
         cache: &Arc<BundleCache>,
     ) -> Mirror {
         let layout = Arc::new(Layout::of(&address, client, cache));
-        Mirror { transport: Transport::new(address, client), layout }
+        Mirror { transport: Transport::new(address.clone(), client).part_of(address), layout }
+    }
+
+    /// Returns the same mirror as a part of the one at another address.
+    pub(in crate::upstream) fn part_of(self, whole: Address) -> Mirror {
+        Mirror { transport: self.transport.part_of(whole), ..self }
     }
 
     /// Returns the key of per-host limits: `host:port`, or `file` for a directory.

@@ -64,7 +64,13 @@ mod tests {
     async fn an_invalid_mirror_is_reported() {
         let upstream = Upstream::new(&crate::config::Proxy::default()).expect("no proxy");
         let dir = tempfile::tempdir().expect("a folder");
-        let transport = upstream.transport(&format!("file://{}", dir.path().display())).expect("an address");
+        let url = format!("file://{}", dir.path().display());
+        let transport = upstream.transport(&url).expect("an address");
+        let mount = crate::upstream::transport::address::Address::parse(&url).expect("an address");
+        let transport = transport.part_of(mount);
+        let error = check(&transport).await.expect_err("no mirror").to_string();
+        assert!(error.contains("is an empty directory; it may not be mounted"), "{error}");
+        std::fs::write(dir.path().join("readme.txt"), "").expect("a file");
         let error = check(&transport).await.expect_err("no mirror").to_string();
         assert!(error.contains("src/contrib/PACKAGES.gz") && error.contains("v3/version.txt"), "{error}");
         std::fs::create_dir(dir.path().join("v2")).expect("a folder");

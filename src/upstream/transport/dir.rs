@@ -20,11 +20,39 @@ const CHUNK: usize = 256 * 1024;
 #[derive(Clone)]
 pub(super) struct DirTransport {
     root: Arc<Path>,
+    /// The directory of a mirror that has this one. While it is absent or empty, it may not be mounted, and says nothing
+    /// about its files.
+    mount: Option<Arc<Path>>,
 }
 
 impl DirTransport {
     pub(super) fn new(root: PathBuf) -> DirTransport {
-        DirTransport { root: root.into() }
+        DirTransport { root: root.into(), mount: None }
+    }
+
+    /// Returns the same directory as a part of the mirror in `mount`, or as that mirror.
+    pub(super) fn part_of(self, mount: PathBuf) -> DirTransport {
+        DirTransport { mount: Some(mount.into()), ..self }
+    }
+
+    /// Returns the error for a file that was not found.
+    fn missing(&self, path: &Path) -> UpstreamError {
+        let unavailable = |mount: &Path, reason: String| UpstreamError::Unavailable {
+            url: mount.display().to_string(),
+            reason,
+            retry_after: None,
+            is_of_mirror: true,
+        };
+        let missing = UpstreamError::Missing(path.display().to_string());
+        let Some(mount) = &self.mount else { return missing };
+        match std::fs::read_dir(mount).map(|mut entries| entries.next().is_none()) {
+            Ok(false) => missing,
+            Ok(true) => unavailable(mount, "is an empty directory; it may not be mounted".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                unavailable(mount, absent(mount).to_owned())
+            }
+            Err(error) => unavailable(mount, format!("the directory of the mirror cannot be read: {error}")),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -32,8 +60,8 @@ impl DirTransport {
     }
 
     pub(super) async fn open_in_place(&self, path: &str) -> Result<InPlaceFile, UpstreamError> {
-        let (root, path) = (self.root.clone(), path.to_owned());
-        blocking(move || InPlaceFile::open(&root, &path)).await
+        let (directory, path) = (self.clone(), path.to_owned());
+        blocking(move || InPlaceFile::open(&directory, &path)).await
     }
 
     pub(super) async fn check(&self) -> Result<(), UpstreamError> {
@@ -42,10 +70,10 @@ impl DirTransport {
     }
 
     pub(super) async fn fetch(&self, request: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
-        let (root, path) = (self.root.clone(), request.path.to_owned());
+        let (directory, path) = (self.clone(), request.path.to_owned());
         let (known_validators, limit) = (request.validators.clone(), request.limit);
         blocking(move || {
-            let open_file = InPlaceFile::open(&root, &path)?;
+            let open_file = InPlaceFile::open(&directory, &path)?;
             let validators = validators(&open_file.metadata);
             if known_validators.is_some_and(|known_validators| known_validators.etag == validators.etag) {
                 return Ok(FileResponse::Unchanged);
@@ -61,9 +89,9 @@ impl DirTransport {
         path: &str,
         resume: Option<(u64, Validators)>,
     ) -> Result<FileStream, UpstreamError> {
-        let (root, path) = (self.root.clone(), path.to_owned());
+        let (directory, path) = (self.clone(), path.to_owned());
         blocking(move || {
-            let mut open_file = InPlaceFile::open(&root, &path)?;
+            let mut open_file = InPlaceFile::open(&directory, &path)?;
             let (size, validators) = (open_file.metadata.len(), validators(&open_file.metadata));
             let offset = match resume {
                 Some((offset, known_validators))
@@ -120,11 +148,12 @@ pub struct InPlaceFile {
 }
 
 impl InPlaceFile {
-    fn open(root: &Path, relative: &str) -> Result<InPlaceFile, UpstreamError> {
+    fn open(directory: &DirTransport, relative: &str) -> Result<InPlaceFile, UpstreamError> {
+        let root = &*directory.root;
         let mut path = root.to_owned();
         path.extend(segments(relative)?);
         let read_error = |e: &io::Error| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(root, &path),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => directory.missing(&path),
             _ => unreadable(&path, e),
         };
         // Mirrors made by rsync contain links with the old names of folders. SECURITY: links may lead anywhere inside the mirror
@@ -206,39 +235,25 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
     }
 }
 
-/// Returns the error for a file that was not found: a directory that is absent or empty may not be mounted, and says nothing
-/// about its files.
-fn missing(root: &Path, path: &Path) -> UpstreamError {
-    let unavailable = |reason: String| UpstreamError::Unavailable {
-        url: root.display().to_string(),
-        reason,
-        retry_after: None,
-        is_of_mirror: true,
-    };
-    match std::fs::read_dir(root).map(|mut entries| entries.next().is_none()) {
-        Ok(false) => UpstreamError::Missing(path.display().to_string()),
-        Ok(true) => unavailable("is an empty directory; it may not be mounted".to_owned()),
-        Err(error) => unavailable(format!("the directory of the mirror cannot be read: {error}")),
-    }
-}
-
 fn check(root: &Path) -> Result<(), UpstreamError> {
     let reason = match std::fs::metadata(root) {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
         Ok(_) => "is not a directory",
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(root, &e)),
-        // ProtectHome= and PrivateTmp= of the service unit hide these directories.
-        Err(_)
-            if ["/home", "/root", "/run/user", "/tmp"]
-                .iter()
-                .any(|hidden_root| root.starts_with(hidden_root)) =>
-        {
-            "there is no such directory, or the sandbox of the service hides it: directories named in the \
-             configuration are visible after systemctl restart rstudio-pm"
-        }
-        Err(_) => "there is no such directory",
+        Err(_) => absent(root),
     };
     Err(refusal(root, reason))
+}
+
+/// Returns the text about a directory that does not exist.
+fn absent(root: &Path) -> &'static str {
+    // ProtectHome= and PrivateTmp= of the service unit hide these directories.
+    if ["/home", "/root", "/run/user", "/tmp"].iter().any(|hidden_root| root.starts_with(hidden_root)) {
+        "there is no such directory, or the sandbox of the service hides it: directories named in the configuration are \
+         visible after systemctl restart rstudio-pm"
+    } else {
+        "there is no such directory"
+    }
 }
 
 /// Runs file operations on a blocking thread.

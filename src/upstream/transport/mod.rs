@@ -45,6 +45,16 @@ impl Transport {
         Transport { backend }
     }
 
+    /// Returns the same files as a part of the mirror at another address, or as that mirror.
+    pub(super) fn part_of(self, whole: Address) -> Transport {
+        match (self.backend, whole) {
+            (Backend::Dir(dir), Address::Dir(mount)) => {
+                Transport { backend: Backend::Dir(dir.part_of(mount)) }
+            }
+            (backend, _) => Transport { backend },
+        }
+    }
+
     /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -12,8 +12,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags};
 
-use super::page_checksum::Pages;
-use super::sqlite;
+use super::page_checksum::{self, Pages};
 
 /// Size of the WAL, in pages of 4 kB, from which it is checkpointed.
 const THRESHOLD: i32 = 1000;
@@ -45,9 +44,10 @@ impl Shared {
     fn run(&self, sql: &str) -> bool {
         let mut connection = self.connection.lock();
         if connection.is_none() {
-            *connection = sqlite::open(&self.file, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted)
-                .ok()
-                .filter(|open| open.busy_timeout(READERS_WAIT).is_ok());
+            *connection =
+                page_checksum::open_connection(&self.file, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted)
+                    .ok()
+                    .filter(|open| open.busy_timeout(READERS_WAIT).is_ok());
         }
         let Some(open) = &*connection else { return false };
         let result = open.query_row(sql, [], |row| {

@@ -17,6 +17,7 @@ pub mod blob_access;
 pub mod block_rule;
 pub mod blocked_request;
 mod checkpoint;
+mod checksum_upgrade;
 pub mod clock;
 pub mod clock_difference;
 pub mod clock_repair;
@@ -173,13 +174,14 @@ impl Db {
                     Schema::Core => Some(sqlite_dir::lock(dir, inherited)?),
                     Schema::Usage => None,
                 };
-                Engine::Sqlite(Sqlite::open(
-                    schema,
-                    &sqlite_dir::create_file(dir, schema)?,
-                    lock,
-                    wait,
-                    mode,
-                )?)
+                let file = sqlite_dir::create_file(dir, schema)?;
+                if lock.is_some()
+                    && mode == MigrationMode::Exclusive
+                    && let Err(error) = checksum_upgrade::add_checksums(&file, wait)
+                {
+                    tracing::warn!(%error, "the pages of the database have no checksums, and could not be given some");
+                }
+                Engine::Sqlite(Sqlite::open(schema, &file, lock, wait, mode)?)
             }
             Provider::Postgres => {
                 let target = Target::parse(&config.postgres, schema, wait)?;

@@ -12,11 +12,12 @@
 #![allow(unsafe_code, reason = "rusqlite has no interface for file systems of SQLite")]
 
 use std::ffi::{CStr, c_int, c_void};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_io_methods, sqlite3_vfs};
+use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
 
 /// Size of a page, SQLite's default.
@@ -46,7 +47,7 @@ pub(super) enum Pages {
 ///
 /// # Errors
 /// SQLite cannot register it.
-pub(super) fn file_system(pages: Pages) -> Result<&'static CStr, rusqlite::Error> {
+fn file_system(pages: Pages) -> Result<&'static CStr, rusqlite::Error> {
     let code = *REGISTERED.get_or_init(register);
     if code != SQLITE_OK {
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
@@ -57,8 +58,21 @@ pub(super) fn file_system(pages: Pages) -> Result<&'static CStr, rusqlite::Error
     })
 }
 
+/// Opens a file with the file system that writes checksums of pages.
+pub(super) fn open_connection(
+    file: &Path,
+    flags: OpenFlags,
+    pages: Pages,
+) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags_and_vfs(file, flags, file_system(pages)?)?;
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        reserve(&connection);
+    }
+    Ok(connection)
+}
+
 /// Reserves the space for checksums in the pages of a database that is created, or copied by VACUUM, by this connection.
-pub(super) fn reserve(connection: &Connection) {
+fn reserve(connection: &Connection) {
     let mut size: c_int = 8;
     // SAFETY: the handle is open, and the operation reads and writes one integer. Its result does not matter: a database
     // with content is not changed.

@@ -1,9 +1,6 @@
 //! SQLite: one writer thread, several readers, WAL, and a separate checkpoint thread.
 
-use std::fs::OpenOptions;
-use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -17,10 +14,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 use super::checkpoint::{Checkpointer, Trigger, WalLimit};
 use super::examine::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
-use super::page_checksum::{self, Pages, are_compared, has_checksums};
+use super::page_checksum::{self, Pages, are_compared};
 use super::schema::Schema;
 use super::sqlite_dir;
-use super::transfer::sqlite_file;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
 use super::{Conn, DbError, Row, Value};
 use crate::metrics;
@@ -52,12 +48,6 @@ impl Sqlite {
         let mut first = connect(file, flags, Pages::Trusted, wait)?;
         first.migrate(schema, mode)?;
         drop(first);
-        if lock.is_some()
-            && mode == MigrationMode::Exclusive
-            && let Err(error) = add_checksums(file, wait)
-        {
-            tracing::warn!(%error, "the pages of the database have no checksums, and could not be given some");
-        }
         let wal = Arc::new(AtomicI32::new(0));
         let path = file.to_owned();
         let checkpointer = Checkpointer::start(file).map_err(|e| driver(file, e))?;
@@ -161,50 +151,6 @@ struct Wal {
     trigger: Trigger,
 }
 
-/// Maximum size of a database whose pages get checksums at a start; copying it takes some seconds.
-const MAX_COPIED: u64 = 1 << 30;
-
-/// Gives the pages of a database of a previous version, or one that another program has copied, checksums, by copying
-/// it. The caller holds the lock of the directory, and no connection is open.
-fn add_checksums(file: &Path, wait: Duration) -> Result<(), DbError> {
-    let io_error = |error| sqlite_dir::io_error(file, error);
-    let mut start = Vec::new();
-    let opened = std::fs::File::open(file).map_err(io_error)?;
-    let size = opened.metadata().map_err(io_error)?.len();
-    opened.take(4096).read_to_end(&mut start).map_err(io_error)?;
-    if has_checksums(&start) || size > MAX_COPIED {
-        return Ok(());
-    }
-    let copy = file.with_file_name("migrating-checksums.db");
-    sqlite_file::remove(&copy).map_err(io_error)?;
-    // SQLite would take the mode from the umask.
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&copy).map_err(io_error)?;
-    let result = (|| {
-        let session = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, wait)?;
-        let path = copy.display().to_string();
-        session.connection.execute("VACUUM INTO $1", [path]).map_err(|e| map(file, e))?;
-        drop(session);
-        if file.with_extension("db-wal").exists() {
-            return Err(DbError::Locked { path: file.to_owned() });
-        }
-        sqlite_file::sync(&copy)?;
-        sqlite_file::rename(&copy, file)
-    })();
-    if result.is_err() {
-        let _ = sqlite_file::remove(&copy);
-    }
-    result
-}
-
-/// Opens a file with the file system that writes checksums of pages.
-pub(super) fn open(file: &Path, flags: OpenFlags, pages: Pages) -> Result<Connection, rusqlite::Error> {
-    let connection = Connection::open_with_flags_and_vfs(file, flags, page_checksum::file_system(pages)?)?;
-    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
-        page_checksum::reserve(&connection);
-    }
-    Ok(connection)
-}
-
 /// Opens a connection. `wait` is the timeout for locks of other processes; inside this process there are no lock waits,
 /// because there is one writer.
 pub(super) fn connect(
@@ -214,7 +160,7 @@ pub(super) fn connect(
     wait: Duration,
 ) -> Result<SqliteConn, DbError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = open(file, flags, pages).map_err(|e| map(file, e))?;
+    let connection = page_checksum::open_connection(file, flags, pages).map_err(|e| map(file, e))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(wait).map_err(|e| map(file, e))?;
     // Without this setting, a statement is parsed and planned again whenever a parameter differs from the last one.

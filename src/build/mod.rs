@@ -23,6 +23,7 @@ mod references;
 mod run;
 pub mod schedule;
 mod ssh;
+mod tag;
 pub mod webhook;
 
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use super::dependencies::Dependencies;
 use super::failure::BuildFailure;
 use super::job::Request;
 use super::log::BuildLog;
-use super::{Builds, dependencies, description, detection, fetch, log, poll};
+use super::{Builds, dependencies, detection, fetch, log, poll, tag};
 use crate::builder::message::{BuildPythonPackage, BuildRPackage, Job};
 use crate::db::clock;
 use crate::db::git_build::{self, AttemptEnd, BuildState, GitBuild};
@@ -29,7 +29,6 @@ use crate::model::ids::TxId;
 use crate::model::language::Language;
 use crate::model::time::{SECOND, Timestamp};
 use crate::publish::edit::apply_edit;
-use crate::r::tag::names_version;
 use crate::serve::RepoError;
 
 /// Interval between renewals of a claim: a third of its duration.
@@ -217,7 +216,7 @@ impl Attempt<'_> {
         let tree = fetch::commit(self.builds, builder, commit, log, interrupted()).await?;
         let language = self.builds.language(builder);
         let tree = match language {
-            Language::R if !build.tag.is_empty() => self.check_tag(tree).await?,
+            Language::R if !build.tag.is_empty() => tag::check(self.builds, builder, build, tree).await?,
             Language::R | Language::Python => tree,
         };
         self.set_state(BuildState::Building).await?;
@@ -296,30 +295,6 @@ impl Attempt<'_> {
         let remark = remark.lock().clone();
         let remark = if remark.is_empty() { remark } else { format!("; {remark}") };
         Ok(format!("Published {} {version} from {}{remark}", builder.name, poll::short(&build.commit)))
-    }
-
-    /// Checks that the tag names the version in DESCRIPTION, and returns the tree. A tag with an earlier build is built
-    /// in any case: polls queue each tag once, so an administrator has requested it.
-    async fn check_tag(&self, mut tree: File) -> Result<File, BuildFailure> {
-        let (builder, tag) = (self.builder.id, self.build.tag.clone());
-        let known_builds = self.builds.state.db.read(move |c| git_build::of_builder(c, builder));
-        let known_builds = known_builds.await.map_err(RepoError::from)?;
-        if known_builds.iter().any(|build| build.tag == tag && build.id != self.build.id) {
-            return Ok(tree);
-        }
-        let reading = tokio::task::spawn_blocking(move || {
-            let version = description::version(&mut tree)?;
-            Ok::<_, BuildFailure>((tree, version))
-        });
-        let (tree, version) = reading.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??;
-        match version {
-            Some(version) if !names_version(&tag, &poll::tag_words(&self.builder), &version) => {
-                let relation = format!("the tag does not name the version in DESCRIPTION, {version}");
-                Err(BuildFailure::Skipped(poll::not_built(&tag, &relation)))
-            }
-            // R reports a missing version.
-            Some(_) | None => Ok(tree),
-        }
     }
 
     /// Returns another tag of the same commit for which this version was published, if there is one.

@@ -170,7 +170,7 @@ pub(super) fn build_timeout_ends_a_build() {
 #[test]
 pub(super) fn first_tags_is_the_number_of_existing_tags_that_are_built() {
     let repository = repository();
-    for tag in ["v1", "v2", "v3"] {
+    for tag in ["v1.0", "v1.1", "v1.2"] {
         repository.git(&["tag", tag]);
     }
     let server = server(&format!("{BUBBLEWRAP}FirstTags = 1"));

@@ -186,7 +186,7 @@ fn servers_with_an_old_protocol_are_polled_and_a_redirect_gets_no_password() {
     server.rspm_stdout(&format!(
         "create git-builder --source=dev --url={url} --credential=ci --build-trigger=tags"
     ));
-    repository.git(&["tag", "--annotate", "v1", "--message=x"]);
+    repository.git(&["tag", "--annotate", "v1.0", "--message=x"]);
     let edit = |url: &str| {
         server.rspm_stdout(&format!("edit git-builder --source=dev --name=tested --new-url={url}"));
     };

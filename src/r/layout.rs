@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::name;
 use super::platform::{Arch, Platform};
 use super::version::RMinor;
 use crate::model::digest::Sha256;
@@ -232,7 +233,9 @@ fn parse_segments(segments: &[&str]) -> Option<RPath> {
         },
         (Tree::Source, ["Meta", "archive.rds"]) => Some(RPath::ArchiveMeta),
         (Tree::Source, ["Meta", "current.rds"]) => Some(RPath::CurrentMeta),
-        (Tree::Source, ["Archive", package]) => directory(Directory::Package(Segment((*package).to_owned()))),
+        (Tree::Source, ["Archive", package]) if name::is_package(package) => {
+            directory(Directory::Package(Segment((*package).to_owned())))
+        }
         // Old guides write the directory in lower case.
         (Tree::Source, ["Archive" | "archive", package, file]) => {
             FileName::parse(file).map(|file| RPath::Archive { package: Segment((*package).to_owned()), file })
@@ -718,7 +721,8 @@ mod tests {
     }
 
     fn files() -> impl Strategy<Value = FileName> {
-        segments().prop_filter_map("a file", |s| FileName::parse(&s))
+        let files = segments().prop_filter("a directory", |s| s != "Archive");
+        files.prop_filter_map("a file", |s| FileName::parse(&s))
     }
 
     /// Platforms with distribution names as in the configuration: ASCII letters, digits and `_`. `win` and `macos` are
@@ -769,7 +773,8 @@ mod tests {
     }
 
     fn directories() -> impl Strategy<Value = RPath> {
-        let package = segments().prop_filter_map("a name", |s| Segment::parse(&s));
+        let package = segments().prop_filter("a package", |s| name::is_package(s));
+        let package = package.prop_filter_map("a name", |s| Segment::parse(&s));
         let directory = prop_oneof![
             trees().prop_map(Directory::Tree),
             Just(Directory::Archive),

@@ -355,14 +355,15 @@ mod tests {
         let list: String = files.iter().map(line).collect();
         files.push(("SHA256", &list));
         files.extend(is_signed.then_some(("SHA256.sig", "signature")));
-        let mut tar = tar::Builder::new(Vec::new());
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
         for (path, text) in files {
             let mut header = tar::Header::new_ustar();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
             tar.append_data(&mut header, format!("pkga/{path}"), text.as_bytes()).expect("a member");
         }
-        tar.into_inner().expect("an archive")
+        tar.into_inner().expect("an archive").finish().expect("an archive")
     }
 
     fn rewritten_files(tar: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -399,7 +400,7 @@ mod tests {
     #[test]
     fn the_files_of_a_signed_package_are_unchanged() {
         let tar = package_of_r46(true);
-        let mut archive = tar::Archive::new(&tar[..]);
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&tar[..]));
         let original: Vec<Vec<u8>> = archive
             .entries()
             .expect("entries")

@@ -90,7 +90,7 @@ def main(target):
     for name in packages:
         fields = [("Package", name), ("Version", version(chance))]
         if chance.random() < 0.74:
-            r = chance.choice(["R (>= 3.5.0)", "R (>= 2.10)", "R (>= 4.1)", "R(>= 3.0.2)", "R (>=3.6)", "R"])
+            r = chance.choice(["R (>= 3.5.0)", "R (>= 2.10)", "R (>= 4.1)", "R(>= 3.0.2)", "R (>= 3.6)", "R"])
             needed = dependencies(name, 2) if chance.random() < 0.3 else []
             fields.append(("Depends", listing(chance, [r] + needed)))
         if chance.random() < 0.81 and (needed := dependencies(name, 8)):

@@ -53,7 +53,9 @@ fn a_thousand_hostile_texts_break_no_page() {
                 .with(&format!("inst/{}", texts[0].replace('/', "")), &readme);
             let fields = ["Maintainer", "URL", "BugReports", "SystemRequirements", "Language", "Author"];
             for (field, texts) in fields.iter().zip(texts.chunks(4)) {
-                tarball = tarball.field(&format!("{field}: {}", texts.join(" ")));
+                // R refuses a maintainer without an address.
+                let address = if *field == "Maintainer" { " <a@example.org>" } else { "" };
+                tarball = tarball.field(&format!("{field}: {}{address}", texts.join(" ")));
             }
             tarball
         })

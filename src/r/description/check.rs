@@ -29,6 +29,12 @@ pub enum Problem {
     /// No record, or several.
     #[error("contains a blank line: it must be one record, and has {0}")]
     Records(usize),
+    /// A field that every package has, also if there is a blank between its name and the colon.
+    #[error("Required field missing or empty: '{0}'")]
+    Missing(&'static str),
+    /// An `Encoding` that is no name.
+    #[error("Unknown encoding '{0}'")]
+    UnknownEncoding(String),
     /// Names of fields that are not ASCII.
     #[error("Fields with non-ASCII tags: {0}. All field tags must be ASCII.")]
     Tags(String),
@@ -122,7 +128,10 @@ pub fn check(raw: &[u8]) -> Result<(), Refusal> {
     let records = records.map_err(|error| Refusal(vec![Problem::Dcf(error)]))?;
     let [record] = &records[..] else { return Err(Refusal(vec![Problem::Records(records.len())])) };
     let mut problems = Vec::new();
-    let fields = Fields::new(record);
+    let fields = Fields::new(raw, record);
+    problems.extend(
+        ["Package", "Version"].into_iter().filter(|tag| fields.get(tag).is_none()).map(Problem::Missing),
+    );
     fields.check_encoding(&mut problems);
     fields.check_names(&mut problems);
     fields.check_dependencies(&mut problems);
@@ -135,9 +144,11 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn new(record: &dcf::Record<'a>) -> Fields<'a> {
+    fn new(raw: &[u8], record: &dcf::Record<'a>) -> Fields<'a> {
         let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(record.fields.len());
-        for field in &record.fields {
+        // R takes a blank before the colon for a part of the name.
+        let is_plain = |field: &&dcf::Field<'_>| raw.get(field.start + field.tag.len()) == Some(&b':');
+        for field in record.fields.iter().filter(is_plain) {
             let value = field.value.fold();
             match fields.iter_mut().find(|(tag, _)| *tag == field.tag) {
                 Some((_, earlier)) => *earlier = value,
@@ -165,6 +176,10 @@ impl<'a> Fields<'a> {
             let tags = SOURCE_FIELDS.iter().chain(&["Encoding"]);
             tags.into_iter().any(|other| other.as_bytes() == tag)
         };
+        let is_name = |encoding: &str| !encoding.trim().contains(char::is_whitespace);
+        if let Some(unknown) = encoding.as_deref().filter(|encoding| !is_name(encoding)) {
+            problems.push(Problem::UnknownEncoding(excerpt(unknown)));
+        }
         problems.extend(self.tags(|tag, _| !tag.is_ascii()).map(Problem::Tags));
         let has_text = |value: &[u8]| !value.is_ascii() && has_text(value, encoding.as_deref());
         problems.extend(self.tags(|tag, value| is_ascii_field(tag) && has_text(value)).map(Problem::Values));

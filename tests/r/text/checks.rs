@@ -298,7 +298,7 @@ fn requirements_of_generated_records_are_read_as_by_the_index_reader() {
         let is_readable = check::readable_record(stanza).is_none();
         assert_eq!(is_readable, *r_verdict, "{}", String::from_utf8_lossy(stanza));
     }
-    assert!(r_verdicts.iter().filter(|is_readable| !**is_readable).count() > 300);
+    assert!(r_verdicts.iter().filter(|is_readable| !**is_readable).count() > 100);
     // R reads every mended record.
     let mended: Vec<Vec<u8>> = stanzas.iter().filter_map(|stanza| check::readable_record(stanza)).collect();
     for (stanza, r_verdict) in mended.iter().zip(verdicts(&mended)) {

@@ -48,14 +48,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "edit",
         &[
-            "model", "config", "r", "python", "policy", "db", "storage", "catalog", "state", "publish",
-            "fetch", "serve",
+            "model", "config", "r", "python", "policy", "access", "api", "db", "storage", "catalog", "state",
+            "publish", "fetch", "serve",
         ],
     ),
     (
         "upkeep",
         &[
-            "model", "config", "python", "db", "storage", "catalog", "jobs", "state", "fetch", "serve",
+            "model", "config", "r", "python", "db", "storage", "catalog", "jobs", "state", "fetch", "serve",
             "edit", "backup",
         ],
     ),

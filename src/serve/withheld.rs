@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::allowed::withheld::{withheld, withheld_versions};
 use super::allowed::{Decision, View};
 use super::{RepoError, policies};
 use crate::catalog::Repository;
@@ -38,7 +39,7 @@ pub async fn of_selection(
     let query = state.db.read(move |c| {
         let mut items = Vec::new();
         for view in &views {
-            items.extend(view.withheld(c)?);
+            items.extend(withheld(view, c)?);
         }
         Ok(encode_withheld(items))
     });
@@ -98,7 +99,7 @@ fn changes_of_tree(
     (before, after): (&View, &View),
     language: Language,
 ) -> Result<Vec<WithheldChange>, DbError> {
-    let (old, new) = (before.withheld_versions(c)?, after.withheld_versions(c)?);
+    let (old, new) = (withheld_versions(before, c)?, withheld_versions(after, c)?);
     let mut changes = Vec::new();
     for (key, reason) in &new {
         if old.contains_key(key) {

@@ -86,8 +86,8 @@ fn the_plan_and_the_shown_promotion_apply_name_guards_and_block_rules() {
                     yaml     added         2.3.7  team\n\
                     \n\
                     Packages: 2 added\n\
-                    The current block rules and name guards are applied to both states; they can change without a \
-                    promotion.\n";
+                    The block rules and name guards of the time of the plan are applied; later ones can only withhold \
+                    versions.\n";
     let plan = server.rspm_stdout("promote --from=dev --to=live --plan");
     assert!(plan.contains(packages), "{plan}");
     server.rspm_stdout("promote --from=dev --to=live");
@@ -96,7 +96,7 @@ fn the_plan_and_the_shown_promotion_apply_name_guards_and_block_rules() {
     assert_eq!(server.json("promote --show=1")["plan"]["has_rules"], true);
     server.rspm_stdout("delete blocklist-rule --id=2");
     let shown = server.rspm_stdout("promote --show=1");
-    assert!(shown.contains("gone     added         1.0    team\n"), "{shown}");
+    assert!(shown.ends_with(packages), "the plan as it was: {shown}");
 }
 
 /// Runs `rspm` with a token, without the configuration of the server.

@@ -111,7 +111,7 @@ fn packages_that_another_source_provides_are_left_out_with_a_notice() {
 
     let lock = format!(
         "version = 1\n{}",
-        [("lib", "1.5", "a"), ("other", "3.0", "a"), ("odd", "1.0+cpu", "b")]
+        [("lib", "1.5", "a"), ("other", "1.0", "a"), ("odd", "1.0+cpu", "b")]
             .map(|(name, version, host)| format!(
                 "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n\
                  source = {{ registry = \"https://me:secret@{host}.example.org/simple\" }}\n"

@@ -7,7 +7,7 @@ use super::curated;
 use super::index::{get, wheel};
 use super::package::{Package, add, write};
 use crate::support::postgres;
-use crate::support::pypi::Pypi;
+use crate::support::pypi::{Pypi, hex};
 use crate::support::server::{Builder, Server};
 
 /// The changed packages of a plan: name, change, versions, source.
@@ -59,13 +59,18 @@ fn the_plan_of_a_promotion_applies_guards_and_rules() {
         }
         add(&server, "team", &Package::new("one", "2.1"));
         add(&server, "team", &Package::new("gone", "1.1"));
-        add(&server, "outside", &Package::new("ours", "9.1"));
+        let guarded = Package::new("ours", "9.1");
+        let path = write(&server, &guarded.wheel_name(), &guarded.wheel());
+        let output = server.rspm(&format!("add --source=outside --path={}", path.display()));
+        assert!(output.code == 0 && output.err.contains("clients do not get 'ours'"), "{output:?}");
         assert_eq!(planned(&server, "dev", "live"), [] as [&str; 0]);
         add(&server, "team", &Package::new("ours", "1.1"));
         assert_eq!(planned(&server, "dev", "live"), ["ours updated 1.0 1.1 team"]);
         server.rspm_stdout("delete blocklist-rule --id=1");
         assert_eq!(listed(&server, "live"), ["one 1.0", "ours 1.0"], "only a promotion lists a version");
-        let refused = get(&server, "/live/latest/packages/one-2.0-py3-none-any.whl");
+        let withheld = Package::new("one", "2.0");
+        let (digest, name) = (hex(&withheld.wheel()), withheld.wheel_name());
+        let refused = get(&server, &format!("/live/latest/packages/{digest}/{name}"));
         assert_eq!(refused.status, 403);
         let text = refused.text();
         assert!(text.contains("when a rule withheld this version"), "{text}");
@@ -74,7 +79,7 @@ fn the_plan_of_a_promotion_applies_guards_and_rules() {
             ["one updated 1.0 2.1 team", "ours updated 1.0 1.1 team"]
         );
         server.rspm_stdout("promote --from=dev --to=live");
-        assert_eq!(listed(&server, "live"), ["gone 1.1", "one 2.1", "ours 1.1"]);
+        assert_eq!(listed(&server, "live"), ["one 2.1", "ours 1.1"]);
     }
 }
 

@@ -244,7 +244,8 @@ async fn a_truncated_answer_of_a_bucket_moves_nothing_and_an_undamaged_object_co
     let proxy = FaultyProxy::start(server).await;
     let address = proxy.address;
     let lines = tokio::task::spawn_blocking(move || s3::lines(&s3::bucket(address))).await.expect("no panic");
-    let backend = Backend::with_stores(StoresConfig { gcfg: lines }).await;
+    let backend =
+        Backend::with_stores(StoresConfig { gcfg: format!("[Storage]\nDefault = s3\n{lines}") }).await;
     upkeep::ownership::claim(&backend.upkeep).await;
     backend.create_local_source("team").await;
     backend.create_repository("all", &["team"]).await;

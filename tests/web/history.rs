@@ -61,7 +61,9 @@ async fn environment(engine: db::Engine) -> Backend {
                 comment: String::new(),
                 opening: promotion::Opening::Permitted,
             };
-            promotion::request(&backend.repositories, &backend.state, request, &actor()).await.expect("a promotion");
+            promotion::request(&backend.repositories, &backend.state, request, &actor())
+                .await
+                .expect("a promotion");
         }
     }
     backend

@@ -470,7 +470,6 @@ mod tests {
             "/cran/latest/src",
             "/cran/latest/web/checks/",
             "/cran/web/packages/a3/",
-            "/cran/latest/src/contrib/",
             "/cran/2024-13-01/x",
             "/__api__",
             "/__api__/nothing",

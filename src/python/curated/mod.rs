@@ -317,11 +317,8 @@ impl Reader<'_> {
         let (content, errors) = requirements_file::read(bytes);
         self.errors.append(errors, |error| BadDefinition::Requirements { file: name.to_owned(), error });
         for (line, option) in content.ignored {
-            let reason = if requirements_file::names_an_index(&option) {
-                ": packages are selected from PyPI"
-            } else {
-                ""
-            };
+            let of_index = ": packages are selected from PyPI";
+            let reason = if requirements_file::names_an_index(&option) { of_index } else { "" };
             let notice = format!("{name}, line {line}: the option {option} is ignored{reason}");
             self.definition.notices.push(notice);
         }

@@ -248,4 +248,6 @@ fn display(index: &str) -> String {
 }
 
 #[cfg(test)]
+mod origin_tests;
+#[cfg(test)]
 mod tests;

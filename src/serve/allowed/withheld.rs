@@ -7,37 +7,35 @@ use crate::db::{Conn, DbError};
 use crate::model::ids::PackageId;
 use crate::model::language::Language;
 
-impl View {
-    /// Returns the packages and ids of the releases, or of the files of Python packages, that rules withhold; none of an
-    /// index.
-    pub(in crate::serve) fn withheld(&self, c: &mut dyn Conn) -> Result<Vec<(PackageId, i64)>, DbError> {
-        let Some(policy) = &self.policy else { return Ok(Vec::new()) };
-        match policy.repo.language {
-            Language::R => {
-                let decided = self.decisions(c, None)?.into_iter().flatten();
-                let blocked = decided.filter(DecidedRelease::is_blocked).map(|decided| decided.release);
-                Ok(blocked.map(|release| (release.package, release.release.0)).collect())
-            }
-            Language::Python => python::withheld(c, self),
+/// Returns the packages and ids of the releases, or of the files of Python packages, that rules withhold; none of an
+/// index.
+pub(in crate::serve) fn withheld(view: &View, c: &mut dyn Conn) -> Result<Vec<(PackageId, i64)>, DbError> {
+    let Some(policy) = &view.policy else { return Ok(Vec::new()) };
+    match policy.repo.language {
+        Language::R => {
+            let decided = view.decisions(c, None)?.into_iter().flatten();
+            let blocked = decided.filter(DecidedRelease::is_blocked).map(|decided| decided.release);
+            Ok(blocked.map(|release| (release.package, release.release.0)).collect())
         }
+        Language::Python => python::withheld(c, view),
     }
+}
 
-    /// Returns the versions that rules withhold, by package and version, with the reasons; none of an index.
-    pub(in crate::serve) fn withheld_versions(
-        &self,
-        c: &mut dyn Conn,
-    ) -> Result<BTreeMap<(String, String), String>, DbError> {
-        let Some(policy) = &self.policy else { return Ok(BTreeMap::new()) };
-        match policy.repo.language {
-            // The reasons are read by package, because reasons about all of CRAN take seconds.
-            Language::R => {
-                let blocked = self.blocked_releases(c, None)?;
-                let versions = blocked.stems.iter().filter_map(|stem| stem.split_once('_'));
-                Ok(versions
-                    .map(|(name, version)| ((name.to_owned(), version.to_owned()), String::new()))
-                    .collect())
-            }
-            Language::Python => python::withheld_versions(c, self),
+/// Returns the versions that rules withhold, by package and version, with the reasons; none of an index.
+pub(in crate::serve) fn withheld_versions(
+    view: &View,
+    c: &mut dyn Conn,
+) -> Result<BTreeMap<(String, String), String>, DbError> {
+    let Some(policy) = &view.policy else { return Ok(BTreeMap::new()) };
+    match policy.repo.language {
+        // The reasons are read by package, because reasons about all of CRAN take seconds.
+        Language::R => {
+            let blocked = view.blocked_releases(c, None)?;
+            let versions = blocked.stems.iter().filter_map(|stem| stem.split_once('_'));
+            Ok(versions
+                .map(|(name, version)| ((name.to_owned(), version.to_owned()), String::new()))
+                .collect())
         }
+        Language::Python => python::withheld_versions(c, view),
     }
 }

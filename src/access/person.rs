@@ -1,4 +1,4 @@
-//! Names of persons: which of them a reader cannot tell apart.
+//! Names of persons that look the same to a reader.
 
 /// Returns whether a character has no glyph, or changes the direction of the text: two names that differ in such
 /// characters look the same.

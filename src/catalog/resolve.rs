@@ -145,6 +145,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Creates the selection of states of the sources, without a promotion.
+    #[must_use]
+    pub fn of_sources(list: Vec<Subscription>, end: Timestamp) -> Selection {
+        Selection { list, end, promotion: None }
+    }
+
     /// Returns the selection as a promotion makes it, of an instant that is not after `end`.
     #[must_use]
     pub fn promoted(self, end: Timestamp) -> Selection {
@@ -244,7 +250,7 @@ pub fn periods(
 /// Returns the point of a repository for which nothing is published: an empty index, which clients read without a
 /// warning.
 fn empty_point(repo: &Repository) -> Point {
-    Point { repo: repo.id, open: true, frozen: false, modified: None, trees: Vec::new(), promotion: None }
+    Point::of_trees(repo.id, Vec::new())
 }
 
 /// Returns the last day that is not in the future: today, or tomorrow if a server whose clock is minutes ahead has

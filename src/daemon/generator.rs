@@ -103,7 +103,7 @@ fn service_settings(root: &Path) -> ServiceSettings {
     settings
 }
 
-/// The version of systemd; the newest one if `systemctl` cannot tell it.
+/// The version of systemd; the newest one if `systemctl` does not state it.
 fn systemd_version() -> u32 {
     let output = Command::new("systemctl").arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

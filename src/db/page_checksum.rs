@@ -1,7 +1,7 @@
 //! Checksums of the pages of a SQLite file: a file system of SQLite that writes one in the last 8 bytes of each page of a
 //! database, and another one that also compares them, so that bytes changed by the disk are not read as content.
 //!
-//! SQLite keeps the 8 bytes free if the database was created with [`reserve`], which its header tells. Pages are written
+//! SQLite keeps the 8 bytes free if the database was created with [`reserve`], which its header states. Pages are written
 //! into the database by checkpoints only, so commits do not compute checksums. The WAL has SQLite's own checksums.
 //!
 //! The connections that serve requests do not compare: a page that another program has written keeps its old checksum,
@@ -174,7 +174,7 @@ fn register() -> c_int {
     let Some(copied) = (unsafe { default.as_ref() }) else { return ffi::SQLITE_ERROR };
     let original = ORIGINAL.get_or_init(|| Original(default));
     debug_assert_eq!(original.0, default);
-    let variants: [(&CStr, Open); 2] = [(WRITING, open_trusted), (COMPARING, open_compared)];
+    let variants: [(&CStr, Open); 2] = [(WRITING, open::<false>), (COMPARING, open::<true>)];
     for (name, open) in variants {
         let size = copied.szOsFile + size_of::<FileState>() as c_int;
         let vfs = sqlite3_vfs {
@@ -212,38 +212,16 @@ fn methods(original: &'static sqlite3_io_methods) -> &'static Methods {
     methods
 }
 
-unsafe extern "C" fn open_trusted(
-    _: *mut sqlite3_vfs,
-    name: ffi::sqlite3_filename,
-    file: *mut sqlite3_file,
-    flags: c_int,
-    out: *mut c_int,
-) -> c_int {
-    // SAFETY: the arguments are those of SQLite.
-    unsafe { open(name, file, flags, out, false) }
-}
-
-unsafe extern "C" fn open_compared(
-    _: *mut sqlite3_vfs,
-    name: ffi::sqlite3_filename,
-    file: *mut sqlite3_file,
-    flags: c_int,
-    out: *mut c_int,
-) -> c_int {
-    // SAFETY: the arguments are those of SQLite.
-    unsafe { open(name, file, flags, out, true) }
-}
-
 /// Opens a file, and replaces the functions of a database.
 ///
 /// # Safety
-/// The arguments are those of `xOpen` of one of the two file systems.
-unsafe fn open(
+/// The arguments are those of `xOpen` of one of the two file systems: `COMPARES` is true for [`COMPARING`].
+unsafe extern "C" fn open<const COMPARES: bool>(
+    _: *mut sqlite3_vfs,
     name: ffi::sqlite3_filename,
     file: *mut sqlite3_file,
     flags: c_int,
     out: *mut c_int,
-    compares: bool,
 ) -> c_int {
     let Some(original) = ORIGINAL.get() else { return ffi::SQLITE_CANTOPEN };
     // SAFETY: the original file system opens the file in the first part of the memory, which has at least its size. Its
@@ -260,7 +238,7 @@ unsafe fn open(
         let is_new = !read_page(methods.original, file, &mut start, 0);
         let has_checksums = has_checksums(&start);
         // Connections that may create a database call `reserve` first.
-        *state(file) = FileState { writes: is_new || has_checksums, compares: compares && has_checksums };
+        *state(file) = FileState { writes: is_new || has_checksums, compares: COMPARES && has_checksums };
         (*file).pMethods = &raw const methods.replaced;
         code
     }

@@ -197,6 +197,6 @@ fn states(
     end: Timestamp,
     request: &Request,
 ) -> Vec<(TreeId, Seq)> {
-    let selection = resolve::Selection { list: entries, end, promotion: None };
+    let selection = resolve::Selection::of_sources(entries, end);
     resolve::selected_steps(catalog, &selection, request.version.map(Part::whole))
 }

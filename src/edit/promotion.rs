@@ -323,7 +323,7 @@ fn selection_of(request: &NewPromotion) -> Selection {
         version: entry.label.parse().ok(),
     };
     let list = request.subscriptions.iter().map(entry).collect();
-    Selection { list, end: request.pinned_at, promotion: None }.promoted(request.pinned_at)
+    Selection::of_sources(list, request.pinned_at).promoted(request.pinned_at)
 }
 
 /// Publishes a promotion, and records the decision.

@@ -181,23 +181,19 @@ fn render(line: &mut Vec<u8>, entry: &AccessEntry<'_>, format: AccessLogFormat, 
 }
 
 /// The tokens of this server (`auth::secret`) and JSON Web Tokens (RFC 7519).
-static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?-u)(rspm_)[0-9A-Za-z]{36}|(eyJ)[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_.-]{8,}").ok()
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"(?-u)rspm_[0-9A-Za-z]{36}|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_.-]{8,}";
+    Regex::new(pattern).expect("the pattern is valid")
 });
 
 // SECURITY: a token that a client puts into an address or a header does not become readable in the log.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {
     let end = field.len().min(MAX_FIELD);
     let mut position = 0;
-    for token in TOKEN.iter().flat_map(|pattern| pattern.captures_iter(field)) {
-        let (whole, prefix) = (token.get_match(), token.get(1).or(token.get(2)));
-        if whole.start() >= end {
-            break;
-        }
-        push_bytes(line, &field[position..whole.start()], escape_spaces);
-        line.extend_from_slice(prefix.map_or(b"", |prefix| prefix.as_bytes()));
-        line.extend_from_slice(b"***");
-        position = whole.end();
+    for token in TOKEN.find_iter(field).take_while(|token| token.start() < end) {
+        push_bytes(line, &field[position..token.start()], escape_spaces);
+        line.extend_from_slice(if token.as_bytes().starts_with(b"rspm_") { b"rspm_***" } else { b"eyJ***" });
+        position = token.end();
     }
     push_bytes(line, &field[position.min(end)..end], escape_spaces);
     if end < field.len() {

@@ -101,3 +101,11 @@ pub struct Point {
     /// The promotion whose state this is; `None` for a state of the sources.
     pub promotion: Option<PromotedList>,
 }
+
+impl Point {
+    /// Creates a point of trees that may change: of the sources, not of a snapshot or a promotion.
+    #[must_use]
+    pub fn of_trees(repo: RepoId, trees: Vec<PointTree>) -> Point {
+        Point { repo, trees, open: true, frozen: false, modified: None, promotion: None }
+    }
+}

@@ -1,5 +1,5 @@
 //! The versions that rules withheld from a repository at the instant of a promotion. They stay withheld in the promoted
-//! state, whatever becomes of the rules and the advisories.
+//! state, also after changes of rules and advisories.
 
 use std::io::{Read, Write};
 use std::sync::Arc;

@@ -90,9 +90,7 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
         points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
             let seq = tree.steps.last()?.seq;
             let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
-            let point =
-                Point { repo: RepoId(0), trees, open: true, frozen: false, modified: None, promotion: None };
-            Some((format!("tree {}", tree.label), point))
+            Some((format!("tree {}", tree.label), Point::of_trees(RepoId(0), trees)))
         }));
     }
     points

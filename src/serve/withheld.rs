@@ -72,7 +72,8 @@ pub async fn in_force(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy
 pub async fn changes(
     state: &State,
     repo: &Repository,
-    (before, after): (Option<&Arc<RepoPolicy>>, Option<&Arc<RepoPolicy>>),
+    before: Option<&Arc<RepoPolicy>>,
+    after: Option<&Arc<RepoPolicy>>,
 ) -> Result<Vec<WithheldChange>, RepoError> {
     let catalog = state.catalog.get();
     let Ok(selection) = resolve::selection(&catalog, repo, Snapshot::Latest, (state.clock)()) else {
@@ -85,7 +86,7 @@ pub async fn changes(
     let query = state.db.read(move |c| {
         let mut changes = Vec::new();
         for (before, after) in before.iter().zip(&after) {
-            changes.extend(changes_of_tree(c, (before, after), language)?);
+            changes.extend(changes_of_tree(c, before, after, language)?);
         }
         Ok(changes)
     });
@@ -96,7 +97,8 @@ pub async fn changes(
 
 fn changes_of_tree(
     c: &mut dyn Conn,
-    (before, after): (&View, &View),
+    before: &View,
+    after: &View,
     language: Language,
 ) -> Result<Vec<WithheldChange>, DbError> {
     let (old, new) = (withheld_versions(before, c)?, withheld_versions(after, c)?);

@@ -58,7 +58,7 @@ impl RecordedRules {
             if let Some(before) = self.by_repo.get(&repo.id)
                 && is_comparable(before.as_ref(), after.as_ref())
             {
-                let changes = withheld::changes(state, repo, (before.as_ref(), after.as_ref())).await?;
+                let changes = withheld::changes(state, repo, before.as_ref(), after.as_ref()).await?;
                 record_changes(state, repo, changes).await?;
             }
             self.by_repo.insert(repo.id, after);

@@ -85,7 +85,7 @@ impl Upstream {
     pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
         let url = url.trim_end_matches('/');
         let url = url.strip_suffix("/simple").unwrap_or(url);
-        let transport = self.transport(url)?.part_of(Address::parse(url)?);
+        let transport = Transport::of_mirror(Address::parse(url)?, &self.http);
         Ok(PythonIndex::at(transport, Arc::clone(&self.bundle_cache)))
     }
 

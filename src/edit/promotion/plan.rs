@@ -124,7 +124,7 @@ pub(super) fn newest_selection(repo: &Repository) -> Selection {
     let newest = Timestamp(i64::MAX);
     match repo.steps.last() {
         Some(step) => selection_of_step(step, newest),
-        None => Selection { list: Vec::new(), end: newest, promotion: None },
+        None => Selection::of_sources(Vec::new(), newest),
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) fn selection_before(repo: &Repository, tx: TxId) -> Selection {
     let index = repo.steps.iter().position(|step| step.tx == tx).unwrap_or(0);
     match index.checked_sub(1).and_then(|index| Some((repo.steps.get(index)?, repo.steps.get(index + 1)?))) {
         Some((step, next)) => selection_of_step(step, next.at),
-        None => Selection { list: Vec::new(), end: Timestamp(i64::MAX), promotion: None },
+        None => Selection::of_sources(Vec::new(), Timestamp(i64::MAX)),
     }
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn compare(
 fn source_changes(catalog: &Catalog, before: &Selection, after: &Selection) -> Vec<SourceChange> {
     let state = |selection: &Selection, entry: &Subscription| {
         let position = selection.list.iter().position(|other| other == entry)? + 1;
-        let alone = Selection { list: vec![*entry], end: selection.end, promotion: None };
+        let alone = Selection::of_sources(vec![*entry], selection.end);
         let steps = resolve::selected_steps(catalog, &alone, None).into_iter();
         let newest = steps.filter_map(|step| published(catalog, step)).max_by_key(|(at, _)| *at);
         let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));

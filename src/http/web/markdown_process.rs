@@ -39,7 +39,7 @@ fn run(mut command: Command, text: &str) -> Option<String> {
         |reason: &dyn std::fmt::Display| tracing::warn!(%reason, "Markdown is displayed unconverted");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().inspect_err(|error| failed(error)).ok()?;
-    // The child process reads all of it before it writes. If it has ended, its exit status tells why.
+    // The child process reads all of it before it writes. If it has ended, its exit status states the reason.
     let _ = child.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
     let output = child.wait_with_output().inspect_err(|error| failed(error)).ok()?;
     match output.status.code() {

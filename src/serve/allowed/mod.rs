@@ -74,9 +74,9 @@ pub(in crate::serve) fn promoted_at(promotion: Option<PromotedList>) -> Option<T
     promotion.map(|promotion| age_instant(promotion.at))
 }
 
-/// Returns the time at which the age of releases is measured: the end of a dated snapshot, or the instant of
-/// a promotion, at the latest `now`. Without
-/// rules about the age it is always the same, because the decisions do not depend on it.
+/// Returns the time at which the age of releases is measured: the end of a dated snapshot, or the instant of a
+/// promotion, at the latest `now`. Without rules about the age it is always the same, because the decisions do not
+/// depend on it.
 fn age_time(policy: &RepoPolicy, now: Timestamp, end: impl FnOnce() -> Option<Timestamp>) -> Timestamp {
     if !policy.set.needs_age() {
         return Timestamp(0);
@@ -98,14 +98,7 @@ pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: 
     let mut views = Vec::new();
     for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
         let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
-        let point = Point {
-            repo: repo.id,
-            trees: vec![tree],
-            open: true,
-            frozen: false,
-            modified: None,
-            promotion: None,
-        };
+        let point = Point::of_trees(repo.id, vec![tree]);
         let point = with_rules(state, point, Snapshot::Latest).await;
         if point.trees.iter().any(|tree| tree.rules.is_some()) {
             views.extend(View::of(state, &point).into_iter().map(|view| (repo.name.to_string(), view)));
@@ -136,8 +129,8 @@ impl View {
         )
     }
 
-    /// Returns the trees of the newest state of a repository, or of one that is promoted, under these rules, which need not be in force; without rules
-    /// if `policy` is `None`.
+    /// Returns the trees of the newest state of a repository, or of one that is promoted, under these rules, which need
+    /// not be in force; without rules if `policy` is `None`.
     pub(in crate::serve) fn under(
         state: &State,
         point: &Point,

@@ -154,14 +154,7 @@ impl Reader<'_> {
         });
         let tree = base.point_tree();
         // Files of the state are readable whatever the rules of repositories are.
-        let point = Point {
-            repo: RepoId(0),
-            trees: vec![tree],
-            open: true,
-            frozen: false,
-            modified: None,
-            promotion: None,
-        };
+        let point = Point::of_trees(RepoId(0), vec![tree]);
         let reads = futures_util::stream::iter(releases.await?).map(|(version, release)| {
             let point = &point;
             async move {

@@ -59,14 +59,7 @@ pub async fn scope(state: &State) -> Result<Scope, RepoError> {
     };
     let mut views = Vec::new();
     for repo in catalog.repos.iter().filter(|repo| repo.sources().iter().any(has_files_of_index)) {
-        let point = Point {
-            repo: repo.id,
-            trees: vec![tree],
-            open: true,
-            frozen: false,
-            modified: None,
-            promotion: None,
-        };
+        let point = Point::of_trees(repo.id, vec![tree]);
         let point = allowed::with_rules(state, point, Snapshot::Latest).await;
         if point.trees.iter().all(|tree| tree.rules.is_none()) {
             views.clear();

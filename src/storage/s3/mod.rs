@@ -296,7 +296,7 @@ impl S3 {
 }
 
 /// Ends a listing with an error when it lists its first object again: the server ignores the position at which the next
-/// page begins, and would be asked for ever.
+/// page begins, and the listing would have no end.
 fn without_repeats(
     objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
 ) -> impl Stream<Item = object_store::Result<ObjectMeta>> {

@@ -41,7 +41,7 @@ impl Mirror {
         cache: &Arc<BundleCache>,
     ) -> Mirror {
         let layout = Arc::new(Layout::of(&address, client, cache));
-        Mirror { transport: Transport::new(address.clone(), client).part_of(address), layout }
+        Mirror { transport: Transport::of_mirror(address, client), layout }
     }
 
     /// Returns the same mirror as a part of the one at another address.

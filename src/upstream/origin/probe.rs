@@ -36,8 +36,7 @@ impl Layout {
     /// Returns the layout at an address; HTTP is not accessed yet.
     pub(super) fn of(address: &Address, client: &Arc<HttpClient>, cache: &Arc<BundleCache>) -> Layout {
         let bundle = |root: Address, folder: &str| {
-            let transport = Transport::new(root.clone(), client).part_of(root);
-            BundleMirror::new(transport, folder, Arc::clone(cache))
+            BundleMirror::new(Transport::of_mirror(root, client), folder, Arc::clone(cache))
         };
         match address {
             Address::Dir(path) => match enclosing_bundle(path) {

@@ -45,6 +45,11 @@ impl Transport {
         Transport { backend }
     }
 
+    /// Creates the access to the files of a mirror, whose directory may not be mounted.
+    pub(super) fn of_mirror(address: Address, client: &Arc<HttpClient>) -> Transport {
+        Transport::new(address.clone(), client).part_of(address)
+    }
+
     /// Returns the same files as a part of the mirror at another address, or as that mirror.
     pub(super) fn part_of(self, whole: Address) -> Transport {
         match (self.backend, whole) {

@@ -92,6 +92,9 @@ impl WalLimit {
     /// A long transaction (a backup) that reads from the WAL prevents it; the writer does not wait for its end, and tries
     /// again when the WAL has grown by [`LIMIT`] once more.
     pub(super) fn enforce(&mut self, pages: i32, is_disk_full: bool) -> bool {
+        if pages < LIMIT {
+            self.pages = LIMIT;
+        }
         if pages < self.pages && !is_disk_full {
             return false;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use super::page_checksum::{Pages, has_checksums};
+use super::page_checksum::{Pages, can_have_checksums, has_checksums};
 use super::sqlite::{connect, map};
 use super::transfer::sqlite_file;
 use super::{DbError, sqlite_dir};
@@ -24,7 +24,7 @@ pub(super) fn add_checksums(file: &Path, wait: Duration) -> Result<(), DbError> 
     let opened = std::fs::File::open(file).map_err(io_error)?;
     let size = opened.metadata().map_err(io_error)?.len();
     opened.take(4096).read_to_end(&mut start).map_err(io_error)?;
-    if size == 0 || has_checksums(&start) || size > MAX_COPIED {
+    if size > MAX_COPIED || !can_have_checksums(&start) || has_checksums(&start) {
         return Ok(());
     }
     let copy = file.with_file_name("migrating-checksums.db");

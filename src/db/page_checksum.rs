@@ -4,10 +4,12 @@
 //! SQLite keeps the 8 bytes free if the database was created with [`reserve`], which its header states. Pages are written
 //! into the database by checkpoints only, so commits do not compute checksums. The WAL has SQLite's own checksums.
 //!
-//! The connections that serve requests do not compare: a page that another program has written keeps its old checksum,
-//! and is reported by an examination or a backup instead of failing requests. Before such a page, or one that the disk
-//! has changed, is overwritten, it is read: the new page gets a wrong checksum too, because it may contain rows of the
-//! old one.
+//! The connections that serve requests do not compare: a damaged page is reported by an examination or a backup instead of
+//! failing requests. A connection that changes pages replaces the checksum of each page that it reads by [`UNCHECKED`] or
+//! [`DAMAGED`]. SQLite copies these bytes with the page into the WAL, so that a checkpoint, also one after a kill, knows
+//! whether the page that it writes was made from a damaged one, whatever the file contains by then: after a power failure
+//! during a checkpoint that is often half a page, which the WAL replaces. Another program that only runs the checkpoint of
+//! a killed server writes [`UNCHECKED`].
 
 #![allow(unsafe_code, reason = "rusqlite has no interface for file systems of SQLite")]
 
@@ -26,19 +28,27 @@ const PAGE: usize = 4096;
 const BODY: usize = PAGE - CHECKSUM;
 /// Size of a checksum.
 const CHECKSUM: usize = 8;
+/// In place of the checksum: the page is not damaged. In the file, another program wrote the page.
+const UNCHECKED: [u8; CHECKSUM] = [0; CHECKSUM];
+/// In place of the checksum: the page, or the one that it was made from, has been changed by the disk.
+const DAMAGED: [u8; CHECKSUM] = [0xff; CHECKSUM];
 /// Size of the header of a database, at the beginning of its first page.
 const HEADER: usize = 100;
 
 /// The file system that writes checksums.
-const WRITING: &CStr = c"page-checksum";
-/// The file system that also compares them: SQLite gets the error `SQLITE_IOERR_DATA`.
+const TRUSTING: &CStr = c"page-checksum";
+/// The file system that also marks the pages that it reads.
+const MARKING: &CStr = c"page-checksum-marked";
+/// The file system that also compares checksums: SQLite gets the error `SQLITE_IOERR_DATA`.
 const COMPARING: &CStr = c"page-checksum-compared";
 
-/// Whether a connection compares the checksums of the pages that it reads.
+/// What a connection does with the checksums of the pages that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pages {
-    /// They are read as they are.
+    /// Nothing. The connection changes no pages; it may run checkpoints.
     Trusted,
+    /// A page keeps the mark that it is damaged when the connection changes it.
+    Marked,
     /// A page with another checksum is an error.
     Compared,
 }
@@ -53,7 +63,8 @@ fn file_system(pages: Pages) -> Result<&'static CStr, rusqlite::Error> {
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
     }
     Ok(match pages {
-        Pages::Trusted => WRITING,
+        Pages::Trusted => TRUSTING,
+        Pages::Marked => MARKING,
         Pages::Compared => COMPARING,
     })
 }
@@ -90,41 +101,71 @@ fn reserve(connection: &Connection) {
 /// Returns whether the pages of a database, whose file begins with these bytes, have checksums. VACUUM of another
 /// program leaves the space for them blank.
 pub(super) fn has_checksums(start: &[u8]) -> bool {
-    has_reserved(start) && start.get(BODY..PAGE).is_some_and(|checksum| checksum != [0; CHECKSUM])
+    has_reserved(start) && start.get(BODY..PAGE).is_some_and(|checksum| checksum != UNCHECKED)
 }
 
 /// Returns whether a header reserves the space for checksums.
 fn has_reserved(header: &[u8]) -> bool {
-    header.len() >= HEADER
-        && header.starts_with(b"SQLite format 3\0")
-        && header[16..18] == [0x10, 0]
-        && header[20] == 8
+    can_have_checksums(header) && header[20] == 8
+}
+
+/// Returns whether this is the header of a database with pages of the size that checksums need.
+pub(super) fn can_have_checksums(header: &[u8]) -> bool {
+    header.len() >= HEADER && header.starts_with(b"SQLite format 3\0") && header[16..18] == [0x10, 0]
 }
 
 /// Returns the checksum of a page without its last bytes.
 fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
     let digest: [u8; 32] = Sha256::digest(body).into();
     let [a, b, c, d, e, f, g, h, ..] = digest;
-    // Not 0, which is the value of other programs.
-    [a | 1, b, c, d, e, f, g, h]
+    // Neither `UNCHECKED` nor `DAMAGED`.
+    [a & 0xfe | 1, b & 0xfe, c, d, e, f, g, h]
 }
 
-/// Returns whether a page has another checksum than the one that was written. A blank page was never written.
-fn is_wrong(page: &[u8]) -> bool {
+/// What the last bytes of a page say about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageState {
+    Right,
+    /// Another program wrote the page, or nobody.
+    Unchecked,
+    Wrong,
+}
+
+fn page_state(page: &[u8]) -> PageState {
     let (body, stored) = page.split_at(BODY);
-    checksum(body) != stored && page.iter().any(|byte| *byte != 0)
+    if stored == UNCHECKED {
+        PageState::Unchecked
+    } else if stored == checksum(body) {
+        PageState::Right
+    } else {
+        PageState::Wrong
+    }
 }
 
-/// Returns whether a connection compares checksums, because it was opened with [`Pages::Compared`] and the pages have
-/// some.
-pub(super) fn are_compared(connection: &Connection) -> bool {
+/// Which pages a connection has compared with their checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// All that it read.
+    All,
+    /// Those that have checksums; another program wrote the others.
+    Some,
+    /// The database has no checksums.
+    None,
+}
+
+/// Returns which pages a connection, opened with [`Pages::Compared`], has compared.
+pub(super) fn compared(connection: &Connection) -> Compared {
     let mut file: *mut sqlite3_file = std::ptr::null_mut();
-    // SAFETY: the handle is open, and the operation writes one pointer, to a file of one of the two file systems.
+    // SAFETY: the handle is open, and the operation writes one pointer, to a file of one of the file systems.
     unsafe {
         let argument = (&raw mut file).cast::<c_void>();
         let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
         let code = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, argument);
-        code == SQLITE_OK && !file.is_null() && state(file).compares
+        match code == SQLITE_OK && !file.is_null() && state(file).compares {
+            true if state(file).has_unchecked => Compared::Some,
+            true => Compared::All,
+            false => Compared::None,
+        }
     }
 }
 
@@ -156,6 +197,10 @@ struct FileState {
     writes: bool,
     /// Whether checksums are compared.
     compares: bool,
+    /// Whether pages that are read may be written again.
+    marks: bool,
+    /// Whether a page without checksum was read.
+    has_unchecked: bool,
 }
 
 type Open = unsafe extern "C" fn(
@@ -166,7 +211,7 @@ type Open = unsafe extern "C" fn(
     *mut c_int,
 ) -> c_int;
 
-/// Registers both file systems, which are copies of SQLite's default file system except for the opening of files.
+/// Registers the file systems, which are copies of SQLite's default file system except for the opening of files.
 fn register() -> c_int {
     // SAFETY: SQLite initializes itself here; the result is valid for the life of the process.
     let default = unsafe { ffi::sqlite3_vfs_find(std::ptr::null()) };
@@ -174,7 +219,8 @@ fn register() -> c_int {
     let Some(copied) = (unsafe { default.as_ref() }) else { return ffi::SQLITE_ERROR };
     let original = ORIGINAL.get_or_init(|| Original(default));
     debug_assert_eq!(original.0, default);
-    let variants: [(&CStr, Open); 2] = [(WRITING, open::<false>), (COMPARING, open::<true>)];
+    let variants: [(&CStr, Open); 3] =
+        [(TRUSTING, open::<false, false>), (MARKING, open::<true, false>), (COMPARING, open::<false, true>)];
     for (name, open) in variants {
         let size = copied.szOsFile + size_of::<FileState>() as c_int;
         let vfs = sqlite3_vfs {
@@ -215,8 +261,8 @@ fn methods(original: &'static sqlite3_io_methods) -> &'static Methods {
 /// Opens a file, and replaces the functions of a database.
 ///
 /// # Safety
-/// The arguments are those of `xOpen` of one of the two file systems: `COMPARES` is true for [`COMPARING`].
-unsafe extern "C" fn open<const COMPARES: bool>(
+/// The arguments are those of `xOpen` of one of the file systems.
+unsafe extern "C" fn open<const MARKS: bool, const COMPARES: bool>(
     _: *mut sqlite3_vfs,
     name: ffi::sqlite3_filename,
     file: *mut sqlite3_file,
@@ -238,7 +284,12 @@ unsafe extern "C" fn open<const COMPARES: bool>(
         let is_new = !read_page(methods.original, file, &mut start, 0);
         let has_checksums = has_checksums(&start);
         // Connections that may create a database call `reserve` first.
-        *state(file) = FileState { writes: is_new || has_checksums, compares: COMPARES && has_checksums };
+        *state(file) = FileState {
+            writes: is_new || has_checksums,
+            compares: COMPARES && has_checksums,
+            marks: MARKS,
+            has_unchecked: false,
+        };
         (*file).pMethods = &raw const methods.replaced;
         code
     }
@@ -263,7 +314,7 @@ unsafe fn read_page(
 /// Returns the state of a file.
 ///
 /// # Safety
-/// The file was opened by one of the two file systems, and no other reference to its state exists. SQLite uses a file on
+/// The file was opened by one of the file systems, and no other reference to its state exists. SQLite uses a file on
 /// one thread at a time.
 unsafe fn state<'a>(file: *mut sqlite3_file) -> &'a mut FileState {
     // SAFETY: the memory has the size of the original file, which `register` adds to; bytes have no alignment.
@@ -287,11 +338,18 @@ unsafe extern "C" fn read(file: *mut sqlite3_file, buffer: *mut c_void, size: c_
     unsafe {
         let Some(read) = original(file).xRead else { return ffi::SQLITE_IOERR_READ };
         let code = read(file, buffer, size, offset);
-        if code != SQLITE_OK || size as usize != PAGE || !state(file).compares {
+        let state = state(file);
+        if code != SQLITE_OK || size as usize != PAGE || !(state.compares || state.marks && state.writes) {
             return code;
         }
-        let page = std::slice::from_raw_parts(buffer.cast::<u8>(), PAGE);
-        if is_wrong(page) { ffi::SQLITE_IOERR_DATA } else { SQLITE_OK }
+        let page = std::slice::from_raw_parts_mut(buffer.cast::<u8>(), PAGE);
+        let page_state = page_state(page);
+        if state.compares {
+            state.has_unchecked |= page_state == PageState::Unchecked && page.iter().any(|byte| *byte != 0);
+            return if page_state == PageState::Wrong { ffi::SQLITE_IOERR_DATA } else { SQLITE_OK };
+        }
+        page[BODY..].copy_from_slice(&if page_state == PageState::Wrong { DAMAGED } else { UNCHECKED });
+        SQLITE_OK
     }
 }
 
@@ -311,11 +369,9 @@ unsafe extern "C" fn write(
         page.copy_from_slice(std::slice::from_raw_parts(buffer.cast::<u8>(), PAGE));
         let state = state(file);
         state.writes &= offset != 0 || has_reserved(&page);
-        if state.writes {
-            let mut old = [0; PAGE];
-            let is_old_wrong = read_page(original(file), file, &mut old, offset) && is_wrong(&old);
+        if state.writes && page[BODY..] != DAMAGED {
             let sum = checksum(&page[..BODY]);
-            page[BODY..].copy_from_slice(&if is_old_wrong { sum.map(|byte| !byte) } else { sum });
+            page[BODY..].copy_from_slice(&sum);
         }
         write(file, page.as_ptr().cast(), size, offset)
     }

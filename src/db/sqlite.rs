@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 use super::checkpoint::{Checkpointer, Trigger, WalLimit};
 use super::examine::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
-use super::page_checksum::{self, Pages, are_compared};
+use super::page_checksum::{self, Compared, Pages, compared};
 use super::schema::Schema;
 use super::sqlite_dir;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
@@ -45,7 +45,7 @@ impl Sqlite {
         mode: MigrationMode,
     ) -> Result<Sqlite, DbError> {
         let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let mut first = connect(file, flags, Pages::Trusted, wait)?;
+        let mut first = connect(file, flags, Pages::Marked, wait)?;
         first.migrate(schema, mode)?;
         drop(first);
         let wal = Arc::new(AtomicI32::new(0));
@@ -53,7 +53,7 @@ impl Sqlite {
         let checkpointer = Checkpointer::start(file).map_err(|e| driver(file, e))?;
         let hook = checkpointer.trigger();
         let writer: Opener = Arc::new(move || {
-            let mut session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, wait)?;
+            let mut session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Marked, wait)?;
             let pages = Arc::clone(&wal);
             let count = move |_: &mut rusqlite::hooks::Wal, n: std::ffi::c_int| {
                 pages.store(n, Ordering::Relaxed);
@@ -97,13 +97,18 @@ impl Sqlite {
             Err(error) => return Err(error),
         }
         examination.notes.push("integrity_check and foreign_key_check were run".to_owned());
-        examination.notes.push(if are_compared(&session.connection) {
-            "the checksums of the pages were compared".to_owned()
-        } else {
-            "the pages of the database have no checksums, so single bytes that the disk changed are not found; a database \
-             that is restored from a backup has checksums"
-                .to_owned()
-        });
+        let note = match compared(&session.connection) {
+            Compared::All => "the checksums of the pages were compared",
+            Compared::Some => {
+                "the checksums of the pages were compared, except of pages that another program wrote, which get a checksum \
+                 when the server changes them"
+            }
+            Compared::None => {
+                "the pages of the database have no checksums, so single bytes that the disk changed are not found; a \
+                 database that is restored from a backup has checksums"
+            }
+        };
+        examination.notes.push(note.to_owned());
         examination.add_violations(&mut session)?;
         Ok(examination)
     }
@@ -427,7 +432,7 @@ mod tests {
     fn a_statement_is_not_prepared_again_for_other_parameters() {
         let dir = tempfile::tempdir().unwrap();
         let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let session = connect(&dir.path().join("db"), flags, Pages::Trusted, Duration::from_secs(5)).unwrap();
+        let session = connect(&dir.path().join("db"), flags, Pages::Marked, Duration::from_secs(5)).unwrap();
         let connection = &session.connection;
         connection
             .execute_batch("CREATE TABLE t (a INTEGER, b INTEGER, c TEXT); CREATE INDEX i ON t (a, b);")
@@ -437,7 +442,7 @@ mod tests {
         }
         connection.execute_batch("ANALYZE").unwrap();
         // Statistics are read when a connection opens.
-        let session = connect(&dir.path().join("db"), flags, Pages::Trusted, Duration::from_secs(5)).unwrap();
+        let session = connect(&dir.path().join("db"), flags, Pages::Marked, Duration::from_secs(5)).unwrap();
         let sql = "SELECT c FROM t WHERE a = $1 AND b >= $2 AND b < $3";
         let mut statement = session.connection.prepare(sql).unwrap();
         for step in 0..50 {

@@ -26,7 +26,7 @@ pub(super) fn create(path: &Path, lock_timeout: Duration) -> Result<SqliteConn, 
     // SQLite would take the mode from the umask.
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(to_error)?;
     let mut connection =
-        sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, lock_timeout)?;
+        sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Marked, lock_timeout)?;
     for (name, value) in [
         ("locking_mode", "EXCLUSIVE"),
         // After a crash the file is created again.

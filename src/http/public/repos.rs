@@ -1,9 +1,8 @@
 //! The list of repositories, as JSON, or as names and addresses for the RStudio IDE.
 
-use http::Response;
 use http::header::{HeaderValue, VARY};
+use http::{Response, StatusCode};
 
-use super::ok;
 use crate::api::public::repo::Repo;
 use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
@@ -32,7 +31,7 @@ pub(super) fn list(app: &App, catalog: &Catalog, query: &Query, head: &RequestHe
         let lines: String = repos.map(|repo| format!("{0}={base}/{0}/latest\n", repo.name)).collect();
         response::text(INI, lines.into_bytes())
     } else {
-        ok(&repos.map(wire).collect::<Vec<_>>())
+        response::json(StatusCode::OK, &repos.map(wire).collect::<Vec<_>>())
     };
     response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
     response

@@ -371,8 +371,9 @@ fn a_bundle_of_a_mirror_with_other_file_names_serves_each_listed_package() {
     let dir = tempfile::tempdir().unwrap();
     let contrib = dir.path().join("mirror/src/contrib");
     std::fs::create_dir_all(&contrib).unwrap();
-    let packages = ["alpha", "beta", "gamma"].map(|name| Tarball::new(name, "1.0"));
-    let names = ["sha256-00ff".to_owned(), "beta-1.0.tar.gz".to_owned(), packages[2].file()];
+    let packages = ["alpha", "beta", "gamma", "delta"].map(|name| Tarball::new(name, "1.0"));
+    let built_file = "delta_1.0_R_x86_64-pc-linux-gnu.tar.gz".to_owned();
+    let names = ["sha256-00ff".to_owned(), "beta-1.0.tar.gz".to_owned(), packages[2].file(), built_file];
     let mut records = String::new();
     for (package, name) in packages.iter().zip(&names) {
         let bytes = package.bytes();
@@ -386,9 +387,9 @@ fn a_bundle_of_a_mirror_with_other_file_names_serves_each_listed_package() {
     assert_complete(&bundle);
     let server = server(&bundle);
     let message = server.sync().expect("a bundle");
-    assert!(message.contains("3 packages added"), "{message}");
+    assert!(message.contains("4 packages added"), "{message}");
     let index = index(&server, "latest");
-    assert_eq!((index.matches("Package: ").count(), index.matches("File: ").count()), (3, 1), "{index}");
+    assert_eq!((index.matches("Package: ").count(), index.matches("File: ").count()), (4, 1), "{index}");
     for package in &packages {
         let answer = server.get(&format!("/prod/latest/src/contrib/{}", package.file()));
         assert_eq!((answer.status, answer.body == package.bytes()), (200, true), "{}", package.package);

@@ -32,8 +32,17 @@ impl RequestHead<'_> {
     /// Returns true if the client is a browser that requests a page: R and other programs do not accept HTML.
     #[must_use]
     pub(super) fn accepts_html(&self) -> bool {
+        self.accepts("text/html")
+    }
+
+    /// Returns true if the request names a media type in `Accept`, whatever its quality.
+    #[must_use]
+    pub(super) fn accepts(&self, media_type: &str) -> bool {
         let accepted = self.parts.headers.get_all(http::header::ACCEPT).iter();
-        accepted.filter_map(|value| value.to_str().ok()).any(|text| text.contains("text/html"))
+        let mut ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+        ranges.any(|range| {
+            range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type))
+        })
     }
 }
 

@@ -158,6 +158,9 @@ pub(super) async fn read(
         Route::Latest { repo, trailing_slash: slash } => {
             web::repository::redirect(&app.state.catalog.get(), &repo, slash, query)
         }
+        Route::PackageLink { location, .. } => {
+            Ok(response::redirect(http::StatusCode::MOVED_PERMANENTLY, response::header_value(location)))
+        }
         Route::RepositoryPage { repo, snapshot, linux } => {
             let page = web::repository::answer(app, &repo, snapshot, linux.as_deref(), query, head);
             answer_within_budget(app, head.peer, page).await

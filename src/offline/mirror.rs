@@ -202,6 +202,8 @@ fn listed_files(
     for record in records {
         let (mirror_file, served_file) = (record.mirror_file(), record.served_file());
         let Some(ext) = PackageFile::parse(&served_file).map(|name| name.extension) else { continue };
+        // A bundle names a file by package, version and extension only.
+        let bundle_file = format!("{}_{}.{ext}", record.package, record.version);
         let meta_row = meta_rows.get(&*mirror_file).filter(|_| record.path.is_none());
         let subfolder = record.path.map(|path| format!("{path}/")).unwrap_or_default();
         let mut paths = vec![format!("{prefix}src/contrib/{subfolder}{mirror_file}")];
@@ -219,7 +221,7 @@ fn listed_files(
             md5: record.md5,
             sha256: record.sha256,
             is_listed: true,
-            index: Some(String::from_utf8_lossy(&record.served_stanza()).into_owned()),
+            index: Some(String::from_utf8_lossy(&record.stanza_for(&bundle_file)).into_owned()),
             record: None,
         };
         match positions.get(&(record.path, record.package)) {

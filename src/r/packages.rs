@@ -191,8 +191,14 @@ impl<'a> IndexRecord<'a> {
     /// Returns the record that names the served file: without `File` if that is not the served name.
     #[must_use]
     pub fn served_stanza(&self) -> Cow<'a, [u8]> {
+        self.stanza_for(&self.served_file())
+    }
+
+    /// Returns the record for a file with this name: without `File` if it states another one.
+    #[must_use]
+    pub fn stanza_for(&self, name: &str) -> Cow<'a, [u8]> {
         match self.file {
-            Some(file) if !self.is_usual(file) => Cow::Owned(dcf::copy_fields(self.stanza, &[b"File"])),
+            Some(file) if file != name => Cow::Owned(dcf::copy_fields(self.stanza, &[b"File"])),
             Some(_) | None => Cow::Borrowed(self.stanza),
         }
     }

@@ -106,6 +106,10 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/", ReadRepository),
     ("GET", "/private/latest", ReadRepository),
     ("GET", "/private/latest/", ReadRepository),
+    ("GET", "/private/package=alpha", ReadRepository),
+    ("GET", "/private/latest/package=alpha", ReadRepository),
+    // RStudio asks for the list of all repositories there.
+    ("GET", "/private/__linux__/__api__/repos", Open),
     ("GET", "/private/latest/web/packages/", ReadRepository),
     ("GET", "/private/latest/web/changes/", ReadRepository),
     ("GET", "/private/latest/web/changes.atom", ReadRepository),

@@ -240,6 +240,16 @@ fn private_names_are_in_no_response_to_others() {
     assert_eq!(names, ["open", "secretrepo"]);
     assert_eq!(list[1]["auth"], true);
     assert!(get(&server, "/", Some(&bearer(&reader))).text().contains("secretrepo"));
+    let ini = |authorization: Option<&str>| {
+        let mut fields = vec![("Accept", "text/ini")];
+        fields.extend(authorization.map(|value| ("Authorization", value)));
+        http::request("GET", &server.url("/open/__linux__/__api__/repos"), &fields, b"").text()
+    };
+    let lines: Vec<String> =
+        ["open", "secretrepo"].map(|name| format!("{name}={}/{name}/latest\n", server.url(""))).into();
+    assert_eq!(ini(None), lines[0]);
+    assert_eq!(ini(Some(&bearer(&other))), lines[0]);
+    assert_eq!(ini(Some(&bearer(&reader))), lines.concat());
     let sources = get(&server, "/__api__/sources", Some(&bearer(&reader))).text();
     assert!(sources.contains("secretrepo"), "{sources}");
     let filter = r#"{"repo": "secretrepo", "names": ["secretpkg"]}"#;

@@ -6,7 +6,7 @@ use rstudio_pm::bundle::Product;
 use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::point::PointTree;
 
-use crate::support::downloader::{copy_over, must_get_cran, objects, read, tree};
+use crate::support::downloader::{assert_complete, copy_over, must_get_cran, objects, read, tree};
 use crate::support::fixtures::until;
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
@@ -363,4 +363,35 @@ fn data_of_another_schema_are_reported() {
             && message.contains("rspm-offline-downloader"),
         "{message}"
     );
+}
+
+/// A mirror such as R-universe names the files of its index by digest (`File`).
+#[test]
+fn a_bundle_of_a_mirror_with_other_file_names_serves_each_listed_package() {
+    let dir = tempfile::tempdir().unwrap();
+    let contrib = dir.path().join("mirror/src/contrib");
+    std::fs::create_dir_all(&contrib).unwrap();
+    let packages = ["alpha", "beta", "gamma", "delta"].map(|name| Tarball::new(name, "1.0"));
+    let built_file = "delta_1.0_R_x86_64-pc-linux-gnu.tar.gz".to_owned();
+    let names = ["sha256-00ff".to_owned(), "beta-1.0.tar.gz".to_owned(), packages[2].file(), built_file];
+    let mut records = String::new();
+    for (package, name) in packages.iter().zip(&names) {
+        let bytes = package.bytes();
+        let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(&bytes));
+        records += &format!("Package: {}\nVersion: 1.0\nMD5sum: {md5}\nFile: {name}\n\n", package.package);
+        std::fs::write(contrib.join(name), bytes).unwrap();
+    }
+    std::fs::write(contrib.join("PACKAGES"), records).unwrap();
+    let bundle = dir.path().join("bundle");
+    must_get_cran(&mirror_dir::file_url(&dir.path().join("mirror")), &bundle, &[]);
+    assert_complete(&bundle);
+    let server = server(&bundle);
+    let message = server.sync().expect("a bundle");
+    assert!(message.contains("4 packages added"), "{message}");
+    let index = index(&server, "latest");
+    assert_eq!((index.matches("Package: ").count(), index.matches("File: ").count()), (4, 1), "{index}");
+    for package in &packages {
+        let answer = server.get(&format!("/prod/latest/src/contrib/{}", package.file()));
+        assert_eq!((answer.status, answer.body == package.bytes()), (200, true), "{}", package.package);
+    }
 }

@@ -36,6 +36,33 @@ fn the_home_page_lists_repositories_with_their_numbers() {
 }
 
 #[test]
+fn the_canonical_address_of_a_package_redirects_to_its_page() {
+    let server = super::server();
+    let follow = |path: &str| {
+        let redirect = server.get(path);
+        assert_eq!(redirect.status, 301, "{path}");
+        let location = redirect.header("location").expect("a location");
+        let base = url::Url::parse(&server.url(path)).expect("an address");
+        http::get(base.join(location).expect("an address").as_str())
+    };
+    for path in [
+        "/team/latest/package=alpha",
+        "/team/latest/package%3Dalpha",
+        "/team/latest/package=alpha/",
+        "/team/package=alpha",
+        "/team/package=alpha/",
+        "/team/__linux__/noble/latest/package=alpha",
+    ] {
+        let page = follow(path);
+        assert_eq!(page.body, server.get("/team/latest/web/packages/alpha/").body, "{path}");
+        document::page(&page, path);
+    }
+    for path in ["/team/latest/package=nothing", "/nothing/package=alpha", "/team/soon/package=alpha"] {
+        assert_eq!(follow(path).status, 404, "{path}");
+    }
+}
+
+#[test]
 fn a_day_is_chosen_with_a_form_and_its_page_names_it() {
     let server = super::server();
     let day = server.get("/__api__/repos/team/transaction-dates").json()[1]["alias"]

@@ -163,7 +163,7 @@ pub(super) fn redirect_to_start(
     head: &RequestHead<'_>,
     failure: &Failure,
 ) -> Option<Response<Body>> {
-    let is_page = route.is_page() || matches!(route, Route::Latest { .. });
+    let is_page = route.is_page() || matches!(route, Route::Latest { .. } | Route::PackageLink { .. });
     if failure.status != StatusCode::UNAUTHORIZED || !is_page || !head.accepts_html() {
         return None;
     }

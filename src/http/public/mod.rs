@@ -13,6 +13,7 @@ pub mod openapi;
 mod packages;
 mod python_filter;
 mod python_packages;
+mod repos;
 mod swagger;
 pub(super) mod sysreqs;
 mod url;
@@ -40,7 +41,7 @@ use super::response;
 use super::route::public::PublicRoute;
 use super::target::Query;
 use super::wire_binary;
-use crate::api::public::repo::{Repo, TransactionDate};
+use crate::api::public::repo::TransactionDate;
 use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
 use crate::build::webhook::Verification;
@@ -84,16 +85,8 @@ pub async fn answer(
                 ..Status::new(cran_repo(&catalog, head.principal), platforms)
             })
         }
-        PublicRoute::Repos => {
-            let kind = query.get("type");
-            let is_visible = |repo: &&Repository| {
-                !repo.hidden
-                    && head.principal.may_read(repo)
-                    && kind.is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
-            };
-            ok(&catalog.repos.iter().filter(is_visible).map(wire_repo).collect::<Vec<_>>())
-        }
-        PublicRoute::Repo(name) => ok(&wire_repo(named_repository(&catalog, name, head.principal)?)),
+        PublicRoute::Repos => repos::list(app, &catalog, query, head),
+        PublicRoute::Repo(name) => ok(&repos::wire(named_repository(&catalog, name, head.principal)?)),
         PublicRoute::RepoSources(name) => {
             let subscribed = repository(&catalog, name)?.sources();
             let sources = subscribed.iter().filter_map(|id| catalog.source_by_id(*id));
@@ -249,18 +242,6 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 
 fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
     response::json(StatusCode::OK, value)
-}
-
-fn wire_repo(repo: &Repository) -> Repo {
-    Repo {
-        id: repo.id.0,
-        name: repo.name.to_string(),
-        created: repo.created_at.to_string(),
-        description: repo.description.clone(),
-        kind: repo.kind.label().to_owned(),
-        auth: repo.authenticated,
-        hidden: repo.hidden,
-    }
 }
 
 fn wire_source(source: &catalog::Source) -> Source {

@@ -102,6 +102,7 @@ pub fn route_access(route: &Route) -> Access<'_> {
         // The handler verifies the identity token in the body.
         Route::MintToken => server(Action::Notify),
         Route::Latest { repo, .. }
+        | Route::PackageLink { repo, .. }
         | Route::RepositoryPage { repo, .. }
         | Route::Web { repo, .. }
         | Route::Repository { repo, .. }

@@ -22,6 +22,7 @@ use super::error::Failure;
 use super::response::ErrorFormat;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::web::text::segment;
 
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,13 @@ pub enum Route {
         repo: String,
         /// Whether the address ends in a slash.
         trailing_slash: bool,
+    },
+    /// `/{repo}[/{snapshot}]/package={name}`, the canonical address of a package on CRAN: redirects to its page.
+    PackageLink {
+        /// The name or number in the URL, which is not necessarily that of an existing repository.
+        repo: String,
+        /// The address of the page, relative to that of the request.
+        location: String,
     },
     /// `/{repo}/{snapshot}/` and the directory of a part of Bioconductor: an HTML page about the repository.
     RepositoryPage {
@@ -112,6 +120,7 @@ impl Route {
             | Route::Robots
             | Route::Ping
             | Route::Latest { .. }
+            | Route::PackageLink { .. }
             | Route::RepositoryPage { .. }
             | Route::Web { .. }
             | Route::Repository { .. }
@@ -148,7 +157,7 @@ impl Route {
             self,
             Route::Public(PublicRoute::Repos | PublicRoute::Sources | PublicRoute::MetricsPackages)
         );
-        self.is_page() || matches!(self, Route::Latest { .. }) || is_list
+        self.is_page() || matches!(self, Route::Latest { .. } | Route::PackageLink { .. }) || is_list
     }
 }
 
@@ -211,6 +220,10 @@ pub fn parse(
         [PACKAGES, repo, snapshot, id, file] if is_digest(id) && *snapshot != PACKAGES => {
             repository(repo, None, snapshot, &[PACKAGES, *id, *file])?
         }
+        // RStudio requests `{address of the repository}/../../__api__/repos` with curl, which does not follow redirects;
+        // the result depends on the form of the address. A file of a package may have this name, below `web`.
+        [_, below @ .., "__api__", "repos"] if !below.contains(&WEB) => Route::Public(PublicRoute::Repos),
+        names if is_package_link(names) => package_link(names)?,
         [repo] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: false },
         [repo, ""] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: true },
         [repo, "__linux__", distribution, snapshot, rest @ ..] => {
@@ -281,6 +294,28 @@ fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) ->
         Some(path) => Route::Repository { repo, snapshot, path },
         None => Route::RepositoryPage { repo, snapshot, linux: linux.map(str::to_owned) },
     })
+}
+
+/// The beginning of the last segment of CRAN's canonical address of a package.
+const PACKAGE_LINK: &str = "package=";
+
+fn is_package_link(names: &[&str]) -> bool {
+    matches!(names, [_, .., last] | [_, .., last, ""] if last.starts_with(PACKAGE_LINK))
+}
+
+fn package_link(names: &[&str]) -> Result<Route, Failure> {
+    let (names, up) = names.strip_suffix(&[""]).map_or((names, ""), |names| (names, "../"));
+    let [repo, before @ .., last] = names else { return Err(Failure::no_such_address()) };
+    let latest = match before {
+        [] => "latest/",
+        [_] | ["__linux__", _, _] => "",
+        _ => return Err(Failure::no_such_address()),
+    };
+    let name = last.strip_prefix(PACKAGE_LINK).filter(|name| !name.is_empty());
+    let name = segment(name.ok_or_else(Failure::no_such_address)?);
+    // Relative: a proxy may have removed a prefix of the path.
+    let location = format!("{up}{latest}{WEB}/packages/{name}/");
+    Ok(Route::PackageLink { repo: (*repo).to_owned(), location })
 }
 
 fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
@@ -421,6 +456,46 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(route(path), Ok(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn the_address_of_a_package_on_cran_redirects_to_its_page() {
+        for (path, location) in [
+            ("/cran/latest/package=digest", "web/packages/digest/"),
+            ("/cran/2024-02-29/package%3Ddata.table", "web/packages/data.table/"),
+            ("/cran/5/package=digest/", "../web/packages/digest/"),
+            ("/cran/package=digest", "latest/web/packages/digest/"),
+            ("/cran/package=digest/", "../latest/web/packages/digest/"),
+            ("/cran/__linux__/noble/latest/package=digest", "web/packages/digest/"),
+            ("/cran/latest/package=%3Cb%3E", "web/packages/%3Cb%3E/"),
+        ] {
+            let expected = Route::PackageLink { repo: "cran".to_owned(), location: location.to_owned() };
+            assert_eq!(route(path), Ok(expected), "{path}");
+        }
+        for path in [
+            "/package=digest/package=digest/x",
+            "/cran/latest/package=",
+            "/cran/latest/Package=digest",
+            "/cran/latest/src/package=digest",
+            "/__api__/package=digest",
+        ] {
+            assert_eq!(route(path), Err(404), "{path}");
+        }
+    }
+
+    #[test]
+    fn rstudio_finds_the_list_of_repositories_beside_each_form_of_address() {
+        for path in [
+            "/cran/__api__/repos",
+            "/cran/__linux__/__api__/repos",
+            "/cran/latest/bin/linux/__api__/repos",
+            "/bioc/latest/packages/__api__/repos",
+        ] {
+            assert_eq!(route(path), Ok(Route::Public(PublicRoute::Repos)), "{path}");
+        }
+        let file = WebPath::File("a".to_owned(), "__api__/repos".to_owned());
+        assert_eq!(route("/cran/5/web/packages/a/files/__api__/repos"), Ok(web("cran", "5", file)));
+        assert_eq!(route("/cran/__api__/sources"), Err(404));
     }
 
     #[test]

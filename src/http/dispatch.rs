@@ -59,7 +59,9 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
             if is_of_session {
                 forbid_storing(&mut response);
             }
-            if is_of_session || repo.is_some_and(|repo| repo.authenticated) {
+            // SECURITY: a name without a repository gets the same response as a private one.
+            let is_closed = || app.state.config.load().authentication.require_auth_for_ui;
+            if is_of_session || repo.map_or_else(is_closed, |repo| repo.authenticated) {
                 response::restrict_to_client(&mut response);
             }
             response
@@ -298,13 +300,7 @@ fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Times
 /// # Errors
 /// 401, 403.
 fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bool, Failure> {
-    let catalog = app.state.catalog.get();
-    let required = access::route_access(route);
-    let is_closed = app.state.config.load().authentication.require_auth_for_ui;
-    if is_closed {
-        client.require_known(&catalog, route.is_interface(), required.target)?;
-    }
-    Ok(client.require(&catalog, required)? || (is_closed && route.is_interface()))
+    client.require_public(app, access::route_access(route), route.is_interface())
 }
 
 /// Makes a response within the memory budget of responses.

@@ -61,7 +61,8 @@ async fn environment(engine: db::Engine) -> Backend {
                 comment: String::new(),
                 opening: promotion::Opening::Permitted,
             };
-            promotion::request(&backend.repositories, &backend.state, request, &actor())
+            let person = promotion::Person { actor: actor(), unique_id: None };
+            promotion::request(&backend.repositories, &backend.state, request, &person)
                 .await
                 .expect("a promotion");
         }

@@ -1,8 +1,9 @@
 //! Revocations that are newer than a backup: a restored database accepts again what they ended. They are known if the
 //! database that a restore replaces, or the file of `Logging.AuditLog`, still has them.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde_json::Value;
@@ -69,13 +70,13 @@ impl LaterRevocations {
         created: Timestamp,
     ) -> Result<LaterRevocations, DbError> {
         let last = restored::last_audit_row(c)?;
+        let mut known = HashSet::new();
         self.rows.retain(|row| row.id > last || row.at > created);
-        let mut rows: Vec<Revocation> = Vec::new();
-        for row in self.rows {
-            rows.retain(|known| (&known.kind, &known.object) != (&row.kind, &row.object));
-            rows.push(row);
-        }
-        Ok(LaterRevocations { rows, ..self })
+        // The last one of each object.
+        self.rows.reverse();
+        self.rows.retain(|row| known.insert((row.kind.clone(), row.object.clone())));
+        self.rows.reverse();
+        Ok(self)
     }
 }
 
@@ -109,7 +110,7 @@ fn of_file(path: &Path) -> std::io::Result<Vec<Revocation>> {
     let (mut reader, mut line, mut rows) = (BufReader::new(File::open(path)?), Vec::new(), Vec::new());
     loop {
         line.clear();
-        if std::io::Read::by_ref(&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(rows);
         }
         let Ok(row) = serde_json::from_slice::<Value>(&line) else { continue };

@@ -118,7 +118,9 @@ fn table_of_width(header: &[&str], rows: &[Vec<String>], max_width: Option<u16>)
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
     if let (Some(max_width), Some(last)) = (max_width, header.len().checked_sub(1).filter(|last| *last > 0)) {
         let room = usize::from(max_width).saturating_sub(others);
-        if widest == Some(last) && room < MIN_LAST_COLUMN.min(width(last)) {
+        let fits_first = width(0) <= usize::from(max_width);
+        let is_one_line_each = !rows.iter().flatten().any(|cell| cell.contains('\n'));
+        if widest == Some(last) && room < MIN_LAST_COLUMN.min(width(last)) && fits_first && is_one_line_each {
             let widths: Vec<usize> = (0..last).map(width).collect();
             return table_with_cells_below(header, &rows, &widths, max_width);
         }
@@ -157,8 +159,8 @@ fn table_with_cells_below(header: &[&str], rows: &[Vec<String>], widths: &[usize
         let (others, last) = row.split_at_checked(widths.len()).unwrap_or((row, &[]));
         let others = others.get(aligned..).unwrap_or_default().join("  ");
         let mut text = comfy_table::Table::new();
-        text.load_style(comfy_table::presets::NOTHING).set_width(below_width);
-        text.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        text.load_style(comfy_table::presets::NOTHING);
+        text.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(below_width);
         for cell in [others, last.concat()].into_iter().filter(|cell| !cell.trim().is_empty()) {
             text.add_row([if is_header { bold(cell) } else { comfy_table::Cell::new(cell) }]);
         }

@@ -289,7 +289,7 @@ fn source<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Source> {
 
 /// Returns whether a request with this name or number gets the response for a repository that does not exist: responses
 /// contain the name of a hidden repository only if the request has it.
-fn is_unknown_repository(catalog: &Catalog, name: &str) -> bool {
+pub(super) fn is_unknown_repository(catalog: &Catalog, name: &str) -> bool {
     let repo = catalog.repo_by_name_or_id(name);
     repo.is_none_or(|repo| repo.hidden && repo.name.as_str() != name)
 }

@@ -472,7 +472,7 @@ const MALFORMED: &[&str] = &[
 fn with_require_auth_for_ui_private_and_unknown_names_get_the_same_answer() {
     let server = Builder::default().gcfg("[Authentication]\nRequireAuthForUI = true").start();
     private_repository(&server, "private", "alpha");
-    server.rspm_stdout("create repo --name=secluded --hidden");
+    server.rspm_stdout("create repo --name=secluded --hide");
     let id = |kind: &str, name: &str| {
         let list =
             http::admin(&server.admin_socket(), "GET", &format!("/__api__/admin/v1/{kind}"), b"").json();
@@ -512,8 +512,8 @@ fn with_require_auth_for_ui_private_and_unknown_names_get_the_same_answer() {
             if index > 0 && (index == 3) != path.contains("/sources/private") {
                 continue;
             }
-            let [first, second] =
-                [existing, unknown].map(|name| answer(method, &path, &body, (name, existing)));
+            let [first, second] = [existing, unknown]
+                .map(|name| answer(method, &path, body, (name.as_str(), existing.as_str())));
             compared_count += 1;
             if first != second {
                 oracles.push(format!("{method} {path} {body}: {existing} {first:?}, {unknown} {second:?}"));

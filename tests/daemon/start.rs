@@ -225,7 +225,7 @@ fn status_states_which_authentication_the_server_has() {
     assert_eq!(fields(&server), [false; 5]);
     server.rspm_stdout("create repo --name=snakes --type=python");
     assert_eq!(fields(&server), [false, false, false, false, true]);
-    server.rspm_stdout("edit repo --name=snakes --hidden");
+    server.rspm_stdout("edit repo --name=snakes --hide");
     assert_eq!(fields(&server), [false; 5]);
     server.hup_applies(
         "[Authentication]\nAPITokenAuth = true",

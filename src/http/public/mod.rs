@@ -33,7 +33,6 @@ use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
-use super::permission::Principal;
 use super::read_body;
 use super::response;
 use super::route::public::PublicRoute;

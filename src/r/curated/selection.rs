@@ -110,7 +110,7 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
     let Selector { index, others, mut selection, .. } = selector;
     let closure = index.closure(&roots, recursive);
     let closure_of = |root: &Root<'_>| index.closure(&[*root], recursive);
-    add_missing(request, &closure, (&roots, closure_of), &mut selection);
+    add_missing(request, &closure, (roots.as_slice(), closure_of), &mut selection);
     for (position, member) in closure.members.iter().enumerate() {
         let release = SelectedRelease {
             version: member.version.to_owned(),

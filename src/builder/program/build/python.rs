@@ -7,10 +7,8 @@ use std::process::Command;
 use tar::{Builder, Header};
 
 use super::find_r::numbers;
-use super::{package_file, sources};
-use crate::builder::message::{
-    BuildPythonPackage, Cause, DetectPython, Event, Failure, Purpose, Report, VERSION,
-};
+use super::{package_file, sources, start};
+use crate::builder::message::{BuildPythonPackage, Cause, DetectPython, Failure, Purpose, Report};
 use crate::builder::program::job::{Job, Stop, io_failure};
 use crate::builder::program::{Descriptors, result_file, take};
 

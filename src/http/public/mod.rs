@@ -41,7 +41,7 @@ use super::wire_binary;
 use crate::api::public::repo::{Repo, TransactionDate};
 use crate::api::public::source::{Source, Transaction};
 use crate::build::webhook::Verification;
-use crate::catalog::{self, Catalog, Repository};
+use crate::catalog::{self, Repository};
 use crate::db::tx::{Tx, TxKind};
 use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;

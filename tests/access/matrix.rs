@@ -472,7 +472,8 @@ const MALFORMED: &[&str] = &[
 fn with_require_auth_for_ui_private_and_unknown_names_get_the_same_answer() {
     let server = Builder::default().gcfg("[Authentication]\nRequireAuthForUI = true").start();
     private_repository(&server, "private", "alpha");
-    server.rspm_stdout("create repo --name=secluded --hide");
+    server.rspm_stdout("create repo --name=secluded");
+    server.rspm_stdout("edit repo --name=secluded --hide");
     let id = |kind: &str, name: &str| {
         let list =
             http::admin(&server.admin_socket(), "GET", &format!("/__api__/admin/v1/{kind}"), b"").json();

@@ -11,7 +11,7 @@ use std::path::Path;
 pub(super) use self::python::{build_python_package, detect_python};
 use super::job::{Job, Stop, io_failure};
 use super::{Descriptors, result_file, take};
-use crate::builder::message::{BuildRPackage, Cause, Event, Failure, Purpose, Report, VERSION};
+use crate::builder::message::{BuildRPackage, Cause, Failure, Purpose, Report};
 
 /// Builds a source package with `R CMD build`.
 pub(super) fn build_r_package(
@@ -22,7 +22,7 @@ pub(super) fn build_r_package(
     let source = take(&mut descriptors, Purpose::Source).map_err(io_failure("could not open the sources"))?;
     let result = result_file(&mut descriptors, job)?;
     let r = find_r::find(job, request.r.as_deref().map(Path::new))?;
-    start(job, "R", (&r.version, &r.program))?;
+    job.started("R", &r.version, &r.program)?;
     job.phase("sources")?;
     let package = job.workspace.sources().join("package");
     sources::unpack(source.into(), &package, &job.limits)?;
@@ -60,10 +60,4 @@ pub(super) fn build_r_package(
     let (name, result) = package_file::copy(&job.workspace.result(), result)?;
     let (size, sha256) = result.finish();
     Ok(Report { file: Some(name), size, sha256: Some(sha256), ..Report::default() })
-}
-
-/// Reports the version of R or Python, and its installation directory.
-fn start(job: &Job, language: &str, (version, program): (&str, &Path)) -> Result<(), Stop> {
-    let directory = program.ancestors().nth(2).unwrap_or(program).display();
-    job.send(&Event::Started { v: VERSION, program: format!("{language} {version} at {directory}") })
 }

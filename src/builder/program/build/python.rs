@@ -7,7 +7,7 @@ use std::process::Command;
 use tar::{Builder, Header};
 
 use super::find_r::numbers;
-use super::{package_file, sources, start};
+use super::{package_file, sources};
 use crate::builder::message::{BuildPythonPackage, Cause, DetectPython, Failure, Purpose, Report};
 use crate::builder::program::job::{Job, Stop, io_failure};
 use crate::builder::program::{Descriptors, result_file, take};
@@ -22,7 +22,7 @@ struct Python {
 /// Reports the version of Python.
 pub(in crate::builder::program) fn detect_python(job: &Job, request: &DetectPython) -> Result<Report, Stop> {
     let Python { program, version } = find(job, request.python.as_deref().map(Path::new))?;
-    start(job, "Python", (&version, &program))?;
+    job.started("Python", &version, &program)?;
     Ok(Report::default())
 }
 
@@ -36,7 +36,7 @@ pub(in crate::builder::program) fn build_python_package(
     let source = take(&mut descriptors, Purpose::Source).map_err(io_failure("could not open the sources"))?;
     let result = result_file(&mut descriptors, job)?;
     let python = find(job, request.python.as_deref().map(Path::new))?;
-    start(job, "Python", (&python.version, &python.program))?;
+    job.started("Python", &python.version, &python.program)?;
     job.phase("sources")?;
     let package = job.workspace.sources().join("package");
     sources::unpack(source.into(), &package, &job.limits)?;

@@ -3,13 +3,13 @@
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
 use rstudio_pm::db::promotion::{Promotion, PromotionState};
 use rstudio_pm::edit::promotion::{self, Opening, Person, Request};
-use rstudio_pm::edit::{self, Actor, OnExisting, RemoveScope, RepoEdit};
+use rstudio_pm::edit::{self, OnExisting, RemoveScope, RepoEdit};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::serve::RepoError;
 
 use super::all_stores::{ObjectStore, stores};
 use super::listing;
-use crate::support::backend::{Backend, actor};
+use crate::support::backend::{Backend, actor, person};
 use crate::support::db;
 
 macro_rules! scenarios {
@@ -61,10 +61,6 @@ fn request(from: &str, to: &str, snapshot: &str) -> Request {
     let snapshot = snapshot.parse().expect("a snapshot");
     let (from, to, comment) = (from.to_owned(), to.to_owned(), "release 7".to_owned());
     Request { from, to, snapshot, comment, opening: Opening::Permitted }
-}
-
-fn person(name: &str) -> Person {
-    Person { actor: Actor(name.to_owned()), unique_id: None }
 }
 
 async fn promote_as(backend: &Backend, to: &str, who: &str) -> Promotion {
@@ -317,7 +313,7 @@ async fn a_promoted_repository_is_promoted_further_with_its_state(backend: Backe
         &backend.repositories,
         &backend.state,
         request("test", "prod", "latest"),
-        &actor(),
+        &person("test"),
     )
     .await;
     assert!(onward.expect("accepted").is_some());
@@ -344,9 +340,13 @@ async fn impossible_promotions_are_refused(backend: Backend) {
         ("dev", "prod", "2030-01-01", "is in the future"),
         ("dev", "prod", "99", "there is no transaction 99"),
     ] {
-        let result =
-            promotion::request(&backend.repositories, &backend.state, request(from, to, snapshot), &actor())
-                .await;
+        let result = promotion::request(
+            &backend.repositories,
+            &backend.state,
+            request(from, to, snapshot),
+            &person("test"),
+        )
+        .await;
         let error = result.expect_err(words).to_string();
         assert!(error.contains(words), "{words}: {error}");
         let plan = promotion::plan(&backend.repositories, &backend.state, &request(from, to, snapshot))
@@ -445,7 +445,7 @@ async fn a_plan_is_what_the_promotion_changes(backend: Backend) {
     // The snapshot that the plan names is the planned state, also after another change.
     backend.add("team", "alpha", "1.2").await;
     let exact = request("dev", "prod", &transaction.to_string());
-    let promoted = promotion::request(&backend.repositories, &backend.state, exact, &actor())
+    let promoted = promotion::request(&backend.repositories, &backend.state, exact, &person("test"))
         .await
         .expect("accepted")
         .expect("a promotion");

@@ -23,6 +23,22 @@ pub fn is_same(a: &str, b: &str) -> bool {
     caseless::compatibility_caseless_match_str(a.trim(), b.trim())
 }
 
+/// Returns whether two names may be those of one person: [`is_same`], or one is the other with a domain, as
+/// `ann@company.example` and `COMPANY\\ann` are for `ann`. The user of a machine has no domain, and the name that an identity
+/// provider states has one. Names with different domains are those of two persons.
+#[must_use]
+pub fn may_be_same(a: &str, b: &str) -> bool {
+    let without_domain = |name: &str| -> Option<String> {
+        let (name, domain) =
+            name.rsplit_once('@').or_else(|| name.split_once('\\').map(|(domain, name)| (name, domain)))?;
+        (!is_same(name, "") && !is_same(domain, "")).then(|| name.to_owned())
+    };
+    let is_with_domain = |name: &str, other: &str| {
+        without_domain(other).is_none() && without_domain(name).is_some_and(|name| is_same(&name, other))
+    };
+    is_same(a, b) || is_with_domain(a, b) || is_with_domain(b, a)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +64,26 @@ mod tests {
             assert!(!is_same(a, b), "{a} {b}");
         }
         assert!(is_same("", " \u{200b}"), "no person");
+    }
+
+    #[test]
+    fn a_name_with_a_domain_may_be_that_of_the_person_without_one() {
+        for (a, b) in [
+            ("ann", "ann@pharma.example"),
+            ("ann", "Ann @PHARMA.example"),
+            ("ann", "PHARMA\\ANN"),
+            ("ann", "ANN "),
+        ] {
+            assert!(may_be_same(a, b) && may_be_same(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            ("ann", "anna@pharma.example"),
+            ("ann@pharma.example", "ann@other.example"),
+            ("ann@pharma.example", "PHARMA\\ann"),
+            ("", "@pharma.example"),
+            ("ann", "ann@"),
+        ] {
+            assert!(!may_be_same(a, b) && !may_be_same(b, a), "{a} {b}");
+        }
     }
 }

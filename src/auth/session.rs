@@ -158,7 +158,7 @@ impl Sessions {
         let token = Token::without_row(
             TokenKind::Session { revision: row.revision },
             (row.guid, digest),
-            &row.user,
+            (&row.user, &row.unique_id),
             grant(&row.scopes),
             row.expires_at,
         );

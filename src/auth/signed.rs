@@ -177,7 +177,7 @@ pub fn verify(
     let mut token = Token::without_row(
         TokenKind::Signed { revision },
         (guid, secret::digest(text)),
-        field("name")?,
+        (field("name")?, field("sub")?),
         grant(&claims)?,
         expires_at,
     );

@@ -67,6 +67,8 @@ pub struct Token {
     pub guid: Identity,
     /// The person or service that uses it.
     pub user: Box<str>,
+    /// The identity of the user at the identity provider; `None` for a token that an administrator created.
+    pub unique_id: Option<Box<str>>,
     /// Its scopes.
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
@@ -107,7 +109,7 @@ impl Token {
     pub(super) fn without_row(
         kind: TokenKind,
         (guid, digest): (Identity, Sha256),
-        user: &str,
+        (user, unique_id): (&str, &str),
         grant: Grant,
         expires_at: Timestamp,
     ) -> Token {
@@ -116,6 +118,7 @@ impl Token {
             kind,
             guid,
             user: user.into(),
+            unique_id: Some(unique_id.into()),
             grant,
             expires_at,
             publisher: None,
@@ -423,6 +426,7 @@ impl Table {
         let token = Token {
             guid: row.guid,
             user: row.user,
+            unique_id: None,
             grant: self.shared_grant(row.scopes),
             expires_at: row.expires_at,
             publisher: None,

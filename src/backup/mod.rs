@@ -24,6 +24,7 @@ pub mod part;
 pub mod prune;
 pub mod restore;
 pub mod results;
+pub mod revocations;
 mod snapshot;
 mod storage_markers;
 pub mod stored_again;

@@ -15,6 +15,7 @@ use super::import::{check_schema, fill};
 use super::manifest::Manifest;
 use super::migrate::Progress;
 use super::objects::StoredObject;
+use super::revocations::{self, LaterRevocations};
 use super::storage_markers;
 use super::stored_again::store;
 use super::verify::{Depth, OnStep, Verification, verify};
@@ -59,6 +60,8 @@ pub struct RestoreResult {
     pub documents: usize,
     /// The location of the files of the previous database.
     pub previous_database: Option<PathBuf>,
+    /// The revocations that the restored database lacks.
+    pub revocations: LaterRevocations,
     /// The duration.
     pub elapsed: Duration,
 }
@@ -106,10 +109,12 @@ pub fn restore(
     let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
     let absent_objects = absent_objects(&storage, &verification, runtime)?;
     check_space(config, &verification, &absent_objects)?;
+    let recorded = revocations::recorded(config, options.force);
     let existing = if options.force { ExistingFiles::Replaced } else { ExistingFiles::Refused };
     let storage = runtime.block_on(Storage::open(&config.storage))?;
     let progress = |progress: Progress| step(&progress.to_string());
     let mut destination = fill(config, folder, manifest, existing, &progress)?;
+    let revocations = recorded.newer_than(destination.conn()?, manifest.created)?;
     begin_history(destination.conn()?, Identity(rand::random()))?;
     let (copied, copied_bytes) = store_files(&storage, folder, &verification.objects, runtime, step)?;
     let empty_classes = empty_classes(&storage, runtime)?;
@@ -125,6 +130,7 @@ pub fn restore(
         bad_count,
         documents: manifest.probes.len(),
         previous_database,
+        revocations,
         elapsed: start.elapsed(),
     })
 }

@@ -21,6 +21,19 @@ pub(super) fn program() -> Option<PathBuf> {
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
+/// Detects the sandboxes for the languages whose installation `Server.RVersion` or `Server.PythonVersion` names, so that the
+/// log has their versions soon after a start. Other languages are detected when a job needs them: on most servers nothing is
+/// built.
+pub(super) async fn detect_configured(builds: &Builds) {
+    let config = builds.state.config.load_full();
+    for (language, place) in [(Language::R, &config.git.r), (Language::Python, &config.git.python)] {
+        if place.is_some() {
+            // A failure has been logged.
+            let _ = sandbox(builds, language).await;
+        }
+    }
+}
+
 /// Returns the sandbox for a language, and caches it. A failure is not cached, because an administrator may remove its
 /// cause.
 ///
@@ -48,13 +61,9 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
         }
         Err(error) => return Err(BuildFailure::Temporary(error.to_string())),
     };
-    let place = place.as_deref().map(Path::display).map(|path| format!(" at {path}"));
-    tracing::info!(
-        sandbox = ?sandbox.kind,
-        "Detected {name} version {}{}",
-        sandbox.version,
-        place.unwrap_or_default()
-    );
+    let place = place.map_or_else(|| sandbox.directory.clone(), |path| path.display().to_string());
+    let place = if place.is_empty() { place } else { format!(" at {place}") };
+    tracing::info!(sandbox = ?sandbox.kind, "Detected {name} version {}{place}", sandbox.version);
     if sandbox.kind == crate::builder::sandbox::Kind::None {
         tracing::warn!(
             "packages are built from git with the rights of the server: Git.AllowUnsandboxedGitBuilds"

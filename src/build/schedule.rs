@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Builds, hosts, poll, run};
+use super::{Builds, detection, hosts, poll, run};
 use crate::db::{DbError, git_build, git_builder};
 use crate::jobs::AfterHalt;
 use crate::model::time::Timestamp;
@@ -26,6 +26,10 @@ const KEY: &str = "git-build:";
 
 /// Polls and builds until the future is dropped. Only the leader may run it.
 pub async fn run(builds: &Arc<Builds>) {
+    // Ends with this future, and does not delay polls.
+    let mut detections = JoinSet::new();
+    let detected = Arc::clone(builds);
+    detections.spawn(async move { detection::detect_configured(&detected).await });
     let mut polls = JoinSet::new();
     let mut polled: HashSet<i64> = HashSet::new();
     loop {

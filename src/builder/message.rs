@@ -201,14 +201,6 @@ pub struct RDependency {
     pub requirements: Vec<String>,
 }
 
-/// A request to detect R.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DetectR {
-    /// Installation directory of R. If missing, R is searched for.
-    pub r: Option<String>,
-}
-
 /// A request to build a Python package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -239,8 +231,6 @@ pub enum Job {
     FetchCommit(FetchCommit),
     /// Writes a source package to the result file.
     BuildRPackage(BuildRPackage),
-    /// Reports the version of R.
-    DetectR(DetectR),
     /// Writes a source distribution and, if it can be built, a wheel to the result file, as a tar file.
     BuildPythonPackage(BuildPythonPackage),
     /// Reports the version of Python.
@@ -273,9 +263,7 @@ impl Job {
     pub fn role(&self) -> Role {
         match self {
             Job::ListReferences(_) | Job::FetchCommit(_) => Role::Fetch,
-            Job::BuildRPackage(_) | Job::DetectR(_) | Job::BuildPythonPackage(_) | Job::DetectPython(_) => {
-                Role::Build
-            }
+            Job::BuildRPackage(_) | Job::BuildPythonPackage(_) | Job::DetectPython(_) => Role::Build,
         }
     }
 
@@ -287,7 +275,6 @@ impl Job {
             Job::BuildRPackage(_)
             | Job::ListReferences(_)
             | Job::FetchCommit(_)
-            | Job::DetectR(_)
             | Job::BuildPythonPackage(_)
             | Job::DetectPython(_) => 1,
         }
@@ -489,10 +476,6 @@ impl Request {
             }
             Job::DetectPython(job) => {
                 check("python", value::absolute(job.python.as_deref()))?;
-                &[Purpose::Log]
-            }
-            Job::DetectR(job) => {
-                check("r", value::absolute(job.r.as_deref()))?;
                 &[Purpose::Log]
             }
         };

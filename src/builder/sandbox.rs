@@ -74,6 +74,8 @@ pub struct Sandbox {
     pub kind: Kind,
     /// The version of R or Python that was detected in it.
     pub version: String,
+    /// The installation directory; empty if the builder is of an earlier version, which does not report it.
+    pub directory: String,
     paths: Paths,
 }
 
@@ -141,7 +143,7 @@ pub fn detect_python(
     python: Option<&str>,
     paths: &Paths,
 ) -> std::result::Result<Sandbox, NoSandbox> {
-    detect_with(choice, allow_unsandboxed, "Python", paths, |sandbox| sandbox.python_version(python))
+    detect_with(choice, allow_unsandboxed, "Python", paths, |sandbox| sandbox.find_python(python))
 }
 
 fn detect_with(
@@ -149,7 +151,7 @@ fn detect_with(
     allow_unsandboxed: bool,
     language: &'static str,
     paths: &Paths,
-    version: impl Fn(&Sandbox) -> std::result::Result<String, JobError>,
+    program: impl Fn(&Sandbox) -> std::result::Result<String, JobError>,
 ) -> std::result::Result<Sandbox, NoSandbox> {
     let kinds = match choice {
         Choice::Auto => vec![Kind::Systemd, Kind::Bubblewrap, Kind::None],
@@ -163,11 +165,17 @@ fn detect_with(
         if kind == Kind::None && attempts.iter().any(|(_, error)| is_overload(error)) {
             break;
         }
-        let mut sandbox = Sandbox { kind, version: String::new(), paths: paths.clone() };
-        match version(&sandbox) {
-            Ok(version) => {
-                sandbox.version = version;
-                return Ok(sandbox);
+        let sandbox =
+            Sandbox { kind, version: String::new(), directory: String::new(), paths: paths.clone() };
+        match program(&sandbox) {
+            Ok(program) => {
+                let text = program.strip_prefix(language).unwrap_or(&program).trim();
+                let (version, directory) = text.split_once(" at ").unwrap_or((text, ""));
+                return Ok(Sandbox {
+                    version: version.to_owned(),
+                    directory: directory.to_owned(),
+                    ..sandbox
+                });
             }
             Err(error) => attempts.push((kind, error)),
         }
@@ -248,8 +256,8 @@ impl Sandbox {
         }
     }
 
-    /// Runs Python; returns its version.
-    fn python_version(&self, python: Option<&str>) -> std::result::Result<String, JobError> {
+    /// Runs Python; returns its name, version and directory.
+    fn find_python(&self, python: Option<&str>) -> std::result::Result<String, JobError> {
         let (log, log_writer) = std::io::pipe()?;
         let readable_paths: Vec<_> = python.iter().map(PathBuf::from).collect();
         let mut connection = self.start(Role::Build, &readable_paths)?;
@@ -259,10 +267,10 @@ impl Sandbox {
         drop(log_writer);
         // The log is read to its end, so that the builder does not block.
         let log = std::thread::spawn(move || tail(log));
-        let mut version = String::new();
+        let mut started = String::new();
         let failure = loop {
             match connection.next_event()? {
-                Event::Started { program, .. } => version = program,
+                Event::Started { program, .. } => started = program,
                 Event::Ended(report) => break report.failure,
                 Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
             }
@@ -270,12 +278,12 @@ impl Sandbox {
         drop(connection);
         let _ = log.join();
         match failure {
-            None => Ok(version.strip_prefix("Python ").unwrap_or(&version).to_owned()),
+            None => Ok(started),
             Some(failure) => Err(refusal(&failure, failure.reason.clone())),
         }
     }
 
-    /// Builds a minimal package; returns the version of R.
+    /// Builds a minimal package; returns the name, version and directory of R.
     fn build_test_package(&self, r: Option<&str>) -> std::result::Result<String, JobError> {
         let mut source = Builder::new(tempfile::tempfile()?);
         let description = "Package: probe\nVersion: 1.0\nTitle: T\n";
@@ -299,17 +307,17 @@ impl Sandbox {
         connection.start(job, limits, &descriptors)?;
         drop(log_writer);
         let log = std::thread::spawn(move || tail(log));
-        let mut version = String::new();
+        let mut started = String::new();
         let failure = loop {
             match connection.next_event()? {
-                Event::Started { program, .. } => version = program,
+                Event::Started { program, .. } => started = program,
                 Event::Ended(report) => break report.failure,
                 Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
             }
         };
         drop(connection);
         match failure {
-            None => Ok(version.strip_prefix("R ").unwrap_or(&version).to_owned()),
+            None => Ok(started),
             Some(failure) => {
                 let log = log.join().unwrap_or_default();
                 Err(refusal(&failure, format!("{failure}; the log ends with: {log}")))

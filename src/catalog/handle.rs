@@ -24,6 +24,8 @@ use crate::r::bioconductor::config::Config;
 /// Pauses between attempts to read the catalog after a publish.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Time between reads while they fail, and while notifications of other servers are lost.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A handle of the newest catalog; clones share it.
 #[derive(Clone)]
@@ -164,12 +166,20 @@ impl CatalogHandle {
 
     /// Refreshes the catalog whenever another server of the same database publishes, until the future is dropped. With
     /// SQLite there is no other server.
+    ///
+    /// SECURITY: a revocation of another server becomes known by this. So a failed read is repeated soon, and while the
+    /// connection for notifications is lost, the database is read every second.
     pub async fn follow(&self, db: &Db) {
         let Some(link) = db.link() else { return };
         // The catalog was read after, or shortly before, the first connection.
         let (mut last_connection, mut is_failing) = (link.connection_count().max(1), false);
         loop {
-            link.wait_for_catalog().await;
+            if is_failing || !link.is_connected() {
+                // A timeout is no error.
+                let _ = tokio::time::timeout(LOST_PAUSE, link.wait_for_catalog()).await;
+            } else {
+                link.wait_for_catalog().await;
+            }
             let connection = link.connection_count().max(1);
             let result = match connection == last_connection {
                 true => self.refresh(db).await,

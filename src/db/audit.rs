@@ -11,6 +11,8 @@ use crate::model::time::Timestamp;
 pub const SUCCESS: &str = "success";
 /// The outcome of a change that was refused.
 pub const REFUSED: &str = "refused";
+/// The detail of the revocation of a token that this server signed, which is in no table.
+pub const SIGNED: &str = "signed by this server";
 
 /// The value of `previous` in the first row.
 pub const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";

@@ -49,6 +49,7 @@ struct Signals {
     catalog: Notify,
     nodes: Notify,
     notifications_lost: AtomicBool,
+    is_connected: AtomicBool,
     /// The number of connections that were opened.
     connections: AtomicU64,
 }
@@ -132,6 +133,12 @@ impl Link {
         self.0.signals.connections.load(Ordering::Acquire)
     }
 
+    /// Returns true if the connection is open. While it is not, no change of another server is notified.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.signals.is_connected.load(Ordering::Acquire)
+    }
+
     /// Returns true if notifications do not arrive.
     #[must_use]
     pub fn lacks_notifications(&self) -> bool {
@@ -179,10 +186,11 @@ impl LinkThread {
         }
         let (mut pause, mut is_reported) = (FIRST_RETRY_PAUSE, false);
         loop {
-            let mut is_connected = false;
-            let Err(error) = self.serve(&mut is_connected) else { return };
-            if is_connected {
+            let Err(error) = self.serve() else { return };
+            if self.signals.is_connected.swap(false, Ordering::Release) {
                 (pause, is_reported) = (FIRST_RETRY_PAUSE, false);
+                // From now on, notifications are lost.
+                self.signals.catalog.notify_one();
             }
             if !is_reported {
                 tracing::warn!(
@@ -194,7 +202,6 @@ impl LinkThread {
                 return;
             }
             pause = MAX_RETRY_PAUSE.min(pause * 2);
-            self.signals.catalog.notify_one();
         }
     }
 
@@ -217,11 +224,11 @@ impl LinkThread {
     }
 
     /// Connects and serves until the connection is lost. Returns `Ok` if the link is closed.
-    fn serve(&mut self, is_connected: &mut bool) -> Result<(), DbError> {
+    fn serve(&mut self) -> Result<(), DbError> {
         let (sender, mut notifications) = unbounded_channel();
         let mut connection = PgConn::open(&self.target, Some(sender))?;
         let channels = if connection.is_pooled() { None } else { Some(connection.listen()?) };
-        *is_connected = true;
+        self.signals.is_connected.store(true, Ordering::Release);
         self.signals.connections.fetch_add(1, Ordering::Release);
         // Changes before LISTEN sent no notification.
         self.signals.catalog.notify_one();

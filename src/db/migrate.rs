@@ -255,6 +255,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0033_promotion_plan.sqlite.sql"),
         postgres: include_str!("migrations/0033_promotion_plan.postgres.sql"),
     },
+    Migration {
+        number: 34,
+        name: "promotion_identity",
+        expand_only: true,
+        sqlite: include_str!("migrations/0034_promotion_identity.sqlite.sql"),
+        postgres: include_str!("migrations/0034_promotion_identity.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -257,6 +257,26 @@ pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<Option<RecordedPlan>, 
     Ok(Some(recorded))
 }
 
+/// Records the identity of the person who requests a promotion, as the identity provider states it.
+///
+/// # Errors
+/// Database errors.
+pub fn record_identity(c: &mut dyn Conn, id: i64, unique_id: &str) -> Result<(), DbError> {
+    const INSERT: &str =
+        "INSERT INTO promotion_identity (promotion_id, unique_id) VALUES (CAST($1 AS BIGINT), $2)";
+    c.execute(INSERT, &[id.into(), unique_id.into()]).map(drop)
+}
+
+/// Returns the identity of the person who requested a promotion; `None` if that person used another credential than a
+/// sign-in.
+///
+/// # Errors
+/// Database errors.
+pub fn identity_of_requester(c: &mut dyn Conn, id: i64) -> Result<Option<String>, DbError> {
+    const SELECT: &str = "SELECT unique_id FROM promotion_identity WHERE promotion_id = $1";
+    c.query(SELECT, &[id.into()])?.pop().map(|mut row| row.text(0)).transpose()
+}
+
 /// Records a decision.
 ///
 /// # Errors

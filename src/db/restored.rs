@@ -34,6 +34,14 @@ fn level(c: &mut dyn Conn) -> Result<i64, DbError> {
     c.query("SELECT MAX(number) FROM migration", &[])?.first().map_or(Ok(0), |row| row.int(0))
 }
 
+/// Returns the number of the newest row of the audit trail; 0 for a schema without one.
+pub fn last_audit_row(c: &mut dyn Conn) -> Result<i64, DbError> {
+    if level(c)? < AUDIT_MIGRATION {
+        return Ok(0);
+    }
+    c.query("SELECT last FROM audit_head WHERE id = 1", &[])?.first().map_or(Ok(0), |row| row.int(0))
+}
+
 /// Begins a new history of transactions, and records that the markers of all storage classes are unconfirmed.
 pub fn begin_history(c: &mut dyn Conn, history: Identity) -> Result<(), DbError> {
     c.execute("UPDATE storage_class SET marked = 0", &[])?;

@@ -395,7 +395,7 @@ pub fn revoke_signed(
     let revision = clock::get(c)?.catalog;
     c.execute("DELETE FROM revoked_signed_token WHERE expires_at <= $1", &[now.into()])?;
     c.execute(INSERT, &[guid.to_string().into(), expires_at.into(), revision.into()])?;
-    audit::record(c, "revoke token", ("token", &guid.to_string()), "signed by this server")
+    audit::record(c, "revoke token", ("token", &guid.to_string()), audit::SIGNED)
 }
 
 /// A signed token that was revoked.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::plan::{Pair, Plan};
 use super::subscription::subscription_label;
 use super::{Actor, EditResult, publish};
-use crate::access::person::is_same;
+use crate::access::person::{is_same, may_be_same};
 use crate::api::promotion::PromotionPlan;
 use crate::catalog::resolve::Selection;
 use crate::catalog::{Catalog, CatalogHandle, Repository};
@@ -51,6 +51,15 @@ pub enum Opening {
     Permitted,
     /// A promotion that does so is refused.
     Refused,
+}
+
+/// The person who requests or approves a promotion.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The author.
+    pub actor: Actor,
+    /// The identity at the identity provider, if the person signed in with one.
+    pub unique_id: Option<String>,
 }
 
 /// The end of a state that is not fixed yet.
@@ -109,7 +118,7 @@ pub async fn request(
     repositories: &Repositories,
     state: &State,
     request: Request,
-    actor: &Actor,
+    person: &Person,
 ) -> Result<Option<Promotion>, RepoError> {
     let now = (state.clock)();
     let end = past_end(state, now).await?;
@@ -124,7 +133,7 @@ pub async fn request(
     let plan = serde_json::to_vec(&plan::record(&catalog, plan)).expect("the fields have JSON forms");
     let (recorded, planned_list) =
         (RecordedPlan { plan, withheld }, pair.to.steps.last().map(|step| step.tx));
-    let (actor, handle) = (actor.clone(), state.catalog.clone());
+    let (Person { actor, unique_id }, handle) = (person.clone(), state.catalog.clone());
     apply_edit(state, move |c| {
         let catalog = current_catalog(c, &handle)?;
         let pair = match Pair::find(&catalog, &request.from, &request.to) {
@@ -152,6 +161,9 @@ pub async fn request(
         let new = new_promotion(&pair, &request, &selection, (&actor, now));
         let id = promotion::create(c, &new)?;
         promotion::record_plan(c, id, &recorded)?;
+        if let Some(unique_id) = &unique_id {
+            promotion::record_identity(c, id, unique_id)?;
+        }
         if pair.to.changes == ChangePolicy::TwoPersons {
             let detail = format!("{}; plan {}; {}", describe(id, &new), recorded.digest(), new.comment);
             audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
@@ -193,10 +205,10 @@ pub async fn approve(
     state: &State,
     id: i64,
     reason: &str,
-    actor: &Actor,
+    person: &Person,
     opening: Opening,
 ) -> Result<Promotion, RepoError> {
-    let (now, actor, handle) = ((state.clock)(), actor.clone(), state.catalog.clone());
+    let (now, Person { actor, unique_id }, handle) = ((state.clock)(), person.clone(), state.catalog.clone());
     let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };
     apply_edit(state, move |c| {
         let catalog = current_catalog(c, &handle)?;
@@ -205,7 +217,9 @@ pub async fn approve(
             Err(refusal) => return Ok(Err(refusal)),
         };
         let request = &promotion.request;
-        let to_name = match check_approval(&catalog, &promotion, &decision, opening) {
+        let has_same_identity = unique_id.is_some() && promotion::identity_of_requester(c, id)? == unique_id;
+        let approver = (&decision, has_same_identity);
+        let to_name = match check_approval(&catalog, &promotion, approver, opening) {
             Ok(name) => name,
             Err(refusal) => {
                 let author = author::of_write().unwrap_or_else(|| Author::job(&decision.by, now));
@@ -398,11 +412,12 @@ fn check_opening(
     Ok(())
 }
 
-/// Checks that a promotion may be applied; returns the current name of its repository.
+/// Checks that a promotion may be applied; returns the current name of its repository. `has_same_identity` states whether
+/// the approver signed in with the identity of the requester.
 fn check_approval(
     catalog: &Catalog,
     promotion: &Promotion,
-    decision: &Decision,
+    (decision, has_same_identity): (&Decision, bool),
     opening: Opening,
 ) -> EditResult<String> {
     let Promotion { id, request, .. } = promotion;
@@ -418,7 +433,9 @@ fn check_approval(
             to.name
         )));
     }
-    let is_same_person = is_same(person(&request.requested_by), person(&decision.by));
+    // SECURITY: a provider may let users change the claim of the name, but not that of the identity.
+    let is_same_person =
+        has_same_identity || may_be_same(person(&request.requested_by), person(&decision.by));
     if to.changes == ChangePolicy::TwoPersons && is_same_person {
         return Err(RepoError::Conflict(format!(
             "promotion {id} was requested by {}: another person must approve it, because the repository '{}' requires two \

@@ -13,7 +13,7 @@ use super::client_kind::client_kind;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::peer::Peer;
-use super::permission::{Principal, repository_access};
+use super::permission::{Principal, is_unknown_repository, repository_access};
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
@@ -54,12 +54,16 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
                 response::failure(&failure, ErrorFormat::of_path(path))
             };
             let catalog = app.state.catalog.get();
-            let repo = catalog.repo_by_name_or_id(route::repository_segment(path));
+            let segment = route::repository_segment(path);
+            let is_private = catalog.repo_by_name_or_id(segment).is_some_and(|repo| repo.authenticated);
             let is_of_session = is_page && has_session(head);
             if is_of_session {
                 forbid_storing(&mut response);
             }
-            if is_of_session || repo.is_some_and(|repo| repo.authenticated) {
+            // SECURITY: a name without a repository gets the same response as a private one.
+            let is_closed = app.state.config.load().authentication.require_auth_for_ui;
+            let looks_private = is_private || (is_closed && is_unknown_repository(&catalog, segment));
+            if is_of_session || looks_private {
                 response::restrict_to_client(&mut response);
             }
             response
@@ -301,13 +305,7 @@ fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Times
 /// # Errors
 /// 401, 403.
 fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bool, Failure> {
-    let catalog = app.state.catalog.get();
-    let required = access::route_access(route);
-    let is_closed = app.state.config.load().authentication.require_auth_for_ui;
-    if is_closed {
-        client.require_known(&catalog, route.is_interface(), required.target)?;
-    }
-    Ok(client.require(&catalog, required)? || (is_closed && route.is_interface()))
+    client.require_public(app, access::route_access(route), route.is_interface())
 }
 
 /// Makes a response within the memory budget of responses.

@@ -95,6 +95,14 @@ impl Principal {
         }
     }
 
+    /// Returns the identity of a user who signed in with an identity provider; `None` for other clients.
+    pub(super) fn unique_id(&self) -> Option<&str> {
+        match self {
+            Principal::Token(token) => token.unique_id.as_deref(),
+            Principal::Anonymous | Principal::Administrator => None,
+        }
+    }
+
     fn actor(&self) -> Actor<'_> {
         match self {
             Principal::Anonymous => Actor::Anonymous,
@@ -122,43 +130,51 @@ impl Principal {
                 }
                 None => self.check(action, Object::UnknownRepository, "").map(|()| false),
             },
-            Target::Source(name) => {
-                let number = || catalog.source_by_id(SourceId(name.parse().ok()?));
-                match catalog.source(name).or_else(number) {
-                    Some(source) => {
-                        let object = source_object(catalog, source);
-                        self.check(action, Object::Source(&object), name)?;
-                        Ok(!object.open)
-                    }
-                    None => self.check(action, Object::UnknownSource, "").map(|()| false),
+            Target::Source(name) => match source(catalog, name) {
+                Some(source) => {
+                    let object = source_object(catalog, source);
+                    self.check(action, Object::Source(&object), name)?;
+                    Ok(!object.open)
                 }
-            }
+                None => self.check(action, Object::UnknownSource, "").map(|()| false),
+            },
         }
     }
 
-    /// Checks that the client is not anonymous if the route is one that `Authentication.RequireAuthForUI` restricts, or
-    /// if its object does not exist: otherwise a 404 would disclose which names exist.
+    /// Checks that the client may perform an action of the pages or of the public API on the object that the address or
+    /// the body of a request names. Returns true if the response is only for clients with a token or a session.
+    ///
+    /// SECURITY: with `Authentication.RequireAuthForUI`, an object that does not exist is refused to anonymous clients
+    /// with the response for a private one, which otherwise would disclose which names and numbers exist. `is_interface`
+    /// is that of the route: such routes are refused to anonymous clients entirely.
     ///
     /// # Errors
-    /// 401.
-    pub(super) fn require_known(
+    /// 401, 403.
+    pub(super) fn require_public(
         &self,
-        catalog: &Catalog,
+        app: &App,
+        access: Access<'_>,
         is_interface: bool,
-        target: Target<'_>,
-    ) -> Result<(), Failure> {
-        let exists = match target {
-            Target::Server => true,
-            Target::Repository(name) => catalog.repo_by_name_or_id(name).is_some(),
-            Target::Source(name) => {
-                let number = || catalog.source_by_id(SourceId(name.parse().ok()?));
-                catalog.source(name).or_else(number).is_some()
+    ) -> Result<bool, Failure> {
+        let catalog = app.state.catalog.get();
+        let is_closed = app.state.config.load().authentication.require_auth_for_ui;
+        if is_closed && *self == Principal::Anonymous {
+            if is_interface {
+                return Err(Failure::unauthorized("this server requires a sign-in or a token", REALM));
             }
-        };
-        if *self != Principal::Anonymous || (exists && !is_interface) {
-            return Ok(());
+            match access.target {
+                Target::Repository(name) if is_unknown_repository(&catalog, name) => {
+                    let private = Object::Repository { id: RepoId(0), authenticated: true };
+                    self.check(access.action, private, name)?;
+                }
+                Target::Source(name) if source(&catalog, name).is_none() => {
+                    let private = SourceObject { id: SourceId(0), open: false, repositories: Vec::new() };
+                    self.check(access.action, Object::Source(&private), name)?;
+                }
+                Target::Server | Target::Repository(_) | Target::Source(_) => {}
+            }
         }
-        Err(Failure::unauthorized("this server requires a sign-in or a token", REALM))
+        Ok(self.require(&catalog, access)? || (is_closed && is_interface))
     }
 
     /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the
@@ -264,6 +280,18 @@ pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
         // The repository has been deleted since the address was resolved, so a cache entry with this value is outdated.
         None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
+}
+
+/// Returns the source with this name or number.
+fn source<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Source> {
+    catalog.source(name).or_else(|| catalog.source_by_id(SourceId(name.parse().ok()?)))
+}
+
+/// Returns whether a request with this name or number gets the response for a repository that does not exist: responses
+/// contain the name of a hidden repository only if the request has it.
+pub(super) fn is_unknown_repository(catalog: &Catalog, name: &str) -> bool {
+    let repo = catalog.repo_by_name_or_id(name);
+    repo.is_none_or(|repo| repo.hidden && repo.name.as_str() != name)
 }
 
 fn repository(repo: &Repository) -> Object<'static> {

@@ -139,7 +139,8 @@ impl ProjectRequirement {
     }
 
     /// Returns true if another requirement differs only in the version that has it.
-    fn is_same(&self, other: &ProjectRequirement) -> bool {
+    #[must_use]
+    pub fn is_same(&self, other: &ProjectRequirement) -> bool {
         (&self.extras, &self.versions, &self.digests, self.is_requested())
             == (&other.extras, &other.versions, &other.digests, other.is_requested())
     }
@@ -237,6 +238,11 @@ impl Closure {
         if self.expansions.insert(expansion.clone()) {
             self.new_expansions.push(expansion);
         }
+    }
+
+    /// Returns all expansions.
+    pub fn expansions(&self) -> impl Iterator<Item = &Expansion> {
+        self.expansions.iter()
     }
 
     /// Returns the new expansions. For each of them, the caller reads the metadata and calls [`Closure::add_required`].

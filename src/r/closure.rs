@@ -80,13 +80,13 @@ pub struct Member<'a> {
 }
 
 /// A dependency that the index does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingDependency<'a> {
     /// Its name.
     pub name: &'a str,
-    /// A package that declares it: the first that cannot be installed without it; if there is none, the first.
-    pub dependent: &'a str,
-    /// Whether that package cannot be installed without it: it is in `Depends`, `Imports` or `LinkingTo`.
+    /// The members that cannot be installed without it; if there are none, the members that declare it otherwise.
+    pub dependents: Vec<&'a str>,
+    /// Whether these cannot be installed without it: it is in their `Depends`, `Imports` or `LinkingTo`.
     pub is_strong: bool,
 }
 
@@ -221,10 +221,13 @@ impl DependencyIndex {
                 let name = &*self.names[edge.dependency as usize];
                 let Some(package) = self.package(edge.dependency) else {
                     let is_strong = Kinds::STRONG.contains(edge.kind);
-                    let entry = MissingDependency { name, dependent, is_strong };
-                    let first = missing.entry(name).or_insert(entry);
-                    if is_strong && !first.is_strong {
-                        *first = entry;
+                    let none = || MissingDependency { name, dependents: Vec::new(), is_strong };
+                    let entry = missing.entry(name).or_insert_with(none);
+                    if is_strong && !entry.is_strong {
+                        *entry = none();
+                    }
+                    if is_strong == entry.is_strong && entry.dependents.last() != Some(&dependent) {
+                        entry.dependents.push(dependent);
                     }
                     continue;
                 };
@@ -469,12 +472,17 @@ mod tests {
     fn missing_packages_and_unmet_versions_are_reported() {
         let index = index(
             "Package: a1\nImports: b2 (>= 2.0), m1\nSuggests: m1, m2\nDepends: R (>= 99), b2 (!= 1.0), b2 (<= 3)\n\n\
-             Package: b2\nVersion: 1.0\nImports: m2, a1 (>= 0.9)",
+             Package: b2\nVersion: 1.0\nImports: m2, a1 (>= 0.9), c3\n\n\
+             Package: c3\nVersion: 1.0\nImports: m2\nLinkingTo: m2",
         );
         let closure = index.closure(&[root("a1", Kinds::MOST)], Kinds::STRONG);
-        // a1 suggests m2, but b2 cannot be installed without it.
-        let missing = |name, dependent| MissingDependency { name, dependent, is_strong: true };
-        assert_eq!(closure.missing, [missing("m1", "a1"), missing("m2", "b2")]);
+        // a1 suggests m2, but b2 and c3 cannot be installed without it.
+        let missing = |name, dependents: &[&'static str]| MissingDependency {
+            name,
+            dependents: dependents.to_vec(),
+            is_strong: true,
+        };
+        assert_eq!(closure.missing, [missing("m1", &["a1"]), missing("m2", &["b2", "c3"])]);
         let unmet: Vec<(&str, &str, &str)> =
             closure.unmet.iter().map(|u| (u.dependency, u.requirement.version, u.kind.field())).collect();
         assert_eq!(unmet, [("b2", "2.0", "Imports"), ("b2", "1.0", "Depends")]);

@@ -462,3 +462,69 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
     assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
     assert_eq!(server.json("list repos").as_array().map(Vec::len), Some(3), "nothing was changed");
 }
+
+/// Addresses that are not well-formed, or that no route has.
+const MALFORMED: &[&str] = &[
+    "/private/latest/%zz",
+    "/private/latest/src/contrib/%2e%2e/x",
+    "/private/nosuchsnapshot/src/contrib/PACKAGES",
+    "/__api__/repos/private/nothing/here",
+    "/__api__/sources/private/nothing/here",
+];
+
+#[test]
+fn with_require_auth_for_ui_private_and_unknown_names_get_the_same_answer() {
+    let server = Builder::default().gcfg("[Authentication]\nRequireAuthForUI = true").start();
+    private_repository(&server, "private", "alpha");
+    server.rspm_stdout("create repo --name=secluded");
+    server.rspm_stdout("edit repo --name=secluded --hide");
+    let id = |kind: &str, name: &str| {
+        let list =
+            http::admin(&server.admin_socket(), "GET", &format!("/__api__/admin/v1/{kind}"), b"").json();
+        let row = list.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == name)).cloned();
+        row.expect("an object")["id"].as_i64().expect("a number").to_string()
+    };
+    let (private, secluded, source) =
+        (id("repos", "private"), id("repos", "secluded"), id("sources", "private"));
+    let unused = |number: &str| "9".repeat(number.len().max(3));
+    // Names and numbers of objects that exist, each with one that does not.
+    let pairs = [
+        ("private".to_owned(), "nothing".to_owned()),
+        (private.clone(), unused(&private)),
+        (secluded.clone(), unused(&secluded)),
+        (source.clone(), unused(&source)),
+    ];
+    // The answer, with the text `replaced` in place of the requested name.
+    let answer = |method: &str, path: &str, body: &str, (name, replaced): (&str, &str)| {
+        let (path, body) = (&path.replace("private", name), &body.replace("private", name));
+        let answer = send(&server, method, path, None, body);
+        let is_of_time = |name: &str| ["date", "content-length"].contains(&name);
+        let headers = answer.headers.iter().filter(|(field, _)| !is_of_time(field));
+        let headers: Vec<(String, String)> =
+            headers.map(|(field, value)| (field.clone(), value.replace(name, replaced))).collect();
+        (answer.status, headers, answer.text().replace(name, replaced))
+    };
+    let addresses =
+        ADDRESSES.iter().map(|(method, address, _)| (*method, path_of(method, address), body_of(address)));
+    let malformed = MALFORMED.iter().map(|path| ("GET", (*path).to_owned(), ""));
+    let (mut oracles, mut compared_count) = (Vec::new(), 0);
+    for (method, path, body) in addresses.chain(malformed) {
+        if !format!("{path}{body}").contains("private") {
+            continue;
+        }
+        for (index, (existing, unknown)) in pairs.iter().enumerate() {
+            // The last number is that of a source, the others are those of repositories.
+            if index > 0 && (index == 3) != path.contains("/sources/private") {
+                continue;
+            }
+            let [first, second] = [existing, unknown]
+                .map(|name| answer(method, &path, body, (name.as_str(), existing.as_str())));
+            compared_count += 1;
+            if first != second {
+                oracles.push(format!("{method} {path} {body}: {existing} {first:?}, {unknown} {second:?}"));
+            }
+        }
+    }
+    assert!(oracles.is_empty(), "{}", oracles.join("\n"));
+    assert!(compared_count > 150, "{compared_count}");
+}

@@ -604,3 +604,33 @@ fn browsers_and_devices_sign_in_with_a_certified_provider() {
     let access = access_token(&server, &device, &verifier);
     assert_eq!(get(&server, "/team/latest/src/contrib/PACKAGES", Some(&bearer(&access))).status, 200);
 }
+
+#[test]
+fn two_sessions_of_one_identity_are_one_person() {
+    let provider = OpenIdProvider::mock();
+    let server = server(
+        &provider.issuer(),
+        free_port(),
+        "ClientSecret = secret\nScope = repos:promote:*, repos:read:*",
+    );
+    server.rspm_stdout("create repo --name=prod --authenticated --changes=two-persons");
+    let session = |subject: &str, name: &str| {
+        provider.set_user(subject, &json!({"preferred_username": name}));
+        let browser = Browser::new();
+        sign_in(&browser, &server, subject, "/__login__");
+        format!("ppm={}", browser.cookie("ppm").expect("a session"))
+    };
+    let post = |cookie: &str, path: &str, body: &str| {
+        let fields =
+            [("Cookie", cookie), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", "application/json")];
+        http::request("POST", &server.url(&format!("/__api__/admin/v1{path}")), &fields, body.as_bytes())
+    };
+    let (ann, maria, bob) = (session("s7", "ann"), session("s7", "maria"), session("s8", "bob"));
+    let requested = post(&ann, "/repos/prod/promotions", r#"{"from": "team", "comment": "release 1"}"#);
+    assert_eq!(requested.status, 201, "{}", requested.text());
+    let refused = post(&maria, "/promotions/1/approve", "{}");
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("another person must approve it"), "{}", refused.text());
+    let approved = post(&bob, "/promotions/1/approve", "{}");
+    assert_eq!(approved.status, 200, "{}", approved.text());
+}

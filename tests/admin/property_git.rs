@@ -32,6 +32,22 @@ pub(super) fn r_version_is_the_installation_that_builds() {
 }
 
 #[test]
+fn the_log_has_the_version_and_directory_of_a_configured_r_after_a_start() {
+    let home = rscript::run("cat(R.home())", &[""; 0]);
+    let version = rscript::run("cat(format(getRversion()))", &[""; 0]);
+    let server = server_with_r(&home);
+    server.wait_for_log("Attempting to detect R version in a user namespace sandbox.");
+    server.wait_for_log(&format!("Detected R version {version} at {home}"));
+    // Without the property, the first job detects it; the line has the directory too.
+    let repository = repository();
+    let server = self::server(BUBBLEWRAP);
+    assert!(!server.log_lines().join("\n").contains("Detected"), "nothing is built");
+    let created = server.rspm(&format!("create git-builder --source=dev --url={}", repository.url()));
+    assert_eq!(created.code, 0, "{}", created.err);
+    server.wait_for_log(&format!("Detected R version {version} at /"));
+}
+
+#[test]
 pub(super) fn python_version_is_the_installation_that_builds() {
     let repository = Repository::new();
     let backend = "requires = [\"setuptools\", \"wheel\"]\nbuild-backend = \"setuptools.build_meta\"";
@@ -50,6 +66,7 @@ pub(super) fn python_version_is_the_installation_that_builds() {
     let create_output = server_with_python.rspm(&line);
     assert_eq!(create_output.code, 0, "{}\n{}", create_output.out, create_output.err);
     server_with_python.wait_for_log("Detected Python version 3");
+    server_with_python.wait_for_log(" at /usr");
     // A directory without Python.
     let refusal = server("/usr/share").rspm(&line);
     assert!(refusal.code == 1 && refusal.err.contains("/usr/share"), "{}", refusal.err);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Shared, within};
-use crate::support::fixtures::until;
+use crate::support::fixtures::{free_port, until};
+use crate::support::http;
 use crate::support::postgres;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::server::Server;
@@ -77,4 +78,54 @@ fn a_check_reports_a_notification_queue_that_fills() {
     assert!(output.contains("[INFO] Notifications"), "{output}");
     assert!(output.contains("of PostgreSQL's notification queue is used"), "{output}");
     drop(listener);
+}
+
+/// The statuses of an authenticated index with this token on both servers.
+fn statuses(servers: &[&Server], token: &str) -> Vec<u16> {
+    let authorization = format!("Bearer {token}");
+    let fields = [("Authorization", authorization.as_str())];
+    let status = |server: &&Server| {
+        http::request("GET", &server.url("/r/latest/src/contrib/PACKAGES"), &fields, b"").status
+    };
+    servers.iter().map(status).collect()
+}
+
+#[test]
+fn a_revocation_reaches_a_server_whose_connections_were_lost_meanwhile() {
+    let database = postgres::DedicatedServer::start();
+    // All connections of pm2 except that for notifications pass the proxy.
+    let proxy = PostgresProxy::to(database.port);
+    let shared = Shared::on(&database.url());
+    let pm1 = shared.start("pm1");
+    let proxied =
+        Shared { url: format!("postgres://postgres@{}/postgres?sslmode=disable", proxy.address), ..shared };
+    let pm2 = proxied.builder("pm2").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start();
+    pm1.local_repository("r", &[Tarball::new("alpha", "1.0")]);
+    pm1.rspm_stdout("edit repo --name=r --authenticated");
+    let token = || {
+        let flags = "--scope=repos:read --repos=r --description=test --quiet";
+        pm1.rspm_stdout(&format!("create token {flags}")).trim().to_owned()
+    };
+    let (first, second) = (token(), token());
+    for token in [&first, &second] {
+        until("both accept the token", || statuses(&[&pm1, &pm2], token) == [200; 2]);
+    }
+    // The listening connection ends while the token is revoked.
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rstudio-pm link'",
+    );
+    pm1.rspm_stdout(&format!("revoke token --token={first}"));
+    within(Duration::from_secs(20), "both refuse it", || statuses(&[&pm1, &pm2], &first) == [401; 2]);
+
+    // The notification arrives, and the server cannot read the change.
+    proxy.retarget(free_port());
+    database.end_sessions();
+    pm2.wait_for_log("could not refresh the catalog after a publish of another server");
+    until("it is revoked on the first", || {
+        pm1.rspm(&format!("revoke token --token={second}"));
+        statuses(&[&pm1], &second) == [401]
+    });
+    assert_ne!(statuses(&[&pm2], &second), [401], "it cannot know");
+    proxy.retarget(database.port);
+    within(Duration::from_secs(20), "the other refuses it too", || statuses(&[&pm2], &second) == [401]);
 }

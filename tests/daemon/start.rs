@@ -208,3 +208,35 @@ fn status_has_all_fields_that_clients_read() {
     }
     assert_eq!(status["support_window"]["days_left"], 9999);
 }
+
+#[test]
+fn status_states_which_authentication_the_server_has() {
+    let fields = |server: &Server| {
+        let status = server.get("/__api__/status").json();
+        let names =
+            ["auth_available", "auth_enabled", "repos_require_auth", "sso_enabled", "python_configured"];
+        names.map(|name| status[name].as_bool().expect(name))
+    };
+    let server = Builder::default().gcfg("[Authentication]\nAPITokenAuth = false").start();
+    assert_eq!(fields(&server), [false; 5]);
+    server.rspm_stdout("create repo --name=closed --authenticated");
+    assert_eq!(fields(&server), [true, true, true, false, false]);
+    server.rspm_stdout("edit repo --name=closed --authenticated=false");
+    assert_eq!(fields(&server), [false; 5]);
+    server.rspm_stdout("create repo --name=snakes --type=python");
+    assert_eq!(fields(&server), [false, false, false, false, true]);
+    server.rspm_stdout("edit repo --name=snakes --hide");
+    assert_eq!(fields(&server), [false; 5]);
+    server.hup_applies(
+        "[Authentication]\nAPITokenAuth = true",
+        &["Authentication.APITokenAuth is 'true' now, was 'false'"],
+    );
+    assert_eq!(fields(&server), [true, true, false, false, false]);
+    let signing_in = Builder::default()
+        .gcfg(
+            "[Server]\nAddress = http://127.0.0.1\n[OpenIDConnect]\nIssuer = http://127.0.0.1:9\nClientId = packages\n\
+             ClientSecret = secret",
+        )
+        .start();
+    assert_eq!(fields(&signing_in), [true, true, false, true, false]);
+}

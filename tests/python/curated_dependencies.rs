@@ -179,7 +179,7 @@ fn rules_and_guards_apply_to_dependencies_as_to_named_packages() {
     server.rspm_stdout("create blocklist-rule --package-name=lib --version=<2 --description=broken");
     let blocked = plan(&server, "app\n", "--dependencies");
     let problem = "mid 1.0 requires 'lib>=1.5,<2', but all files of such versions are blocked in 'py' by rule 1 (broken; \
-                   versions <2); create an exception, or leave it out with --allow-missing";
+                   versions <2); create an exception, or leave it out with --allow-missing; the definition needs it for app";
     assert_eq!(blocked.err, format!("Error: {problem}\nThe plan cannot be committed.\n"), "{}", blocked.out);
     assert!(blocked.code == 1 && !blocked.out.contains("To complete"), "{blocked:?}");
     let commit = plan(&server, "app\n", "--dependencies --commit");
@@ -219,6 +219,32 @@ fn rules_and_guards_apply_to_dependencies_as_to_named_packages() {
     let commit = plan(&server, "app<3\n", "--dependencies --allow-missing --commit");
     assert_eq!(commit.err, format!("app 2.0 requires 'mid>=1,<3', which is left out: {reason}\n"));
     assert_eq!((commit.code, get(&server, "/py/latest/simple/mid/").status), (0, 403), "it is guarded");
+}
+
+#[test]
+fn a_dependency_that_is_blocked_later_does_not_prevent_the_removal_of_another_package() {
+    let pypi = Pypi::start();
+    add_app(&pypi);
+    let server = start(&pypi);
+    server.sync_of("pypi").expect("an index");
+    assert_eq!(plan(&server, "app\nodd\n", "--dependencies --commit").code, 0);
+    server.rspm_stdout("create blocklist-rule --package-name=mid --description=ask");
+    let removed = server.rspm_stdout("remove package --source=subset --name=odd@all");
+    assert_eq!(removed, "Removed odd all versions from source 'subset'.\n");
+    let refused = server.refused("remove package --source=subset --name=win@all");
+    assert!(refused.contains("other packages require it (app > mid > win)"), "{refused}");
+    assert_eq!(get(&server, "/py/latest/simple/mid/").status, 403, "it is blocked");
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    let packages = get(&server, "/py/latest/simple/").json();
+    let names: Vec<&str> = packages["projects"]
+        .as_array()
+        .expect("projects")
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    assert_eq!(names, ["app", "lib", "mid", "win"]);
+    let removed = server.rspm_stdout("remove package --source=subset --name=app@all");
+    assert!(removed.contains("all versions, lib >=1.5,<2, mid >=1,<3, win all versions"), "{removed}");
 }
 
 #[test]

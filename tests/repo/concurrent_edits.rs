@@ -14,7 +14,7 @@ use rstudio_pm::serve::rule_matches;
 
 use super::all_stores::{ObjectStore, stores};
 use super::listing;
-use crate::support::backend::{Backend, actor};
+use crate::support::backend::{Backend, actor, person};
 use crate::support::db;
 
 /// Number of pairs of concurrent edits.
@@ -176,8 +176,9 @@ async fn a_second_server_states_the_changes_of_the_first_one() {
         comment: String::new(),
         opening: promotion::Opening::Permitted,
     };
-    let requested =
-        promotion::request(&first.repositories, &first.state, request(), &actor()).await.expect("accepted");
+    let requested = promotion::request(&first.repositories, &first.state, request(), &person("test"))
+        .await
+        .expect("accepted");
     let requested = requested.expect("a promotion");
     let names = |plan: &promotion::plan::Plan| {
         plan.packages.iter().map(|change| change.name.clone()).collect::<Vec<_>>()

@@ -7,7 +7,7 @@ use rstudio_pm::advisory::{AdvisoryFeed, Batch, Format, Index};
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
 use rstudio_pm::db::withheld_alarm;
 use rstudio_pm::edit::promotion::{self, Opening, Request};
-use rstudio_pm::edit::{self, Actor, OnExisting, RepoEdit, block_rule};
+use rstudio_pm::edit::{self, OnExisting, RepoEdit, block_rule};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::{listing, point};
 use crate::support::advisories::record;
-use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::backend::{Backend, StoresConfig, actor, person};
 use crate::support::db;
 use crate::support::mirror_dir::MirrorDir;
 
@@ -94,7 +94,7 @@ impl Server {
         let snapshot = "latest".parse().expect("a snapshot");
         let request = Request { from, to, snapshot, comment, opening: Opening::Permitted };
         let Backend { repositories, state, .. } = &self.backend;
-        let ann = Actor("ann (uid 1)".to_owned());
+        let ann = person("ann (uid 1)");
         promotion::request(repositories, state, request, &ann).await.expect("accepted").is_some()
     }
 

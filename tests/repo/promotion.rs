@@ -2,14 +2,14 @@
 
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
 use rstudio_pm::db::promotion::{Promotion, PromotionState};
-use rstudio_pm::edit::promotion::{self, Opening, Request};
-use rstudio_pm::edit::{self, Actor, OnExisting, RemoveScope, RepoEdit};
+use rstudio_pm::edit::promotion::{self, Opening, Person, Request};
+use rstudio_pm::edit::{self, OnExisting, RemoveScope, RepoEdit};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::serve::RepoError;
 
 use super::all_stores::{ObjectStore, stores};
 use super::listing;
-use crate::support::backend::{Backend, actor};
+use crate::support::backend::{Backend, actor, person};
 use crate::support::db;
 
 macro_rules! scenarios {
@@ -29,6 +29,7 @@ scenarios! {
     a_promoted_repository_serves_the_promoted_state_until_the_next_promotion
     what_is_approved_is_what_was_requested
     the_person_who_requested_does_not_approve
+    one_identity_is_one_person_whatever_its_names_are
     another_change_supersedes_a_request
     only_one_of_two_concurrent_approvals_applies
     subscriptions_of_a_promoted_repository_are_not_changed_directly
@@ -60,10 +61,6 @@ fn request(from: &str, to: &str, snapshot: &str) -> Request {
     let snapshot = snapshot.parse().expect("a snapshot");
     let (from, to, comment) = (from.to_owned(), to.to_owned(), "release 7".to_owned());
     Request { from, to, snapshot, comment, opening: Opening::Permitted }
-}
-
-fn person(name: &str) -> Actor {
-    Actor(name.to_owned())
 }
 
 async fn promote_as(backend: &Backend, to: &str, who: &str) -> Promotion {
@@ -111,7 +108,7 @@ async fn a_promoted_repository_serves_the_promoted_state_until_the_next_promotio
         &backend.repositories,
         &backend.state,
         request("prod", "prod", "latest"),
-        &actor(),
+        &person("ann (uid 1000)"),
     )
     .await;
     assert!(again.expect("accepted").is_none(), "the repository has that state already");
@@ -150,8 +147,12 @@ async fn what_is_approved_is_what_was_requested(backend: Backend) {
 async fn the_person_who_requested_does_not_approve(backend: Backend) {
     create(&backend, "prod", ChangePolicy::TwoPersons).await;
     promote_as(&backend, "prod", "ann (uid 1000)").await;
-    let looks_the_same =
-        ["\u{ff41}\u{ff4e}\u{ff4e} (token 2)", "ann\u{200b} (token 3)", "a\u{ad}nn (session 6)"];
+    let looks_the_same = [
+        "\u{ff41}\u{ff4e}\u{ff4e} (token 2)",
+        "ann\u{200b} (token 3)",
+        "a\u{ad}nn (session 6)",
+        "ann@pharma.example (session 7)",
+    ];
     for same in ["ann (uid 1000)", "ann (token 0a1b)", "Ann (session 5)"].into_iter().chain(looks_the_same) {
         let error = promotion::approve(&backend.state, 1, "", &person(same), Opening::Permitted)
             .await
@@ -160,9 +161,9 @@ async fn the_person_who_requested_does_not_approve(backend: Backend) {
     }
     assert_eq!(listing(&backend, "prod", "latest").await, "");
     let attempts = trail(&backend, "approve promotion").await;
-    assert_eq!(attempts.len(), 6);
+    assert_eq!(attempts.len(), 7);
     assert!(attempts.iter().all(|row| row.outcome == "refused" && row.object == "prod"));
-    let rejected = promotion::reject(&backend.state, 1, "too early", &person("ann (uid 1000)")).await;
+    let rejected = promotion::reject(&backend.state, 1, "too early", &person("ann (uid 1000)").actor).await;
     assert_eq!(rejected.expect("rejected").state, PromotionState::Rejected);
     let error = promotion::approve(&backend.state, 1, "", &person("bob (uid 1)"), Opening::Permitted)
         .await
@@ -172,6 +173,26 @@ async fn the_person_who_requested_does_not_approve(backend: Backend) {
         .await
         .expect_err("unknown");
     assert!(matches!(unknown, RepoError::NotFound(_)), "{unknown}");
+}
+
+async fn one_identity_is_one_person_whatever_its_names_are(backend: Backend) {
+    create(&backend, "prod", ChangePolicy::TwoPersons).await;
+    let signed_in =
+        |name: &str, unique_id: &str| Person { unique_id: Some(unique_id.to_owned()), ..person(name) };
+    let requester = signed_in("ann (session 1)", "subject 7");
+    let request = request("dev", "prod", "latest");
+    promotion::request(&backend.repositories, &backend.state, request, &requester).await.expect("requested");
+    let same = signed_in("maria (token 2)", "subject 7");
+    let error =
+        promotion::approve(&backend.state, 1, "", &same, Opening::Permitted).await.expect_err("refused");
+    assert!(error.to_string().contains("another person must approve it"), "{error}");
+    // The identity is compared after a restart too.
+    let backend = backend.restart().await;
+    assert!(promotion::approve(&backend.state, 1, "", &same, Opening::Permitted).await.is_err());
+    assert_eq!(listing(&backend, "prod", "latest").await, "");
+    let other = signed_in("bob (session 3)", "subject 8");
+    let approved = promotion::approve(&backend.state, 1, "", &other, Opening::Permitted).await;
+    assert_eq!(approved.expect("applied").state, PromotionState::Applied);
 }
 
 async fn another_change_supersedes_a_request(backend: Backend) {
@@ -292,7 +313,7 @@ async fn a_promoted_repository_is_promoted_further_with_its_state(backend: Backe
         &backend.repositories,
         &backend.state,
         request("test", "prod", "latest"),
-        &actor(),
+        &person("test"),
     )
     .await;
     assert!(onward.expect("accepted").is_some());
@@ -319,9 +340,13 @@ async fn impossible_promotions_are_refused(backend: Backend) {
         ("dev", "prod", "2030-01-01", "is in the future"),
         ("dev", "prod", "99", "there is no transaction 99"),
     ] {
-        let result =
-            promotion::request(&backend.repositories, &backend.state, request(from, to, snapshot), &actor())
-                .await;
+        let result = promotion::request(
+            &backend.repositories,
+            &backend.state,
+            request(from, to, snapshot),
+            &person("test"),
+        )
+        .await;
         let error = result.expect_err(words).to_string();
         assert!(error.contains(words), "{words}: {error}");
         let plan = promotion::plan(&backend.repositories, &backend.state, &request(from, to, snapshot))
@@ -420,7 +445,7 @@ async fn a_plan_is_what_the_promotion_changes(backend: Backend) {
     // The snapshot that the plan names is the planned state, also after another change.
     backend.add("team", "alpha", "1.2").await;
     let exact = request("dev", "prod", &transaction.to_string());
-    let promoted = promotion::request(&backend.repositories, &backend.state, exact, &actor())
+    let promoted = promotion::request(&backend.repositories, &backend.state, exact, &person("test"))
         .await
         .expect("accepted")
         .expect("a promotion");

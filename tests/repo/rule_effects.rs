@@ -7,7 +7,7 @@ use rstudio_pm::edit::block_rule;
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
 use rstudio_pm::edit::promotion::plan::Plan;
 use rstudio_pm::edit::promotion::{self, Opening, Request};
-use rstudio_pm::edit::{self, Actor, OnExisting};
+use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
 use rstudio_pm::model::source::SourceKind;
@@ -23,7 +23,7 @@ use rstudio_pm::serve::shared_names;
 use rstudio_pm::sync::Sync;
 
 use super::{index, package_versions};
-use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::backend::{Backend, StoresConfig, actor, person};
 use crate::support::db;
 use crate::support::mirror_dir::MirrorDir;
 
@@ -210,7 +210,9 @@ async fn the_plan_of_a_promotion_is_what_clients_get(mut server: Server) {
     server.create_promoted(ChangePolicy::Promotion).await;
     let state = server.backend.state.clone();
     let promote = async || {
-        promotion::request(&server.backend.repositories, &state, request(), &actor()).await.expect("accepted")
+        promotion::request(&server.backend.repositories, &state, request(), &person("test"))
+            .await
+            .expect("accepted")
     };
     server.rule(&about("yaml", "2.3.10")).await;
     server.rule(&about("other3", "")).await;
@@ -261,8 +263,7 @@ async fn later_rules_take_versions_of_an_approved_plan_away_and_add_none(server:
     let Backend { repositories, state, .. } = &server.backend;
     let other3 = server.rule(&about("other3", "")).await;
     let planned = server.plan().await;
-    let requested =
-        promotion::request(repositories, state, request(), &Actor("ann (uid 1)".to_owned())).await;
+    let requested = promotion::request(repositories, state, request(), &person("ann (uid 1)")).await;
     let requested = requested.expect("accepted").expect("a promotion");
     let show = async || {
         promotion::plan_of(repositories, state, &requested).await.expect("no error").expect("a plan")
@@ -274,8 +275,7 @@ async fn later_rules_take_versions_of_an_approved_plan_away_and_add_none(server:
     block_rule::delete(state, vec![(other3, other3)]).await.expect("deleted");
     assert_eq!(show().await, before, "the plan is a record");
     let approved =
-        promotion::approve(state, requested.id, "", &Actor("bob (uid 2)".to_owned()), Opening::Permitted)
-            .await;
+        promotion::approve(state, requested.id, "", &person("bob (uid 2)"), Opening::Permitted).await;
     approved.expect("applied");
     let mut expected: Listing =
         before.packages.iter().map(|it| (it.name.clone(), it.to_version.clone().expect("added"))).collect();
@@ -285,9 +285,9 @@ async fn later_rules_take_versions_of_an_approved_plan_away_and_add_none(server:
     assert_eq!(server.listing("prod").await, expected);
     assert_eq!(show().await, before, "also after it was applied");
     // A new promotion lists what rules permit now, although the state of the sources is the same.
-    let again = promotion::request(repositories, state, request(), &Actor("ann (uid 1)".to_owned())).await;
+    let again = promotion::request(repositories, state, request(), &person("ann (uid 1)")).await;
     let again = again.expect("accepted").expect("a promotion of the same state");
-    let bob = Actor("bob (uid 2)".to_owned());
+    let bob = person("bob (uid 2)");
     promotion::approve(state, again.id, "", &bob, Opening::Permitted).await.expect("applied");
     assert_eq!(server.listing("prod").await, server.listing("dev").await);
     let same = promotion::request(repositories, state, request(), &bob).await.expect("accepted");

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::Db;
+use rstudio_pm::edit::promotion::Person;
 use rstudio_pm::edit::{self, Actor, AddStatus, OnExisting, Upload, Uploads};
 use rstudio_pm::fetch::{FetchLimits, Fetches};
 use rstudio_pm::jobs::Jobs;
@@ -48,6 +49,11 @@ pub(crate) fn day(text: &str) -> Day {
 
 pub(crate) fn actor() -> Actor {
     Actor("test".to_owned())
+}
+
+/// A person with this credential, who did not sign in with an identity provider.
+pub(crate) fn person(name: &str) -> Person {
+    Person { actor: Actor(name.to_owned()), unique_id: None }
 }
 
 impl Backend {

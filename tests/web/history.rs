@@ -16,7 +16,7 @@ use rstudio_pm::serve::lock_file::{self, ComparisonPermit, Interval, LockedPacka
 
 use super::document;
 use crate::repo::package_versions;
-use crate::support::backend::{Backend, StoresConfig, actor, day};
+use crate::support::backend::{Backend, StoresConfig, actor, day, person};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 use crate::support::today::stable_today;
@@ -61,7 +61,7 @@ async fn environment(engine: db::Engine) -> Backend {
                 comment: String::new(),
                 opening: promotion::Opening::Permitted,
             };
-            promotion::request(&backend.repositories, &backend.state, request, &actor())
+            promotion::request(&backend.repositories, &backend.state, request, &person("test"))
                 .await
                 .expect("a promotion");
         }

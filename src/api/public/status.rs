@@ -17,9 +17,9 @@ pub struct Status {
     pub build_date: String,
     /// Whether usage data is collected.
     pub metrics_enabled: bool,
-    /// Whether R repositories are served.
+    /// Always true.
     pub r_configured: bool,
-    /// Whether Python repositories are served.
+    /// Whether the client may list a Python repository.
     pub python_configured: bool,
     /// Whether any binary is served.
     pub binaries_enabled: bool,
@@ -33,13 +33,15 @@ pub struct Status {
     pub custom_home_title: String,
     /// Always empty, because the server does not track users.
     pub ga_id: String,
-    /// Whether tokens are supported; the older name of `auth_enabled`.
+    /// The older name of `auth_enabled`.
     pub auth_available: bool,
-    /// Whether tokens are supported.
+    /// Whether a token or a sign-in permits clients of the network more than anonymous ones: `Authentication.APITokenAuth` or
+    /// `Authentication.RequireAuthForUI` is on, sign-in or identity federation is configured, or a repository requires a
+    /// token.
     pub auth_enabled: bool,
-    /// Whether a repository requires a token.
+    /// Whether any repository requires a token or a sign-in, also one that the client does not see.
     pub repos_require_auth: bool,
-    /// Whether single sign-on is configured.
+    /// Whether sign-in with an identity provider is configured (`[OpenIDConnect]`).
     pub sso_enabled: bool,
     /// The known platforms.
     pub distros: Vec<Platform>,
@@ -124,7 +126,8 @@ pub struct SupportWindow {
 }
 
 impl Status {
-    /// The status of a server with CRAN in the repository `cran_repo` and binaries for `platforms`.
+    /// The status of a server with CRAN in the repository `cran_repo` and binaries for `platforms`, and without usage data,
+    /// Python repositories and authentication.
     #[must_use]
     pub fn new(cran_repo: Option<String>, platforms: Platforms) -> Status {
         // Set by the build script; absent if the program is built from an unpacked archive without `SOURCE_DATE_EPOCH`.
@@ -133,7 +136,6 @@ impl Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             build_date: Timestamp(build_time * SECOND).to_string(),
-            // Set by the caller.
             metrics_enabled: false,
             r_configured: true,
             python_configured: false,

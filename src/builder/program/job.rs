@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use super::memory::OomKills;
 use super::starvation::Starvation;
 use super::workspace::Workspace;
 use crate::builder::channel;
-use crate::builder::message::{Cause, Event, Failure, Limits};
+use crate::builder::message::{Cause, Event, Failure, Limits, VERSION};
 
 /// The reason why a job ends early.
 #[derive(Debug)]
@@ -69,6 +70,12 @@ impl Job {
     pub(super) fn send(&self, event: &Event) -> Result<(), Stop> {
         let packet = event.encode().map_err(|error| Failure::new(Cause::Builder, error.to_string()))?;
         channel::send(&self.connection, &packet, &[]).map_err(|_| Stop::Disconnected)
+    }
+
+    /// Reports R or Python: its version, and the installation directory that has the program `bin/…`.
+    pub(super) fn started(&self, name: &str, version: &str, program: &Path) -> Result<(), Stop> {
+        let directory = program.ancestors().nth(2).unwrap_or(program).display();
+        self.send(&Event::Started { v: VERSION, program: format!("{name} {version} at {directory}") })
     }
 
     /// Announces a phase of the job, by an event and in the log.

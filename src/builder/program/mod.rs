@@ -119,7 +119,6 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         message::Job::ListReferences(list) => fetch::list_references(&job, list, &program, descriptors),
         message::Job::FetchCommit(fetch) => fetch::fetch_commit(&job, fetch, &program, descriptors),
         message::Job::BuildRPackage(build) => build::build_r_package(&job, build, descriptors),
-        message::Job::DetectR(detect) => build::detect_r(&job, detect),
         message::Job::BuildPythonPackage(request) => build::build_python_package(&job, request, descriptors),
         message::Job::DetectPython(detect) => build::detect_python(&job, detect),
     };
@@ -141,7 +140,6 @@ fn readable_paths(job: &message::Job, program: &Path) -> Vec<PathBuf> {
         message::Job::ListReferences(job) => job.remote.local_paths.iter().map(PathBuf::from).collect(),
         message::Job::FetchCommit(job) => job.remote.local_paths.iter().map(PathBuf::from).collect(),
         message::Job::BuildRPackage(job) => job.r.iter().chain(&job.library).map(PathBuf::from).collect(),
-        message::Job::DetectR(job) => job.r.iter().map(PathBuf::from).collect(),
         message::Job::BuildPythonPackage(job) => job.python.iter().map(PathBuf::from).collect(),
         message::Job::DetectPython(job) => job.python.iter().map(PathBuf::from).collect(),
     };

@@ -10,6 +10,7 @@ use crate::backup::folder::Folder;
 use crate::backup::manifest::Manifest;
 use crate::backup::prune::PruneResult;
 use crate::backup::restore::RestoreResult;
+use crate::backup::revocations::{LaterRevocations, Revocation};
 use crate::backup::trial_restore::TrialResult;
 use crate::backup::verify::Verification;
 
@@ -226,6 +227,7 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
          their numbers are used again, and the days show the state of that transaction until something is published.",
         manifest.transaction, manifest.published
     );
+    add_revocations(&mut text, &result.revocations);
     add_missing(&mut text, manifest);
     for bad in &result.bad {
         let _ = writeln!(text, "Not restored: {}", escape(bad));
@@ -257,11 +259,51 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
         "missing": manifest.missing,
         "bad": result.bad_count,
         "aside": result.previous_database,
+        "revocations": revocations_json(&result.revocations),
         "seconds": seconds(result.elapsed),
         "next": next,
     });
     let verdict = if result.bad_count == 0 { Verdict::Success } else { Verdict::Incomplete };
     Report { text, json, verdict }
+}
+
+/// Maximum number of revocations in a text.
+const MAX_REVOCATIONS: usize = 50;
+
+/// Adds the commands that repeat the revocations which the restored database lacks.
+fn add_revocations(text: &mut String, revocations: &LaterRevocations) {
+    let LaterRevocations { origin, rows } = revocations;
+    // Writing to a `String` cannot fail.
+    let _ = match origin {
+        None => writeln!(
+            text,
+            "Tokens that were revoked after this backup are valid again. Which these are is not known here: no previous \
+             database and no file of Logging.AuditLog could be read. docs/admin/access.md names the lists to take them from."
+        ),
+        Some(origin) if rows.is_empty() => {
+            writeln!(text, "{} has no revocation of tokens after this backup.", escape(origin))
+        }
+        Some(origin) => writeln!(
+            text,
+            "Tokens that were revoked after this backup are valid again. Repeat these revocations, which {} has, as soon as the \
+             server runs:",
+            escape(origin)
+        ),
+    };
+    for row in rows.iter().take(MAX_REVOCATIONS) {
+        let object = format!("'{}'", row.object.replace('\'', "'\\''"));
+        let flag = if row.kind == "user" { "--user" } else { "--guid" };
+        let _ = writeln!(text, "  rspm revoke token {flag}={}  # {}", escape(&object), row.at);
+    }
+    if rows.len() > MAX_REVOCATIONS {
+        let _ = writeln!(text, "  and {} more; -o json prints all", rows.len() - MAX_REVOCATIONS);
+    }
+}
+
+fn revocations_json(revocations: &LaterRevocations) -> Value {
+    let LaterRevocations { origin, rows } = revocations;
+    let row = |row: &Revocation| json!({ "time": row.at.to_string(), "kind": row.kind, "name": row.object });
+    json!({ "origin": origin, "newer": rows.iter().map(row).collect::<Vec<_>>() })
 }
 
 /// Formats the result of pruning.

@@ -216,6 +216,7 @@ pub const TABLES: &[Table] = &[
         int("promotion_id"), int("position"), int("source_id"), text("label"),
     ]).since(22),
     core("promotion_plan", 1, &[int("promotion_id"), bytes("plan"), text("sha256"), bytes("items")]).since(33),
+    core("promotion_identity", 1, &[int("promotion_id"), text("unique_id")]).since(34),
     core("repo_withheld", 2, &[int("repo_id"), int("seq"), bytes("items")]).since(33),
     core("revoked_signed_token", 1, &[text("guid"), int("expires_at"), int("revision")]).since(33),
     core("withheld_alarm", 2, &[int("repo_id"), int("at"), text("message")]).since(33),

@@ -155,7 +155,9 @@ async fn apply(
         sha256,
         transaction: None,
     };
-    update.problems.extend(blocked_problems(&update.rows));
+    // A package that was blocked after its selection does not prevent the removal of another one.
+    let is_new = |row: &&UpdateRow| kind != TxKind::Remove || row.plan.change != Change::Kept;
+    update.problems.extend(update.rows.iter().filter(is_new).filter_map(blocked_problem));
     if !update.problems.is_empty() {
         return Ok(update);
     }
@@ -356,13 +358,10 @@ async fn update_rows(
     Ok(plan.into_iter().map(row).collect())
 }
 
-fn blocked_problems(rows: &[UpdateRow]) -> Vec<String> {
-    let problem = |row: &UpdateRow| {
-        let Obstacle { reason, remedy } = row.blocked.as_ref()?;
-        let (name, version) = (&row.plan.name, &row.plan.version);
-        Some(format!("{name} {version} is {reason}; no client could download it: {remedy}"))
-    };
-    rows.iter().filter_map(problem).collect()
+fn blocked_problem(row: &UpdateRow) -> Option<String> {
+    let Obstacle { reason, remedy } = row.blocked.as_ref()?;
+    let (name, version) = (&row.plan.name, &row.plan.version);
+    Some(format!("{name} {version} is {reason}; no client could download it: {remedy}"))
 }
 
 /// Returns the notice that a later plan for the same snapshot may differ.

@@ -270,16 +270,14 @@ pub async fn remove(
         if let Some(problem) = dependencies.problems.first() {
             return Err(RepoError::Invalid(problem.clone()));
         }
-        let lost = dependencies.left_out.iter().find(|(name, _)| current.rules.contains_key(*name));
-        if let Some((name, reason)) = lost.filter(|(name, _)| **name != project) {
-            return Err(RepoError::Invalid(format!(
-                "the source has '{name}', which this change would remove, too: {reason}; write a definition without \
-                 '{project}', and run: rspm update --source={} --file-in=FILE --allow-missing",
-                source.name
-            )));
-        }
         add_dependencies(&mut new.definition, &dependencies)?;
+        // Dependencies that were blocked or withdrawn after their selection do not prevent the removal of another project.
+        let kept = kept_dependencies(&current, &dependencies, &new.definition);
         chains = dependencies.chains;
+        for (name, (rule, chain)) in kept {
+            new.definition.rules.insert(name.clone(), rule);
+            chains.insert(name, chain);
+        }
     }
     let rules = &new.definition.rules;
     let removed = current.rules.iter().filter(|(name, _)| !rules.contains_key(*name));
@@ -303,6 +301,25 @@ pub async fn remove(
     };
     commit(state, &source, &current, curation, rules, publish).await?;
     Ok(texts)
+}
+
+/// Returns the current rules, with their chains, of the dependencies that a selection leaves out though something requires
+/// them, and of what is required through these.
+fn kept_dependencies(
+    current: &CurrentDefinition,
+    dependencies: &Dependencies,
+    definition: &Definition,
+) -> BTreeMap<NormalName, (Rule, Vec<NormalName>)> {
+    let kept_chain = |name: &NormalName| -> Option<Vec<NormalName>> {
+        let old = current.chain(name)?;
+        let left_out = |part: &String| dependencies.left_out.iter().find(|(other, _)| other.as_str() == part);
+        let (position, (_, chain)) =
+            old.iter().enumerate().find_map(|(at, part)| Some((at, left_out(part)?)))?;
+        let rest = old[position + 1..].iter().filter_map(|part| part.parse().ok());
+        Some(chain.iter().cloned().chain(rest).collect())
+    };
+    let lost = current.rules.iter().filter(|(name, _)| !definition.rules.contains_key(*name));
+    lost.filter_map(|(name, rule)| Some((name.clone(), (rule.clone(), kept_chain(name)?)))).collect()
 }
 
 /// Returns the error for a project that the definition of a source does not name.

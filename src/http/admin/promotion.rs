@@ -9,8 +9,9 @@ use crate::api::promotion::{
 };
 use crate::catalog::{Catalog, Repository};
 use crate::db::promotion::{self, PromotionState, UnknownPromotionState};
+use crate::edit::Actor;
 use crate::edit::promotion::plan::record;
-use crate::edit::promotion::{self as edit, Opening, Request};
+use crate::edit::promotion::{self as edit, Opening, Person, Request};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
@@ -48,7 +49,7 @@ pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
         let plan = with_warnings((&catalog, principal), find::repo(&catalog, name).ok(), plan);
         return ok(&RequestedPromotion { plan: Some(plan), promotion: None });
     }
-    let promotion = edit::request(&app.repositories, &app.state, request, &actor).await?;
+    let promotion = edit::request(&app.repositories, &app.state, request, &person(principal, actor)).await?;
     let status = if promotion.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let promotion = promotion.map(|promotion| wire(app, promotion));
     Ok(response::json(status, &RequestedPromotion { promotion, plan: None }))
@@ -94,7 +95,8 @@ pub(super) async fn approve(call: Call<'_>, id: &str) -> AdminResult {
     let (body, actor): (DecidePromotion, _) = call.json().await?;
     require_readable(app, principal, &found)?;
     let reason = comment(&body.comment)?;
-    let promotion = edit::approve(&app.state, id, &reason, &actor, opening(principal)).await?;
+    let person = person(principal, actor);
+    let promotion = edit::approve(&app.state, id, &reason, &person, opening(principal)).await?;
     ok(&wire(app, promotion))
 }
 
@@ -151,6 +153,10 @@ fn require_readable(app: &App, principal: &Principal, found: &promotion::Promoti
 /// subscription.
 fn opening(principal: &Principal) -> Opening {
     if principal.is_administrator() { Opening::Permitted } else { Opening::Refused }
+}
+
+fn person(principal: &Principal, actor: Actor) -> Person {
+    Person { actor, unique_id: principal.unique_id().map(str::to_owned) }
 }
 
 fn number(text: &str) -> Result<i64, Failure> {

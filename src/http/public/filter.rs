@@ -92,8 +92,8 @@ pub(super) async fn answer(
     let snapshot = filter.snapshot.as_deref().filter(|text| !text.is_empty()).unwrap_or("latest");
     let snapshot: Snapshot =
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
+    head.principal.require_public(app, read_repository(repo), false)?;
     let catalog = app.state.catalog.get();
-    head.principal.require(&catalog, read_repository(repo))?;
     let repo = repository(&catalog, repo)?;
     let (name, language) = (repo.name.clone(), repo.kind.language());
     let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;

@@ -14,6 +14,7 @@ mod packages;
 mod python_filter;
 mod python_packages;
 mod repos;
+mod status;
 mod swagger;
 pub(super) mod sysreqs;
 mod url;
@@ -33,9 +34,6 @@ use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
-use super::permission::Principal;
-use super::platforms;
-use super::r::bioconductor;
 use super::read_body;
 use super::response;
 use super::route::public::PublicRoute;
@@ -43,9 +41,8 @@ use super::target::Query;
 use super::wire_binary;
 use crate::api::public::repo::TransactionDate;
 use crate::api::public::source::{Source, Transaction};
-use crate::api::public::status::Status;
 use crate::build::webhook::Verification;
-use crate::catalog::{self, Catalog, Repository};
+use crate::catalog::{self, Repository};
 use crate::db::tx::{Tx, TxKind};
 use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;
@@ -77,14 +74,7 @@ pub async fn answer(
     let RequestBody { bytes: body, verification } = body;
     let catalog = app.state.catalog.get();
     Ok(match route {
-        PublicRoute::Status => {
-            let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
-            ok(&Status {
-                metrics_enabled: app.usage.is_enabled(),
-                bioc_versions: bioconductor::rows(&catalog),
-                ..Status::new(cran_repo(&catalog, head.principal), platforms)
-            })
-        }
+        PublicRoute::Status => ok(&status::current(app, &catalog, head.principal)),
         PublicRoute::Repos => repos::list(app, &catalog, query, head),
         PublicRoute::Repo(name) => ok(&repos::wire(named_repository(&catalog, name, head.principal)?)),
         PublicRoute::RepoSources(name) => {
@@ -281,14 +271,6 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
         published_to: tx.at.to_string(),
         result: String::new(),
     }
-}
-
-/// Returns the repository that clients may use as CRAN: the first listed R repository that subscribes to the source
-/// `cran`.
-fn cran_repo(catalog: &Catalog, principal: &Principal) -> Option<String> {
-    let is_listed = |repo: &&Repository| !repo.hidden && principal.may_read(repo);
-    let mut repos = catalog.repos.iter().filter(is_listed).filter(|repo| repo.kind == RepoKind::R);
-    repos.find(|repo| repo.subscribes_to(SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 
 /// Returns the rows for `days`, which are sorted newest first; reversed with `_order=asc`. `latest` is the alias of the

@@ -19,8 +19,8 @@ pub(super) async fn answer(
     let day = day(&query.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
+    head.principal.require_public(app, read_repository(&query.repo), false)?;
     let catalog = app.state.catalog.get();
-    head.principal.require(&catalog, read_repository(&query.repo))?;
     let name = named_repository(&catalog, &query.repo, head.principal)?.name.clone();
     // Fails if there is no snapshot: scripts then request earlier days until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;

@@ -16,6 +16,8 @@ use crate::python::specifier::BadSpecifier;
 
 /// Maximum length of a requirement in a message, in characters.
 const MAX_EXCERPT: usize = 200;
+/// Maximum number of names in a list of a message.
+const MAX_NAMES: usize = 20;
 
 /// The metadata of a version, as far as dependencies are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +42,8 @@ pub struct Dependencies {
     pub problems: Vec<String>,
     /// Notices about what was left out.
     pub notices: Vec<String>,
-    /// The projects that are required and left out, each with one of the notices.
-    pub left_out: BTreeMap<NormalName, String>,
+    /// The projects that are required and left out, with their chains.
+    pub left_out: BTreeMap<NormalName, Vec<NormalName>>,
 }
 
 /// The search for the dependencies of a definition.
@@ -63,8 +65,11 @@ pub struct Search {
     /// The versions of each added project that are required.
     alternatives: BTreeMap<NormalName, Vec<Alternative>>,
     problems: Vec<String>,
+    /// Requirements that are problems, each with the reason and the remedy. All versions that have them are known at the
+    /// end.
+    unmet: Vec<(ProjectRequirement, String)>,
     notices: Vec<String>,
-    left_out: BTreeMap<NormalName, String>,
+    left_out: BTreeSet<NormalName>,
     /// The problems and notices, so that each is reported once.
     reported: HashSet<String>,
 }
@@ -97,8 +102,9 @@ impl Search {
             satisfying: BTreeMap::new(),
             alternatives: BTreeMap::new(),
             problems: Vec::new(),
+            unmet: Vec::new(),
             notices: Vec::new(),
-            left_out: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             reported: HashSet::new(),
         }
     }
@@ -202,11 +208,10 @@ impl Search {
         }
         let reason = obstacle.describe(&self.snapshot);
         if self.allow_missing && !obstacle.is_temporary() {
-            let notice = format!("{requires}, which is left out: {reason}");
-            self.left_out.entry(requirement.project.clone()).or_insert_with(|| notice.clone());
-            self.notice(notice);
+            self.left_out.insert(requirement.project.clone());
+            self.notice(format!("{requires}, which is left out: {reason}"));
         } else {
-            self.problem(format!("{requires}, but {reason}; {}", obstacle.remedy()));
+            self.unmet.push((requirement.clone(), format!("but {reason}; {}", obstacle.remedy())));
         }
     }
 
@@ -286,7 +291,9 @@ impl Search {
     /// Returns the dependencies, when the search is complete. `projects` has all projects that [`Search::choose`] needed.
     #[must_use]
     pub fn finish(self, projects: &BTreeMap<NormalName, Project>) -> Dependencies {
+        let unmet = self.unmet_problems();
         let Search { closure, named, alternatives, mut problems, mut notices, mut left_out, .. } = self;
+        problems.splice(0..0, unmet);
         truncate(&mut problems, "problems");
         truncate(&mut notices, "notices");
         let files = |name: &NormalName| match projects.get(name) {
@@ -300,8 +307,75 @@ impl Search {
         let rules: BTreeMap<NormalName, Rule> = alternatives.into_iter().map(rule).collect();
         let chain = |name: &NormalName| (name.clone(), closure.chain(name).to_vec());
         let chains = named.iter().chain(rules.keys()).map(chain).collect();
-        left_out.retain(|name, _| !named.contains(name) && !rules.contains_key(name));
+        left_out.retain(|name| !named.contains(name) && !rules.contains_key(name));
+        let left_out = left_out.iter().map(chain).collect();
         Dependencies { rules, chains, problems, notices, left_out }
+    }
+}
+
+impl Search {
+    /// Returns the problems of unmet requirements. Each names all versions that have the requirement, and the projects of
+    /// the definition that need it, also indirectly, so that one change of the definition is enough.
+    fn unmet_problems(&self) -> Vec<String> {
+        if self.unmet.is_empty() {
+            return Vec::new();
+        }
+        let required_by = |expansion: &Expansion| -> Vec<ProjectRequirement> {
+            let requirements =
+                self.requirements.get(&expansion.version).map(Vec::as_slice).unwrap_or_default();
+            let applicable = requirements.iter().filter(|one| self.closure.applies(expansion, one));
+            let version = || Some(expansion.version.clone());
+            applicable.filter_map(|one| ProjectRequirement::of(one.clone(), version())).collect()
+        };
+        let required: Vec<ProjectRequirement> = self.closure.expansions().flat_map(required_by).collect();
+        let mut dependents: BTreeMap<&NormalName, BTreeSet<&NormalName>> = BTreeMap::new();
+        for one in &required {
+            let by = one.required_by.iter().map(|by| &by.project);
+            dependents.entry(&one.project).or_default().extend(by);
+        }
+        let problem = |(requirement, reason): &(ProjectRequirement, String)| {
+            let same =
+                |one: &&ProjectRequirement| one.project == requirement.project && one.is_same(requirement);
+            let versions: BTreeSet<&ProjectVersion> =
+                required.iter().filter(same).filter_map(|one| one.required_by.as_ref()).collect();
+            let verb = if versions.len() == 1 { "requires" } else { "require" };
+            let needing = self.named_that_need(versions.iter().map(|by| &by.project), &dependents);
+            let is_named = versions.len() == 1 && versions.iter().all(|by| needing == [&by.project]);
+            let needing = if is_named {
+                String::new()
+            } else {
+                format!("; the definition needs it for {}", names_text(&needing))
+            };
+            let versions: Vec<String> =
+                versions.iter().map(|by| format!("{} {}", by.project, by.version)).collect();
+            format!("{} {verb} '{}', {reason}{needing}", names_text(&versions), label(requirement))
+        };
+        self.unmet.iter().map(problem).collect()
+    }
+
+    /// Returns the projects of the definition from which some projects are required.
+    fn named_that_need<'a>(
+        &self,
+        projects: impl Iterator<Item = &'a NormalName>,
+        dependents: &BTreeMap<&'a NormalName, BTreeSet<&'a NormalName>>,
+    ) -> Vec<&'a NormalName> {
+        let mut pending: Vec<&NormalName> = projects.collect();
+        let mut needing: BTreeSet<&NormalName> = BTreeSet::new();
+        while let Some(project) = pending.pop() {
+            if needing.insert(project) {
+                pending.extend(dependents.get(project).into_iter().flatten());
+            }
+        }
+        needing.into_iter().filter(|name| self.named.contains(*name)).collect()
+    }
+}
+
+/// Returns the first names, with the number of the others.
+fn names_text<T: std::fmt::Display>(names: &[T]) -> String {
+    let excerpt = names.iter().take(MAX_NAMES).map(T::to_string).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => excerpt,
+        rest => format!("{excerpt} and {rest} more"),
     }
 }
 
@@ -590,6 +664,33 @@ mod tests {
         let found = index.search(&file, true);
         let is_temporary = |problem: &String| problem.ends_with("503; try again when the index answers");
         assert!(found.problems.len() == 2 && found.problems.iter().all(is_temporary), "{found:?}");
+    }
+
+    #[test]
+    fn a_problem_names_all_that_require_a_dependency_and_the_lines_that_need_it() {
+        let index = Index::new(&[
+            ("app", "1.0", &["mid", "low", "fine"]),
+            ("mid", "1.0", &["gone>=1"]),
+            ("low", "2.0", &["gone>=1", "app"]),
+            ("web", "1.0", &["mid"]),
+            ("own", "1.0", &["gone>=1"]),
+            ("one", "1.0", &["lost"]),
+            ("fine", "1.0", &[]),
+        ]);
+        let found = index.search(&[("r.txt", "app\nweb\nown\none\nfine\n")], false);
+        let remedy = "but there is no such package at 2024-01-31; choose a later --snapshot, or leave it out with \
+                      --allow-missing";
+        assert_eq!(
+            found.problems,
+            [
+                format!("one 1.0 requires 'lost', {remedy}"),
+                format!(
+                    "low 2.0, mid 1.0, own 1.0 require 'gone>=1', {remedy}; the definition needs it for app, own, web"
+                ),
+            ]
+        );
+        let rest = index.search(&[("r.txt", "fine\n")], false);
+        assert!(rest.problems.is_empty(), "{rest:?}");
     }
 
     #[test]

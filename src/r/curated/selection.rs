@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RootPackage;
 use crate::model::ids::ReleaseId;
-use crate::r::closure::{Closure, DependencyIndex, Kinds, Root, UnmetRequirement};
+use crate::r::closure::{Closure, DependencyIndex, Kinds, MissingDependency, Root, UnmetRequirement};
 use crate::r::dependency::{DependencyKind, Operator, Requirement};
 use crate::r::description::Description;
 use crate::r::version;
@@ -14,7 +14,7 @@ use crate::r::version;
 const NEAREST: usize = 4;
 /// Minimum similarity of a name that an error suggests.
 const MIN_SIMILARITY: f64 = 0.85;
-/// Maximum number of names in a notice.
+/// Maximum number of names of a kind in a problem or a notice.
 const MAX_NAMES: usize = 20;
 /// Maximum number of times that the closure is computed again with other versions.
 const MAX_ROUNDS: usize = 1000;
@@ -109,7 +109,8 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
     selector.selection.problems.extend(unmet);
     let Selector { index, others, mut selection, .. } = selector;
     let closure = index.closure(&roots, recursive);
-    add_missing(request, &closure, &mut selection);
+    let closure_of = |root: &Root<'_>| index.closure(&[*root], recursive);
+    add_missing(request, &closure, (roots.as_slice(), closure_of), &mut selection);
     for (position, member) in closure.members.iter().enumerate() {
         let release = SelectedRelease {
             version: member.version.to_owned(),
@@ -313,31 +314,52 @@ fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool)
 }
 
 /// Reports the dependencies that the index lacks: as problems if a package cannot be installed without them, unless
-/// missing ones are allowed; otherwise in a notice.
-fn add_missing(request: &Request<'_>, closure: &Closure<'_>, selection: &mut Selection) {
-    let mut omitted = Vec::new();
-    for missing in &closure.missing {
-        if missing.is_strong && !request.allow_missing {
-            selection.problems.push(format!(
-                "{} requires '{}', which is not in CRAN at {}; subscribe a source that has it and add --allow-missing, or \
-                 remove the package",
-                missing.dependent, missing.name, request.snapshot
-            ));
-        } else {
-            omitted.push(missing.name);
-        }
+/// missing ones are allowed; otherwise in a notice. A problem names all packages that need the dependency, also
+/// indirectly, so that one change of the definition is enough.
+fn add_missing<'a>(
+    request: &Request<'_>,
+    closure: &Closure<'a>,
+    (roots, closure_of): (&[Root<'_>], impl Fn(&Root<'_>) -> Closure<'a>),
+    selection: &mut Selection,
+) {
+    let is_problem = |missing: &&MissingDependency<'_>| missing.is_strong && !request.allow_missing;
+    let (problems, omitted): (Vec<_>, Vec<_>) = closure.missing.iter().partition(is_problem);
+    let mut needing_roots: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for root in roots.iter().filter(|_| !problems.is_empty()) {
+        let strong = closure_of(root).missing.into_iter().filter(|missing| missing.is_strong);
+        strong.for_each(|missing| needing_roots.entry(missing.name).or_default().push(root.name));
     }
+    for missing in problems {
+        let verb = if missing.dependents.len() == 1 { "requires" } else { "require" };
+        let needing = needing_roots.get(missing.name).map(Vec::as_slice).unwrap_or_default();
+        selection.problems.push(format!(
+            "{} {verb} '{}', which is not in CRAN at {}; subscribe a source that has it and add --allow-missing, or remove \
+             what needs it from the definition: {}",
+            names_text(&missing.dependents),
+            missing.name,
+            request.snapshot,
+            names_text(needing)
+        ));
+    }
+    let omitted: Vec<&str> = omitted.into_iter().map(|missing| missing.name).collect();
     if !omitted.is_empty() {
-        let rest = omitted.len().saturating_sub(MAX_NAMES);
-        let names = omitted.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
-        let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+        let names = names_text(&omitted);
         let (subject, verb) = match omitted.len() {
             1 => ("1 dependency is".to_owned(), "was"),
             count => (format!("{count} dependencies are"), "were"),
         };
         selection
             .notices
-            .push(format!("{subject} not in CRAN at {} and {verb} omitted: {names}{rest}", request.snapshot));
+            .push(format!("{subject} not in CRAN at {} and {verb} omitted: {names}", request.snapshot));
+    }
+}
+
+/// Returns the first names, with the number of the others.
+fn names_text(names: &[&str]) -> String {
+    let excerpt = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => excerpt,
+        rest => format!("{excerpt} and {rest} more"),
     }
 }
 
@@ -380,6 +402,10 @@ mod tests {
         Package: extra\nVersion: 1.0\nImports: old1\nListed: yes\n\n\
         Package: strict\nVersion: 1.0\nImports: lib1 (== 1.4), app1\nListed: yes\n\n\
         Package: broken\nVersion: 1.0\nImports: absent\nListed: yes\n\n\
+        Package: hms\nVersion: 1.0\nImports: lifecycle\nListed: yes\n\n\
+        Package: purrr\nVersion: 1.0\nDepends: lifecycle\nListed: yes\n\n\
+        Package: readr\nVersion: 1.0\nImports: hms, absent\nListed: yes\n\n\
+        Package: fine\nVersion: 1.0\nSuggests: lifecycle, purrr\nListed: yes\n\n\
         Package: gone\nVersion: 1.0\n\n\
         Package: ring1\nVersion: 1.0\nImports: ring2\nListed: yes\n\n\
         Package: ring2\nVersion: 1.0\nImports: ring1\nListed: yes\n\n\
@@ -465,13 +491,25 @@ mod tests {
         assert!(problem("lib1 >=3").contains("no version of 'lib1' is >=3; there are 1.6, 1.4, 0.9"));
         assert!(problem("lib1 ==0.9").contains("never in an index"));
         assert!(problem("lib1 ==1.6\nlib1 ==1.4").contains("f, line 1 and f, line 2: no version"));
-        assert!(problem("broken").contains("broken requires 'absent'"));
+        assert_eq!(
+            problem("broken"),
+            "broken requires 'absent', which is not in CRAN at 2024-01-31; subscribe a source that has it and add \
+             --allow-missing, or remove what needs it from the definition: broken"
+        );
         let conflict = problem("strict");
         assert!(
             conflict.contains("no version of 'lib1'") && conflict.contains("app1 requires >=1.5"),
             "{conflict}"
         );
         assert!(conflict.contains("strict requires ==1.4"), "{conflict}");
+        // One round names everything that must be removed.
+        let missing = selected("fine\nreadr\npurrr\nbroken\nutil", STRONG, false).problems;
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert!(missing[0].starts_with("broken, readr require 'absent', "), "{}", missing[0]);
+        assert!(missing[0].ends_with(": broken, readr"), "{}", missing[0]);
+        assert!(missing[1].starts_with("purrr, hms require 'lifecycle', "), "{}", missing[1]);
+        assert!(missing[1].ends_with(": purrr, readr"), "{}", missing[1]);
+        assert!(selected("fine\nutil", STRONG, false).problems.is_empty());
         let omitted = selected("broken", STRONG, true);
         assert_eq!((omitted.problems.len(), omitted.notices.len()), (0, 1));
     }

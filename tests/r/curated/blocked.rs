@@ -66,6 +66,26 @@ fn a_rule_of_another_repository_does_not_matter_and_a_later_rule_applies() {
 }
 
 #[test]
+fn a_package_that_is_blocked_later_does_not_prevent_the_removal_of_another_one() {
+    let curated = start();
+    let server = &curated.server;
+    curated.commit("app\nother\nring1\n", "2025-10-14");
+    server.rspm_stdout("create blocklist-rule --package-name=util --repo=prod --description=ask");
+    assert_eq!(
+        server.rspm_stdout("remove package --source=subset --name=ring1@all"),
+        "Removed ring1 1.0, ring2 1.0 from source 'subset'.\n"
+    );
+    assert_eq!(curated.listed("latest"), ["app 2.0", "hdr 1.0", "lib 2.0", "other 2.0"]);
+    // A removal that selects a blocked version instead is refused.
+    server.rspm_stdout("remove package --source=subset --name=other@all");
+    server.rspm_stdout("delete blocklist-rule --id=1");
+    curated.commit("app\nlib !=2.0\n", "2025-10-14");
+    server.rspm_stdout("create blocklist-rule --package-name=lib --version=2.0 --repo=prod");
+    let refused = server.refused("remove package --source=subset --name=lib@all");
+    assert!(refused.contains("lib 2.0 is blocked in 'prod' by rule 2"), "{refused}");
+}
+
+#[test]
 fn a_package_that_a_name_guard_hides_is_marked_in_the_plan_and_refused_at_the_commit() {
     let curated = start();
     let server = &curated.server;

@@ -59,7 +59,7 @@ fn what_cannot_be_selected_is_refused_with_line_reason_and_remedy() {
         (
             "broken\n",
             "broken requires 'nothere', which is not in CRAN at 2025-10-14; subscribe a source that has it and add \
-             --allow-missing, or remove the package",
+             --allow-missing, or remove what needs it from the definition: broken",
         ),
     ] {
         assert_problem(&curated, definition, problem);

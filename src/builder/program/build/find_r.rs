@@ -9,7 +9,8 @@ use crate::builder::program::job::{Job, Stop};
 
 /// An installation of R.
 pub(super) struct R {
-    program: PathBuf,
+    /// The program `R`.
+    pub(super) program: PathBuf,
     /// Its version, such as `4.2.2`.
     pub(super) version: String,
 }

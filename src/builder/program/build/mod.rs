@@ -8,17 +8,10 @@ mod sources;
 
 use std::path::Path;
 
-use self::find_r::R;
 pub(super) use self::python::{build_python_package, detect_python};
 use super::job::{Job, Stop, io_failure};
 use super::{Descriptors, result_file, take};
-use crate::builder::message::{BuildRPackage, Cause, DetectR, Event, Failure, Purpose, Report, VERSION};
-
-/// Reports the version of R.
-pub(super) fn detect_r(job: &Job, request: &DetectR) -> Result<Report, Stop> {
-    start(job, &find_r::find(job, request.r.as_deref().map(Path::new))?)?;
-    Ok(Report::default())
-}
+use crate::builder::message::{BuildRPackage, Cause, Failure, Purpose, Report};
 
 /// Builds a source package with `R CMD build`.
 pub(super) fn build_r_package(
@@ -29,7 +22,7 @@ pub(super) fn build_r_package(
     let source = take(&mut descriptors, Purpose::Source).map_err(io_failure("could not open the sources"))?;
     let result = result_file(&mut descriptors, job)?;
     let r = find_r::find(job, request.r.as_deref().map(Path::new))?;
-    start(job, &r)?;
+    job.started("R", &r.version, &r.program)?;
     job.phase("sources")?;
     let package = job.workspace.sources().join("package");
     sources::unpack(source.into(), &package, &job.limits)?;
@@ -67,8 +60,4 @@ pub(super) fn build_r_package(
     let (name, result) = package_file::copy(&job.workspace.result(), result)?;
     let (size, sha256) = result.finish();
     Ok(Report { file: Some(name), size, sha256: Some(sha256), ..Report::default() })
-}
-
-fn start(job: &Job, r: &R) -> Result<(), Stop> {
-    job.send(&Event::Started { v: VERSION, program: format!("R {}", r.version) })
 }

@@ -8,9 +8,7 @@ use tar::{Builder, Header};
 
 use super::find_r::numbers;
 use super::{package_file, sources};
-use crate::builder::message::{
-    BuildPythonPackage, Cause, DetectPython, Event, Failure, Purpose, Report, VERSION,
-};
+use crate::builder::message::{BuildPythonPackage, Cause, DetectPython, Failure, Purpose, Report};
 use crate::builder::program::job::{Job, Stop, io_failure};
 use crate::builder::program::{Descriptors, result_file, take};
 
@@ -23,7 +21,8 @@ struct Python {
 
 /// Reports the version of Python.
 pub(in crate::builder::program) fn detect_python(job: &Job, request: &DetectPython) -> Result<Report, Stop> {
-    start(job, &find(job, request.python.as_deref().map(Path::new))?)?;
+    let Python { program, version } = find(job, request.python.as_deref().map(Path::new))?;
+    job.started("Python", &version, &program)?;
     Ok(Report::default())
 }
 
@@ -37,7 +36,7 @@ pub(in crate::builder::program) fn build_python_package(
     let source = take(&mut descriptors, Purpose::Source).map_err(io_failure("could not open the sources"))?;
     let result = result_file(&mut descriptors, job)?;
     let python = find(job, request.python.as_deref().map(Path::new))?;
-    start(job, &python)?;
+    job.started("Python", &python.version, &python.program)?;
     job.phase("sources")?;
     let package = job.workspace.sources().join("package");
     sources::unpack(source.into(), &package, &job.limits)?;
@@ -96,10 +95,6 @@ pub(in crate::builder::program) fn build_python_package(
     }
     let (size, sha256) = archive.into_inner().map_err(write_error())?.finish();
     Ok(Report { size, sha256: Some(sha256), ..Report::default() })
-}
-
-fn start(job: &Job, python: &Python) -> Result<(), Stop> {
-    job.send(&Event::Started { v: VERSION, program: format!("Python {}", python.version) })
 }
 
 /// Finds Python: in `directory` if it is given, otherwise the newest version in `/opt/python`, otherwise Python of the

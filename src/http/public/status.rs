@@ -1,0 +1,40 @@
+//! `GET /status`: features of the server.
+
+use crate::api::public::status::Status;
+use crate::catalog::{Catalog, Repository};
+use crate::http::app::App;
+use crate::http::permission::Principal;
+use crate::http::platforms;
+use crate::http::r::bioconductor;
+use crate::model::ids::SourceId;
+use crate::model::repository::RepoKind;
+
+/// Returns the features as the client may see them.
+pub(super) fn current(app: &App, catalog: &Catalog, principal: &Principal) -> Status {
+    let config = app.state.config.load();
+    let platforms = platforms::status(&config.platforms, catalog);
+    let is_listed = |repo: &&Repository| !repo.hidden && principal.may_read(repo);
+    let repos_require_auth = catalog.repos.iter().any(|repo| repo.authenticated);
+    let sso_enabled = config.open_id_connect.is_some();
+    let auth_enabled = repos_require_auth
+        || sso_enabled
+        || config.authentication.api_token_auth
+        || config.authentication.require_auth_for_ui
+        || !config.federations.is_empty();
+    // The repository that clients may use as CRAN.
+    let cran_repo = catalog
+        .repos
+        .iter()
+        .filter(is_listed)
+        .find(|repo| repo.kind == RepoKind::R && repo.subscribes_to(SourceId::CRAN));
+    Status {
+        metrics_enabled: app.usage.is_enabled(),
+        python_configured: catalog.repos.iter().filter(is_listed).any(|repo| repo.kind == RepoKind::Python),
+        auth_available: auth_enabled,
+        auth_enabled,
+        repos_require_auth,
+        sso_enabled,
+        bioc_versions: bioconductor::rows(catalog),
+        ..Status::new(cran_repo.map(|repo| repo.name.to_string()), platforms)
+    }
+}

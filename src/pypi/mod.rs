@@ -417,7 +417,7 @@ async fn parse(page: Page, project: NormalName) -> Result<ParsedPage, PageError>
         let url = page.display_url();
         let read = read::read(format, &body, &page.url, &project)
             .map_err(|error| UpstreamError::Refused { url, reason: error.to_string() })?;
-        Ok::<_, UpstreamError>(ParsedPage { read, etag: page.etag, age: page.age, digest })
+        Ok::<_, UpstreamError>(ParsedPage { read, etag: page.validators.etag, age: page.age, digest })
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(parsed) => Ok(parsed?),

@@ -2,8 +2,8 @@
 
 use super::compared_directory::{self, ComparedDirectories};
 use super::{
-    Area, BackendObject, Blob, Content, IfExists, Key, ListExtent, ListedObject, MarkerKey, Spool,
-    StorageError, chunks, clamp_range, memory_cache, spool,
+    Area, BackendObject, Blob, Content, IfExists, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
+    clamp_range, memory_cache, spool,
 };
 use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
@@ -317,17 +317,12 @@ impl Disk {
         area: Area,
         from: &Key,
         inclusive: bool,
-        extent: ListExtent,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
         let mut objects = Vec::new();
         let parent = self.root.join(area.path(from.directory()));
         let first_byte = from.digest().0[0];
-        let first_bytes = match extent {
-            ListExtent::Directory => fanout_bytes(&parent)?,
-            ListExtent::FirstByte => BTreeSet::from([first_byte]),
-        };
-        for &byte in first_bytes.range(first_byte..) {
+        for &byte in fanout_bytes(&parent)?.range(first_byte..) {
             let directory = parent.join(format!("{byte:02x}"));
             let to_error = |e| StorageError::io("list", &directory, e);
             let entries = match std::fs::read_dir(&directory) {

@@ -1,6 +1,6 @@
 //! Lists the objects of a storage class in pages.
 
-use super::{Area, Backend, Key, ListExtent, ListedObject, Storage, StorageError, blocking};
+use super::{Area, Backend, Key, ListedObject, Storage, StorageError, blocking};
 use crate::model::storage_class::StorageClass;
 
 impl Storage {
@@ -35,26 +35,23 @@ impl Storage {
             if remaining == 0 {
                 break;
             }
-            objects
-                .extend(self.list_directory(area, from, inclusive, ListExtent::Directory, remaining).await?);
+            objects.extend(self.list_directory(area, from, inclusive, remaining).await?);
         }
         Ok(objects)
     }
 
     /// Returns up to `limit` objects of the directory of `from`: those after `from`, or if `inclusive`, from it on.
+    /// Fewer than `limit` mean that there are no more.
     pub async fn list_directory(
         &self,
         area: Area,
         from: Key,
         inclusive: bool,
-        extent: ListExtent,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
         match self.backend(from.class()) {
-            Backend::Disk(disk) => {
-                blocking(disk, move |disk| disk.list(area, &from, inclusive, extent, limit)).await
-            }
-            Backend::S3(s3) => s3.list(area, &from, inclusive, extent, limit).await,
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.list(area, &from, inclusive, limit)).await,
+            Backend::S3(s3) => s3.list(area, &from, inclusive, limit).await,
         }
     }
 }

@@ -112,15 +112,6 @@ enum IfExists {
     Replace,
 }
 
-/// The extent of a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListExtent {
-    /// All objects of a directory.
-    Directory,
-    /// The objects of a directory whose digests have the first byte of the key at which the listing starts.
-    FirstByte,
-}
-
 /// An object of [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {

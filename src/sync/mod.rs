@@ -17,6 +17,8 @@ pub mod existing_source;
 mod failures;
 mod fetch;
 mod index_files;
+mod known_list;
+mod list_writer;
 mod package;
 pub mod plan;
 mod pypi;

@@ -6,10 +6,12 @@ use futures_util::StreamExt;
 
 use super::SyncError;
 use super::error::task_result;
-use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProjects};
+use super::known_list::{self, Circumstances};
+use super::list_writer::ListWriter;
+use super::pypi_list::{self, ListCounts, ProjectList};
 use super::task::{SyncTrigger, Task};
 use crate::db::index_file::{self, Target};
-use crate::db::pypi::{self, ListChange, ListInstants};
+use crate::db::pypi::{self, ListInstants};
 use crate::db::skew;
 use crate::db::tree::{Axis, Role, Tree};
 use crate::db::tx::{Publish, TxKind};
@@ -21,12 +23,11 @@ use crate::model::change::Counts;
 use crate::model::count::count_of;
 use crate::model::ids::{SourceId, TxId};
 use crate::model::time::{SECOND, Timestamp, microseconds};
-use crate::publish::transaction::CHUNK;
 use crate::pypi::{MARGIN, PageReads, wheel_metadata};
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::name::NormalName;
 use crate::state::State;
-use crate::upstream::{Page, PythonIndex, UpstreamError};
+use crate::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
 
 const SOURCE: SourceId = SourceId::PYPI;
 /// The name of the only tree.
@@ -37,8 +38,6 @@ const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
 /// and removals would otherwise become visible only once the delay has passed. The changes of one sync to a file have
 /// different times within it.
 const MIN_ADVANCE: i64 = 1_000;
-/// Minimum number of changes after which the planner statistics of the database are refreshed.
-const ANALYZE_THRESHOLD: usize = 10_000;
 /// Maximum number of names of local packages in a message.
 const MAX_NAMES: usize = 20;
 /// Maximum number of pages that are read again after one sync because they changed.
@@ -81,42 +80,37 @@ async fn sync(
     let started_at = (state.clock)();
     let config = state.config.load().pypi.clone();
     report.progress("reading the list of projects", 0, None);
-    let (list, age) = tokio::select! {
-        list = read_list(index, config.unlisted) => list?,
+    let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
+    let known = match is_accepted {
+        true => None,
+        false => known_list::validators(state, Circumstances::new(index, config.unlisted)).await?,
+    };
+    let ListResponse { list, age, validators } = tokio::select! {
+        response = read_list(index, known, config.unlisted) => response?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
-    let (invalid_count, first_invalid) = &list.invalid;
-    if let Some(name) = first_invalid {
-        tracing::warn!(target: "sync", source = "pypi", name, names = invalid_count, "the list contains names that are not valid; they are left out");
-    }
     report.progress("comparing with the database", 0, None);
     let tree = lease.write(&state.db, tree_of_index).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
     check_head(old_head, (state.clock)())?;
     lease.bulk(&state.db, move |c| pypi::reopen(c, SOURCE, old_head)).await?;
-    let stored = state.db.read(stored).await?;
-    let stored_serial = stored.highest_serial();
-    let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
-    // A list that may be incomplete may also be missing, or become shorter.
-    let (may_be_missing, stored_count) = if config.unlisted { (true, 0) } else { (false, stored.len()) };
-    if !(may_be_missing && list.projects.is_empty())
-        && let Some(reason) = pypi_list::refusal(&list, stored_count, stored_serial)
-        && (!is_accepted || list.projects.is_empty())
-    {
-        return Err(SyncError::Refused(format!("{}: {reason}", index.page_address(None))));
-    }
-    if list.serial.zip(stored_serial).is_some_and(|(new, old)| new < old) {
-        lease.bulk(&state.db, move |c| pypi::remove_serials(c, SOURCE, old_head)).await?;
-    }
-    let count = list.projects.len();
-    let changes = Changes::between(stored, list.projects, config.unlisted);
     let delay = microseconds(config.delay);
     // The list may come from a cache: its age there is subtracted.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
     let head =
         listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head.saturating_add(MIN_ADVANCE));
     let instants = ListInstants { old_head, head };
-    let counts = write(state, lease, report, changes, instants).await?;
+    let (count, counts) = match list {
+        Some(list) => {
+            let writer = ListWriter { state, lease, report, is_accepted, is_incomplete: config.unlisted };
+            let address = index.page_address(None);
+            (list.projects.len(), writer.write(list, instants, &address).await?)
+        }
+        None => {
+            let projects = state.db.read(|c| pypi::counts(c, SOURCE)).await?.projects;
+            (usize::try_from(projects).unwrap_or_default(), ListCounts::default())
+        }
+    };
     // Before the head is published, so that pages declare METADATA from this state on.
     report.progress("reading METADATA of stored wheels", 0, None);
     let wheels = wheel_metadata::add_to_pages(page_reads, || report.is_halted()).await?;
@@ -127,6 +121,8 @@ async fn sync(
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
     let success = StoredValidators::success(index.address(), started_at);
+    // The request may have shown where the index has its list.
+    let circumstances = Circumstances::new(index, config.unlisted);
     // Files that are listed in spite of the delay.
     let undelayed: Vec<NormalName> =
         config.delay_except.iter().filter_map(|name| name.parse().ok()).collect();
@@ -144,6 +140,7 @@ async fn sync(
             }
         }
         upstream::put(c, &Task::Pypi.success_key(), &success)?;
+        known_list::store(c, &validators, circumstances, started_at)?;
         name_overlap::record_index(c, SOURCE, publish.now)?;
         if has_changes {
             return Ok(Some(clock::publish(c, &publish)?.tx));
@@ -173,14 +170,33 @@ fn check_head(head: i64, now: Timestamp) -> Result<(), DbError> {
     skew::of_index(Timestamp(head), now).map_or(Ok(()), |skew| Err(skew.into()))
 }
 
-/// Requests the list and parses it. Also returns its age in a cache, in seconds. If `may_be_missing`, the
-/// list of an index without one is empty.
-async fn read_list(index: &PythonIndex, may_be_missing: bool) -> Result<(ProjectList, i64), SyncError> {
-    let page = match index.root(ACCEPT).await {
-        Ok(page) => page,
+/// The response to a request for the list.
+struct ListResponse {
+    /// The list; `None` if it is the known one.
+    list: Option<ProjectList>,
+    /// Its age in a cache, in seconds.
+    age: i64,
+    /// Its validators.
+    validators: Validators,
+}
+
+/// Requests the list, conditionally if its validators are known, and parses it. If `may_be_missing`, the list of an index
+/// without one is empty.
+async fn read_list(
+    index: &PythonIndex,
+    known: Option<Validators>,
+    may_be_missing: bool,
+) -> Result<ListResponse, SyncError> {
+    let page = match index.root(ACCEPT, known.as_ref()).await {
+        Ok(PageResponse::Page(page)) => page,
+        Ok(PageResponse::Unchanged(age)) => {
+            let validators = known.unwrap_or_default();
+            return Ok(ListResponse { list: None, age: age.seconds, validators });
+        }
         Err(error @ UpstreamError::Missing(_)) if may_be_missing => {
             tracing::info!(target: "sync", source = "pypi", %error, "the index has no list of projects; they are requested by name");
-            return Ok((ProjectList::default(), 0));
+            let (list, validators) = (Some(ProjectList::default()), Validators::default());
+            return Ok(ListResponse { list, age: 0, validators });
         }
         Err(error @ UpstreamError::Missing(_)) => {
             return Err(SyncError::Refused(format!(
@@ -191,7 +207,7 @@ async fn read_list(index: &PythonIndex, may_be_missing: bool) -> Result<(Project
         }
         Err(error) => return Err(error.into()),
     };
-    let age = page.age.seconds;
+    let (age, validators) = (page.age.seconds, page.validators.clone());
     let work = move || {
         let refuse =
             |page: &Page, reason: String| SyncError::Refused(format!("{}: {reason}", page.display_url()));
@@ -205,7 +221,8 @@ async fn read_list(index: &PythonIndex, may_be_missing: bool) -> Result<(Project
         };
         pypi_list::read(format, page.reader()).map_err(|error| refuse(&page, error.to_string()))
     };
-    Ok((task_result(tokio::task::spawn_blocking(work).await)??, age))
+    let list = Some(task_result(tokio::task::spawn_blocking(work).await)??);
+    Ok(ListResponse { list, age, validators })
 }
 
 /// Returns the tree of the index, which the first sync creates.
@@ -214,58 +231,6 @@ fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
         tree::create(c, SOURCE, LABEL, Role::Source, Axis::Time)?;
     }
     tree::built_in(c, SOURCE)
-}
-
-/// Returns the projects that the source lists, in the order of their names.
-fn stored(c: &mut dyn Conn) -> Result<StoredProjects, DbError> {
-    let mut stored = StoredProjects::default();
-    let mut fits = true;
-    pypi::each_listed(c, SOURCE, &mut |normalized_name, from_at, serial| {
-        fits = fits && stored.push(&normalized_name, from_at, serial);
-    })?;
-    if !fits {
-        return Err(DbError::Shape {
-            column: 0,
-            found: "names of 4 GiB",
-            expected: "names of a list of projects",
-        });
-    }
-    // The databases sort bytes, as Rust does.
-    Ok(stored)
-}
-
-/// Writes the changes of the list in chunks. They are invisible until the head is set. If it is never set,
-/// they do no harm: the next sync finds them.
-async fn write(
-    state: &State,
-    lease: &Lease,
-    report: &Reporter,
-    mut changes: Changes,
-    instants: ListInstants,
-) -> Result<ListCounts, SyncError> {
-    let mut done_count = 0;
-    loop {
-        // Finding few changes among a million names takes some time.
-        let find = move || {
-            let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
-            (changes, chunk)
-        };
-        let chunk;
-        (changes, chunk) = task_result(tokio::task::spawn_blocking(find).await)?;
-        if chunk.is_empty() {
-            break;
-        }
-        if report.is_halted() {
-            return Err(SyncError::Halted);
-        }
-        report.progress("writing projects", done_count as u64, None);
-        done_count += chunk.len();
-        lease.bulk(&state.db, move |c| pypi::apply(c, SOURCE, instants, &chunk)).await?;
-    }
-    if done_count >= ANALYZE_THRESHOLD {
-        state.db.analyze().await?;
-    }
-    Ok(changes.counts)
 }
 
 /// Reads the pages of projects that were requested before and changed, and revalidates those that were read long ago. A

@@ -25,6 +25,7 @@ mod index_clock;
 mod index_delay;
 mod index_faults;
 mod index_history;
+mod index_list;
 mod index_servers;
 mod installers;
 mod local;

@@ -19,6 +19,7 @@ use super::index;
 use super::sweep::objects;
 use crate::support::backend::{Backend, day};
 use crate::support::db::Engine;
+use crate::support::faulty_s3::FaultyProxy;
 use crate::support::s3;
 use crate::support::sync_backend::until;
 use crate::support::tarball::Tarball;
@@ -162,6 +163,27 @@ async fn the_quick_level_finds_other_sizes_missing_and_unknown_objects() {
     assert_eq!(damaged_count(&backend, PACKAGES).await, 1);
     // The full level finds the rest.
     assert_eq!(run(&backend, ScrubOptions::full()).await.bad, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_quick_level_lists_a_bucket_with_few_requests() {
+    if s3::rerun_with_credentials() {
+        return;
+    }
+    let server = tokio::task::spawn_blocking(s3::server).await.expect("no panic");
+    let proxy = FaultyProxy::start(server).await;
+    let address = proxy.address;
+    let lines = tokio::task::spawn_blocking(move || s3::lines(&s3::bucket(address))).await.expect("no panic");
+    let gcfg = format!("[Storage]\nDefault = s3\n{lines}");
+    let backend = backend_with_readmes(crate::support::backend::StoresConfig { gcfg }, 5).await;
+    let list_requests = || proxy.heads().iter().filter(|head| head.contains("list-type=2")).count();
+    let before = list_requests();
+    let quick = ScrubOptions { level: ScrubLevel::Quick, ..ScrubOptions::full() };
+    let result = run(&backend, quick).await;
+    assert_eq!((result.objects, result.bad, result.unknown), (10, 0, 0), "{result:?}");
+    // One for each storage directory with rows, instead of one for each first byte of a digest.
+    let count = list_requests() - before;
+    assert!((2..=12).contains(&count), "{count} list requests for 10 objects");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

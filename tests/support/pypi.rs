@@ -72,6 +72,10 @@ struct Shared {
     base: Option<&'static str>,
     /// Whether there is no list of projects.
     has_no_list: bool,
+    /// The list that is sent instead of the current one.
+    sent_list: Option<Vec<u8>>,
+    /// The number of times that the list was sent, and not 304.
+    sent_lists: usize,
     /// Whether every request is answered with 503.
     is_unavailable: bool,
     /// The server of the files, if it is not this one.
@@ -222,6 +226,21 @@ impl Pypi {
         self.lock().has_no_list = true;
     }
 
+    /// The current list of projects.
+    pub(crate) fn list(&self) -> Vec<u8> {
+        list(&self.lock())
+    }
+
+    /// Sends this list of projects instead of the current one; `None` ends this.
+    pub(crate) fn send_list(&self, list: Option<Vec<u8>>) {
+        self.lock().sent_list = list;
+    }
+
+    /// The number of times that the list of projects was sent as a whole.
+    pub(crate) fn sent_lists(&self) -> usize {
+        self.lock().sent_lists
+    }
+
     /// Sets an older serial for the page of a project; `None` restores the current one.
     pub(crate) fn set_page_serial(&self, project: &str, serial: Option<i64>) {
         self.lock().projects.get_mut(project).expect("a project").page_serial = serial;
@@ -306,7 +325,10 @@ fn serve(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
     let (status, head, body) = {
         let mut shared = shared.lock().expect("no panic holds it");
         shared.requests.push(path.clone());
-        answer(&shared, &path_below_simple(&shared, &path), etag.as_deref())
+        let path = path_below_simple(&shared, &path);
+        let answer = answer(&shared, &path, etag.as_deref());
+        shared.sent_lists += usize::from(path == "/simple/" && answer.0 == 200);
+        answer
     };
     let length = match head.contains("Content-Length") {
         true => String::new(),
@@ -359,20 +381,18 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
     match segments[..] {
         ["simple", ""] if shared.has_no_list => missing(),
         ["simple", ""] => {
-            let is_listed = |project: &Project| !project.is_quarantined() && !project.is_unlisted;
-            let listed = shared.projects.iter().filter(|(_, project)| is_listed(project));
             if shared.is_plain {
                 let links: String =
-                    listed.map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();
+                    listed(shared).map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();
                 return (200, HTML.to_owned(), format!("<!DOCTYPE html><html>{links}</html>").into_bytes());
             }
-            let projects: Vec<Value> = listed
-                .map(|(name, project)| {
-                    json!({ "name": project.display.unwrap_or(name.as_str()), "_last-serial": project.serial })
-                })
-                .collect();
-            let meta = json!({ "api-version": "1.4", "_last-serial": shared.serial });
-            (200, JSON.to_owned(), json!({ "meta": meta, "projects": projects }).to_string().into_bytes())
+            let list = shared.sent_list.clone().unwrap_or_else(|| list(shared));
+            let validator = format!("\"{}\"", hex(&list));
+            let head = format!("{JSON}ETag: {validator}\r\n");
+            if etag == Some(validator.as_str()) {
+                return (304, head, Vec::new());
+            }
+            (200, head, list)
         }
         ["simple", name, ""] => {
             let Some(project) = shared.projects.get(name).filter(|project| !project.has_no_page) else {
@@ -424,6 +444,22 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
         }
         _ => missing(),
     }
+}
+
+/// The projects on the list.
+fn listed(shared: &Shared) -> impl Iterator<Item = (&String, &Project)> {
+    shared.projects.iter().filter(|(_, project)| !project.is_quarantined() && !project.is_unlisted)
+}
+
+/// The list of projects as JSON.
+fn list(shared: &Shared) -> Vec<u8> {
+    let projects: Vec<Value> = listed(shared)
+        .map(|(name, project)| {
+            json!({ "name": project.display.unwrap_or(name.as_str()), "_last-serial": project.serial })
+        })
+        .collect();
+    let meta = json!({ "api-version": "1.4", "_last-serial": shared.serial });
+    json!({ "meta": meta, "projects": projects }).to_string().into_bytes()
 }
 
 fn address(shared: &Shared, name: &str, file: &IndexFile) -> String {

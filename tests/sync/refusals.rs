@@ -225,7 +225,10 @@ async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_reported() 
     let url = format!("file://{}", dir.path().display());
     let server = SyncBackend::new(Engine::Sqlite, &url).await;
     let error = server.sync().await.expect_err("empty");
-    assert!(error.contains("is an empty directory; it may not be mounted"), "{error}");
+    assert!(
+        error.contains("is an empty directory; it may not be mounted; looked for src/contrib/"),
+        "{error}"
+    );
     std::fs::write(dir.path().join("readme.txt"), "").expect("written");
     let error = server.sync().await.expect_err("no mirror");
     assert!(error.contains("looked for src/contrib/PACKAGES.gz"), "{error}");

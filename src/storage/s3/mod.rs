@@ -6,8 +6,8 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, BackendObject, Blob, Content, Key, ListExtent, ListedFile, ListedObject, MarkerKey, Spool,
-    StorageError, chunks, clamp_range, memory_cache, spool,
+    Area, BackendObject, Blob, Content, Key, ListedFile, ListedObject, MarkerKey, Spool, StorageError,
+    chunks, clamp_range, memory_cache, spool,
 };
 use crate::config::S3Location;
 use crate::model::digest::Sha256;
@@ -17,15 +17,20 @@ use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt, TryStreamExt, future};
+use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use object_store::aws::AmazonS3;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+
+/// Maximum number of objects on a page of a listing.
+const MAX_KEYS: usize = 1000;
 
 /// A bucket, or the part of it below a prefix.
 pub(super) struct S3 {
@@ -166,14 +171,10 @@ impl S3 {
         area: Area,
         from: &Key,
         inclusive: bool,
-        extent: ListExtent,
         limit: usize,
     ) -> Result<Vec<ListedObject>, StorageError> {
         let fanout_directory = format!("{}/{:02x}", from.directory(), from.digest().0[0]);
-        let directory = match extent {
-            ListExtent::Directory => self.path(&area.path(from.directory())),
-            ListExtent::FirstByte => self.path(&area.path(&fanout_directory)),
-        };
+        let directory = self.path(&area.path(from.directory()));
         // The name of the fan-out directory alone sorts before every object in it.
         let offset = match inclusive {
             true => self.path(&area.path(&fanout_directory)),
@@ -188,7 +189,7 @@ impl S3 {
             future::ready(Ok(key.map(|key| ListedObject { key, size: object.size, modified })))
         };
         let page = || async {
-            let objects = without_repeats(self.store.list_with_offset(Some(&directory), &offset));
+            let objects = self.objects_below(&directory, Some(&offset), limit);
             objects.try_filter_map(to_listed_object).take(limit).try_collect().await
         };
         self.attempt("list", &directory, page).await
@@ -202,10 +203,30 @@ impl S3 {
             Some(ListedFile { path, size: object.size, modified: SystemTime::from(object.last_modified) })
         };
         let list = || async {
-            let objects = without_repeats(self.store.list(Some(directory)));
+            let objects = self.objects_below(directory, None, MAX_KEYS);
             objects.try_filter_map(|object| future::ready(Ok(to_listed_file(object)))).try_collect().await
         };
         self.attempt("list", directory, list).await
+    }
+
+    /// Lists the objects below a directory, those after `offset`, in pages of at most `page_size` objects.
+    fn objects_below(
+        &self,
+        directory: &ObjectPath,
+        offset: Option<&ObjectPath>,
+        page_size: usize,
+    ) -> impl Stream<Item = object_store::Result<ObjectMeta>> {
+        let prefix = Some(format!("{directory}/")).filter(|prefix| prefix != "/");
+        let offset = offset.map(ToString::to_string);
+        let list = move |page_token| {
+            let (prefix, offset, max_keys) = (prefix.clone(), offset.clone(), Some(page_size.min(MAX_KEYS)));
+            async move {
+                let options = PaginatedListOptions { offset, max_keys, page_token, ..Default::default() };
+                let page = self.store.list_paginated(prefix.as_deref(), options).await?;
+                Ok::<_, Error>((page.result.objects, page.page_token))
+            }
+        };
+        without_repeats(pages(list))
     }
 
     /// Reads a small object at `path`.
@@ -295,10 +316,34 @@ impl S3 {
     }
 }
 
+/// Requests the pages of a listing, each but the first with the continuation token of the one before. Ends with an error
+/// when a token repeats: the listing would have no end, even if its pages are empty.
+fn pages<F, R>(list: F) -> impl Stream<Item = object_store::Result<ObjectMeta>>
+where
+    F: Fn(Option<String>) -> R,
+    R: Future<Output = object_store::Result<(Vec<ObjectMeta>, Option<String>)>>,
+{
+    let list = Arc::new(list);
+    let first = Some((None, HashSet::new()));
+    let pages = stream::try_unfold(first, move |next: Option<(Option<String>, HashSet<String>)>| {
+        let list = Arc::clone(&list);
+        async move {
+            let Some((token, mut tokens)) = next else { return Ok(None) };
+            let (objects, token) = list(token).await?;
+            let token = token.filter(|token| !token.is_empty());
+            if token.as_ref().is_some_and(|token| !tokens.insert(token.clone())) {
+                return Err(endless("the server sends the same continuation token twice".to_owned()));
+            }
+            Ok(Some((objects, token.map(|token| (Some(token), tokens)))))
+        }
+    });
+    pages.map_ok(|objects| stream::iter(objects.into_iter().map(Ok))).try_flatten()
+}
+
 /// Ends a listing with an error when it lists its first object again: the server ignores the position at which the next
 /// page begins, and the listing would have no end.
 fn without_repeats(
-    objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    objects: impl Stream<Item = object_store::Result<ObjectMeta>>,
 ) -> impl Stream<Item = object_store::Result<ObjectMeta>> {
     let mut first: Option<ObjectPath> = None;
     objects.and_then(move |object| {
@@ -306,16 +351,16 @@ fn without_repeats(
         first.get_or_insert_with(|| object.location.clone());
         future::ready(match is_repeated {
             false => Ok(object),
-            true => Err(Error::Generic {
-                store: "S3",
-                source: format!(
-                    "the server lists {} twice: it ignores the continuation token",
-                    object.location
-                )
-                .into(),
-            }),
+            true => Err(endless(format!(
+                "the server lists {} twice: it ignores the continuation token",
+                object.location
+            ))),
         })
     })
+}
+
+fn endless(reason: String) -> Error {
+    Error::Generic { store: "S3", source: reason.into() }
 }
 
 /// Collects a body of at most [`memory_cache::MAX_OBJECT_SIZE`] bytes.
@@ -383,6 +428,26 @@ mod tests {
         for repeated in [&["a", "a"][..], &["a", "b", "a", "b"], &["a", "b", "c", "a"]] {
             let error = list(repeated).await.unwrap_err().to_string();
             assert!(error.contains("continuation token"), "{error}");
+        }
+    }
+    #[tokio::test]
+    async fn a_listing_with_a_repeated_token_ends_with_an_error() {
+        let list = |tokens: &'static [&'static str]| {
+            let requests = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let next = move |_| {
+                let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                // The last token is repeated for ever.
+                let token = tokens.get(number).or(tokens.last()).map(|token| (*token).to_owned());
+                future::ready(Ok((Vec::new(), token)))
+            };
+            pages(next).try_collect::<Vec<_>>()
+        };
+        for ended in [&[][..], &[""], &["a", "b", ""]] {
+            assert!(list(ended).await.unwrap().is_empty(), "{ended:?}");
+        }
+        for repeated in [&["a"][..], &["a", "b", "a"], &["a", "b", "c"]] {
+            let error = list(repeated).await.unwrap_err().to_string();
+            assert!(error.contains("same continuation token"), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The quick level: compares the rows with a listing of storage, by existence and size.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::full::not_owned;
 use super::inspector::Inspector;
@@ -14,7 +14,7 @@ use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
-use crate::storage::{Area, Key, ListExtent};
+use crate::storage::{Area, Key, ListedObject};
 use crate::upkeep::Upkeep;
 
 /// Number of rows or objects per page.
@@ -34,7 +34,10 @@ pub(super) async fn run(
     let (owned_classes, other_classes): (Vec<StorageClass>, Vec<StorageClass>) =
         ranges::classes(options).partition(|class| state.storage.is_own(*class));
     let extent = options.extent;
-    let ranges = state.db.read(move |c| ranges::all(c, &owned_classes, extent)).await?;
+    let mut ranges = state.db.read(move |c| ranges::all(c, &owned_classes, extent)).await?;
+    // A directory is listed in one sequence of pages: a request for each range would take a minute for an empty bucket.
+    ranges.sort_by_key(|range| (range.directory, range.row.prefix));
+    let mut listing: Option<Listing> = None;
     let inspector = Inspector { upkeep, repair: options.repair, backup, sample: 0 };
     let mut result = ScrubResult::new(ScrubLevel::Quick);
     result.notes.extend(other_classes.iter().map(|class| not_owned(*class)));
@@ -47,7 +50,16 @@ pub(super) async fn run(
             lease.check().await?;
             reporter.progress("comparing rows and objects", done as u64, Some(total));
         }
-        compare(state, &inspector, range, &mut result).await?;
+        if listing.as_ref().is_none_or(|listing| listing.directory != range.directory) {
+            listing = Some(Listing::begin(&range));
+        }
+        // The objects are listed before the rows are read: an object that is stored after the listing is looked up by its
+        // row.
+        let objects = match &mut listing {
+            Some(listing) => listing.objects(state, range.row.prefix).await?,
+            None => BTreeMap::new(),
+        };
+        compare(state, &inspector, range, objects, &mut result).await?;
     }
     Ok(result)
 }
@@ -56,11 +68,9 @@ async fn compare(
     state: &State,
     inspector: &Inspector<'_>,
     mut range: Range,
+    mut objects: BTreeMap<Sha256, u64>,
     result: &mut ScrubResult,
 ) -> Result<(), RepoError> {
-    // The objects are listed before the rows are read: an object that is stored after the listing is looked up by its
-    // row.
-    let mut objects = list(state, &range).await?;
     loop {
         let page: Vec<ReferencedObject> = {
             let (directory, row) = (range.directory, range.row.clone());
@@ -82,18 +92,50 @@ async fn compare(
     Ok(())
 }
 
-/// Returns the objects of a range in storage, with their sizes.
-async fn list(state: &State, range: &Range) -> Result<BTreeMap<Sha256, u64>, RepoError> {
-    let mut first = [0; 32];
-    first[0] = range.row.prefix;
-    let mut from = range.directory.with_digest(Sha256(first));
-    let mut objects = BTreeMap::new();
-    loop {
-        let inclusive = objects.is_empty();
-        let page =
-            state.storage.list_directory(Area::Live, from, inclusive, ListExtent::FirstByte, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(objects) };
-        from = last.key;
-        objects.extend(page.iter().map(|object| (*Key::digest(&object.key), object.size)));
+/// A listing of a storage directory, whose ranges are taken in ascending order.
+struct Listing {
+    /// The key of the first range.
+    directory: Key,
+    /// The last listed key, or the beginning of the first range.
+    from: Key,
+    /// Whether no page was requested yet.
+    is_new: bool,
+    /// Whether all objects are listed.
+    is_complete: bool,
+    /// Objects that were listed and not taken.
+    pending: VecDeque<ListedObject>,
+}
+
+impl Listing {
+    fn begin(range: &Range) -> Listing {
+        let mut first = [0; 32];
+        first[0] = range.row.prefix;
+        let (directory, from) = (range.directory, range.directory.with_digest(Sha256(first)));
+        Listing { directory, from, is_new: true, is_complete: false, pending: VecDeque::new() }
+    }
+
+    /// Takes the objects whose digests have this first byte, with their sizes.
+    async fn objects(&mut self, state: &State, prefix: u8) -> Result<BTreeMap<Sha256, u64>, RepoError> {
+        let mut objects = BTreeMap::new();
+        loop {
+            while let Some(object) = self.pending.front() {
+                let digest = *object.key.digest();
+                if digest.0[0] > prefix {
+                    return Ok(objects);
+                }
+                if digest.0[0] == prefix {
+                    objects.insert(digest, object.size);
+                }
+                self.pending.pop_front();
+            }
+            if self.is_complete {
+                return Ok(objects);
+            }
+            let page = state.storage.list_directory(Area::Live, self.from, self.is_new, PAGE).await?;
+            self.is_new = false;
+            self.is_complete = page.len() < PAGE;
+            self.from = page.last().map_or(self.from, |last| last.key);
+            self.pending.extend(page);
+        }
     }
 }

@@ -29,6 +29,12 @@ pub(super) async fn check(transport: &Transport) -> Result<(), UpstreamError> {
              what the vendor's downloader wrote cannot be served"
         )));
     }
+    if let Some(UpstreamError::Unavailable { reason, .. }) = &mut last_error
+        && reason.ends_with(INDEXES[2])
+    {
+        // An empty directory; the error names the last file.
+        reason.push_str(&format!(", {}, {} and v3/version.txt", INDEXES[0], INDEXES[1]));
+    }
     Err(last_error.unwrap_or_else(|| {
         refusal(
             "is neither a CRAN-like mirror (looked for src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds and \
@@ -70,6 +76,9 @@ mod tests {
         let transport = transport.part_of(mount);
         let error = check(&transport).await.expect_err("no mirror").to_string();
         assert!(error.contains("is an empty directory; it may not be mounted"), "{error}");
+        for file in INDEXES.into_iter().chain(["v3/version.txt"]) {
+            assert!(error.contains(file), "{error}");
+        }
         std::fs::write(dir.path().join("readme.txt"), "").expect("a file");
         let error = check(&transport).await.expect_err("no mirror").to_string();
         assert!(error.contains("src/contrib/PACKAGES.gz") && error.contains("v3/version.txt"), "{error}");

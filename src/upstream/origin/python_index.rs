@@ -67,43 +67,47 @@ impl PythonIndex {
         parts.into_iter().flatten().filter(|part| !part.is_empty()).map(|part| part + "/").collect()
     }
 
-    /// Requests the list of projects; `accept` are the media types that the client can read.
+    /// Requests the list of projects; `accept` are the media types that the client can read. The request is conditional if
+    /// there are the validators of the last response with the list at the same address, see
+    /// [`page_address`](Self::page_address).
     ///
     /// # Errors
     /// The index has none, or does not answer after all retries.
-    pub async fn root(&self, accept: &'static str) -> Result<Page, UpstreamError> {
+    pub async fn root(
+        &self,
+        accept: &'static str,
+        validators: Option<&Validators>,
+    ) -> Result<PageResponse, UpstreamError> {
         let folder = match self.layout() {
-            Some(Layout::Bundle) => return self.root_of_bundle().await,
+            Some(Layout::Bundle) => return self.root_of_bundle(validators).await,
             Some(Layout::Pages(folder)) => folder,
             None => FOLDERS[0],
         };
-        match self.list(folder, accept).await {
+        match self.list(folder, accept, validators).await {
             Err(error @ UpstreamError::Unavailable { .. }) => Err(error),
             Err(error) => match self.determine_layout().await? {
-                Layout::Bundle => self.root_of_bundle().await,
-                Layout::Pages(other) if other != folder => self.list(other, accept).await,
+                Layout::Bundle => self.root_of_bundle(validators).await,
+                Layout::Pages(other) if other != folder => self.list(other, accept, None).await,
                 Layout::Pages(_) => Err(error),
             },
-            Ok(page) => {
+            Ok(response) => {
                 if self.transport.directory().is_none() {
                     self.cache.python.record(&self.address(), Some(Layout::Pages(folder)));
                 }
-                Ok(page)
+                Ok(response)
             }
         }
     }
 
     /// Requests the list of projects in a folder.
-    async fn list(&self, folder: &'static str, accept: &'static str) -> Result<Page, UpstreamError> {
+    async fn list(
+        &self,
+        folder: &'static str,
+        accept: &'static str,
+        validators: Option<&Validators>,
+    ) -> Result<PageResponse, UpstreamError> {
         let (limit, timeout) = (MAX_ROOT, ROOT_TIMEOUT);
-        let request = PageRequest { path: folder, accept, etag: None, limit, retries: true, timeout };
-        match self.get(request).await? {
-            PageResponse::Page(page) => Ok(*page),
-            PageResponse::Unchanged(_) => Err(UpstreamError::Refused {
-                url: self.page_address(None),
-                reason: "answered an unconditional request with 'not modified'".to_owned(),
-            }),
-        }
+        self.get(PageRequest { path: folder, accept, validators, limit, retries: true, timeout }).await
     }
 
     /// Requests the page of a project, by its normalized name; conditionally if there is the `ETag` of an earlier
@@ -123,11 +127,12 @@ impl PythonIndex {
             Some(Layout::Pages(folder)) => folder,
             None => FOLDERS[0],
         };
+        let validators = etag.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
         let get = async |folder: &str| {
             let path = [folder, project].join("/");
             let (limit, timeout) = (MAX_PAGE, PAGE_TIMEOUT);
-            let path = path.trim_start_matches('/');
-            self.get(PageRequest { path, accept, etag, limit, retries: false, timeout }).await
+            let (path, validators) = (path.trim_start_matches('/'), validators.as_ref());
+            self.get(PageRequest { path, accept, validators, limit, retries: false, timeout }).await
         };
         match get(folder).await {
             Err(error @ (UpstreamError::Missing(_) | UpstreamError::Refused { .. })) if layout.is_none() => {
@@ -166,8 +171,8 @@ impl PythonIndex {
         let mut layout = if is_bundle { Layout::Bundle } else { Layout::Pages(FOLDERS[0]) };
         let others = FOLDERS.into_iter().skip(1).filter(|_| !is_bundle);
         for folder in others {
-            match self.list(folder, ACCEPT).await {
-                Ok(page) if is_list(page.clone()).await => {
+            match self.list(folder, ACCEPT, None).await {
+                Ok(PageResponse::Page(page)) if is_list((*page).clone()).await => {
                     layout = Layout::Pages(folder);
                     break;
                 }
@@ -190,9 +195,13 @@ impl PythonIndex {
         self.cache.python.state(&bundle, &head).await.map_err(upstream_error)
     }
 
-    async fn root_of_bundle(&self) -> Result<Page, UpstreamError> {
+    async fn root_of_bundle(&self, validators: Option<&Validators>) -> Result<PageResponse, UpstreamError> {
         let state = self.bundle_state().await?;
-        self.made_page(python_bundle::root_page(&state), "simple/")
+        let page = self.made_page(python_bundle::root_page(&state), "simple/")?;
+        Ok(match validators {
+            Some(validators) if *validators == page.validators => PageResponse::Unchanged(PageAge::default()),
+            Some(_) | None => PageResponse::Page(Box::new(page)),
+        })
     }
 
     async fn project_of_bundle(
@@ -212,7 +221,7 @@ impl PythonIndex {
         let missing = || UpstreamError::Missing(format!("{}/{path}", self.address()));
         let body = python_bundle::project_page(&state, project, &self.base()?).ok_or_else(missing)?;
         let page = self.made_page(body, &path)?;
-        if page.etag.as_deref() == etag {
+        if page.validators.etag.as_deref() == etag {
             let serial = state.project(project).and_then(|project| i64::try_from(project.serial).ok());
             return Ok(PageResponse::Unchanged(PageAge { serial, seconds: 0 }));
         }
@@ -250,9 +259,9 @@ impl PythonIndex {
         let candidates = folders.iter().flatten().flat_map(|folder| FILES.map(|file| (folder, file)));
         for (folder, (name, media_type)) in candidates {
             let path = format!("{folder}/{name}");
-            let validators = request.etag.and_then(|etag| etag.strip_prefix(name)?.strip_prefix(' '));
-            let validators =
-                validators.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
+            let etag = request.validators.and_then(|validators| validators.etag.as_deref());
+            let etag = etag.and_then(|etag| etag.strip_prefix(name)?.strip_prefix(' '));
+            let validators = etag.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
             let file_request = FileRequest { path: &path, validators, limit: request.limit };
             match self.transport.fetch(file_request).await {
                 Ok(FileResponse::Unchanged) => return Ok(PageResponse::Unchanged(PageAge::default())),

@@ -47,7 +47,10 @@ impl DirTransport {
         let Some(mount) = &self.mount else { return missing };
         match std::fs::read_dir(mount).map(|mut entries| entries.next().is_none()) {
             Ok(false) => missing,
-            Ok(true) => unavailable(mount, "is an empty directory; it may not be mounted".to_owned()),
+            Ok(true) => {
+                let file = path.strip_prefix(mount).unwrap_or(path).display();
+                unavailable(mount, format!("is an empty directory; it may not be mounted; looked for {file}"))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 unavailable(mount, absent(mount).to_owned())
             }

@@ -124,12 +124,7 @@ impl HttpTransport {
     ) -> Result<FileResponse, UpstreamError> {
         let mut request = self.get(target)?;
         if let Some(known_validators) = &file_request.validators {
-            if let Some(etag) = &known_validators.etag {
-                request = request.header(header::IF_NONE_MATCH, etag);
-            }
-            if let Some(modified) = &known_validators.modified {
-                request = request.header(header::IF_MODIFIED_SINCE, modified);
-            }
+            request = conditional(request, known_validators);
         }
         let response = target.send(request).await?;
         activity.record();
@@ -363,7 +358,21 @@ fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-fn validators(headers: &HeaderMap) -> Validators {
+/// Adds validators to a request, so that the response is 304 if they are current.
+pub(super) fn conditional(request: RequestBuilder, validators: &Validators) -> RequestBuilder {
+    let Validators { etag, modified } = validators;
+    let request = match etag {
+        Some(etag) => request.header(header::IF_NONE_MATCH, etag),
+        None => request,
+    };
+    match modified {
+        Some(modified) => request.header(header::IF_MODIFIED_SINCE, modified),
+        None => request,
+    }
+}
+
+/// Returns the validators of a response.
+pub(super) fn validators(headers: &HeaderMap) -> Validators {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Validators { etag: text(header::ETAG), modified: text(header::LAST_MODIFIED) }
 }

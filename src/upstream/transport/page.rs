@@ -4,13 +4,14 @@
 use std::io::Read;
 use std::time::Duration;
 
+use ::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
-use http::{HeaderMap, StatusCode, header};
 use url::Url;
 
-use super::http::{HttpTransport, Target};
+use super::file::Validators;
+use super::http::{self, HttpTransport, Target};
 use super::retry;
 use crate::metrics;
 use crate::upstream::error::UpstreamError;
@@ -22,8 +23,8 @@ pub struct PageRequest<'a> {
     pub path: &'a str,
     /// The media types that the client can read.
     pub accept: &'static str,
-    /// `ETag` of the last response.
-    pub etag: Option<&'a str>,
+    /// Validators of the last response, for a conditional request.
+    pub validators: Option<&'a Validators>,
     /// Maximum size of the response as sent, in bytes.
     pub limit: u64,
     /// Whether a failed request is repeated.
@@ -56,8 +57,8 @@ pub struct Page {
     gzip_layers: usize,
     /// `Content-Type`, or that of the file's name.
     pub media_type: Option<String>,
-    /// `ETag`.
-    pub etag: Option<String>,
+    /// Validators for the next request.
+    pub validators: Validators,
     /// The serial and the age that the headers state.
     pub age: PageAge,
     /// The address after redirects; the base of relative links.
@@ -82,7 +83,8 @@ impl Page {
         url: Url,
     ) -> Page {
         let media_type = Some(media_type.to_owned());
-        Page { bytes, gzip_layers: 0, media_type, etag, age: PageAge::default(), url }
+        let validators = Validators { etag, modified: None };
+        Page { bytes, gzip_layers: 0, media_type, validators, age: PageAge::default(), url }
     }
 
     /// Returns a reader of the decoded body, which the caller has to limit.
@@ -161,19 +163,19 @@ async fn page_once(
 ) -> Result<PageResponse, UpstreamError> {
     let mut get = http.client()?.get(&target.url).header(header::ACCEPT, request.accept);
     get = get.header(header::ACCEPT_ENCODING, "gzip");
-    if let Some(etag) = request.etag {
-        get = get.header(header::IF_NONE_MATCH, etag);
+    if let Some(known_validators) = request.validators {
+        get = http::conditional(get, known_validators);
     }
     let response = target.send(get).await?;
     let age = age(response.headers());
-    if response.status() == StatusCode::NOT_MODIFIED && request.etag.is_some() {
+    if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
         return Ok(PageResponse::Unchanged(age));
     }
     let response = target.accept(response)?;
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let gzip_layers = gzip_layers(response.headers()).map_err(|reason| target.refusal(reason))?;
     let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
-    let etag = text(header::ETAG).map(str::to_owned);
+    let validators = http::validators(response.headers());
     let mut url = response.url().clone();
     // SECURITY: links are resolved against this URL, and must not get user and password.
     let _ = (url.set_username(""), url.set_password(None));
@@ -186,7 +188,7 @@ async fn page_once(
         }
         bytes.extend_from_slice(&chunk);
     }
-    let page = Page { bytes: bytes.freeze(), gzip_layers, media_type, etag, age, url };
+    let page = Page { bytes: bytes.freeze(), gzip_layers, media_type, validators, age, url };
     Ok(PageResponse::Page(Box::new(page)))
 }
 

@@ -144,7 +144,7 @@ fn page_state(page: &[u8]) -> PageState {
 
 /// Which pages a connection has compared with their checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compared {
+pub(super) enum Comparison {
     /// All that it read.
     All,
     /// Those that have checksums; another program wrote the others.
@@ -154,7 +154,7 @@ pub(super) enum Compared {
 }
 
 /// Returns which pages a connection, opened with [`Pages::Compared`], has compared.
-pub(super) fn compared(connection: &Connection) -> Compared {
+pub(super) fn comparison(connection: &Connection) -> Comparison {
     let mut file: *mut sqlite3_file = std::ptr::null_mut();
     // SAFETY: the handle is open, and the operation writes one pointer, to a file of one of the file systems.
     unsafe {
@@ -162,9 +162,9 @@ pub(super) fn compared(connection: &Connection) -> Compared {
         let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
         let code = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, argument);
         match code == SQLITE_OK && !file.is_null() && state(file).compares {
-            true if state(file).has_unchecked => Compared::Some,
-            true => Compared::All,
-            false => Compared::None,
+            true if state(file).has_unchecked => Comparison::Some,
+            true => Comparison::All,
+            false => Comparison::None,
         }
     }
 }

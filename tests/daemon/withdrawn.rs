@@ -438,6 +438,11 @@ fn a_file_that_an_earlier_version_recorded_as_lost_is_served_kept_and_recovered(
     lose(&server);
     let swept = "DELETE FROM blob WHERE class IN ('cran', 'bioconductor', 'pypi', 'binaries')";
     database(&server).execute(swept, []).expect("SQL");
+    age(&server, &folders);
+    server.launch();
+    let output = server.rspm("storage sweep");
+    assert!(output.out.contains("0 objects were moved to the trash"), "{output:?}");
+    server.stop();
     for class in ["cran", "bioconductor", "pypi", "binaries"] {
         let folder = server.dir().join("data").join(class);
         std::fs::create_dir_all(folder.join("trash")).expect("a folder");

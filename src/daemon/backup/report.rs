@@ -13,6 +13,7 @@ use crate::backup::restore::RestoreResult;
 use crate::backup::revocations::{LaterRevocations, Revocation};
 use crate::backup::trial_restore::TrialResult;
 use crate::backup::verify::Verification;
+use crate::model::documentation::Page;
 
 /// The result of a command.
 pub(super) struct Report {
@@ -278,7 +279,8 @@ fn add_revocations(text: &mut String, revocations: &LaterRevocations) {
         None => writeln!(
             text,
             "Tokens that were revoked after this backup are valid again. Which these are is not known here: no previous \
-             database and no file of Logging.AuditLog could be read. docs/admin/access.md names the lists to take them from."
+             database and no file of Logging.AuditLog could be read. {} names the lists to take them from.",
+            Page::ACCESS
         ),
         Some(origin) if rows.is_empty() => {
             writeln!(text, "{} has no revocation of tokens after this backup.", escape(origin))

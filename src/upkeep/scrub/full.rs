@@ -72,7 +72,10 @@ pub(super) async fn run(
 
 /// Returns the note about a class that was not compared.
 pub(super) fn not_owned(class: StorageClass) -> String {
-    format!("storage class {} does not belong to this database, and was not compared", class.as_str())
+    format!(
+        "storage class {} is not known to belong to this database, and was not compared; see rspm storage list",
+        class.as_str()
+    )
 }
 
 /// A pass over the objects.

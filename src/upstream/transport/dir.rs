@@ -45,7 +45,10 @@ impl DirTransport {
         };
         let missing = UpstreamError::Missing(path.display().to_string());
         let Some(mount) = &self.mount else { return missing };
-        match std::fs::read_dir(mount).map(|mut entries| entries.next().is_none()) {
+        // A new file system contains the folder `lost+found`.
+        let is_content =
+            |entry: io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lost+found");
+        match std::fs::read_dir(mount).map(|mut entries| !entries.any(is_content)) {
             Ok(false) => missing,
             Ok(true) => {
                 let file = path.strip_prefix(mount).unwrap_or(path).display();

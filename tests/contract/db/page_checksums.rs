@@ -230,3 +230,107 @@ fn a_database_of_a_previous_version_gets_checksums_and_so_does_one_that_another_
     assert!(examine(&db).notes.iter().any(|note| note.contains("were compared")));
     assert_eq!(std::fs::read(&file).expect("the file").len() % PAGE, 0);
 }
+
+/// The files that a killed server leaves after changes.
+fn killed(db: &mut TestDb) {
+    db.reopen();
+    db.write(|c| c.execute(CHANGES, &[]));
+    let wal = file(db).with_extension("db-wal");
+    let files = [file(db), wal].map(|path| (std::fs::read(&path).expect("the file"), path));
+    db.db.close();
+    for (bytes, path) in files {
+        assert!(!bytes.is_empty(), "{}", path.display());
+        std::fs::write(path, bytes).expect("written");
+    }
+}
+
+/// The numbers of the pages that the WAL contains.
+fn pages_of_wal(file: &Path) -> Vec<usize> {
+    let wal = std::fs::read(file.with_extension("db-wal")).expect("the WAL");
+    let frames = wal[32..].chunks_exact(24 + PAGE);
+    frames.map(|frame| u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize).collect()
+}
+
+const CHANGES: &str = "UPDATE record SET stanza = CAST(stanza || x'20' AS BLOB)";
+
+#[test]
+fn half_written_pages_that_the_wal_replaces_are_not_damaged() {
+    let mut db = closed();
+    let file = file(&db);
+    killed(&mut db);
+    let mut bytes = std::fs::read(&file).expect("the file");
+    let pages = pages_of_wal(&file);
+    assert!(pages.len() > 1);
+    let size = bytes.len();
+    for page in pages.into_iter().filter(|page| *page > 1 && page * PAGE <= size) {
+        bytes[page * PAGE - PAGE / 2..page * PAGE].fill(0xab);
+    }
+    std::fs::write(&file, bytes).expect("written");
+    for _ in 0..2 {
+        db.reopen();
+        assert_eq!(examine(&db).problems, [""; 0]);
+        read_all(&db).expect("undamaged");
+        db.db.close();
+    }
+}
+
+#[test]
+fn a_damaged_page_that_is_changed_before_a_kill_stays_damaged() {
+    let mut db = closed();
+    let file = file(&db);
+    damage(&file, "Package: package7\nVersion");
+    killed(&mut db);
+    for _ in 0..2 {
+        db.reopen();
+        let problems = examine(&db).problems;
+        assert!(problems.iter().any(|problem| problem.contains("checksum differs")), "{problems:?}");
+        db.write(|c| c.execute(CHANGES, &[]));
+        db.db.close();
+    }
+}
+
+#[test]
+fn another_program_may_open_the_database_of_a_killed_server() {
+    let mut db = closed();
+    let file = file(&db);
+    killed(&mut db);
+    // SQLite copies the WAL when the connection is closed.
+    assert!(!rows(&file).is_empty());
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .query_row("SELECT count(*) FROM record", [], |_| Ok(()))
+        .unwrap();
+    assert!(!file.with_extension("db-wal").exists());
+    db.reopen();
+    let examination = examine(&db);
+    assert_eq!(examination.problems, [""; 0]);
+    assert!(
+        examination.notes.iter().any(|note| note.contains("another program wrote")),
+        "{:?}",
+        examination.notes
+    );
+    read_all(&db).expect("undamaged");
+    db.write(|c| c.execute(CHANGES, &[]));
+    db.db.close();
+    db.reopen();
+    let examination = examine(&db);
+    assert_eq!(examination.problems, [""; 0]);
+    assert!(examination.notes.iter().any(|note| note.ends_with("were compared")), "{:?}", examination.notes);
+}
+
+#[test]
+fn a_database_with_pages_of_another_size_is_not_copied() {
+    use std::os::unix::fs::MetadataExt;
+    let mut db = closed();
+    let file = file(&db);
+    let other = rusqlite::Connection::open(&file).expect("it opens");
+    other.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM").expect("copied");
+    drop(other);
+    let number = || std::fs::metadata(&file).expect("the file").ino();
+    let before = number();
+    db.reopen();
+    assert_eq!(examine(&db).problems, [""; 0]);
+    assert!(examine(&db).notes.iter().any(|note| note.contains("have no checksums")));
+    db.db.close();
+    assert_eq!(number(), before);
+}

@@ -244,7 +244,7 @@ fn a_dependency_that_is_blocked_later_does_not_prevent_the_removal_of_another_pa
         .collect();
     assert_eq!(names, ["app", "lib", "mid", "win"]);
     let removed = server.rspm_stdout("remove package --source=subset --name=app@all");
-    assert!(removed.contains("all versions, lib >=1.5,<2, mid >=1,<3, win all versions"), "{removed}");
+    assert!(removed.contains("all versions, lib >=1.5,<2, mid all versions, win all versions"), "{removed}");
 }
 
 #[test]

@@ -281,6 +281,8 @@ async fn a_description_that_r_refuses_is_refused_with_its_sentence() {
         ("# a comment", "not in valid DCF format"),
         ("\nPackage: second", "contains a blank line"),
         ("Note: zero\u{200b}width", "Unknown encoding"),
+        ("Encoding: latin-1", "Unknown encoding 'latin-1'; save the file as UTF-8"),
+        ("Depends: ,", "Malformed Depends or Suggests or Imports or Enhances field"),
         ("Imports: utils,\u{a0}stats", "Fields with non-ASCII values: Imports"),
     ] {
         let error =

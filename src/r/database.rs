@@ -16,15 +16,13 @@ pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>)
     let mut out = Vec::with_capacity(stanza.len() + description.map_or(0, <[u8]>::len) + 24);
     let mut tags: Vec<&[u8]> = OMITTED_FIELDS.to_vec();
     for field in fields.filter(|field| !OMITTED_FIELDS.contains(&field.tag)) {
-        copy(&mut out, &stanza[field.start..field.end]);
+        dcf::copy_lines(&mut out, &field);
         tags.push(field.tag);
     }
-    let description_fields = description.and_then(|text| Some((text, dcf::description(text).ok()?.fields)));
-    for (text, field) in
-        description_fields.iter().flat_map(|(text, fields)| fields.iter().map(move |f| (*text, f)))
-    {
+    let description_fields = description.and_then(|text| Some(dcf::description(text).ok()?.fields));
+    for field in description_fields.iter().flatten() {
         if !tags.contains(&field.tag) && field.tag.iter().all(u8::is_ascii_graphic) {
-            copy(&mut out, &text[field.start..field.end]);
+            dcf::copy_lines(&mut out, field);
             tags.push(field.tag);
         }
     }
@@ -32,11 +30,6 @@ pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>)
         writeln!(out, "Published: {day}").expect("writing to a Vec succeeds");
     }
     out
-}
-
-fn copy(out: &mut Vec<u8>, lines: &[u8]) {
-    out.extend_from_slice(lines);
-    out.push(b'\n');
 }
 
 #[cfg(test)]

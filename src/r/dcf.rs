@@ -44,7 +44,7 @@ pub enum DcfError {
 /// A field of a record. Tag and value are slices of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// The text before the first `:`, trimmed.
+    /// The text before the first `:`. As in R, a blank before the `:` belongs to it ([`Mode::Lenient`] trims it).
     pub tag: &'a [u8],
     /// The value.
     pub value: Value<'a>,
@@ -86,9 +86,8 @@ impl<'a> Value<'a> {
                 text.push(b'\n');
             }
             has_text = true;
-            let line = trim(line);
-            if line != b"." {
-                text.extend_from_slice(line);
+            if !is_escaped_blank(line) {
+                text.extend_from_slice(trim(line));
             }
             rest = next;
         }
@@ -111,7 +110,7 @@ impl<'a> Value<'a> {
         while !rest.is_empty() {
             let (line, next) = split_line(rest);
             text.push(b'\n');
-            if trim(line) != b"." {
+            if !is_escaped_blank(line) {
                 text.extend_from_slice(line);
             }
             rest = next;
@@ -228,7 +227,10 @@ impl<'a> Iterator for Records<'a> {
             }
             match line.iter().position(|&b| b == b':') {
                 Some(colon) if colon > 0 => {
-                    let tag = trim(&line[..colon]);
+                    let tag = match self.mode {
+                        Mode::Strict => &line[..colon],
+                        Mode::Lenient => trim(&line[..colon]),
+                    };
                     is_ignored = fields[..fields_before_blank].iter().any(|f| f.tag == tag);
                     if is_ignored {
                         continue;
@@ -281,6 +283,13 @@ pub(in crate::r) fn is_empty(line: &[u8]) -> bool {
     trim_start(line).is_empty()
 }
 
+/// Returns whether a continuation line is an empty line of a value: a full stop between white space, which here includes
+/// form feeds and vertical tabs.
+pub(in crate::r) fn is_escaped_blank(line: &[u8]) -> bool {
+    let mut text = line.split(|b| b.is_ascii_whitespace() || *b == 0x0b).filter(|word| !word.is_empty());
+    text.next() == Some(b".") && text.next().is_none()
+}
+
 fn trim_start(line: &[u8]) -> &[u8] {
     &line[line.iter().take_while(|b| is_blank(b)).count()..]
 }
@@ -301,6 +310,24 @@ pub(in crate::r) fn copy_fields(stanza: &[u8], omitted_fields: &[&[u8]]) -> Vec<
         }
     }
     out
+}
+
+/// Appends a field with an LF after each of its lines, which may end in CR or CRLF where it is from, and without empty
+/// lines.
+pub(in crate::r) fn copy_lines(out: &mut Vec<u8>, field: &Field<'_>) {
+    out.extend_from_slice(field.tag);
+    out.push(b':');
+    let (first, mut rest) = split_line(field.value.raw());
+    out.extend_from_slice(first);
+    out.push(b'\n');
+    while !rest.is_empty() {
+        let (line, next) = split_line(rest);
+        if !is_empty(line) {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        rest = next;
+    }
 }
 
 /// The line width of `write.dcf` in characters.
@@ -369,7 +396,7 @@ mod tests {
         assert_eq!(fold_field(b"A:  x y \t\nB:z\nC:\n", "A"), "x y");
         assert_eq!(fold_field(b"A:  x y \t\nB:z\nC:\n", "B"), "z");
         assert_eq!(fold_field(b"A:  x y \t\nB:z\nC:\n", "C"), "");
-        assert_eq!(fold_field(b"Version : 1\n", "Version"), "1");
+        assert_eq!(fold_field(b"Version : 1\n", "Version "), "1");
         assert_eq!(fold_field(b"URL: http://x:80/\n", "URL"), "http://x:80/");
     }
 

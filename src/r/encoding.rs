@@ -19,6 +19,20 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
     }
 }
 
+/// The names of encodings that contain ASCII, as `iconv` of glibc, and thus R on Linux, knows them.
+const NAMES_OF_R: &str = include_str!("encodings.txt");
+
+/// Returns whether R accepts the `Encoding` of a DESCRIPTION: `iconv` knows it, and with it ASCII is unchanged. An empty
+/// value is the encoding of the session.
+#[must_use]
+pub fn is_of_r(label: &str) -> bool {
+    // `iconv` ignores a suffix such as //TRANSLIT, and other characters than these.
+    let is_significant = |c: &char| c.is_ascii_alphanumeric() || "_-.:".contains(*c);
+    let name = label.split('/').next().unwrap_or_default().to_ascii_uppercase();
+    let plain: String = name.chars().filter(is_significant).collect();
+    label.is_empty() || NAMES_OF_R.split_ascii_whitespace().any(|known| known == plain)
+}
+
 /// Decodes bytes with the declared encoding, even if they are valid UTF-8, as R does. If the name of the encoding is
 /// unknown, decodes as if there were no `Encoding` field.
 #[must_use]

@@ -281,6 +281,8 @@ async fn a_description_that_r_refuses_is_refused_with_its_sentence() {
         ("# a comment", "not in valid DCF format"),
         ("\nPackage: second", "contains a blank line"),
         ("Note: zero\u{200b}width", "Unknown encoding"),
+        ("Encoding: latin-1", "Unknown encoding 'latin-1'; save the file as UTF-8"),
+        ("Depends: ,", "Malformed Depends or Suggests or Imports or Enhances field"),
         ("Imports: utils,\u{a0}stats", "Fields with non-ASCII values: Imports"),
     ] {
         let error =
@@ -315,7 +317,7 @@ async fn stored_records_that_r_cannot_read_are_served_without_their_defect_and_r
     }
     // As earlier versions of the server stored them.
     let old_stanzas: [(&'static str, &[u8]); 2] = [
-        ("alpha", b"Package: alpha\nVersion: 1.0\nDepends: R (>=3.5.0), utils\nLicense: MIT\n"),
+        ("alpha", b"Package: alpha\nVersion: 1.0\nDepends:\n .\n R (>=3.5.0), utils\nLicense: MIT\n"),
         ("beta", b"Package: beta\nVersion: 1.0.20240115123456\nLicense: MIT\n"),
     ];
     for (package, stanza) in old_stanzas {

@@ -260,10 +260,19 @@ async fn records_that_r_cannot_read_do_not_stop_a_sync() {
     let (mirror, server) = synced_server().await;
     let text = index(PACKAGES)
         + "\nPackage: nightly\nVersion: 0.1.0.20240115123456\n\nPackage: letters\nVersion: 1.0b\n\n\
-           Package: wide\nVersion: 1.0\nDepends: utils, R (>=3.5.0)\n";
+           Package: wide\nVersion: 1.0\nDepends: utils, R (>=3.5.0)\n\n\
+           Package: folded\nVersion: 1.0\nDepends:\n .\n R (>=3.5.0)\n\n\
+           Package: returned\nVersion: 1.0\nLicense: MIT\rDepends: R (>=3.5.0)\n\n\
+           Package: blank\nVersion: 1.0\nDepends : R (>=3.5.0)\n";
+    let mut warnings = Vec::new();
+    rstudio_pm::r::index::records(text.as_bytes(), &mut warnings).expect("an index");
+    assert!(
+        warnings.iter().any(|text| text.contains("3 records of the index with a requirement")),
+        "{warnings:?}"
+    );
     mirror.put(INDEX, gz(text));
     let message = server.sync().await.expect("a valid mirror");
-    assert!(message.contains("1 package added"), "{message}");
+    assert!(message.contains("4 packages added"), "{message}");
     let listed = server.listed().await;
-    assert!(listed.contains(&"wide_1.0".to_owned()) && listed.len() == PACKAGES + 1, "{listed:?}");
+    assert!(listed.contains(&"wide_1.0".to_owned()) && listed.len() == PACKAGES + 4, "{listed:?}");
 }

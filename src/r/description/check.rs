@@ -32,8 +32,8 @@ pub enum Problem {
     /// A field that every package has, also if there is a blank between its name and the colon.
     #[error("Required field missing or empty: '{0}'")]
     Missing(&'static str),
-    /// An `Encoding` that is no name.
-    #[error("Unknown encoding '{0}'")]
+    /// An `Encoding` from which R cannot convert, or not without changing ASCII.
+    #[error("Unknown encoding '{0}'; save the file as UTF-8 and write 'Encoding: UTF-8'")]
     UnknownEncoding(String),
     /// Names of fields that are not ASCII.
     #[error("Fields with non-ASCII tags: {0}. All field tags must be ASCII.")]
@@ -116,7 +116,7 @@ fn is_base(package: &str) -> bool {
 }
 
 /// Checks the bytes of a DESCRIPTION as R does before it builds or installs a package. Not checked: `Authors@R`, which
-/// is R code, and whether R has the declared encoding. The form of `Package` and `Version` is checked by the caller.
+/// is R code. The form of `Package` and `Version` is checked by the caller.
 ///
 /// # Errors
 /// Every problem that R finds.
@@ -128,7 +128,7 @@ pub fn check(raw: &[u8]) -> Result<(), Refusal> {
     let records = records.map_err(|error| Refusal(vec![Problem::Dcf(error)]))?;
     let [record] = &records[..] else { return Err(Refusal(vec![Problem::Records(records.len())])) };
     let mut problems = Vec::new();
-    let fields = Fields::new(raw, record);
+    let fields = Fields::new(record);
     problems.extend(
         ["Package", "Version"].into_iter().filter(|tag| fields.get(tag).is_none()).map(Problem::Missing),
     );
@@ -144,11 +144,9 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn new(raw: &[u8], record: &dcf::Record<'a>) -> Fields<'a> {
+    fn new(record: &dcf::Record<'a>) -> Fields<'a> {
         let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(record.fields.len());
-        // R takes a blank before the colon for a part of the name.
-        let is_plain = |field: &&dcf::Field<'_>| raw.get(field.start + field.tag.len()) == Some(&b':');
-        for field in record.fields.iter().filter(is_plain) {
+        for field in &record.fields {
             let value = field.value.fold();
             match fields.iter_mut().find(|(tag, _)| *tag == field.tag) {
                 Some((_, earlier)) => *earlier = value,
@@ -176,8 +174,7 @@ impl<'a> Fields<'a> {
             let tags = SOURCE_FIELDS.iter().chain(&["Encoding"]);
             tags.into_iter().any(|other| other.as_bytes() == tag)
         };
-        let is_name = |encoding: &str| !encoding.trim().contains(char::is_whitespace);
-        if let Some(unknown) = encoding.as_deref().filter(|encoding| !is_name(encoding)) {
+        if let Some(unknown) = encoding.as_deref().filter(|name| !encoding::is_of_r(name)) {
             problems.push(Problem::UnknownEncoding(excerpt(unknown)));
         }
         problems.extend(self.tags(|tag, _| !tag.is_ascii()).map(Problem::Tags));
@@ -267,14 +264,17 @@ static LINKING: LazyLock<Regex> =
 /// White space in R's patterns.
 const BLANK: &str = "[ \\t\\n\\x0b\\x0c\\r]";
 
+/// The characters of [`BLANK`].
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];
+
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is valid")
 }
 
-/// Splits a dependency field as R does: an empty item at the end is none.
+/// Splits a dependency field as R does: an empty item after others is none, and a comma alone is an empty item.
 fn items(value: &str) -> impl Iterator<Item = &str> {
-    let value = value.strip_suffix(',').unwrap_or(value);
     let is_empty = value.is_empty();
+    let value = value.strip_suffix(',').unwrap_or(value);
     value.split(',').map(trim).filter(move |_| !is_empty)
 }
 
@@ -305,9 +305,9 @@ fn is_operator(text: &str) -> bool {
 /// Returns whether `R CMD INSTALL` can read an item of `LinkingTo`, which `R CMD build` does not check.
 fn is_valid_linking(item: &str) -> bool {
     let Some(parts) = LINKING.captures(item) else { return true };
-    let requirement = parts[1].trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let requirement = parts[1].trim_start_matches(BLANKS);
     let rest = requirement.trim_start_matches(['[', '<', '>', '=', '!']);
-    let required = rest.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let required = rest.trim_start_matches(BLANKS);
     let is_separated = rest.len() < requirement.len() && required.len() < rest.len();
     // Without operator and blank, R takes the whole text for the version.
     let required = if is_separated { required } else { &parts[1] };
@@ -318,7 +318,8 @@ fn is_valid_linking(item: &str) -> bool {
 /// evaluate.
 #[must_use]
 pub fn unreadable_requirement(depends: &str) -> Option<&str> {
-    depends.split(',').map(str::trim).find(|item| is_requirement(item) && !is_readable(item))
+    let is_unreadable = |item: &&str| is_requirement(item.trim()) && !is_readable(item.trim_matches(BLANKS));
+    depends.split(',').find(is_unreadable).map(str::trim)
 }
 
 /// Returns whether an item requires a version of R: `R`, then a parenthesis.
@@ -328,11 +329,10 @@ fn is_requirement(item: &str) -> bool {
 
 /// Returns whether `available.packages()` can evaluate a requirement on R.
 fn is_readable(item: &str) -> bool {
-    let blanks = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];
-    let inner = item.strip_prefix('R').map(|rest| rest.trim_start_matches(blanks));
+    let inner = item.strip_prefix('R').map(|rest| rest.trim_start_matches(BLANKS));
     let Some(inner) = inner.and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')')) else { return false };
-    let Some((operator, required)) = inner.split_once(blanks) else { return false };
-    let required = required.trim_start_matches(blanks);
+    let Some((operator, required)) = inner.split_once(BLANKS) else { return false };
+    let required = required.trim_start_matches(BLANKS);
     is_operator(operator) && version::is_numeric(required) && version::is_comparable(required)
 }
 
@@ -355,38 +355,53 @@ pub enum ServedRecord {
 }
 
 /// Returns the form of a record in an index that R can read. New records were checked when they were added; this is for
-/// those that were stored by earlier versions, and for requirements in the index of a mirror.
+/// those that were stored by earlier versions, and for requirements and line ends in the index of a mirror.
 #[must_use]
 pub fn served_record(stanza: &[u8]) -> ServedRecord {
-    let version = field_lines(stanza, b"\nVersion:").map(String::from_utf8_lossy);
-    if version.is_some_and(|version| !is_comparable_version(version.trim())) {
+    let record = match dcf::records(stanza).next() {
+        None => return ServedRecord::Unchanged,
+        Some(Err(_)) => return ServedRecord::Omitted,
+        Some(Ok(record)) => record,
+    };
+    let version = record.get("Version").map(dcf::Value::fold);
+    if version.is_some_and(|version| !is_comparable_version(&String::from_utf8_lossy(&version))) {
         return ServedRecord::Omitted;
     }
-    readable_record(stanza).map_or(ServedRecord::Unchanged, ServedRecord::Rewritten)
+    mended(stanza, &record).map_or(ServedRecord::Unchanged, ServedRecord::Rewritten)
 }
 
 /// Returns the item of a record's `Depends` with which it would make `available.packages()` fail for the whole index.
 #[must_use]
 pub fn unreadable_item(stanza: &[u8]) -> Option<String> {
-    let depends = field_lines(stanza, b"\nDepends:")?;
-    unreadable_requirement(&String::from_utf8_lossy(depends)).map(excerpt)
+    item_of(&dcf::records(stanza).next()?.ok()?)
+}
+
+fn item_of(record: &dcf::Record<'_>) -> Option<String> {
+    let depends = record.get("Depends")?.fold();
+    unreadable_requirement(&String::from_utf8_lossy(&depends)).map(excerpt)
 }
 
 /// Returns an index record that `available.packages()` can read, if it cannot read `stanza`: a requirement on R is
 /// written in R's form, such as `R (>= 3.5)` for `R (>=3.5)`, or without its version if it has none that R can compare.
+/// A CR alone, which only some clients take for a line end, as R does, becomes an LF.
 #[must_use]
 pub fn readable_record(stanza: &[u8]) -> Option<Vec<u8>> {
-    unreadable_item(stanza)?;
-    let record = dcf::records(stanza).next()?.ok()?;
+    mended(stanza, &dcf::records(stanza).next()?.ok()?)
+}
+
+fn mended(stanza: &[u8], record: &dcf::Record<'_>) -> Option<Vec<u8>> {
+    let is_unreadable = item_of(record).is_some();
+    if !is_unreadable && !memchr::memchr_iter(b'\r', stanza).any(|i| stanza.get(i + 1) != Some(&b'\n')) {
+        return None;
+    }
     let mut out = Vec::with_capacity(stanza.len());
     for field in &record.fields {
-        if field.tag == b"Depends" {
+        if is_unreadable && field.tag == b"Depends" {
             let value = field.value.fold();
             let items: Vec<String> = String::from_utf8_lossy(&value).split(',').map(readable_item).collect();
             dcf::write_field(&mut out, "Depends", &items.join(", ")).expect("writing to a Vec succeeds");
         } else {
-            out.extend_from_slice(&stanza[field.start..field.end]);
-            out.push(b'\n');
+            dcf::copy_lines(&mut out, field);
         }
     }
     Some(out)
@@ -404,19 +419,6 @@ fn readable_item(item: &str) -> String {
         Some(required) => format!("R ({} {})", Operator::as_str(required.operator), required.version),
         None => "R".to_owned(),
     }
-}
-
-/// Returns the value of the last field of a record that begins with `tag`, with its line ends. Rendering an index calls
-/// this for every record, so it does not parse the other fields.
-fn field_lines<'a>(stanza: &'a [u8], tag: &[u8]) -> Option<&'a [u8]> {
-    let start = match memchr::memmem::rfind(stanza, tag) {
-        Some(position) => position + tag.len(),
-        None => stanza.starts_with(&tag[1..]).then_some(tag.len() - 1)?,
-    };
-    let value = &stanza[start..];
-    let is_end = |position: &usize| !matches!(value.get(position + 1), Some(b' ' | b'\t'));
-    let end = memchr::memchr_iter(b'\n', value).find(is_end);
-    Some(&value[..end.unwrap_or(value.len())])
 }
 
 fn excerpt(text: &str) -> String {

@@ -5,6 +5,7 @@
 //! once.
 
 use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, NA_STRING, STRING, TEXT, UTF8, Writer, r_string};
+use crate::r::dcf::is_escaped_blank;
 use memchr::{memchr, memchr_iter};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -375,7 +376,7 @@ impl<'s> Columns<'s> {
             Some(column) => (column, self.list[column].name.len() + 1),
             None => {
                 let colon = memchr(b':', line).filter(|colon| *colon > 0)?;
-                (self.column(line[..colon].trim_ascii_end())?, colon + 1)
+                (self.column(&line[..colon])?, colon + 1)
             }
         };
         self.list[previous_column].following_column = column;
@@ -439,7 +440,7 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
     let mut empty_lines = 0;
     for (number, line) in raw.split(|b| *b == b'\n').enumerate() {
         match trim(line) {
-            b"." if number > 0 => empty_lines += 1,
+            line if number > 0 && is_escaped_blank(line) => empty_lines += 1,
             line => {
                 // Empty lines at the end are dropped. If a value begins on the line after its tag, there is no line
                 // break before its first line.

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use super::index::file_name;
 use crate::support::{data, rscript};
 use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::description::check::ServedRecord;
 use rstudio_pm::r::description::{Description, check};
-use rstudio_pm::r::{index, name, version};
+use rstudio_pm::r::rds::matrix::matrix;
+use rstudio_pm::r::{index, name, packages, version};
 
 /// Number of generated files.
 const COUNT: usize = 4_000;
@@ -99,8 +101,39 @@ impl Choices {
         let count = 1 + self.below(3);
         let separator = self.mostly(&[", ", ",", "\n  , ", ",\n  ", ",\t", ",,", ";", ", \u{a0}"]);
         let items: Vec<String> = (0..count).map(|_| self.item()).collect();
+        if self.below(40) == 0 {
+            return self.one(&[",", " ,", ",,", ",\n  "]).into();
+        }
         let end = self.mostly(&["", ",", " ", ", ", ",,"]);
         (items.join(separator) + end).into_bytes()
+    }
+
+    /// A record of an index with the same fields in many forms.
+    fn record(&mut self, number: usize) -> String {
+        let mut text = format!("Package: p{number}\nVersion: 1.0\n");
+        for _ in 0..1 + self.below(2) {
+            let before =
+                self.mostly(&["", "License: MIT\r", "License: MIT\r ", "X: y\x0c", "\x0c", "License: x\r\n"]);
+            let tag = self.mostly(&["Depends", "Depends ", "Depends\t", "depends", "Suggests"]);
+            let separator = self.mostly(&[
+                ": ",
+                ":",
+                ":\n ",
+                ":\n .\n ",
+                ":\r\t",
+                ":\x0c",
+                ":\n \x0c.\n ",
+                ":\n \x0c\n ",
+            ]);
+            let requirement =
+                self.one(&["R (>= 3)", "R (>=3)", "R(>=\n 3)", "R\r (>= 3)", "R (>= 3)\x0c", "R ( >= 3)"]);
+            let item =
+                self.mostly(&["utils,", "utils,\n .\n ", "utils,\r ", "utils\rImports: x, ", "utils,\x0b"]);
+            let item = if self.below(2) == 0 { item } else { "" };
+            let end = self.mostly(&["\n", "\r\n", "\r", ",\n .\n", "\n \x0c.\n"]);
+            text += &format!("{before}{tag}{separator}{item}{requirement}{end}");
+        }
+        text.trim_end_matches(['\n', '\r']).to_owned()
     }
 
     fn text(&mut self) -> &'static [u8] {
@@ -177,7 +210,7 @@ impl Choices {
         if self.below(3) == 0 {
             fields.push((
                 "Encoding",
-                self.mostly(&["UTF-8", "latin1", "latin2", "utf-8", "ISO-8859-15"]).into(),
+                self.mostly(&["UTF-8", "latin1", "latin2", "utf-8", "ISO-8859-15", "latin-1", "none"]).into(),
             ));
         }
         if self.below(6) == 0 {
@@ -304,6 +337,100 @@ fn requirements_of_generated_records_are_read_as_by_the_index_reader() {
     for (stanza, r_verdict) in mended.iter().zip(verdicts(&mended)) {
         assert!(r_verdict, "{}", String::from_utf8_lossy(stanza));
     }
+}
+
+/// Prints for each record of an index whether `available.packages()` can evaluate its requirements, then its `Depends`.
+const READ_INDEX: &str = r#"
+    args <- commandArgs(TRUE)
+    index_filter <- get("available_packages_filters_db", environment(utils::available.packages))$R_version
+    db <- if (endsWith(args, "rds")) readRDS(args) else read.dcf(args)
+    rownames(db) <- db[, "Package"]
+    for (i in seq_len(nrow(db))) {
+        is_readable <- tryCatch({ index_filter(db[i, , drop = FALSE]); TRUE }, error = function(e) FALSE)
+        depends <- gsub("[[:space:]]+", " ", db[i, "Depends"])
+        cat(db[i, "Package"], is_readable, trimws(depends), "\n", sep = "|")
+    }
+"#;
+
+#[test]
+fn records_in_every_form_are_checked_and_served_as_r_reads_them() {
+    let mut choices = Choices(0x0dd_5eed_0dcf_89ab);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (text_file, rds_file) = (folder.path().join("PACKAGES"), folder.path().join("PACKAGES.rds"));
+    let texts: Vec<String> = (0..3_000).map(|number| choices.record(number)).collect();
+    let index = texts.join("\n\n") + "\n";
+    std::fs::write(&text_file, &index).expect("a file");
+    let r_lines = rscript::run(READ_INDEX, &[&text_file]);
+    let mut warnings = Vec::new();
+    let records = index::records(index.as_bytes(), &mut warnings).expect("an index");
+    assert_eq!((r_lines.lines().count(), records.len()), (texts.len(), texts.len()));
+    for (record, line) in records.iter().zip(r_lines.lines()) {
+        let verdict = if check::unreadable_item(record.stanza).is_none() { "TRUE" } else { "FALSE" };
+        assert_eq!(line.split('|').nth(1), Some(verdict), "{:?}", String::from_utf8_lossy(record.stanza));
+    }
+    let unreadable_count = r_lines.lines().filter(|line| line.contains("|FALSE|")).count();
+    assert!((300..2_700).contains(&unreadable_count), "{unreadable_count}");
+    assert!(
+        warnings.iter().any(|warning| warning.contains(&format!("{unreadable_count} records"))),
+        "{warnings:?}"
+    );
+    // What is served is the same for R as text and as a matrix, and for clients that do not end a line at a CR.
+    let served: Vec<Vec<u8>> = records
+        .iter()
+        .map(|record| match check::served_record(record.stanza) {
+            ServedRecord::Unchanged => record.stanza.to_vec(),
+            ServedRecord::Rewritten(stanza) => stanza,
+            ServedRecord::Omitted => panic!("{:?}", String::from_utf8_lossy(record.stanza)),
+        })
+        .collect();
+    for stanza in &served {
+        let text = String::from_utf8_lossy(stanza).replace("\r\n", "\n");
+        assert!(!text.trim_end().contains('\r'), "{text:?}");
+        assert_eq!(check::served_record(stanza), ServedRecord::Unchanged, "{text:?}");
+    }
+    let mut text = Vec::new();
+    packages::render(&mut text, &served).expect("writing to a Vec does not fail");
+    std::fs::write(&text_file, text).expect("a file");
+    let matrix = matrix(&packages::SOURCE_FIELDS, &served).expect("a matrix");
+    std::fs::write(&rds_file, matrix).expect("a file");
+    let (from_text, from_rds) =
+        (rscript::run(READ_INDEX, &[&text_file]), rscript::run(READ_INDEX, &[&rds_file]));
+    assert_eq!(from_text.lines().zip(from_rds.lines()).find(|(text, rds)| text != rds), None);
+    assert!(from_text.lines().all(|line| line.contains("|TRUE|")));
+    // Where R could read the requirements, it reads the same ones.
+    for (served, original) in
+        from_text.lines().zip(r_lines.lines()).filter(|(_, line)| line.contains("|TRUE|"))
+    {
+        assert_eq!(served, original);
+    }
+}
+
+#[test]
+fn encodings_are_known_as_to_r() {
+    let script = r#"
+        more <- c("UTF-8//TRANSLIT", "utf 8", "latin-1", "latin-2", "none", "unknown", "bytes", "C", "utf-8-sig", "Latin9",
+                  "utf8", "unknown-8bit", "MacRoman", "\"UTF-8\"", "UTF-8,", "x,UTF-8", "iso8859-1", "UTF_8", "ASCII?")
+        file <- tempfile()
+        for (name in c(sub("/.*", "", trimws(iconvlist())), more)) {
+            writeLines(c("Package: a1", "Version: 1.0", "Title: A [b] {c}", "License: MIT + file LICENSE",
+                         "Maintainer: A <a@b.org>", paste("Encoding:", name)), file)
+            is_accepted <- tryCatch(!any(lengths(suppressWarnings(tools:::.check_package_description(file))) > 0L),
+                                    error = function(e) FALSE)
+            cat(name, is_accepted, "\n", sep = "|")
+        }
+    "#;
+    let verdicts = rscript::run::<&str>(script, &[]);
+    let differences: Vec<&str> = verdicts
+        .lines()
+        .filter(|line| {
+            let (name, verdict) = line.split_once('|').expect("a verdict");
+            let text = format!("Package: a1\nVersion: 1.0\nMaintainer: A <a@b.org>\nEncoding: {name}\n");
+            check::check(text.as_bytes()).is_ok() != verdict.starts_with("TRUE")
+        })
+        .collect();
+    assert_eq!(differences, [""; 0]);
+    let accepted = verdicts.lines().filter(|line| line.contains("|TRUE|")).count();
+    assert!(accepted > 200 && verdicts.lines().count() - accepted > 200, "{accepted} are accepted");
 }
 
 #[test]

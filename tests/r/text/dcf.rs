@@ -13,7 +13,7 @@ for (file in args) {
                   error = function(e) NULL)
     if (is.null(x)) { cat("error\n"); next }
     for (i in seq_len(nrow(x))) for (tag in sort(colnames(x), method = "radix")) if (!is.na(x[i, tag]))
-        cat(i, trimws(tag), gsub("\n", "\\n", gsub("\\", "\\\\", x[i, tag], fixed = TRUE), fixed = TRUE), "\n", sep = "|")
+        cat(i, tag, gsub("\n", "\\n", gsub("\\", "\\\\", x[i, tag], fixed = TRUE), fixed = TRUE), "\n", sep = "|")
     cat("end\n")
 }
 "#;
@@ -40,7 +40,7 @@ fn own_output(text: &[u8]) -> String {
 
 #[test]
 fn unusual_texts_are_read_as_r_reads_them() {
-    let texts: [&[u8]; 30] = [
+    let texts: [&[u8]; 42] = [
         b"A: 1\nB: 2\n",
         b"A:1\nB:  two words  \nC:\n",
         b"A: x\n  y\n .\n  z  \n\t. \n .a\nB:q\n",
@@ -71,6 +71,18 @@ fn unusual_texts_are_read_as_r_reads_them() {
         b"A: http://x:80/ : y\n",
         b"Config/Needs/website: a\nAuthors@R: person(\"A\",\n    role = 'x')\nDate/Publication: 1\n",
         b"A: . \n .\n ..\n . x\n",
+        b"Depends : x\nDepends: y\nDepends\t:z\ndepends: w\n",
+        b"Depends:\n .\n x\n",
+        b"Depends: x,\n .\n y\nDepends: z\n",
+        b"A: x\n \x0c.\x0c\n y\n",
+        b"A: x\n .\x0b\n y\n",
+        b"Author: x\n \x0b.\x0c\n y\n",
+        b"A:\x0cx\x0c\n \x0by\n",
+        b"\x0cA: x\nB: y\n",
+        b"A: x\rB: y\r\nC: z",
+        b"A: x\r B: y\rC : z",
+        b"A: 1\r\r\nC: 2\n",
+        b"A: x\n : y\n",
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut files = Vec::new();

@@ -194,7 +194,7 @@ pub fn known(
 /// index was not known to have it: they, or some of them, may hide the project from now on. Then the catalog was changed.
 ///
 /// # Errors
-/// Database errors.
+/// [`IndexReset`] as a refusal; database errors.
 pub fn add_unlisted(
     c: &mut dyn Conn,
     source: SourceId,
@@ -209,6 +209,7 @@ pub fn add_unlisted(
         return Ok(None);
     }
     c.execute(ADD, &[source.into(), normalized_name.into(), from.into(), Seq::OPEN.into(), head.into()])?;
+    check_not_reset(c, source, head)?;
     let changes = name_guard::changes(c)?;
     name_overlap::record_project(c, source, normalized_name, Timestamp(head))?;
     if name_guard::changes(c)? == changes {
@@ -225,6 +226,24 @@ pub fn add_unlisted(
 pub fn lock(c: &mut dyn Conn, source: SourceId, normalized_name: &str) -> Result<(), DbError> {
     const LOCK: &str = "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND fold = $2";
     c.execute(LOCK, &[source.into(), normalized_name.into()]).map(drop)
+}
+
+/// A repair of the clock reset the state of an index during a transaction that wrote times up to the earlier one.
+#[derive(Debug, thiserror::Error)]
+#[error("a repair of the clock reset the state of the index")]
+pub struct IndexReset;
+
+/// Checks that no repair of the clock has reset the index since `head` was read. Call it last in a transaction that wrote
+/// times up to `head`: until the end of the transaction, no repair can begin.
+///
+/// # Errors
+/// [`IndexReset`] as a refusal; database errors.
+pub fn check_not_reset(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
+    const EARLIER: &str =
+        "SELECT 1 FROM tree WHERE source_id = $1 AND axis = 'time' AND head < CAST($2 AS BIGINT)";
+    clock::lock(c)?;
+    let is_reset = !c.query(EARLIER, &[source.into(), head.into()])?.is_empty();
+    if is_reset { Err(DbError::refuse(IndexReset)) } else { Ok(()) }
 }
 
 /// Returns the last reading of a project.

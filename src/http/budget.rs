@@ -14,6 +14,7 @@ use super::body::Body;
 use super::error::Failure;
 use super::peer::{Client, client_network};
 use crate::model::guarded::guarded;
+use crate::serve::package_files::MAX_FIGURE;
 
 /// The budget of a process. Clones share it.
 #[derive(Clone)]
@@ -37,7 +38,13 @@ struct UsedBytes {
 /// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages needs
 /// megabytes, and a client may request many lists without reading them. Clones share it.
 #[derive(Clone)]
-pub struct ResponseBudget(MemoryBudget);
+pub struct ResponseBudget {
+    memory: MemoryBudget,
+    /// For files of packages.
+    files: MemoryBudget,
+    /// Has one byte for each request that may wait for memory.
+    places: MemoryBudget,
+}
 
 /// Maximum bytes in a [`ResponseBudget`], in total.
 const RESPONSE_BYTES: usize = 64 << 20;
@@ -45,8 +52,15 @@ const RESPONSE_BYTES: usize = 64 << 20;
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
 const RESERVED_BYTES: usize = 256 << 10;
-/// Maximum time that [`ResponseBudget::reserve_later`] waits for memory.
+/// Maximum time that a request waits for memory.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes reserved for a file of a package before its size is known: those of the largest picture.
+const RESERVED_FILE_BYTES: usize = 2 << 20;
+const _: () = assert!(RESERVED_FILE_BYTES as u64 >= MAX_FIGURE, "a picture must not need more");
+/// Maximum number of requests that wait in [`ResponseBudget::reserve_for_file`].
+const MAX_WAITING: usize = 1024;
+/// Maximum number of these requests from one client address: the pictures of a long page.
+const MAX_WAITING_PER_ADDRESS: usize = 256;
 /// Responses of at most this many bytes are not counted: the state of an open stream uses more memory.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
@@ -57,31 +71,42 @@ pub(super) struct Reservation(Option<Share>);
 
 impl Default for ResponseBudget {
     fn default() -> ResponseBudget {
-        ResponseBudget(MemoryBudget::new(RESPONSE_BYTES, RESPONSE_BYTES_PER_ADDRESS))
+        ResponseBudget::new(RESPONSE_BYTES, RESPONSE_BYTES_PER_ADDRESS)
     }
 }
 
 impl ResponseBudget {
+    fn new(limit: usize, address_limit: usize) -> ResponseBudget {
+        ResponseBudget {
+            memory: MemoryBudget::new(limit, address_limit),
+            files: MemoryBudget::new(limit / 2, address_limit / 2),
+            places: MemoryBudget::new(MAX_WAITING, MAX_WAITING_PER_ADDRESS),
+        }
+    }
+
     /// Reserves memory before a response is made; 503 if too much is in use.
     pub(super) fn reserve(&self, client: Client) -> Result<Reservation, Failure> {
-        let Some(budget) = self.0.for_address(client) else { return Ok(Reservation(None)) };
-        let mut share = budget.share();
-        share.resize(RESERVED_BYTES).then_some(Reservation(Some(share))).ok_or_else(too_many_responses)
+        self.memory.try_reserve(client, RESERVED_BYTES).ok_or_else(too_many_responses)
     }
 
     /// Like [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is
     /// returned; 503 after [`REST_TIMEOUT`].
     pub(super) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
-        let reserve = async {
-            loop {
-                let returned = self.0.0.freed.notified();
-                if let Ok(reserved) = self.reserve(client) {
-                    return reserved;
-                }
-                returned.await;
-            }
-        };
-        tokio::time::timeout(REST_TIMEOUT, reserve).await.map_err(|_| too_many_responses())
+        self.memory.reserve_later(client, RESERVED_BYTES).await
+    }
+
+    /// Reserves memory for a file of a package, which may be a picture, from a budget of its own. Waits until memory is
+    /// returned, unless too many requests wait already: a browser requests all pictures of a page at the same time, and does
+    /// not repeat a request after a 503.
+    pub(super) async fn reserve_for_file(&self, client: Client) -> Result<Reservation, Failure> {
+        if let Some(reservation) = self.files.try_reserve(client, RESERVED_FILE_BYTES) {
+            return Ok(reservation);
+        }
+        let mut place = self.places.for_address(client).map(|places| places.share());
+        if place.as_mut().is_some_and(|place| !place.grow(1)) {
+            return Err(too_many_responses());
+        }
+        self.files.reserve_later(client, RESERVED_FILE_BYTES).await
     }
 }
 
@@ -125,6 +150,27 @@ impl MemoryBudget {
     pub(super) fn new(limit: usize, address_limit: usize) -> MemoryBudget {
         let (used, freed) = (Mutex::default(), Notify::new());
         MemoryBudget(Arc::new(Inner { limit, address_limit, used, freed }))
+    }
+
+    /// Reserves bytes for a client; `None` if too much is in use.
+    fn try_reserve(&self, client: Client, bytes: usize) -> Option<Reservation> {
+        let Some(budget) = self.for_address(client) else { return Some(Reservation(None)) };
+        let mut share = budget.share();
+        share.resize(bytes).then_some(Reservation(Some(share)))
+    }
+
+    /// Reserves bytes for a client when enough are returned; 503 after [`REST_TIMEOUT`].
+    async fn reserve_later(&self, client: Client, bytes: usize) -> Result<Reservation, Failure> {
+        let reserve = async {
+            loop {
+                let returned = self.0.freed.notified();
+                if let Some(reserved) = self.try_reserve(client, bytes) {
+                    return reserved;
+                }
+                returned.await;
+            }
+        };
+        tokio::time::timeout(REST_TIMEOUT, reserve).await.map_err(|_| too_many_responses())
     }
 
     /// Returns the budget for the requests of a client; `None` if it has no limit.
@@ -214,7 +260,7 @@ mod tests {
 
     #[test]
     fn responses_of_a_client_are_limited_except_the_first() {
-        let budget = ResponseBudget(MemoryBudget::new(900 << 10, 600 << 10));
+        let budget = ResponseBudget::new(900 << 10, 600 << 10);
         let client = |text: &str| Client::Address(text.parse().unwrap());
         let respond = |client: Client, kilobytes: usize| {
             let reservation = budget.reserve(client)?;
@@ -238,13 +284,13 @@ mod tests {
         let shared: Vec<_> = (0..9).map_while(|_| respond(Client::Shared, 200).ok()).collect();
         assert_eq!(shared.len(), 4, "only the total is limited");
         drop(shared);
-        let used = budget.0.0.used.lock();
+        let used = budget.memory.0.used.lock();
         assert!(used.by_address.is_empty() && used.total == 0);
     }
 
     #[tokio::test]
     async fn the_rest_of_a_response_waits_for_memory() {
-        let budget = ResponseBudget(MemoryBudget::new(600 << 10, 600 << 10));
+        let budget = ResponseBudget::new(600 << 10, 600 << 10);
         let client = Client::Address("192.0.2.1".parse().unwrap());
         let mut others: Vec<_> = (0..2).map(|_| budget.reserve(client).expect("free")).collect();
         assert!(budget.reserve(client).is_err());
@@ -252,6 +298,30 @@ mod tests {
         assert!(rest.as_mut().now_or_never().is_none());
         others.pop();
         assert!(rest.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_limited_number_of_requests_for_files_waits_for_memory() {
+        let budget = ResponseBudget::new(8 << 20, 8 << 20);
+        let client = Client::Address("192.0.2.1".parse().unwrap());
+        let reserve = || Box::pin(budget.reserve_for_file(client));
+        let mut others: Vec<_> =
+            (0..2).map(|_| reserve().now_or_never().expect("it does not wait").expect("free")).collect();
+        let mut waiting = Vec::new();
+        for _ in 0..MAX_WAITING_PER_ADDRESS {
+            let mut wait = reserve();
+            assert!(wait.as_mut().now_or_never().is_none());
+            waiting.push(wait);
+        }
+        let refused = reserve().now_or_never().expect("it does not wait");
+        assert_eq!(refused.err().map(|failure| failure.status.as_u16()), Some(503));
+        others.pop();
+        let reserved = waiting.pop().expect("one").await;
+        assert!(reserved.is_ok() && budget.reserve(client).is_ok(), "other responses have their own memory");
+        assert!(reserve().now_or_never().is_none(), "its place is free");
+        drop((waiting, others, reserved));
+        let places = budget.places.0.used.lock();
+        assert!(places.by_address.is_empty() && places.total == 0);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::resolve_cache::{Entry, EntryKey, Validity};
 use super::response::{self, ErrorFormat};
 use super::route::access;
 use super::route::repo_path::RepoPath;
+use super::route::web::WebPath;
 use super::route::{self, Route};
 use super::target::Query;
 use super::{admin, login, public, python, web};
@@ -284,8 +285,13 @@ async fn web_page(
         }
         _ => (None, false),
     };
+    let client = app.client(head.peer);
+    let reservation = match path {
+        WebPath::File(..) => app.response_budget.reserve_for_file(client).await?,
+        _ => app.response_budget.reserve(client)?,
+    };
     let page = web::snapshot_page::answer(app, (repo.as_str(), *snapshot), path, query, (head, posted));
-    Ok((answer_within_budget(app, head.peer, page).await?, is_restricted))
+    Ok((reservation.charge(page.await?)?, is_restricted))
 }
 
 /// Counts a request for a file or a page that a block rule refused.

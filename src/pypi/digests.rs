@@ -10,7 +10,8 @@ use futures_util::{StreamExt, stream};
 use md5::Md5;
 use sha2::{Digest, Sha256 as Sha256Hasher, Sha512};
 
-use super::locator;
+use super::permits::Permit;
+use super::{PageError, locator};
 use crate::config::{Config, Pypi};
 use crate::db::index_file::{self, KnownFile, Target};
 use crate::db::pypi::KnownProject;
@@ -50,12 +51,13 @@ pub(super) struct ComputedDigests {
 /// download.
 ///
 /// # Errors
-/// Database errors.
+/// [`PageError::Busy`]; database errors.
 pub(super) async fn complete(
     state: &State,
     known: &KnownProject,
     files: &[PageFile],
-) -> Result<ComputedDigests, DbError> {
+    permit: &mut Permit<'_>,
+) -> Result<ComputedDigests, PageError> {
     let mut digests = ComputedDigests::default();
     let config = state.config.load_full();
     let mut undeclared = Vec::new();
@@ -66,7 +68,8 @@ pub(super) async fn complete(
     if undeclared.is_empty() {
         return Ok(digests);
     }
-    let earlier = earlier_files(state, known).await?;
+    let earlier = earlier_files(state, known).await;
+    let earlier = earlier.map_err(|error| PageError::Failed(error.to_string()))?;
     let mut requests = Vec::new();
     let upstream = state.upstream.load_full();
     for (file, locator) in undeclared {
@@ -77,6 +80,10 @@ pub(super) async fn complete(
             requests.push(request(Arc::clone(&upstream), Arc::clone(&config), file, locator));
         }
     }
+    if requests.is_empty() {
+        return Ok(digests);
+    }
+    permit.exchange_for_downloads().await?;
     digests.missing = requests.len();
     let mut results = stream::iter(requests).buffer_unordered(CONCURRENCY);
     let deadline = tokio::time::Instant::now() + TIME;

@@ -113,7 +113,8 @@ impl Failures {
                     ProjectFailure { at: now, pause: MAX_PAUSE, unanswered: 0, list, error: error.clone() };
                 self.insert(project, failure);
             }
-            PageError::Guarded(_) | PageError::Failed(_) => {}
+            // Not failures of the index.
+            PageError::Guarded(_) | PageError::ClockRepaired | PageError::Busy | PageError::Failed(_) => {}
         }
     }
 

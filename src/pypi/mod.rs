@@ -4,6 +4,7 @@
 mod digests;
 mod failures;
 pub mod locator;
+mod permits;
 pub mod plan;
 mod store;
 pub mod wheel_metadata;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::db::name_guard::NameGuardRow;
 use crate::db::pypi::{self, KnownProject, Project};
@@ -29,6 +30,8 @@ use crate::state::State;
 use crate::upstream::{Page, PageAge, PageResponse, PythonIndex, UpstreamError};
 use digests::ComputedDigests;
 use failures::Failures;
+pub use permits::Priority;
+use permits::{Permit, Permits};
 use store::{PageRead, Stored};
 
 /// Age from which an upload is assumed to be on every page, in microseconds: at PyPI, a file may become visible up to
@@ -67,6 +70,12 @@ pub enum PageError {
     /// guard hides the project.
     #[error("the name '{0}' was guarded for another source during this request; repeat the request")]
     Guarded(NormalName),
+    /// The clock was repaired while the index was requested: the read times may be in the future.
+    #[error("the clock was repaired during this request; repeat the request")]
+    ClockRepaired,
+    /// Too many other pages are being requested from the index.
+    #[error("too many slow pages are being requested from the index; repeat the request later")]
+    Busy,
     /// The index does not answer, or its page cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -105,14 +114,14 @@ pub struct PageReads {
     shrunk: Mutex<HashMap<NormalName, ShrunkPage>>,
     /// Stored wheels whose METADATA cannot be read; they are not read again.
     unreadable_wheels: Mutex<HashSet<FileId>>,
-    permits: Semaphore,
+    permits: Permits,
 }
 
 impl PageReads {
     /// Creates the handle.
     #[must_use]
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
-        let permits = Semaphore::new(state.config.load().pypi.concurrency);
+        let permits = Permits::new(state.config.load().pypi.concurrency);
         Arc::new(PageReads {
             state,
             running: Mutex::default(),
@@ -127,7 +136,12 @@ impl PageReads {
     ///
     /// # Errors
     /// [`PageError`], if nothing is known of the project.
-    pub async fn at(self: &Arc<Self>, project: &NormalName, seq: Seq) -> Result<Validity, PageError> {
+    pub async fn at(
+        self: &Arc<Self>,
+        project: &NormalName,
+        seq: Seq,
+        priority: Priority,
+    ) -> Result<Validity, PageError> {
         let known = self.known(project).await?;
         let is_complete = |known: &KnownProject| known.valid_at().is_some_and(|valid_at| valid_at > seq.0);
         if is_complete(&known) {
@@ -148,7 +162,7 @@ impl PageReads {
         if is_recent(&known) && !has_serials(&known) {
             return Ok(Validity::Outdated);
         }
-        match self.join(project).await {
+        match self.join_as(priority, project).await {
             Ok(()) => {
                 let known = self.known(project).await?;
                 Ok(if is_complete(&known) { Validity::Complete } else { Validity::Outdated })
@@ -173,12 +187,12 @@ impl PageReads {
         Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
 
-    /// Reads the page of a project again, after a sync.
+    /// Reads the page of a project again, in the background: after a sync.
     ///
     /// # Errors
     /// [`PageError`].
     pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), PageError> {
-        self.join(project).await
+        self.join_as(Priority::Background, project).await
     }
 
     /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether the index
@@ -186,8 +200,12 @@ impl PageReads {
     ///
     /// # Errors
     /// [`PageError`], if the index does not answer.
-    pub async fn discover(self: &Arc<Self>, project: &NormalName) -> Result<bool, PageError> {
-        match self.join(project).await {
+    pub async fn discover(
+        self: &Arc<Self>,
+        project: &NormalName,
+        priority: Priority,
+    ) -> Result<bool, PageError> {
+        match self.join_as(priority, project).await {
             Ok(()) => Ok(true),
             Err(PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_)) => Ok(false),
             Err(error) => Err(error),
@@ -203,6 +221,20 @@ impl PageReads {
         let name = project.clone();
         let read = self.state.db.read(move |c| pypi::known(c, SourceId::PYPI, name.as_str())).await;
         read.map_err(|error| PageError::Failed(error.to_string()))
+    }
+
+    /// Joins the request for a page, or starts one, when its priority allows it.
+    async fn join_as(self: &Arc<Self>, priority: Priority, project: &NormalName) -> ReadResult {
+        if priority == Priority::Client {
+            return self.join(project).await;
+        }
+        let _turn = self.permits.background().await;
+        loop {
+            match self.join(project).await {
+                Err(PageError::Busy) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Joins the request for a page, or starts one.
@@ -243,7 +275,7 @@ impl PageReads {
 
     /// Requests the page of a project and stores its content.
     async fn read_page(&self, project: &NormalName) -> ReadResult {
-        let _permit = self.permits.acquire().await.ok();
+        let mut permit = self.permits.page().await?;
         let found = self.find(project).await?;
         let is_listed = found.is_some();
         let known = match found {
@@ -269,7 +301,7 @@ impl PageReads {
                 add_unlisted(&self.state, project, known.head).await?;
             }
             let Some(reason) = read.older_than_list(&known) else {
-                let read = with_digests(&self.state, &known, read).await?;
+                let read = with_digests(&self.state, &known, read, &mut permit).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
                 self.store(project, read, &known, &index).await?;
@@ -281,7 +313,9 @@ impl PageReads {
             // The next request is unconditional, because a response 304 may lack the serial.
             etag = None;
             if let Some(pause) = pauses.next() {
+                drop((permit, read));
                 tokio::time::sleep(pause).await;
+                permit = self.permits.page().await?;
                 continue;
             }
             if known.reading.is_none() {
@@ -339,7 +373,11 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
     match &result {
         Ok(()) => reads.failures.lock().record_success(&project),
         Err(error) => {
-            if !matches!(error, PageError::Unlisted(_) | PageError::Guarded(_)) {
+            let is_expected = matches!(
+                error,
+                PageError::Unlisted(_) | PageError::Guarded(_) | PageError::ClockRepaired | PageError::Busy
+            );
+            if !is_expected {
                 tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
             }
             reads.failures.lock().record(&project, list, error, Instant::now());
@@ -361,7 +399,7 @@ async fn unlisted_project(state: &State) -> Result<KnownProject, PageError> {
 async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| pypi::add_unlisted(c, SourceId::PYPI, name.as_str(), head);
-    let guards = state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))?;
+    let guards = state.db.write(write).await.map_err(store::write_error)?;
     let Some(guards) = guards else { return Ok(()) };
     state.catalog.refresh_after_publish(&state.db).await;
     let has_automatic = state.config.load().server.automatic_name_guard;
@@ -377,10 +415,14 @@ fn hides(guards: &[NameGuardRow], has_automatic: bool) -> bool {
 }
 
 /// Computes the digests of files that the page does not declare.
-async fn with_digests(state: &State, known: &KnownProject, read: PageRead) -> Result<PageRead, PageError> {
+async fn with_digests(
+    state: &State,
+    known: &KnownProject,
+    read: PageRead,
+    permit: &mut Permit<'_>,
+) -> Result<PageRead, PageError> {
     let Some(page) = &read.page else { return Ok(read) };
-    let digests = digests::complete(state, known, &page.page.files).await;
-    let digests = digests.map_err(|error| PageError::Failed(error.to_string()))?;
+    let digests = digests::complete(state, known, &page.page.files, permit).await?;
     Ok(read.with_digests(digests))
 }
 

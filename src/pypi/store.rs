@@ -7,11 +7,11 @@ use super::plan::{self, Instants, PageRow};
 use super::{MARGIN, PageError, ReadResult, locator};
 use crate::config::EarlierYanks;
 use crate::db::index_file::{self, Target};
-use crate::db::pypi::{self, KnownProject, PageState};
+use crate::db::pypi::{self, IndexReset, KnownProject, PageState};
 use crate::db::{Conn, DbError, clock, package, tree};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
-use crate::model::time::{SECOND, Timestamp};
+use crate::model::time::{Clock, SECOND, Timestamp};
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::python::simple::read::ReadPage;
@@ -165,9 +165,10 @@ pub(super) async fn store(
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or their digests could not be computed");
     }
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
-    let write = move |c: &mut dyn Conn| write(c, &name, &read, &rows, options);
+    let clock = Arc::clone(&state.clock);
+    let write = move |c: &mut dyn Conn| write(c, (&name, &clock), &read, &rows, options);
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
-    let stored = result.map_err(|error| PageError::Failed(error.to_string()))?;
+    let stored = result.map_err(write_error)?;
     if let Stored::Written { replaced } = &stored {
         for file in replaced {
             tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; clients with lock files that contain the old digest refuse it");
@@ -183,17 +184,39 @@ struct Options {
     begins_yanks_at_reading: bool,
     may_shrink: bool,
 }
+
+const SOURCE: SourceId = SourceId::PYPI;
+
 fn write(
     c: &mut dyn Conn,
-    project: &NormalName,
+    (project, clock): (&NormalName, &Clock),
     read: &PageRead,
     rows: &[PageRow],
     options: Options,
 ) -> Result<Stored, DbError> {
-    const SOURCE: SourceId = SourceId::PYPI;
-    let unchanged = || Stored::Written { replaced: Vec::new() };
     pypi::lock(c, SOURCE, project.as_str())?;
     let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(unchanged()) };
+    let head = known.head;
+    let stored = write_known(c, (project, known), read, rows, options)?;
+    pypi::check_not_reset(c, SOURCE, head)?;
+    // A clock that was ahead has been set, perhaps for a repair.
+    if read.requested_at > clock() {
+        return Err(DbError::refuse(IndexReset));
+    }
+    Ok(stored)
+}
+
+fn unchanged() -> Stored {
+    Stored::Written { replaced: Vec::new() }
+}
+
+fn write_known(
+    c: &mut dyn Conn,
+    (project, known): (&NormalName, KnownProject),
+    read: &PageRead,
+    rows: &[PageRow],
+    options: Options,
+) -> Result<Stored, DbError> {
     let package = match known.package {
         Some(package) => package,
         None => {
@@ -279,9 +302,18 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
             lists_recent_files,
             begins_yanks_at_reading,
         };
-        index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)
+        index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)?;
+        pypi::check_not_reset(c, SourceId::PYPI, known.head)
     };
-    state.db.write(write).await.map_err(|error| PageError::Failed(error.to_string()))
+    state.db.write(write).await.map_err(write_error)
+}
+
+/// Returns the error of a write.
+pub(super) fn write_error(error: DbError) -> PageError {
+    match error.into_refusal::<IndexReset>() {
+        Ok(IndexReset) => PageError::ClockRepaired,
+        Err(error) => PageError::Failed(error.to_string()),
+    }
 }
 
 fn was_quarantined(known: &KnownProject) -> bool {

@@ -267,7 +267,8 @@ impl From<PageError> for RepoError {
                 RepoError::NotFound(format!("the index lists the project '{project}', but has no page of it"))
             }
             PageError::Unlisted(_) => RepoError::NotFound(error.to_string()),
-            PageError::Guarded(_) => RepoError::Superseded(error.to_string()),
+            PageError::Guarded(_) | PageError::ClockRepaired => RepoError::Superseded(error.to_string()),
+            PageError::Busy => RepoError::Busy { retry_after: 5 },
             PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
             PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
         }

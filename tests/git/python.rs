@@ -157,6 +157,38 @@ fn other_files_of_a_version_are_replaced_with_it_and_by_tags_only_on_request() {
 }
 
 #[test]
+fn a_build_of_a_distribution_that_exists_replaces_it_and_by_tags_only_on_request() {
+    let server = server("PollInterval = 1h");
+    let repository = Repository::new();
+    let tag = |version: &str| {
+        package(&repository, version);
+        repository.commit();
+        repository.git(&["tag", &format!("v{version}")]);
+    };
+    tag("1.0");
+    let flags = format!("--source=py --name=tested-package --build-trigger=tags --url={}", repository.url());
+    let created = server.rspm(&format!("create git-builder {flags}"));
+    assert_eq!(created.code, 0, "{}\n{}", created.out, created.err);
+    let first = files(&server);
+    assert_eq!(first.len(), 2, "{first:?}");
+    // The same version in another spelling: its files have other names and stand for the same distributions.
+    tag("1.0.0");
+    let refused = server.rspm("run git-builder --source=py --name=tested-package");
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    for part in ["1.0.0", "rspm rerun git-builder --source=py --name=tested-package --tag=v1.0.0 --replace"] {
+        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    }
+    assert_eq!(files(&server), first, "nothing is lost");
+    let rerun = server.rspm("rerun git-builder --source=py --name=tested-package --tag=v1.0.0 --replace");
+    assert_eq!(rerun.code, 0, "{}\n{}", rerun.out, rerun.err);
+    wait_for("the files are replaced", || {
+        let listed = files(&server);
+        let is_new = |name: &String| name.contains("-1.0.0-") || name.ends_with("-1.0.0.tar.gz");
+        (listed.len() == 2 && listed.iter().all(is_new)).then_some(())
+    });
+}
+
+#[test]
 fn a_version_from_git_is_that_of_the_history_and_not_of_the_only_fetched_commit() {
     let server = server("PollInterval = 1h");
     let repository = Repository::new();

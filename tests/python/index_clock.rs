@@ -1,11 +1,11 @@
 //! The source `pypi` after syncs while the clock was ahead: `rspm repair clock` resets its state, later syncs are visible
 //! at once, and days that were served before do not change.
 
-use rstudio_pm::db::{Conn, DbError, index_repair, invariants, tree};
+use rstudio_pm::db::{Conn, DbError, clock_repair, index_repair, invariants, tree};
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::Timestamp;
-use rstudio_pm::pypi::PageReads;
+use rstudio_pm::pypi::{PageError, PageReads, Priority, Validity};
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upkeep;
@@ -207,6 +207,53 @@ async fn rows_stay_disjoint(engine: db::Engine) {
     let rows = backend.state.db.write(write).await.unwrap();
     let moved: Vec<_> = rows.into_iter().filter(|(from, _)| *from >= -5).collect();
     assert_eq!(moved, [(-5, -1), (-1, 0), (0, Seq::OPEN.0 - now.0)]);
+}
+
+/// A page that is read while another server repairs the clock: on PostgreSQL, its transaction sees the state before the
+/// repair, which does not see its rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_read_during_a_repair_has_no_times_in_the_future() {
+    let index = Pypi::start();
+    let backend = synced(db::Engine::Postgres, &index).await;
+    backend.advance_to_noon("2024-03-11");
+    sync(&backend).await;
+    let other = backend.open_second().await;
+    backend.set_back_to_noon("2024-03-02");
+    let now = (backend.state.clock)();
+    assert!(head(&backend).await > now.0);
+    let (repaired, is_repaired) = std::sync::mpsc::channel();
+    let (commit, may_commit) = std::sync::mpsc::channel::<()>();
+    let repair = tokio::spawn(async move {
+        let write = move |c: &mut dyn Conn| {
+            let repair = clock_repair::repair(c, now, false)?;
+            let _ = repaired.send(());
+            let _ = may_commit.recv();
+            Ok(repair)
+        };
+        let repair = other.state.db.write(write).await;
+        (other, repair)
+    });
+    tokio::task::spawn_blocking(move || is_repaired.recv()).await.unwrap().unwrap();
+    let reads = PageReads::new(backend.state.clone());
+    let mut page = tokio::spawn({
+        let reads = reads.clone();
+        async move { reads.at(&"one".parse().unwrap(), Seq(now.0 - 1), Priority::Client).await }
+    });
+    // The page is written before the repair ends, or waits for it.
+    let early = tokio::time::timeout(std::time::Duration::from_secs(2), &mut page).await;
+    drop(commit);
+    let (_other, result) = repair.await.unwrap();
+    assert!(result.unwrap().is_some(), "something was repaired");
+    let result = match early {
+        Ok(result) => result.unwrap(),
+        Err(_) => page.await.unwrap(),
+    };
+    assert_eq!(backend.state.db.read(move |c| later_rows(c, now)).await.unwrap(), 0, "{result:?}");
+    assert!(matches!(result, Err(PageError::ClockRepaired)), "{result:?}");
+    // It is not a failure of the index, so the next request reads the page.
+    let again = reads.at(&"one".parse().unwrap(), Seq(now.0 - 1), Priority::Client).await;
+    assert!(matches!(again, Ok(Validity::Complete)), "{again:?}");
+    assert_eq!(backend.state.db.read(move |c| later_rows(c, now)).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

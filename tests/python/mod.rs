@@ -46,6 +46,7 @@ mod search;
 mod serials;
 mod servers;
 mod shrunk_pages;
+mod slow_pages;
 mod undeclared_digests;
 mod unlisted;
 mod upload;

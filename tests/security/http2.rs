@@ -149,6 +149,54 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
     });
 }
 
+/// A browser requests all pictures of a page at the same time and reads them slowly.
+#[test]
+fn pictures_of_a_slow_client_wait_for_each_other() {
+    let mut server = Builder::default().gcfg(HTTPS).prepare();
+    let pair = Pair::new();
+    pair.write(server.dir());
+    server.launch();
+    let picture = [b"GIF89a".as_slice(), &vec![7; 700 << 10]].concat();
+    let mut package = Tarball::new("alpha", "1.0").with("README.md", "![](man/figures/a.gif)\n");
+    package.files.push(("man/figures/a.gif".to_owned(), picture.clone()));
+    server.local_repository("team", &[package]);
+    let path = "/team/latest/web/packages/alpha/files/man/figures/a.gif?version=1.0";
+    assert_eq!(server.get(path).body, picture);
+    let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut sender, window_sender) = client(connect(&address, pair.der()).await, 0).await;
+        let answered = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let requests: Vec<_> = (0..STREAMS)
+            .map(|_| {
+                let (answer, answered) = (request(&mut sender, path), Arc::clone(&answered));
+                tokio::spawn(async move {
+                    let answer = answer.await.unwrap();
+                    answered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    let (status, mut body, mut size) = (answer.status().as_u16(), answer.into_body(), 0);
+                    while let Some(piece) = body.data().await {
+                        let length = piece.unwrap().len();
+                        body.flow_control().release_capacity(length).unwrap();
+                        size += length;
+                    }
+                    (status, size)
+                })
+            })
+            .collect();
+        // As many as the memory for them holds; no client reads them.
+        while answered.load(std::sync::atomic::Ordering::SeqCst) < 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Pages of the client do not wait for the pictures.
+        assert_eq!(server.get("/team/latest/web/packages/alpha/").status, 200);
+        window_sender.send(1 << 20).await.unwrap();
+        for request in requests {
+            assert_eq!(request.await.unwrap(), (200, picture.len()));
+        }
+    });
+}
+
 #[test]
 fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
     const BUDGET: usize = 64 << 20;

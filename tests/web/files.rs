@@ -335,3 +335,24 @@ fn assert_feed(feed: &Answer, titles: &[&str]) {
         entries.iter().filter_map(|entry| entry.split("<id>").nth(1)?.split('<').next()).collect();
     assert_eq!(ids.len(), titles.len(), "ids differ: {text}");
 }
+
+#[test]
+fn the_process_that_converts_markdown_has_limits() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rstudio-pm"));
+    command.arg("--convert-markdown").env_clear();
+    let pipe = std::process::Stdio::piped;
+    let mut process = command.stdin(pipe()).stdout(pipe()).spawn().expect("it starts");
+    // It waits for its input.
+    let limits = format!("/proc/{}/limits", process.id());
+    until("the limits are set", || {
+        let limits = std::fs::read_to_string(&limits).expect("a process");
+        let is_limited = |name: &str, limit: &str| {
+            limits
+                .lines()
+                .any(|line| line.starts_with(name) && line.split_whitespace().any(|word| word == limit))
+        };
+        is_limited("Max cpu time", "20") && is_limited("Max address space", "2147483648")
+    });
+    drop(process.stdin.take());
+    assert!(process.wait().expect("it ends").success());
+}

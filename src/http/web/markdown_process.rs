@@ -2,7 +2,12 @@
 //! the process.
 
 use std::io::{Read, Write, stdin, stdout};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, setrlimit};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::web::readme::markdown_to_html;
 
@@ -12,9 +17,19 @@ const ARGUMENT: &str = "--convert-markdown";
 /// Exit code of the child process if the text needs too much time or memory.
 const TOO_MUCH: u8 = 3;
 
+/// Time limit of the child process.
+const TIME: Duration = Duration::from_secs(30);
+/// Limits of the child process that the kernel enforces: seconds of CPU time and bytes of address space. Its own limits,
+/// which end it with [`TOO_MUCH`], are far below.
+const LIMITS: [(Resource, u64); 2] = [(Resource::RLIMIT_CPU, 20), (Resource::RLIMIT_AS, 2 << 30)];
+
 /// Runs the child process: converts the text from standard input.
 #[must_use]
 pub fn serve() -> ExitCode {
+    let limited = LIMITS.iter().try_for_each(|(resource, limit)| setrlimit(*resource, *limit, *limit));
+    if limited.is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut text = String::new();
     if stdin().read_to_string(&mut text).is_err() {
         return ExitCode::FAILURE;
@@ -31,17 +46,15 @@ pub(super) fn to_html(text: &str) -> Option<String> {
     // The running program, also if its file has been replaced.
     let mut command = Command::new("/proc/self/exe");
     command.arg(ARGUMENT).env_clear();
-    run(command, text)
+    run(command, text, TIME)
 }
 
-fn run(mut command: Command, text: &str) -> Option<String> {
+fn run(mut command: Command, text: &str, time: Duration) -> Option<String> {
     let failed =
         |reason: &dyn std::fmt::Display| tracing::warn!(%reason, "Markdown is displayed unconverted");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().inspect_err(|error| failed(error)).ok()?;
-    // The child process reads all of it before it writes. If it has ended, its exit status states the reason.
-    let _ = child.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
-    let output = child.wait_with_output().inspect_err(|error| failed(error)).ok()?;
+    let child = command.spawn().inspect_err(|error| failed(error)).ok()?;
+    let output = communicate(child, text, time).inspect_err(|error| failed(error)).ok()?;
     match output.status.code() {
         Some(0) => String::from_utf8(output.stdout).ok(),
         Some(code) if code == i32::from(TOO_MUCH) => None,
@@ -50,6 +63,32 @@ fn run(mut command: Command, text: &str) -> Option<String> {
             None
         }
     }
+}
+
+/// Sends the text to the child process and returns its output. Ends the child process after this time.
+fn communicate(mut child: Child, text: &str, time: Duration) -> std::io::Result<Output> {
+    let process = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(error) => {
+            child.kill()?;
+            child.wait()?;
+            return Err(error.into());
+        }
+    };
+    std::thread::scope(|scope| {
+        let (ended, end) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            if end.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+                // An error means that it has ended.
+                let _ = pidfd_send_signal(&process, Signal::KILL);
+            }
+        });
+        // The child process reads all of it before it writes. If it has ended, its exit status states the reason.
+        let _ = child.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
+        let output = child.wait_with_output();
+        drop(ended);
+        output
+    })
 }
 
 #[cfg(test)]
@@ -61,7 +100,7 @@ mod tests {
         // As the child process, it reads the whole text before it writes.
         command.args(["-c", &format!("text=$(cat); {script}")]);
         // More than a pipe holds.
-        run(command, &"a".repeat(200_000))
+        run(command, &"a".repeat(200_000), TIME)
     }
 
     #[test]
@@ -71,6 +110,17 @@ mod tests {
         {
             assert_eq!(converted(script), None, "{script}");
         }
-        assert_eq!(run(Command::new("/nonexistent/program"), "a"), None);
+        assert_eq!(run(Command::new("/nonexistent/program"), "a", TIME), None);
+    }
+
+    #[test]
+    fn a_converter_that_does_not_end_is_ended() {
+        let text = "a".repeat(200_000);
+        // It waits for ever, before or after it has read the text.
+        for script in ["exec sleep infinity", "cat > /dev/null; exec sleep infinity"] {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            assert_eq!(run(command, &text, Duration::from_millis(100)), None, "{script}");
+        }
     }
 }

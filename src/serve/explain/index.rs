@@ -9,6 +9,7 @@ use crate::db::python_file::{self, FileLife, ListedFile};
 use crate::model::ids::Seq;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
+use crate::pypi::Priority;
 use crate::python::name::NormalName;
 use crate::python::version::Version;
 use crate::serve::{RepoError, Repositories};
@@ -27,7 +28,7 @@ pub(super) async fn explain_page(
         repositories.state.db.read(move |c| db::pypi::known(c, listing.source, name.as_str()))
     };
     let Some(before) = known().await? else { return Ok(None) };
-    let failure = repositories.page_reads.at(project, listing.seq).await.err();
+    let failure = repositories.page_reads.at(project, listing.seq, Priority::Client).await.err();
     let failure = failure.map(|error| match request.with_details {
         true => error.to_string(),
         false => RepoError::from(error).phrase(),

@@ -14,7 +14,7 @@ use crate::model::language::Language;
 use crate::model::point::{Base, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
-use crate::pypi::PageError;
+use crate::pypi::{PageError, Priority};
 use crate::python::curated::Definition;
 use crate::python::curated::plan::{BaseFile, BaseProject};
 use crate::python::curated::rule::Rule;
@@ -272,7 +272,7 @@ pub(super) async fn read_pages(
         .map(|name| {
             let page_reads = Arc::clone(&repositories.page_reads);
             async move {
-                let result = page_reads.at(&name, base.seq).await;
+                let result = page_reads.at(&name, base.seq, Priority::Background).await;
                 (name, result)
             }
         })

@@ -117,7 +117,11 @@ impl Reader<'_> {
         for (name, error) in failed {
             let is_temporary = match &error {
                 PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_) => false,
-                PageError::Guarded(_) | PageError::Upstream(_) | PageError::Failed(_) => true,
+                PageError::Guarded(_)
+                | PageError::ClockRepaired
+                | PageError::Busy
+                | PageError::Upstream(_)
+                | PageError::Failed(_) => true,
             };
             projects
                 .insert(name, Project::Unreadable(Unreadable { reason: error.to_string(), is_temporary }));

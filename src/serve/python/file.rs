@@ -16,7 +16,7 @@ use crate::model::ids::{PackageId, Seq, SourceId};
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::ChangePolicy;
-use crate::pypi::Validity;
+use crate::pypi::{Priority, Validity};
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::FileFacts;
 use crate::python::file_name::FileName;
@@ -153,7 +153,7 @@ pub(super) async fn find_page(
     if is_admitted
         && may_be_unlisted(repositories, point, found.as_ref().map(|found| found.tree))
         && budget.is_none_or(RequestBudget::take)
-        && repositories.page_reads.discover(project).await?
+        && repositories.page_reads.discover(project, Priority::Client).await?
     {
         found = find_owner(repositories, point, project).await?;
     }
@@ -276,7 +276,8 @@ async fn index_page(
         Some(budget) => reads.is_known(project, seq).await? || budget.take(),
         None => true,
     };
-    let validity = if may_request { reads.at(project, seq).await? } else { Validity::Outdated };
+    let validity =
+        if may_request { reads.at(project, seq, Priority::Client).await? } else { Validity::Outdated };
     let is_complete = validity == Validity::Complete;
     let name = project.clone();
     let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_complete)).await?;

@@ -10,6 +10,7 @@ use crate::model::ids::{FileId, SourceId};
 use crate::model::language::Language;
 use crate::model::point::{Base, Point};
 use crate::model::snapshot::Snapshot;
+use crate::pypi::Priority;
 use crate::python::curated::rule::Rule;
 use crate::python::environment::Environment;
 use crate::python::facts::FileFacts;
@@ -93,11 +94,12 @@ pub async fn choose(
     let is_listed =
         state.db.read(move |c| db::pypi::is_listed(c, base.source, name.as_str(), base.seq)).await?;
     let may_be_unlisted = state.config.load().pypi.unlisted;
-    let is_known = is_listed || may_be_unlisted && repositories.page_reads.discover(project).await?;
+    let is_known = is_listed
+        || may_be_unlisted && repositories.page_reads.discover(project, Priority::Background).await?;
     if !is_known {
         return Err(RepoError::NotFound("the index has no project of this name".to_owned()));
     }
-    repositories.page_reads.at(project, base.seq).await?;
+    repositories.page_reads.at(project, base.seq, Priority::Background).await?;
     let (scope, name) = (scope.clone(), project.clone());
     let (rule, environments) = (rule.clone(), environments.to_vec());
     let choice = state.db.read(move |c| {

@@ -28,13 +28,16 @@ const ARCHIVES: [&str; 13] = [
 /// Returns the fields of valid metadata because of which an installer fails, or installs other packages than another one.
 #[must_use]
 pub fn defects(metadata: &Metadata) -> Vec<String> {
+    let message = |field: &str, text: &str, reason: &str| {
+        format!("the metadata has the field {field}: {}: {reason}", excerpt(text))
+    };
     let requirements = metadata.requires_dist.iter();
-    let defects = requirements.filter_map(|text| Some(("Requires-Dist", text, requirement_defect(text)?)));
+    let defects =
+        requirements.filter_map(|text| Some(message("Requires-Dist", text, requirement_defect(text)?)));
     let python = metadata.requires_python.iter();
-    let python_defects = python.filter_map(|text| Some(("Requires-Python", text, python_defect(text)?)));
-    let message =
-        |(field, text, reason)| format!("the metadata has the field {field}: {}: {reason}", excerpt(text));
-    defects.chain(python_defects).map(message).collect()
+    defects
+        .chain(python.filter_map(|text| Some(message("Requires-Python", text, python_defect(text)?))))
+        .collect()
 }
 
 fn requirement_defect(text: &str) -> Option<&'static str> {

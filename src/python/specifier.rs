@@ -94,6 +94,13 @@ impl Specifiers {
         })
     }
 
+    /// Returns true if a clause is `===` and a text that is not a version.
+    #[must_use]
+    pub fn has_arbitrary_text(&self) -> bool {
+        let is_text = |(operator, text)| operator == Operator::Arbitrary && value(text).is_none();
+        clause_texts(&self.text).filter_map(split_operator).any(is_text)
+    }
+
     /// Returns true if every clause contains the version. A text that is not a valid version is contained only if each
     /// clause is that exact text.
     #[must_use]

@@ -148,6 +148,34 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
             "the metadata has the field Requires-Python: three, which is not a version specifier",
         ),
         ("other-2.0.dist-info/METADATA", Some(TEXT), "a wheel must have exactly one folder named"),
+        ("zz.dist-info", Some(""), "a wheel must have exactly one folder named"),
+        ("zz-1.0.dist-info", Some(""), "a wheel must have exactly one folder named"),
+        (
+            "Odd-1.0.dist-info/RECORD",
+            Some("odd\\a\\b\\c/../../../../bin/victim,,\n"),
+            "line 1 of RECORD names 'odd\\\\a\\\\b\\\\c/../../../../bin/victim', which is not below",
+        ),
+        (
+            "Odd-1.0.data/purelib/dj-a-b-1.0.dist-info/METADATA",
+            Some(TEXT),
+            "'Odd-1.0.data/purelib/dj-a-b-1.0.dist-info/METADATA' is installed as the metadata of another",
+        ),
+        (
+            "Odd-1.0.data/data/lib/python3.11/site-packages/dj-a-b-1.0.dist-info/METADATA",
+            Some(TEXT),
+            "'Odd-1.0.data/data/lib/python3.11/site-packages/dj-a-b-1.0.dist-info/METADATA' is installed as the metadata",
+        ),
+        ("a-b-1.0.egg-info/PKG-INFO", Some(TEXT), "'a-b-1.0.egg-info/PKG-INFO' is installed as the metadata"),
+        (
+            "Odd-1.0.data/data/pyvenv.cfg",
+            Some(""),
+            "'Odd-1.0.data/data/pyvenv.cfg' replaces the configuration of the environment",
+        ),
+        (
+            "Odd-1.0.dist-info/WHEEL",
+            Some("\u{feff}Wheel-Version: 1.0\nTag: py3-none-any\n"),
+            "line 1 of 'Odd-1.0.dist-info/WHEEL' begins with a byte order mark",
+        ),
         ("../x", Some(""), "the member '../x' has a path that is not allowed"),
         ("a\\b", Some(""), "the member 'a\\\\b' has a path that is not allowed"),
         (
@@ -172,6 +200,46 @@ fn a_wheel_must_be_complete_and_match_its_file_name() {
     let mut file = Cursor::new(zip(&members(&[])));
     let result = wheel::read(&mut file, "even-1.0-py3-none-any.whl", WHEEL_LIMITS);
     assert!(matches!(result, Err(PackageError::OtherFolder { .. })), "{result:?}");
+}
+
+#[test]
+fn what_one_installer_refuses_is_stated() {
+    let metadata = |field: &str| format!("Metadata-Version: 2.1\nName: odd\nVersion: 1\n{field}\n");
+    let wheel_file = |version: &str| format!("{version}\nTag: py3-none-any\n");
+    for (name, text, reason) in [
+        ("WHEEL", wheel_file("Wheel-Version: 1"), "WHEEL has Wheel-Version '1', which is not like 1.0"),
+        ("WHEEL", wheel_file("Wheel-Version: 1.x"), "WHEEL has Wheel-Version '1.x', which is not like 1.0"),
+        ("WHEEL", wheel_file("wheel-version: 1.0"), "WHEEL has Wheel-Version in another case"),
+        ("entry_points.txt", "[DEFAULT]\nz = odd:f\n".to_owned(), "read the name of the section differently"),
+        ("entry_points.txt", "[a]\n= z\n".to_owned(), "the line has no name"),
+        ("entry_points.txt", "[a]\nx = z\u{85}y = z\n".to_owned(), "end lines at different characters"),
+        ("METADATA", metadata("Requires-Dist: foo ()"), "Requires-Dist: foo (): uv does not read empty"),
+        ("METADATA", metadata("Requires-Dist: foo; '3' > '2'"), "pip ends with an error, because the marker"),
+        ("METADATA", metadata("Requires-Dist: foo @ ./x"), "Requires-Dist: foo @ ./x: uv reads only"),
+        ("METADATA", metadata("Requires-Python: >=2.7,,<4"), "Requires-Python: >=2.7,,<4: uv does not read"),
+        (
+            "../other-9.0.egg-info/x",
+            String::new(),
+            "'other-9.0.egg-info' is installed as another distribution",
+        ),
+    ] {
+        let path = name.strip_prefix("../").map_or(format!("Odd-1.0.dist-info/{name}"), str::to_owned);
+        let members = members(&[(&path, Some(&text))]);
+        let read = wheel::read(&mut Cursor::new(zip(&members)), FILE, WHEEL_LIMITS).expect(reason);
+        let count = read.notices.iter().filter(|notice| notice.contains(reason)).count();
+        assert_eq!(count, 1, "{reason}: {:?}", read.notices);
+    }
+    // The metadata of source distributions has the same rules.
+    let file = FileName::parse("odd-1.0.zip").expect("a name");
+    let members = [("odd-1.0/PKG-INFO".to_owned(), metadata("Requires-Dist: foo; extras == 'x'"))];
+    let notices =
+        sdist::read(&mut Cursor::new(zip(&members)), &file, SDIST_LIMITS).expect("accepted").notices;
+    assert!(notices.iter().any(|notice| notice.contains("are for lock files")), "{notices:?}");
+    let members =
+        [("odd-1.0/PKG-INFO", metadata("")), (&format!("odd-1.0/{}", "x".repeat(256)), String::new())];
+    let members = members.map(|(name, text)| (name.to_owned(), text));
+    let result = sdist::read(&mut Cursor::new(zip(&members)), &file, SDIST_LIMITS);
+    assert!(matches!(result, Err(PackageError::LongName(_))), "{result:?}");
 }
 
 #[test]

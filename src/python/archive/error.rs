@@ -62,6 +62,9 @@ pub enum PackageError {
     /// A member whose path leaves the archive or is ambiguous.
     #[error("the member '{0}' has a path that is not allowed; build the package again")]
     Path(String),
+    /// A file or folder of more than 255 bytes, the limit of file systems.
+    #[error("the member '{0}' has a name of more than 255 bytes, which installers cannot write; shorten it")]
+    LongName(String),
     /// A member that may occur once occurs again.
     #[error("the member '{0}' occurs twice; build the package again")]
     Repeated(String),
@@ -70,7 +73,7 @@ pub enum PackageError {
     Missing(String),
     /// The wheel does not have exactly one `.dist-info` directory.
     #[error(
-        "a wheel must have exactly one folder named …-{{version}}.dist-info at its top, this one has {0}"
+        "a wheel must have exactly one folder named …-{{version}}.dist-info at its top, and no such file; this one has {0}"
     )]
     DistInfo(usize),
     /// The name of the `.dist-info` directory or the top folder does not match the file name.
@@ -87,6 +90,17 @@ pub enum PackageError {
          digit: uv fails in every environment in which it was installed; build the package again with a current build tool"
     )]
     DistInfoName(String),
+    /// A folder or file that is installed as the metadata of another distribution.
+    #[error(
+        "'{0}' is installed as the metadata of another distribution, with which pip or uv then fails in the environment; build \
+         the package again without it"
+    )]
+    SecondInfo(String),
+    /// The configuration of the environment in the `.data` directory.
+    #[error(
+        "'{0}' replaces the configuration of the environment (pyvenv.cfg); build the package again without it"
+    )]
+    Configuration(String),
     /// A `.data` directory of another name than the `.dist-info` directory.
     #[error(
         "'{path}' is in another folder than '{expected}.data', that of this wheel: pip installs it to other places than uv; \
@@ -159,8 +173,8 @@ pub enum PackageError {
     },
     /// The name of an entry point cannot be used as a file name.
     #[error(
-        "entry_points.txt has the script '{0}', which is not a file name without '/', '\\', brackets and control characters; \
-         rename the script"
+        "entry_points.txt has the script '{0}', which is not a file name of at most 255 bytes without '/', '\\', brackets and \
+         control characters; rename the script"
     )]
     EntryPoint(String),
     /// A script with the name of an interpreter.

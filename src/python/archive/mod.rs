@@ -11,7 +11,7 @@ mod wheel_file;
 
 pub use error::PackageError;
 
-use super::metadata::{MAX_METADATA, Metadata, validity};
+use super::metadata::{MAX_METADATA, Metadata, installers, validity};
 use crate::r::archive::Limits;
 
 /// The limits of wheels: 16 GiB of content, 50 times the compressed size, and 400,000 members.
@@ -35,6 +35,9 @@ pub struct PackageArchive {
 /// Maximum number of notices.
 pub const MAX_NOTICES: usize = 20;
 
+/// Maximum length of the name of a file, in bytes: that of file systems.
+const MAX_NAME: usize = 255;
+
 /// Adds a notice unless there are already [`MAX_NOTICES`].
 fn notice(notices: &mut Vec<String>, text: impl FnOnce() -> String) {
     if notices.len() < MAX_NOTICES {
@@ -55,7 +58,7 @@ fn check_metadata(
     notices: &mut Vec<String>,
 ) -> Result<(), PackageError> {
     check_encoding(metadata, raw, path, notices)?;
-    for defect in validity::check(raw)? {
+    for defect in validity::check(raw)?.into_iter().chain(installers::defects(metadata)) {
         notice(notices, || defect);
     }
     Ok(())
@@ -70,20 +73,24 @@ fn check_encoding(
     path: &str,
     notices: &mut Vec<String>,
 ) -> Result<(), PackageError> {
-    let error = if raw.starts_with(b"\xef\xbb\xbf") {
-        PackageError::ByteOrderMark(excerpt(path))
-    } else if let Err(error) = std::str::from_utf8(raw) {
-        let (before, rest) = raw.split_at(error.valid_up_to());
-        let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
-        PackageError::NotUtf8 { path: excerpt(path), line, byte: rest.first().copied().unwrap_or_default() }
-    } else {
-        return Ok(());
-    };
+    let Some(error) = encoding_error(raw, path) else { return Ok(()) };
     if metadata.metadata_version >= (2, 0) {
         return Err(error);
     }
     notice(notices, || error.to_string());
     Ok(())
+}
+
+/// Returns an error for a text, the member `path`, that is not UTF-8 or begins with a byte order mark.
+fn encoding_error(raw: &[u8], path: &str) -> Option<PackageError> {
+    if raw.starts_with(b"\xef\xbb\xbf") {
+        return Some(PackageError::ByteOrderMark(excerpt(path)));
+    }
+    let error = std::str::from_utf8(raw).err()?;
+    let (before, rest) = raw.split_at(error.valid_up_to());
+    let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
+    let byte = rest.first().copied().unwrap_or_default();
+    Some(PackageError::NotUtf8 { path: excerpt(path), line, byte })
 }
 
 /// Checks that metadata and file name declare the same project and version.

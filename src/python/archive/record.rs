@@ -49,19 +49,21 @@ pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Ro
     Ok(rows)
 }
 
-/// Returns true for a path that is below the folder of the installation, and not the folder itself, on every system.
+/// Returns true for a path that is below the folder of the installation, and not the folder itself, on every system: `\` is
+/// a separator on Windows, and a part of names elsewhere.
 fn is_inside(path: &str) -> bool {
     let is_absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
-    let mut depth = 0_usize;
-    for part in path.split(['/', '\\']) {
-        match part {
-            "" | "." => {}
-            ".." if depth == 0 => return false,
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-    }
-    !is_absolute && depth > 0
+    !is_absolute && goes_down(path.split('/')) && goes_down(path.split(['/', '\\']))
+}
+
+/// Returns true if the parts of a path never leave the folder in which they begin, and do not end in it.
+fn goes_down<'a>(mut parts: impl Iterator<Item = &'a str>) -> bool {
+    let depth = parts.try_fold(0_usize, |depth, part| match part {
+        "" | "." => Some(depth),
+        ".." => depth.checked_sub(1),
+        _ => Some(depth + 1),
+    });
+    depth.is_some_and(|depth| depth > 0)
 }
 
 /// Splits off the first column, which may be quoted.
@@ -123,9 +125,19 @@ mod tests {
 
     #[test]
     fn rows_are_inside_the_installation() {
-        for path in
-            ["none.py", "other/__init__.py", "folder/", "a/../b", "./a", "a\\b", "a/..b", "...", "~/x"]
-        {
+        for path in [
+            "none.py",
+            "other/__init__.py",
+            "folder/",
+            "a/../b",
+            "./a",
+            "a\\b",
+            "a/..b",
+            "...",
+            "~/x",
+            "a\\b/../c",
+            "a/b\\..\\c",
+        ] {
             let rows = parse(format!("{path},,\r\r\n").as_bytes(), |_| false).expect(path);
             assert_eq!(rows.others, [path], "reported");
         }
@@ -141,6 +153,13 @@ mod tests {
             "..\\x",
             "C:\\x",
             "c:x",
+            // One part on Unix.
+            "odd\\a\\b\\c/../../../../bin/victim",
+            "a\\b\\c\\d/../../../../bin/victim",
+            "odd\\a/../../victim.py",
+            "a\\b/..",
+            "a/b\\../../..",
+            "a/..\\..\\x",
             "//host/x",
             "\"/a,b\"",
         ] {

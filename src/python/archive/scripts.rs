@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{PackageError, excerpt, notice};
+use super::{MAX_NAME, PackageError, excerpt, notice};
 use crate::python::metadata::validity::is_line_boundary;
 
 /// The programs that a virtual environment begins with.
@@ -40,6 +40,10 @@ pub(super) fn check_entry_points(bytes: &[u8], notices: &mut Vec<String>) -> Res
     if text_without_mark.len() < text.len() {
         defect("U+FEFF", "pip and uv do not read a file with a byte order mark");
     }
+    // uv, which reads INI files, ends lines only there.
+    if text.contains(|c: char| is_line_boundary(c) && !matches!(c, '\n' | '\r')) {
+        defect("", "pip and uv end lines at different characters");
+    }
     let (mut section, mut sections, mut names) = (None, HashSet::new(), HashSet::new());
     for line in text_without_mark.split(is_line_boundary) {
         let is_indented = line.starts_with([' ', '\t']);
@@ -52,6 +56,9 @@ pub(super) fn check_entry_points(bytes: &[u8], notices: &mut Vec<String>) -> Res
             names.clear();
             if !sections.insert(name) {
                 defect(line, "the section occurs twice");
+            }
+            if name.trim().is_empty() || name.contains(['[', ']']) || name.trim() == "DEFAULT" {
+                defect(line, "pip and uv read the name of the section differently");
             }
             continue;
         }
@@ -69,6 +76,9 @@ pub(super) fn check_entry_points(bytes: &[u8], notices: &mut Vec<String>) -> Res
             defect(line, &format!("the name occurs twice in [{section}]"));
         }
         if !is_script {
+            if name.is_empty() {
+                defect(line, "the line has no name, so that uv ends with an error");
+            }
             continue;
         }
         check_script(name)?;
@@ -86,7 +96,7 @@ pub(super) fn check_entry_points(bytes: &[u8], notices: &mut Vec<String>) -> Res
 fn check_script(name: &str) -> Result<(), PackageError> {
     let is_part =
         !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\' | '[' | ']'));
-    if !is_part || matches!(name, "." | "..") {
+    if !is_part || name.len() > MAX_NAME || matches!(name, "." | "..") {
         return Err(PackageError::EntryPoint(excerpt(name)));
     }
     // pip takes the last word.
@@ -176,6 +186,11 @@ mod tests {
             check("[other]\nc++/x y = m:f\n# a/b = c\n\n[console_scripts]\n# x/y = z\n"),
             Ok(Vec::new())
         );
+        assert_eq!(check(&format!("[console_scripts]\n{} = m:f\n", "a".repeat(255))), Ok(Vec::new()));
+        for long in ["a".repeat(256), "é".repeat(128)] {
+            let error = check(&format!("[console_scripts]\n{long} = m:f\n")).expect_err("too long");
+            assert!(error.contains("of at most 255 bytes"), "{error}");
+        }
         assert!(
             check("[console_scripts]\nx = m:f\u{2028}python = m:f\n").is_err(),
             "Python ends a line here"
@@ -198,6 +213,17 @@ mod tests {
             ("[console_scripts]\nx = m:f\n y = m:f\n", "pip and uv install scripts of different names"),
             ("[console_scripts]\nx = m:f\nx = m:f\n", "the name occurs twice in [console_scripts]"),
             ("[a]\n[a]\n", "the section occurs twice"),
+            ("[DEFAULT]\nz = m:f\n[console_scripts]\nx = m:f\n", "the name of the section differently"),
+            ("[ DEFAULT ]\n", "the name of the section differently"),
+            ("[console_scripts]]\nx = m:f\n", "the name of the section differently"),
+            ("[[console_scripts]]\nx = m:f\n", "the name of the section differently"),
+            ("[]\nx = m:f\n", "the name of the section differently"),
+            ("[ ]\n", "the name of the section differently"),
+            ("[a]\n= z\n", "the line has no name"),
+            ("[console_scripts]\nx = m:f\u{b}y = m:f\n", "end lines at different characters"),
+            ("[console_scripts]\nx = m:f\u{1c}y = m:f\n", "end lines at different characters"),
+            ("[console_scripts]\nx = m:f\u{85}y = m:f\n", "end lines at different characters"),
+            ("# c\u{2028}[console_scripts]\nx = m:f\n", "end lines at different characters"),
         ] {
             let notices = check(text).expect(text);
             assert!(notices.len() == 1 && notices[0].contains(reason), "{text:?}: {notices:?}");

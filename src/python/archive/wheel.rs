@@ -7,8 +7,8 @@ use sha2::Digest as _;
 
 use super::record::{self, Record};
 use super::{
-    PackageArchive, PackageError, check_identity, check_metadata, data_folder, excerpt, notice, scripts,
-    wheel_file,
+    MAX_NAME, PackageArchive, PackageError, check_identity, check_metadata, data_folder, excerpt, notice,
+    scripts, wheel_file,
 };
 use crate::model::digest::Sha256;
 use crate::model::visible::is_format;
@@ -75,7 +75,7 @@ pub fn read(
     check_identity(&metadata, name.distribution, name.version, file)?;
     check_metadata(&metadata, &metadata_raw, &format!("{folder}/METADATA"), &mut notices)?;
     let wheel_file = member(&zip, &folder, "WHEEL")?.read(source, MAX_METADATA)?;
-    wheel_file::check(&wheel_file, &name.tags, &mut notices)?;
+    wheel_file::check(&wheel_file, &format!("{folder}/WHEEL"), &name.tags, &mut notices)?;
     if let Some(member) = find(&zip, &format!("{folder}/entry_points.txt")) {
         scripts::check_entry_points(&member.read(source, MAX_METADATA)?, &mut notices)?;
     }
@@ -107,10 +107,10 @@ pub fn read(
 }
 
 /// Returns the name of the `.dist-info` directory, which may spell project and version differently than the file name.
-/// Only the top level counts, because vendored packages may have such directories too.
+/// Only the top level counts, because vendored packages may have such directories too. A file counts, as for pip.
 fn dist_info(zip: &Zip, name: &WheelName<'_>, file: &str) -> Result<String, PackageError> {
-    let top_folders = zip.members.iter().filter_map(|member| Some(member.name.split_once('/')?.0));
-    let folders: BTreeSet<&str> = top_folders.filter(|top| top.ends_with(DIST_INFO)).collect();
+    let tops = zip.members.iter().filter_map(|member| member.name.split('/').next());
+    let folders: BTreeSet<&str> = tops.filter(|top| top.ends_with(DIST_INFO)).collect();
     let Some(folder) = folders.first().filter(|_| folders.len() == 1) else {
         return Err(PackageError::DistInfo(folders.len()));
     };
@@ -137,6 +137,9 @@ fn member<'a>(zip: &'a Zip, folder: &str, name: &str) -> Result<&'a ZipMember, P
 /// Checks that a path is a plain relative one, of characters that are displayed as they are written.
 pub(super) fn check_path(path: &str) -> Result<(), PackageError> {
     let path_without_slash = path.strip_suffix('/').unwrap_or(path);
+    if path_without_slash.split('/').any(|part| part.len() > MAX_NAME) {
+        return Err(PackageError::LongName(excerpt(path)));
+    }
     let is_plain = !path.contains(|c: char| c.is_control() || is_format_or_private_use(c) || c == '\\')
         && path_without_slash.split('/').all(|part| !matches!(part, "" | "." | ".."))
         && path.as_bytes().get(1).is_none_or(|byte| *byte != b':');
@@ -189,6 +192,12 @@ mod tests {
         }
         for bad in ["", "/", "/a", "../a", "a/../b", "a//b", "./a", "a\\b", "C:/a", "a\nb", "a/.."] {
             assert!(check_path(bad).is_err(), "{bad:?}");
+        }
+        for (part, is_long) in [("a".repeat(255), false), ("a".repeat(256), true), ("é".repeat(128), true)] {
+            for path in [part.clone(), format!("a/{part}/b"), format!("{part}/")] {
+                let result = check_path(&path);
+                assert_eq!(matches!(result, Err(PackageError::LongName(_))), is_long, "{path}");
+            }
         }
         // Right-to-left override, zero width space, soft hyphen, byte order mark, a tag, and private use.
         for c in ['\u{202e}', '\u{200b}', '\u{ad}', '\u{feff}', '\u{e0041}', '\u{e000}', '\u{10fffd}'] {

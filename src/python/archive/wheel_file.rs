@@ -2,16 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::{PackageError, excerpt, notice};
+use super::{PackageError, encoding_error, excerpt, notice};
 use crate::python::metadata::header::Headers;
 use crate::python::tag::{Tag, WheelTags};
 
-/// Checks WHEEL. Tags that are malformed, or none of which is one of the file name, are notices: installers use those of
+/// Checks WHEEL, the member `path`. Tags that are malformed, or none of which is one of the file name, are notices: installers use those of
 /// the file name, but `pip check` ends with an error, or uv installs the wheel again each time.
 ///
 /// # Errors
-/// [`PackageError::WheelVersion`].
-pub(super) fn check(bytes: &[u8], tags: &WheelTags, notices: &mut Vec<String>) -> Result<(), PackageError> {
+/// [`PackageError::WheelVersion`], and the errors of [`encoding_error`], with which no installer reads the file.
+pub(super) fn check(
+    bytes: &[u8],
+    path: &str,
+    tags: &WheelTags,
+    notices: &mut Vec<String>,
+) -> Result<(), PackageError> {
+    if let Some(error) = encoding_error(bytes, path) {
+        return Err(error);
+    }
     let headers = Headers::parse(bytes);
     let values = |name: &'static str| {
         headers
@@ -23,6 +31,18 @@ pub(super) fn check(bytes: &[u8], tags: &WheelTags, notices: &mut Vec<String>) -
     let version = values("Wheel-Version").next().unwrap_or_default();
     if version.split('.').next() != Some("1") {
         return Err(PackageError::WheelVersion(version.chars().take(20).collect()));
+    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !version.contains('.') || !version.split('.').all(is_number) {
+        notice(notices, || {
+            format!(
+                "WHEEL has Wheel-Version '{}', which is not like 1.0; pip or uv refuses it",
+                excerpt(version)
+            )
+        });
+    }
+    if !headers.fields.iter().any(|field| field.name == "Wheel-Version") {
+        notice(notices, || "WHEEL has Wheel-Version in another case; uv refuses the wheel".to_owned());
     }
     let expected: BTreeSet<Tag<'_>> = tags.expand().collect();
     let (mut count, mut is_own) = (0, false);
@@ -60,7 +80,7 @@ mod tests {
     fn check_text(text: &str) -> Result<usize, String> {
         let tags = WheelTags::new("py2.py3", "none", "any").expect("tags");
         let mut notices = Vec::new();
-        check(text.as_bytes(), &tags, &mut notices).map_err(|error| error.to_string())?;
+        check(text.as_bytes(), "WHEEL", &tags, &mut notices).map_err(|error| error.to_string())?;
         Ok(notices.len())
     }
 
@@ -70,6 +90,28 @@ mod tests {
         for bad in ["", "Wheel-Version: 2.0\n", "Wheel-Version: \n", "Generator: 1.0\n"] {
             assert!(check_text(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn forms_that_an_installer_refuses_are_stated() {
+        for (line, count) in [
+            ("Wheel-Version: 1.0", 0),
+            ("Wheel-Version: 1.0.0", 0),
+            ("Wheel-Version: 1.99", 0),
+            ("Wheel-Version: 1", 1),
+            ("Wheel-Version: 1.x", 1),
+            ("Wheel-Version: 1.0.x", 1),
+            ("Wheel-Version: 1.", 1),
+            ("wheel-version: 1.0", 1),
+            ("WHEEL-VERSION: 1", 2),
+        ] {
+            assert_eq!(check_text(&format!("{line}\nTag: py3-none-any\n")), Ok(count), "{line}");
+        }
+        let text = "\u{feff}Wheel-Version: 1.0\nTag: py3-none-any\n";
+        assert!(check_text(text).is_err_and(|error| error.starts_with("line 1 of 'WHEEL' begins with")));
+        let tags = WheelTags::new("py3", "none", "any").expect("tags");
+        let result = check(b"Wheel-Version: 1.0\nGenerator: \xe9\n", "WHEEL", &tags, &mut Vec::new());
+        assert!(matches!(result, Err(PackageError::NotUtf8 { line: 2, byte: 0xe9, .. })), "{result:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! versions 1.0 to 2.6; later minor versions are read as 2.6).
 
 pub mod header;
+pub mod installers;
 pub mod validity;
 
 use super::license::LicenseExpression;

@@ -247,7 +247,7 @@ fn is_import_name(value: &str) -> bool {
     is_option_valid && name.split('.').all(is_identifier)
 }
 
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     text.escape_debug().take(120).collect()
 }
 

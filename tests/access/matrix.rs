@@ -489,7 +489,7 @@ fn with_require_auth_for_ui_private_and_unknown_names_get_the_same_answer() {
     let unused = |number: &str| "9".repeat(number.len().max(3));
     // Names and numbers of objects that exist, each with one that does not.
     let pairs = [
-        ("private".to_owned(), "nothing".to_owned()),
+        ("private".to_owned(), "unheard".to_owned()),
         (private.clone(), unused(&private)),
         (secluded.clone(), unused(&secluded)),
         (source.clone(), unused(&source)),

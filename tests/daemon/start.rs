@@ -235,7 +235,7 @@ fn status_states_which_authentication_the_server_has() {
     let signing_in = Builder::default()
         .gcfg(
             "[Server]\nAddress = http://127.0.0.1\n[OpenIDConnect]\nIssuer = http://127.0.0.1:9\nClientId = packages\n\
-             ClientSecret = secret",
+             ClientSecret = secret\nScope = repos:read:*",
         )
         .start();
     assert_eq!(fields(&signing_in), [true, true, false, true, false]);

@@ -19,6 +19,7 @@ fn documented(file: &str, name: &str, prefix: &str) -> Vec<String> {
         let path =
             path.replace("[/{snapshot}]", "").replace("{snapshot}", "latest").replace("{repo}", "private");
         let path = path.replace("{path}", "DESCRIPTION").replace("{file}", "ui.0000000000000000.css");
+        let path = path.replace("/package={name}", "/package=alpha");
         format!("{method} {prefix}{path}").trim_start().to_owned()
     });
     // Other enums have these addresses.

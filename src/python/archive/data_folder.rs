@@ -12,8 +12,8 @@ const DATA: &str = ".data";
 const KEYS: [&str; 5] = ["purelib", "platlib", "headers", "scripts", "data"];
 
 /// Checks the members below top folders whose names end in `.data`, and that no member is installed as the metadata of
-/// another distribution. pip moves those of every such folder, uv only those of
-/// the folder that is named like `.dist-info`. `stem` is that name without the suffix.
+/// another distribution. pip moves the members of every such folder, uv only those of the folder that is named like
+/// `.dist-info`. `stem` is that name without the suffix.
 ///
 /// # Errors
 /// Another folder, an unknown key, a file directly in the folder, the name of an interpreter, the configuration of the

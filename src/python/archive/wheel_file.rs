@@ -6,8 +6,8 @@ use super::{PackageError, encoding_error, excerpt, notice};
 use crate::python::metadata::header::Headers;
 use crate::python::tag::{Tag, WheelTags};
 
-/// Checks WHEEL, the member `path`. Tags that are malformed, or none of which is one of the file name, are notices: installers use those of
-/// the file name, but `pip check` ends with an error, or uv installs the wheel again each time.
+/// Checks WHEEL, the member `path`. Tags that are malformed, or none of which is one of the file name, are notices:
+/// installers use those of the file name, but `pip check` ends with an error, or uv installs the wheel again each time.
 ///
 /// # Errors
 /// [`PackageError::WheelVersion`], and the errors of [`encoding_error`], with which no installer reads the file.

@@ -374,7 +374,13 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
     assert_eq!((&json["version"], &json["matches"][0]["packages"]), (&json!("1.0"), &json!(1)));
 
     let before = server.json("list blocklist-rules");
-    let trail = server.json("audit list");
+    // The job that records what rules withhold adds rows at any time.
+    let commands = || {
+        let mut rows = server.json("audit list").as_array().cloned().expect("rows");
+        rows.retain(|row| row["actor_kind"] == "socket");
+        rows
+    };
+    let trail = commands();
     let planned = edit("--package-name=two --warn --dry-run");
     assert!(planned.contains("\n  - Package name: two\n  - Versions: 1.0\n"), "{planned}");
     let end = "\nWarns about the listed version of 1 of 1 packages in prod: two 1.0\nNothing was changed: --dry-run\n";
@@ -383,7 +389,7 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         server.refused(&format!("edit blocklist-rule --id={id} --repo=moon --dry-run")).contains("'moon'")
     );
     assert_eq!(server.json("list blocklist-rules"), before);
-    assert_eq!(server.json("audit list"), trail);
+    assert_eq!(commands(), trail);
 }
 
 #[test]

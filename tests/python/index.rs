@@ -132,7 +132,7 @@ fn files_are_fetched_once_and_verified() {
     assert_eq!((refused.status, refused.header("retry-after")), (502, Some("60")), "{refused:?}");
     assert!(refused.text().contains("other bytes than its index declares"), "{}", refused.text());
     let reason = format!("SHA-256 {}, not {}", hex(b"replaced"), hex(b"declared"));
-    assert!(server.log_lines().iter().any(|line| line.contains(&reason)), "{reason}");
+    server.wait_for_log(&reason);
 }
 
 #[test]

@@ -249,7 +249,8 @@ async fn a_page_that_is_read_during_a_repair_has_no_times_in_the_future() {
         Err(_) => page.await.unwrap(),
     };
     assert_eq!(backend.state.db.read(move |c| later_rows(c, now)).await.unwrap(), 0, "{result:?}");
-    assert!(matches!(result, Err(PageError::ClockRepaired)), "{result:?}");
+    // It waited for the repair before it read the state of the project, or after it.
+    assert!(matches!(result, Ok(Validity::Complete) | Err(PageError::ClockRepaired)), "{result:?}");
     // It is not a failure of the index, so the next request reads the page.
     let again = reads.at(&"one".parse().unwrap(), Seq(now.0 - 1), Priority::Client).await;
     assert!(matches!(again, Ok(Validity::Complete)), "{again:?}");

@@ -28,15 +28,17 @@ pub fn is_same(a: &str, b: &str) -> bool {
 /// provider states has one. Names with different domains are those of two persons.
 #[must_use]
 pub fn may_be_same(a: &str, b: &str) -> bool {
-    let without_domain = |name: &str| -> Option<String> {
-        let (name, domain) =
-            name.rsplit_once('@').or_else(|| name.split_once('\\').map(|(domain, name)| (name, domain)))?;
-        (!is_same(name, "") && !is_same(domain, "")).then(|| name.to_owned())
-    };
     let is_with_domain = |name: &str, other: &str| {
-        without_domain(other).is_none() && without_domain(name).is_some_and(|name| is_same(&name, other))
+        without_domain(other).is_none() && without_domain(name).is_some_and(|name| is_same(name, other))
     };
     is_same(a, b) || is_with_domain(a, b) || is_with_domain(b, a)
+}
+
+/// Returns the name before or after a domain; `None` for a name without one.
+fn without_domain(name: &str) -> Option<&str> {
+    let (name, domain) =
+        name.rsplit_once('@').or_else(|| name.split_once('\\').map(|(domain, name)| (name, domain)))?;
+    (!is_same(name, "") && !is_same(domain, "")).then_some(name)
 }
 
 #[cfg(test)]

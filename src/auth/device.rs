@@ -120,17 +120,18 @@ impl DeviceLogins {
         &self,
         device: &PendingDevice,
         is_allowed: bool,
-        (session, unique_id): (&Arc<Token>, &str),
+        session: &Arc<Token>,
         (address, now): (Option<IpAddr>, Timestamp),
     ) -> Result<bool, DbError> {
-        let (digest, session, unique_id) = (device.digest, Arc::clone(session), unique_id.to_owned());
+        let (digest, session) = (device.digest, Arc::clone(session));
+        let unique_id = session.unique_id.clone().unwrap_or_default();
         let session_digest = session.digest();
         let author = author(&session.user, address, now);
         let detail = format!("device at {}; identity {unique_id}", device.address);
         let state = if is_allowed { DeviceState::Allowed } else { DeviceState::Denied };
         let action = if is_allowed { "allow device" } else { "deny device" };
         let write = self.0.write(move |c| {
-            let user = (&*session.user, unique_id.as_str(), scope_text(&session.grant));
+            let user = (&*session.user, &*unique_id, scope_text(&session.grant));
             let is_decided =
                 db::session::decide(c, (digest, state), (user.0, user.1, &user.2), session_digest)?;
             if is_decided {

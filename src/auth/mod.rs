@@ -27,7 +27,5 @@ pub use named_grant::{named_grant, scope_names};
 pub use secret::{Secret, digest};
 pub use session::{SessionLimits, Sessions, is_well_formed, new_secret};
 pub use sign_in::SignedIn;
-pub use signed::{
-    NewSignedToken, NoKey, Purpose, SignInKind, SignedToken, VerifiedToken, check_newer, issue, verify,
-};
+pub use signed::{NewSignedToken, NoKey, Purpose, SignInKind, SignedToken, check_newer, issue, verify};
 pub use tokens::{Token, TokenKind, Tokens};

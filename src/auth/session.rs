@@ -58,7 +58,6 @@ struct CachedSession {
     read_at: Timestamp,
     last_used_at: Timestamp,
     token: Arc<Token>,
-    unique_id: Arc<str>,
 }
 
 impl Sessions {
@@ -102,7 +101,7 @@ impl Sessions {
         Ok(secret)
     }
 
-    /// Returns the session with this secret and the identity of its user at the provider, if it is valid at `now`.
+    /// Returns the session with this secret, if it is valid at `now`.
     ///
     /// # Errors
     /// The database fails.
@@ -112,7 +111,7 @@ impl Sessions {
         secret: &str,
         limits: SessionLimits,
         now: Timestamp,
-    ) -> Result<Option<(Arc<Token>, Arc<str>)>, DbError> {
+    ) -> Result<Option<Arc<Token>>, DbError> {
         if !is_well_formed(secret) {
             return Ok(None);
         }
@@ -142,7 +141,7 @@ impl Sessions {
                 }
             }
         }
-        Ok(Some((cached.token, cached.unique_id)))
+        Ok(Some(cached.token))
     }
 
     async fn read(&self, digest: Sha256, now: Timestamp) -> Result<Option<CachedSession>, DbError> {
@@ -158,12 +157,12 @@ impl Sessions {
         let token = Token::without_row(
             TokenKind::Session { revision: row.revision },
             (row.guid, digest),
-            (&row.user, &row.unique_id),
+            &row.user,
+            &row.unique_id,
             grant(&row.scopes),
             row.expires_at,
         );
-        let (token, unique_id) = (Arc::new(token), row.unique_id.into());
-        let cached = CachedSession { read_at: now, last_used_at: row.last_used_at, token, unique_id };
+        let cached = CachedSession { read_at: now, last_used_at: row.last_used_at, token: Arc::new(token) };
         cache.insert(digest, cached.clone());
         Ok(Some(cached))
     }

@@ -94,15 +94,6 @@ impl std::fmt::Debug for SignedToken {
     }
 }
 
-/// A verified token.
-#[derive(Clone, Debug)]
-pub struct VerifiedToken {
-    /// The token.
-    pub token: Arc<Token>,
-    /// The identity of the user at the issuer.
-    pub unique_id: String,
-}
-
 /// A server without an encryption key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server has no encryption key, and tokens are signed with it; create one: rspm encrypt")]
@@ -158,7 +149,7 @@ pub fn verify(
     issuer: &str,
     (text, purpose): (&str, Purpose),
     now: Timestamp,
-) -> Result<VerifiedToken, Invalid> {
+) -> Result<Arc<Token>, Invalid> {
     let unverified = UnverifiedToken::parse(text)?;
     if !tokens.signing_key().is_some_and(|key| key.verifies(&unverified)) {
         return Err(Invalid::Signature);
@@ -177,7 +168,8 @@ pub fn verify(
     let mut token = Token::without_row(
         TokenKind::Signed { revision },
         (guid, secret::digest(text)),
-        (field("name")?, field("sub")?),
+        field("name")?,
+        field("sub")?,
         grant(&claims)?,
         expires_at,
     );
@@ -187,7 +179,7 @@ pub fn verify(
     if !tokens.is_valid(&token, now) {
         return Err(Invalid::Expired);
     }
-    Ok(VerifiedToken { token: Arc::new(token), unique_id: field("sub")?.to_owned() })
+    Ok(Arc::new(token))
 }
 
 /// Checks that a token of another issuer was issued after the newest revocation of all tokens of its user. SECURITY: an

@@ -68,7 +68,7 @@ pub struct Token {
     /// The person or service that uses it.
     pub user: Box<str>,
     /// The identity of the user at the identity provider; `None` for a token that an administrator created.
-    pub unique_id: Option<Box<str>>,
+    pub unique_id: Option<Arc<str>>,
     /// Its scopes.
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
@@ -109,7 +109,8 @@ impl Token {
     pub(super) fn without_row(
         kind: TokenKind,
         (guid, digest): (Identity, Sha256),
-        (user, unique_id): (&str, &str),
+        user: &str,
+        unique_id: &str,
         grant: Grant,
         expires_at: Timestamp,
     ) -> Token {

@@ -93,12 +93,9 @@ fn of_database(config: &Config) -> Result<Vec<Revocation>, DbError> {
             ..audit::Filter::default()
         };
         for row in audit::list(source.conn()?, &filter)? {
-            rows.extend(revocation(
-                row.id,
-                row.at,
-                (&row.object_kind, &row.object),
-                (&row.outcome, &row.detail),
-            ));
+            if is_effective(&row.outcome, &row.detail) {
+                rows.push(Revocation { id: row.id, at: row.at, kind: row.object_kind, object: row.object });
+            }
         }
     }
     rows.sort_by_key(|row| row.id);
@@ -115,26 +112,21 @@ fn of_file(path: &Path) -> std::io::Result<Vec<Revocation>> {
         }
         let Ok(row) = serde_json::from_slice::<Value>(&line) else { continue };
         let text = |name: &str| row[name].as_str().unwrap_or_default();
-        if !ACTIONS.contains(&text("action")) {
+        if !ACTIONS.contains(&text("action")) || !is_effective(text("outcome"), text("detail")) {
             continue;
         }
-        let (Some(id), Ok(at)) = (row["id"].as_i64(), text("time").parse::<jiff::Timestamp>()) else {
-            continue;
-        };
-        let at = Timestamp(at.as_microsecond());
-        let object = (text("object_kind"), text("object"));
-        rows.extend(revocation(id, at, object, (text("outcome"), text("detail"))));
+        let (Some(id), Ok(at)) = (row["id"].as_i64(), text("time").parse()) else { continue };
+        rows.push(Revocation {
+            id,
+            at,
+            kind: text("object_kind").to_owned(),
+            object: text("object").to_owned(),
+        });
     }
 }
 
-/// Returns the revocation of a row; `None` for a refused one, and for a token that the server signed: those are not valid in a
-/// restored database anyway.
-fn revocation(
-    id: i64,
-    at: Timestamp,
-    (kind, object): (&str, &str),
-    (outcome, detail): (&str, &str),
-) -> Option<Revocation> {
-    let is_effective = outcome == audit::SUCCESS && detail != audit::SIGNED;
-    is_effective.then(|| Revocation { id, at, kind: kind.to_owned(), object: object.to_owned() })
+/// Returns whether a revocation has to be repeated: it was not refused, and the token was not signed by the server. Signed ones
+/// are not valid in a restored database anyway.
+fn is_effective(outcome: &str, detail: &str) -> bool {
+    outcome == audit::SUCCESS && detail != audit::SIGNED
 }

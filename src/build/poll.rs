@@ -8,6 +8,7 @@ use crate::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use crate::db::git_builder::{self, GitBuilder, Trigger};
 use crate::db::{Conn, DbError};
 use crate::model::language::Language;
+use crate::model::shell;
 use crate::model::time::{SECOND, Timestamp, microseconds};
 use crate::r::tag;
 use crate::serve::RepoError;
@@ -305,7 +306,7 @@ pub(super) fn shell_word(tag: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=,".contains(c);
     match tag.chars().all(is_plain) {
         true => tag.to_owned(),
-        false => format!("'{}'", tag.replace('\'', r"'\''")),
+        false => shell::quoted(tag),
     }
 }
 

@@ -288,6 +288,12 @@ impl Catalog {
         self.repo(text).or_else(|| self.repo_by_id(RepoId(text.parse().ok()?)))
     }
 
+    /// Returns the source that a path of the public API names: by name first, then by id.
+    #[must_use]
+    pub fn source_by_name_or_id(&self, text: &str) -> Option<&Source> {
+        self.source(text).or_else(|| self.source_by_id(SourceId(text.parse().ok()?)))
+    }
+
     /// Returns whether an authenticated repository subscribes to the source, or has subscribed to it earlier.
     #[must_use]
     pub fn is_private(&self, source: SourceId) -> bool {

@@ -13,6 +13,7 @@ use super::service_unit::{ServiceUnit, has_unknown_variables};
 use crate::config::{
     self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, without_userinfo,
 };
+use crate::model::shell;
 use crate::model::storage_class::StorageClass;
 use crate::storage::Key;
 
@@ -58,7 +59,7 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
         if listed_paths.iter().any(|parent| path.starts_with(parent)) {
             continue;
         }
-        let quoted_path = quote(&path.display().to_string());
+        let quoted_path = shell::quoted(&path.display().to_string());
         // The server's user cannot write into a directory of root, so its content is not only the server's.
         lines.push(match is_root_owned(&path) {
             true => {
@@ -72,7 +73,7 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
         lines.push(bucket(class_location, &classes));
     }
     for log in logs(config).filter(|log| !listed_paths.iter().any(|parent| log.starts_with(parent))) {
-        let quoted_path = quote(&log.display().to_string());
+        let quoted_path = shell::quoted(&log.display().to_string());
         // The file and its rotated versions, but no file of another program with the same name prefix.
         lines.push(format!("rm -f {quoted_path} {quoted_path}[.-][0-9]*"));
     }
@@ -140,11 +141,12 @@ fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
     let mut line = String::from("aws s3 rm --recursive");
     for (option, value) in [("--endpoint-url", endpoint), ("--profile", profile), ("--region", region)] {
         if let Some(value) = value {
-            let _ = write!(line, " {option} {}", quote(value));
+            let _ = write!(line, " {option} {}", shell::quoted(value));
         }
     }
     // With a trailing slash, so that `pm` does not match `pm-backup`.
-    let _ = write!(line, " {}    # {}", quote(&format!("s3://{bucket}/{prefix}/")), class_names(classes));
+    let _ =
+        write!(line, " {}    # {}", shell::quoted(&format!("s3://{bucket}/{prefix}/")), class_names(classes));
     line
 }
 
@@ -167,18 +169,13 @@ fn database(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
     let name =
         percent_decode_str(url.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
-    format!("dropdb {}    # of {url}", quote(&name))
+    format!("dropdb {}    # of {url}", shell::quoted(&name))
 }
 
 /// `storage class packages`, `storage classes cran, pypi`.
 fn class_names(classes: &[StorageClass]) -> String {
     let names: Vec<&str> = classes.iter().map(|class| class.as_str()).collect();
     format!("storage class{} {}", if names.len() == 1 { "" } else { "es" }, names.join(", "))
-}
-
-/// Quotes a word for the shell.
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

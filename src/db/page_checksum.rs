@@ -124,27 +124,27 @@ fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
 
 /// What the last bytes of a page say about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum PageState {
+enum ChecksumState {
     Right,
-    /// Another program wrote the page, or nobody.
+    /// No checksum: another program wrote the page, or it was never written.
     Unchecked,
     Wrong,
 }
 
-fn page_state(page: &[u8]) -> PageState {
+fn checksum_state(page: &[u8]) -> ChecksumState {
     let (body, stored) = page.split_at(BODY);
     if stored == UNCHECKED {
-        PageState::Unchecked
+        ChecksumState::Unchecked
     } else if stored == checksum(body) {
-        PageState::Right
+        ChecksumState::Right
     } else {
-        PageState::Wrong
+        ChecksumState::Wrong
     }
 }
 
 /// Which pages a connection has compared with their checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(super) enum ComparedPages {
     /// All that it read.
     All,
     /// Those that have checksums; another program wrote the others.
@@ -154,7 +154,7 @@ pub(super) enum Comparison {
 }
 
 /// Returns which pages a connection, opened with [`Pages::Compared`], has compared.
-pub(super) fn comparison(connection: &Connection) -> Comparison {
+pub(super) fn compared_pages(connection: &Connection) -> ComparedPages {
     let mut file: *mut sqlite3_file = std::ptr::null_mut();
     // SAFETY: the handle is open, and the operation writes one pointer, to a file of one of the file systems.
     unsafe {
@@ -162,9 +162,9 @@ pub(super) fn comparison(connection: &Connection) -> Comparison {
         let operation = ffi::SQLITE_FCNTL_FILE_POINTER;
         let code = ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), operation, argument);
         match code == SQLITE_OK && !file.is_null() && state(file).compares {
-            true if state(file).has_unchecked => Comparison::Some,
-            true => Comparison::All,
-            false => Comparison::None,
+            true if state(file).has_unchecked => ComparedPages::Some,
+            true => ComparedPages::All,
+            false => ComparedPages::None,
         }
     }
 }
@@ -343,12 +343,17 @@ unsafe extern "C" fn read(file: *mut sqlite3_file, buffer: *mut c_void, size: c_
             return code;
         }
         let page = std::slice::from_raw_parts_mut(buffer.cast::<u8>(), PAGE);
-        let page_state = page_state(page);
+        let checksum_state = checksum_state(page);
         if state.compares {
-            state.has_unchecked |= page_state == PageState::Unchecked && page.iter().any(|byte| *byte != 0);
-            return if page_state == PageState::Wrong { ffi::SQLITE_IOERR_DATA } else { SQLITE_OK };
+            state.has_unchecked |=
+                checksum_state == ChecksumState::Unchecked && page.iter().any(|byte| *byte != 0);
+            return if checksum_state == ChecksumState::Wrong { ffi::SQLITE_IOERR_DATA } else { SQLITE_OK };
         }
-        page[BODY..].copy_from_slice(&if page_state == PageState::Wrong { DAMAGED } else { UNCHECKED });
+        page[BODY..].copy_from_slice(&if checksum_state == ChecksumState::Wrong {
+            DAMAGED
+        } else {
+            UNCHECKED
+        });
         SQLITE_OK
     }
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 use super::checkpoint::{Checkpointer, Trigger, WalLimit};
 use super::examine::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
-use super::page_checksum::{self, Comparison, Pages, comparison};
+use super::page_checksum::{self, ComparedPages, Pages, compared_pages};
 use super::schema::Schema;
 use super::sqlite_dir;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
@@ -97,13 +97,13 @@ impl Sqlite {
             Err(error) => return Err(error),
         }
         examination.notes.push("integrity_check and foreign_key_check were run".to_owned());
-        let note = match comparison(&session.connection) {
-            Comparison::All => "the checksums of the pages were compared",
-            Comparison::Some => {
+        let note = match compared_pages(&session.connection) {
+            ComparedPages::All => "the checksums of the pages were compared",
+            ComparedPages::Some => {
                 "the checksums of the pages were compared, except of pages that another program wrote, which get a checksum \
                  when the server changes them"
             }
-            Comparison::None => {
+            ComparedPages::None => {
                 "the pages of the database have no checksums, so single bytes that the disk changed are not found; a \
                  database that is restored from a backup has checksums"
             }

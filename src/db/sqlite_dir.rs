@@ -12,6 +12,7 @@ use nix::unistd::{AccessFlags, User, access, geteuid};
 use super::DbError;
 use super::schema::Schema;
 use crate::config::RESTART_COMMAND;
+use crate::model::shell;
 
 /// The file whose lock excludes a second process.
 const LOCK: &str = "rstudio-pm.db.lock";
@@ -177,7 +178,7 @@ pub(super) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
 pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
-    let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let quoted = shell::quoted(&path.display().to_string());
     let is_read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
     let remedy = if is_read_only && path.exists() {
         RESTART_COMMAND.to_owned()

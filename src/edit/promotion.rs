@@ -217,9 +217,9 @@ pub async fn approve(
             Err(refusal) => return Ok(Err(refusal)),
         };
         let request = &promotion.request;
+        // SECURITY: a provider may let users change the claim of the name, but not that of the identity.
         let has_same_identity = unique_id.is_some() && promotion::identity_of_requester(c, id)? == unique_id;
-        let approver = (&decision, has_same_identity);
-        let to_name = match check_approval(&catalog, &promotion, approver, opening) {
+        let to_name = match check_approval(&catalog, &promotion, &decision, has_same_identity, opening) {
             Ok(name) => name,
             Err(refusal) => {
                 let author = author::of_write().unwrap_or_else(|| Author::job(&decision.by, now));
@@ -417,7 +417,8 @@ fn check_opening(
 fn check_approval(
     catalog: &Catalog,
     promotion: &Promotion,
-    (decision, has_same_identity): (&Decision, bool),
+    decision: &Decision,
+    has_same_identity: bool,
     opening: Opening,
 ) -> EditResult<String> {
     let Promotion { id, request, .. } = promotion;
@@ -433,7 +434,6 @@ fn check_approval(
             to.name
         )));
     }
-    // SECURITY: a provider may let users change the claim of the name, but not that of the identity.
     let is_same_person =
         has_same_identity || may_be_same(person(&request.requested_by), person(&decision.by));
     if to.changes == ChangePolicy::TwoPersons && is_same_person {

@@ -55,8 +55,7 @@ const RESERVED_BYTES: usize = 256 << 10;
 /// Maximum time that a request waits for memory.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes reserved for a file of a package before its size is known: those of the largest picture.
-const RESERVED_FILE_BYTES: usize = 2 << 20;
-const _: () = assert!(RESERVED_FILE_BYTES as u64 >= MAX_FIGURE, "a picture must not need more");
+const RESERVED_FILE_BYTES: usize = MAX_FIGURE as usize;
 /// Maximum number of requests that wait in [`ResponseBudget::reserve_for_file`].
 const MAX_WAITING: usize = 1024;
 /// Maximum number of these requests from one client address: the pictures of a long page.

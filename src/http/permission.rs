@@ -53,7 +53,7 @@ impl Principal {
             Ok(Credential::Signed(text)) => {
                 let issuer = token_issuer(app);
                 let verified = auth::verify(&app.tokens, &issuer, (text.expose(), Purpose::Access), now);
-                (verified.ok().map(|verified| verified.token), None, RefusedToken::Signed)
+                (verified.ok(), None, RefusedToken::Signed)
             }
             Ok(Credential::Unusable) => (None, None, RefusedToken::Other),
             Ok(Credential::Token(digest, prefix)) => {
@@ -130,7 +130,7 @@ impl Principal {
                 }
                 None => self.check(action, Object::UnknownRepository, "").map(|()| false),
             },
-            Target::Source(name) => match source(catalog, name) {
+            Target::Source(name) => match catalog.source_by_name_or_id(name) {
                 Some(source) => {
                     let object = source_object(catalog, source);
                     self.check(action, Object::Source(&object), name)?;
@@ -167,7 +167,7 @@ impl Principal {
                     let private = Object::Repository { id: RepoId(0), authenticated: true };
                     self.check(access.action, private, name)?;
                 }
-                Target::Source(name) if source(&catalog, name).is_none() => {
+                Target::Source(name) if catalog.source_by_name_or_id(name).is_none() => {
                     let private = SourceObject { id: SourceId(0), open: false, repositories: Vec::new() };
                     self.check(access.action, Object::Source(&private), name)?;
                 }
@@ -200,6 +200,12 @@ impl Principal {
     /// or the client is an administrator.
     pub(super) fn may_list(&self, repo: &Repository) -> bool {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
+    }
+
+    /// Returns true if lists for everyone contain the repository when this client requests them: the client may read it, and
+    /// it is not hidden.
+    pub(super) fn may_list_publicly(&self, repo: &Repository) -> bool {
+        !repo.hidden && self.may_read(repo)
     }
 
     /// Returns true if the client may promote to a repository.
@@ -250,7 +256,7 @@ async fn from_session(app: &App, parts: &Parts, path: &str, now: Timestamp) -> R
     }
     match app.sessions.find(&app.tokens, secret, session_limits(app), now).await? {
         None => Ok(Principal::Anonymous),
-        Some((session, _)) => {
+        Some(session) => {
             origin::require_own(app.site.load().address.as_deref(), parts, path)?;
             Ok(Principal::Token(session))
         }
@@ -280,11 +286,6 @@ pub(super) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
         // The repository has been deleted since the address was resolved, so a cache entry with this value is outdated.
         None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
-}
-
-/// Returns the source with this name or number.
-fn source<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Source> {
-    catalog.source(name).or_else(|| catalog.source_by_id(SourceId(name.parse().ok()?)))
 }
 
 /// Returns whether a request with this name or number gets the response for a repository that does not exist: responses

@@ -11,7 +11,7 @@ use crate::db::pypi::{self, IndexReset, KnownProject, PageState};
 use crate::db::{Conn, DbError, clock, package, tree};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, Seq, SourceId};
-use crate::model::time::{Clock, SECOND, Timestamp};
+use crate::model::time::{SECOND, Timestamp};
 use crate::python::name::NormalName;
 use crate::python::simple::page::ProjectStatus;
 use crate::python::simple::read::ReadPage;
@@ -166,7 +166,11 @@ pub(super) async fn store(
     }
     let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
     let clock = Arc::clone(&state.clock);
-    let write = move |c: &mut dyn Conn| write(c, (&name, &clock), &read, &rows, options);
+    let write = move |c: &mut dyn Conn| {
+        let stored = write(c, &name, &read, &rows, options)?;
+        // A clock that was ahead has been set, perhaps for a repair.
+        if read.requested_at > clock() { Err(DbError::refuse(IndexReset)) } else { Ok(stored) }
+    };
     let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
     let stored = result.map_err(write_error)?;
     if let Stored::Written { replaced } = &stored {
@@ -189,7 +193,7 @@ const SOURCE: SourceId = SourceId::PYPI;
 
 fn write(
     c: &mut dyn Conn,
-    (project, clock): (&NormalName, &Clock),
+    project: &NormalName,
     read: &PageRead,
     rows: &[PageRow],
     options: Options,
@@ -197,12 +201,8 @@ fn write(
     pypi::lock(c, SOURCE, project.as_str())?;
     let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(unchanged()) };
     let head = known.head;
-    let stored = write_known(c, (project, known), read, rows, options)?;
+    let stored = write_known(c, project, known, read, rows, options)?;
     pypi::check_not_reset(c, SOURCE, head)?;
-    // A clock that was ahead has been set, perhaps for a repair.
-    if read.requested_at > clock() {
-        return Err(DbError::refuse(IndexReset));
-    }
     Ok(stored)
 }
 
@@ -212,7 +212,8 @@ fn unchanged() -> Stored {
 
 fn write_known(
     c: &mut dyn Conn,
-    (project, known): (&NormalName, KnownProject),
+    project: &NormalName,
+    known: KnownProject,
     read: &PageRead,
     rows: &[PageRow],
     options: Options,

@@ -5,6 +5,7 @@ use super::s3::S3;
 use super::{Spool, StorageError, UnusableLocation};
 use crate::config::{ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageConfig};
 use crate::model::error_chain::error_chain;
+use crate::model::shell;
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use nix::sys::statfs::{
@@ -239,7 +240,7 @@ fn quote(path: &Path) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     match text.chars().all(is_plain) {
         true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+        false => shell::quoted(&text),
     }
 }
 

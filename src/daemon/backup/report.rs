@@ -14,6 +14,7 @@ use crate::backup::revocations::{LaterRevocations, Revocation};
 use crate::backup::trial_restore::TrialResult;
 use crate::backup::verify::Verification;
 use crate::model::documentation::Page;
+use crate::model::shell;
 
 /// The result of a command.
 pub(super) struct Report {
@@ -293,7 +294,7 @@ fn add_revocations(text: &mut String, revocations: &LaterRevocations) {
         ),
     };
     for row in rows.iter().take(MAX_REVOCATIONS) {
-        let object = format!("'{}'", row.object.replace('\'', "'\\''"));
+        let object = shell::quoted(&row.object);
         let flag = if row.kind == "user" { "--user" } else { "--guid" };
         let _ = writeln!(text, "  rspm revoke token {flag}={}  # {}", escape(&object), row.at);
     }

@@ -117,8 +117,8 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
     // SECURITY: only a token that is valid, so that the list of revoked ones is bounded.
     let signed = auth::verify(&app.tokens, &token_issuer(app), (name, Purpose::Access), now);
     if let Some(verified) = signed.ok().filter(|_| body.token.is_some()) {
-        auth::revoke_signed(&app.state, &app.tokens, &verified.token).await?;
-        return ok(&serde_json::json!({ "revoked": verified.token.guid.to_string() }));
+        auth::revoke_signed(&app.state, &app.tokens, &verified).await?;
+        return ok(&serde_json::json!({ "revoked": verified.guid.to_string() }));
     }
     let Some(row) = auth::find(&app.state, name).await? else {
         // SECURITY: a mistyped token is not repeated.

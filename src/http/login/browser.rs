@@ -212,7 +212,7 @@ pub(super) async fn record_refusal(
 async fn end_session(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     let Some(secret) = cookie::find(&head.parts.headers, SESSION) else { return Ok(()) };
     let limits = session_limits(app);
-    if let Some((session, _)) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
+    if let Some(session) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
         let client = app.site.load().client_address(head.peer, &head.parts.headers);
         app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
     }

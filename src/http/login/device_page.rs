@@ -32,7 +32,7 @@ pub(super) async fn show(
 ) -> Result<Response<Body>, Failure> {
     let prefix = cookie::prefix(&provider.address);
     let code = query.get("user_code").unwrap_or_default();
-    let Some((_, user)) = session(app, head).await? else {
+    let Some(session) = session(app, head).await? else {
         let letters: String =
             code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(20).collect();
         let target = format!("{prefix}/__login__?return=/__login__/device%3Fuser_code={letters}");
@@ -43,7 +43,7 @@ pub(super) async fn show(
     if code.is_empty() {
         return Ok(code_form(prefix, None));
     }
-    count_code(app, user, head)?;
+    count_code(app, &session, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
         refused_proof::count_code(app, head)?;
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
@@ -76,7 +76,7 @@ pub(super) async fn decide(
 ) -> Result<Response<Body>, Failure> {
     super::require_own_form(app, head)?;
     let prefix = cookie::prefix(&provider.address);
-    let Some((session, unique_id)) = session(app, head).await? else {
+    let Some(session) = session(app, head).await? else {
         return Err(Failure::unauthorized("the session has ended; sign in again", "rstudio-pm"));
     };
     let is_allowed = match form.get("decision") {
@@ -85,14 +85,13 @@ pub(super) async fn decide(
         _ => return Err(Failure::bad_request("decision must be allow or deny")),
     };
     let code = form.get("user_code").unwrap_or_default();
-    count_code(app, Arc::clone(&unique_id), head)?;
+    count_code(app, &session, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
         refused_proof::count_code(app, head)?;
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
-    let user = (&session, &*unique_id);
-    if !app.device_logins.decide(&device, is_allowed, user, (client, head.received_at)).await? {
+    if !app.device_logins.decide(&device, is_allowed, &session, (client, head.received_at)).await? {
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     }
     let text = if is_allowed {
@@ -103,14 +102,15 @@ pub(super) async fn decide(
     Ok(sign_in_page(prefix, &html! { p { (text) } }))
 }
 
-/// Counts a code that a user enters; 429 after too many codes.
-fn count_code(app: &App, user: Arc<str>, head: &RequestHead<'_>) -> Result<(), Failure> {
+/// Counts a code that the user of a session enters; 429 after too many codes.
+fn count_code(app: &App, session: &Token, head: &RequestHead<'_>) -> Result<(), Failure> {
+    let user = session.unique_id.clone().unwrap_or_default();
     let counted = app.tokens.count_code(user, head.received_at);
     counted.map_err(|seconds| super::too_many("codes", seconds))
 }
 
 /// Returns the session of the browser. A token in `Authorization` is ignored, because the page is for people.
-async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<(Arc<Token>, Arc<str>)>, Failure> {
+async fn session(app: &App, head: &RequestHead<'_>) -> Result<Option<Arc<Token>>, Failure> {
     let Some(secret) = cookie::find(&head.parts.headers, SESSION) else { return Ok(None) };
     Ok(app.sessions.find(&app.tokens, secret, session_limits(app), head.received_at).await?)
 }

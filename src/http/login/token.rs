@@ -112,20 +112,20 @@ async fn exchange_device_token(
         Ok(verified) => verified,
         Err(invalid) => return refuse(app, &VerifyError::Invalid(invalid), head),
     };
-    let expires_at = verified.token.expires_at.unwrap_or(now);
+    let expires_at = verified.expires_at.unwrap_or(now);
     let (digest, end) = (auth::digest(subject_token), Timestamp(expires_at.0.saturating_add(USE_RETENTION)));
     if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }
     // SECURITY: the new token gets the newest revision of the user's access, so the check that this access was not
     // revoked is repeated after the write.
-    if !app.tokens.is_valid(&verified.token, now) {
+    if !app.tokens.is_valid(&verified, now) {
         return refuse(app, &VerifyError::Invalid(Invalid::Revoked), head);
     }
     let properties = NewSignedToken {
-        user: verified.token.user.to_string(),
-        unique_id: verified.unique_id,
-        grant: verified.token.grant.clone(),
+        user: verified.user.to_string(),
+        unique_id: verified.unique_id.as_deref().unwrap_or_default().to_owned(),
+        grant: verified.grant.clone(),
         kind: SignInKind::OpenIdConnect,
         lifetime: provider.map_or(LIFETIME, |provider| provider.settings.token_lifetime),
         purpose: Purpose::Access,

@@ -5,7 +5,6 @@ use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::Principal;
 use crate::http::target::Query;
-use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
@@ -84,9 +83,6 @@ pub(super) fn named_repository<'a>(
 
 /// Finds a source by number or name.
 pub(super) fn source<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a catalog::Source, Failure> {
-    let number: Option<i64> = requested.parse().ok();
-    catalog
-        .source(requested)
-        .or_else(|| catalog.source_by_id(SourceId(number?)))
-        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(requested))))
+    let source = catalog.source_by_name_or_id(requested);
+    source.ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(requested))))
 }

@@ -19,8 +19,7 @@ const INI: &str = "text/ini";
 pub(super) fn list(app: &App, catalog: &Catalog, query: &Query, head: &RequestHead<'_>) -> Response<Body> {
     let kind = query.get("type");
     let is_visible = |repo: &&Repository| {
-        !repo.hidden
-            && head.principal.may_read(repo)
+        head.principal.may_list_publicly(repo)
             && kind.is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
     };
     let repos = catalog.repos.iter().filter(is_visible);

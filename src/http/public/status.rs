@@ -13,7 +13,7 @@ use crate::model::repository::RepoKind;
 pub(super) fn current(app: &App, catalog: &Catalog, principal: &Principal) -> Status {
     let config = app.state.config.load();
     let platforms = platforms::status(&config.platforms, catalog);
-    let is_listed = |repo: &&Repository| !repo.hidden && principal.may_read(repo);
+    let is_listed = |repo: &&Repository| principal.may_list_publicly(repo);
     let repos_require_auth = catalog.repos.iter().any(|repo| repo.authenticated);
     let sso_enabled = config.open_id_connect.is_some();
     let auth_enabled = repos_require_auth

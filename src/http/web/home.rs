@@ -51,7 +51,7 @@ pub(in crate::http) async fn answer(
     // SECURITY: lists, counts and searches omit repositories that the client may not read, and hidden ones for every
     // client.
     let readable: Vec<&Repository> =
-        catalog.repos.iter().filter(|repo| !repo.hidden && head.principal.may_read(repo)).collect();
+        catalog.repos.iter().filter(|repo| head.principal.may_list_publicly(repo)).collect();
     let found = match searched.is_empty() {
         true => None,
         false => Some(search(app, &readable, (searched, page)).await?),

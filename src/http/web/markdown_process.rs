@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_converter_that_does_not_end_is_ended() {
         let text = "a".repeat(200_000);
-        // It waits for ever, before or after it has read the text.
+        // It never ends, before or after it has read the text.
         for script in ["exec sleep infinity", "cat > /dev/null; exec sleep infinity"] {
             let mut command = Command::new("sh");
             command.args(["-c", script]);

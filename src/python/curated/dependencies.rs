@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::candidates::{Obstacle, Project, ProjectFile, SatisfyingFiles, TRY_AGAIN, Unreadable};
 use super::rule::{Alternative, Rule};
 use super::{Definition, MAX_NOTICES};
+use crate::model::name_list::first_names;
 use crate::python::closure::{
     Closure, Combinations, Expansion, ProjectRequirement, ProjectVersion, TooManyRequirements,
 };
@@ -311,9 +312,7 @@ impl Search {
         let left_out = left_out.iter().map(chain).collect();
         Dependencies { rules, chains, problems, notices, left_out }
     }
-}
 
-impl Search {
     /// Returns the problems of unmet requirements. Each names all versions that have the requirement, and the projects of
     /// the definition that need it, also indirectly, so that one change of the definition is enough.
     fn unmet_problems(&self) -> Vec<String> {
@@ -344,11 +343,15 @@ impl Search {
             let needing = if is_named {
                 String::new()
             } else {
-                format!("; the definition needs it for {}", names_text(&needing))
+                format!("; the definition needs it for {}", first_names(&needing, MAX_NAMES))
             };
             let versions: Vec<String> =
                 versions.iter().map(|by| format!("{} {}", by.project, by.version)).collect();
-            format!("{} {verb} '{}', {reason}{needing}", names_text(&versions), label(requirement))
+            format!(
+                "{} {verb} '{}', {reason}{needing}",
+                first_names(&versions, MAX_NAMES),
+                label(requirement)
+            )
         };
         self.unmet.iter().map(problem).collect()
     }
@@ -367,15 +370,6 @@ impl Search {
             }
         }
         needing.into_iter().filter(|name| self.named.contains(*name)).collect()
-    }
-}
-
-/// Returns the first names, with the number of the others.
-fn names_text<T: std::fmt::Display>(names: &[T]) -> String {
-    let excerpt = names.iter().take(MAX_NAMES).map(T::to_string).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
-        0 => excerpt,
-        rest => format!("{excerpt} and {rest} more"),
     }
 }
 

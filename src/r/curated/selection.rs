@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RootPackage;
 use crate::model::ids::ReleaseId;
+use crate::model::name_list::first_names;
 use crate::r::closure::{Closure, DependencyIndex, Kinds, MissingDependency, Root, UnmetRequirement};
 use crate::r::dependency::{DependencyKind, Operator, Requirement};
 use crate::r::description::Description;
@@ -109,8 +110,8 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
     selector.selection.problems.extend(unmet);
     let Selector { index, others, mut selection, .. } = selector;
     let closure = index.closure(&roots, recursive);
-    let closure_of = |root: &Root<'_>| index.closure(&[*root], recursive);
-    add_missing(request, &closure, (roots.as_slice(), closure_of), &mut selection);
+    let closures = || roots.iter().map(|root| (root.name, index.closure(&[*root], recursive)));
+    add_missing(request, &closure, closures, &mut selection);
     for (position, member) in closure.members.iter().enumerate() {
         let release = SelectedRelease {
             version: member.version.to_owned(),
@@ -304,30 +305,27 @@ fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool)
         known.iter().filter(|release| is_included(release)).map(|release| release.version.as_str()).collect();
     versions.sort_by(|a, b| version::compare(b, a));
     versions.dedup();
-    let rest = versions.len().saturating_sub(NEAREST);
-    let excerpt = versions.iter().take(NEAREST).copied().collect::<Vec<_>>().join(", ");
-    match (versions.is_empty(), rest) {
-        (true, _) => "none".to_owned(),
-        (false, 0) => excerpt,
-        (false, rest) => format!("{excerpt} and {rest} more"),
-    }
+    if versions.is_empty() { "none".to_owned() } else { first_names(&versions, NEAREST) }
 }
 
 /// Reports the dependencies that the index lacks: as problems if a package cannot be installed without them, unless
 /// missing ones are allowed; otherwise in a notice. A problem names all packages that need the dependency, also
-/// indirectly, so that one change of the definition is enough.
-fn add_missing<'a>(
+/// indirectly, so that one change of the definition is enough: `closures` returns the packages of the definition, each with
+/// its closure.
+fn add_missing<'a, I: Iterator<Item = (&'a str, Closure<'a>)>>(
     request: &Request<'_>,
-    closure: &Closure<'a>,
-    (roots, closure_of): (&[Root<'_>], impl Fn(&Root<'_>) -> Closure<'a>),
+    closure: &Closure<'_>,
+    closures: impl FnOnce() -> I,
     selection: &mut Selection,
 ) {
     let is_problem = |missing: &&MissingDependency<'_>| missing.is_strong && !request.allow_missing;
     let (problems, omitted): (Vec<_>, Vec<_>) = closure.missing.iter().partition(is_problem);
     let mut needing_roots: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for root in roots.iter().filter(|_| !problems.is_empty()) {
-        let strong = closure_of(root).missing.into_iter().filter(|missing| missing.is_strong);
-        strong.for_each(|missing| needing_roots.entry(missing.name).or_default().push(root.name));
+    if !problems.is_empty() {
+        for (root, closure) in closures() {
+            let strong = closure.missing.iter().filter(|missing| missing.is_strong);
+            strong.for_each(|missing| needing_roots.entry(missing.name).or_default().push(root));
+        }
     }
     for missing in problems {
         let verb = if missing.dependents.len() == 1 { "requires" } else { "require" };
@@ -335,15 +333,15 @@ fn add_missing<'a>(
         selection.problems.push(format!(
             "{} {verb} '{}', which is not in CRAN at {}; subscribe a source that has it and add --allow-missing, or remove \
              what needs it from the definition: {}",
-            names_text(&missing.dependents),
+            first_names(&missing.dependents, MAX_NAMES),
             missing.name,
             request.snapshot,
-            names_text(needing)
+            first_names(needing, MAX_NAMES)
         ));
     }
     let omitted: Vec<&str> = omitted.into_iter().map(|missing| missing.name).collect();
     if !omitted.is_empty() {
-        let names = names_text(&omitted);
+        let names = first_names(&omitted, MAX_NAMES);
         let (subject, verb) = match omitted.len() {
             1 => ("1 dependency is".to_owned(), "was"),
             count => (format!("{count} dependencies are"), "were"),
@@ -351,15 +349,6 @@ fn add_missing<'a>(
         selection
             .notices
             .push(format!("{subject} not in CRAN at {} and {verb} omitted: {names}", request.snapshot));
-    }
-}
-
-/// Returns the first names, with the number of the others.
-fn names_text(names: &[&str]) -> String {
-    let excerpt = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
-        0 => excerpt,
-        rest => format!("{excerpt} and {rest} more"),
     }
 }
 

@@ -436,7 +436,7 @@ mod tests {
             let requests = Arc::new(std::sync::atomic::AtomicUsize::new(0));
             let next = move |_| {
                 let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                // The last token is repeated for ever.
+                // The last token is repeated without end.
                 let token = tokens.get(number).or(tokens.last()).map(|token| (*token).to_owned());
                 future::ready(Ok((Vec::new(), token)))
             };

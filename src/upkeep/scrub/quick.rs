@@ -37,7 +37,7 @@ pub(super) async fn run(
     let mut ranges = state.db.read(move |c| ranges::all(c, &owned_classes, extent)).await?;
     // A directory is listed in one sequence of pages: a request for each range would take a minute for an empty bucket.
     ranges.sort_by_key(|range| (range.directory, range.row.prefix));
-    let mut listing: Option<Listing> = None;
+    let mut listing: Option<DirectoryListing> = None;
     let inspector = Inspector { upkeep, repair: options.repair, backup, sample: 0 };
     let mut result = ScrubResult::new(ScrubLevel::Quick);
     result.notes.extend(other_classes.iter().map(|class| not_owned(*class)));
@@ -51,7 +51,7 @@ pub(super) async fn run(
             reporter.progress("comparing rows and objects", done as u64, Some(total));
         }
         if listing.as_ref().is_none_or(|listing| listing.directory != range.directory) {
-            listing = Some(Listing::begin(&range));
+            listing = Some(DirectoryListing::begin(&range));
         }
         // The objects are listed before the rows are read: an object that is stored after the listing is looked up by its
         // row.
@@ -93,7 +93,7 @@ async fn compare(
 }
 
 /// A listing of a storage directory, whose ranges are taken in ascending order.
-struct Listing {
+struct DirectoryListing {
     /// The key of the first range.
     directory: Key,
     /// The last listed key, or the beginning of the first range.
@@ -106,12 +106,12 @@ struct Listing {
     pending: VecDeque<ListedObject>,
 }
 
-impl Listing {
-    fn begin(range: &Range) -> Listing {
+impl DirectoryListing {
+    fn begin(range: &Range) -> DirectoryListing {
         let mut first = [0; 32];
         first[0] = range.row.prefix;
         let (directory, from) = (range.directory, range.directory.with_digest(Sha256(first)));
-        Listing { directory, from, is_new: true, is_complete: false, pending: VecDeque::new() }
+        DirectoryListing { directory, from, is_new: true, is_complete: false, pending: VecDeque::new() }
     }
 
     /// Takes the objects whose digests have this first byte, with their sizes.

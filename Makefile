@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs screenshots clean help
+.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -26,7 +26,8 @@ demo: compiler
 	@BIN=$(CARGO_TARGET_DIR)/demo CRAN_URL=$(CRAN_URL) examples/demo
 
 ## make test    install the tools that the tests need, then check formatting and lints and run all tests
-test: setup lint unit packages
+test:
+	@tests/stages setup lint unit packages
 
 ## make setup   install the tools that the tests need (Debian and Ubuntu, as root)
 setup:
@@ -39,9 +40,9 @@ lint:
 unit:
 	@tests/unit
 
-## make unit-data  run the tests that read the test data on another folder (RSPM_TEST_DATA=…)
+## make unit-data  run the tests that read the test data on another folder (RSPM_TEST_DATA=…); PART=3/10 for a part of them
 unit-data:
-	@tests/unit data
+	@tests/unit data $(PART)
 
 # Rust needs a C compiler for linking and for SQLite.
 compiler:
@@ -186,13 +187,16 @@ soak:
 	. tests/setup.env && $(CARGO) test --test integration -- --exact --ignored --nocapture \
 	    daemon::soak::a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none
 
-# Tested packages are faster to build than released ones: without optimization, and not compressed as well.
-TESTED := PROFILE=tested COMPRESSION="-Zxz -z1"
+# Profile of the programs in the packages of the tests, which are faster to build than released ones: without optimization, and
+# not compressed as well. `dev` is that of the tests, whose programs do not run on Debian 11.
+TESTED ?= tested
+
+tested-packages:
+	@PROFILE=$(TESTED) COMPRESSION="-Zxz -z1" $(MAKE) --no-print-directory deb rpm downloader
 
 ## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and build packages from git, on booted systems (as root, on Debian or Ubuntu)
-package-test:
-	@$(TESTED) $(MAKE) --no-print-directory deb rpm downloader
-	@tests/packaging/run
+package-test: tested-packages
+	@PROFILE=$(TESTED) tests/packaging/run
 	@tests/packaging/runbooks
 	@tests/packaging/builders
 	@tests/packaging/git
@@ -200,7 +204,7 @@ package-test:
 # Part of `make test` where systems can be booted. In CI it is mandatory and fails if they cannot.
 packages:
 	@if [ -n "$$CI" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get && unshare -mpf true; } >/dev/null 2>&1; then \
-	    $(TESTED) tests/packaging/packages; \
+	    tests/packaging/packages; \
 	else echo "make test: the packages were not tested; this requires root on Debian or Ubuntu and permission to boot a system: make package-test"; fi
 
 ## make clean   remove build output and the demo's directory

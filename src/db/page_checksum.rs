@@ -282,11 +282,11 @@ unsafe extern "C" fn open<const MARKS: bool, const COMPARES: bool>(
         let methods = methods(functions);
         let mut start = [0; PAGE];
         let is_new = !read_page(methods.original, file, &mut start, 0);
-        let has_checksums = has_checksums(&start);
-        // Connections that may create a database call `reserve` first.
+        // Connections that may create a database call `reserve` first. Of a database without checksums that was too large
+        // to be copied, each page gets one when it is written.
         *state(file) = FileState {
-            writes: is_new || has_checksums,
-            compares: COMPARES && has_checksums,
+            writes: is_new || has_reserved(&start),
+            compares: COMPARES && has_checksums(&start),
             marks: MARKS,
             has_unchecked: false,
         };

@@ -31,7 +31,7 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
 /// Returns the records of an index; there may be none. Invalid records, and those whose version R cannot compare with
 /// others, are skipped with a warning: one of these would make every installation fail for clients of two repositories
 /// that list it. A requirement on R that R cannot read is reported; an index is served without it
-/// ([`check::readable_record`]).
+/// ([`check::served_record`]).
 ///
 /// # Errors
 /// More than half of the records are invalid, or the text is not DCF.

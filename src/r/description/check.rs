@@ -384,11 +384,6 @@ fn item_of(record: &dcf::Record<'_>) -> Option<String> {
 /// Returns an index record that `available.packages()` can read, if it cannot read `stanza`: a requirement on R is
 /// written in R's form, such as `R (>= 3.5)` for `R (>=3.5)`, or without its version if it has none that R can compare.
 /// A CR alone, which only some clients take for a line end, as R does, becomes an LF.
-#[must_use]
-pub fn readable_record(stanza: &[u8]) -> Option<Vec<u8>> {
-    mended(stanza, &dcf::records(stanza).next()?.ok()?)
-}
-
 fn mended(stanza: &[u8], record: &dcf::Record<'_>) -> Option<Vec<u8>> {
     let is_unreadable = item_of(record).is_some();
     if !is_unreadable && !memchr::memchr_iter(b'\r', stanza).any(|i| stanza.get(i + 1) != Some(&b'\n')) {
@@ -452,10 +447,10 @@ mod tests {
         ] {
             let stanza = format!("Package: a1\nDepends: utils, {item},\n  methods\nLicense: MIT");
             assert_eq!(unreadable_item(stanza.as_bytes()).as_deref(), Some(item));
-            let record = readable_record(stanza.as_bytes()).expect("a mended record");
+            let ServedRecord::Rewritten(record) = served_record(stanza.as_bytes()) else { panic!("{item}") };
             let expected = format!("Package: a1\nDepends: utils, {readable}, methods\nLicense: MIT\n");
             assert_eq!(String::from_utf8_lossy(&record), expected);
-            assert_eq!(readable_record(&record), None);
+            assert_eq!(served_record(&record), ServedRecord::Unchanged);
         }
     }
 
@@ -473,11 +468,11 @@ mod tests {
             "",
         ] {
             let stanza = format!("Package: a1\nDepends: {depends}\nSuggests: R (>=3)");
-            assert_eq!(readable_record(stanza.as_bytes()), None, "{depends}");
+            assert_eq!(served_record(stanza.as_bytes()), ServedRecord::Unchanged, "{depends}");
         }
         assert_eq!(served_record(b"Package: a1\nVersion: 1.0"), ServedRecord::Unchanged);
         assert_eq!(served_record(b"Package: a1\nVersion: 1.4294967296\nLicense: x"), ServedRecord::Omitted);
-        assert_eq!(readable_record(b"Package: a1\nX-Depends: R (>=3)\n"), None);
+        assert_eq!(served_record(b"Package: a1\nX-Depends: R (>=3)\n"), ServedRecord::Unchanged);
     }
 
     #[test]

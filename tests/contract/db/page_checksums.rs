@@ -324,6 +324,29 @@ fn another_program_may_open_the_database_of_a_killed_server() {
 }
 
 #[test]
+fn a_database_that_is_too_large_to_be_copied_gets_the_checksums_of_the_pages_that_are_written() {
+    let mut db = closed();
+    let file = file(&db);
+    rusqlite::Connection::open(&file).expect("it opens").execute_batch("VACUUM").expect("copied");
+    let opened = std::fs::File::options().write(true).open(&file).expect("it opens");
+    opened.set_len((1 << 30) + PAGE as u64).expect("a larger file");
+    db.reopen();
+    assert!(examine(&db).notes.iter().any(|note| note.contains("have no checksums")));
+    db.write(change_rows);
+    // Changes the first page too.
+    db.write(|c| c.execute("CREATE TABLE other (id BIGINT)", &[]).map(drop));
+    db.db.close();
+    db.reopen();
+    let examination = examine(&db);
+    assert_eq!(examination.problems, [""; 0]);
+    assert!(
+        examination.notes.iter().any(|note| note.contains("another program wrote")),
+        "{:?}",
+        examination.notes
+    );
+}
+
+#[test]
 fn a_database_with_pages_of_another_size_is_not_copied() {
     use std::os::unix::fs::MetadataExt;
     let mut db = closed();

@@ -188,7 +188,7 @@ impl RepoStep {
     /// Returns the list as a promotion made it; `None` if the list fixes no states.
     #[must_use]
     pub fn promotion(&self) -> Option<PromotedList> {
-        self.pinned_at.map(|at| PromotedList { seq: self.has_withheld.then_some(self.seq), at })
+        self.pinned_at.map(|at| PromotedList { seq: self.has_withheld.then_some(self.seq), repo: None, at })
     }
 
     /// Returns the cut-off time of the states of the sources for a snapshot with this end.

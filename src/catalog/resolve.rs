@@ -151,11 +151,13 @@ impl Selection {
         Selection { list, end, promotion: None }
     }
 
-    /// Returns the selection as a promotion makes it, of an instant that is not after `end`.
+    /// Returns the selection as a promotion makes it, of an instant that is not after `end`. What rules withhold in the
+    /// state of `from`, the repository of the selection, stays withheld.
     #[must_use]
-    pub fn promoted(self, end: Timestamp) -> Selection {
+    pub fn promoted(self, from: RepoId, end: Timestamp) -> Selection {
         let end = self.end.min(end);
-        Selection { end, promotion: Some(PromotedList { seq: None, at: end }), ..self }
+        let seq = self.promotion.and_then(|list| list.seq);
+        Selection { end, promotion: Some(PromotedList { seq, repo: Some(from), at: end }), ..self }
     }
 }
 

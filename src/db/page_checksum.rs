@@ -8,7 +8,8 @@
 //! failing requests. A connection that changes pages replaces the checksum of each page that it reads by [`UNCHECKED`] or
 //! [`DAMAGED`]. SQLite copies these bytes with the page into the WAL, so that a checkpoint, also one after a kill, knows
 //! whether the page that it writes was made from a damaged one, whatever the file contains by then: after a power failure
-//! during a checkpoint that is often half a page, which the WAL replaces. Another program that only runs the checkpoint of
+//! during a checkpoint that is often half a page, which the WAL replaces. A connection that compares finds the mark in the
+//! WAL, too. Another program that only runs the checkpoint of
 //! a killed server writes [`UNCHECKED`].
 
 #![allow(unsafe_code, reason = "rusqlite has no interface for file systems of SQLite")]
@@ -276,10 +277,19 @@ unsafe extern "C" fn open<const MARKS: bool, const COMPARES: bool>(
         let Some(open) = (*original.0).xOpen else { return ffi::SQLITE_CANTOPEN };
         let code = open(original.0, name, file, flags, out);
         let Some(functions) = (*file).pMethods.as_ref() else { return code };
-        if code != SQLITE_OK || flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
+        let is_compared_wal = COMPARES
+            && flags & ffi::SQLITE_OPEN_WAL != 0
+            && state(ffi::sqlite3_database_file_object(name)).compares;
+        if code != SQLITE_OK || flags & ffi::SQLITE_OPEN_MAIN_DB == 0 && !is_compared_wal {
             return code;
         }
         let methods = methods(functions);
+        if is_compared_wal {
+            // Its pages have marks instead of checksums.
+            *state(file) = FileState { writes: false, compares: true, marks: false, has_unchecked: false };
+            (*file).pMethods = &raw const methods.replaced;
+            return code;
+        }
         let mut start = [0; PAGE];
         let is_new = !read_page(methods.original, file, &mut start, 0);
         // Connections that may create a database call `reserve` first. Of a database without checksums that was too large

@@ -72,9 +72,10 @@ const NEWEST: Timestamp = Timestamp(i64::MAX);
 pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
     let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
-    let selection = pair.selection(&catalog, request.snapshot, (state.clock)())?.promoted(NEWEST);
+    let selection = pair.selection(&catalog, request.snapshot, ((state.clock)(), NEWEST))?;
+    let rules = plan::rules(state, pair.to, &selection).await;
     let before = plan::newest_selection(pair.to);
-    plan::compare(repositories, &catalog, pair.to, (before, selection)).await
+    plan::compare(repositories, &catalog, pair.to, (before, selection), rules.as_ref()).await
 }
 
 /// Returns the changes that a promotion made or would make, as they were recorded with the request. Requests of versions
@@ -101,7 +102,8 @@ pub async fn plan_of(
         None => plan::newest_selection(to),
     };
     let after = selection_of(&promotion.request);
-    let plan = plan::compare(repositories, &catalog, to, (before, after)).await?;
+    let rules = plan::rules(state, to, &after).await;
+    let plan = plan::compare(repositories, &catalog, to, (before, after), rules.as_ref()).await?;
     Ok(Some(plan::record(&catalog, plan)))
 }
 
@@ -124,12 +126,15 @@ pub async fn request(
     let end = past_end(state, now).await?;
     let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
-    let selection = pair.selection(&catalog, request.snapshot, now)?.promoted(end);
+    let selection = pair.selection(&catalog, request.snapshot, (now, end))?;
     let sources = selection.list.iter().map(|entry| entry.source);
     check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening)?;
     let before = plan::newest_selection(pair.to);
-    let plan = plan::compare(repositories, &catalog, pair.to, (before, selection.clone())).await?;
-    let withheld = withheld::of_selection(state, &plan::with_list(pair.to, &selection), &selection).await?;
+    // SECURITY: the plan and what the promoted state withholds are made under the same rules, which may change meanwhile.
+    let rules = plan::rules(state, pair.to, &selection).await;
+    let states = (before, selection.clone());
+    let plan = plan::compare(repositories, &catalog, pair.to, states, rules.as_ref()).await?;
+    let withheld = withheld::of_selection(state, rules.as_ref(), pair.to.id, &selection).await?;
     let plan = serde_json::to_vec(&plan::record(&catalog, plan)).expect("the fields have JSON forms");
     let (recorded, planned_list) =
         (RecordedPlan { plan, withheld }, pair.to.steps.last().map(|step| step.tx));
@@ -191,8 +196,9 @@ pub(super) async fn fixed_state(state: &State, repo: &Repository) -> Result<Fixe
     let end = past_end(state, (state.clock)()).await?;
     let catalog = newest_catalog(state).await?;
     let repo = catalog.repo_by_id(repo.id).unwrap_or(repo);
-    let selection = plan::newest_selection(repo).promoted(end);
-    let withheld = withheld::of_selection(state, repo, &selection).await?;
+    let selection = plan::newest_selection(repo).promoted(repo.id, end);
+    let rules = withheld::current(state, repo).await;
+    let withheld = withheld::of_selection(state, rules.as_ref(), repo.id, &selection).await?;
     Ok(FixedState { list: selection.list, pinned_at: selection.end, withheld })
 }
 
@@ -337,7 +343,7 @@ fn selection_of(request: &NewPromotion) -> Selection {
         version: entry.label.parse().ok(),
     };
     let list = request.subscriptions.iter().map(entry).collect();
-    Selection::of_sources(list, request.pinned_at).promoted(request.pinned_at)
+    Selection::of_sources(list, request.pinned_at).promoted(request.repo, request.pinned_at)
 }
 
 /// Publishes a promotion, and records the decision.

@@ -38,6 +38,8 @@ pub struct PointRules {
 pub struct PromotedList {
     /// The number of the list, if rules withheld versions when it was promoted.
     pub seq: Option<Seq>,
+    /// The repository of the list, if it is another one: in a state that is being promoted, the one that it comes from.
+    pub repo: Option<RepoId>,
     /// The instant of the promoted state, exclusive: ages are measured at it, and only fixes of vulnerabilities that were
     /// published before it admit a version early.
     pub at: Timestamp,

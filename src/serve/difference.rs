@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::allowed::View;
 use super::listing::{self, ListedVersion};
 use super::python::names::ProjectFile;
-use super::{RepoError, Repositories, policies, python, task};
-use crate::catalog::Repository;
+use super::{RepoError, Repositories, python, task};
 use crate::model::ids::{ReleaseId, SourceId};
 use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::python::version::Version;
 use crate::r::version;
+use crate::state::policies::RepoPolicy;
 
 /// Limits concurrent comparisons: a comparison of all of CRAN takes several megabytes and a tenth of a second
 /// of CPU time.
@@ -171,40 +172,26 @@ pub async fn between(
     Ok(task::run_blocking(move || compare(before, after, language)).await?)
 }
 
-/// The packages that differ between two states of a repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateDifference {
-    /// The packages, by name.
-    pub changes: Vec<Change>,
-    /// Whether block rules or name guards can hide packages in the repository.
-    pub has_rules: bool,
-}
-
-/// Like [`between`], for two points as `latest` of a repository under the current block rules and name guards. Points of a
-/// state that is not published yet have no rules. `repo` has the subscriptions of both points, now or earlier, because
-/// rules and guards depend on them. All files of Python projects are compared, and a name that an index owns in one
-/// point only is [`ChangeKind::Moved`].
+/// Like [`between`], for two points as `latest` of a repository under these block rules and name guards, which need not be
+/// in force. All files of Python projects are compared, and a name that an index owns in one point only is
+/// [`ChangeKind::Moved`].
 ///
 /// # Errors
 /// Database errors.
 pub async fn in_repository(
     repositories: &Repositories,
-    repo: &Repository,
+    policy: Option<&Arc<RepoPolicy>>,
     from: &Point,
     to: &Point,
-) -> Result<StateDifference, RepoError> {
-    let (state, language) = (&repositories.state, repo.kind.language());
-    let catalog = state.catalog.get();
-    let (indexes, guards) = (policies::indexes(state, &catalog, language), policies::guards(state, &catalog));
-    let policy = policies::of_indexes(state, repo, (&indexes, &guards)).await;
-    let has_rules = policy.is_some();
-    if from.trees == to.trees {
-        return Ok(StateDifference { changes: Vec::new(), has_rules });
+) -> Result<Vec<Change>, RepoError> {
+    // Of equal trees, two promotions can withhold other versions.
+    if from.trees == to.trees && (policy.is_none() || from.promotion == to.promotion) {
+        return Ok(Vec::new());
     }
+    let (state, language) = (&repositories.state, python::language(&repositories.state, to));
     let _permit = COMPARISONS.acquire().await.ok();
-    let listed = |point: &Point| {
-        listing::listed_state(repositories, View::under(state, point, policy.as_ref()), language)
-    };
+    let listed =
+        |point: &Point| listing::listed_state(repositories, View::under(state, point, policy), language);
     let (before, after) = (listed(from).await?, listed(to).await?);
     // A comparison must not block a thread that serves other requests.
     let changes = task::run_blocking(move || {
@@ -214,7 +201,7 @@ pub async fn in_repository(
         }
         changes
     });
-    Ok(StateDifference { changes: changes.await?, has_rules })
+    Ok(changes.await?)
 }
 
 /// Sets the source of a package that an index provides before or afterwards. SECURITY: installers then get a package of

@@ -164,7 +164,7 @@ fn key(point: &Point, document: &Document) -> String {
         if let Some(PointRules { number, at, is_dated, promotion }) = tree.rules {
             let dated = if is_dated { "d" } else { "" };
             write!(key, "!{number}@{}{dated}", at.0).expect("writing to a String cannot fail");
-            if let Some(PromotedList { seq, at }) = promotion {
+            if let Some(PromotedList { seq, at, .. }) = promotion {
                 let seq = seq.map_or(0, |seq| seq.0);
                 write!(key, "p{seq}@{}", at.0).expect("writing to a String cannot fail");
             }

@@ -8,6 +8,7 @@ use super::{RepoError, policies};
 use crate::catalog::Repository;
 use crate::catalog::resolve::{self, Selection};
 use crate::db::{Conn, DbError};
+use crate::model::ids::RepoId;
 use crate::model::language::Language;
 use crate::model::snapshot::Snapshot;
 use crate::policy::encode_withheld;
@@ -17,25 +18,31 @@ use crate::state::policies::RepoPolicy;
 /// Number of versions whose reasons are read after a change.
 const MAX_REASONS: usize = 50;
 
-/// Returns the versions that the current rules and advisories withhold in a state that is promoted, as
-/// [`crate::db::repo::withheld`] returns them. Files of an index are not among them: they are known only for projects that
-/// were requested.
+/// Returns the current rules and name guards, prepared for the subscriptions of a repository that need not be published;
+/// `None` if they hide nothing there.
+pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>> {
+    let catalog = state.catalog.get();
+    let (indexes, guards) =
+        (policies::indexes(state, &catalog, repo.kind.language()), policies::guards(state, &catalog));
+    policies::of_indexes(state, repo, (&indexes, &guards)).await
+}
+
+/// Returns the versions that rules and advisories withhold in a state that is promoted, as [`crate::db::repo::withheld`]
+/// returns them. Files of an index are not among them: they are known only for projects that were requested.
 ///
 /// # Errors
 /// Database errors.
 pub async fn of_selection(
     state: &State,
-    repo: &Repository,
+    policy: Option<&Arc<RepoPolicy>>,
+    repo: RepoId,
     selection: &Selection,
 ) -> Result<Vec<u8>, RepoError> {
-    let catalog = state.catalog.get();
-    let (indexes, guards) =
-        (policies::indexes(state, &catalog, repo.kind.language()), policies::guards(state, &catalog));
-    let Some(policy) = policies::of_indexes(state, repo, (&indexes, &guards)).await else {
+    if policy.is_none() {
         return Ok(Vec::new());
-    };
-    let point = resolve::selected_point(&catalog, repo.id, selection, None);
-    let views = View::under(state, &point, Some(&policy));
+    }
+    let point = resolve::selected_point(&state.catalog.get(), repo, selection, None);
+    let views = View::under(state, &point, policy);
     let query = state.db.read(move |c| {
         let mut items = Vec::new();
         for view in &views {

@@ -72,19 +72,13 @@ pub struct RepoPolicy {
     pub blocked: quick_cache::sync::Cache<BlockedKey, Arc<BlockedReleases>>,
     /// The language of the packages.
     pub language: Language,
-    /// The versions that rules withheld from the promoted states used last, by the number of the list.
-    withheld: quick_cache::sync::Cache<Seq, Arc<Withheld>>,
+    /// The versions that rules withheld from the promoted states used last, by repository and number of the list.
+    withheld: quick_cache::sync::Cache<(RepoId, Seq), Arc<Withheld>>,
     sources: Vec<SourceId>,
     first_steps: FirstSteps,
 }
 
 impl RepoPolicy {
-    /// Returns whether both are prepared for the packages of the same sources.
-    #[must_use]
-    pub fn has_same_sources(&self, other: &RepoPolicy) -> bool {
-        self.sources == other.sources
-    }
-
     /// Returns the versions that rules withheld when a state was promoted; `None` if there are none.
     ///
     /// # Errors
@@ -94,13 +88,12 @@ impl RepoPolicy {
         c: &mut dyn Conn,
         promotion: Option<PromotedList>,
     ) -> Result<Option<Arc<Withheld>>, DbError> {
-        let Some((seq, at)) = promotion.and_then(|promotion| Some((promotion.seq?, promotion.at))) else {
-            return Ok(None);
-        };
+        let Some(PromotedList { seq: Some(seq), repo, at }) = promotion else { return Ok(None) };
+        let repo = repo.unwrap_or(self.repo);
         let read = || {
-            let text = db::repo::withheld(c, self.repo, seq)?;
+            let text = db::repo::withheld(c, repo, seq)?;
             let withheld = Withheld::decode(&text, at).map_err(|error| {
-                tracing::error!("list {seq} of repository {}: {error}", self.repo);
+                tracing::error!("list {seq} of repository {repo}: {error}");
                 DbError::Shape {
                     column: 0,
                     found: "other bytes",
@@ -109,7 +102,7 @@ impl RepoPolicy {
             });
             withheld.map(Arc::new)
         };
-        self.withheld.get_or_insert_with(&seq, read).map(Some)
+        self.withheld.get_or_insert_with(&(repo, seq), read).map(Some)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::catalog::Repository;
 use crate::db::audit;
 use crate::db::author::Author;
 use crate::db::withheld_alarm::{self, WithheldAlarm};
-use crate::model::ids::RepoId;
+use crate::model::ids::{RepoId, Seq};
 use crate::model::repository::ChangePolicy;
 use crate::serve::withheld::{self, WithheldChange};
 use crate::serve::{RepoError, policies};
@@ -21,11 +21,11 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of versions in an audit row.
 const MAX_VERSIONS: usize = 100;
 
-/// The rules that were recorded last, by repository.
+/// The rules that were recorded last, by repository, with the number of its newest list of subscriptions.
 #[derive(Default)]
 pub struct RecordedRules {
     generation: Option<u64>,
-    by_repo: HashMap<RepoId, Option<Arc<RepoPolicy>>>,
+    by_repo: HashMap<RepoId, (Option<Seq>, Option<Arc<RepoPolicy>>)>,
 }
 
 /// Runs until the task is dropped, on one server of a database.
@@ -54,26 +54,23 @@ impl RecordedRules {
         }
         self.by_repo.retain(|id, _| catalog.repo_by_id(*id).is_some());
         for repo in &catalog.repos {
+            let list = repo.steps.last().map(|step| step.seq);
             let after = withheld::in_force(state, repo).await;
-            if let Some(before) = self.by_repo.get(&repo.id)
-                && is_comparable(before.as_ref(), after.as_ref())
+            let is_other = |before: &Option<Arc<RepoPolicy>>| {
+                before.as_ref().map(Arc::as_ptr) != after.as_ref().map(Arc::as_ptr)
+            };
+            // What another list of subscriptions or a promotion withholds is news, not a change of rules.
+            if let Some((before_list, before)) = self.by_repo.get(&repo.id)
+                && *before_list == list
+                && is_other(before)
             {
                 let changes = withheld::changes(state, repo, before.as_ref(), after.as_ref()).await?;
                 record_changes(state, repo, changes).await?;
             }
-            self.by_repo.insert(repo.id, after);
+            self.by_repo.insert(repo.id, (list, after));
         }
         self.generation = Some(generation);
         Ok(())
-    }
-}
-
-/// Returns whether only rules and advisories differ: the packages of another source are news, not changes of rules.
-fn is_comparable(before: Option<&Arc<RepoPolicy>>, after: Option<&Arc<RepoPolicy>>) -> bool {
-    match (before, after) {
-        (Some(before), Some(after)) => !Arc::ptr_eq(before, after) && before.has_same_sources(after),
-        (None, None) => false,
-        (Some(_), None) | (None, Some(_)) => true,
     }
 }
 

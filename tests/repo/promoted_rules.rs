@@ -50,6 +50,8 @@ scenarios! {
     a_fix_that_is_known_after_the_promotion_is_not_admitted
     what_rules_and_advisories_no_longer_withhold_waits_for_the_next_promotion
     a_policy_of_promotions_keeps_what_rules_withhold
+    a_promoted_state_is_promoted_further_without_what_rules_withheld
+    a_rule_that_ends_while_a_plan_is_made_is_in_the_plan_or_not
     what_rules_start_and_cease_to_withhold_is_recorded
 }
 
@@ -90,12 +92,29 @@ impl Server {
     }
 
     async fn promote(&self) -> bool {
-        let (from, to, comment) = ("dev".to_owned(), "prod".to_owned(), String::new());
-        let snapshot = "latest".parse().expect("a snapshot");
-        let request = Request { from, to, snapshot, comment, opening: Opening::Permitted };
+        self.promote_to("dev", "prod").await
+    }
+
+    /// Promotes the newest state of a repository, and checks that the recorded plan names the versions of `old` that the
+    /// other one listed before and lists then. Returns false if that has the state already.
+    async fn promote_to(&self, from: &str, to: &str) -> bool {
+        let before = self.old(to, "latest").await;
+        let (snapshot, comment) = ("latest".parse().expect("a snapshot"), String::new());
+        let opening = Opening::Permitted;
+        let request = Request { from: from.to_owned(), to: to.to_owned(), snapshot, comment, opening };
         let Backend { repositories, state, .. } = &self.backend;
         let ann = person("ann (uid 1)");
-        promotion::request(repositories, state, request, &ann).await.expect("accepted").is_some()
+        let requested = promotion::request(repositories, state, request, &ann).await.expect("accepted");
+        let Some(promotion) = requested else { return false };
+        let plan =
+            promotion::plan_of(repositories, state, &promotion).await.expect("a plan").expect("recorded");
+        let planned = plan.packages.iter().find(|package| package.name == "old");
+        let planned = planned.map(|package| [&package.from_version, &package.to_version].map(Clone::clone));
+        let versions = [before, self.old(to, "latest").await];
+        let changed = (versions[0] != versions[1])
+            .then(|| versions.map(|version| Some(version).filter(|version| !version.is_empty())));
+        assert_eq!(planned, changed, "{plan:?}");
+        true
     }
 
     /// Creates a rule; returns its id.
@@ -262,10 +281,53 @@ async fn a_policy_of_promotions_keeps_what_rules_withhold(server: Server) {
     assert_eq!(server.old("dev", "2024-03-27").await, "1.0");
 }
 
-async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
+async fn a_promoted_state_is_promoted_further_without_what_rules_withheld(server: Server) {
+    for name in ["test", "first", "last"] {
+        server.create_promoted(name).await;
+    }
+    assert!(server.promote_to("dev", "test").await);
+    assert_eq!(server.old("test", "latest").await, "1.0");
+    server.backend.advance_to_noon("2024-03-28");
+    assert!(server.promote_to("test", "first").await);
+    server.delete_rule(1).await;
+    assert!(server.promote_to("test", "last").await);
+    for name in ["first", "last"] {
+        assert_eq!(server.old(name, "latest").await, "1.0", "{name}");
+        let refusal = server.refusal(name, "2.0").await.expect("refused");
+        assert!(refusal.contains("only another promotion lists it"), "{refusal}");
+        assert!(!server.promote_to("test", name).await, "nothing changed");
+    }
     assert!(server.promote().await);
+    assert_eq!(server.old("prod", "latest").await, "2.0");
+    assert!(server.promote_to("dev", "test").await);
+    assert!(server.promote_to("test", "last").await);
+    assert_eq!(server.old("last", "latest").await, "2.0");
+}
+
+async fn a_rule_that_ends_while_a_plan_is_made_is_in_the_plan_or_not(server: Server) {
+    let mut rule = server.rule(RuleEffect::Block, about_old("2.0")).await;
+    server.delete_rule(1).await;
+    let mut listed = [0, 0];
+    for number in 0..40 {
+        let name = format!("prod{number}");
+        server.create_promoted(&name).await;
+        let wait = std::time::Duration::from_micros(500 * number);
+        let delete = async {
+            tokio::time::sleep(wait).await;
+            server.delete_rule(rule).await;
+        };
+        tokio::join!(server.promote_to("dev", &name), delete);
+        listed[usize::from(server.old(&name, "latest").await == "2.0")] += 1;
+        rule = server.rule(RuleEffect::Block, about_old("2.0")).await;
+    }
+    assert_eq!(listed[0] + listed[1], 40);
+}
+
+async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
     let state = &server.backend.state;
     let mut recorded = RecordedRules::default();
+    recorded.record(state).await.expect("recorded");
+    assert!(server.promote().await);
     recorded.record(state).await.expect("recorded");
     let details = async |action: &str| {
         let rows = server.trail(action).await;
@@ -274,7 +336,7 @@ async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
     assert_eq!(
         (details("withhold").await, details("release").await),
         (vec![], vec![]),
-        "the first comparison"
+        "the first comparison, and one after a promotion"
     );
     let vulns = server.rule(RuleEffect::Block, Criteria { vulns: true, ..Criteria::default() }).await;
     recorded.record(state).await.expect("recorded");

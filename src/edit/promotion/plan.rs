@@ -1,6 +1,7 @@
 //! The changes of a promotion: compares the sources and the packages of two states of a repository.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::promotion::{PromotedFile, PromotedPackage, PromotedSource, PromotedState, PromotionPlan};
 use crate::catalog::resolve::{self, Selection};
@@ -13,7 +14,9 @@ use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
 use crate::serve::difference::{self, Change, FileChange, ListedPackage};
-use crate::serve::{RepoError, Repositories, find};
+use crate::serve::{RepoError, Repositories, find, withheld};
+use crate::state::State;
+use crate::state::policies::RepoPolicy;
 
 /// Maximum number of names in a warning.
 const MAX_WARNING_NAMES: usize = 10;
@@ -86,12 +89,12 @@ impl<'a> Pair<'a> {
         Ok(Pair { from, to })
     }
 
-    /// Returns the state that is promoted.
+    /// Returns the state that is promoted, of an instant that is not after `end`.
     pub(super) fn selection(
         &self,
         catalog: &Catalog,
         snapshot: Snapshot,
-        now: Timestamp,
+        (now, end): (Timestamp, Timestamp),
     ) -> Result<Selection, RepoError> {
         let selection = resolve::selection(catalog, self.from, snapshot, now)?;
         if selection.list.is_empty() {
@@ -107,7 +110,7 @@ impl<'a> Pair<'a> {
                 self.from.name, entry.source
             )));
         }
-        Ok(selection)
+        Ok(selection.promoted(self.from.id, end))
     }
 
     /// Returns true if the repository that changes already has the state `selection`.
@@ -142,7 +145,7 @@ fn selection_of_step(step: &RepoStep, end: Timestamp) -> Selection {
 }
 
 /// Returns a repository as it is with a further subscription list.
-pub(super) fn with_list(repo: &Repository, selection: &Selection) -> Repository {
+fn with_list(repo: &Repository, selection: &Selection) -> Repository {
     let last = repo.steps.last();
     let step = RepoStep {
         seq: Seq(last.map_or(1, |step| step.seq.0.saturating_add(1))),
@@ -150,14 +153,25 @@ pub(super) fn with_list(repo: &Repository, selection: &Selection) -> Repository 
         tx: last.map_or(TxId(0), |step| step.tx),
         list: selection.list.clone(),
         pinned_at: Some(selection.end),
-        has_withheld: false,
+        has_withheld: selection.promotion.is_some_and(|list| list.seq.is_some()),
     };
     let mut changed = repo.clone();
     changed.steps.push(step);
     changed
 }
 
-/// Compares two states of a repository, as clients get them under its current block rules and name guards.
+/// Returns the current block rules and name guards of a repository that gets another state; `None` if there are none.
+/// SECURITY: a person approves the plan, so it must contain what the repository will serve. The rules and guards about
+/// sources that only the new state has apply, too.
+pub(super) async fn rules(
+    state: &State,
+    repo: &Repository,
+    selection: &Selection,
+) -> Option<Arc<RepoPolicy>> {
+    withheld::current(state, &with_list(repo, selection)).await
+}
+
+/// Compares two states of a repository, as clients get them under these block rules and name guards.
 ///
 /// # Errors
 /// Database errors.
@@ -166,6 +180,7 @@ pub(super) async fn compare(
     catalog: &Catalog,
     repo: &Repository,
     (before, after): (Selection, Selection),
+    rules: Option<&Arc<RepoPolicy>>,
 ) -> Result<Plan, RepoError> {
     let part = match repo.kind {
         RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
@@ -173,10 +188,7 @@ pub(super) async fn compare(
     };
     let point = |selection: &Selection| resolve::selected_point(catalog, repo.id, selection, part);
     let (old, new): (Point, Point) = (point(&before), point(&after));
-    // SECURITY: a person approves the plan, so it must contain what the repository will serve. The rules and guards about
-    // sources that only the new state has apply, too.
-    let changed = with_list(repo, &after);
-    let difference = difference::in_repository(repositories, &changed, &old, &new).await?;
+    let packages = difference::in_repository(repositories, rules, &old, &new).await?;
     let is_not_compared = |entry: &&Subscription| {
         let kind = catalog.source_by_id(entry.source).map(|source| source.kind);
         kind.is_some_and(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
@@ -187,8 +199,8 @@ pub(super) async fn compare(
     let transactions = catalog.transactions.iter().filter(|(_, at)| *at < after.end);
     Ok(Plan {
         sources: source_changes(catalog, &before, &after),
-        packages: difference.changes,
-        has_rules: difference.has_rules,
+        packages,
+        has_rules: rules.is_some(),
         not_compared,
         transaction: transactions.max_by_key(|(_, at)| *at).map(|(tx, _)| *tx),
     })

@@ -295,6 +295,25 @@ fn a_damaged_page_that_is_changed_before_a_kill_stays_damaged() {
 }
 
 #[test]
+fn a_damaged_page_that_is_changed_is_found_in_the_wal() {
+    let mut db = closed();
+    damage(&file(&db), "Package: package7\nVersion");
+    db.reopen();
+    // Keeps the pages of the next change in the WAL.
+    let reader = rusqlite::Connection::open_with_flags(file(&db), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM record").expect("a snapshot");
+    db.write(change_rows);
+    let problems = examine(&db).problems;
+    assert!(problems.iter().any(|problem| problem.contains("checksum differs")), "{problems:?}");
+    read_all(&db).expect_err("a backup would copy the damaged page");
+    drop(reader);
+    db.db.close();
+    db.reopen();
+    let problems = examine(&db).problems;
+    assert!(problems.iter().any(|problem| problem.contains("checksum differs")), "{problems:?}");
+}
+
+#[test]
 fn another_program_may_open_the_database_of_a_killed_server() {
     let mut db = closed();
     let file = file(&db);

@@ -112,8 +112,8 @@ impl IntegrityChecks {
         matches!(self.results.get(key), Some(IntegrityCheck::Damaged(_)))
     }
 
-    /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing or
-    /// damaged; a damaged object is moved to the directory `damaged`.
+    /// Reads a small object, and checks its digest; `None` if it is missing or damaged; a damaged object is moved to the
+    /// directory `damaged`.
     pub async fn read_verified(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         for _ in 0..2 {
             match self.storage.read(key).await {
@@ -126,7 +126,10 @@ impl IntegrityChecks {
             }
             match self.verify(key).await {
                 Ok(IntegrityCheck::Intact) => {}
-                Ok(IntegrityCheck::Damaged(_)) | Err(StorageError::NotFound(_)) => return Ok(None),
+                Ok(IntegrityCheck::Damaged(_)) | Err(StorageError::NotFound(_)) => {
+                    self.results.remove(key);
+                    return Ok(None);
+                }
                 Err(error @ StorageError::Io { .. }) => {
                     tracing::error!(object = %key, %error, "could not move a damaged object to the directory 'damaged'");
                     return Ok(None);

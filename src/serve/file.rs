@@ -213,7 +213,9 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
         Some(key) => {
             let attempt = || check_stored(repositories, located, &key);
             match visibility::when_visible(repositories, located, &key, attempt).await {
-                Err(error) if is_fetched_instead(repositories, located, &key, &error) => Some(error),
+                Err(error) if is_fetched_instead(repositories, located, &key, &error) => {
+                    if is_evicted(repositories, located, &error).await? { None } else { Some(error) }
+                }
                 result => return result,
             }
         }

@@ -48,6 +48,9 @@ pub struct StorageState {
     /// Identity of the database that owns the class, if it is not this server's database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// The reason why the location cannot be read; the numbers of the trash are then 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Number of objects that the database references, except usage data, rules and advisories.
     #[serde(default)]
     pub files: u64,

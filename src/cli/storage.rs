@@ -108,8 +108,20 @@ pub async fn report(client: &Client, output: &Output) -> Result<(), CliError> {
         let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
         let header = ["Class", "Files", "Bytes", "In trash", "Bytes in trash", "Location"];
         let total: u64 = storage.classes.iter().map(|state| state.bytes).sum();
-        format!("{}\nTotal: {}", table(&header, &rows), count_of(total, "byte", "bytes"))
+        let (table, total) = (table(&header, &rows), count_of(total, "byte", "bytes"));
+        format!("{table}\n{}Total: {total}", problems(&storage))
     })
+}
+
+/// Returns a line for each class that cannot be read.
+fn problems(storage: &Storage) -> String {
+    let line = |state: &StorageState| {
+        let StorageState { class, location, problem, .. } = state;
+        problem
+            .as_ref()
+            .map(|reason| format!("Storage class {class} ({location}) cannot be read: {reason}\n"))
+    };
+    storage.classes.iter().filter_map(line).collect()
 }
 
 fn describe(storage: &Storage) -> String {
@@ -141,9 +153,10 @@ fn describe(storage: &Storage) -> String {
     let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Lost", "Pending sweep", "Location"];
     let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
     format!(
-        "Database: {}\n\n{}\nObjects in the trash are deleted after {} days.",
+        "Database: {}\n\n{}\n{}Objects in the trash are deleted after {} days.",
         storage.database,
         table(&header, &rows),
+        problems(storage),
         storage.grace_days
     )
 }

@@ -3,7 +3,9 @@
 //!
 //! An object is damaged if two reads gave the same wrong bytes, as many as its size: one read of a bucket or a network file
 //! system can be wrong. It is moved to the directory `damaged` of its class and never served. A mirrored file is fetched
-//! again; instead of a damaged binary the source package is served. The check of an intact object reads it once.
+//! again; instead of a damaged binary the source package is served. The check of an intact object reads it once. One that
+//! cannot be moved, such as one of a class whose marker cannot be read, is read again after a pause: all reads of a location
+//! can be wrong for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +20,11 @@ use crate::storage::{Key, ObjectDigest, Storage, StorageError};
 /// clients request.
 const CACHE_ENTRIES: usize = 200_000;
 
-/// Time before a damaged object is read again.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// The pause before a damaged object is read again, as a multiple of the time that reading it took: requests for it cause a
+/// bounded share of the reads.
+const PAUSE_FACTOR: u32 = 10;
+/// The shortest and the longest pause.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 
 /// The result of a digest check.
 #[derive(Clone, Debug)]
@@ -35,8 +40,8 @@ pub enum IntegrityCheck {
 pub struct DamagedObject {
     /// The digest of its bytes.
     sha256: Sha256,
-    /// Time of the check.
-    checked_at: Instant,
+    /// Time from which it may be read again.
+    recheck_at: Instant,
 }
 
 /// The error of an integrity check.
@@ -69,7 +74,7 @@ impl IntegrityChecks {
     /// [`IntegrityError::Damaged`]; storage errors.
     pub async fn check(&self, key: &Key) -> Result<(), IntegrityError> {
         let check = match self.results.get(key) {
-            Some(IntegrityCheck::Damaged(damage)) if damage.checked_at.elapsed() > RECHECK_INTERVAL => {
+            Some(IntegrityCheck::Damaged(damage)) if damage.recheck_at <= Instant::now() => {
                 self.results.remove(key);
                 None
             }
@@ -107,8 +112,8 @@ impl IntegrityChecks {
         matches!(self.results.get(key), Some(IntegrityCheck::Damaged(_)))
     }
 
-    /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing or
-    /// damaged; a damaged object is moved to the directory `damaged`.
+    /// Reads a small object, and checks its digest; `None` if it is missing or damaged; a damaged object is moved to the
+    /// directory `damaged`.
     pub async fn read_verified(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         for _ in 0..2 {
             match self.storage.read(key).await {
@@ -121,7 +126,10 @@ impl IntegrityChecks {
             }
             match self.verify(key).await {
                 Ok(IntegrityCheck::Intact) => {}
-                Ok(IntegrityCheck::Damaged(_)) | Err(StorageError::NotFound(_)) => return Ok(None),
+                Ok(IntegrityCheck::Damaged(_)) | Err(StorageError::NotFound(_)) => {
+                    self.results.remove(key);
+                    return Ok(None);
+                }
                 Err(error @ StorageError::Io { .. }) => {
                     tracing::error!(object = %key, %error, "could not move a damaged object to the directory 'damaged'");
                     return Ok(None);
@@ -134,20 +142,26 @@ impl IntegrityChecks {
 
     /// Reads an object, if necessary twice, and [compares](IntegrityChecks::compare) its digests.
     async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
+        let started_at = Instant::now();
         let first = self.storage.digest(key).await?;
         if first.sha256 == *key.digest() {
             return Ok(IntegrityCheck::Intact);
         }
         let second = self.storage.digest(key).await?;
-        self.compare(key, [first, second]).await
+        self.compare(key, [first, second], started_at).await
     }
 
-    /// Compares the results of two reads of an object with its name, and moves the object to the directory `damaged` if
-    /// it is damaged.
+    /// Compares the results of two reads of an object, the first of which began at `started_at`, with its name, and moves
+    /// the object to the directory `damaged` if it is damaged.
     ///
     /// # Errors
     /// [`StorageError::UnstableRead`] if the reads do not show whether it is damaged; storage errors.
-    pub async fn compare(&self, key: &Key, reads: [ObjectDigest; 2]) -> Result<IntegrityCheck, StorageError> {
+    pub async fn compare(
+        &self,
+        key: &Key,
+        reads: [ObjectDigest; 2],
+        started_at: Instant,
+    ) -> Result<IntegrityCheck, StorageError> {
         let [ObjectDigest { sha256, size }, second] = reads;
         if reads.iter().any(|read| read.sha256 == *key.digest()) {
             tracing::warn!(object = %key, "a read of a stored object gave wrong bytes, and another one the right ones");
@@ -155,11 +169,11 @@ impl IntegrityChecks {
         }
         // A backend that sends a part of an object with a matching length states the right size without the body.
         if second.sha256 != sha256 || self.storage.size(key).await? != Some(size) {
-            self.storage.uncache(key);
             return Err(StorageError::UnstableRead(key.path()));
         }
         self.move_damaged(key, sha256).await?;
-        Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, checked_at: Instant::now() })))
+        let recheck_at = Instant::now() + pause(started_at.elapsed());
+        Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, recheck_at })))
     }
 
     /// Moves a damaged object to the directory `damaged`. Objects of another database are not moved, and not served
@@ -182,8 +196,33 @@ impl IntegrityChecks {
         self.results.insert(key, check);
     }
 
+    /// Discards a result that states damage: a later read gave the right bytes.
+    pub fn remove_damage(&self, key: &Key) {
+        if self.is_known_damaged(key) {
+            self.results.remove(key);
+            tracing::warn!(object = %key, "a stored object that gave wrong bytes before gave the right ones");
+        }
+    }
+
     /// Discards the result of a check: the object was stored again.
     pub fn remove(&self, key: &Key) {
         self.results.remove(key);
+    }
+}
+
+/// Returns the pause before an object is read again whose reads took `duration`.
+fn pause(duration: Duration) -> Duration {
+    let [shortest, longest] = PAUSES;
+    (duration * PAUSE_FACTOR).clamp(shortest, longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_object_is_read_again_soon_if_it_is_read_fast() {
+        let [fast, medium, slow] = [10, 3_000, 600_000].map(|ms| pause(Duration::from_millis(ms)).as_secs());
+        assert_eq!((fast, medium, slow), (2, 30, 60));
     }
 }

@@ -138,7 +138,9 @@ pub(super) async fn name_and_version(
 }
 
 async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDetails, DetailsError> {
-    let bytes = repositories.state.storage.read(key).await?;
+    // An archive that cannot be read is not read again, so its bytes must be right.
+    let bytes = repositories.fetches.integrity.read_verified(key).await?;
+    let bytes = bytes.ok_or_else(|| StorageError::NotFound(key.path()))?;
     Ok(task::run_blocking(move || read(&bytes)).await??)
 }
 

@@ -104,14 +104,17 @@ pub fn clear_stored_files(repositories: &Repositories) {
 ///
 /// # Errors
 /// [`RepoError::Upstream`] when the mirror cannot deliver the file now, [`RepoError::NotFound`] when the mirror no
-/// longer has it.
+/// longer has it, [`RepoError::Storage`] or [`RepoError::Damaged`] if it was stored.
 pub async fn open(
     repositories: &Repositories,
     located: &LocatedFile,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
     // The other futures are boxed: most requests need only this one, and the future of each request is moved.
-    let Some(key) = located.key() else { return Box::pin(open_absent(repositories, located, range)).await };
+    let Some(key) = located.key() else {
+        let result = Box::pin(open_absent(repositories, located, range)).await;
+        return result.map_err(|error| undeliverable(located, None, error));
+    };
     let attempt = || open_for_client(repositories, located, &key, range.clone());
     match visibility::when_visible(repositories, located, &key, attempt).await {
         Err(error) => Box::pin(open_again(repositories, located, (&key, error), range)).await,
@@ -134,16 +137,19 @@ async fn open_again(
         return open_absent(repositories, &evicted, range).await;
     }
     tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
-    match open_absent(repositories, located, range).await {
-        Err(RepoError::NotFound(_)) if is_class_unusable(repositories, key) => Err(error),
-        result => result,
-    }
+    let result = open_absent(repositories, located, range).await;
+    result.map_err(|of_mirror| undeliverable(located, Some(error), of_mirror))
 }
 
-/// Returns true if the class of an object is not mounted, or belongs to another database: a file that neither this class nor
-/// a mirror has is not gone.
-fn is_class_unusable(repositories: &Repositories, key: &Key) -> bool {
-    repositories.state.storage.may_store_now(key.class()).is_err()
+/// Returns the error for a file that neither storage (`of_storage`) nor its mirror (`of_mirror`) delivers. One that was
+/// stored is not gone, whatever the mirror answers: its storage may not be mounted, may not be readable for a while, or can
+/// be restored.
+fn undeliverable(located: &LocatedFile, of_storage: Option<RepoError>, of_mirror: RepoError) -> RepoError {
+    match (of_mirror, of_storage) {
+        (RepoError::NotFound(_), Some(of_storage)) => of_storage,
+        (RepoError::NotFound(_), None) if located.is_lost() => upstream::no_upstream(located),
+        (of_mirror, _) => of_mirror,
+    }
 }
 
 /// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror. METADATA that an index does
@@ -207,7 +213,9 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
         Some(key) => {
             let attempt = || check_stored(repositories, located, &key);
             match visibility::when_visible(repositories, located, &key, attempt).await {
-                Err(error) if is_fetched_instead(repositories, located, &key, &error) => Some((key, error)),
+                Err(error) if is_fetched_instead(repositories, located, &key, &error) => {
+                    if is_evicted(repositories, located, &error).await? { None } else { Some(error) }
+                }
                 result => return result,
             }
         }
@@ -216,10 +224,7 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
     };
     let (candidates, ..) = upstream::candidates(&repositories.state, located)?;
     let Err(error) = repositories.fetches.check(located.row.file, &candidates) else { return Ok(()) };
-    match (fetch_error(repositories, located, error).await, stored_error) {
-        (RepoError::NotFound(_), Some((key, error))) if is_class_unusable(repositories, &key) => Err(error),
-        (error, _) => Err(error),
-    }
+    Err(undeliverable(located, stored_error, fetch_error(repositories, located, error).await))
 }
 
 /// Stores a located file that can be fetched, without a client that waits for it. Returns false if it is in storage, or
@@ -368,7 +373,6 @@ async fn read_stored(
         Box::pin(check_integrity(repositories, located, key)).await?;
         blob = storage.get(key, range.clone()).await;
         if has_other_size(&blob) {
-            storage.uncache(key);
             return Err(StorageError::UnstableRead(key.path()).into());
         }
     }

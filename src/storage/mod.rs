@@ -41,6 +41,7 @@ pub use tls_provider::install_tls_provider;
 pub use trash::{GRACE, GracePeriod, day_of};
 
 use crate::config::{ClassLocation, StorageConfig};
+use crate::model::digest::Sha256;
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use demand::Demand;
@@ -50,6 +51,7 @@ use futures_util::future::join_all;
 use memory_cache::MemoryCache;
 use parking_lot::Mutex;
 use s3::S3;
+use sha2::Digest;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -63,7 +65,7 @@ pub struct Storage(Arc<Inner>);
 struct Inner {
     /// In the order of [`StorageClass::ALL`].
     backends: Vec<Backend>,
-    /// Objects are immutable, so an entry can never be stale.
+    /// Objects are immutable, and only bytes with their digest are inserted, so an entry can never be stale or wrong.
     cache: MemoryCache<Key, Bytes>,
     /// The requests of clients, to which background readers yield.
     demand: Arc<Demand>,
@@ -308,7 +310,10 @@ impl Storage {
         self.remove_lost(key);
         match object {
             BackendObject::Whole(bytes) => {
-                self.0.cache.insert(*key, bytes.clone());
+                // One read can be wrong; bytes in memory would remain so.
+                if Sha256(sha2::Sha256::digest(&bytes).into()) == *key.digest() {
+                    self.0.cache.insert(*key, bytes.clone());
+                }
                 slice(&bytes, range.as_ref(), key)
             }
             BackendObject::Part(blob) => Ok(blob),
@@ -348,13 +353,8 @@ impl Storage {
 
     /// Reads an object from its location, not from memory, and returns its digest.
     pub async fn digest(&self, key: &Key) -> Result<ObjectDigest, StorageError> {
-        self.uncache(key);
-        self.get(key, None).await?.content.digest(|_| Ok(())).await
-    }
-
-    /// Removes an object from the memory cache: a read gave wrong bytes.
-    pub fn uncache(&self, key: &Key) {
         self.0.cache.remove(key);
+        self.get(key, None).await?.content.digest(|_| Ok(())).await
     }
 
     /// Returns the size of an object in bytes; `None` if it does not exist. Queries the backend, never the cache.

@@ -126,6 +126,12 @@ fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     let status = server.rspm("status");
     assert!(status.out.contains("Warning: storage of packages"), "{status:?}");
     assert!(server.rspm("storage list").out.contains("missing"));
+    let scrub = server.rspm("scrub --class=packages");
+    assert_eq!(scrub.code, 1, "{scrub:?}");
+    assert!(
+        scrub.out.contains("Nothing was compared") && !scrub.out.contains("nothing is wrong"),
+        "{scrub:?}"
+    );
     assert_eq!((objects(&server), server.get(PACKAGE).status), (0, 503));
     assert!(!storage_dir.join("owner/packages").exists());
 
@@ -155,6 +161,28 @@ fn a_marker_that_cannot_be_read_is_named_with_its_path() {
     server.launch();
     let adopt_output = server.rspm("storage adopt --class=packages");
     assert!(adopt_output.code != 0 && adopt_output.err.contains("owner/packages"), "{adopt_output:?}");
+}
+
+#[test]
+fn a_location_that_is_a_file_is_named_and_the_other_classes_are_listed() {
+    let server = Server::start();
+    let folder = server.dir().join("data/cran");
+    until("the storage is claimed", || folder.join("owner/cran").exists());
+    let away = server.dir().join("away");
+    std::fs::rename(&folder, &away).expect("moved away");
+    std::fs::write(&folder, "a file").expect("written");
+    let problem = format!("Storage class cran ({0}) cannot be read: cannot read '{0}", folder.display());
+    for command in ["storage list", "list storage"] {
+        let listed = server.rspm(command);
+        assert!(listed.code == 0 && listed.out.contains(&problem), "{command}: {listed:?}");
+        assert_eq!(listed.out.matches("cannot be read").count(), 1, "{command}: {listed:?}");
+    }
+    assert_eq!(server.storage_class("cran")["owner"], "unknown");
+    assert_eq!(server.storage_class("packages")["owner"], "own");
+    std::fs::remove_file(&folder).expect("removed");
+    std::fs::rename(&away, &folder).expect("moved back");
+    let state = server.storage_class("cran");
+    assert!(state["owner"] == "own" && state.get("problem").is_none(), "{state}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::python::package::Package;
 use crate::support::binary_server::{self, AGENT, TREE};
+use crate::support::faulty_s3::{self, FaultyProxy};
 use crate::support::fixtures::{make_old, until};
 use crate::support::http::{self, Answer};
 use crate::support::pypi::{Pypi, hex};
@@ -390,6 +391,73 @@ fn an_absent_directory_of_a_mirror_is_unavailable_and_loses_nothing() {
     }
 }
 
+/// Records the stored files of mirrors as lost, as an earlier version did.
+fn lose(server: &Server) {
+    let lost = "UPDATE file SET state = 3 WHERE state = 1 AND sha256 IN \
+                (SELECT sha256 FROM blob WHERE class IN ('cran', 'bioconductor', 'pypi', 'binaries'))";
+    let database = database(server);
+    assert!(database.execute(lost, []).expect("SQL") >= 4);
+    // An earlier version wrote no checksums of pages.
+    database.execute_batch("VACUUM").expect("SQL");
+}
+
+/// Asserts that no stored file is a 404: storage cannot give it, and its mirror has it no more.
+fn assert_unavailable(server: &Server, files: &[Stored], case: &str) {
+    for file in files {
+        for method in ["GET", "HEAD"] {
+            let answer = http::request(method, &server.url(&file.path), &[("User-Agent", AGENT)], b"");
+            // Instead of a binary that cannot be had, its source package is served. A HEAD request does not read the
+            // whole object.
+            let is_served = answer.status == 200 && (file.class == "binaries" || method == "HEAD");
+            assert!(answer.status == 503 || is_served, "{case}: {method} {} {}", file.class, answer.status);
+        }
+    }
+}
+
+/// Flips a bit of all objects of a class.
+fn damage(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.path() {
+            path if path.is_dir() => damage(&path),
+            path => {
+                let mut bytes = std::fs::read(&path).expect("an object");
+                bytes[0] ^= 1;
+                std::fs::write(path, bytes).expect("written");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stored_file_that_neither_storage_nor_its_mirror_has_is_a_503() {
+    let mirrors = Mirrors::new();
+    let gcfg = mirrors.gcfg(&mirrors.upstream.url());
+    for case in ["damaged", "removed", "lost"] {
+        let mut server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+        let files = mirrors.store(&server);
+        server.stop();
+        for class in CLASSES {
+            let objects = server.dir().join("data").join(class).join(class);
+            match case {
+                "damaged" => damage(&objects),
+                _ => std::fs::remove_dir_all(objects).expect("removed"),
+            }
+        }
+        if case == "lost" {
+            lose(&server);
+        }
+        let paths: Vec<&String> = files.iter().flat_map(|file| &file.upstream).collect();
+        for path in &paths {
+            mirrors.upstream.always(path, Fault::Status(404, "X-Test: 1"));
+        }
+        server.launch();
+        assert_unavailable(&server, &files, case);
+        // Again, from what the server remembers.
+        assert_unavailable(&server, &files, case);
+        paths.iter().for_each(|path| mirrors.upstream.release(path));
+    }
+}
+
 #[test]
 fn a_file_that_an_earlier_version_recorded_as_lost_is_served_kept_and_recovered() {
     let mirrors = Mirrors::new();
@@ -400,16 +468,7 @@ fn a_file_that_an_earlier_version_recorded_as_lost_is_served_kept_and_recovered(
     for path in files.iter().flat_map(|file| &file.upstream) {
         mirrors.upstream.always(path, Fault::Status(404, "X-Test: 1"));
     }
-    // As an earlier version left it: the row is lost, and, in the second round, a sweep has removed the row of the blob and
-    // moved the object to the trash.
-    let lose = |server: &Server| {
-        let lost = "UPDATE file SET state = 3 WHERE state = 1 AND sha256 IN \
-                    (SELECT sha256 FROM blob WHERE class IN ('cran', 'bioconductor', 'pypi', 'binaries'))";
-        let database = database(server);
-        assert!(database.execute(lost, []).expect("SQL") >= 4);
-        // An earlier version wrote no checksums of pages.
-        database.execute_batch("VACUUM").expect("SQL");
-    };
+    // In the second round, a sweep has removed the row of the blob and moved the object to the trash.
     server.stop();
     lose(&server);
     age(&server, &folders);
@@ -530,5 +589,65 @@ fn a_wrong_prefix_of_a_bucket_loses_nothing() {
         std::fs::write(server.config_file(), &right).expect("written");
         server.launch();
         assert_intact(&mut server, &files, &rows, &[], &format!("bucket, {status}"));
+    }
+}
+
+#[test]
+fn a_bucket_that_gives_wrong_answers_for_a_while_loses_and_hides_nothing() {
+    if s3::rerun_with_credentials() {
+        return;
+    }
+    let mirrors = Mirrors::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let proxy = runtime.block_on(FaultyProxy::start(s3::server()));
+    let location = s3::bucket(proxy.address);
+    let (gcfg, prefix) = (mirrors.gcfg(&mirrors.upstream.url()), &location.prefix);
+    let gcfg = format!("{gcfg}[Storage]\nDefault = s3\n{}Prefix = {prefix}\n", s3::lines(&location));
+    let mut server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    let files = mirrors.store(&server);
+    // The source package of the binary, which is served instead of it.
+    server.get("/r/latest/src/contrib/beta_1.0.tar.gz");
+    until("it is stored", || server.storage_class("cran")["files"] == 2);
+    let rows = states(&server);
+    for path in files.iter().flat_map(|file| &file.upstream) {
+        mirrors.upstream.always(path, Fault::Status(404, "X-Test: 1"));
+    }
+    let is_object =
+        |head: &str| !head.contains("list-type") && (head.starts_with("GET") || head.starts_with("HEAD"));
+    let is_own = |server: &Server| CLASSES.iter().all(|class| server.storage_class(class)["owner"] == "own");
+    for (case, fault) in [
+        ("no such key", faulty_s3::Fault::Answer(404, "NoSuchKey")),
+        ("no bucket", faulty_s3::Fault::Answer(404, "NoSuchBucket")),
+        ("forbidden", faulty_s3::Fault::Answer(403, "AccessDenied")),
+        ("other bytes", faulty_s3::Fault::Flip),
+    ] {
+        // Nothing is in memory.
+        server.stop();
+        server.launch();
+        until("the owners are known", || is_own(&server));
+        if matches!(case, "no bucket" | "forbidden") {
+            proxy.next(usize::MAX, fault, |_| true);
+            let listed = server.rspm("storage list");
+            assert_eq!(listed.code, 0, "{case}: {listed:?}");
+            for class in CLASSES {
+                let problem =
+                    format!("Storage class {class} (s3://{}/{prefix}) cannot be read: ", location.bucket);
+                assert!(listed.out.contains(&problem), "{case}: {listed:?}");
+            }
+        } else {
+            proxy.next(usize::MAX, fault, is_object);
+        }
+        if case == "other bytes" {
+            // The owner markers are wrong, too: nothing is moved to the directory `damaged`.
+            for class in CLASSES {
+                assert_eq!(server.storage_class(class)["owner"], "unreadable", "{class}");
+            }
+        }
+        assert_unavailable(&server, &files, case);
+        proxy.clear_faults();
+        assert!(is_own(&server), "{case}");
+        let is_served = |file: &Stored| get(&server, file).body == file.bytes;
+        until("all files are served", || files.iter().all(is_served));
+        assert_intact(&mut server, &files, &rows, &[], case);
     }
 }

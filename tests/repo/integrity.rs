@@ -8,9 +8,10 @@ use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::located::OpenFile;
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
-use rstudio_pm::storage::{Area, StorageError};
+use rstudio_pm::storage::{Area, Ownership, StorageError};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
+use sha2::{Digest, Sha256};
 
 use super::all_stores::{ObjectStore, package_bytes, stores};
 use super::sweep::objects;
@@ -240,16 +241,7 @@ async fn a_truncated_answer_of_a_bucket_moves_nothing_and_an_undamaged_object_co
     if s3::rerun_with_credentials() {
         return;
     }
-    let server = tokio::task::spawn_blocking(s3::server).await.expect("no panic");
-    let proxy = FaultyProxy::start(server).await;
-    let address = proxy.address;
-    let lines = tokio::task::spawn_blocking(move || s3::lines(&s3::bucket(address))).await.expect("no panic");
-    let backend =
-        Backend::with_stores(StoresConfig { gcfg: format!("[Storage]\nDefault = s3\n{lines}") }).await;
-    upkeep::ownership::claim(&backend.upkeep).await;
-    backend.create_local_source("team").await;
-    backend.create_repository("all", &["team"]).await;
-    backend.add("team", "alpha", "1.0").await;
+    let (backend, proxy) = backend_of_bucket().await;
     let is_read =
         |head: &str| head.starts_with("GET") && head.contains("/packages/") && !head.contains("list-type");
     let mut backend = backend;
@@ -292,6 +284,62 @@ async fn a_truncated_answer_of_a_bucket_moves_nothing_and_an_undamaged_object_co
     assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some());
     assert_eq!(damaged_count(&backend).await, 0);
     assert_eq!(backend.state.storage.condition().warnings(), []);
+}
+
+/// A backend whose objects are in a bucket behind a proxy.
+async fn backend_of_bucket() -> (Backend, FaultyProxy) {
+    let server = tokio::task::spawn_blocking(s3::server).await.expect("no panic");
+    let proxy = FaultyProxy::start(server).await;
+    let address = proxy.address;
+    let lines = tokio::task::spawn_blocking(move || s3::lines(&s3::bucket(address))).await.expect("no panic");
+    let backend =
+        Backend::with_stores(StoresConfig { gcfg: format!("[Storage]\nDefault = s3\n{lines}") }).await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    backend.add("team", "alpha", "1.0").await;
+    (backend, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_a_bucket_sent_wrong_for_a_while_is_served_after_a_scrub_that_reads_it_well() {
+    if s3::rerun_with_credentials() {
+        return;
+    }
+    let (backend, proxy) = backend_of_bucket().await;
+    let backend = backend.restart().await;
+    // The owner markers are wrong, too: nothing is moved.
+    proxy.next(usize::MAX, BucketFault::Flip, |head| head.starts_with("GET") && !head.contains("list-type"));
+    upkeep::ownership::claim(&backend.upkeep).await;
+    let ownership = || backend.state.storage.condition().ownership(StorageClass::Packages);
+    assert_eq!(ownership(), Ownership::Unreadable);
+    for _ in 0..2 {
+        let refusal = open(&backend).await.err();
+        assert!(matches!(refusal, Some(RepoError::Damaged { .. })), "{refusal:?}");
+    }
+    proxy.clear_faults();
+    upkeep::ownership::claim(&backend.upkeep).await;
+    assert_eq!((ownership(), damaged_count(&backend).await), (Ownership::Own, 0));
+    let result = scrub::run(&backend, ScrubOptions::full()).await;
+    assert_eq!((result.objects, result.bad, result.repaired), (1, 0, 0), "{result:?}");
+    assert!(open(&backend).await.is_ok() && check(&backend).await.is_ok());
+    assert!(package_bytes(&backend, "latest", "alpha", "1.0").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_bytes_of_a_bucket_do_not_stay_in_memory() {
+    if s3::rerun_with_credentials() {
+        return;
+    }
+    let (backend, proxy) = backend_of_bucket().await;
+    let backend = restarted(backend).await;
+    let listed = backend.state.storage.list(StorageClass::Packages, None, 10).await.expect("a listing");
+    let key = listed[0].key;
+    proxy.next(1, BucketFault::Flip, |head| head.starts_with("GET") && head.contains("/packages/"));
+    let wrong = backend.state.storage.read(&key).await.expect("bytes");
+    let right = backend.state.storage.read(&key).await.expect("bytes");
+    let is_right = |bytes: &[u8]| Sha256::digest(bytes).as_slice() == key.digest().0;
+    assert_eq!((is_right(&wrong), is_right(&right)), (false, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Cut(usize),
     /// The body of the answer has only this number of bytes, which its `Content-Length` states.
     Truncate(usize),
+    /// The first byte of the answer's body has another value.
+    Flip,
     /// The connection is reset before the request reaches the server.
     Reset,
     /// The connection is reset after the server has carried out the request.
@@ -120,6 +122,12 @@ impl FaultyProxy {
             Some(Fault::Cut(size)) => {
                 let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
                 answer_bytes.truncate(body + size);
+            }
+            Some(Fault::Flip) => {
+                let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                if let Some(byte) = answer_bytes.get_mut(body) {
+                    *byte ^= 0xff;
+                }
             }
             Some(Fault::Truncate(size)) => {
                 let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);

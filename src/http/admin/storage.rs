@@ -17,6 +17,7 @@ use crate::serve::RepoError;
 use crate::storage::{GRACE, Key, Ownership};
 use crate::upkeep;
 use crate::upkeep::sweep::SweepOptions;
+use crate::upkeep::sweep::trash::TrashSummary;
 
 /// `GET /storage`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
@@ -27,8 +28,19 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let condition = app.state.storage.condition();
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
-        let trash = upkeep::sweep::trash::summary(&app.state, class).await?;
-        let (owner, owner_database) = match condition.ownership(class) {
+        let ownership = condition.ownership(class);
+        // The full error is sent, because the administrator needs the path. A class that cannot be read does not hide the
+        // others.
+        let (trash, error) = match upkeep::sweep::trash::summary(&app.state, class).await {
+            Ok(trash) => (trash, None),
+            Err(RepoError::Storage(error)) => (TrashSummary::default(), Some(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let problem = match &ownership {
+            Ownership::Unknown(reason) => Some(reason.clone()),
+            _ => error,
+        };
+        let (owner, owner_database) = match ownership {
             Ownership::Unchecked => (StorageOwner::Unchecked, None),
             Ownership::Own => (StorageOwner::Own, None),
             Ownership::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
@@ -46,6 +58,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             location: app.state.storage.location_name(class),
             owner,
             database: owner_database,
+            problem,
             trash_objects: trash.objects,
             trash_bytes: trash.bytes,
             trash_since: trash.oldest.map(|at| {

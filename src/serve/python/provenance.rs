@@ -119,7 +119,10 @@ pub async fn object(
         (Ok(bytes), _) => Ok(bytes),
         (Err(error), None) => Err(error),
         // An earlier object is better than none while the index does not answer.
-        (Err(error), Some(object)) => read(repositories, &object).await.map_err(|_| error),
+        (Err(error), Some(object)) => read(repositories, &object).await.map_err(|of_storage| match error {
+            RepoError::NotFound(_) => of_storage,
+            error => error,
+        }),
     }
 }
 
@@ -138,10 +141,10 @@ async fn uploaded(
 }
 
 async fn read(repositories: &Repositories, object: &ProvenanceObject) -> Result<Bytes, RepoError> {
-    let missing = || RepoError::NotFound("the provenance is not in storage".to_owned());
+    let missing = || StorageError::NotFound("the provenance of a file".to_owned());
     let class = StorageClass::parse(&object.class).ok_or_else(missing)?;
-    let bytes = repositories.state.storage.read(&Key::Package(class, object.sha256)).await?;
-    if Sha256(sha2::Sha256::digest(&bytes).into()) == object.sha256 { Ok(bytes) } else { Err(missing()) }
+    let bytes = repositories.fetches.integrity.read_verified(&Key::Package(class, object.sha256)).await?;
+    Ok(bytes.ok_or_else(missing)?)
 }
 
 /// Fetches an object, checks and stores it.

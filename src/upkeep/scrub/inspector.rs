@@ -2,6 +2,7 @@
 //! again or reports it.
 
 use std::io;
+use std::time::Instant;
 
 use super::finding::{Fault, Finding, RepairOutcome};
 use super::repair;
@@ -27,7 +28,10 @@ impl Inspector<'_> {
     /// Compares the result of reading an object with its key.
     pub(super) async fn inspect(&self, key: Key, read: &ObjectRead) -> Result<Option<Finding>, RepoError> {
         match read {
-            ObjectRead::Digest(digest) if digest.sha256 == *key.digest() => self.compare_facts(key).await,
+            ObjectRead::Digest(digest) if digest.sha256 == *key.digest() => {
+                self.upkeep.fetches.integrity.remove_damage(&key);
+                self.compare_facts(key).await
+            }
             ObjectRead::Digest(_) | ObjectRead::Unreadable(_) => self.inspect_again(key).await,
             ObjectRead::Missing => self.inspect_missing(key).await,
         }
@@ -71,12 +75,16 @@ impl Inspector<'_> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
         let reader = started(BackgroundReader::start_unlimited())?;
+        let started_at = Instant::now();
         let reads = state.storage.digests(&[key, key], &reader).await?;
         let (fault, detail) = match reads.as_slice() {
-            [ObjectRead::Digest(actual), _] if actual.sha256 == *key.digest() => return Ok(None),
+            [ObjectRead::Digest(actual), _] if actual.sha256 == *key.digest() => {
+                integrity.remove_damage(&key);
+                return Ok(None);
+            }
             [ObjectRead::Digest(actual), ObjectRead::Digest(again)] => {
                 let detail = format!("its {} bytes have the SHA-256 {}", actual.size, actual.sha256);
-                let check = match integrity.compare(&key, [*actual, *again]).await {
+                let check = match integrity.compare(&key, [*actual, *again], started_at).await {
                     Err(error @ StorageError::UnstableRead(_)) => {
                         drop(guard);
                         return self.report_unstable(key, error.to_string()).await.map(Some);
@@ -88,6 +96,7 @@ impl Inspector<'_> {
                     check => check?,
                 };
                 if matches!(check, IntegrityCheck::Intact) {
+                    integrity.remove_damage(&key);
                     return Ok(None);
                 }
                 integrity.insert(key, check);

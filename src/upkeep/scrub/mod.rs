@@ -174,9 +174,20 @@ impl ScrubResult {
         }
     }
 
+    /// Returns true if there was no class to compare, as the notes state.
+    fn compared_nothing(&self) -> bool {
+        self.level != ScrubLevel::Database
+            && self.objects == 0
+            && self.bad + self.repaired == 0
+            && !self.notes.is_empty()
+    }
+
     /// Returns the result as a sentence.
     #[must_use]
     pub fn summary(&self) -> String {
+        if self.compared_nothing() {
+            return "Nothing was compared.".to_owned();
+        }
         let work = match self.level {
             ScrubLevel::Database => "Examined the database".to_owned(),
             ScrubLevel::Quick => format!("Looked up {}", count_of(self.objects, "object", "objects")),

@@ -53,7 +53,7 @@ fn row(class: &StorageState) -> Markup {
         tr {
             td.name { (class.class) }
             td { code { (visible(&class.location)) } }
-            td { (owner(class)) }
+            td { (owner(class)) @if let Some(reason) = &class.problem { " " span.danger { (visible(reason)) } } }
             td.number { (whole(class.files)) " (" (text::size(class.bytes)) ")" }
             td.number { (whole(class.trash_objects)) " (" (text::size(class.trash_bytes)) ")" }
             td { @if let Some(since) = &class.trash_since { (time(since)) } }

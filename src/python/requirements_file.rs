@@ -1,5 +1,8 @@
 //! Requirements files of pip: requirements with digests, comments, continued lines, and references to other files.
-//! Options for installers and those that name an index are ignored; other options are errors with the line number.
+//! Options for installers and those that name an index are ignored, packages at addresses and in directories are skipped;
+//! other options are errors with the line number.
+
+use std::fmt;
 
 use super::requirement::{BadRequirement, Constraint, Requirement};
 use crate::model::digest::Sha256;
@@ -16,6 +19,8 @@ pub struct RequirementsFile {
     pub entries: Vec<Entry>,
     /// Ignored options, which have no meaning for a repository, with their line numbers.
     pub ignored: Vec<(usize, String)>,
+    /// Packages at addresses and in directories.
+    pub skipped: Vec<SkippedLine>,
 }
 
 /// An entry, with the number of its first line.
@@ -78,16 +83,6 @@ pub enum BadRequirements {
         #[source]
         error: BadRequirement,
     },
-    /// A package at a URL or a path.
-    #[error(
-        "line {line}: '{text}' names a URL or a path; write the name of a package, with a version if needed"
-    )]
-    Url {
-        /// The line.
-        line: usize,
-        /// The text.
-        text: String,
-    },
     /// An option that is not supported.
     #[error("line {line}: the option '{option}' is not supported here; remove it")]
     Option {
@@ -136,6 +131,12 @@ pub struct SkippedLine {
     /// The name of the option or of the project; empty if there is none. Values of options and addresses may contain
     /// passwords and are left out.
     pub name: String,
+}
+
+impl fmt::Display for SkippedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() { f.write_str("the package") } else { write!(f, "'{}'", self.name) }
+    }
 }
 
 /// The content of a skipped line.
@@ -189,7 +190,7 @@ pub fn read(bytes: &[u8]) -> (RequirementsFile, ErrorList<BadRequirements>) {
         let result = if text.starts_with('-') {
             option(line, &text, &mut file)
         } else {
-            requirement(line, &text, &mut file.ignored).map(|entry| file.entries.push(entry))
+            requirement(line, &text, &mut file)
         };
         if let Err(error) = result {
             errors.push(error);
@@ -215,19 +216,24 @@ pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
             file.skipped.push(SkippedLine { line, kind, name: option.chars().take(80).collect() });
             continue;
         }
-        let (text, _) = split_at_options(&text);
-        let address = |name: String| SkippedLine { line, kind: SkippedKind::Address, name };
-        match Requirement::parse(text) {
-            Ok(Requirement { name, constraint: Constraint::Url(_), .. }) => {
-                file.skipped.push(address(name.to_string()));
-            }
-            // The file name of an archive has the form of a name, too.
-            Ok(_) | Err(_) if is_address(text) => file.skipped.push(address(String::new())),
+        match named_or_address(line, split_at_options(&text).0)? {
             Ok(requirement) => file.requirements.push(requirement),
-            Err(error) => return Err(BadRequirements::Requirement { line, error }),
+            Err(skipped) => file.skipped.push(skipped),
         }
     }
     Ok(file)
+}
+
+/// Parses a line without its options: a requirement by name, or a package at an address, which is skipped.
+fn named_or_address(line: usize, text: &str) -> Result<Result<Requirement, SkippedLine>, BadRequirements> {
+    let address = |name: String| Err(SkippedLine { line, kind: SkippedKind::Address, name });
+    match Requirement::parse(text) {
+        Ok(Requirement { name, constraint: Constraint::Url(_), .. }) => Ok(address(name.to_string())),
+        // The file name of an archive has the form of a name, too.
+        Ok(_) | Err(_) if is_address(text) => Ok(address(String::new())),
+        Ok(requirement) => Ok(Ok(requirement)),
+        Err(error) => Err(BadRequirements::Requirement { line, error }),
+    }
 }
 
 /// Returns the lines of a file without comments, joined where a line continues the previous one, with the numbers of
@@ -252,9 +258,11 @@ fn split_at_options(text: &str) -> (&str, &str) {
 
 /// Returns true if a line is an address, a path or the name of an archive, not the name of a project.
 fn is_address(text: &str) -> bool {
-    let first = text.split_whitespace().next().unwrap_or_default();
+    let first = text.split(|c: char| c.is_whitespace() || c == ';').next().unwrap_or_default();
     let is_archive = |ending: &&str| first.to_ascii_lowercase().ends_with(*ending);
-    first.contains('/')
+    // A slash in a version is a mistake.
+    let is_path = first.split_once('/').is_some_and(|(start, _)| !start.contains(['<', '>', '=', '!']));
+    is_path
         || first.starts_with(['.', '~'])
         || first.starts_with("file:")
         || [".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().any(is_archive)
@@ -296,6 +304,9 @@ fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), Ba
             let is_constraint = matches!(name, "-c" | "--constraint");
             file.entries.push(Entry::File { line, path: value.to_owned(), is_constraint });
         }
+        "-e" | "--editable" if !value.is_empty() => {
+            file.skipped.push(SkippedLine { line, kind: SkippedKind::Address, name: name.to_owned() });
+        }
         name if FLAGS.contains(&name) || has_value(name) => file.ignored.push((line, name.to_owned())),
         name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
     }
@@ -311,13 +322,17 @@ fn split_option(text: &str) -> (&str, &str) {
     (name, value.trim_start().strip_prefix('=').unwrap_or(value).trim())
 }
 
-fn requirement(
-    line: usize,
-    text: &str,
-    ignored: &mut Vec<(usize, String)>,
-) -> Result<Entry, BadRequirements> {
+fn requirement(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), BadRequirements> {
     let (text, options) = split_at_options(text);
     let excerpt = || text.chars().take(120).collect::<String>();
+    let requirement = match named_or_address(line, text) {
+        Ok(Err(skipped)) => {
+            file.skipped.push(skipped);
+            return Ok(());
+        }
+        Ok(Ok(requirement)) => Ok(requirement),
+        Err(error) => Err(error),
+    };
     check_variables(line, text)?;
     let words = shlex::split(options)
         .ok_or_else(|| BadRequirements::Quote { line, text: options.chars().take(120).collect() })?;
@@ -326,7 +341,7 @@ fn requirement(
     while let Some(word) = words.next() {
         let (name, value) = split_option(word);
         if FLAGS.contains(&name) {
-            ignored.push((line, name.to_owned()));
+            file.ignored.push((line, name.to_owned()));
             continue;
         }
         // In `--hash value`, the value is the next word.
@@ -342,23 +357,15 @@ fn requirement(
                 has_others |= digest.is_none();
                 sha256.extend(digest);
             }
-            name if has_value(name) => ignored.push((line, name.to_owned())),
+            name if has_value(name) => file.ignored.push((line, name.to_owned())),
             name => return Err(BadRequirements::Option { line, option: name.chars().take(80).collect() }),
         }
     }
     if sha256.is_empty() && has_others {
         return Err(BadRequirements::OtherHash { line, text: excerpt() });
     }
-    let is_address = text.contains("://") && !text.contains('@') || text.starts_with(['.', '/']);
-    if is_address {
-        return Err(BadRequirements::Url { line, text: excerpt() });
-    }
-    let requirement =
-        Requirement::parse(text).map_err(|error| BadRequirements::Requirement { line, error })?;
-    if matches!(requirement.constraint, Constraint::Url(_)) {
-        return Err(BadRequirements::Url { line, text: excerpt() });
-    }
-    Ok(Entry::Requirement { line, text: text.to_owned(), requirement, sha256 })
+    file.entries.push(Entry::Requirement { line, text: text.to_owned(), requirement: requirement?, sha256 });
+    Ok(())
 }
 
 /// Refuses `${NAME}`, which pip replaces by the value of a variable of the environment.
@@ -449,15 +456,10 @@ mod tests {
     #[test]
     fn everything_else_is_refused_by_line() {
         for (text, reason) in [
-            ("a\n-e .\n", "line 2: the option '-e' is not supported here; remove it"),
             ("a --global-option=x", "line 1: the option '--global-option' is not supported"),
-            (
-                "a @ https://example.org/a.whl",
-                "line 1: 'a @ https://example.org/a.whl' names a URL or a path",
-            ),
-            ("https://example.org/a.whl", "line 1: 'https://example.org/a.whl' names a URL or a path"),
-            ("./a", "line 1: './a' names a URL or a path"),
+            ("-e", "line 1: the option '-e' is not supported here; remove it"),
             ("a b", "line 1: 'b' is not a version specifier"),
+            ("a==1.0/", "line 1: '==1.0/' is not a version specifier"),
             ("a --hash=md5:00", "line 1: 'md5:00' is not a digest"),
             ("a --hash=sha256:00", "line 1: 'sha256:00' is not a digest"),
             ("-r", "line 1: the option '-r' is not supported here"),
@@ -475,13 +477,13 @@ mod tests {
         let sha512 = format!("a==1 --hash=sha512:{}", "0".repeat(128));
         let error = parse(sha512.as_bytes()).expect_err("no SHA-256").to_string();
         assert!(error.starts_with("line 1: 'a==1' has digests, but none of SHA-256"), "{error}");
-        let (file, errors) = read(b"-e .\nodd\n--global-option x\na b\n");
+        let (file, errors) = read(b"-x\nodd\n--global-option x\na b\n");
         assert_eq!(file.entries.len(), 1);
         let errors = errors.to_string();
         let (options, last) = errors.rsplit_once('\n').expect("several errors");
         assert_eq!(
             options,
-            "line 1: the option '-e' is not supported here; remove it\n\
+            "line 1: the option '-x' is not supported here; remove it\n\
              line 3: the option '--global-option' is not supported here; remove it"
         );
         assert!(last.starts_with("line 4: 'b' is not a version specifier"), "{last}");
@@ -521,6 +523,28 @@ mod tests {
             ]
         );
         assert!(!format!("{file:?}").contains("secret"), "{file:?}");
+        // The same lines are skipped where options count.
+        let addresses: Vec<&str> = text
+            .lines()
+            .filter(|line| !["unknown", "flask", "--hash"].iter().any(|part| line.contains(part)))
+            .collect();
+        let lines = parse(addresses.join("\n").as_bytes()).expect("a file of pip").skipped;
+        let skipped = lines.iter().map(|line| format!("{} {:?} {}", line.line, line.kind, line.name));
+        assert_eq!(
+            skipped.collect::<Vec<_>>(),
+            ["4 Address -e", "5 Address mine", "6 Address ", "7 Address ", "8 Address ", "9 Address "]
+        );
+        for text in [
+            "git+https://h/x@1#egg=x",
+            "a @ git+https://h/${TOKEN}",
+            "~/a",
+            "file:x",
+            "C:/a ; os_name == 'nt'",
+        ] {
+            let file = parse(text.as_bytes()).expect(text);
+            assert_eq!((file.entries.len(), file.skipped.len()), (0, 1), "{text}");
+        }
+        assert_eq!(parse(b"a;platform_machine=='x/y'").expect("a marker").entries.len(), 1);
         let error = parse_named(b"flask==3.0\na b\n").expect_err("not a requirement").to_string();
         assert!(error.starts_with("line 2: 'b' is not a version specifier"), "{error}");
         assert_eq!(parse_named(b"\xff"), Err(BadRequirements::NotUtf8));

@@ -123,6 +123,24 @@ fn packages_that_another_source_provides_are_left_out_with_a_notice() {
     let notice = "uv.lock: 'odd' is left out: it is from another index, https://b.example.org/simple\n";
     assert_eq!((plan.code, &*plan.err), (0, notice), "{plan:?}");
 
+    // As `pip lock --find-links` writes it; the index has a package with the name of the local one.
+    let lock = [("lib", "https://files.pythonhosted.org/packages/lib"), ("other", "file:///srv/wheels/other")]
+        .map(|(name, start)| format!(
+            "[[packages]]\nname = \"{name}\"\nversion = \"1.5\"\nwheels = [{{ url = \"{start}-1.5-py3-none-any.whl\", \
+             hashes = {{ sha256 = \"{}\" }} }}]\n",
+            "0a".repeat(32)
+        ))
+        .concat();
+    let path = write(&server, "pylock.toml", format!("lock-version = \"1.0\"\n{lock}").as_bytes());
+    let plan = update(&server, &format!("--file-in={} --snapshot=2022-01-01", path.display()));
+    let reason = "it is from a file or a directory, not from an index";
+    assert!(plan.err.starts_with(&format!("pylock.toml: 'other' is left out: {reason}\n")), "{plan:?}");
+    assert_eq!(plan.code, 0, "{plan:?}");
+    let path = write(&server, "git.txt", b"git+https://u:secret@h/x@1#egg=x\n");
+    let error = update(&server, &format!("--file-in={} --snapshot=2022-01-01", path.display()));
+    let reason = "git.txt, line 1: the package is left out: it names a URL or a path";
+    assert!(error.code == 1 && error.err.contains(reason) && !error.err.contains("secret"), "{error:?}");
+
     let definition = write(&server, "own.txt", b"team-lib\n");
     let error = update(&server, &format!("--file-in={} --snapshot=2022-01-01", definition.display()));
     assert!(error.code == 1 && error.err.contains("no package is left in the definition"), "{error:?}");

@@ -73,3 +73,32 @@ fn an_index_without_a_list_is_refused_after_all_bases_were_tried() {
         assert!(requests.iter().any(|request| request == path), "{path}: {requests:?}");
     }
 }
+
+#[test]
+fn a_website_in_place_of_a_list_is_not_taken_for_one() {
+    let (one, list) = ("/whl/cu130/one/", "/whl/cu130/");
+    let site = "<html><a href='/login'>Login</a><a href='/about/'>About</a></html>";
+    for (status, head, body) in [(200, "", site), (302, "Location: /whl/cu130/\r\n", "")] {
+        let pypi = index("/whl/cu130/", true);
+        pypi.set_elsewhere(status, head, body);
+        let server = start_at(&pypi, "/whl/cu130");
+        let message = server.sync_of("pypi").unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert!(message.contains("2 projects, 2 added"), "{status}: {message}");
+        pypi.take_requests();
+        let wheel = Package::new("one", "1.0").wheel_name();
+        assert_eq!(names(&server, "latest", "one"), [wheel.as_str()], "{status}");
+        assert_eq!(pypi.take_requests(), [one], "{status}: where the list is");
+        server.sync_of("pypi").expect("a second sync");
+        assert_eq!(pypi.take_requests().first().map(String::as_str), Some(list), "{status}");
+    }
+}
+
+#[test]
+fn a_list_in_another_form_is_read_if_no_other_folder_has_one() {
+    let pypi = index("/whl/simple/", true);
+    pypi.set_list_suffix("<a href='/'>Home page of the index</a>");
+    let server = start_at(&pypi, "/whl");
+    let message = server.sync_of("pypi").expect("a list");
+    assert!(message.contains("2 projects, 2 added"), "{message}");
+    assert_eq!(names(&server, "latest", "one").len(), 1);
+}

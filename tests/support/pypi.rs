@@ -70,6 +70,10 @@ struct Shared {
     declares_md5: bool,
     /// The path of the list of projects, if it is not `/simple/`.
     base: Option<&'static str>,
+    /// What the list of projects of a plain index has after its links.
+    list_suffix: &'static str,
+    /// The response for paths without a page, instead of 404.
+    elsewhere: Option<(u16, String, Vec<u8>)>,
     /// Whether there is no list of projects.
     has_no_list: bool,
     /// The list that is sent instead of the current one.
@@ -258,6 +262,16 @@ impl Pypi {
         self.lock().base = Some(base);
     }
 
+    /// Sets what the list of projects of a plain index has after its links.
+    pub(crate) fn set_list_suffix(&self, suffix: &'static str) {
+        self.lock().list_suffix = suffix;
+    }
+
+    /// Sets the response for every path without a page: status, head and body.
+    pub(crate) fn set_elsewhere(&self, status: u16, head: &str, body: &str) {
+        self.lock().elsewhere = Some((status, format!("Content-Type: text/html\r\n{head}"), body.into()));
+    }
+
     pub(crate) fn set_unavailable(&self, is_unavailable: bool) {
         self.lock().is_unavailable = is_unavailable;
     }
@@ -373,7 +387,7 @@ fn hold(shared: &Mutex<Shared>) {
 fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<u8>) {
     const JSON: &str = "Content-Type: application/vnd.pypi.simple.v1+json\r\n";
     const HTML: &str = "Content-Type: text/html\r\n";
-    let missing = || (404, HTML.to_owned(), b"404".to_vec());
+    let missing = || shared.elsewhere.clone().unwrap_or_else(|| (404, HTML.to_owned(), b"404".to_vec()));
     if shared.is_unavailable {
         return (503, HTML.to_owned(), b"503".to_vec());
     }
@@ -384,7 +398,11 @@ fn answer(shared: &Shared, path: &str, etag: Option<&str>) -> (u16, String, Vec<
             if shared.is_plain {
                 let links: String =
                     listed(shared).map(|(name, _)| format!("<a href=\"{name}/\">{name}</a>\n")).collect();
-                return (200, HTML.to_owned(), format!("<!DOCTYPE html><html>{links}</html>").into_bytes());
+                return (
+                    200,
+                    HTML.to_owned(),
+                    format!("<!DOCTYPE html><html>{links}{}</html>", shared.list_suffix).into_bytes(),
+                );
             }
             let list = shared.sent_list.clone().unwrap_or_else(|| list(shared));
             let validator = format!("\"{}\"", hex(&list));

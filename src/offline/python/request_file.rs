@@ -47,6 +47,10 @@ pub(super) fn read(
         for (line, option) in &file.ignored {
             output.warn(&format!("{}:{line}: {option} has no effect", path.display()));
         }
+        for skipped in &file.skipped {
+            let (path, line) = (path.display(), skipped.line);
+            output.warn(&format!("{path}:{line}: {skipped} is left out: it names a URL or a path"));
+        }
         for entry in file.entries {
             match entry {
                 Entry::Requirement { requirement, sha256, .. } => {

@@ -39,6 +39,9 @@ const MAX_RESTRICTIONS: usize = 8 << 20;
 /// Maximum number of notices; further ones are counted.
 const MAX_NOTICES: usize = 100;
 
+/// Maximum number of packages that are left out in the message about a definition without others.
+const MAX_SKIPPED: usize = 10;
+
 /// A file of a definition: its path relative to the directory of the main file, and its bytes.
 pub type NamedFile<'a> = (&'a str, &'a [u8]);
 
@@ -122,6 +125,14 @@ pub enum BadDefinition {
     /// The definition contains no project.
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
+    /// All packages are from other places than an index.
+    #[error("{file} names no package of the index: {skipped}")]
+    OtherOrigins {
+        /// The file.
+        file: String,
+        /// The notices about the packages.
+        skipped: String,
+    },
     /// All requirements are left out.
     #[error(
         "{0}: the environment markers of all requirements exclude the requested versions of Python and platforms; request \
@@ -219,14 +230,14 @@ pub fn read_for(
             }
         }
     }
-    let Reader { mut definition, mut errors, markers, left_out, constraints, .. } = reader;
+    let Reader { mut definition, mut errors, markers, left_out, constraints, skipped, .. } = reader;
     let unnamed = constraints.into_iter().filter(|(name, _)| !definition.rules.contains_key(name));
     definition.constraints = unnamed.map(|(name, (_, restriction))| (name, restriction)).collect();
     match definition.rules.len() {
         0 if errors.is_empty() && left_out.is_some() => {
             errors.push(BadDefinition::OtherEnvironments((*main).to_owned()));
         }
-        0 if errors.is_empty() => errors.push(BadDefinition::Empty((*main).to_owned())),
+        0 if errors.is_empty() => errors.push(empty(main, &skipped)),
         count if count > MAX_PROJECTS => errors.push(BadDefinition::TooMany(count)),
         _ => {}
     }
@@ -266,8 +277,22 @@ struct Reader<'a> {
     markers: Option<(String, usize)>,
     /// The origin of the first requirement that is left out, and the number of such requirements.
     left_out: Option<(String, usize)>,
+    /// Notices about packages that are not from the index.
+    skipped: Vec<String>,
     /// The defects of lines.
     errors: ErrorList<BadDefinition>,
+}
+
+/// Returns the error for a definition without a project, with the packages that were left out.
+fn empty(main: &str, skipped: &[String]) -> BadDefinition {
+    if skipped.is_empty() {
+        return BadDefinition::Empty(main.to_owned());
+    }
+    let mut text = skipped.iter().take(MAX_SKIPPED).cloned().collect::<Vec<_>>().join("; ");
+    if skipped.len() > MAX_SKIPPED {
+        text += &format!("; and {} more", skipped.len() - MAX_SKIPPED);
+    }
+    BadDefinition::OtherOrigins { file: main.to_owned(), skipped: text }
 }
 
 impl Definition {
@@ -322,6 +347,10 @@ impl Reader<'_> {
             let notice = format!("{name}, line {line}: the option {option} is ignored{reason}");
             self.definition.notices.push(notice);
         }
+        for skipped in content.skipped {
+            let line = skipped.line;
+            self.skip(format!("{name}, line {line}: {skipped} is left out: it names a URL or a path"));
+        }
         for entry in content.entries {
             let result = match entry {
                 Entry::Requirement { line, text, requirement, sha256 } => {
@@ -342,6 +371,11 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn skip(&mut self, notice: String) {
+        self.definition.notices.push(notice.clone());
+        self.skipped.push(notice);
+    }
+
     fn requirement(
         &mut self,
         origin: String,
@@ -354,7 +388,7 @@ impl Reader<'_> {
         }
         let versions = match &requirement.constraint {
             Constraint::Versions(versions) => versions.as_str(),
-            // Unreachable: the reader of requirements files refuses addresses.
+            // Unreachable: the reader of requirements files skips addresses.
             Constraint::Url(_) => text,
         };
         if sha256.len() > MAX_LINES {
@@ -386,7 +420,7 @@ impl Reader<'_> {
         let origin = format!("{name} ({})", content.kind);
         for skipped in content.skipped {
             let package: String = skipped.name.escape_debug().take(120).collect();
-            self.definition.notices.push(format!("{name}: '{package}' is left out: {}", skipped.reason));
+            self.skip(format!("{name}: '{package}' is left out: {}", skipped.reason));
         }
         for package in content.packages {
             match package.marker.as_deref().map(Marker::parse) {

@@ -138,9 +138,15 @@ fn a_defect_is_refused_with_file_line_value_and_remedy() {
     for (files, strict, reason) in [
         (&[("r.txt", "odd\nodd=>1\n")][..], false, "r.txt: line 2: '=>1' is not a version specifier"),
         (
-            &[("r.txt", "-e .\n")][..],
+            &[("r.txt", "-e .\nfork @ git+https://u:secret@h/fork\n")][..],
             false,
-            "r.txt: line 1: the option '-e' is not supported here; remove it",
+            "r.txt names no package of the index: r.txt, line 1: '-e' is left out: it names a URL or a path; r.txt, \
+             line 2: 'fork' is left out: it names a URL or a path",
+        ),
+        (
+            &[("uv.lock", "version = 1\n[[package]]\nname = \"fork\"\nsource = { git = \"https://h\" }\n")][..],
+            false,
+            "uv.lock names no package of the index: uv.lock: 'fork' is left out: it is from a git repository",
         ),
         (
             &[("r.txt", "odd\n-r a.txt\n")][..],
@@ -305,4 +311,18 @@ fn constraints_that_would_be_copied_to_many_lines_are_refused() {
     );
     let definition = definition(&[("r.txt", "odd==1\nodd==2\n-c c.txt\n"), ("c.txt", constraint.as_str())]);
     assert_eq!(definition.rules[&name("odd")].alternatives().len(), 2);
+}
+
+#[test]
+fn packages_at_addresses_are_left_out_with_notices() {
+    let text = "git+https://u:secret@h/x@1#egg=x\nodd==1.0\n-e .\n./w/own-1.0-py3-none-any.whl --hash=sha256:00\n\
+                mine @ https://h/mine.whl ; os_name == 'nt'\n";
+    let definition = read(&[("r.txt", text.as_bytes())], ReadOptions::default()).expect("valid");
+    assert_eq!(definition.rules.len(), 1);
+    let lines = [(1, "the package"), (3, "'-e'"), (4, "the package"), (5, "'mine'")];
+    let notice = |(line, name)| format!("r.txt, line {line}: {name} is left out: it names a URL or a path");
+    assert_eq!(definition.notices, lines.map(notice));
+    let many = "./x\n".repeat(MAX_SKIPPED + 2);
+    let errors = read(&[("r.txt", many.as_bytes())], ReadOptions::default()).expect_err("no package");
+    assert!(errors.to_string().ends_with("; and 2 more"), "{errors}");
 }

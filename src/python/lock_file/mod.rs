@@ -1,17 +1,15 @@
 //! Lock files of Python tools: the packages of the main index with their versions, digests and markers. Five formats are
 //! recognized by their content: `pylock.toml` (PEP 751), `uv.lock`, `poetry.lock`, `pdm.lock` and `Pipfile.lock`.
 
+mod origin;
 mod pipfile;
 mod pylock;
 mod tables;
 mod text;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-
-use url::Url;
 
 use super::name::{BadName, NormalName};
 use crate::model::digest::Sha256;
@@ -63,7 +61,7 @@ pub struct LockedPackage {
     pub marker: Option<String>,
     /// The files that the lock file lists for the version; may be empty. The versions of a package may share a list.
     pub files: Arc<[LockedFile]>,
-    /// The index as the lock file names it, by an address or a name; `None` for the default one.
+    /// The index as [`origin::index`] writes it; `None` for the default one, or if the file does not state it.
     index: Option<String>,
 }
 
@@ -195,56 +193,8 @@ pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
             return Err(BadLockFile::TooMany { count, items, limit });
         }
     }
-    skip_other_indexes(&mut lock);
+    origin::skip_other_indexes(&mut lock);
     Ok(lock)
-}
-
-/// Skips the packages that are not from the main index: the default one if a package is from it, otherwise PyPI, otherwise
-/// the index with most packages. The others are those of a team, or variants for certain hardware.
-fn skip_other_indexes(lock: &mut LockFile) {
-    let mut counts: HashMap<Option<&str>, usize> = HashMap::new();
-    let mut indexes = Vec::new();
-    for package in &lock.packages {
-        let count = counts.entry(package.index.as_deref()).or_default();
-        *count += 1;
-        if *count == 1 {
-            indexes.push(package.index.as_deref());
-        }
-    }
-    // Of several maxima, `max_by_key` returns the last one, and the first one in the file is the main one.
-    let rank =
-        |index: &&Option<&str>| (index.is_none(), index.is_some_and(is_pypi), counts.get(*index).copied());
-    let main = indexes.iter().rev().max_by_key(rank).copied().flatten().map(str::to_owned);
-    let packages = std::mem::take(&mut lock.packages);
-    let (of_main, others) = packages.into_iter().partition(|package| package.index == main);
-    lock.packages = of_main;
-    lock.skipped.extend(others.into_iter().map(|package: LockedPackage| {
-        SkippedPackage {
-            reason: format!(
-                "it is from another index, {}",
-                display(package.index.as_deref().unwrap_or("the default"))
-            )
-            .into(),
-            name: package.name.to_string(),
-        }
-    }));
-}
-
-fn is_pypi(index: &str) -> bool {
-    let host = Url::parse(index).ok().and_then(|url| url.host_str().map(str::to_owned));
-    host.is_some_and(|host| matches!(&*host, "pypi.org" | "pypi.python.org" | "files.pythonhosted.org"))
-}
-
-/// Returns the name of an index for messages. SECURITY: without user and password.
-fn display(index: &str) -> String {
-    let text = Url::parse(index).map_or_else(
-        |_| index.to_owned(),
-        |mut url| {
-            let _ = (url.set_username(""), url.set_password(None));
-            url.to_string()
-        },
-    );
-    text.escape_debug().take(200).collect()
 }
 
 #[cfg(test)]

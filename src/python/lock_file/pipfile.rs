@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::text::{digest, excerpt, package};
-use super::{BadLockFile, LockFile, LockKind, LockedFile, SkippedPackage};
+use super::{BadLockFile, LockFile, LockKind, LockedFile, SkippedPackage, origin};
 use crate::python::name::NormalName;
 
 #[derive(Deserialize)]
@@ -32,6 +32,7 @@ struct Meta {
 #[derive(Deserialize)]
 struct RawSource {
     name: Option<String>,
+    url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +63,12 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         let kind = LockKind::Pipfile;
         return Err(BadLockFile::Format { kind, version: format.to_string(), supported: "6" });
     }
-    let default = meta.sources.into_iter().next().and_then(|source| source.name);
+    let indexes: Vec<(Option<String>, Option<String>)> = meta
+        .sources
+        .into_iter()
+        .map(|source| (source.name, source.url.as_deref().map(origin::index)))
+        .collect();
+    let default = indexes.first();
     let mut lock = LockFile { kind: LockKind::Pipfile, packages: Vec::new(), skipped: Vec::new() };
     let mut positions: HashMap<(NormalName, String), usize> = HashMap::new();
     for (name, value) in groups.into_values().flatten() {
@@ -88,7 +94,12 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
             Ok::<_, BadLockFile>(LockedFile { name: None, sha256: digest(&name, hash)?, size: None })
         };
         let files = raw.hashes.iter().map(locked_file).collect::<Result<Arc<[_]>, _>>()?;
-        let index = raw.index.filter(|index| Some(index) != default.as_ref());
+        // The address of the named index; the name of one that is not in the file.
+        let named = indexes.iter().find(|(name, _)| raw.index.is_some() && *name == raw.index);
+        let is_default = named.zip(default).is_some_and(|((name, url), (first, first_url))| {
+            name == first || url.is_some() && url == first_url
+        });
+        let index = named.and_then(|(_, url)| url.clone()).or(raw.index).filter(|_| !is_default);
         let locked = package(&name, version, raw.markers, files, index)?;
         // A package of several groups is listed in each of them; equal entries are stored once.
         let key = (locked.name.clone(), locked.version.clone());

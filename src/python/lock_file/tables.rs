@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use url::Url;
-
+use super::origin::{self, LOCAL, PYPI};
 use super::text::{digest, file_name, package, toml};
 use super::{BadLockFile, LockFile, LockKind, LockedFile, LockedPackage, SkippedPackage};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The keys that distinguish the formats.
 #[derive(Deserialize)]
@@ -186,6 +185,11 @@ fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
         LockKind::Pdm if raw.git.is_some() => Some(GIT),
         LockKind::Pdm if raw.url.is_some() => Some(URL),
         LockKind::Pdm if raw.path.is_some() => Some(DIRECTORY),
+        LockKind::Pdm
+            if raw.files.first().and_then(|file| file.url.as_deref()).is_some_and(origin::is_local) =>
+        {
+            Some(LOCAL)
+        }
         LockKind::Pdm => None,
         LockKind::Uv | LockKind::Pylock | LockKind::Pipfile => match source {
             Some(source) if source.registry.is_some() => None,
@@ -201,12 +205,9 @@ fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
 fn index(kind: LockKind, raw: &RawPackage) -> Option<String> {
     let source = raw.source.as_ref();
     match kind {
-        // The type of packages from PyPI itself is `pypi`.
-        LockKind::Poetry => source?.url.clone(),
-        LockKind::Pdm => {
-            let url = Url::parse(raw.files.first()?.url.as_deref()?).ok()?;
-            Some(url.join("/").ok()?.into())
-        }
+        // PyPI is the default, also under a name of the project.
+        LockKind::Poetry => source?.url.clone().filter(|url| origin::index(url) != PYPI),
+        LockKind::Pdm => origin::server(raw.files.first()?.url.as_deref()?),
         LockKind::Uv | LockKind::Pylock | LockKind::Pipfile => source?.registry.clone(),
     }
 }

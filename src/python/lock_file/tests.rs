@@ -305,7 +305,7 @@ fn write(kind: LockKind, models: &[Model]) -> String {
             let rest = |model: &Model| {
                 let marker = model.marker.map(|marker| format!("resolution-markers = [\"{marker}\"]\n"));
                 format!(
-                    "{}source = {{ registry = \"r\" }}\nsdist = {{ url = \"https://h/{}\", hash = \"sha256:{}\" }}\n",
+                    "{}source = {{ registry = \"https://r\" }}\nsdist = {{ url = \"https://h/{}\", hash = \"sha256:{}\" }}\n",
                     marker.unwrap_or_default(),
                     file(model),
                     model.digest
@@ -359,7 +359,11 @@ proptest! {
                     name: model.name.parse().expect("a name"),
                     version: model.version.clone(),
                     marker: model.marker.map(str::to_owned),
-                    index: (kind == LockKind::Uv).then(|| "r".to_owned()),
+                    index: match kind {
+                        LockKind::Uv => Some("https://r".to_owned()),
+                        LockKind::Pylock => Some("https://h".to_owned()),
+                        LockKind::Poetry | LockKind::Pdm | LockKind::Pipfile => None,
+                    },
                     files: [LockedFile {
                         name: (kind != LockKind::Pipfile).then(|| format!("{}-{}.tar.gz", model.name, model.version)),
                         sha256: Some(model.digest.parse().expect("a digest")),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{BadLockFile, LockedFile, LockedPackage};
+use super::{BadLockFile, LockedFile, LockedPackage, origin};
 use crate::model::digest::Sha256;
 
 /// Maximum length of an error message of a parser, in characters.
@@ -64,5 +64,6 @@ pub(super) fn package(
 ) -> Result<LockedPackage, BadLockFile> {
     let version = version.filter(|version| !version.trim().is_empty());
     let version = version.ok_or_else(|| BadLockFile::NoVersion(name.escape_debug().take(80).collect()))?;
+    let index = index.as_deref().map(origin::index);
     Ok(LockedPackage { name: name.parse()?, version, marker, files, index })
 }

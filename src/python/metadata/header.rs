@@ -20,7 +20,8 @@ pub struct Headers {
 
 impl Headers {
     /// Parses any bytes. A text that is not UTF-8 is decoded as Windows-1252, which old tools wrote, and NUL bytes
-    /// become U+FFFD. A line that is neither field nor continuation begins the body, as in Python's mail parser.
+    /// become U+FFFD. As in Python's mail parser, a line that is neither field nor continuation begins the body, and a line
+    /// `From …`, which begins a message in a mailbox, is skipped.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Headers {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -43,7 +44,7 @@ impl Headers {
                 field.value.push_str(continuation(line));
             } else if let Some((name, value)) = line.split_once(':').filter(|(name, _)| is_field_name(name)) {
                 headers.fields.push(Field { name: name.to_owned(), value: value.to_owned() });
-            } else {
+            } else if !line.starts_with("From ") {
                 break;
             }
             rest = next;
@@ -104,6 +105,14 @@ mod tests {
         let headers = Headers::parse(b" A: 1\n");
         assert_eq!((headers.fields.len(), &*headers.body), (0, " A: 1\n"));
         assert_eq!(Headers::parse(b"A: 1\n\nB: 2").body, "B: 2");
+    }
+
+    #[test]
+    fn the_line_of_a_mailbox_is_skipped() {
+        let headers = Headers::parse(b"From x Sat Jan  1\nA: 1\nFrom x: y\nB: 2\n\nbody");
+        assert_eq!((headers.fields.len(), &*headers.body), (2, "body"));
+        assert_eq!(fields(b"From: x\n"), [("From".to_owned(), "x".to_owned())]);
+        assert_eq!(Headers::parse(b"From\nA: 1").body, "From\nA: 1");
     }
 
     #[test]

@@ -73,14 +73,18 @@ fn arbitrary_defect(versions: &Specifiers) -> Option<&'static str> {
     versions.has_arbitrary_text().then_some("uv reads only versions after ===")
 }
 
-/// Returns true for a URL that both installers accept. uv replaces variables of the environment, pip does not.
+/// Returns true for a URL that both installers accept. uv replaces variables of the environment, pip does not. uv takes a
+/// scheme with capitals and `file:` without a slash for a relative path.
 fn is_address(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
+    if !text.starts_with(url.scheme()) {
+        return false;
+    }
     let is_archive = || ARCHIVES.iter().any(|end| url.path().to_ascii_lowercase().ends_with(end));
     let is_known = match url.scheme() {
         "http" | "https" => is_archive(),
-        "file" => true,
-        scheme => scheme.starts_with("git+"),
+        "file" => text.starts_with("file:/") && url.host_str().is_none(),
+        scheme => matches!(scheme, "git+https" | "git+http" | "git+ssh" | "git+file"),
     };
     is_known && !text.contains("${")
 }
@@ -100,7 +104,23 @@ fn marker_defect(marker: &Marker) -> Option<&'static str> {
         Marker::Compare(Operand::Variable(_), _, Operand::Variable(_)) => {
             Some("uv ignores a comparison of two variables, pip does not")
         }
+        Marker::Compare(_, "===", _) => Some("uv does not read === in a marker"),
+        Marker::Compare(left, "~=", right) if !is_compatible_release(left, right) => {
+            Some("pip ends with an error, because ~= compares a version with one of several numbers")
+        }
         Marker::Compare(..) => None,
+    }
+}
+
+/// Returns true if pip can compare two operands by `~=`.
+fn is_compatible_release(left: &Operand, right: &Operand) -> bool {
+    const VERSIONS: [&str; 3] = ["python_version", "python_full_version", "implementation_version"];
+    match (left, right) {
+        (Operand::Variable(variable), Operand::Text(text)) => {
+            VERSIONS.contains(variable) && format!("~={text}").parse::<Specifiers>().is_ok()
+        }
+        (_, Operand::Variable(variable)) => VERSIONS.contains(variable),
+        (_, Operand::Text(_)) => false,
     }
 }
 
@@ -134,6 +154,20 @@ mod tests {
             ("foo @ https://e.org/x ; python_version > '3'", "addresses of archives"),
             ("foo@ https://e.org/x.whl;python_version>'3'", "addresses of archives"),
             ("foo @ http://e.org:99999/x.whl", "addresses of archives"),
+            ("foo @ file:x", "addresses of archives"),
+            ("foo @ file:../x.whl", "addresses of archives"),
+            ("foo @ file:", "addresses of archives"),
+            ("foo @ file://host/x.whl", "addresses of archives"),
+            ("foo @ FILE:///x", "addresses of archives"),
+            ("foo @ HTTPS://e.org/x.whl", "addresses of archives"),
+            ("foo @ GIT+https://e.org/x", "addresses of archives"),
+            ("foo @ git+git://e.org/x", "addresses of archives"),
+            ("foo; python_implementation===\"x\"", "==="),
+            ("foo; extra == 'x' and python_version === '3.8'", "==="),
+            ("foo; '3' === python_version", "==="),
+            ("foo; os_name ~= '3.8'", "~= compares"),
+            ("foo; python_version ~= '3'", "~= compares"),
+            ("foo; '3.8' ~= os_name", "~= compares"),
             ("foo; '3' > '2'", "two texts"),
             ("foo; os_name == 'nt' or (extra == 'x' and 'a' in 'b')", "two texts"),
             ("foo; python_version > os_name", "two variables"),
@@ -173,6 +207,11 @@ mod tests {
             "foo @ git+https://e.org/x@main",
             "foo @ git+ssh://git@e.org/x",
             "foo @ file:///x",
+            "foo @ file:/x",
+            "foo @ file://localhost/x.whl",
+            "foo @ git+file:///x",
+            "foo; python_version ~= '3.8'",
+            "foo; '3.8' ~= python_full_version",
             "foo; '3' > python_version",
             "foo; 'linux' in platform_version",
             "foo; extra == 'x' and (os_name == 'nt' or python_version < '3')",

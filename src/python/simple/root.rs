@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, BufWriter, Read, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use url::Url;
 
 use super::json::Value;
 use super::markup::{Token, Tokens, escape};
@@ -103,23 +104,27 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root,
     Ok(reader.root)
 }
 
-/// Returns true if a document is a list of projects: JSON of the simple API, or HTML in which the address of each link ends
-/// in the name that is its text, other than a page with links to files, of a website or of a directory.
+/// Returns true if the document at an address is a list of projects: JSON of the simple API, or HTML in which each link
+/// leads to a page below this address with the name that is its text, other than a page with links to files, of a website
+/// or of a directory.
 #[must_use]
-pub fn is_list(format: SimpleFormat, body: &[u8]) -> bool {
+pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
     if format == SimpleFormat::Json {
         return read_json(body, |_| ()).is_ok();
     }
     let text = String::from_utf8_lossy(body);
     let mut tokens = Tokens::new(&text);
+    let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
     while let Some(token) = tokens.next() {
         let Token::Start(tag) = token else { continue };
         let Some(href) = tag.attribute("href").filter(|_| tag.is("a")) else { continue };
-        let path = href.split(['?', '#']).next().unwrap_or_default().trim().trim_end_matches('/');
-        let last = percent_encoding::percent_decode_str(path.rsplit('/').next().unwrap_or_default());
-        let (last, text) = (last.decode_utf8_lossy(), tokens.text_until("a"));
+        let Ok(target) = url.join(href.trim()) else { return false };
+        let (parent, last) = target.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+        let last = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
+        let text = tokens.text_until("a");
         let name = text.trim().parse::<NormalName>();
-        if !name.is_ok_and(|name| name.matches(&last)) || FileName::parse(text.trim()).is_ok() {
+        let is_project = parent == folder && name.is_ok_and(|name| name.matches(&last));
+        if !is_project || FileName::parse(text.trim()).is_ok() {
             return false;
         }
     }
@@ -291,9 +296,11 @@ mod tests {
 
     #[test]
     fn a_list_links_to_the_names_that_it_shows() {
+        let url = Url::parse("https://h/whl/cu130/").expect("a URL");
+        let is_list = |format, text: &[u8]| is_list(format, text, &url);
         for text in [
             "<a href='torch/'>torch</a><a href=\"/whl/cu130/Jinja2/\">Jinja2</a>",
-            "<a href='a-b'>a_b</a><a href='https://h/+simple/c%2Ed/?x#y'> c.d </a>",
+            "<a href='a-b'>a_b</a><a href='https://h/whl/cu130/c%2Ed/?x#y'> c.d </a>",
             "<meta name='pypi:repository-version' content='1.0'>",
         ] {
             assert!(is_list(SimpleFormat::TextHtml, text.as_bytes()), "{text}");
@@ -305,6 +312,8 @@ mod tests {
             "<a href='../'>../</a><a href='simple/'>simple/</a>",
             "<a href='odd-1.0.tar.gz'>odd-1.0.tar.gz</a>",
             "<a href='odd/1.0'>odd</a>",
+            "<a href='/login'>Login</a><a href='/about/'>About</a>",
+            "<a href='../odd/'>odd</a>",
         ] {
             assert!(!is_list(SimpleFormat::TextHtml, text.as_bytes()), "{text}");
         }

@@ -1,6 +1,6 @@
 //! An index of Python packages: the simple repository API of a server, the directory of a static mirror, or a
-//! bundle. If a page below `simple/` of an HTTP address is missing, the address is that of a bundle, if the file that
-//! identifies bundles exists, or has its pages elsewhere, if there is a list of projects.
+//! bundle. If a page below `simple/` of an HTTP address is missing, or is no list of projects, the address is that of a
+//! bundle, if the file that identifies bundles exists, or has its pages elsewhere, if there is a list of projects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,13 +90,43 @@ impl PythonIndex {
                 Layout::Pages(other) if other != folder => self.list(other, accept, None).await,
                 Layout::Pages(_) => Err(error),
             },
+            Ok(response) if self.transport.directory().is_some() => Ok(response),
             Ok(response) => {
-                if self.transport.directory().is_none() {
-                    self.cache.python.record(&self.address(), Some(Layout::Pages(folder)));
+                let mut folder = folder;
+                if let PageResponse::Page(page) = &response {
+                    // A list in JSON has a media type of its own, and is not parsed twice.
+                    let is_json = format_of(page) == Some(SimpleFormat::Json);
+                    if is_json || is_list((**page).clone()).await {
+                        folder = self.folder_of_list(folder, page);
+                    } else if folder == FOLDERS[0] {
+                        // The page of a website, or a list in another form if no other folder has one.
+                        match self.determine_layout().await {
+                            Ok(Layout::Bundle) => return self.root_of_bundle(validators).await,
+                            Ok(Layout::Pages(other)) if other != folder => {
+                                return self.list(other, accept, None).await;
+                            }
+                            Ok(Layout::Pages(_)) | Err(_) => {}
+                        }
+                    }
                 }
+                self.cache.python.record(&self.address(), Some(Layout::Pages(folder)));
                 Ok(response)
             }
         }
+    }
+
+    /// Returns the folder of the list of projects that was requested in `folder`: the one to which the request was
+    /// redirected, if indexes have their pages there.
+    fn folder_of_list(&self, folder: &'static str, page: &Page) -> &'static str {
+        let Ok(base) = self.base() else { return folder };
+        let path_of = |folder: &str| format!("{}{folder}", base.path()).trim_end_matches('/').to_owned();
+        let path = page.url.path().trim_end_matches('/');
+        let is_same_host = page.url.host_str() == base.host_str();
+        let found = FOLDERS.into_iter().find(|folder| is_same_host && path_of(folder) == path);
+        if found.is_none() {
+            tracing::warn!(target: "upstream", "the list of projects of {} is at {}; if pages of projects are missing, set PyPI.URL to this address", self.address(), page.display_url());
+        }
+        found.unwrap_or(folder)
     }
 
     /// Requests the list of projects in a folder.
@@ -173,7 +203,7 @@ impl PythonIndex {
         for folder in others {
             match self.list(folder, ACCEPT, None).await {
                 Ok(PageResponse::Page(page)) if is_list((*page).clone()).await => {
-                    layout = Layout::Pages(folder);
+                    layout = Layout::Pages(self.folder_of_list(folder, &page));
                     break;
                 }
                 Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
@@ -284,12 +314,15 @@ impl PythonIndex {
     }
 }
 
+fn format_of(page: &Page) -> Option<SimpleFormat> {
+    page.media_type.as_deref().and_then(SimpleFormat::of_media_type)
+}
+
 /// Returns true if a page is a list of projects.
 async fn is_list(page: Page) -> bool {
     let work = move || {
-        let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
-        let body = format.zip(page.decoded(root::MAX_ROOT).ok());
-        body.is_some_and(|(format, body)| root::is_list(format, &body))
+        let body = format_of(&page).zip(page.decoded(root::MAX_ROOT).ok());
+        body.is_some_and(|(format, body)| root::is_list(format, &body, &page.url))
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(false)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::{BaseFile, BaseProject, Plan, RowState, plan};
 use super::rule::Rule;
-use super::{Definition, NamedFile, ReadOptions, constraints, read, read_for, requirements};
+use super::{Definition, MAX_SKIPPED, NamedFile, ReadOptions, constraints, read, read_for, requirements};
 use crate::model::digest::Sha256;
 use crate::python::name::NormalName;
 use crate::python::selection::environments;

@@ -196,10 +196,7 @@ tested-packages:
 
 ## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and build packages from git, on booted systems (as root, on Debian or Ubuntu)
 package-test: tested-packages
-	@PROFILE=$(TESTED) tests/packaging/run
-	@tests/packaging/runbooks
-	@tests/packaging/builders
-	@tests/packaging/git
+	@PROFILE=$(TESTED) tests/packaging/all
 
 # Part of `make test` where systems can be booted. In CI it is mandatory and fails if they cannot.
 packages:

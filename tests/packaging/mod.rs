@@ -2,6 +2,7 @@
 
 mod boot;
 mod demo;
+mod exhaustive;
 mod generated;
 mod helper_programs;
 mod inventory;

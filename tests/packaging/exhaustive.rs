@@ -1,0 +1,15 @@
+//! The list of the tests of which `make test` runs a tenth.
+
+use std::process::Command;
+
+#[test]
+fn every_exhaustive_test_exists() {
+    let program = std::env::current_exe().expect("a path");
+    let output = Command::new(program).arg("--list").output().expect("it runs");
+    let all = String::from_utf8(output.stdout).expect("text");
+    let names: Vec<&str> = all.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let listed = include_str!("../exhaustive.txt");
+    let missing: Vec<&str> = listed.lines().filter(|name| !names.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
+    assert!(listed.lines().count() >= 10, "each tenth has one");
+}

@@ -1,6 +1,7 @@
 //! Definitions of curated sources of Python packages: requirements files and lock files, the rules that follow from
 //! them, and the plan of an update. Pure.
 
+mod bad_definition;
 pub mod candidates;
 pub mod dependencies;
 pub mod plan;
@@ -9,30 +10,24 @@ pub mod rule;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::environment::Environment;
-use super::lock_file::{self, BadLockFile};
+use super::lock_file;
 use super::marker::Marker;
 use super::name::NormalName;
 use super::requirement::{Constraint, Requirement};
-use super::requirements_file::{self, BadRequirements, Entry};
-use super::specifier::BadSpecifier;
+use super::requirements_file::{self, Entry};
 use super::version::Version;
 use crate::model::count::count_of;
 use crate::model::definition_path::included_path;
 use crate::model::digest::Sha256;
 use crate::model::error_list::ErrorList;
+pub use bad_definition::{BadDefinition, MAX_PROJECTS};
+use bad_definition::{MAX_FILES, MAX_LINES};
 use dependencies::Dependencies;
 use rule::{Alternative, Rule};
-
-/// Maximum number of projects of a definition.
-pub const MAX_PROJECTS: usize = 20_000;
 
 /// The origin of the lines of the current definition in messages about a new one.
 pub const CURRENT_DEFINITION: &str = "the current definition";
 
-/// Maximum number of files of a definition; it also limits the depth of files that refer to each other.
-const MAX_FILES: usize = 100;
-/// Maximum number of different lines for one project, and of digests on one line.
-const MAX_LINES: usize = 1000;
 /// Maximum size in bytes of the specifiers and digests that constraints add to rules. Each line of a package gets a
 /// copy; the first copy does not count.
 const MAX_RESTRICTIONS: usize = 8 << 20;
@@ -58,111 +53,6 @@ pub struct Definition {
     pub constraints: BTreeMap<NormalName, Alternative>,
     /// Notices for users about omitted and ignored parts.
     pub notices: Vec<String>,
-}
-
-/// The reason why a definition is invalid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadDefinition {
-    /// A requirements file is invalid.
-    #[error("{file}: {error}")]
-    Requirements {
-        /// The file.
-        file: String,
-        /// The reason, with the line.
-        #[source]
-        error: BadRequirements,
-    },
-    /// A lock file is invalid.
-    #[error("{file}: {error}")]
-    LockFile {
-        /// The file.
-        file: String,
-        /// The reason.
-        #[source]
-        error: BadLockFile,
-    },
-    /// Version specifiers are invalid.
-    #[error("{origin}: {error}")]
-    Versions {
-        /// The file and the line.
-        origin: String,
-        /// The reason.
-        #[source]
-        error: BadSpecifier,
-    },
-    /// A file to which another file refers was not sent.
-    #[error("{file}, line {line}: the file '{path}' is missing; write its lines in place of this one")]
-    Missing {
-        /// The file.
-        file: String,
-        /// The line.
-        line: usize,
-        /// The path as written.
-        path: String,
-    },
-    /// A lock file is used as constraints, but lock files add packages.
-    #[error(
-        "{file}, line {line}: the constraints '{path}' are a lock file; name it with -r, or leave out this line"
-    )]
-    LockConstraint {
-        /// The file.
-        file: String,
-        /// The line.
-        line: usize,
-        /// The path as written.
-        path: String,
-    },
-    /// The lock file has no digest for a package, but `--strict` requires one.
-    #[error(
-        "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
-    )]
-    NoDigest {
-        /// The file.
-        origin: String,
-        /// The project.
-        name: NormalName,
-    },
-    /// The definition contains no project.
-    #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
-    Empty(String),
-    /// All packages are from other places than an index.
-    #[error("{file} names no package of the index: {skipped}")]
-    OtherOrigins {
-        /// The file.
-        file: String,
-        /// The notices about the packages.
-        skipped: String,
-    },
-    /// All requirements are left out.
-    #[error(
-        "{0}: the environment markers of all requirements exclude the requested versions of Python and platforms; request \
-         others"
-    )]
-    OtherEnvironments(String),
-    /// A file contains a NUL character, which databases do not store in a text.
-    #[error("{0}: there is a NUL character; remove it, definitions are plain text")]
-    Nul(String),
-    /// Too many files.
-    #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
-    TooManyFiles(usize),
-    /// Too many lines for one project, or digests on one line.
-    #[error(
-        "{origin}: '{name}' has more than {MAX_LINES} different lines or digests; write one line with a range of versions"
-    )]
-    TooManyLines {
-        /// The file and the line.
-        origin: String,
-        /// The project.
-        name: NormalName,
-    },
-    /// The constraints are too long for the number of lines that they restrict.
-    #[error("{0}: the constraints are too long; write one line for each package, with its versions")]
-    LongConstraints(String),
-    /// Too many projects.
-    #[error(
-        "the definition has {0} packages, more than the {MAX_PROJECTS} allowed; split it into several sources"
-    )]
-    TooMany(usize),
 }
 
 /// The options of reading a definition.

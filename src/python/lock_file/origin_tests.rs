@@ -80,14 +80,14 @@ fn one_index_has_several_spellings() {
         assert_ne!(origin::index(other), "https://team.example.org/simple");
     }
     let package = |name: &str, keys: &str| format!("name = \"{name}\"\nversion = \"1\"\n{keys}\n");
-    let uv = |index: &str| package("x", &format!("source = {{ registry = \"{index}\" }}"));
-    let text = spellings.map(|index| format!("[[package]]\n{}", uv(index))).concat();
-    assert_eq!(by_index(&format!("version = 1\n{text}")), "x==1 x==1 x==1");
-    let pypi = "https://pypi.org/simple";
-    let text = [pypi, "https://PyPI.org/simple/", "https://pypi.python.org/simple"]
-        .map(|index| format!("[[package]]\n{}", uv(index)))
-        .concat();
-    assert_eq!(by_index(&format!("version = 1\n{text}")), "x==1 x==1 x==1");
+    let uv = |name: &str, index: &str| {
+        format!("[[package]]\n{}", package(name, &format!("source = {{ registry = \"{index}\" }}")))
+    };
+    let of_pypi = ["https://pypi.org/simple", "https://PyPI.org/simple/", "https://pypi.python.org/simple"];
+    for [a, b, c] in [spellings, of_pypi] {
+        let text = format!("version = 1\n{}{}{}", uv("a", a), uv("b", b), uv("c", c));
+        assert_eq!(by_index(&text), "a==1 b==1 c==1");
+    }
     let poetry = |url: &str| {
         let source = format!("[package.source]\ntype = \"legacy\"\nurl = \"{url}\"");
         let (default, other) = (package("a", ""), package("b", &source));

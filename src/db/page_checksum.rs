@@ -284,19 +284,14 @@ unsafe extern "C" fn open<const MARKS: bool, const COMPARES: bool>(
             return code;
         }
         let methods = methods(functions);
-        if is_compared_wal {
-            // Its pages have marks instead of checksums.
-            *state(file) = FileState { writes: false, compares: true, marks: false, has_unchecked: false };
-            (*file).pMethods = &raw const methods.replaced;
-            return code;
-        }
+        // Of a WAL, whose pages have marks instead of checksums, nothing is read.
         let mut start = [0; PAGE];
-        let is_new = !read_page(methods.original, file, &mut start, 0);
+        let is_new = !is_compared_wal && !read_page(methods.original, file, &mut start, 0);
         // Connections that may create a database call `reserve` first. Of a database without checksums that was too large
         // to be copied, each page gets one when it is written.
         *state(file) = FileState {
             writes: is_new || has_reserved(&start),
-            compares: COMPARES && has_checksums(&start),
+            compares: is_compared_wal || COMPARES && has_checksums(&start),
             marks: MARKS,
             has_unchecked: false,
         };

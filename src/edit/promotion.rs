@@ -72,7 +72,7 @@ const NEWEST: Timestamp = Timestamp(i64::MAX);
 pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
     let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
-    let selection = pair.selection(&catalog, request.snapshot, ((state.clock)(), NEWEST))?;
+    let selection = pair.selection(&catalog, request.snapshot, (state.clock)(), NEWEST)?;
     let rules = plan::rules(state, pair.to, &selection).await;
     let before = plan::newest_selection(pair.to);
     plan::compare(repositories, &catalog, pair.to, (before, selection), rules.as_ref()).await
@@ -126,7 +126,7 @@ pub async fn request(
     let end = past_end(state, now).await?;
     let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
-    let selection = pair.selection(&catalog, request.snapshot, (now, end))?;
+    let selection = pair.selection(&catalog, request.snapshot, now, end)?;
     let sources = selection.list.iter().map(|entry| entry.source);
     check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening)?;
     let before = plan::newest_selection(pair.to);

@@ -135,7 +135,8 @@ pub struct SkippedLine {
 
 impl fmt::Display for SkippedLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.is_empty() { f.write_str("the package") } else { write!(f, "'{}'", self.name) }
+        let name = if self.name.is_empty() { "the package" } else { &format!("'{}'", self.name) };
+        write!(f, "{name} is left out: it names a URL or a path")
     }
 }
 

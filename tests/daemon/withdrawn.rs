@@ -293,7 +293,7 @@ fn no_answer_of_a_mirror_loses_a_stored_file_whose_class_is_in_a_wrong_place() {
             }
             for file in &files {
                 let answer = get(&server, file);
-                // Instead of a binary that cannot be had, its source package is served; no class loses a file for good.
+                // Instead of a binary that cannot be read, its source package is served; no class loses a file for good.
                 assert!(
                     answer.status >= 502 || file.class == "binaries",
                     "{case}: {} {}",
@@ -406,7 +406,7 @@ fn assert_unavailable(server: &Server, files: &[Stored], case: &str) {
     for file in files {
         for method in ["GET", "HEAD"] {
             let answer = http::request(method, &server.url(&file.path), &[("User-Agent", AGENT)], b"");
-            // Instead of a binary that cannot be had, its source package is served. A HEAD request does not read the
+            // Instead of a binary that cannot be read, its source package is served. A HEAD request does not read the
             // whole object.
             let is_served = answer.status == 200 && (file.class == "binaries" || method == "HEAD");
             assert!(answer.status == 503 || is_served, "{case}: {method} {} {}", file.class, answer.status);

@@ -40,6 +40,11 @@ pub(crate) struct FaultyProxy {
     heads: Arc<Mutex<Vec<String>>>,
 }
 
+/// The position of the body of an answer.
+fn body_start(answer: &[u8]) -> usize {
+    answer.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4)
+}
+
 impl FaultyProxy {
     /// Starts a proxy without faults in front of `server`.
     pub(crate) async fn start(server: SocketAddr) -> FaultyProxy {
@@ -120,17 +125,17 @@ impl FaultyProxy {
             Some(Fault::ResetAfterRequest) => return reset(client),
             Some(Fault::ErrorWithStatus200(code)) => return answer(client, 200, code, false).await,
             Some(Fault::Cut(size)) => {
-                let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                let body = body_start(&answer_bytes);
                 answer_bytes.truncate(body + size);
             }
             Some(Fault::Flip) => {
-                let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                let body = body_start(&answer_bytes);
                 if let Some(byte) = answer_bytes.get_mut(body) {
                     *byte ^= 0xff;
                 }
             }
             Some(Fault::Truncate(size)) => {
-                let body = answer_bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                let body = body_start(&answer_bytes);
                 let head = String::from_utf8_lossy(&answer_bytes[..body]).into_owned();
                 let lines = head.trim_end().lines().map(|line| match line.split_once(':') {
                     Some((name, _)) if name.eq_ignore_ascii_case("content-length") => {

@@ -94,7 +94,8 @@ impl<'a> Pair<'a> {
         &self,
         catalog: &Catalog,
         snapshot: Snapshot,
-        (now, end): (Timestamp, Timestamp),
+        now: Timestamp,
+        end: Timestamp,
     ) -> Result<Selection, RepoError> {
         let selection = resolve::selection(catalog, self.from, snapshot, now)?;
         if selection.list.is_empty() {

@@ -48,8 +48,7 @@ pub(super) fn read(
             output.warn(&format!("{}:{line}: {option} has no effect", path.display()));
         }
         for skipped in &file.skipped {
-            let (path, line) = (path.display(), skipped.line);
-            output.warn(&format!("{path}:{line}: {skipped} is left out: it names a URL or a path"));
+            output.warn(&format!("{}:{}: {skipped}", path.display(), skipped.line));
         }
         for entry in file.entries {
             match entry {

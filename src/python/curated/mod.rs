@@ -239,7 +239,7 @@ impl Reader<'_> {
         }
         for skipped in content.skipped {
             let line = skipped.line;
-            self.skip(format!("{name}, line {line}: {skipped} is left out: it names a URL or a path"));
+            self.skip(format!("{name}, line {line}: {skipped}"));
         }
         for entry in content.entries {
             let result = match entry {

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use super::units::{self, Content, File, ServiceSettings};
+use super::units::{self, File, ServiceSettings};
 use crate::config::{self, Config, DEFAULT_FILE};
 
 /// Maximum number of bytes read of a drop-in.
@@ -62,11 +62,7 @@ pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut Vec::new());
     let (files, _) = units::files(&config, &service_settings(root));
     let is_current = |file: &File| {
-        let path = directory.join(&file.path);
-        match &file.content {
-            Content::Text(text) => fs::read(path).is_ok_and(|content| content == text.as_bytes()),
-            Content::Link(target) => fs::read_link(path).is_ok_and(|content| content == Path::new(target)),
-        }
+        fs::read(directory.join(&file.path)).is_ok_and(|content| content == file.text.as_bytes())
     };
     (units::socket_names(&config), files.iter().all(is_current))
 }
@@ -87,12 +83,7 @@ fn configuration(path: &Path, messages: &mut Vec<String>) -> Config {
 }
 
 fn service_settings(root: &Path) -> ServiceSettings {
-    let link = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
-    let mut settings = ServiceSettings {
-        is_enabled: fs::symlink_metadata(link).is_ok(),
-        systemd_version: systemd_version(),
-        ..ServiceSettings::default()
-    };
+    let mut settings = ServiceSettings { systemd_version: systemd_version(), ..ServiceSettings::default() };
     for path in drop_ins(root).into_values() {
         let text = fs::File::open(path).and_then(|file| {
             let mut text = String::new();
@@ -153,10 +144,7 @@ fn read_user_and_group(text: &str, settings: &mut ServiceSettings) {
 fn write(directory: &Path, file: &File) -> io::Result<()> {
     let path = directory.join(&file.path);
     fs::create_dir_all(path.parent().unwrap_or(directory))?;
-    match &file.content {
-        Content::Text(text) => fs::write(path, text),
-        Content::Link(target) => std::os::unix::fs::symlink(target, path),
-    }
+    fs::write(path, &file.text)
 }
 
 /// Logs a line to the kernel's log: at boot there is no journal yet. `<28>` is facility daemon, level warning.
@@ -242,14 +230,6 @@ mod tests {
             assert_eq!(check(root.path(), &directory).1, expected, "{gcfg}");
         }
         assert!(!check(root.path(), &root.path().join("none")).1);
-    }
-
-    #[test]
-    fn the_sockets_of_an_enabled_service_are_linked() {
-        let link = ("etc/systemd/system/multi-user.target.wants/rstudio-pm.service", "");
-        let (_root, _, directory) = generate(&[(GCFG, ""), link]);
-        let link = fs::read_link(directory.join("sockets.target.wants/rstudio-pm-http@4242.socket"));
-        assert_eq!(link.expect("linked"), Path::new("/usr/lib/systemd/system/rstudio-pm-http@.socket"));
     }
 
     #[test]

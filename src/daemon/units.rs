@@ -13,8 +13,6 @@ use crate::model::storage_class::StorageClass;
 
 /// The service unit.
 const SERVICE: &str = "rstudio-pm.service";
-/// Directory of the templates.
-const TEMPLATE_DIR: &str = "/usr/lib/systemd/system";
 /// User and group of the shipped unit.
 const USER: &str = "rstudio-pm";
 /// First line of the generated files.
@@ -32,24 +30,13 @@ const MAX_NAME: usize = 255;
 pub struct File {
     /// Relative to the directory.
     pub path: String,
-    /// The text, or the target of the link.
-    pub content: Content,
-}
-
-/// A text, or the target of a symbolic link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
     /// A drop-in.
-    Text(String),
-    /// A symbolic link to this path.
-    Link(String),
+    pub text: String,
 }
 
 /// Inputs besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSettings {
-    /// Whether the service starts at boot; then its sockets do, too. Otherwise only the service starts them.
-    pub is_enabled: bool,
     /// `User=` of the administrator's drop-ins.
     pub user: Option<String>,
     /// `Group=` of the administrator's drop-ins.
@@ -91,11 +78,6 @@ pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rej
         ));
     }
     for unit in &units {
-        if settings.is_enabled {
-            let path = format!("sockets.target.wants/{}", unit.name());
-            let target = format!("{TEMPLATE_DIR}/rstudio-pm-{}@.socket", unit.kind);
-            files.push(File { path, content: Content::Link(target) });
-        }
         if unit.kind == "admin" && (settings.user.is_some() || settings.group.is_some()) {
             let mut drop_in = String::from("# The socket belongs to the user of the service.\n[Socket]\n");
             for (key, value) in [("User", &settings.user), ("Group", &settings.group)] {
@@ -115,8 +97,8 @@ pub fn socket_names(config: &Config) -> Vec<String> {
     sockets(config).0.iter().map(Unit::name).collect()
 }
 
-fn text(path: String, content: String) -> File {
-    File { path, content: Content::Text(content) }
+fn text(path: String, text: String) -> File {
+    File { path, text }
 }
 
 /// A socket unit: an instance of a template.
@@ -386,10 +368,7 @@ mod tests {
 
     fn content(files: &[File], path: &str) -> String {
         let file = files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path}: {files:?}"));
-        match &file.content {
-            Content::Text(text) => text.clone(),
-            Content::Link(target) => target.clone(),
-        }
+        file.text.clone()
     }
 
     fn sockets_of(gcfg: &str) -> Vec<String> {
@@ -480,17 +459,6 @@ mod tests {
         assert_eq!(rejections.len(), 1);
         assert!(rejections[0].starts_with("HTTP.Listen: systemd listens on addresses"), "{rejections:?}");
         assert!(!content(&files, "rstudio-pm.service.d/10-sockets.conf").contains("-http@"));
-    }
-
-    #[test]
-    fn links_are_made_only_for_an_enabled_service() {
-        let link = r"sockets.target.wants/rstudio-pm-admin@srv-a\x20b-rstudio\x2dpm.sock.socket";
-        let gcfg = "[Server]\nSockFileDir = /srv/a b\n";
-        let (files, _) = generate(gcfg, &ServiceSettings { is_enabled: true, ..ServiceSettings::default() });
-        assert_eq!(content(&files, link), "/usr/lib/systemd/system/rstudio-pm-admin@.socket");
-        let links = |files: &[File]| files.iter().filter(|f| matches!(f.content, Content::Link(_))).count();
-        assert_eq!(links(&files), 3);
-        assert_eq!(links(&generate(gcfg, &ServiceSettings::default()).0), 0);
     }
 
     #[test]

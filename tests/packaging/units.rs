@@ -19,21 +19,19 @@ fn the_templates_are_those_the_generator_instantiates() {
         b"[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTP]\nListen = :80\n[HTTPRedirect]\nListen = :81\n",
         [],
     );
-    let settings = rstudio_pm::daemon::units::ServiceSettings { is_enabled: true, ..Default::default() };
-    let (files, rejected) = rstudio_pm::daemon::units::files(&parsed.unwrap().config, &settings);
-    assert_eq!(rejected, Vec::<String>::new());
-    let mut links = 0;
-    for file in files {
-        if let rstudio_pm::daemon::units::Content::Link(target) = file.content {
-            let template = Path::new(&target).file_name().unwrap().to_str().unwrap().to_owned();
-            let unit = self::file(&format!("units/{template}"));
-            let kind = template.strip_prefix("rstudio-pm-").unwrap().strip_suffix("@.socket").unwrap();
-            assert_eq!(value(&unit, "FileDescriptorName"), kind);
-            assert_eq!(value(&unit, "Service"), "rstudio-pm.service");
-            links += 1;
-        }
+    let names = rstudio_pm::daemon::units::socket_names(&parsed.unwrap().config);
+    assert_eq!(names.len(), 5, "{names:?}");
+    for name in names {
+        let (template, _) = name.split_once('@').unwrap();
+        let unit = self::file(&format!("units/{template}@.socket"));
+        assert_eq!(value(&unit, "FileDescriptorName"), template.strip_prefix("rstudio-pm-").unwrap());
+        assert_eq!(value(&unit, "Service"), "rstudio-pm.service");
+        assert_eq!(
+            value(&unit, "StopWhenUnneeded"),
+            "yes",
+            "a stop of a server that crashes closes its ports"
+        );
     }
-    assert_eq!(links, 5);
 }
 
 #[test]

@@ -129,8 +129,7 @@ pub(super) fn execute(cluster: &Cluster, request: ModeRequest) {
     tokio::spawn(async move {
         let ModeRequest { mode, actor, at, timeout } = request;
         tracing::info!(by = author::log_name(&actor), "{mode} was requested for this server by rspm cluster");
-        // The request of the command itself is still running when the first second begins.
-        let timeout = Duration::from_secs(timeout.clamp(1, 86_400).unsigned_abs());
+        let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
         let run = author::scope(Author::job(&actor, at), cluster.0.control.run(command));
         let failure = run.await.err().map(|error| (error.to_string(), Instant::now()));

@@ -16,6 +16,9 @@ use crate::http::App;
 /// Polling interval for the end of requests and jobs.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Minimum time for [`Supervisor::offline`]: the request of the command itself is still running when it begins.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Result of [`Supervisor::offline`].
 const OFFLINE: &str = "The server is offline. To serve again, run: rspm online";
 
@@ -42,6 +45,7 @@ impl Supervisor {
             control.set_mode(Mode::Offline);
             return Ok(message.to_owned());
         };
+        let timeout = timeout.max(MIN_TIMEOUT);
         tracing::info!("going offline: draining for up to {} seconds", timeout.as_secs());
         control.set_mode(Mode::Draining);
         running.pause();

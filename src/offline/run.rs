@@ -21,6 +21,7 @@ use super::progress::{Output, Progress};
 use super::replay::replay;
 use super::unreferenced_files::UnreferencedFiles;
 use crate::bundle::{Head, Product, ProductOrigin, ProductState, Readme, ReleaseRecord, layout, self_digest};
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
@@ -401,8 +402,8 @@ impl Run<'_> {
         let message = match commit.write(current_bundle.state, inventory, plan, journal)? {
             None => unchanged_message(&self.product),
             Some(result) => {
-                let packages = HumanCount(result.packages as u64);
-                format!("{}: snapshot {}, {packages} packages", self.product, result.snapshot)
+                let packages = count_of(result.packages, "package", "packages");
+                format!("{}: snapshot {}, {packages}", self.product, result.snapshot)
             }
         };
         self.request.output.info(&message);

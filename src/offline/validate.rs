@@ -12,6 +12,7 @@ use super::verify_files::{ExpectedFile, verify};
 use super::{journal, last_run};
 use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Head, Product, ProductState, Record, layout, self_digest};
+use crate::model::count::count_of;
 use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
@@ -88,8 +89,10 @@ impl<'a> Check<'a> {
             }
         }
         let summary = format!(
-            "{product}: snapshot {}, {} packages, {releases} releases",
-            verified_head.head.snapshot, verified_head.head.packages
+            "{product}: snapshot {}, {}, {}",
+            verified_head.head.snapshot,
+            count_of(verified_head.head.packages, "package", "packages"),
+            count_of(releases, "release", "releases")
         );
         self.add_summary(product, summary);
         Ok(())

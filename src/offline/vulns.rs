@@ -14,6 +14,7 @@ use super::validate::{Check, Report};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::{SharedFolder, SharedHead};
 use crate::config::without_userinfo;
+use crate::model::count::count_of;
 use crate::upstream::advisories::{Feed, FeedRefresh};
 use crate::upstream::origin::bundle::Bundle;
 
@@ -51,7 +52,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
     };
     let counts: Vec<String> = documents
         .iter()
-        .map(|(name, (text, _))| format!("{name}: {} advisories", line_count(text)))
+        .map(|(name, (text, _))| format!("{name}: {}", count_of(line_count(text), "advisory", "advisories")))
         .collect();
     if documents.values().all(|(text, _)| text.is_empty()) {
         return Err(OfflineError::Refused(format!(
@@ -84,7 +85,10 @@ pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError>
     if let Ok(Some(head)) = bundle.shared_head(SharedFolder::Advisories).await {
         for (name, file) in &head.files {
             if let Ok(text) = bundle.shared_file(SharedFolder::Advisories, file).await {
-                check.report.summary.push(format!("{name}: {} advisories", line_count(&text)));
+                check
+                    .report
+                    .summary
+                    .push(format!("{name}: {}", count_of(line_count(&text), "advisory", "advisories")));
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::catalog::Repository;
 use crate::db::audit;
 use crate::db::author::Author;
 use crate::db::withheld_alarm::{self, WithheldAlarm};
+use crate::model::count::count_of;
 use crate::model::ids::{RepoId, Seq};
 use crate::model::repository::ChangePolicy;
 use crate::serve::withheld::{self, WithheldChange};
@@ -88,7 +89,7 @@ async fn record_changes(
             continue;
         }
         let (detail, count, name, id) = (describe(&changes), changes.len(), repo.name.to_string(), repo.id);
-        let text = format!("rules or advisories {verb} {count} versions: {detail}");
+        let text = format!("rules or advisories {verb} {}: {detail}", count_of(count, "version", "versions"));
         match is_promoted {
             true => tracing::warn!(repository = name, "{text}"),
             false => tracing::info!(repository = name, "{text}"),

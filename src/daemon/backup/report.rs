@@ -13,6 +13,7 @@ use crate::backup::restore::RestoreResult;
 use crate::backup::revocations::{LaterRevocations, Revocation};
 use crate::backup::trial_restore::TrialResult;
 use crate::backup::verify::Verification;
+use crate::model::count::count_of;
 use crate::model::documentation::Page;
 use crate::model::shell;
 
@@ -314,10 +315,11 @@ pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
     let PruneResult { removed, retained, files, bytes, missing } = result;
     let verb = if dry_run { "would be removed" } else { "were removed" };
     let mut text = format!(
-        "{} backups and {files} files ({}) {verb}; {} backups remain.\n",
-        removed.len(),
+        "{} and {} ({}) {verb}; {} left.\n",
+        count_of(removed.len(), "backup", "backups"),
+        count_of(*files, "file", "files"),
         megabytes(*bytes),
-        retained.len()
+        count_of(retained.len(), "backup is", "backups are")
     );
     if *missing > 0 {
         let _ = writeln!(text, "Files that the remaining backups lack: {missing}; see rspm backup verify");

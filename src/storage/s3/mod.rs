@@ -218,6 +218,7 @@ impl S3 {
     ) -> impl Stream<Item = object_store::Result<ObjectMeta>> {
         let prefix = Some(format!("{directory}/")).filter(|prefix| prefix != "/");
         let offset = offset.map(ToString::to_string);
+        let begin = offset.clone();
         let list = move |page_token| {
             let (prefix, offset, max_keys) = (prefix.clone(), offset.clone(), Some(page_size.min(MAX_KEYS)));
             async move {
@@ -226,7 +227,7 @@ impl S3 {
                 Ok::<_, Error>((page.result.objects, page.page_token))
             }
         };
-        without_repeats(pages(list))
+        without_repeats(begin, pages(list))
     }
 
     /// Reads a small object at `path`.
@@ -340,21 +341,27 @@ where
     pages.map_ok(|objects| stream::iter(objects.into_iter().map(Ok))).try_flatten()
 }
 
-/// Ends a listing with an error when it lists its first object again: the server ignores the position at which the next
-/// page begins, and the listing would have no end.
+/// Ends a listing with an error when it lists its first object again, or one that is not after `offset`: the server ignores
+/// the position at which a page or a listing begins, and the listing, or the series of listings, would have no end.
 fn without_repeats(
+    offset: Option<String>,
     objects: impl Stream<Item = object_store::Result<ObjectMeta>>,
 ) -> impl Stream<Item = object_store::Result<ObjectMeta>> {
     let mut first: Option<ObjectPath> = None;
     objects.and_then(move |object| {
-        let is_repeated = first.as_ref() == Some(&object.location);
+        let ignored = if first.as_ref() == Some(&object.location) {
+            Some("the continuation token")
+        } else if offset.as_ref().is_some_and(|offset| object.location.as_ref() <= offset.as_str()) {
+            Some("start-after")
+        } else {
+            None
+        };
         first.get_or_insert_with(|| object.location.clone());
-        future::ready(match is_repeated {
-            false => Ok(object),
-            true => Err(endless(format!(
-                "the server lists {} twice: it ignores the continuation token",
-                object.location
-            ))),
+        future::ready(match ignored {
+            None => Ok(object),
+            Some(parameter) => {
+                Err(endless(format!("the server lists {} twice: it ignores {parameter}", object.location)))
+            }
         })
     })
 }
@@ -419,17 +426,24 @@ mod tests {
                 version: None,
             })
         };
-        let list = |names: &'static [&'static str]| {
+        let list_after = |offset: Option<&str>, names: &'static [&'static str]| {
             let objects = futures_util::stream::iter(names.iter().copied().map(object)).boxed();
-            without_repeats(objects).try_collect::<Vec<_>>()
+            without_repeats(offset.map(str::to_owned), objects).try_collect::<Vec<_>>()
         };
+        let list = |names| list_after(None, names);
         assert_eq!(list(&["a", "b", "c"]).await.unwrap().len(), 3);
         assert!(list(&[]).await.unwrap().is_empty());
         for repeated in [&["a", "a"][..], &["a", "b", "a", "b"], &["a", "b", "c", "a"]] {
             let error = list(repeated).await.unwrap_err().to_string();
             assert!(error.contains("continuation token"), "{error}");
         }
+        assert_eq!(list_after(Some("a"), &["b", "c"]).await.unwrap().len(), 2);
+        for before_offset in [&["b"][..], &["a", "c"], &["c", "a"]] {
+            let error = list_after(Some("b"), before_offset).await.unwrap_err().to_string();
+            assert!(error.contains("start-after"), "{error}");
+        }
     }
+
     #[tokio::test]
     async fn a_listing_with_a_repeated_token_ends_with_an_error() {
         let list = |tokens: &'static [&'static str]| {

@@ -82,9 +82,11 @@ fn future_transactions(
 
 /// Sets the time of a transaction and of everything it published.
 fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
-    const STATEMENTS: [&str; 4] = [
+    const STATEMENTS: [&str; 6] = [
         "UPDATE tx SET at = CAST($1 AS BIGINT) WHERE id = $2",
         "UPDATE tx SET started_at = CAST($1 AS BIGINT) WHERE started_at > CAST($1 AS BIGINT) AND id = $2",
+        "UPDATE tx SET published_from = CAST($1 AS BIGINT) WHERE published_from > CAST($1 AS BIGINT) AND id = $2",
+        "UPDATE tx SET published_to = CAST($1 AS BIGINT) WHERE published_to > CAST($1 AS BIGINT) AND id = $2",
         "UPDATE step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
         "UPDATE repo_step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
     ];

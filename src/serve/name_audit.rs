@@ -252,7 +252,7 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
                 let effect = if is_guarded {
                     "the name is guarded, so that the package of the mirror is hidden"
                 } else {
-                    "the first source to which a repository subscribes provides the name; to hide the other: rspm create name-guard"
+                    "the first of them in a repository provides the name; to hide the other: rspm create name-guard"
                 };
                 warnings.push(format!(
                     "the sources {} and {mirror} both have a package '{name}': {effect}",

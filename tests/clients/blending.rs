@@ -26,8 +26,8 @@ fn versions(server: &Server, repository: &str) -> (String, [u16; 4]) {
 fn add_with_warning(server: &Server, package: &Tarball) {
     assert_eq!(
         add_with_warnings(server, "team", std::slice::from_ref(package)),
-        "Warning: the sources team and cran both have a package 'internalpkg': the first source to which a repository \
-         subscribes provides the name; to hide the other: rspm create name-guard\n"
+        "Warning: the sources team and cran both have a package 'internalpkg': the first of them in a \
+         repository provides the name; to hide the other: rspm create name-guard\n"
     );
 }
 

@@ -61,8 +61,8 @@ fn a_name_that_the_mirror_had_first_is_not_guarded_until_an_administrator_decide
     let warning = add(&server, "internal", &Tarball::new("acme.db", "1.0"));
     assert_eq!(
         warning,
-        "Warning: the sources internal and cran both have a package 'acme.db': the first source to which a repository \
-         subscribes provides the name; to hide the other: rspm create name-guard\n"
+        "Warning: the sources internal and cran both have a package 'acme.db': the first of them in a \
+         repository provides the name; to hide the other: rspm create name-guard\n"
     );
     assert_eq!(versions(&server, "acme.db"), ["99.0"], "the mirror is subscribed first");
     let listed = server.json("list name-guards");

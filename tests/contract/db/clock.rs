@@ -120,6 +120,7 @@ fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut
     for second in [0, 1, 0] {
         db.write(move |c| change(c, CRAN, Timestamp(later(400).0 + second * SECOND), &[]));
     }
+    db.write(|c| c.execute("UPDATE tx SET published_from = at, published_to = at", &[]));
     let now = later(1);
     let refusal = db.try_write(move |c| clock::publish(c, &publish_of(&[], now)));
     assert!(matches!(refusal, Err(DbError::Skew(Skew::Behind { .. }))), "{refusal:?}");
@@ -133,6 +134,7 @@ fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut
     let times: Vec<_> = all.iter().rev().map(|tx| (tx.id, tx.at)).collect();
     assert_eq!(times, [(TxId(1), NEW_YEAR), (TxId(2), last(2)), (TxId(3), last(1)), (TxId(4), last(0))]);
     assert!(all.iter().all(|tx| tx.started_at <= now));
+    assert!(all.iter().all(|tx| tx.published_from <= Some(now) && tx.published_to <= Some(now)));
     let steps: Vec<_> = db.read(|c| step::list(c, CRAN)).iter().map(|step| step.at).collect();
     assert_eq!(steps, [NEW_YEAR, last(2), last(1), last(0)]);
     assert_eq!(db.read(|c| clock::get(c)).at, now);

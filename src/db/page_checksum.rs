@@ -342,7 +342,11 @@ unsafe extern "C" fn read(file: *mut sqlite3_file, buffer: *mut c_void, size: c_
     // SAFETY: the arguments are those of SQLite; `buffer` has `size` bytes, which the original function fills.
     unsafe {
         let Some(read) = original(file).xRead else { return ffi::SQLITE_IOERR_READ };
-        let code = read(file, buffer, size, offset);
+        let code = match read(file, buffer, size, offset) {
+            // SQLite would take the error of a disk for damage of the file.
+            ffi::SQLITE_IOERR_CORRUPTFS => return ffi::SQLITE_IOERR_READ,
+            code => code,
+        };
         let state = state(file);
         if code != SQLITE_OK || size as usize != PAGE || !(state.compares || state.marks && state.writes) {
             return code;

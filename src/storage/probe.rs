@@ -1,5 +1,6 @@
 //! Probes locations for storage: whether they can be used as configured, and the remedy if not.
 
+use super::background::is_damage;
 use super::disk::{Disk, SPOOL_DIRECTORY};
 use super::s3::S3;
 use super::{Spool, StorageError, UnusableLocation};
@@ -193,6 +194,9 @@ fn remedy(location: &Path, error: &StorageError) -> String {
     let (display, user) = (quote(location), &effective_user.name);
     let kind = match error {
         StorageError::Full(_) => return format!("free space: df -h {display}; df -i {display}"),
+        StorageError::Io { source, .. } if is_damage(source) => {
+            return "its disk or file system failed; see: journalctl -k -p err".to_owned();
+        }
         StorageError::Io { source, .. } => source.kind(),
         _ => io::ErrorKind::Other,
     };

@@ -4,6 +4,7 @@
 //! and kills it there.
 
 use std::io::{BufRead, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::CrashTest;
 use crate::support::fixtures::until;
+use crate::support::process::{ProcessOutput, run_to_end};
 
 /// Limit of the number of boundaries; more than any of the operations has.
 const MAX_BOUNDARIES: usize = 80;
@@ -96,14 +98,15 @@ fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sy
         let end = Mutex::new(None);
         let is_killed = std::thread::scope(|scope| {
             let killer = scope.spawn(|| traced_server.kill_at(number, &end));
-            let done = work(&test);
-            has_finished.store(done, Ordering::SeqCst);
+            let done = catch_unwind(AssertUnwindSafe(|| work(&test)));
+            has_finished.store(matches!(done, Ok(true)), Ordering::SeqCst);
             // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in
             // turn, possibly for one that waits for another. When the server is killed, strace ends, too.
             if *end.lock().unwrap().get_or_insert(End::WorkCompleted) == End::WorkCompleted {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }
-            killer.join().expect("no panic")
+            let is_killed = killer.join().expect("no panic");
+            done.map(|_| is_killed).unwrap_or_else(|panic| resume_unwind(panic))
         });
         traced_server.strace.wait().expect("our own child");
         let _ = kill(server, Signal::SIGCONT);
@@ -120,13 +123,9 @@ fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sy
     panic!("there are more than {MAX_BOUNDARIES} boundaries");
 }
 
-fn rspm(test: &CrashTest, args: &[&str]) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_rspm"))
-        .arg("--config")
-        .arg(test.server.config_file())
-        .args(args)
-        .output()
-        .expect("rspm runs")
+fn rspm(test: &CrashTest, args: &[&str]) -> ProcessOutput {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));
+    run_to_end(command.arg("--config").arg(test.server.config_file()).args(args))
 }
 
 #[test]
@@ -140,11 +139,11 @@ fn an_add_is_whole_or_absent_at_every_fsync_and_rename() {
             args.push(format!("--path={}", path.display()));
         }
         let output = rspm(test, &args.iter().map(String::as_str).collect::<Vec<_>>());
-        if output.status.success() {
-            let added: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        if output.code == Some(0) {
+            let added: serde_json::Value = serde_json::from_str(&output.out).expect("JSON");
             test.acknowledge(&added["packages"]);
         }
-        output.status.success()
+        output.code == Some(0)
     });
     assert!(boundaries >= 4, "only {boundaries} boundaries were reached");
 }
@@ -155,10 +154,10 @@ fn a_sync_is_whole_or_absent_at_every_fsync_and_rename() {
         test.next_state();
         let state = test.ledger.lock().unwrap().states.len() - 1;
         let output = rspm(test, &["sync", "--type=cran"]);
-        if output.status.success() {
+        if output.code == Some(0) {
             test.ledger.lock().unwrap().synced_state = state;
         }
-        output.status.success()
+        output.code == Some(0)
     });
     assert!(boundaries >= 2, "only {boundaries} boundaries were reached");
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
+use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
 use super::open::SinkError;
@@ -186,14 +187,20 @@ static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is valid")
 });
 
+/// What the tokens begin with. Nearly no field has it, and this search costs a tenth of the other one.
+static TOKEN_STARTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ["rspm_", "eyJ"].map(Finder::new));
+
 // SECURITY: a token that a client puts into an address or a header does not become readable in the log.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {
     let end = field.len().min(MAX_FIELD);
     let mut position = 0;
-    for token in TOKEN.find_iter(field).take_while(|token| token.start() < end) {
-        push_bytes(line, &field[position..token.start()], escape_spaces);
-        line.extend_from_slice(if token.as_bytes().starts_with(b"rspm_") { b"rspm_***" } else { b"eyJ***" });
-        position = token.end();
+    if TOKEN_STARTS.iter().any(|start| start.find(field).is_some()) {
+        for token in TOKEN.find_iter(field).take_while(|token| token.start() < end) {
+            push_bytes(line, &field[position..token.start()], escape_spaces);
+            let is_own = token.as_bytes().starts_with(b"rspm_");
+            line.extend_from_slice(if is_own { b"rspm_***" } else { b"eyJ***" });
+            position = token.end();
+        }
     }
     push_bytes(line, &field[position.min(end)..end], escape_spaces);
     if end < field.len() {
@@ -203,21 +210,26 @@ fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {
 
 // SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
 fn push_bytes(line: &mut Vec<u8>, text: &[u8], escape_spaces: bool) {
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+    let is_plain = |byte: u8| {
+        matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\') && !(escape_spaces && byte == b' ')
+    };
+    let mut rest = text;
+    while let Some(length) = rest.iter().position(|&byte| !is_plain(byte)) {
+        line.extend_from_slice(&rest[..length]);
+        match rest[length] {
+            byte @ (b'"' | b'\\') => line.extend_from_slice(&[b'\\', byte]),
             b'\n' => line.extend_from_slice(b"\\n"),
             b'\r' => line.extend_from_slice(b"\\r"),
             b'\t' => line.extend_from_slice(b"\\t"),
-            0x21..=0x7e => line.push(byte),
-            b' ' if !escape_spaces => line.push(byte),
-            _ => {
+            byte => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 let digit = |nibble: u8| HEX[usize::from(nibble & 15)];
                 line.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
             }
         }
+        rest = &rest[length + 1..];
     }
+    line.extend_from_slice(rest);
 }
 
 #[cfg(test)]

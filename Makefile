@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
+.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -34,8 +34,8 @@ setup:
 	@tests/setup
 
 lint:
-	cargo fmt --check
-	$(CARGO) clippy --all-targets -- --deny warnings
+	cargo fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
 unit:
 	@tests/unit
@@ -65,6 +65,10 @@ FUZZ_SECONDS ?= 60
 fuzz: compiler
 	@command -v c++ >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ >/dev/null; }
 	@fuzz/run $(FUZZ_SECONDS) $(TARGET)
+
+## make map     print the crates and the subject of each file (FIND=sign-in for some)
+map:
+	@tests/map "$(FIND)"
 
 # After a change of dependencies: gives the fuzzing package the same versions.
 fuzz-lock:

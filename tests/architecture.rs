@@ -1,4 +1,4 @@
-//! The layer table of `docs/architecture.md` as data, checked against every line of `src/`.
+//! The layer table of `docs/architecture.md` as data, checked against every line of the crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,9 +16,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("advisory", &["model", "r", "python"]),
     ("policy", &["model", "r", "python", "advisory"]),
     ("access", &["model"]),
-    ("web", &["model", "api"]),
+    ("pages", &["model", "api"]),
     ("metrics", &["model"]),
     ("builder", &[]),
+    ("generator", &["model", "config"]),
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
@@ -90,9 +91,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "policy", "access", "api", "web", "metrics", "db",
-            "storage", "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth", "fetch",
-            "serve", "edit", "sync", "upkeep", "usage", "backup", "build",
+            "model", "config", "r", "python", "advisory", "policy", "access", "api", "pages", "metrics",
+            "db", "storage", "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth",
+            "fetch", "serve", "edit", "sync", "upkeep", "usage", "backup", "build",
         ],
     ),
     (
@@ -125,18 +126,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "backup",
             "build",
             "http",
+            "generator",
         ],
     ),
     ("cli", &["model", "config", "encryption", "api"]),
-    ("offline", &["model", "config", "r", "python", "advisory", "bundle", "upstream"]),
+    ("downloader", &["model", "config", "r", "python", "advisory", "bundle", "upstream"]),
 ];
+
+/// Crates with several rooms, which are the modules of their root. Every other crate below `crates/` is one room.
+const CRATES_OF_ROOMS: &[&str] = &["base", "content", "formats", "runtime", "store", "tasks"];
 
 /// Maximum number of lines of code of a file; comments, blank lines and its test module do not count.
 const MAX_LINES: usize = 400;
 
 /// One source file, reduced to its code.
 struct Source {
+    /// Relative to the project.
     path: PathBuf,
+    /// Its module, from the room on: `db::conn`; `lib` for the root of a crate of rooms.
+    module: String,
     room: String,
     text: String,
     /// Lines of code before the test module, without comments.
@@ -145,8 +153,8 @@ struct Source {
 
 fn sources() -> Vec<Source> {
     fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("src can be read") {
-            let path = entry.expect("src can be read").path();
+        for entry in fs::read_dir(folder).expect("sources can be read") {
+            let path = entry.expect("sources can be read").path();
             if path.is_dir() {
                 walk(&path, into);
             } else if path.extension().is_some_and(|e| e == "rs") {
@@ -154,17 +162,24 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    walk(&root, &mut paths);
-    paths.sort();
-    let sources: Vec<Source> = paths
-        .into_iter()
-        .map(|path| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = Vec::new();
+    for (package, source_root) in packages() {
+        let mut paths = Vec::new();
+        walk(&source_root, &mut paths);
+        paths.sort();
+        for path in paths {
             let text = fs::read_to_string(&path).expect("sources are UTF-8");
-            let inside = path.strip_prefix(&root).expect("walked from the root");
-            let first = inside.components().next().expect("a file has a name").as_os_str().to_string_lossy();
-            let room = first.trim_end_matches(".rs").to_owned();
+            let inside = path.strip_prefix(&source_root).expect("walked from the root").with_extension("");
+            let names = inside.iter().map(|name| name.to_string_lossy().into_owned());
+            // A crate that is one room is a module of its name; its root is in lib.rs.
+            let is_room = package != "rstudio_pm" && !CRATES_OF_ROOMS.contains(&package.as_str());
+            let names: Vec<String> =
+                Some(package.clone()).filter(|_| is_room).into_iter().chain(names).collect();
+            let module = names.join("::");
+            let module =
+                module.strip_suffix("::mod").or(module.strip_suffix("::lib")).unwrap_or(&module).to_owned();
+            let room = names[0].clone();
             let code = text
                 .split("#[cfg(test)]\nmod ")
                 .next()
@@ -174,11 +189,26 @@ fn sources() -> Vec<Source> {
                 .filter(|line| !line.is_empty() && !line.starts_with("//"))
                 .map(str::to_owned)
                 .collect();
-            Source { path: inside.to_owned(), room, text, code }
-        })
-        .collect();
+            let path = path.strip_prefix(root).expect("below the project").to_owned();
+            sources.push(Source { path, module, room, text, code });
+        }
+    }
     assert!(sources.len() > 50, "the walk found only {} files", sources.len());
     sources
+}
+
+/// The packages of the workspace with the folder of their sources.
+fn packages() -> Vec<(String, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = fs::read_dir(root.join("crates"))
+        .expect("crates can be read")
+        .map(|entry| entry.expect("readable").path());
+    let package =
+        |path: PathBuf| (path.file_name().expect("a name").to_string_lossy().into_owned(), path.join("src"));
+    let mut packages: Vec<_> = entries.map(package).collect();
+    packages.push(("rstudio_pm".to_owned(), root.join("src")));
+    packages.sort();
+    packages
 }
 
 /// Returns the paths such as `crate::a::b` anywhere in the code; `super::{a, b::C}` is two paths. The path in
@@ -229,10 +259,37 @@ fn word(text: &str) -> &str {
     &text[..text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())]
 }
 
-/// Names following `crate::` anywhere in the code; `crate::{a, b::{c}}` names `a` and `b`.
-fn rooms_named(code: &str) -> Vec<String> {
-    let named = paths(code).into_iter().filter(|path| path[0] == "crate");
-    named.filter_map(|path| path.get(1).map(|room| (*room).to_owned())).collect()
+/// The rooms that the code of a file uses: names following `crate::` or the name of another crate of rooms, and the crates
+/// that are one room; `crate::{a, b::{c}}` names `a` and `b`. In a file that imports something else under the name of a crate,
+/// only `::name` is that crate. String literals do not count.
+fn rooms_used(source: &Source) -> Vec<String> {
+    let without_strings = |line: &String| {
+        let line = line.replace("\\\"", "").replace("'\"'", "");
+        line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"").replace(" ::", " extern::")
+    };
+    let code = source.code.iter().map(without_strings).collect::<Vec<_>>().join(" ");
+    let packages: BTreeSet<String> = packages().into_iter().map(|(package, _)| package).collect();
+    let all = paths(&code);
+    let is_imported = |name: &str| {
+        let names =
+            |path: &Vec<&str>| path.len() > 1 && (path.ends_with(&[name]) || path.ends_with(&[name, "self"]));
+        code.contains(&format!("mod {name};")) || all.iter().any(names)
+    };
+    let is_of_rooms = |name: &str| name == "rstudio_pm" || CRATES_OF_ROOMS.contains(&name);
+    let mut used = Vec::new();
+    for path in &all {
+        let (path, is_local) = match path.as_slice() {
+            ["extern", path @ ..] => (path, false),
+            path => (path, is_imported(path[0])),
+        };
+        let first = path[0];
+        if first == "crate" && !packages.contains(&source.room) || is_of_rooms(first) && !is_local {
+            used.extend(path.get(1).map(|room| (*room).to_owned()));
+        } else if packages.contains(first) && !is_local {
+            used.push(first.to_owned());
+        }
+    }
+    used
 }
 
 #[test]
@@ -245,7 +302,7 @@ fn every_edge_is_in_the_table() {
             wrong.push(format!("{}: room '{}' is not in the table", source.path.display(), source.room));
             continue;
         };
-        for used in rooms_named(&source.code.join(" ")) {
+        for used in rooms_used(source) {
             if used != source.room && !allowed.contains(used.as_str()) {
                 wrong.push(format!("{}: {} → {used}", source.path.display(), source.room));
             }
@@ -293,8 +350,15 @@ impl<'a> Modules<'a> {
                 }
             }
         }
-        let files = sources.iter().map(|source| (module(source), source)).collect();
+        let files = sources.iter().map(|source| (source.module.clone(), source)).collect();
         Modules { files, reexports }
+    }
+
+    /// The module that `crate` names: that of the room, if the crate is one room.
+    fn root(&self, within: &str) -> String {
+        let room = within.split("::").next().unwrap_or_default();
+        let is_crate = self.files.get(room).is_some_and(|source| source.path.ends_with("lib.rs"));
+        if is_crate { room.to_owned() } else { String::new() }
     }
 
     /// Resolves a path in the code of the module `within`. Returns the module that the path names, or that defines the item
@@ -305,7 +369,7 @@ impl<'a> Modules<'a> {
         };
         let parent = |of: &str| of.rsplit_once("::").map_or("", |(above, _)| above).to_owned();
         let (mut at, names) = match path[0] {
-            "crate" => (String::new(), &path[1..]),
+            "crate" => (self.root(within), &path[1..]),
             "self" => (within.to_owned(), &path[1..]),
             "super" => (parent(within), &path[1..]),
             name if self.files.contains_key(&join(within, name)) => (within.to_owned(), path),
@@ -326,11 +390,6 @@ impl<'a> Modules<'a> {
     }
 }
 
-fn module(source: &Source) -> String {
-    let names: Vec<_> = source.path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
-    names.join("::").trim_end_matches(".rs").trim_end_matches("::mod").to_owned()
-}
-
 /// Returns the sets of files of a room that use each other in a cycle. An edge from a file to another one is a path in
 /// its code (`crate::room::file`, `super::file`, `child::…`). `mod x;` is not an edge. The use of an item that a
 /// `mod.rs` re-exports with `pub use` is an edge to the file that defines the item. The use of a `mod.rs` above the file
@@ -339,7 +398,7 @@ fn module(source: &Source) -> String {
 fn cycles() -> BTreeSet<BTreeSet<String>> {
     let sources = sources();
     let texts: BTreeMap<String, String> =
-        sources.iter().map(|source| (module(source), source.code.join(" "))).collect();
+        sources.iter().map(|source| (source.module.clone(), source.code.join(" "))).collect();
     let modules = Modules::new(&sources, &texts);
     let mut edges: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (from, source) in &modules.files {
@@ -383,7 +442,7 @@ fn no_file_uses_super_super_or_re_exports_items_of_other_rooms() {
                 wrong.push(format!("{}: {line}", source.path.display()));
             }
             let is_reexport = line.starts_with("pub use ");
-            let is_of_own_folder = source.path.file_name().is_some_and(|n| n == "mod.rs")
+            let is_of_own_folder = source.path.file_name().is_some_and(|n| n == "mod.rs" || n == "lib.rs")
                 && !line.starts_with("pub use crate::")
                 && !line.starts_with("pub use super::");
             if is_reexport && !is_of_own_folder && source.room != "lib" {
@@ -503,7 +562,7 @@ const SEVERAL_FILES: &[(&str, &str)] = &[
     ("config::Platforms", "reading the sections needs as many lines as using them"),
     ("config::Property", "the table of properties is longer than a file; rows.rs contains its rows"),
     ("daemon::Supervisor", "modes and hand-over are states of one task, which owns the app"),
-    ("offline::Run", "the check whether anything is new is a part of the run"),
+    ("downloader::Run", "the check whether anything is new is a part of the run"),
     ("storage::S3", "multipart uploads and bodies use the client and its retries"),
     ("storage::Storage", "one handle to all classes; trash, comparison and condition use its backends"),
     ("sync::Sync", "schedules and back-fills start as jobs of the same handle"),
@@ -598,6 +657,21 @@ fn no_file_has_unfinished_code() {
 
 #[test]
 fn multi_line_uses_are_found() {
-    assert_eq!(rooms_named("use crate::{ db::{Db, Conn}, model, };"), ["db", "db", "model"]);
-    assert_eq!(rooms_named("fn f(x: crate::serve::Repositories) -> crate::api::Error"), ["serve", "api"]);
+    let used = |code: &str| {
+        let code = vec![code.to_owned()];
+        rooms_used(&Source {
+            path: PathBuf::new(),
+            module: "serve::x".into(),
+            room: "serve".into(),
+            text: String::new(),
+            code,
+        })
+    };
+    assert_eq!(used("use store::{ db::{Db, Conn}, logs, };"), ["db", "db", "logs"]);
+    assert_eq!(used("fn f(x: crate::fetch::Fetches) -> api::Error"), ["fetch", "api"]);
+    assert_eq!(used("use super::upstream; fn f() -> upstream::Row"), [""; 0]);
+    assert_eq!(
+        used("use super::upstream::{self, X}; use ::upstream::Row; const A: &str = \"tasks::edit\";"),
+        ["upstream"]
+    );
 }

@@ -1,5 +1,5 @@
 //! The program `rspm-offline-downloader`: downloads bundles for servers without internet access.
 
 fn main() -> std::process::ExitCode {
-    rstudio_pm::offline::main()
+    downloader::main()
 }

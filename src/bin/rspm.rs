@@ -1,5 +1,5 @@
 //! The program `rspm`: the command line of the package server.
 
 fn main() -> std::process::ExitCode {
-    rstudio_pm::cli::main()
+    cli::main()
 }

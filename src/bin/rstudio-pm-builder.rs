@@ -1,5 +1,5 @@
 //! The program `rstudio-pm-builder`: runs one job inside a sandbox.
 
 fn main() -> std::process::ExitCode {
-    rstudio_pm::builder::main()
+    builder::main()
 }

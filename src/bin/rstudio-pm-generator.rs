@@ -2,5 +2,5 @@
 //! boot.
 
 fn main() -> std::process::ExitCode {
-    rstudio_pm::daemon::generator::main()
+    generator::main()
 }

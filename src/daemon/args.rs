@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use super::handover::TakeOver;
-use crate::config::DEFAULT_FILE;
+use base::config::DEFAULT_FILE;
 
 /// Serves package repositories for R, Bioconductor and Python.
 #[derive(Debug, Parser)]

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::supervisor::Supervisor;
-use crate::control::{CommandError, PendingCommand, ReloadResult};
-use crate::db::Db;
-use crate::db::audit;
-use crate::db::author::{Author, AuthorKind};
-use crate::model::time::Timestamp;
+use base::model::time::Timestamp;
+use runtime::control::{CommandError, PendingCommand, ReloadResult};
+use store::db::Db;
+use store::db::audit;
+use store::db::author::{Author, AuthorKind};
 
 /// Timeout of a write.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,11 +8,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::api::audit::AuditRow;
-use crate::db::audit::{self, Filter};
-use crate::db::{Db, DbError};
 use crate::http::admin::audit_row;
-use crate::logs::OptionalLog;
+use api::audit::AuditRow;
+use store::db::audit::{self, Filter};
+use store::db::{Db, DbError};
+use store::logs::OptionalLog;
 
 /// Interval of reads.
 const INTERVAL: Duration = Duration::from_secs(1);

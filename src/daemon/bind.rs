@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use nix::sys::socket::{Backlog, listen};
 
-use crate::config::Listen;
+use base::config::Listen;
 
 /// Backlog of a listening socket; the standard library uses 128, too few for a restart under load.
 const BACKLOG: i32 = 4096;

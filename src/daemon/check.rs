@@ -18,18 +18,18 @@ use super::{
     bind, clock, encryption, federation_check, files, local_command, notifications, owners, report,
     sign_in_check, sockets, stores,
 };
-use crate::config::{
+use crate::http::tls::{Tls, TlsError};
+use base::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
 };
-use crate::db::{Db, DbError};
-use crate::http::tls::{Tls, TlsError};
-use crate::model::error_chain::error_chain;
-use crate::model::one_line::joined_lines;
-use crate::model::storage_class::StorageClass;
-use crate::storage::{Storage, virtual_file_system};
-use crate::sync::directories::{Report, examine};
-use crate::upstream::Upstream;
+use base::model::error_chain::error_chain;
+use base::model::one_line::joined_lines;
+use base::model::storage_class::StorageClass;
+use store::db::{Db, DbError};
+use store::storage::{Storage, virtual_file_system};
+use tasks::sync::directories::{Report, examine};
+use upstream::Upstream;
 
 /// Runs all checks and prints their results; fails if a check failed.
 #[must_use]

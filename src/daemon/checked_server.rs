@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::service_user::ServiceUser;
-use crate::config::Loaded;
+use base::config::Loaded;
 
 /// A server with a valid configuration, the subject of the checks.
 pub(super) struct CheckedServer<'a> {

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Check, Config, Verdict};
-use crate::db::clock_difference;
-use crate::model::time::SECOND;
-use crate::state::State;
-use crate::upkeep;
+use base::config::{Check, Config, Verdict};
+use base::model::time::SECOND;
+use runtime::state::State;
+use store::db::clock_difference;
+use tasks::upkeep;
 
 /// Interval between checks of the clock.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
-use crate::config::key_file::KEY_VARIABLE;
-use crate::config::{self, ConfigError, Loaded};
+use base::config::key_file::KEY_VARIABLE;
+use base::config::{self, ConfigError, Loaded};
 
 /// The encryption key that was in the environment.
 static KEY: OnceLock<Zeroizing<String>> = OnceLock::new();

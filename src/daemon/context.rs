@@ -7,10 +7,10 @@ use super::handover::outgoing::Handover;
 use super::listeners::Listeners;
 use super::logging::Logs;
 use super::notify::Notifier;
-use crate::config::{Config, Listen};
 use crate::http::Switch;
 use crate::http::tls::Tls;
-use crate::jobs::Jobs;
+use base::config::{Config, Listen};
+use runtime::jobs::Jobs;
 
 /// The state of the process that does not depend on its mode.
 pub(super) struct ProcessContext {

@@ -4,14 +4,14 @@ use super::bind::SocketError;
 use super::encryption::compare::KeyMismatch;
 use super::files::FileError;
 use super::privileges::PrivilegeError;
-use crate::cluster::storage::SharingError;
-use crate::config::ConfigError;
-use crate::control::BrokenReason;
-use crate::db::DbError;
 use crate::http::tls::TlsError;
-use crate::storage::StorageError;
-use crate::sync::SyncError;
-use crate::upstream::UpstreamError;
+use base::config::ConfigError;
+use runtime::cluster::storage::SharingError;
+use runtime::control::BrokenReason;
+use store::db::DbError;
+use store::storage::StorageError;
+use tasks::sync::SyncError;
+use upstream::UpstreamError;
 
 /// An error that prevents the daemon from serving.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::stores;
-use crate::auth;
-use crate::auth::provider::Providers;
-use crate::config::{Check, Config, Verdict};
+use base::config::{Check, Config, Verdict};
+use runtime::auth;
+use runtime::auth::provider::Providers;
 
 /// Checks that the keys of each issuer can be loaded; `None` if no section names one. An issuer that cannot be reached
 /// does not prevent a start, but its tokens are refused until it can be reached.
@@ -14,7 +14,7 @@ pub(super) fn issuers(config: &Config) -> Option<Check> {
     if config.federations.is_empty() {
         return None;
     }
-    crate::storage::install_tls_provider();
+    store::storage::install_tls_provider();
     let names: BTreeSet<&str> = config.federations.iter().map(|section| section.issuer.as_str()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (runtime, providers) = match (runtime, Providers::new(&config.proxy)) {

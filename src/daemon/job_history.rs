@@ -1,9 +1,9 @@
 //! Records ended jobs in the database.
 
-use crate::db::Db;
-use crate::db::job_run::{self, JobRun};
-use crate::jobs::{EndedJob, Jobs};
-use crate::model::time::Clock;
+use base::model::time::Clock;
+use runtime::jobs::{EndedJob, Jobs};
+use store::db::Db;
+use store::db::job_run::{self, JobRun};
 
 /// Records jobs as they end, until the future is dropped.
 pub(super) async fn follow(jobs: &Jobs, db: &Db, clock: &Clock, node: &str) {

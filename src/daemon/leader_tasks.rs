@@ -6,14 +6,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::handover::incoming::Predecessor;
-use crate::auth::Sessions;
-use crate::build::{self, Builds};
 use crate::http::App;
-use crate::state::State;
-use crate::sync::Sync;
-use crate::sync::task::Task;
-use crate::upkeep::{Upkeep, maintenance, withheld};
-use crate::usage::Usage;
+use runtime::auth::Sessions;
+use runtime::state::State;
+use tasks::build::{self, Builds};
+use tasks::sync::Sync;
+use tasks::sync::task::Task;
+use tasks::upkeep::{Upkeep, maintenance, withheld};
+use tasks::usage::Usage;
 
 /// The parts of an app that the tasks use. They do not include a reference to the app, because going offline waits
 /// until there is no other reference to it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::bind::{self, SocketError};
 use super::services::Services;
 use super::sockets::{ListenerKind, MissingListener, Sockets};
-use crate::config::Listen;
+use base::config::Listen;
 
 /// Retry interval of a missing listener.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::sockets;
-use crate::config::Config;
-use crate::model::visible::{for_terminal, in_json, styled_for_terminal};
+use base::config::Config;
+use base::model::visible::{for_terminal, in_json, styled_for_terminal};
 
 /// An error of [`refuse_running`].
 #[derive(Debug, thiserror::Error)]

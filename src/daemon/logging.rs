@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 
 use super::predecessors::Predecessors;
 
-use crate::config::{Config, DebugRegion, LogLevel};
-use crate::control;
-use crate::logs::rotation::LogFile;
-use crate::logs::rotation::plan::Scheme;
-use crate::logs::{
+use base::config::{Config, DebugRegion, LogLevel};
+use runtime::control;
+use store::logs::rotation::LogFile;
+use store::logs::rotation::plan::Scheme;
+use store::logs::{
     AccessLog, AccessLogSettings, OptionalLog, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink,
     SinkError,
 };
@@ -240,7 +240,7 @@ mod tests {
         let stream = std::env::var("RSPM_TEST_PANIC_STREAM").expect("set");
         let stream = if stream.is_empty() { stream } else { format!("SystemLog = {stream}\n") };
         let gcfg = format!("[Logging]\n{stream}SystemLog = {}\n", file.display());
-        let config = crate::config::parse("test.gcfg", gcfg.as_bytes(), []).expect("good").config;
+        let config = base::config::parse("test.gcfg", gcfg.as_bytes(), []).expect("good").config;
         let settings = logs.prepare(&config);
         logs.switch(settings);
         let _ = std::thread::Builder::new()

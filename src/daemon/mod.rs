@@ -16,7 +16,6 @@ mod encryption;
 pub mod error;
 mod federation_check;
 pub mod files;
-pub mod generator;
 pub mod handover;
 mod job_history;
 mod leader_tasks;
@@ -51,7 +50,6 @@ pub mod start;
 mod status;
 mod stores;
 mod supervisor;
-pub mod units;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -59,6 +57,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::http;
+
 use handover::TakeOver;
 
 /// The program `rstudio-pm`.

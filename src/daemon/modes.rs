@@ -9,9 +9,9 @@ use super::audit;
 use super::error::log_lines;
 use super::stores;
 use super::supervisor::Supervisor;
-use crate::cluster;
-use crate::control::{ActiveWork, CommandError, Mode, PendingCommand};
 use crate::http::App;
+use runtime::cluster;
+use runtime::control::{ActiveWork, CommandError, Mode, PendingCommand};
 
 /// Polling interval for the end of requests and jobs.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use super::pid_file;
 use super::sockets::Sockets;
-use crate::config::{Config, Provider};
-use crate::model::identity::Identity;
+use base::config::{Config, Provider};
+use base::model::identity::Identity;
 
 /// The file with the id of the process that started last.
 const FILE: &str = "rstudio-pm.node";

@@ -1,8 +1,8 @@
 //! Checks the notification queue of PostgreSQL. The queue fills while a session that listens remains in a
 //! transaction.
 
-use crate::config::{Check, Config, Verdict};
-use crate::db::notification_queue;
+use base::config::{Check, Config, Verdict};
+use store::db::notification_queue;
 
 /// The check reports the queue if at least this part of it is used, in per mille.
 const THRESHOLD: i64 = 5;

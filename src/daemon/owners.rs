@@ -1,11 +1,11 @@
 //! Finds storage classes that do not belong to the configured database; creates and changes nothing.
 
-use crate::config::{ClassLocation, Config};
-use crate::db::{DatabaseState, Db};
-use crate::model::storage_class::StorageClass;
-use crate::storage::condition::move_remedy;
-use crate::storage::{Key, Marker, MarkerKey, Storage, StorageError};
-use crate::upkeep::ownership::{self, MarkerComparison};
+use base::config::{ClassLocation, Config};
+use base::model::storage_class::StorageClass;
+use store::db::{DatabaseState, Db};
+use store::storage::condition::move_remedy;
+use store::storage::{Key, Marker, MarkerKey, Storage, StorageError};
+use tasks::upkeep::ownership::{self, MarkerComparison};
 
 /// Findings about the owner of each class. Inaccessible databases and locations are reported by other checks.
 pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {

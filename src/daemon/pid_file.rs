@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use base::config::Config;
 
 /// Returns the name of the effective user, or the user ID if it has no name.
 pub(super) fn user_name() -> String {

@@ -16,7 +16,7 @@ use nix::unistd::{
 };
 
 use super::files::provision::provision;
-use crate::config::Config;
+use base::config::Config;
 
 /// An ordinary user.
 #[derive(Clone, Debug, PartialEq, Eq)]

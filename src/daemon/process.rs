@@ -23,13 +23,13 @@ use super::stores::SharedStores;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, ProbeAddresses};
 use super::{node, pid_file, rotation, status, stores};
-use crate::cluster::{Cluster, heartbeat};
-use crate::config::{Config, Loaded};
-use crate::control::{Control, Mode, PendingCommand};
 use crate::http::site::SiteSettings;
 use crate::http::tls::Tls;
 use crate::http::{HttpServer, Limits, ServerContext, Switch, summary};
-use crate::jobs::Jobs;
+use base::config::{Config, Loaded};
+use runtime::cluster::{Cluster, heartbeat};
+use runtime::control::{Control, Mode, PendingCommand};
+use runtime::jobs::Jobs;
 
 /// Time that clients wait in the backlog while the stores open; then they get 503 until the start is complete.
 const BACKLOG_WAIT: Duration = Duration::from_secs(10);

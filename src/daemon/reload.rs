@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use super::context::ProcessContext;
 use super::encryption::compare;
 use super::files;
-use crate::config::{self, Change, Config, Loaded};
-use crate::control::{CommandError, ReloadResult};
 use crate::http::App;
 use crate::http::site::SiteSettings;
 use crate::http::tls::{Tls, TlsError};
-use crate::sync::task::Task;
-use crate::upstream::Upstream;
+use base::config::{self, Change, Config, Loaded};
+use runtime::control::{CommandError, ReloadResult};
+use tasks::sync::task::Task;
+use upstream::Upstream;
 
 /// Applies the difference between the running configuration and the file. Returns the new running configuration.
 ///

@@ -10,12 +10,12 @@ use percent_encoding::percent_decode_str;
 
 use super::configuration;
 use super::service_unit::{ServiceUnit, has_unknown_variables};
-use crate::config::{
+use base::config::{
     self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, without_userinfo,
 };
-use crate::model::shell;
-use crate::model::storage_class::StorageClass;
-use crate::storage::Key;
+use base::model::shell;
+use base::model::storage_class::StorageClass;
+use store::storage::Key;
 
 /// Directories that the scripts of the distribution packages remove.
 const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm"];

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::{Check, Verdict};
+use base::config::{Check, Verdict};
 
 /// Formats one line per check, followed by its findings, and a summary line.
 pub(super) fn human(file: &Path, checks: &[Check]) -> String {

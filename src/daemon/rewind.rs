@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::catalog::Rewind;
-use crate::control::{Command, Control};
-use crate::metrics;
+use base::metrics;
+use runtime::catalog::Rewind;
+use runtime::control::{Command, Control};
 
 /// Pause between attempts to reopen the app.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<
                 tracing::warn!(
                     "could not reopen the database and the storage after the reset of the database: {error}"
                 );
-                if control.mode() != crate::control::Mode::Online {
+                if control.mode() != runtime::control::Mode::Online {
                     return;
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;

@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::Zoned;
 
 use super::logging::Logs;
-use crate::control::LogControl as _;
-use crate::logs::rotation::{Rotation, schedule};
+use runtime::control::LogControl as _;
+use store::logs::rotation::{Rotation, schedule};
 
 /// Checks the files at the start, at each midnight, after each change of the configuration, and at least hourly,
 /// because the clock may be changed. Runs until the future is dropped.

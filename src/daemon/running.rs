@@ -8,13 +8,13 @@ use tokio::task::JoinHandle;
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
 use super::{audit_file, clock, job_history, node, rewind};
-use crate::backup::results;
-use crate::control::Control;
 use crate::http::{App, ServerContext, plain_text};
-use crate::logs::OptionalLog;
-use crate::state::State;
-use crate::storage::space;
-use crate::upkeep;
+use runtime::control::Control;
+use runtime::state::State;
+use store::logs::OptionalLog;
+use store::storage::space;
+use tasks::backup::results;
+use tasks::upkeep;
 
 /// An app that serves requests, and its background tasks.
 pub(super) struct RunningApp {

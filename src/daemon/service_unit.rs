@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{generator, shell_words};
-use crate::config::DEFAULT_FILE;
+use super::shell_words;
+use base::config::DEFAULT_FILE;
 
 const UNIT: &str = "rstudio-pm.service";
 

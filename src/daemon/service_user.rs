@@ -7,9 +7,10 @@ use nix::unistd::{Gid, Group, Uid, getegid, geteuid, getgroups, setgroups, setre
 
 use super::files::provision;
 use super::privileges::{Account, PrivilegeError};
+use super::sandbox;
 use super::service_unit::ServiceUnit;
-use super::{sandbox, units};
-use crate::config::Config;
+use base::config::Config;
+use generator::units;
 
 /// The user of the server.
 pub(super) struct ServiceUser {

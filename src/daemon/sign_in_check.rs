@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::stores;
-use crate::auth::provider::Providers;
-use crate::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secret};
+use base::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secret};
+use runtime::auth::provider::Providers;
 
 /// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
 /// configured. A provider that cannot be reached does not prevent a start, but sign-in is unavailable until it can be
@@ -13,7 +13,7 @@ use crate::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secre
 pub(super) fn provider(config: &Config) -> Option<Check> {
     const TITLE: &str = "Sign-in";
     let settings = config.open_id_connect.as_ref()?;
-    crate::storage::install_tls_provider();
+    store::storage::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (runtime, providers) = match (runtime, Providers::new(&config.proxy)) {
         (Ok(runtime), Ok(providers)) => (runtime, providers),

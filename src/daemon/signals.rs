@@ -7,7 +7,7 @@ use nix::sys::signal::SigSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::control::{Command, Control};
+use runtime::control::{Command, Control};
 
 /// The signal handlers of the process.
 pub(super) struct Signals {

@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::AcceptConn;
 use nix::sys::stat::{Mode, umask};
 
 use super::bind::{SocketError, bind, display_address};
-use crate::config::{Config, Listen};
+use base::config::{Config, Listen};
 
 /// All listening sockets, non-blocking.
 pub struct Sockets {
@@ -159,7 +159,7 @@ pub fn admin_path(config: &Config) -> PathBuf {
 }
 
 /// The commands that apply the configured addresses to the sockets of systemd.
-const APPLY_COMMANDS: &str = crate::config::RESTART_COMMAND;
+const APPLY_COMMANDS: &str = base::config::RESTART_COMMAND;
 
 /// The sockets that the old server passes in a hand-over.
 pub(super) struct PassedSockets {
@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn an_invalid_address_causes_no_second_message() {
         let text = b"[HTTP]\nListen = :99999\n";
-        let (config, errors) = crate::config::parse_valid_part("f", text);
+        let (config, errors) = base::config::parse_valid_part("f", text);
         assert_eq!(errors.len(), 1);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let bind = |is_valid| {

@@ -15,8 +15,8 @@ use super::logging::Logs;
 use super::privileges;
 use super::process::{self, Setup};
 use super::sockets::{self, PassedSockets};
-use crate::config::{self, Config, ConfigError, Loaded};
 use crate::http::Limits;
+use base::config::{self, Config, ConfigError, Loaded};
 
 /// Starts, serves until a stop is requested, and stops.
 ///
@@ -31,7 +31,7 @@ pub(super) fn run(
 ) -> Result<(), StartError> {
     umask(FileMode::from_bits_truncate(0o077));
     let start = SystemTime::now();
-    crate::metrics::init();
+    base::metrics::init();
     let file = &args.config;
     let is_socket_activated = received.is_none() && sockets::passed_by_systemd();
     let open_files = raise_open_files();
@@ -72,7 +72,7 @@ pub(super) fn run(
     for listener in &sockets.missing_listeners {
         tracing::warn!("{}", listener.error);
     }
-    crate::storage::install_tls_provider();
+    store::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
     // Not earlier: a thread started before privileges are dropped would keep its capabilities.
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {

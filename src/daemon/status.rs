@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::notify::Notifier;
-use crate::control::Mode;
 use crate::http::Switch;
 use crate::http::summary::{self, DatabaseProblem};
+use runtime::control::Mode;
 
 /// Polling interval for changes without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);

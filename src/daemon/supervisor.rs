@@ -14,11 +14,11 @@ use super::listeners::{self, RetryResult};
 use super::running::RunningApp;
 use super::stores::SharedStores;
 use super::{configuration, files, reload, stores};
-use crate::config::{Loaded, RESTART_COMMAND};
-use crate::control::{Command, CommandError, CommandResult, Mode, PendingCommand, ReloadResult};
 use crate::http::site::SiteSettings;
 use crate::http::{App, summary};
-use crate::sync::HaltedSync;
+use base::config::{Loaded, RESTART_COMMAND};
+use runtime::control::{Command, CommandError, CommandResult, Mode, PendingCommand, ReloadResult};
+use tasks::sync::HaltedSync;
 
 /// Retry interval of a start that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);

@@ -10,16 +10,16 @@ use super::limits::Limits;
 use super::peer::{Client, Peer};
 use super::resolve_cache::ResolveCache;
 use super::site::SiteSettings;
-use crate::auth::provider::Providers;
-use crate::auth::{DeviceLogins, Sessions, Tokens};
-use crate::build::Builds;
-use crate::edit::Uploads;
-use crate::fetch::Fetches;
-use crate::serve::Repositories;
-use crate::state::State;
-use crate::sync::Sync;
-use crate::upkeep::Upkeep;
-use crate::usage::Usage;
+use content::fetch::Fetches;
+use content::serve::Repositories;
+use runtime::auth::provider::Providers;
+use runtime::auth::{DeviceLogins, Sessions, Tokens};
+use runtime::state::State;
+use tasks::build::Builds;
+use tasks::edit::Uploads;
+use tasks::sync::Sync;
+use tasks::upkeep::Upkeep;
+use tasks::usage::Usage;
 
 /// State shared by all request handlers; `daemon` creates it each time the server goes online.
 pub struct App {

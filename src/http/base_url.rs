@@ -8,7 +8,7 @@ use http::uri::{Authority, Scheme, Uri};
 use super::peer::Peer;
 use super::permission::Principal;
 use super::site::SiteSettings;
-use crate::model::time::Timestamp;
+use base::model::time::Timestamp;
 
 /// The absolute URL that the client requested; proxies configured for Posit Package Manager send it.
 const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
@@ -109,7 +109,7 @@ fn request_host(parts: &Parts) -> Option<Authority> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use base::config;
 
     /// Returns the base URL of a request for `/cran/latest/` from an address with these headers.
     fn base_of(gcfg: &str, address: &str, tls: bool, fields: &[(&str, &str)]) -> String {

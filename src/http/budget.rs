@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use super::body::Body;
 use super::error::Failure;
 use super::peer::{Client, client_network};
-use crate::model::guarded::guarded;
-use crate::serve::package_files::MAX_FIGURE;
+use base::model::guarded::guarded;
+use content::serve::package_files::MAX_FIGURE;
 
 /// The budget of a process. Clones share it.
 #[derive(Clone)]

@@ -7,10 +7,10 @@ use super::base_url::RequestHead;
 use super::body::Body;
 use super::response;
 use super::web::answer;
-use crate::model::csv::cell;
-use crate::model::ids::SourceId;
-use crate::serve::difference::{Change, ListedPackage};
-use crate::serve::listing::ListedVersion;
+use base::model::csv::cell;
+use base::model::ids::SourceId;
+use content::serve::difference::{Change, ListedPackage};
+use content::serve::listing::ListedVersion;
 
 /// Returns the packages that differ between two snapshots as CSV; `name_of` returns the name of a source.
 #[must_use]

@@ -25,12 +25,12 @@ use super::route::web::WebPath;
 use super::route::{self, Route};
 use super::target::Query;
 use super::{admin, login, public, python, web};
-use crate::model::snapshot::Snapshot;
-use crate::model::time::Timestamp;
-use crate::python::layout::PythonPath;
-use crate::r::bioconductor::PartName;
-use crate::r::layout::RPath;
-use crate::usage::BlockedRequest;
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use formats::python::layout::PythonPath;
+use formats::r::bioconductor::PartName;
+use formats::r::layout::RPath;
+use tasks::usage::BlockedRequest;
 
 /// Handles a request from the network.
 pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {

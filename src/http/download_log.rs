@@ -6,15 +6,15 @@ use std::fmt::Display;
 
 use http::StatusCode;
 
-use crate::logs::{BinaryDetails, ServiceEntry, ServiceError, ServiceLog};
-use crate::metrics;
-use crate::model::ids::SourceId;
-use crate::model::time::Timestamp;
-use crate::r::layout::RPath;
-use crate::r::platform::Platform;
-use crate::r::user_agent::RVersion;
-use crate::serve::negotiate::{MatchFailure, RVersionMatch};
-use crate::usage::{Download, Usage};
+use base::metrics;
+use base::model::ids::SourceId;
+use base::model::time::Timestamp;
+use content::serve::negotiate::{MatchFailure, RVersionMatch};
+use formats::r::layout::RPath;
+use formats::r::platform::Platform;
+use formats::r::user_agent::RVersion;
+use store::logs::{BinaryDetails, ServiceEntry, ServiceError, ServiceLog};
+use tasks::usage::{Download, Usage};
 
 /// A GET of a package file, answered or failed.
 #[derive(Clone, Debug)]
@@ -218,7 +218,7 @@ pub(super) fn package_path(path: &RPath) -> Option<PackagePath<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::r::layout;
+    use formats::r::layout;
 
     fn request(
         requested_binary: Option<RequestedBinary<'static>>,

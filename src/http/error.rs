@@ -2,13 +2,13 @@
 
 use http::StatusCode;
 
-use crate::access::ScopeKind;
-use crate::api::error::Code;
-use crate::auth::CreateTokenError;
-use crate::db::DbError;
-use crate::serve::{BlockedRelease, GuardedName, RepoError};
-use crate::storage::StorageError;
-use crate::upstream::UpstreamError;
+use api::error::Code;
+use base::access::ScopeKind;
+use content::serve::{BlockedRelease, GuardedName, RepoError};
+use runtime::auth::CreateTokenError;
+use store::db::DbError;
+use store::storage::StorageError;
+use upstream::UpstreamError;
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,8 +355,8 @@ impl From<CreateTokenError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::resolve::Unresolved;
-    use crate::model::ids::RepoId;
+    use base::model::ids::RepoId;
+    use runtime::catalog::resolve::Unresolved;
 
     #[test]
     fn an_unknown_system_gets_the_message_that_clients_expect() {
@@ -390,7 +390,7 @@ mod tests {
             detail.contains("random numbers: getrandom failed") && !detail.contains("database"),
             "{detail}"
         );
-        let refusal = crate::auth::BootstrapRefusal::from(error()).to_string();
+        let refusal = runtime::auth::BootstrapRefusal::from(error()).to_string();
         assert!(refusal.contains("random numbers") && !refusal.contains("database"), "{refusal}");
         assert_eq!(Failure::from(CreateTokenError::from(DbError::Closed)), Failure::from(DbError::Closed));
     }

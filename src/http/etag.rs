@@ -3,9 +3,9 @@
 use http::header::HeaderValue;
 
 use super::response::header_value;
-use crate::model::digest::Sha256;
-use crate::python::accept::SimpleFormat;
-use crate::serve::located::LocatedFile;
+use base::model::digest::Sha256;
+use content::serve::located::LocatedFile;
+use formats::python::accept::SimpleFormat;
 
 /// Returns the `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes
 /// may differ between versions of the server.

@@ -11,7 +11,7 @@ use super::peer::Peer;
 use super::request_body::Incoming;
 use super::response::{self, ErrorFormat};
 use super::switch::Switch;
-use crate::metrics;
+use base::metrics;
 
 /// Serves the metrics of the process. Clones share it.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
 //! The client of a request, and its permissions: maps the names in a request to the objects of
-//! [`access`](crate::access).
+//! [`access`](base::access).
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::error::Failure;
 use super::login::{cookie, origin};
 use super::peer::Peer;
 use super::route::access::{Access, RepositoryAccess, Target};
-use crate::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
-use crate::auth::{self, BadCredential, Credential, Purpose, SessionLimits, Token};
-use crate::catalog::{Catalog, Repository, Source};
-use crate::metrics::{self, RefusedToken};
-use crate::model::ids::{RepoId, SourceId};
-use crate::model::time::Timestamp;
-use crate::model::trusted_publisher::TrustedPublisher;
+use base::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
+use base::metrics::{self, RefusedToken};
+use base::model::ids::{RepoId, SourceId};
+use base::model::time::Timestamp;
+use base::model::trusted_publisher::TrustedPublisher;
+use runtime::auth::{self, BadCredential, Credential, Purpose, SessionLimits, Token};
+use runtime::catalog::{Catalog, Repository, Source};
 
 /// The realm of a challenge that is not about one repository.
 pub(super) const REALM: &str = "rstudio-pm";

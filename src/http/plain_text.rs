@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::catalog::Catalog;
-use crate::config::{Config, Listen};
+use base::config::{Config, Listen};
+use runtime::catalog::Catalog;
 
 /// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
 /// not state that a proxy encrypts.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::distribution::Distribution;
-use crate::api::public::status::{self, Platform};
-use crate::catalog::Catalog;
-use crate::config::platforms::{self, Os, Platforms};
-use crate::serve::binaries;
+use api::distribution::Distribution;
+use api::public::status::{self, Platform};
+use base::config::platforms::{self, Os, Platforms};
+use content::serve::binaries;
+use runtime::catalog::Catalog;
 
 /// Returns the platforms of the status response.
 #[must_use]
@@ -76,7 +76,7 @@ pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use base::config;
 
     fn platforms(text: &str) -> std::sync::Arc<Platforms> {
         config::parse("f", text.as_bytes(), []).expect("valid").config.platforms.clone()

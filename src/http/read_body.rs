@@ -11,7 +11,7 @@ use hyper::body::Body as _;
 
 use super::error::Failure;
 use super::request_body::Incoming;
-use crate::model::guarded::guarded;
+use base::model::guarded::guarded;
 
 /// `Retry-After` in seconds when the budget of request bodies is used up.
 const RETRY_AFTER: u64 = 5;

@@ -3,7 +3,7 @@
 use super::app::App;
 use super::base_url::RequestHead;
 use super::error::Failure;
-use crate::metrics::{self, RefusedToken};
+use base::metrics::{self, RefusedToken};
 
 /// Counts a refused proof as a credential that is not valid.
 ///

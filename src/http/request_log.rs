@@ -10,8 +10,8 @@ use http::{Method, Response, Uri, Version};
 
 use super::body::Body;
 use super::peer::Peer;
-use crate::logs::{AccessEntry, AccessLog, MAX_FIELD};
-use crate::metrics;
+use base::metrics;
+use store::logs::{AccessEntry, AccessLog, MAX_FIELD};
 
 /// The time at which a request arrived.
 #[derive(Clone, Copy)]

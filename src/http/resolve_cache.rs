@@ -14,11 +14,11 @@ use super::r::package_file::ResolvedFile;
 use super::r::platform_request::PlatformRequest;
 use super::response::Vary;
 use super::route::access::RepositoryAccess;
-use crate::model::time::{SECOND, Timestamp};
-use crate::python::accept::SimpleFormat;
-use crate::serve::negotiate::PlatformChoice;
-use crate::serve::policies;
-use crate::state::State;
+use base::model::time::{SECOND, Timestamp};
+use content::serve::negotiate::PlatformChoice;
+use content::serve::policies;
+use formats::python::accept::SimpleFormat;
+use runtime::state::State;
 
 /// Maximum number of entries; each is well below a kilobyte, as the bytes of documents are in the index cache.
 const MAX_ENTRIES: usize = 4096;

@@ -422,13 +422,10 @@ pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
 pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
     let mut response = match format {
         ErrorFormat::Json => {
-            let error = crate::api::error::Error::new(failure.code, failure.phrase.clone());
+            let error = api::error::Error::new(failure.code, failure.phrase.clone());
             json(
                 failure.status,
-                &crate::api::error::Error {
-                    payload: failure.payload.as_deref().map(Payload::to_json),
-                    ..error
-                },
+                &api::error::Error { payload: failure.payload.as_deref().map(Payload::to_json), ..error },
             )
         }
         ErrorFormat::Text | ErrorFormat::TextAndPhrase => {

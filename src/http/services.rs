@@ -21,8 +21,8 @@ use super::route::{self, Route};
 use super::switch::{self, Switch};
 use super::web::administration;
 use super::{dispatch, host_header};
-use crate::api::error::Code;
-use crate::model::time::Timestamp;
+use api::error::Code;
+use base::model::time::Timestamp;
 
 /// The path of health checks.
 const PING: &str = "/__ping__";

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::body::Body;
 use super::peer::{Client, Peer, client_network};
-use crate::config::Config;
+use base::config::Config;
 
 /// Parses an element of `X-Forwarded-For`; some proxies add the port.
 fn forwarded_address(text: &str) -> Option<IpAddr> {

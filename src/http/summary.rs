@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::app::App;
 use super::switch::Switch;
-use crate::control::Mode;
-use crate::db::DbError;
-use crate::model::count::count_of;
-use crate::model::one_line::{joined_lines, one_line};
-use crate::model::time::Timestamp;
-use crate::serve;
+use base::model::count::count_of;
+use base::model::one_line::{joined_lines, one_line};
+use base::model::time::Timestamp;
+use content::serve;
+use runtime::control::Mode;
+use store::db::DbError;
 
 /// Maximum length in characters; the log has the full error.
 const MAX_CHARS: usize = 400;

@@ -9,10 +9,10 @@ use super::error::Failure;
 use super::limits::Limits;
 use super::permission::Principal;
 use super::site::SiteSettings;
-use crate::cluster::Cluster;
-use crate::control::{Control, Mode};
-use crate::logs::{AccessLog, OptionalLog, ServiceLog};
-use crate::model::time::Clock;
+use base::model::time::Clock;
+use runtime::cluster::Cluster;
+use runtime::control::{Control, Mode};
+use store::logs::{AccessLog, OptionalLog, ServiceLog};
 
 /// `Retry-After` in seconds while the server starts; a start takes a short time.
 const STARTING_RETRY_AFTER: u64 = 5;
@@ -118,7 +118,7 @@ pub(super) fn unavailable(mode: &Mode, principal: &Principal) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::BrokenReason;
+    use runtime::control::BrokenReason;
 
     #[test]
     fn clients_get_a_phrase_and_administrators_the_error() {

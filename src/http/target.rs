@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::error::Failure;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
+use base::model::snapshot::{BadSnapshot, Snapshot};
 
 /// Splits a raw path into decoded segments. A trailing slash results in an empty last segment.
 ///

@@ -13,7 +13,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use crate::config::MinimumTls;
+use base::config::MinimumTls;
 
 /// The reason why HTTPS cannot be served.
 #[derive(Debug, thiserror::Error)]

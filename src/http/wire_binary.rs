@@ -1,9 +1,9 @@
 //! Converts binaries to the wire type of both APIs.
 
-use crate::api::binary::Binary;
-use crate::r::layout::{FileName, RPath};
-use crate::r::platform::{ANY_ARCH, Target};
-use crate::serve::binary_rows::BinaryRow;
+use api::binary::Binary;
+use content::serve::binary_rows::BinaryRow;
+use formats::r::layout::{FileName, RPath};
+use formats::r::platform::{ANY_ARCH, Target};
 
 /// Converts a binary to its wire type.
 pub(super) fn wire(row: BinaryRow) -> Binary {

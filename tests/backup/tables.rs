@@ -60,11 +60,11 @@ fn every_table_and_column_of_both_databases_is_described() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let tables = schema_tables(engine);
         let (expected, names) = (descriptions.keys().collect::<BTreeSet<_>>(), tables.keys().collect());
-        assert_eq!(expected, names, "{engine:?}: complete src/db/transfer/tables.rs");
+        assert_eq!(expected, names, "{engine:?}: complete crates/store/src/db/transfer/tables.rs");
         for (name, columns) in &tables {
             assert_eq!(
                 &descriptions[name], columns,
-                "{engine:?}, table {name}: complete src/db/transfer/tables.rs"
+                "{engine:?}, table {name}: complete crates/store/src/db/transfer/tables.rs"
             );
         }
     }

@@ -78,7 +78,7 @@ fn texts_in_the_configuration_are_shown_with_visible_characters() {
 /// Text reaches the terminal through one file of the command line. The exceptions print constants.
 #[test]
 fn one_file_prints_all_texts() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/cli/src");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("the folder") {
         let path = entry.expect("a file").path();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use rstudio_pm::cli::args::Cli;
-use rstudio_pm::offline;
+use rstudio_pm::downloader;
 
 use super::{files, path_flag, team};
 use crate::support::fixtures;
@@ -177,7 +177,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
 #[test]
 fn completions_of_both_programs_are_quiet_on_a_closed_pipe() {
     let (rspm, downloader) = (env!("CARGO_BIN_EXE_rspm"), env!("CARGO_BIN_EXE_rspm-offline-downloader"));
-    assert!(offline::args::Cli::command().find_subcommand("completion").is_some());
+    assert!(downloader::args::Cli::command().find_subcommand("completion").is_some());
     for program in [rspm, downloader] {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let output = run_with_closed_pipe(Command::new(program).args(["completion", shell]));

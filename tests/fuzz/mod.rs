@@ -74,12 +74,16 @@ fn the_fuzzing_program_uses_the_same_versions() {
         fuzzing.iter().map(|(name, version, _)| (name, version)).filter(|one| !known.contains(one));
     let additional: Vec<&str> = additional.map(|(name, _)| name.as_str()).collect();
     assert_eq!(additional, ["arbitrary", "libfuzzer-sys", "rstudio-pm-fuzz"], "make fuzz-lock");
-    // The dependencies of the library, without those of its tests.
-    let (_, _, needed) = fuzzing.iter().find(|(name, ..)| name == "rstudio-pm").expect("the library");
-    let manifest = include_str!("../../Cargo.toml");
-    let (_, rest) = manifest.split_once("\n[dependencies]\n").expect("its dependencies");
-    let (table, _) = rest.split_once("\n[dev-dependencies]\n").expect("an end");
-    let declared = table.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim());
-    let declared: BTreeSet<_> = declared.filter(|name| !name.starts_with('#')).map(str::to_owned).collect();
-    assert_eq!(*needed, declared, "make fuzz-lock");
+    // The dependencies of each crate of this project, without those of its tests.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in entries(&root.join("crates")).into_iter().chain([root.to_owned()]) {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+        let (_, rest) = manifest.split_once("\n[dependencies]\n").expect("its dependencies");
+        let (table, _) = rest.split_once("\n[").expect("an end");
+        let declared = table.lines().filter_map(|line| line.strip_suffix(".workspace = true"));
+        let declared: BTreeSet<_> = declared.map(str::to_owned).collect();
+        let name = if folder == root { "rstudio-pm" } else { folder.file_name().unwrap().to_str().unwrap() };
+        let (_, _, needed) = fuzzing.iter().find(|(known, ..)| known == name).expect(name);
+        assert_eq!(*needed, declared, "{name}: make fuzz-lock");
+    }
 }

@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property, Section, Subsection};
-use rstudio_pm::{cli, config, daemon, db, http, offline};
+use rstudio_pm::{cli, config, daemon, db, downloader, http};
 
 /// Compares a file of the checkout with its expected content; with UPDATE_DOCS=1 writes it instead.
 fn assert_file(path: &str, expected: &str) {
@@ -33,7 +33,7 @@ fn assert_part(path: &str, source: &str, expected: &str) {
 
 #[test]
 fn the_page_of_the_configuration() {
-    assert_part("docs/admin/configuration.md", "src/config/rows.rs", &config::reference::text());
+    assert_part("docs/admin/configuration.md", "crates/base/src/config/rows.rs", &config::reference::text());
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn man_page_of_rspm() {
 
 #[test]
 fn man_page_of_the_downloader() {
-    let mut root = offline::args::Cli::command();
+    let mut root = downloader::args::Cli::command();
     root.build();
     let name = "rspm-offline-downloader";
     let mut page = title(name, "1", "fill a directory for package servers without internet, and check it");

@@ -36,7 +36,7 @@ fn locked_packages() -> BTreeMap<String, Option<String>> {
     text.split("[[package]]").skip(1).filter_map(package).collect()
 }
 
-/// The crates linked into the programs according to `cargo tree`, without this package.
+/// The crates linked into the programs according to `cargo tree`, without those of this project.
 fn linked_crates() -> BTreeSet<String> {
     let words =
         "tree --locked --offline --edges normal --target x86_64-unknown-linux-gnu --prefix none --format {p}";
@@ -47,7 +47,8 @@ fn linked_crates() -> BTreeSet<String> {
     let package = |line: &str| {
         let mut words = line.split(' ');
         let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
-        (name != env!("CARGO_PKG_NAME")).then(|| format!("{name} {version}"))
+        // `(/path)` follows the version of a crate of this project.
+        (!line.contains("(/")).then(|| format!("{name} {version}"))
     };
     text.lines().filter_map(package).collect()
 }

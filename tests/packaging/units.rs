@@ -19,7 +19,7 @@ fn the_templates_are_those_the_generator_instantiates() {
         b"[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTP]\nListen = :80\n[HTTPRedirect]\nListen = :81\n",
         [],
     );
-    let names = rstudio_pm::daemon::units::socket_names(&parsed.unwrap().config);
+    let names = rstudio_pm::generator::units::socket_names(&parsed.unwrap().config);
     assert_eq!(names.len(), 5, "{names:?}");
     for name in names {
         let (template, _) = name.split_once('@').unwrap();

@@ -1,8 +1,8 @@
 //! Commands that pages without content name: executed as printed, they work.
 
-use rstudio_pm::web::administration::jobs::{self, Jobs};
-use rstudio_pm::web::administration::{Page, Section};
-use rstudio_pm::web::frame::Root;
+use rstudio_pm::pages::administration::jobs::{self, Jobs};
+use rstudio_pm::pages::administration::{Page, Section};
+use rstudio_pm::pages::frame::Root;
 
 use super::document::{self, unescape};
 use crate::support::advisories;

@@ -12,20 +12,20 @@ use tokio::runtime::Handle;
 
 use super::local_command::{self, RunningServerError, Spinner};
 use super::{configuration, privileges};
-use crate::api::backup::{LocalBackup, LocalCommand};
-use crate::backup::destination::refuse_data;
-use crate::backup::error::BackupError;
-use crate::backup::folder::Folder;
-use crate::backup::lock_wait::LockWait;
-use crate::backup::manifest::{BackupTime, Manifest};
-use crate::backup::migrate::Progress;
-use crate::backup::prune::{PruneOptions, Retention, prune};
-use crate::backup::restore::{RestoreOptions, restore};
-use crate::backup::trial_restore::trial_restore;
-use crate::backup::verify::{Depth, verify, verify_chain};
-use crate::config::{Config, ConfigError};
-use crate::model::time::Timestamp;
+use api::backup::{LocalBackup, LocalCommand};
+use base::config::{Config, ConfigError};
+use base::model::time::Timestamp;
 use report::{Report, Verdict};
+use tasks::backup::destination::refuse_data;
+use tasks::backup::error::BackupError;
+use tasks::backup::folder::Folder;
+use tasks::backup::lock_wait::LockWait;
+use tasks::backup::manifest::{BackupTime, Manifest};
+use tasks::backup::migrate::Progress;
+use tasks::backup::prune::{PruneOptions, Retention, prune};
+use tasks::backup::restore::{RestoreOptions, restore};
+use tasks::backup::trial_restore::trial_restore;
+use tasks::backup::verify::{Depth, verify, verify_chain};
 
 /// Exit code for a backup that lacks files because storage lacked them; `rspm backup create` has the same code.
 const INCOMPLETE: u8 = 4;

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::backup::error::BackupError;
-use crate::backup::folder::Folder;
-use crate::backup::manifest::Manifest;
-use crate::backup::prune::PruneResult;
-use crate::backup::restore::RestoreResult;
-use crate::backup::revocations::{LaterRevocations, Revocation};
-use crate::backup::trial_restore::TrialResult;
-use crate::backup::verify::Verification;
-use crate::model::count::count_of;
-use crate::model::documentation::Page;
-use crate::model::shell;
+use base::model::count::count_of;
+use base::model::documentation::Page;
+use base::model::shell;
+use tasks::backup::error::BackupError;
+use tasks::backup::folder::Folder;
+use tasks::backup::manifest::Manifest;
+use tasks::backup::prune::PruneResult;
+use tasks::backup::restore::RestoreResult;
+use tasks::backup::revocations::{LaterRevocations, Revocation};
+use tasks::backup::trial_restore::TrialResult;
+use tasks::backup::verify::Verification;
 
 /// The result of a command.
 pub(super) struct Report {

@@ -8,10 +8,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
-use crate::api::ADMIN_PREFIX;
-use crate::api::backup::{RecordBackupTest, RecordedBackupTest};
-use crate::config::{BackupPlace, Config};
 use crate::daemon::{local_command, sockets};
+use api::ADMIN_PREFIX;
+use api::backup::{RecordBackupTest, RecordedBackupTest};
+use base::config::{BackupPlace, Config};
 
 /// Timeout for the exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
 //! The part of `--check-config` about the encryption key and secrets.
 
 use super::compare::KeyMismatch;
-use crate::config::table::Kind;
-use crate::config::{Check, Config, Loaded, ValueForm, Verdict, client_secret, key_file};
-use crate::db::Db;
+use base::config::table::Kind;
+use base::config::{Check, Config, Loaded, ValueForm, Verdict, client_secret, key_file};
+use store::db::Db;
 
 /// The checks of the key, and of secrets that are not encrypted; each is omitted if it has no findings.
 pub(in crate::daemon) fn run(loaded: &Loaded) -> impl Iterator<Item = Check> {

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Config, EncryptionKey, KeySource, key_file};
-use crate::db::{Db, DbError, encryption_key};
-use crate::model::fingerprint::Fingerprint;
+use base::config::{Config, EncryptionKey, KeySource, key_file};
+use base::model::fingerprint::Fingerprint;
+use store::db::{Db, DbError, encryption_key};
 
 /// An error of the comparison of the key with that of the database.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::error::KeyCommandError;
-use crate::config::{Config, ValueForm, key_file};
 use crate::daemon::configuration;
 use crate::daemon::local_command::note;
 use crate::daemon::service_user::ServiceUser;
-use crate::db::Db;
+use base::config::{Config, ValueForm, key_file};
+use store::db::Db;
 
 /// Creates the file of the key, owned by the user of the server. Does nothing if a key exists.
 pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {

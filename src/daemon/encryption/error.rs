@@ -1,11 +1,11 @@
 //! Errors of the commands for the encryption key.
 
 use super::compare::KeyMismatch;
-use crate::config::ConfigError;
-use crate::config::key_file::{self, KeyFileError};
 use crate::daemon::privileges::PrivilegeError;
-use crate::db::DbError;
-use crate::model::fingerprint::Fingerprint;
+use base::config::ConfigError;
+use base::config::key_file::{self, KeyFileError};
+use base::model::fingerprint::Fingerprint;
+use store::db::DbError;
 
 /// An error of a command for the key.
 #[derive(Debug, thiserror::Error)]

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use super::compare::{self, KeyMismatch};
 use super::error::KeyCommandError;
-use crate::config::{EncryptionKey, Loaded, ValueForm, key_file};
 use crate::daemon::service_user::ServiceUser;
 use crate::daemon::{configuration, sockets};
-use crate::db::author::Author;
-use crate::db::{Db, DbError, audit, encryption_key, node};
-use crate::encryption::value;
-use crate::model::time::Timestamp;
+use base::config::{EncryptionKey, Loaded, ValueForm, key_file};
+use base::encryption::value;
+use base::model::time::Timestamp;
+use store::db::author::Author;
+use store::db::{Db, DbError, audit, encryption_key, node};
 
 /// Replaces the key by that in `new_key_file`. With `key_lost`, the key of the database is lost, and the values
 /// encrypted with it are deleted.

@@ -16,10 +16,10 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::statfs::{Statfs, statfs};
 use nix::unistd::{Uid, User, geteuid};
 
-use crate::config::table::Kind;
-use crate::config::{Config, Loaded, RESTART_COMMAND, ValueForm};
-use crate::db::sqlite_dir;
+use base::config::table::Kind;
+use base::config::{Config, Loaded, RESTART_COMMAND, ValueForm};
 use policy::{Decision, PathState, PathTarget, Violation, decide, relax_on_network};
+use store::db::sqlite_dir;
 use table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 
 /// Paths that the server cannot use.

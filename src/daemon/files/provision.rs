@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, umask};
 
 use super::directories;
 use super::table::{PathKind, paths};
-use crate::config::Config;
+use base::config::Config;
 
 /// Creates missing directories and logs below directories of root, owned by the target user; returns the errors.
 /// Below directories of other users nothing is created: the target user creates these later or reports the error.

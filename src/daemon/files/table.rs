@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClassLocation, Config, LogDestination, Provider, key_file};
 use crate::daemon::{node, sockets};
-use crate::db::sqlite_dir;
-use crate::model::storage_class::StorageClass;
+use base::config::{ClassLocation, Config, LogDestination, Provider, key_file};
+use base::model::storage_class::StorageClass;
+use store::db::sqlite_dir;
 
 /// The rule for one kind of path.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::protocol::{self, Channel, Message, SyncRestart};
-use crate::catalog::CatalogHandle;
-use crate::db::Db;
+use runtime::catalog::CatalogHandle;
+use store::db::Db;
 
 /// Polling interval for transactions of the old server, which completes its running edits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);

@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Program;
 use super::protocol::{self, Channel, Message, SyncRestart};
-use crate::control::Control;
 use crate::daemon::notify::Notifier;
 use crate::daemon::running::RunningApp;
 use crate::daemon::sockets::Sockets;
-use crate::db::Db;
-use crate::jobs::Jobs;
+use runtime::control::Control;
+use runtime::jobs::Jobs;
+use store::db::Db;
 
 /// Timeout for restartable jobs to end before they are halted.
 const JOB_TIMEOUT: Duration = Duration::from_secs(3);

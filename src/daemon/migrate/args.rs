@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{DEFAULT_FILE, Provider};
+use base::config::{DEFAULT_FILE, Provider};
 
 /// Copies the database of a stopped server from SQLite to PostgreSQL, or from PostgreSQL to SQLite.
 #[derive(Debug, Parser)]

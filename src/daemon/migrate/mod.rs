@@ -15,12 +15,12 @@ use nix::unistd::{AccessFlags, access};
 use super::local_command::{self, RunningServerError, Spinner};
 use super::pid_file::user_name;
 use super::{configuration, privileges};
-use crate::backup::dry_run::dry_run;
-use crate::backup::migrate::{MigrateError, migrate};
-use crate::config::{ConfigError, Provider};
-use crate::db::DbError;
 use args::{Args, OutputFormat};
+use base::config::{ConfigError, Provider};
 use report::Direction;
+use store::db::DbError;
+use tasks::backup::dry_run::dry_run;
+use tasks::backup::migrate::{MigrateError, migrate};
 
 /// An error of the program.
 #[derive(Debug, thiserror::Error)]

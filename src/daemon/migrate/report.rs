@@ -7,13 +7,13 @@ use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::args::OutputFormat;
-use crate::backup::digest::RowDigest;
-use crate::backup::dry_run::DryRunResult;
-use crate::backup::migrate::MigrationResult;
-use crate::config::{Config, Provider};
-use crate::db::transfer::reading::Problem;
-use crate::db::transfer::source::place;
-use crate::db::transfer::tables::Table;
+use base::config::{Config, Provider};
+use store::db::transfer::reading::Problem;
+use store::db::transfer::source::place;
+use store::db::transfer::tables::Table;
+use tasks::backup::digest::RowDigest;
+use tasks::backup::dry_run::DryRunResult;
+use tasks::backup::migrate::MigrationResult;
 
 /// The two databases of a migration.
 pub(super) struct Direction {

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::audit::{AuditRow, AuditVerification};
-use crate::auth::Token;
-use crate::db::audit::{self, Filter};
-use crate::db::author::Author;
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::model::digest::Sha256;
-use crate::serve::RepoError;
+use api::audit::{AuditRow, AuditVerification};
+use base::model::digest::Sha256;
+use content::serve::RepoError;
+use runtime::auth::Token;
+use store::db::audit::{self, Filter};
+use store::db::author::Author;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 10_000;

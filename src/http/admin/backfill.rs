@@ -2,14 +2,14 @@
 
 use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
-use crate::api::backfill::{StartBackfill, StoppedBackfill};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::model::source::SourceKind;
-use crate::model::time::{BadDay, Day};
-use crate::serve::RepoError;
-use crate::sync::SyncError;
-use crate::sync::backfill::{BackfillRequest, DEFAULT_RATE};
+use api::backfill::{StartBackfill, StoppedBackfill};
+use base::model::source::SourceKind;
+use base::model::time::{BadDay, Day};
+use content::serve::RepoError;
+use tasks::sync::SyncError;
+use tasks::sync::backfill::{BackfillRequest, DEFAULT_RATE};
 
 /// Returns the kind of a source.
 ///

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
-use crate::api::backup::{RecordBackupTest, RecordedBackupTest, StartBackup};
-use crate::backup::create::{CreateOptions, start};
-use crate::backup::results;
-use crate::config::BackupPlace;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
-use crate::serve::RepoError;
+use api::backup::{RecordBackupTest, RecordedBackupTest, StartBackup};
+use base::config::BackupPlace;
+use content::serve::RepoError;
+use tasks::backup::create::{CreateOptions, start};
+use tasks::backup::results;
 
 /// Maximum time that a backup waits for the lock of its folder, in seconds.
 const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;

@@ -2,14 +2,14 @@
 
 use super::call::{AdminResult, Call, ok};
 use super::package::{existing_policy, outcome};
-use crate::api::binary::{
-    AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBinaryFile,
-};
-use crate::edit;
 use crate::http::error::Failure;
 use crate::http::wire_binary;
-use crate::r::platform::{ANY_ARCH, Arch};
-use crate::serve;
+use api::binary::{
+    AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBinaryFile,
+};
+use content::serve;
+use formats::r::platform::{ANY_ARCH, Arch};
+use tasks::edit;
 
 /// `POST /sources/{name}/binaries`.
 pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {

@@ -1,10 +1,10 @@
 //! Lists the Bioconductor versions of `config.yaml`, each with its synced state.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::bioconductor::BioconductorVersion;
 use crate::http::r::bioconductor::cran_snapshot;
-use crate::model::time::Timestamp;
-use crate::serve::{self, RepoError};
+use api::bioconductor::BioconductorVersion;
+use base::model::time::Timestamp;
+use content::serve::{self, RepoError};
 
 /// `GET /bioconductor/versions`.
 pub(super) async fn versions(call: Call<'_>) -> AdminResult {

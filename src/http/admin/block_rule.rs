@@ -9,20 +9,20 @@ use serde_json::{Map, Value};
 
 use super::block_rule_form::{never_matches, rule_of_wire, wire_of_rule};
 use super::call::{AdminResult, Call, ok, read_row, version};
-use crate::api::block_rule as wire;
-use crate::api::error::Code;
-use crate::catalog::{Catalog, StoredRule};
-use crate::edit::block_rule;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::{change_blocklist, inspect_repository};
-use crate::model::refused_rows::refused_rows;
-use crate::model::rule_effect::RuleEffect;
-use crate::model::time::Timestamp;
-use crate::policy::{Criteria, Rule};
-use crate::serve::rule_matches::{RuleMatch, RuleMatches};
-use crate::serve::{block_rules, rule_matches};
+use api::block_rule as wire;
+use api::error::Code;
+use base::model::refused_rows::refused_rows;
+use base::model::rule_effect::RuleEffect;
+use base::model::time::Timestamp;
+use content::serve::rule_matches::{RuleMatch, RuleMatches};
+use content::serve::{block_rules, rule_matches};
+use formats::policy::{Criteria, Rule};
+use runtime::catalog::{Catalog, StoredRule};
+use tasks::edit::block_rule;
 
 /// Maximum size of a request with many rules, in bytes.
 const BULK_LIMIT: usize = 64 << 20;
@@ -295,7 +295,7 @@ pub(super) async fn test(call: Call<'_>) -> AdminResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::BlockRules;
+    use runtime::catalog::BlockRules;
 
     #[test]
     fn the_list_of_rules_is_an_array_in_the_order_of_evaluation() {

@@ -1,18 +1,18 @@
 //! Conversion of block rules between their JSON form and that of `policy`: names, units and checks.
 
-use crate::api::block_rule as wire;
-use crate::catalog::Catalog;
 use crate::http::error::{Failure, truncate};
-use crate::model::ids::{RepoId, SourceId};
-use crate::model::language::Language;
-use crate::model::license::{UNKNOWN, similar_identifier};
-use crate::model::rule_effect::RuleEffect;
-use crate::model::source::SourceKind;
-use crate::model::time::SECOND;
-use crate::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
-use crate::python::license::{BadLicense, LicenseExpression};
-use crate::r;
-use crate::serve::find;
+use api::block_rule as wire;
+use base::model::ids::{RepoId, SourceId};
+use base::model::language::Language;
+use base::model::license::{UNKNOWN, similar_identifier};
+use base::model::rule_effect::RuleEffect;
+use base::model::source::SourceKind;
+use base::model::time::SECOND;
+use content::serve::find;
+use formats::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
+use formats::python::license::{BadLicense, LicenseExpression};
+use formats::r;
+use runtime::catalog::Catalog;
 
 /// The default priority of a rule.
 const DEFAULT_PRIORITY: i64 = 100;
@@ -262,7 +262,7 @@ fn source(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<SourceId>,
     }
     let Some(kind) = rule.source_type.as_deref() else { return Ok(None) };
     let kind: SourceKind =
-        kind.parse().map_err(|error: crate::model::source::UnknownSourceKind| bad(error.to_string()))?;
+        kind.parse().map_err(|error: base::model::source::UnknownSourceKind| bad(error.to_string()))?;
     let mut sources = catalog.sources.iter().filter(|source| source.kind == kind);
     match (sources.next(), sources.next()) {
         (Some(only), None) => Ok(Some(only.id)),

@@ -1,9 +1,9 @@
 //! Counts of the requests that block rules refused.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::block_rule::{BlockedCount, BlockedRequests};
 use crate::http::error::Failure;
-use crate::model::time::{Day, SECOND, Timestamp};
+use api::block_rule::{BlockedCount, BlockedRequests};
+use base::model::time::{Day, SECOND, Timestamp};
 
 /// Default number of days of a report, if the parameter `since` is absent.
 const DEFAULT_DAYS: i64 = 7;
@@ -25,7 +25,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let report = report.ok_or_else(|| {
         Failure::not_found("refused requests are not counted, because Server.UsageDataEnabled is false")
     })?;
-    let wire = |count: crate::db::blocked_request::BlockedCount| BlockedCount {
+    let wire = |count: store::db::blocked_request::BlockedCount| BlockedCount {
         rule: count.rule,
         package: count.package,
         version: count.version,

@@ -7,8 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::api::row::Row;
-use crate::edit::{Actor, OnExisting};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -18,8 +16,10 @@ use crate::http::route::access::data_access;
 use crate::http::route::admin::DataRoute;
 use crate::http::target::Query;
 use crate::http::{read_body, response};
-use crate::model::name::{BadName, Name};
-use crate::r::bioconductor::{BadVersion, Version};
+use api::row::Row;
+use base::model::name::{BadName, Name};
+use formats::r::bioconductor::{BadVersion, Version};
+use tasks::edit::{Actor, OnExisting};
 
 /// Maximum size of a JSON body, in bytes.
 const JSON_LIMIT: usize = 1 << 20;
@@ -127,8 +127,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::block_rule::BlockRule;
-    use crate::api::metadata::MetadataRecord;
+    use api::block_rule::BlockRule;
+    use api::metadata::MetadataRecord;
 
     #[test]
     fn a_wrong_row_is_refused_with_its_key() {

@@ -4,12 +4,12 @@ use http::StatusCode;
 
 use super::call::{AdminResult, Call};
 use super::job::start_response;
-use crate::api::error::Code;
-use crate::api::job::ClearSource;
-use crate::catalog::Repository;
-use crate::edit::subscription::unsubscribe_advice;
 use crate::http::error::Failure;
-use crate::model::ids::SourceId;
+use api::error::Code;
+use api::job::ClearSource;
+use base::model::ids::SourceId;
+use runtime::catalog::Repository;
+use tasks::edit::subscription::unsubscribe_advice;
 
 /// Starts the job, if the request confirms it and no repository subscribes to CRAN.
 pub(super) async fn start(call: Call<'_>) -> AdminResult {

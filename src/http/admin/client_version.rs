@@ -2,7 +2,7 @@
 
 use http::header::HeaderMap;
 
-use crate::api::VERSION_HEADER;
+use api::VERSION_HEADER;
 
 /// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Clients other
 /// than `rspm` send none.

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::audit;
 use super::call::{AdminResult, json, ok};
-use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
-use crate::api::error::Code;
-use crate::cluster::list::ListedNode;
-use crate::cluster::mode_request::{self, ModeRequestError};
-use crate::cluster::{list, mode_request::ModeChange};
 use crate::http::error::Failure;
 use crate::http::request_body::Incoming;
 use crate::http::switch::Switch;
+use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
+use api::error::Code;
+use runtime::cluster::list::ListedNode;
+use runtime::cluster::mode_request::{self, ModeRequestError};
+use runtime::cluster::{list, mode_request::ModeChange};
 
 /// Maximum timeout of a change, in seconds.
 const MAX_TIMEOUT: u64 = 24 * 3600;

@@ -4,13 +4,6 @@ use std::time::Duration;
 
 use super::call::{AdminResult, json, ok};
 use super::{audit, cluster, log};
-use crate::api::backup::LastBackupResult;
-use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule, SetDebugRegions};
-use crate::backup::results::{self, BackupProblem};
-use crate::config;
-use crate::control::{self, Command, CommandError, CommandResult};
-use crate::db;
-use crate::db::backup::{BackupResult, RecordedCommand};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
@@ -19,7 +12,14 @@ use crate::http::request_body::Incoming;
 use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
 use crate::http::switch::Switch;
-use crate::jobs::schedule::ScheduleStatus;
+use api::backup::LastBackupResult;
+use api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule, SetDebugRegions};
+use base::config;
+use runtime::control::{self, Command, CommandError, CommandResult};
+use runtime::jobs::schedule::ScheduleStatus;
+use store::db;
+use store::db::backup::{BackupResult, RecordedCommand};
+use tasks::backup::results::{self, BackupProblem};
 
 /// Maximum timeout of `offline`.
 const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -103,7 +103,7 @@ fn with_message(node: Node, result: CommandResult) -> Node {
 }
 
 fn conflict(error: CommandError) -> Failure {
-    Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, error.to_string())
+    Failure::new(http::StatusCode::CONFLICT, api::error::Code::Conflict, error.to_string())
 }
 
 fn wire(result: control::ReloadResult) -> Reload {

@@ -1,23 +1,23 @@
 //! Definitions of curated sources: plan, publish, show.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::definition::{
+use crate::http::app::App;
+use crate::http::error::Failure;
+use api::definition::{
     BlockedFiles, Definition, DefinitionDependency, DefinitionFile, DefinitionPlan, PlannedPackage,
     PlannedRelease, UpdateDefinition,
 };
-use crate::db::curation;
-use crate::edit::python::curated::{self, Input, Update, UpdateRequest};
-use crate::edit::{Actor, curated as r_curated};
-use crate::http::app::App;
-use crate::http::error::Failure;
-use crate::model::language::Language;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::model::source::SourceKind;
-use crate::model::time::Timestamp;
-use crate::python::curated::plan::PlanRow;
-use crate::r::closure::Kinds;
-use crate::r::curated::parse_include;
-use crate::serve::find;
+use base::model::language::Language;
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use base::model::source::SourceKind;
+use base::model::time::Timestamp;
+use content::serve::find;
+use formats::python::curated::plan::PlanRow;
+use formats::r::closure::Kinds;
+use formats::r::curated::parse_include;
+use store::db::curation;
+use tasks::edit::python::curated::{self, Input, Update, UpdateRequest};
+use tasks::edit::{Actor, curated as r_curated};
 
 /// Maximum size of the body, in bytes: the lock files of large projects are 5 MB.
 pub(super) const MAX_DEFINITION: usize = 24 << 20;

@@ -2,9 +2,9 @@
 
 use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
-use crate::api::eviction::{Eviction, EvictionKind, StartEviction};
 use crate::http::error::Failure;
-use crate::upkeep::evict;
+use api::eviction::{Eviction, EvictionKind, StartEviction};
+use tasks::upkeep::evict;
 
 /// `POST /evict`.
 pub(super) async fn start(call: Call<'_>) -> AdminResult {

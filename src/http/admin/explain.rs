@@ -1,15 +1,15 @@
 //! Explains which file a client gets and why.
 
 use super::call::{AdminResult, Call, ok, version};
-use crate::api::explain::{Decision, Explanation, ServedFile, Topic};
-use crate::build::log;
-use crate::build::poll;
-use crate::db::git_build::BuildState;
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::serve;
-use crate::serve::explain::{self, ExplainRequest};
+use api::explain::{Decision, Explanation, ServedFile, Topic};
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use content::serve;
+use content::serve::explain::{self, ExplainRequest};
+use store::db::git_build::BuildState;
+use tasks::build::log;
+use tasks::build::poll;
 
 /// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
 pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {

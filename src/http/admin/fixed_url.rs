@@ -1,12 +1,12 @@
 //! Fixed URLs of repositories.
 
 use super::call::{AdminResult, Call, ok, version};
-use crate::api::fixed_url::{CreateUrl, FixedUrl, SourceSnapshot};
-use crate::edit::fixed_url::{self, Request};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::serve::find;
+use api::fixed_url::{CreateUrl, FixedUrl, SourceSnapshot};
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use content::serve::find;
+use tasks::edit::fixed_url::{self, Request};
 
 /// Maximum number of sources in a request.
 const MAX_SOURCES: usize = 1_000;

@@ -5,21 +5,21 @@ use zeroize::Zeroizing;
 
 use super::audit;
 use super::call::{AdminResult, Call, ok};
-use crate::access::Action;
-use crate::api::git;
-use crate::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
-use crate::build::credential::{self, NewCredential};
-use crate::build::queue::{self, Revision};
-use crate::build::{log, poll};
-use crate::db::author;
-use crate::db::git_build::GitBuild;
-use crate::db::git_builder::{GitBuilder, Trigger};
-use crate::db::git_credential::{CredentialKind, GitCredential};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::route::access::{Access, Target, write_source};
+use api::git;
+use base::access::Action;
+use store::db::author;
+use store::db::git_build::GitBuild;
+use store::db::git_builder::{GitBuilder, Trigger};
+use store::db::git_credential::{CredentialKind, GitCredential};
+use tasks::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
+use tasks::build::credential::{self, NewCredential};
+use tasks::build::queue::{self, Revision};
+use tasks::build::{log, poll};
 
 /// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;

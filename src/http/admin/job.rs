@@ -3,16 +3,16 @@
 use http::{Response, StatusCode};
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::error::Code;
-use crate::api::job::{Job, JobStatus, StartSync};
-use crate::db::audit;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::response;
-use crate::jobs::{self, JobStart, JobState};
-use crate::model::source::UnknownSourceKind;
-use crate::r::bioconductor::BadName;
+use api::error::Code;
+use api::job::{Job, JobStatus, StartSync};
+use base::model::source::UnknownSourceKind;
+use formats::r::bioconductor::BadName;
+use runtime::jobs::{self, JobStart, JobState};
+use store::db::audit;
 
 /// Converts a job; `attached` if the request joined a running job instead of starting it.
 pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {

@@ -1,9 +1,9 @@
 //! Types of licenses.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::license::LicenseType;
-use crate::model::license::{UNKNOWN, all};
-use crate::serve;
+use api::license::LicenseType;
+use base::model::license::{UNKNOWN, all};
+use content::serve;
 
 /// The name that is displayed for [`UNKNOWN`].
 const UNKNOWN_NAME: &str = "A license without an identifier of SPDX";

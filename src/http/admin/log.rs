@@ -3,12 +3,12 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, ok};
-use crate::api::control::{DebugRegion as WireRegion, SetDebugRegions};
-use crate::api::error::Code;
-use crate::api::log::ReopenResult;
-use crate::config::DebugRegion;
-use crate::control::{CommandError, Control};
 use crate::http::error::Failure;
+use api::control::{DebugRegion as WireRegion, SetDebugRegions};
+use api::error::Code;
+use api::log::ReopenResult;
+use base::config::DebugRegion;
+use runtime::control::{CommandError, Control};
 
 /// Reopens the log files. Responds when no process of this server writes to the previous files any more.
 pub(super) async fn reopen(control: &Control) -> AdminResult {

@@ -1,15 +1,13 @@
 //! Metadata of packages that administrators set.
 
 use super::call::{AdminResult, Call, ok, read_row};
-use crate::api::metadata::{
-    DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
-};
-use crate::catalog::Catalog;
-use crate::db;
-use crate::edit::OnExisting;
-use crate::edit::metadata::{self, MetadataStatus, NewMetadata};
 use crate::http::error::Failure;
-use crate::serve::find;
+use api::metadata::{DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata};
+use content::serve::find;
+use runtime::catalog::Catalog;
+use store::db;
+use tasks::edit::OnExisting;
+use tasks::edit::metadata::{self, MetadataStatus, NewMetadata};
 
 /// Maximum size of the body of a request that sets values, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -37,7 +35,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let source = query.get("source").map(|name| find::source(&catalog, name)).transpose()?;
     let repo = query.get("repo").map(|name| find::repo(&catalog, name)).transpose()?;
     let mut rows = app.state.db.read(db::metadata::list).await?;
-    let normalized_name = query.get("package").map(crate::python::name::normalize);
+    let normalized_name = query.get("package").map(formats::python::name::normalize);
     rows.retain(|row| {
         normalized_name.as_ref().is_none_or(|normalized_name| row.scope.normalized_name == *normalized_name)
             && query.get("key").is_none_or(|key| row.key == key)

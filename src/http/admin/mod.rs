@@ -63,12 +63,12 @@ use super::route::admin::{AdminRoute, DataRoute};
 use super::route::{self, Route, access};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
-use crate::api::ADMIN_PREFIX;
-use crate::api::error::Code;
-use crate::db::author::{self, Author, AuthorKind};
-use crate::edit::Actor;
 use crate::http::request_body::Incoming;
-use crate::model::time::Timestamp;
+use api::ADMIN_PREFIX;
+use api::error::Code;
+use base::model::time::Timestamp;
+use store::db::author::{self, Author, AuthorKind};
+use tasks::edit::Actor;
 
 /// Number of segments of a path before those of the route: `/__api__/admin/v1`.
 const PREFIX_SEGMENTS: usize = 3;

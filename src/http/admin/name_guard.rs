@@ -3,17 +3,17 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::name_guard as wire;
-use crate::catalog::Catalog;
-use crate::db::name_guard::{self, NameGuardRow};
-use crate::edit;
-use crate::edit::name_guard::{ChangedGuard, NameGuardChanges, NewNameGuard};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::response;
-use crate::model::language::Language;
-use crate::serve::guard_effects::{NameChange, ProvidedPackage};
-use crate::serve::name_audit;
+use api::name_guard as wire;
+use base::model::language::Language;
+use content::serve::guard_effects::{NameChange, ProvidedPackage};
+use content::serve::name_audit;
+use runtime::catalog::Catalog;
+use store::db::name_guard::{self, NameGuardRow};
+use tasks::edit;
+use tasks::edit::name_guard::{ChangedGuard, NameGuardChanges, NewNameGuard};
 
 /// `GET /name-guards`: all guards, in the order of their numbers.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {

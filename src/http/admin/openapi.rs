@@ -10,12 +10,12 @@ mod stored_objects;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
-use crate::api::{
+use crate::http::openapi::{self, JSON, Schemas};
+use api::{
     ADMIN_PREFIX, audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition,
     distribution, error, eviction, explain, fixed_url, git, job, license, log, metadata as metadata_types,
     name_guard, package, prefetch, promotion, repair, repo, scrub, source, storage, token, upload,
 };
-use crate::http::openapi::{self, JSON, Schemas};
 
 /// One operation: method, path, summary, schema names of body and response.
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);

@@ -1,18 +1,18 @@
 //! Packages: list in pages, add uploads to a source, remove.
 
 use super::call::{AdminResult, Call, ok, version};
-use crate::api::package::{Package, Packages};
-use crate::api::source::{
+use crate::http::error::Failure;
+use api::package::{Package, Packages};
+use api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage, YankFiles,
     YankedFiles,
 };
-use crate::edit::{self, AddStatus, OnExisting, RemoveScope};
-use crate::http::error::Failure;
-use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
-use crate::r::bioconductor::Part;
-use crate::serve;
-use crate::serve::package_query::PackageQuery;
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
+use content::serve;
+use content::serve::package_query::PackageQuery;
+use formats::r::bioconductor::Part;
+use tasks::edit::{self, AddStatus, OnExisting, RemoveScope};
 
 /// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;

@@ -3,11 +3,11 @@
 use super::call::{AdminResult, Call, ok};
 use super::definition::{self, MAX_DEFINITION};
 use super::job::start_response;
-use crate::api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
 use crate::http::error::Failure;
-use crate::model::source::SourceKind;
-use crate::serve::find;
-use crate::upkeep::prefetch::{self, PrefetchRequest};
+use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
+use base::model::source::SourceKind;
+use content::serve::find;
+use tasks::upkeep::prefetch::{self, PrefetchRequest};
 
 /// `POST /prefetch`.
 pub(super) async fn start(call: Call<'_>) -> AdminResult {

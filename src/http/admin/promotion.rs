@@ -3,23 +3,23 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
-use crate::access::ScopeKind;
-use crate::api::promotion::{
-    DecidePromotion, PromotedSource, Promotion, PromotionPlan, RequestPromotion, RequestedPromotion,
-};
-use crate::catalog::{Catalog, Repository};
-use crate::db::promotion::{self, PromotionState, UnknownPromotionState};
-use crate::edit::Actor;
-use crate::edit::promotion::plan::record;
-use crate::edit::promotion::{self as edit, Opening, Person, Request};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::route::access::{administer, inspect_repository, promote_repository};
-use crate::model::ids::SourceId;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::serve::find;
+use api::promotion::{
+    DecidePromotion, PromotedSource, Promotion, PromotionPlan, RequestPromotion, RequestedPromotion,
+};
+use base::access::ScopeKind;
+use base::model::ids::SourceId;
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use content::serve::find;
+use runtime::catalog::{Catalog, Repository};
+use store::db::promotion::{self, PromotionState, UnknownPromotionState};
+use tasks::edit::Actor;
+use tasks::edit::promotion::plan::record;
+use tasks::edit::promotion::{self as edit, Opening, Person, Request};
 
 /// Maximum number of promotions in a list.
 const MAX_LIST: i64 = 1_000;

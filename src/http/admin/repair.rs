@@ -1,12 +1,12 @@
 //! Repairs times of transactions and indexes that disagree with the clock of the machine.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::repair::{CorrectedTransaction, RepairClock, RepairedClock};
-use crate::db::clock_repair::Repair;
-use crate::db::skew::Skew;
 use crate::http::error::Failure;
-use crate::model::time::{BadDay, Day};
-use crate::upkeep;
+use api::repair::{CorrectedTransaction, RepairClock, RepairedClock};
+use base::model::time::{BadDay, Day};
+use store::db::clock_repair::Repair;
+use store::db::skew::Skew;
+use tasks::upkeep;
 
 /// `POST /repair/clock`.
 pub(super) async fn clock(call: Call<'_>) -> AdminResult {

@@ -3,15 +3,15 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, name, ok, on_existing, version};
-use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
-use crate::catalog::{self, Catalog, Repository};
-use crate::edit::{self, NewRepo, RepoEdit};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_source;
-use crate::model::repository::{ChangePolicy, UnknownChangePolicy, UnknownRepoKind};
-use crate::serve;
+use api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
+use base::model::repository::{ChangePolicy, UnknownChangePolicy, UnknownRepoKind};
+use content::serve;
+use runtime::catalog::{self, Catalog, Repository};
+use tasks::edit::{self, NewRepo, RepoEdit};
 
 /// The type of a subscribed source that was deleted; its name is its number.
 const DELETED_SOURCE: &str = "deleted source";

@@ -6,10 +6,10 @@ use super::backup::require_configured;
 use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
 use super::storage::parse_classes;
-use crate::api::scrub::{Scrub, ScrubFinding, ScrubLevel, StartScrub};
-use crate::config::BackupPlace;
 use crate::http::error::Failure;
-use crate::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
+use api::scrub::{Scrub, ScrubFinding, ScrubLevel, StartScrub};
+use base::config::BackupPlace;
+use tasks::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
 
 /// The maximum number of parts: the objects are divided by the first byte of their digests.
 const MAX_PARTS: u16 = 256;

@@ -4,20 +4,20 @@ use http::StatusCode;
 
 use super::call::{AdminResult, Call, name, ok, on_existing};
 use super::definition;
-use crate::api::definition::Definition;
-use crate::api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
-use crate::catalog::{self, Repository};
-use crate::edit;
-use crate::edit::curated::snapshot;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_repository;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::model::source::{SourceKind, UnknownSourceKind};
-use crate::serve;
-use crate::serve::RepoError;
-use crate::serve::info::SourceInfo;
+use api::definition::Definition;
+use api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use base::model::source::{SourceKind, UnknownSourceKind};
+use content::serve;
+use content::serve::RepoError;
+use content::serve::info::SourceInfo;
+use runtime::catalog::{self, Repository};
+use tasks::edit;
+use tasks::edit::curated::snapshot;
 
 fn kind(text: &str) -> Result<SourceKind, Failure> {
     text.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::api::CATALOG_HEADER;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
+use api::CATALOG_HEADER;
 
 const HEADER: HeaderName = HeaderName::from_static(CATALOG_HEADER);
 /// Maximum time that a request waits.

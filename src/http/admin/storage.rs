@@ -5,19 +5,19 @@ use std::time::UNIX_EPOCH;
 
 use super::call::{AdminResult, Call, ok};
 use super::job::start_response;
-use crate::api::storage::{
+use crate::http::error::Failure;
+use api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
-use crate::db;
-use crate::http::error::Failure;
-use crate::model::count::count_of;
-use crate::model::storage_class::StorageClass;
-use crate::model::time::{Timestamp, microseconds};
-use crate::serve::RepoError;
-use crate::storage::{GRACE, Key, Ownership};
-use crate::upkeep;
-use crate::upkeep::sweep::SweepOptions;
-use crate::upkeep::sweep::trash::TrashSummary;
+use base::model::count::count_of;
+use base::model::storage_class::StorageClass;
+use base::model::time::{Timestamp, microseconds};
+use content::serve::RepoError;
+use store::db;
+use store::storage::{GRACE, Key, Ownership};
+use tasks::upkeep;
+use tasks::upkeep::sweep::SweepOptions;
+use tasks::upkeep::sweep::trash::TrashSummary;
 
 /// `GET /storage`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {

@@ -5,20 +5,20 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
-use crate::access::person::is_invisible;
-use crate::access::{BadScope, Grant, Scope, ScopeKind, Selection};
-use crate::api::token::{
-    CreateToken, CreatedToken, RevokeToken, RevokedUser, Scope as WireScope, Token as WireToken, Verification,
-};
-use crate::auth::{self, NewToken, Purpose};
-use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::{Principal, token_issuer};
 use crate::http::response;
-use crate::metrics::{self, IssuedToken};
-use crate::model::time::{SECOND, Timestamp};
-use crate::serve;
+use api::token::{
+    CreateToken, CreatedToken, RevokeToken, RevokedUser, Scope as WireScope, Token as WireToken, Verification,
+};
+use base::access::person::is_invisible;
+use base::access::{BadScope, Grant, Scope, ScopeKind, Selection};
+use base::metrics::{self, IssuedToken};
+use base::model::time::{SECOND, Timestamp};
+use content::serve;
+use runtime::auth::{self, NewToken, Purpose};
+use runtime::catalog::Catalog;
 
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;

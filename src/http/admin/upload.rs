@@ -4,10 +4,10 @@
 use http::StatusCode;
 
 use super::call::{AdminResult, Call};
-use crate::api::upload::Upload;
-use crate::edit::{self, UploadKind};
 use crate::http::error::Failure;
 use crate::http::{read_body, response};
+use api::upload::Upload;
+use tasks::edit::{self, UploadKind};
 
 /// Maximum size of an archive, in bytes.
 const MAX_BYTES: u64 = 10 << 30;

@@ -9,10 +9,6 @@ use url::form_urlencoded::Serializer;
 
 use super::cookie::{self, LOGIN, SESSION};
 use super::{Problem, Provider, page, provider};
-use crate::auth::provider::VerifyError;
-use crate::auth::{self, Claims, Invalid, SignedIn};
-use crate::db::audit;
-use crate::db::author::{Author, AuthorKind};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -20,8 +16,12 @@ use crate::http::error::Failure;
 use crate::http::permission::{Principal, session_limits};
 use crate::http::response;
 use crate::http::target::Query;
-use crate::metrics::{self, IssuedToken};
-use crate::model::time::Timestamp;
+use base::metrics::{self, IssuedToken};
+use base::model::time::Timestamp;
+use runtime::auth::provider::VerifyError;
+use runtime::auth::{self, Claims, Invalid, SignedIn};
+use store::db::audit;
+use store::db::author::{Author, AuthorKind};
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// Maximum duration of a sign-in, in seconds.

@@ -3,8 +3,8 @@
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue};
 
-use crate::auth;
 use crate::http::response;
+use runtime::auth;
 
 /// Name of the session cookie.
 pub(in crate::http) const SESSION: &str = "ppm";

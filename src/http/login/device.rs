@@ -7,10 +7,6 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Problem, Provider, provider, unavailable_failure};
-use crate::access::Grant;
-use crate::auth::provider::VerifyError;
-use crate::auth::{self, DevicePoll, NewDeviceLogin, NewSignedToken, Purpose, SignInKind};
-use crate::config::DeviceCodes;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -18,6 +14,10 @@ use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
 use crate::http::target::Query;
 use crate::http::{refused_proof, response};
+use base::access::Grant;
+use base::config::DeviceCodes;
+use runtime::auth::provider::VerifyError;
+use runtime::auth::{self, DevicePoll, NewDeviceLogin, NewSignedToken, Purpose, SignInKind};
 
 /// Validity of a code of this server, in seconds.
 const CODE_TIME: i64 = 600;

@@ -8,7 +8,6 @@ use maud::{Markup, html};
 use super::Provider;
 use super::cookie::{self, SESSION};
 use super::page;
-use crate::auth::Token;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -17,6 +16,7 @@ use crate::http::permission::session_limits;
 use crate::http::refused_proof;
 use crate::http::response;
 use crate::http::target::Query;
+use runtime::auth::Token;
 
 const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have expired.";
 

@@ -24,8 +24,8 @@ use super::response;
 use super::route::Route;
 use super::route::login::LoginRoute;
 use super::target::Query;
-use crate::auth::provider::ProviderError;
-use crate::config::OpenIdConnect;
+use base::config::OpenIdConnect;
+use runtime::auth::provider::ProviderError;
 
 /// Maximum length of a form, in bytes.
 const FORM_LIMIT: usize = 64 << 10;

@@ -5,8 +5,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::api::error::Code;
 use crate::http::error::Failure;
+use api::error::Code;
 
 /// Checks a request with a session. `address` is `Server.Address`.
 ///

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::origin::origin_of;
 use crate::http::body::Body;
 use crate::http::response;
-use crate::web::assets;
-use crate::web::frame::{Frame, Root};
+use pages::assets;
+use pages::frame::{Frame, Root};
 
 /// Returns a page; `prefix` is the path of `Server.Address`, `target` an address of the provider to which
 /// a form of the page redirects.

@@ -3,11 +3,11 @@
 use zeroize::Zeroizing;
 
 use super::Problem;
-use crate::auth::provider::{Authentication, Document, Response, VerifyError};
-use crate::auth::{self, Claims, Invalid, SignedIn};
-use crate::config::{OpenIdConnect, client_secret};
 use crate::http::app::App;
-use crate::model::time::{SECOND, Timestamp, microseconds};
+use base::config::{OpenIdConnect, client_secret};
+use base::model::time::{SECOND, Timestamp, microseconds};
+use runtime::auth::provider::{Authentication, Document, Response, VerifyError};
+use runtime::auth::{self, Claims, Invalid, SignedIn};
 
 /// Accepted difference between the clocks of the provider and of this server, in microseconds.
 const LEEWAY: i64 = 60 * SECOND;

@@ -8,11 +8,6 @@ use serde_json::json;
 
 use super::device::error;
 use super::{Problem, Provider, RETRY_AFTER, browser, provider, unavailable_failure};
-use crate::auth::federation::{self, Exchange, ExchangeKind};
-use crate::auth::provider::VerifyError;
-use crate::auth::{self, Invalid, NewSignedToken, Purpose, SignInKind};
-use crate::db::author::{Author, AuthorKind};
-use crate::db::{audit, used_proof};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -20,8 +15,13 @@ use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
 use crate::http::target::Query;
 use crate::http::{refused_proof, response};
-use crate::metrics::{self, IssuedToken};
-use crate::model::time::{SECOND, Timestamp};
+use base::metrics::{self, IssuedToken};
+use base::model::time::{SECOND, Timestamp};
+use runtime::auth::federation::{self, Exchange, ExchangeKind};
+use runtime::auth::provider::VerifyError;
+use runtime::auth::{self, Invalid, NewSignedToken, Purpose, SignInKind};
+use store::db::author::{Author, AuthorKind};
+use store::db::{audit, used_proof};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";

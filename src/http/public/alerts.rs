@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::api::public::alert::Alert;
-use crate::backup::results::{self, BackupProblem};
-use crate::db::backup::RecordedCommand;
-use crate::db::{self, DbError};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
-use crate::jobs::{Job, JobState};
-use crate::model::storage_class::StorageClass;
-use crate::model::time::{SECOND, Timestamp};
-use crate::serve::RepoError;
-use crate::storage::condition::Warning;
-use crate::storage::space::FULL_PERCENT;
+use api::public::alert::Alert;
+use base::model::storage_class::StorageClass;
+use base::model::time::{SECOND, Timestamp};
+use content::serve::RepoError;
+use runtime::jobs::{Job, JobState};
+use store::db::backup::RecordedCommand;
+use store::db::{self, DbError};
+use store::storage::condition::Warning;
+use store::storage::space::FULL_PERCENT;
+use tasks::backup::results::{self, BackupProblem};
 
 /// Time for which a guarded name that appeared in a mirror is an alert, in microseconds: 30 days.
 const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
@@ -177,7 +177,7 @@ fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::Jobs;
+    use runtime::jobs::Jobs;
 
     #[tokio::test]
     async fn a_failed_job_is_an_alert_until_it_succeeds() {

@@ -4,16 +4,16 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{Response, StatusCode};
 
-use crate::api::error::Code;
-use crate::api::public::bootstrap::{BootstrapRequest, BootstrapToken};
-use crate::auth::{self, BootstrapRefusal};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::{admin, refused_proof, response};
-use crate::metrics::{self, IssuedToken};
-use crate::model::time::{SECOND, Timestamp};
+use api::error::Code;
+use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
+use base::metrics::{self, IssuedToken};
+use base::model::time::{SECOND, Timestamp};
+use runtime::auth::{self, BootstrapRefusal};
 
 /// The end of the year 9999: later times have no RFC 3339 form.
 const MAX_TIME: i64 = 253_402_300_800 * SECOND;

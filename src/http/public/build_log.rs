@@ -4,9 +4,6 @@
 
 use http::{Response, StatusCode};
 
-use crate::api::git::GitBuildSummary;
-use crate::build::log::{self, PublicResult};
-use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -14,12 +11,15 @@ use crate::http::error::truncate;
 use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::target::Query;
-use crate::model::point::Point;
-use crate::model::source::SourceKind;
-use crate::r::platform::{Arch, Platform};
-use crate::r::version::RMinor;
-use crate::serve;
-use crate::serve::binary_rows::target;
+use api::git::GitBuildSummary;
+use base::model::point::Point;
+use base::model::source::SourceKind;
+use content::serve;
+use content::serve::binary_rows::target;
+use formats::r::platform::{Arch, Platform};
+use formats::r::version::RMinor;
+use runtime::catalog::{Catalog, Repository};
+use tasks::build::log::{self, PublicResult};
 
 /// Returns the response for a package that is built from git in one of the sources of the repository; `None` for other
 /// packages.

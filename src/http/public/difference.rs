@@ -2,8 +2,6 @@
 
 use http::{Response, StatusCode};
 
-use crate::api::public::difference::PackageDifference;
-use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -11,9 +9,11 @@ use crate::http::csv;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::target::Query;
-use crate::model::ids::SourceId;
-use crate::model::point::Point;
-use crate::serve::difference::{self, Change, ChangeKind, ListedPackage};
+use api::public::difference::PackageDifference;
+use base::model::ids::SourceId;
+use base::model::point::Point;
+use content::serve::difference::{self, Change, ChangeKind, ListedPackage};
+use runtime::catalog::Catalog;
 
 /// Answers a request about the difference between two points.
 ///

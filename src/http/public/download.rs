@@ -8,12 +8,12 @@ use http::Response;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-use crate::config::Config;
 use crate::http::app::App;
 use crate::http::body::{Body, BodyError};
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::target::Query;
+use base::config::Config;
 
 /// Size of a piece of the body, in bytes.
 const PIECE: usize = 256 << 10;

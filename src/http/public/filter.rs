@@ -14,9 +14,6 @@ use tokio::sync::Semaphore;
 
 use super::lookup::repository;
 use super::{licenses, python_filter, vulnerabilities};
-use crate::api::error::Code;
-use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
-use crate::api::public::package::KeyValue;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::{Body, BodyError};
@@ -25,18 +22,21 @@ use crate::http::error::Failure;
 use crate::http::peer::Client;
 use crate::http::response;
 use crate::http::route::access::read_repository;
-use crate::model::language::Language;
-use crate::model::point::Point;
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::r::dependency::DependencyKind;
-use crate::r::description::Description;
-use crate::r::{self, name};
-use crate::serve::info::PackageDetail;
-use crate::serve::metadata::ServedVersion;
-use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::serve::{self, Repositories};
-use crate::state::State;
-use crate::usage::Usage;
+use api::error::Code;
+use api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
+use api::public::package::KeyValue;
+use base::model::language::Language;
+use base::model::point::Point;
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use content::serve::info::PackageDetail;
+use content::serve::metadata::ServedVersion;
+use content::serve::vulnerabilities::Vulnerabilities;
+use content::serve::{self, Repositories};
+use formats::r::dependency::DependencyKind;
+use formats::r::description::Description;
+use formats::r::{self, name};
+use runtime::state::State;
+use tasks::usage::Usage;
 
 /// Maximum number of names in a request.
 const MAX_NAMES: usize = 10_000;
@@ -305,7 +305,7 @@ fn details(detail: &PackageDetail, description: Option<&Description>) -> Details
 
 fn dependencies(description: &Description) -> Dependencies {
     let list = |kind: DependencyKind| {
-        let text = |dependency: crate::r::dependency::Dependency<'_>| dependency.to_string();
+        let text = |dependency: formats::r::dependency::Dependency<'_>| dependency.to_string();
         description.dependencies(kind).map(text).collect()
     };
     Dependencies {

@@ -1,15 +1,15 @@
 //! Finds the repository, source, point or Bioconductor version that a request names.
 
-use crate::catalog::{self, Catalog, Repository};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::Principal;
 use crate::http::target::Query;
-use crate::model::point::Point;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::r::bioconductor::{BadVersion, Part, Version};
-use crate::serve;
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use content::serve;
+use formats::r::bioconductor::{BadVersion, Part, Version};
+use runtime::catalog::{self, Catalog, Repository};
 
 /// Returns the point of a repository, or of a Bioconductor version in it: the newest one, or that of the parameter
 /// `snapshot`.

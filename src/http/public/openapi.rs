@@ -4,12 +4,12 @@
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
-use crate::api::binary::Binary;
-use crate::api::error::Error;
-use crate::api::public::{
+use crate::http::openapi::{self, JSON, Row, Schemas};
+use api::binary::Binary;
+use api::error::Error;
+use api::public::{
     alert, bootstrap, difference, filter, package, repo, source, status, sysreqs, url, usage, vulnerability,
 };
-use crate::http::openapi::{self, JSON, Row, Schemas};
 
 const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),

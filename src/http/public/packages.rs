@@ -2,31 +2,29 @@
 
 use super::python_packages;
 use super::vulnerabilities::{self, wire};
-use crate::api::public::package::{
-    ArchivedRelease, Downloads, KeyValue, Link, Package, Release as WireRelease,
-};
-use crate::catalog::{Catalog, Tree};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
-use crate::model::ids::{SourceId, TreeId};
-use crate::model::language::Language;
-use crate::model::license::Licenses;
-use crate::model::point::Point;
-use crate::model::repository::RepoKind;
-use crate::model::time::Timestamp;
-use crate::r::dependency::{DependencyKind, Operator};
-use crate::r::description::Description;
-use crate::r::license::licenses;
-use crate::serve;
-use crate::serve::dependency_graph::DependencyGraph;
-use crate::serve::info::Release;
-use crate::serve::metadata::{self, ServedVersion};
-use crate::serve::name_guards::HiddenNames;
-use crate::serve::package_query::{PackageQuery, UnknownSort};
-use crate::serve::source_rules;
-use crate::serve::vulnerabilities::Vulnerabilities;
+use api::public::package::{ArchivedRelease, Downloads, KeyValue, Link, Package, Release as WireRelease};
+use base::model::ids::{SourceId, TreeId};
+use base::model::language::Language;
+use base::model::license::Licenses;
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::time::Timestamp;
+use content::serve;
+use content::serve::dependency_graph::DependencyGraph;
+use content::serve::info::Release;
+use content::serve::metadata::{self, ServedVersion};
+use content::serve::name_guards::HiddenNames;
+use content::serve::package_query::{PackageQuery, UnknownSort};
+use content::serve::source_rules;
+use content::serve::vulnerabilities::Vulnerabilities;
+use formats::r::dependency::{DependencyKind, Operator};
+use formats::r::description::Description;
+use formats::r::license::licenses;
+use runtime::catalog::{Catalog, Tree};
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 1000;

@@ -1,24 +1,24 @@
 //! Rows of `POST /filter/packages` for Python packages.
 
 use super::vulnerabilities::wire;
-use crate::api::public::filter::{Dependencies, Details, Filter, FilterResult};
-use crate::api::public::package::KeyValue;
 use crate::http::error::Failure;
-use crate::model::ids::SourceId;
-use crate::model::language::Language;
-use crate::model::point::Point;
-use crate::python::license::LicenseExpression;
-use crate::python::metadata::Metadata;
-use crate::python::name::{self, NormalName};
-use crate::python::requirement::Requirement;
-use crate::python::version::Version;
-use crate::serve::metadata::ServedVersion;
-use crate::serve::python::detail::{self, ProjectDetail, ProjectRelease};
-use crate::serve::python::file::RequestBudget;
-use crate::serve::python::metadata;
-use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::serve::{self, RepoError, Repositories};
-use crate::usage::Usage;
+use api::public::filter::{Dependencies, Details, Filter, FilterResult};
+use api::public::package::KeyValue;
+use base::model::ids::SourceId;
+use base::model::language::Language;
+use base::model::point::Point;
+use content::serve::metadata::ServedVersion;
+use content::serve::python::detail::{self, ProjectDetail, ProjectRelease};
+use content::serve::python::file::RequestBudget;
+use content::serve::python::metadata;
+use content::serve::vulnerabilities::Vulnerabilities;
+use content::serve::{self, RepoError, Repositories};
+use formats::python::license::LicenseExpression;
+use formats::python::metadata::Metadata;
+use formats::python::name::{self, NormalName};
+use formats::python::requirement::Requirement;
+use formats::python::version::Version;
+use tasks::usage::Usage;
 
 /// Maximum number of requests to an index, for pages and files, that one request of a client causes.
 const MAX_REQUESTS: usize = 10;
@@ -170,7 +170,7 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
     Details {
         summary: release.facts().find_map(|facts| facts.summary),
         license_types: metadata
-            .map(crate::python::license_types::licenses)
+            .map(formats::python::license_types::licenses)
             .unwrap_or_default()
             .types()
             .to_vec(),

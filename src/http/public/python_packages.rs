@@ -3,24 +3,24 @@
 use serde_json::json;
 
 use super::vulnerabilities::wire;
-use crate::api::public::package::{Downloads, KeyValue, Package, Release};
-use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::python::project::{self, Base};
 use crate::http::target::Query;
-use crate::model::language::Language;
-use crate::model::point::Point;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::python::facts::FileFacts;
-use crate::python::version::Version;
-use crate::serve;
-use crate::serve::metadata::ServedVersion;
-use crate::serve::python::detail::{self, ProjectRelease};
-use crate::serve::python::metadata;
-use crate::serve::source_rules;
+use api::public::package::{Downloads, KeyValue, Package, Release};
+use base::model::language::Language;
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use content::serve;
+use content::serve::metadata::ServedVersion;
+use content::serve::python::detail::{self, ProjectRelease};
+use content::serve::python::metadata;
+use content::serve::source_rules;
+use formats::python::facts::FileFacts;
+use formats::python::version::Version;
+use runtime::catalog::Catalog;
 
 /// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
@@ -49,7 +49,7 @@ pub(super) async fn package(
     let metadata = metadata::of_release(&app.repositories, point, &detail.release).await;
     let licenses = metadata
         .as_ref()
-        .map(|metadata| crate::python::license_types::licenses(metadata))
+        .map(|metadata| formats::python::license_types::licenses(metadata))
         .unwrap_or_default();
     let project = detail.project.as_str();
     let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);

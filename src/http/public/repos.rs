@@ -3,14 +3,14 @@
 use http::header::{HeaderValue, VARY};
 use http::{Response, StatusCode};
 
-use crate::api::public::repo::Repo;
-use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::response;
 use crate::http::target::Query;
-use crate::model::repository::RepoKind;
+use api::public::repo::Repo;
+use base::model::repository::RepoKind;
+use runtime::catalog::{Catalog, Repository};
 
 /// The media type of the list that the RStudio IDE reads to offer secondary repositories.
 const INI: &str = "text/ini";

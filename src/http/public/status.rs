@@ -1,13 +1,13 @@
 //! `GET /status`: features of the server.
 
-use crate::api::public::status::Status;
-use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::permission::Principal;
 use crate::http::platforms;
 use crate::http::r::bioconductor;
-use crate::model::ids::SourceId;
-use crate::model::repository::RepoKind;
+use api::public::status::Status;
+use base::model::ids::SourceId;
+use base::model::repository::RepoKind;
+use runtime::catalog::{Catalog, Repository};
 
 /// Returns the features as the client may see them.
 pub(super) fn current(app: &App, catalog: &Catalog, principal: &Principal) -> Status {

@@ -10,7 +10,7 @@ use super::openapi;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::web::answer;
-use crate::web::frame::{Frame, Root};
+use pages::frame::{Frame, Root};
 
 /// Returns the API page.
 pub(super) fn page(head: &RequestHead<'_>) -> Response<Body> {

@@ -6,21 +6,21 @@ use std::hash::Hash;
 use bytes::Bytes;
 
 use super::lookup::repository;
-use crate::api::public::sysreqs::Requirements as WireRequirements;
-use crate::api::public::sysreqs::{
-    Action, Dependency, DescriptionRequirements, Needs, PackageRequirements, Requirement,
-};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::target::Query;
-use crate::model::language::Language;
-use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
-use crate::r::dependency::DependencyKind;
-use crate::r::description::Description;
-use crate::r::sysreqs::{MatchedRule, base};
-use crate::serve;
-use crate::serve::requirements::Requirements;
+use ::base::model::language::Language;
+use ::base::model::point::Point;
+use ::base::model::snapshot::Snapshot;
+use api::public::sysreqs::Requirements as WireRequirements;
+use api::public::sysreqs::{
+    Action, Dependency, DescriptionRequirements, Needs, PackageRequirements, Requirement,
+};
+use content::serve;
+use content::serve::requirements::Requirements;
+use formats::r::dependency::DependencyKind;
+use formats::r::description::Description;
+use formats::r::sysreqs::{MatchedRule, base};
 
 /// Maximum number of names of packages with unknown requirements in a response.
 const MAX_UNKNOWN_NAMES: usize = 100;
@@ -212,7 +212,7 @@ fn distinct<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::r::sysreqs::{OsRelease, RuleBase, Rules};
+    use formats::r::sysreqs::{OsRelease, RuleBase, Rules};
 
     #[test]
     fn an_answer_has_one_command_for_each_package_without_duplicates() {

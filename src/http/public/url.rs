@@ -1,14 +1,14 @@
 //! `POST /url`: the snapshot at a given time.
 
 use super::lookup::named_repository;
-use crate::api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::route::access::read_repository;
-use crate::model::snapshot::Snapshot;
-use crate::model::time::Day;
-use crate::serve;
+use api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
+use base::model::snapshot::Snapshot;
+use base::model::time::Day;
+use content::serve;
 
 /// Returns the snapshot of the day of the requested time.
 pub(super) async fn answer(

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::api::public::usage::PackageDownloads;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
-use crate::model::language::Language;
-use crate::usage::UsageError;
+use api::public::usage::PackageDownloads;
+use base::model::language::Language;
+use tasks::usage::UsageError;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 1000;
@@ -68,7 +68,7 @@ impl From<UsageError> for Failure {
             UsageError::Disabled => Failure::not_found("downloads are not counted on this server"),
             UsageError::Unavailable => Failure::unavailable(error.to_string(), 30),
             UsageError::Db(error) => error.into(),
-            UsageError::Storage(error) => crate::serve::RepoError::from(error).into(),
+            UsageError::Storage(error) => content::serve::RepoError::from(error).into(),
         }
     }
 }

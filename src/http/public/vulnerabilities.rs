@@ -2,19 +2,19 @@
 
 use std::cmp::Reverse;
 
-use crate::advisory::{self, EventKind, Finding, base_score};
-use crate::api::public::vulnerability::{
-    AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
-};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::python::project::fixed_in;
 use crate::http::target::Query;
-use crate::model::point::Point;
-use crate::model::time::Timestamp;
-use crate::serve;
-use crate::serve::vulnerabilities::Vulnerabilities;
+use api::public::vulnerability::{
+    AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
+};
+use base::model::point::Point;
+use base::model::time::Timestamp;
+use content::serve;
+use content::serve::vulnerabilities::Vulnerabilities;
+use formats::advisory::{self, EventKind, Finding, base_score};
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 1000;

@@ -7,8 +7,6 @@ use futures_util::StreamExt;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Body as _;
 
-use crate::access::Action;
-use crate::build::webhook::{self, Signatures, Verification};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -16,6 +14,8 @@ use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
 use crate::http::route::access::{Access, Target};
 use crate::http::{read_body, response};
+use base::access::Action;
+use tasks::build::webhook::{self, Signatures, Verification};
 
 /// Maximum size of a body in bytes: the limit of GitHub.
 const MAX_BODY: u64 = 25 << 20;

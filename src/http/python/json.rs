@@ -11,7 +11,6 @@ use serde_json::json;
 use sha2::Digest;
 
 use super::project::{self, Base};
-use crate::api::error::Code;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -19,12 +18,13 @@ use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
-use crate::model::digest::Sha256;
-use crate::model::snapshot::Snapshot;
-use crate::python::name::NormalName;
-use crate::serve::python::detail::{self, ProjectDetail};
-use crate::serve::python::metadata;
-use crate::serve::{self, encoding};
+use api::error::Code;
+use base::model::digest::Sha256;
+use base::model::snapshot::Snapshot;
+use content::serve::python::detail::{self, ProjectDetail};
+use content::serve::python::metadata;
+use content::serve::{self, encoding};
+use formats::python::name::NormalName;
 
 /// Answers a GET or HEAD of the document of a project, or of one of its versions. The version may have any
 /// equivalent spelling.

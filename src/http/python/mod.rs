@@ -22,16 +22,16 @@ use super::r::platform_request::PlatformRequest;
 use super::resolve_cache::{Entry, EntryKey, Resource, Validity};
 use super::response::{self, header_value};
 use super::target::Query;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::model::time::Timestamp;
-use crate::python::accept::{self, SimpleFormat};
-use crate::python::file_name::FileName;
-use crate::python::layout::{self, FileId, FilePart, PythonPath, json_link};
-use crate::python::name::NormalName;
-use crate::serve;
-use crate::serve::python::detail;
-use crate::serve::python::document::PythonDocument;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use content::serve;
+use content::serve::python::detail;
+use content::serve::python::document::PythonDocument;
+use formats::python::accept::{self, SimpleFormat};
+use formats::python::file_name::FileName;
+use formats::python::layout::{self, FileId, FilePart, PythonPath, json_link};
+use formats::python::name::NormalName;
 
 /// A parsed address inside a Python repository.
 pub(super) struct Address<'a> {

@@ -3,14 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::advisory::{EventKind, Finding};
-use crate::db::python_file::ListedFile;
-use crate::python::facts::FileFacts;
-use crate::python::file_name::{FileKind, FileName};
-use crate::python::layout::{FileId, FilePart, json_link, root_link};
-use crate::python::metadata::Metadata;
-use crate::python::wheel_name::WheelName;
-use crate::serve::python::detail::{ProjectDetail, ProjectRelease};
+use content::serve::python::detail::{ProjectDetail, ProjectRelease};
+use formats::advisory::{EventKind, Finding};
+use formats::python::facts::FileFacts;
+use formats::python::file_name::{FileKind, FileName};
+use formats::python::layout::{FileId, FilePart, json_link, root_link};
+use formats::python::metadata::Metadata;
+use formats::python::wheel_name::WheelName;
+use store::db::python_file::ListedFile;
 
 /// The snapshot of a repository, for absolute links.
 #[derive(Clone, Debug)]
@@ -166,8 +166,8 @@ pub(in crate::http) fn vulnerabilities(findings: &[Finding<'_>]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advisory::{Event, Range};
-    use crate::model::ids::{SourceId, TreeId};
+    use base::model::ids::{SourceId, TreeId};
+    use formats::advisory::{Event, Range};
 
     fn base(repository: &str) -> Base {
         Base { server: "http://host".to_owned(), repository: repository.to_owned() }

@@ -12,13 +12,13 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
-use crate::model::digest::Sha256;
-use crate::model::point::Point;
-use crate::python::file_name::FileName;
-use crate::python::provenance::MEDIA_TYPE;
-use crate::serve;
-use crate::serve::python::document::ProvenanceLinks;
-use crate::serve::python::provenance;
+use base::model::digest::Sha256;
+use base::model::point::Point;
+use content::serve;
+use content::serve::python::document::ProvenanceLinks;
+use content::serve::python::provenance;
+use formats::python::file_name::FileName;
+use formats::python::provenance::MEDIA_TYPE;
 
 /// Returns the base URL of the provenance objects for the page at `address`. `None` without `Server.Address`, or if that
 /// is not a secure origin, which the specification requires.

@@ -8,9 +8,6 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::access::ScopeKind;
-use crate::auth::federation::{self, Exchange, ExchangeError, ExchangeKind};
-use crate::config::{Config, Federation};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -18,8 +15,11 @@ use crate::http::error::Failure;
 use crate::http::permission::token_issuer;
 use crate::http::request_body::Incoming;
 use crate::http::{admin, read_body, refused_proof, response};
-use crate::metrics::{self, IssuedToken};
-use crate::model::time::SECOND;
+use base::access::ScopeKind;
+use base::config::{Config, Federation};
+use base::metrics::{self, IssuedToken};
+use base::model::time::SECOND;
+use runtime::auth::federation::{self, Exchange, ExchangeError, ExchangeKind};
 
 /// Maximum size of a request body, in bytes: a token of 16 kB in JSON.
 const MAX_BODY: usize = 64 << 10;

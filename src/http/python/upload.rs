@@ -13,9 +13,6 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 use hyper::body::Body as _;
 
-use crate::api::error::Code;
-use crate::db::{DbError, author};
-use crate::edit::python::upload::{self, ReceivedFile};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
@@ -24,13 +21,16 @@ use crate::http::permission::Principal;
 use crate::http::request_body::{self, Incoming};
 use crate::http::route::access;
 use crate::http::{admin, read_body, response};
-use crate::python::file_name::FileName;
-use crate::python::upload::form::{
+use api::error::Code;
+use content::serve::{ExistingFile, RepoError};
+use formats::python::file_name::FileName;
+use formats::python::upload::form::{
     ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE,
     SIGNATURE, UploadForm,
 };
-use crate::python::upload::multipart::{self, BadForm, Event, FormReader};
-use crate::serve::{ExistingFile, RepoError};
+use formats::python::upload::multipart::{self, BadForm, Event, FormReader};
+use store::db::{DbError, author};
+use tasks::edit::python::upload::{self, ReceivedFile};
 
 /// `Retry-After` in seconds of an upload that collided with another change.
 const RETRY_AFTER: u64 = 5;
@@ -297,7 +297,7 @@ mod tests {
                 source_name: "team".to_owned(),
                 file: "a-1.0.tar.gz".to_owned(),
                 new_file: "a-1.tar.gz".to_owned(),
-                sha256: crate::model::digest::Sha256([0; 32]),
+                sha256: base::model::digest::Sha256([0; 32]),
                 is_listed,
             }))
         };

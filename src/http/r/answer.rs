@@ -15,10 +15,10 @@ use crate::http::download_log::{Completion, PackageRequest, PendingRecord};
 use crate::http::error::Failure;
 use crate::http::resolve_cache::Resource;
 use crate::http::response::{self, ErrorFormat, RepresentationKind};
-use crate::logs::ServiceError;
-use crate::model::time::Timestamp;
-use crate::serve::located::{FileBody, LocatedFile, OpenFile};
-use crate::serve::{self, RepoError};
+use base::model::time::Timestamp;
+use content::serve::located::{FileBody, LocatedFile, OpenFile};
+use content::serve::{self, RepoError};
+use store::logs::ServiceError;
 
 /// Answers a GET or HEAD of a resolved address.
 pub(in crate::http) async fn answer(

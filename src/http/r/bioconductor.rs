@@ -6,20 +6,20 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 
-use crate::api::public::status::BiocVersion;
-use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::{Failure, truncate};
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
-use crate::model::digest::Sha256;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::model::time::Timestamp;
-use crate::r::bioconductor::config::Config;
-use crate::r::bioconductor::{Part, PartName, Version, VersionName};
-use crate::serve;
+use api::public::status::BiocVersion;
+use base::model::digest::Sha256;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use content::serve;
+use formats::r::bioconductor::config::Config;
+use formats::r::bioconductor::{Part, PartName, Version, VersionName};
+use runtime::catalog::Catalog;
 
 /// Answers `config.yaml`, as of the snapshot.
 ///

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use http::request::Parts;
 
 use super::platform_request::{PlatformRequest, user_agent};
-use crate::config::platforms::{Distribution, Platforms};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::response::Vary;
 use crate::http::target::Query;
-use crate::r::layout::{LinuxPlatform, RPath, Tree};
-use crate::r::platform::{Arch, Platform, Target};
-use crate::r::user_agent::RVersion;
-use crate::r::version::RMinor;
-use crate::serve::{self, negotiate};
+use base::config::platforms::{Distribution, Platforms};
+use content::serve::{self, negotiate};
+use formats::r::layout::{LinuxPlatform, RPath, Tree};
+use formats::r::platform::{Arch, Platform, Target};
+use formats::r::user_agent::RVersion;
+use formats::r::version::RMinor;
 
 /// Chooses the platform of a request for a file. For an index, which is the same for all clients, chooses none.
 ///
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_folder_of_macos_is_for_one_architecture_and_its_versions_of_r() {
-        let config = crate::config::parse("f", b"", []).expect("valid").config;
+        let config = base::config::parse("f", b"", []).expect("valid").config;
         let arch =
             |r: &str, folder: &str| mac_arch(&config.platforms, RMinor::parse(r).expect("a version"), folder);
         assert_eq!(arch("4.5", "big-sur-arm64"), Some(Arch::Arm64));

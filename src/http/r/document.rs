@@ -4,16 +4,16 @@ use std::sync::OnceLock;
 
 use http::header::{HeaderMap, HeaderValue};
 
-use crate::catalog::Catalog;
 use crate::http::content_coding::accepts_gzip;
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
-use crate::model::digest::Sha256;
-use crate::model::point::Point;
-use crate::python::accept::SimpleFormat;
-use crate::r::layout::IndexFormat;
-use crate::serve::document::{Document, DocumentRequest};
-use crate::serve::r::document::RDocument;
+use base::model::digest::Sha256;
+use base::model::point::Point;
+use content::serve::document::{Document, DocumentRequest};
+use content::serve::r::document::RDocument;
+use formats::python::accept::SimpleFormat;
+use formats::r::layout::IndexFormat;
+use runtime::catalog::Catalog;
 
 /// The form in which the bytes of a document are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,15 @@ use super::choose_platform;
 use super::package_file::{FileWithHeaders, MissingBinary, ResolvedFile};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
-use crate::logs::ServiceError;
-use crate::model::digest;
-use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
-use crate::r::layout::{FileName, LinuxPlatform, RPath, Tree};
-use crate::r::platform::Arch;
-use crate::serve::binary_selector::BinarySelector;
-use crate::serve::located::LocatedFile;
-use crate::serve::{self, RepoError};
+use base::model::digest;
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
+use content::serve::binary_selector::BinarySelector;
+use content::serve::located::LocatedFile;
+use content::serve::{self, RepoError};
+use formats::r::layout::{FileName, LinuxPlatform, RPath, Tree};
+use formats::r::platform::Arch;
+use store::logs::ServiceError;
 
 /// Resolves a source package, or its binary for the platform of `selector` if that exists.
 pub(super) async fn source_or_binary(

@@ -2,17 +2,17 @@
 
 use http::header::HeaderValue;
 
-use crate::catalog::Catalog;
 use crate::http::etag;
 use crate::http::response::{
     self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, reason_value,
 };
-use crate::logs::ServiceError;
-use crate::model::time::Timestamp;
-use crate::python::layout::FilePart;
-use crate::python::provenance::MEDIA_TYPE;
-use crate::r::platform::Platform;
-use crate::serve::located::LocatedFile;
+use base::model::time::Timestamp;
+use content::serve::located::LocatedFile;
+use formats::python::layout::FilePart;
+use formats::python::provenance::MEDIA_TYPE;
+use formats::r::platform::Platform;
+use runtime::catalog::Catalog;
+use store::logs::ServiceError;
 
 /// The file to serve at the address of a package file.
 pub struct ResolvedFile {

@@ -7,10 +7,10 @@ use http::request::Parts;
 
 use crate::http::download_log::RequestedBinary;
 use crate::http::response::Vary;
-use crate::r::platform::Platform;
-use crate::r::user_agent::RVersion;
-use crate::r::version::RMinor;
-use crate::serve::negotiate::{MatchFailure, PlatformChoice};
+use content::serve::negotiate::{MatchFailure, PlatformChoice};
+use formats::r::platform::Platform;
+use formats::r::user_agent::RVersion;
+use formats::r::version::RMinor;
 
 /// The binaries that a request selects in place of source packages.
 #[derive(Clone, Debug)]

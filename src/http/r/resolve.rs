@@ -8,14 +8,14 @@ use super::{bioconductor, choose_platform, locate};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::resolve_cache::Resource;
-use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
-use crate::r::bioconductor::Part;
-use crate::r::layout::{Directory, IndexFormat, RPath, Tree};
-use crate::serve;
-use crate::serve::binary_selector::BinarySelector;
-use crate::serve::document::Document;
-use crate::serve::r::document::{Listing, RDocument};
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
+use content::serve;
+use content::serve::binary_selector::BinarySelector;
+use content::serve::document::Document;
+use content::serve::r::document::{Listing, RDocument};
+use formats::r::bioconductor::Part;
+use formats::r::layout::{Directory, IndexFormat, RPath, Tree};
 
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///

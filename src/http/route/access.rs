@@ -4,8 +4,8 @@
 use super::Route;
 use super::admin::{AdminRoute, ControlRoute, DataRoute};
 use super::public::PublicRoute;
-use crate::access::Action;
-use crate::model::ids::RepoId;
+use base::access::Action;
+use base::model::ids::RepoId;
 
 /// The action of a request, and its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,8 +21,8 @@ use web::{WEB, WebPath};
 use super::error::Failure;
 use super::response::ErrorFormat;
 use super::target::{Query, segments};
-use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::web::text::segment;
+use base::model::snapshot::{BadSnapshot, Snapshot};
+use pages::text::segment;
 
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -326,8 +326,8 @@ fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::r::bioconductor::{self, PartName};
-    use crate::r::layout;
+    use formats::r::bioconductor::{self, PartName};
+    use formats::r::layout;
 
     fn route(path: &str) -> Result<Route, u16> {
         parse(&Method::GET, path, None, 4096).map(|(route, _)| route).map_err(|e| e.status.as_u16())
@@ -345,7 +345,7 @@ mod tests {
     }
 
     fn python(repo: &str, snapshot: &str, path: &str) -> Route {
-        let path = RepoPath::Python(crate::python::layout::parse(path).expect("a path"));
+        let path = RepoPath::Python(formats::python::layout::parse(path).expect("a path"));
         Route::Repository { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot"), path }
     }
 
@@ -602,7 +602,7 @@ mod tests {
     #[test]
     fn every_route_names_its_action_and_object() {
         use super::access::{self, Target};
-        use crate::access::Action;
+        use base::access::Action;
         for (path, action, target, format) in [
             ("/", Action::ReadPublic, Target::Server, ErrorFormat::Text),
             ("/__ping__", Action::ReadPublic, Target::Server, ErrorFormat::Text),

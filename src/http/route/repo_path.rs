@@ -1,9 +1,9 @@
 //! The part of an address after the snapshot: one variant for each layout of repositories. No I/O.
 
 use crate::http::error::Failure;
-use crate::python::{self, layout::PythonPath};
-use crate::r::bioconductor::{self, Component, PartName};
-use crate::r::layout::{self, RPath};
+use formats::python::{self, layout::PythonPath};
+use formats::r::bioconductor::{self, Component, PartName};
+use formats::r::layout::{self, RPath};
 
 /// The directory of all Bioconductor versions.
 pub(super) const PACKAGES: &str = "packages";

@@ -11,10 +11,10 @@ use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
 use crate::http::etag;
 use crate::http::response::{self, ErrorFormat, header_value};
-use crate::model::digest::Sha256;
-use crate::web::assets;
-use crate::web::failure;
-use crate::web::frame::Root;
+use base::model::digest::Sha256;
+use pages::assets;
+use pages::failure;
+use pages::frame::Root;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// The content security policy of images of packages.

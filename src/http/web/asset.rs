@@ -9,7 +9,7 @@ use crate::http::conditional::{self, Precondition, Validators};
 use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
 use crate::http::response::{self, header_value};
-use crate::web::assets::{self, Asset, assets};
+use pages::assets::{self, Asset, assets};
 
 /// `Cache-Control` of a file whose name contains its digest: the content never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");

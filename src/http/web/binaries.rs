@@ -4,9 +4,9 @@ use super::context::Context;
 use super::project;
 use crate::http::error::Failure;
 use crate::http::wire_binary;
-use crate::serve;
-use crate::web::binaries::{MAX_ROWS, Row, page};
-use crate::web::text::segment;
+use content::serve;
+use pages::binaries::{MAX_ROWS, Row, page};
+use pages::text::segment;
 
 /// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
 ///

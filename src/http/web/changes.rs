@@ -8,14 +8,14 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::csv;
 use crate::http::error::Failure;
-use crate::model::ids::SourceId;
-use crate::model::snapshot::Snapshot;
-use crate::model::time::Day;
-use crate::r::bioconductor::Part;
-use crate::serve;
-use crate::serve::difference::{Change, ChangeKind, between};
-use crate::web::changes::{Changes, Row};
-use crate::web::text::segment;
+use base::model::ids::SourceId;
+use base::model::snapshot::Snapshot;
+use base::model::time::Day;
+use content::serve;
+use content::serve::difference::{Change, ChangeKind, between};
+use formats::r::bioconductor::Part;
+use pages::changes::{Changes, Row};
+use pages::text::segment;
 
 /// Number of packages on a page.
 const PER_PAGE: usize = 500;

@@ -3,13 +3,13 @@
 
 use http::HeaderMap;
 
-use crate::catalog::Repository;
-use crate::config::platforms::{self, Os, Platforms};
 use crate::http::error::Failure;
 use crate::http::target::Query;
-use crate::model::repository::RepoKind;
-use crate::r::bioconductor::{Part, Version};
-use crate::web::setup::{Distribution, System};
+use base::config::platforms::{self, Os, Platforms};
+use base::model::repository::RepoKind;
+use formats::r::bioconductor::{Part, Version};
+use pages::setup::{Distribution, System};
+use runtime::catalog::Repository;
 
 /// Returns the system, and whether it was detected from the browser. A parameter that names no known system is ignored,
 /// because links of other servers may name systems that this one does not know.
@@ -105,7 +105,7 @@ pub(super) fn part(repo: &Repository, query: &Query) -> Result<Option<Part>, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use base::config;
     use http::header::HeaderValue;
 
     fn chosen(linux: Option<&str>, query: &str, agent: &'static str) -> (String, bool) {

@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Repository};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::login;
 use crate::http::peer::Client;
 use crate::http::permission::Principal;
 use crate::http::target::Query;
-use crate::model::ids::SourceId;
-use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
-use crate::model::source::SourceKind;
-use crate::model::time::Timestamp;
-use crate::r::bioconductor::Part;
-use crate::serve::history::ListingScope;
-use crate::web::first_packages::FirstPackages;
-use crate::web::frame::{Account, Location, Root};
-use crate::web::printed::Printed;
-use crate::web::text::segment;
+use base::model::ids::SourceId;
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
+use base::model::source::SourceKind;
+use base::model::time::Timestamp;
+use content::serve::history::ListingScope;
+use formats::r::bioconductor::Part;
+use pages::first_packages::FirstPackages;
+use pages::frame::{Account, Location, Root};
+use pages::printed::Printed;
+use pages::text::segment;
+use runtime::catalog::{Catalog, Repository};
 
 /// Returns the root of the server for the page of a request, with the link to sign in or out.
 pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {

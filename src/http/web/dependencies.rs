@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use super::context::Context;
 use super::{project, system_packages};
 use crate::http::error::Failure;
-use crate::model::language::Language;
-use crate::r::dependency::DependencyKind;
-use crate::serve;
-use crate::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
-use crate::serve::info::{PackageDetail, Release};
-use crate::web::dependencies::{Closure, MissingPackage, Refusal, RequiredPackage, UnmetCondition};
-use crate::web::dependents::{Dependent, Dependents};
+use base::model::language::Language;
+use content::serve;
+use content::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
+use content::serve::info::{PackageDetail, Release};
+use formats::r::dependency::DependencyKind;
+use pages::dependencies::{Closure, MissingPackage, Refusal, RequiredPackage, UnmetCondition};
+use pages::dependents::{Dependent, Dependents};
 
 /// Number of rows on a page.
 const PER_PAGE: usize = 100;

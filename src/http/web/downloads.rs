@@ -3,9 +3,9 @@
 use super::context::Context;
 use super::project;
 use crate::http::error::Failure;
-use crate::model::ids::SourceId;
-use crate::model::repository::RepoKind;
-use crate::web::downloads::Downloads;
+use base::model::ids::SourceId;
+use base::model::repository::RepoKind;
+use pages::downloads::Downloads;
 
 /// Number of weeks on the page.
 const WEEKS: i64 = 13;

@@ -3,11 +3,11 @@
 use super::choice;
 use super::context::Context;
 use crate::http::error::Failure;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::r::bioconductor::Part;
-use crate::serve::explain::{self, ExplainRequest, Topic};
-use crate::web::explanation::{Decision, Explanation, ServedFile};
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use content::serve::explain::{self, ExplainRequest, Topic};
+use formats::r::bioconductor::Part;
+use pages::explanation::{Decision, Explanation, ServedFile};
 
 /// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;

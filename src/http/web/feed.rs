@@ -8,19 +8,19 @@ use super::context::Context;
 use super::project;
 use super::repository::{newest_events, sources};
 use super::vulnerabilities::row;
-use crate::api::public::vulnerability::AffectedPackage;
-use crate::catalog::Repository;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::public::vulnerabilities::last_changed;
 use crate::http::response;
-use crate::model::snapshot::Snapshot;
-use crate::model::time::{SECOND, Timestamp};
-use crate::serve;
-use crate::serve::history::{Listings, Subscriptions};
-use crate::web::feed::{Entry, Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
-use crate::web::text::segment;
+use api::public::vulnerability::AffectedPackage;
+use base::model::snapshot::Snapshot;
+use base::model::time::{SECOND, Timestamp};
+use content::serve;
+use content::serve::history::{Listings, Subscriptions};
+use pages::feed::{Entry, Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
+use pages::text::segment;
+use runtime::catalog::Repository;
 
 /// Maximum number of entries of a feed.
 const MAX_ENTRIES: usize = 100;

@@ -8,11 +8,11 @@ use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::route::web::WebPath;
-use crate::serve::info::PackageDetail;
-use crate::serve::package_files::{self, PackageFiles, StoredArchive};
-use crate::serve::python;
-use crate::web::files::{Contents, Distribution, Files, page_of};
-use crate::web::readme::Format;
+use content::serve::info::PackageDetail;
+use content::serve::package_files::{self, PackageFiles, StoredArchive};
+use content::serve::python;
+use pages::files::{Contents, Distribution, Files, page_of};
+use pages::readme::Format;
 
 /// Names of the file with the news of a package, in order of preference.
 const NEWS: [&str; 7] =

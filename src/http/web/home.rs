@@ -4,21 +4,21 @@ use http::Response;
 
 use super::answer;
 use super::context::root;
-use crate::catalog::Repository;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::public::alerts;
 use crate::http::target::Query;
-use crate::model::one_line::one_line;
-use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
-use crate::r::description::Description;
-use crate::serve::listing::{PackageRow, packages};
-use crate::serve::package_query::PackageQuery;
-use crate::serve::{self, RepoError};
-use crate::web::home::{self, Repositories, RepositoryCard, SearchMatch, SearchResult};
+use base::model::one_line::one_line;
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
+use content::serve::listing::{PackageRow, packages};
+use content::serve::package_query::PackageQuery;
+use content::serve::{self, RepoError};
+use formats::r::description::Description;
+use pages::home::{self, Repositories, RepositoryCard, SearchMatch, SearchResult};
+use runtime::catalog::Repository;
 
 /// Number of repositories on a page.
 const REPOSITORIES_PER_PAGE: usize = 50;

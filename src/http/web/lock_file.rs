@@ -10,7 +10,6 @@ use percent_encoding::percent_decode;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
-use crate::api::error::Code;
 use crate::http::app::App;
 use crate::http::base_url::{RequestHead, base_url, requested_url};
 use crate::http::budget::Share;
@@ -19,20 +18,21 @@ use crate::http::login::origin;
 use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::http::site::SiteSettings;
-use crate::model::guarded::guarded;
-use crate::model::language::Language;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::model::time::Day;
-use crate::python;
-use crate::python::requirement::Constraint;
-use crate::python::requirements_file::{self, SkippedKind, SkippedLine};
-use crate::r::lock_file::MAX_FILE;
-use crate::r::{self};
-use crate::serve;
-use crate::serve::lock_file::{self, ComparisonPermit, MAX_PACKAGES, MAX_WAIT};
-use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::web::lock_file::{
+use api::error::Code;
+use base::model::guarded::guarded;
+use base::model::language::Language;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::time::Day;
+use content::serve;
+use content::serve::lock_file::{self, ComparisonPermit, MAX_PACKAGES, MAX_WAIT};
+use content::serve::vulnerabilities::Vulnerabilities;
+use formats::python;
+use formats::python::requirement::Constraint;
+use formats::python::requirements_file::{self, SkippedKind, SkippedLine};
+use formats::r::lock_file::MAX_FILE;
+use formats::r::{self};
+use pages::lock_file::{
     Form, OtherDay, PastListing, RefusedForm, Result as Comparison, Row, SkipReason, Skipped, State,
 };
 
@@ -380,7 +380,7 @@ mod tests {
     use super::*;
     use crate::http::budget::MemoryBudget;
     use crate::http::peer::Client;
-    use crate::python::requirement::Requirement;
+    use formats::python::requirement::Requirement;
 
     #[test]
     fn a_form_is_of_this_server_if_its_page_has_the_requested_address_or_that_of_the_configuration() {

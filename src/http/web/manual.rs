@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::web::manual::{Page, contents};
+use pages::manual::{Page, contents};
 
 /// Answers with the page `name`, or with the list of all pages if `name` is empty.
 ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, setrlimit};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::web::readme::markdown_to_html;
+use pages::readme::markdown_to_html;
 
 /// The argument with which the server starts itself as the child process.
 const ARGUMENT: &str = "--convert-markdown";

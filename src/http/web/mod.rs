@@ -1,4 +1,4 @@
-//! Web pages: reads the values of a page, and answers with the HTML of [`crate::web`].
+//! Web pages: reads the values of a page, and answers with the HTML of [`pages`].
 
 pub(super) mod administration;
 pub(super) mod answer;

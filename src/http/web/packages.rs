@@ -5,19 +5,19 @@ use http::Response;
 use super::answer;
 use super::context::Context;
 use super::home::{MAX_QUERY, title};
-use crate::catalog::Catalog;
 use crate::http::base_url::RequestHead;
 use crate::http::body::Body;
 use crate::http::csv;
 use crate::http::error::Failure;
-use crate::model::language::Language;
-use crate::model::point::Point;
-use crate::model::source::SourceKind;
-use crate::python::name::normalize;
-use crate::serve;
-use crate::serve::package_query::{PackageQuery, SortBy};
-use crate::web::packages::{List, Row};
-use crate::web::text::segment;
+use base::model::language::Language;
+use base::model::point::Point;
+use base::model::source::SourceKind;
+use content::serve;
+use content::serve::package_query::{PackageQuery, SortBy};
+use formats::python::name::normalize;
+use pages::packages::{List, Row};
+use pages::text::segment;
+use runtime::catalog::Catalog;
 
 /// Number of packages on a page.
 const PER_PAGE: usize = 100;

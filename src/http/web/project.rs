@@ -6,32 +6,32 @@ use http::StatusCode;
 
 use super::context::Context;
 use super::{readme, unknown};
-use crate::api::error::Code;
 use crate::http::error::Failure;
-use crate::model::ids::SourceId;
-use crate::model::language::Language;
-use crate::model::license::Licenses;
-use crate::model::repository::RepoKind;
-use crate::python::facts::FileFacts;
-use crate::python::license_types;
-use crate::python::metadata::Metadata;
-use crate::python::name::normalize;
-use crate::python::version::Version;
-use crate::r::dependency::DependencyKind;
-use crate::r::description::Description;
-use crate::r::license::licenses;
-use crate::r::version::compare;
-use crate::serve::dependency_graph::DependencyGraph;
-use crate::serve::info::{PackageDetail, Release};
-use crate::serve::metadata::ServedVersion;
-use crate::serve::package_files;
-use crate::serve::python::detail::ProjectDetail;
-use crate::serve::vulnerabilities::Vulnerabilities;
-use crate::serve::{self, RepoError};
-use crate::web::files::Files;
-use crate::web::package::{Dependency, Package, PropertyValue, Vulnerability};
-use crate::web::readme::{Format, Links, image_paths, unusual_image_paths};
-use crate::web::text::{quoted_names, segment, size};
+use api::error::Code;
+use base::model::ids::SourceId;
+use base::model::language::Language;
+use base::model::license::Licenses;
+use base::model::repository::RepoKind;
+use content::serve::dependency_graph::DependencyGraph;
+use content::serve::info::{PackageDetail, Release};
+use content::serve::metadata::ServedVersion;
+use content::serve::package_files;
+use content::serve::python::detail::ProjectDetail;
+use content::serve::vulnerabilities::Vulnerabilities;
+use content::serve::{self, RepoError};
+use formats::python::facts::FileFacts;
+use formats::python::license_types;
+use formats::python::metadata::Metadata;
+use formats::python::name::normalize;
+use formats::python::version::Version;
+use formats::r::dependency::DependencyKind;
+use formats::r::description::Description;
+use formats::r::license::licenses;
+use formats::r::version::compare;
+use pages::files::Files;
+use pages::package::{Dependency, Package, PropertyValue, Vulnerability};
+use pages::readme::{Format, Links, image_paths, unusual_image_paths};
+use pages::text::{quoted_names, segment, size};
 
 /// Maximum number of dependents on the page; their total number is always displayed.
 const MAX_DEPENDENTS: usize = 20;
@@ -453,7 +453,7 @@ fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::ReleaseId;
+    use base::model::ids::ReleaseId;
 
     #[test]
     fn a_requirement_is_a_name_with_its_condition_and_marker() {

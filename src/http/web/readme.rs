@@ -12,9 +12,9 @@ use super::markdown_process;
 use crate::http::budget::MemoryBudget;
 use crate::http::error::Failure;
 use crate::http::peer::Client;
-use crate::model::digest::Sha256;
-use crate::storage::memory_cache;
-use crate::web::readme::{Format, Html, HtmlTemplate, Links, convert_with};
+use base::model::digest::Sha256;
+use pages::readme::{Format, Html, HtmlTemplate, Links, convert_with};
+use store::storage::memory_cache;
 
 /// Expected number of entries of the cache.
 const CACHE_ENTRIES: usize = 1000;

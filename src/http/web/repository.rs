@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use http::{Response, StatusCode};
 
 use super::{answer, choice, context};
-use crate::catalog::resolve::today;
-use crate::catalog::{Catalog, Repository, Subscription};
-use crate::db::tx::Tx;
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
@@ -15,19 +12,22 @@ use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
-use crate::model::ids::{SourceId, TxId};
-use crate::model::point::Point;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::model::source::SourceKind;
-use crate::model::time::{Day, Timestamp};
-use crate::serve;
-use crate::serve::package_query::PackageQuery;
-use crate::web::calendar::{Calendar, Month};
-use crate::web::frame::Location;
-use crate::web::repository::{Change, Overview, Stability};
-use crate::web::setup::{Setup, System};
-use crate::web::text::{number, segment};
+use base::model::ids::{SourceId, TxId};
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::source::SourceKind;
+use base::model::time::{Day, Timestamp};
+use content::serve;
+use content::serve::package_query::PackageQuery;
+use pages::calendar::{Calendar, Month};
+use pages::frame::Location;
+use pages::repository::{Change, Overview, Stability};
+use pages::setup::{Setup, System};
+use pages::text::{number, segment};
+use runtime::catalog::resolve::today;
+use runtime::catalog::{Catalog, Repository, Subscription};
+use store::db::tx::Tx;
 
 /// Maximum number of changes on the page.
 const MAX_CHANGES: usize = 5;
@@ -310,9 +310,9 @@ fn summary(tx: &Tx) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::RepoStep;
-    use crate::model::ids::{RepoId, Seq};
-    use crate::model::repository::ChangePolicy;
+    use base::model::ids::{RepoId, Seq};
+    use base::model::repository::ChangePolicy;
+    use runtime::catalog::RepoStep;
 
     #[test]
     fn changes_of_the_subscriptions_name_the_sources_that_the_client_may_read() {

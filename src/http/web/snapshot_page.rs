@@ -15,11 +15,11 @@ use crate::http::error::Failure;
 use crate::http::response::{self, header_value};
 use crate::http::route::web::WebPath;
 use crate::http::target::Query;
-use crate::model::repository::RepoKind;
-use crate::model::snapshot::Snapshot;
-use crate::python::name::{is_valid, normalize};
-use crate::serve;
-use crate::web::frame::Location;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use content::serve;
+use formats::python::name::{is_valid, normalize};
+use pages::frame::Location;
 
 /// Answers a request; `posted` is the body of a POST.
 ///

@@ -2,12 +2,12 @@
 
 use super::choice;
 use super::context::Context;
-use crate::config::platforms::{Distribution, Os};
 use crate::http::error::Failure;
 use crate::http::public::sysreqs::wire;
-use crate::r::sysreqs::MatchedRule;
-use crate::serve::{RepoError, requirements};
-use crate::web::dependencies::{SystemNeeds, SystemPackages};
+use base::config::platforms::{Distribution, Os};
+use content::serve::{RepoError, requirements};
+use formats::r::sysreqs::MatchedRule;
+use pages::dependencies::{SystemNeeds, SystemPackages};
 
 /// Returns the packages of the system in the parameter `platform`, whose names are those of the page of a repository;
 /// another text in it selects none, because links of other servers may name systems that this one does not know.
@@ -57,7 +57,7 @@ async fn needs(
     let by_package: Vec<(String, Vec<String>)> = matches.iter().map(by_package).collect();
     let rules: Vec<MatchedRule<'_>> = matches.into_iter().flat_map(|(_, rules)| rules).collect();
     let all = wire(&rules, installer);
-    let action = |action: crate::api::public::sysreqs::Action| {
+    let action = |action: api::public::sysreqs::Action| {
         // A script is an address; it is named and not executed.
         action.command.or_else(|| action.script.map(|script| format!("# run the script {script}")))
     };

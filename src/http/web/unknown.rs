@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 
 use super::context::Context;
 use crate::http::error::{Failure, Payload, truncate};
-use crate::model::snapshot::Snapshot;
-use crate::serve::dependency_graph::{self, DependencyGraph};
-use crate::serve::history::{ListingScope, Subscriptions};
-use crate::serve::listing;
+use base::model::snapshot::Snapshot;
+use content::serve::dependency_graph::{self, DependencyGraph};
+use content::serve::history::{ListingScope, Subscriptions};
+use content::serve::listing;
 
 /// Maximum length of a name that is compared with others, in characters.
 const MAX_NAME: usize = 64;

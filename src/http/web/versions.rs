@@ -2,21 +2,21 @@
 
 use super::context::Context;
 use super::project;
-use crate::db::python_file::ListedFile;
 use crate::http::error::Failure;
-use crate::model::ids::SourceId;
-use crate::model::repository::RepoKind;
-use crate::model::time::Timestamp;
-use crate::python::facts::FileFacts;
-use crate::python::file_name::FileName;
-use crate::python::layout::{FileId, link};
-use crate::serve;
-use crate::serve::history::{ListedVersion, Subscriptions};
-use crate::serve::info::Release;
-use crate::serve::python::detail::ProjectRelease;
-use crate::web::history::{self, History};
-use crate::web::text::segment;
-use crate::web::versions::{File, Version, page};
+use base::model::ids::SourceId;
+use base::model::repository::RepoKind;
+use base::model::time::Timestamp;
+use content::serve;
+use content::serve::history::{ListedVersion, Subscriptions};
+use content::serve::info::Release;
+use content::serve::python::detail::ProjectRelease;
+use formats::python::facts::FileFacts;
+use formats::python::file_name::FileName;
+use formats::python::layout::{FileId, link};
+use pages::history::{self, History};
+use pages::text::segment;
+use pages::versions::{File, Version, page};
+use store::db::python_file::ListedFile;
 
 /// Returns the page of the versions of an R package: the listed one, then those in the archive, newest first.
 ///

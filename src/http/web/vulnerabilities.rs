@@ -1,12 +1,12 @@
 //! The page of the known vulnerabilities of a snapshot.
 
 use super::context::Context;
-use crate::api::public::vulnerability::AffectedPackage;
 use crate::http::error::Failure;
 use crate::http::public::vulnerabilities::rows;
-use crate::model::repository::RepoKind;
-use crate::serve;
-use crate::web::vulnerabilities::{Row, Vulnerabilities};
+use api::public::vulnerability::AffectedPackage;
+use base::model::repository::RepoKind;
+use content::serve;
+use pages::vulnerabilities::{Row, Vulnerabilities};
 
 /// Number of rows on a page.
 const PER_PAGE: usize = 100;

@@ -141,7 +141,7 @@ fn portability_fault(sql: &str) -> Option<String> {
 
 #[test]
 fn every_statement_means_the_same_on_both_databases() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/src/db");
     let (mut count, mut faults) = (0, Vec::new());
     for entry in std::fs::read_dir(folder).expect("a directory").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -7,10 +7,10 @@ use super::rule_form;
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
-use crate::web::administration::Section;
-use crate::web::administration::form::{ACTION, CONFIRM, OBJECT};
-use crate::web::frame::Root;
-use crate::web::text::segment;
+use pages::administration::Section;
+use pages::administration::form::{ACTION, CONFIRM, OBJECT};
+use pages::frame::Root;
+use pages::text::segment;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;

@@ -7,14 +7,14 @@ use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use zeroize::Zeroizing;
 
-use crate::api::error::Code;
-use crate::auth;
 use crate::http::app::App;
 use crate::http::base_url::{RequestHead, base_url};
 use crate::http::error::Failure;
 use crate::http::login::{cookie, origin};
 use crate::http::target::Query;
-use crate::web::administration::form::TOKEN;
+use api::error::Code;
+use pages::administration::form::TOKEN;
+use runtime::auth;
 
 /// The secret used for clients of the admin socket, which send none.
 static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secret);

@@ -8,8 +8,6 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::change::Change;
-use crate::api::ADMIN_PREFIX;
-use crate::api::error::{Code, Error};
 use crate::http::admin::{self, AdminRequest};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
@@ -19,6 +17,8 @@ use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
 use crate::http::route::{self, Route, access};
 use crate::http::switch::Switch;
+use api::ADMIN_PREFIX;
+use api::error::{Code, Error};
 
 /// The admin API, with the permissions of the client of a page.
 pub(super) struct LocalApi<'a> {

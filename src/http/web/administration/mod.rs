@@ -18,8 +18,6 @@ use view::View;
 
 use super::answer::{failure_page, private_page};
 use super::context;
-use crate::api::block_rule::CreatedBlockRules;
-use crate::api::token::CreatedToken;
 use crate::http::admin;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
@@ -34,8 +32,10 @@ use crate::http::route::administration::AdministrationPage;
 use crate::http::route::{self, Route, access};
 use crate::http::switch::Switch;
 use crate::http::target::Query;
-use crate::web::administration::Section;
-use crate::web::administration::form::{ACTION, OBJECT, RejectedForm};
+use api::block_rule::CreatedBlockRules;
+use api::token::CreatedToken;
+use pages::administration::Section;
+use pages::administration::form::{ACTION, OBJECT, RejectedForm};
 
 /// Maximum size of a form, in bytes.
 const FORM_LIMIT: usize = 64 << 10;

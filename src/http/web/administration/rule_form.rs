@@ -1,7 +1,7 @@
 //! The block rule that a form describes. Pure.
 
-use crate::api::block_rule::BlockRule;
 use crate::http::target::Query;
+use api::block_rule::BlockRule;
 
 /// Returns the rule that a form describes; an empty field adds no criterion.
 ///

@@ -1,21 +1,21 @@
 //! Reads the content of the pages of administrators.
 
 use super::local_api::LocalApi;
-use crate::api::block_rule::{BlockRule, CreatedBlockRules};
-use crate::api::control::Node;
-use crate::api::repo::Repo;
-use crate::api::source::Source;
-use crate::api::storage::Storage;
-use crate::api::token::{CreatedToken, Token};
-use crate::db::job_run;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
-use crate::web::administration::form::RejectedForm;
-use crate::web::administration::jobs::{EndedJob, Jobs};
-use crate::web::administration::{Page, Section, jobs, repositories, rules, sources, storage, tokens};
-use crate::web::frame::Root;
-use crate::web::text::segment;
+use api::block_rule::{BlockRule, CreatedBlockRules};
+use api::control::Node;
+use api::repo::Repo;
+use api::source::Source;
+use api::storage::Storage;
+use api::token::{CreatedToken, Token};
+use pages::administration::form::RejectedForm;
+use pages::administration::jobs::{EndedJob, Jobs};
+use pages::administration::{Page, Section, jobs, repositories, rules, sources, storage, tokens};
+use pages::frame::Root;
+use pages::text::segment;
+use store::db::job_run;
 
 /// Maximum number of ended jobs on the page.
 const MAX_ENDED_JOBS: i64 = 100;

@@ -1,0 +1,368 @@
+//! Block rules on the admin API.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::row::Row;
+use base::model::rule_effect::RuleEffect;
+
+/// A block rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; the output of a
+/// list is accepted as input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlockRule {
+    /// The number of the rule; ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    /// The priority, from 0; rules with a lower number are evaluated first. Among rules of equal priority,
+    /// exceptions come first, then rules that block, then warnings, and of these the oldest first. The default is 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// The name of the package: exact for R, in any spelling for Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_name: Option<String>,
+    /// A version, or a range: `<`, `<=`, `>` or `>=` followed by a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The id of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<i64>,
+    /// The type of the source; allowed if there is only one source of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_type: Option<String>,
+    /// The name of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_name: Option<String>,
+    /// The id of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<i64>,
+    /// The name of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// A part of the text of the license, ignoring case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// SPDX identifiers, or `Unknown`; in requests also one string, separated by commas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub license_types: Vec<String>,
+    /// SPDX identifiers, or `Unknown`: the rule matches versions without an alternative license that consists of them; in
+    /// requests also one string, separated by commas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub license_types_except: Vec<String>,
+    /// Whether the rule matches only versions with a known vulnerability.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vulns: bool,
+    /// The lowest base score of a vulnerability, 0 to 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_severity: Option<f64>,
+    /// Whether a vulnerability without a score counts for `min_severity`; default true. Refused without `min_severity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_unscored: Option<bool>,
+    /// Whether the rule matches only packages that are no longer listed in any version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted_packages: bool,
+    /// The age below which a version matches: `7d`, `36h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age: Option<String>,
+    /// Whether versions that fix a vulnerability are exempt from `min_age`: `pass` (default) or `wait`. Refused without
+    /// `min_age`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age_fixes: Option<String>,
+    /// Whether the rule does not apply to dated snapshots: days, transactions and fixed URLs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_dated: bool,
+    /// Whether the rule allows the versions that it matches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exception: bool,
+    /// Whether the rule only warns: the versions that it matches stay available, with the reason as a warning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warn: bool,
+    /// Free text, shown to clients.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Confirms a rule without a criterion other than the source and the repository, which matches all packages there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// The language of the packages, `r` or `python`, if the source or the repository determines it. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The reason why the rule has no effect, or none in new snapshots, such as a deleted source or repository. In requests,
+    /// a rule with this key may refer to a deleted source or repository by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_effect: Option<String>,
+    /// The user who created the rule. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// Creation time, RFC 3339. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// The packages that the rule matches now, by repository; only in the response to a change, and to a request that
+    /// creates 2 to 20 rules. Ignored in requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<BlockRuleMatches>,
+}
+
+impl BlockRule {
+    /// Returns the effect of the rule.
+    #[must_use]
+    pub fn effect(&self) -> RuleEffect {
+        RuleEffect::of_flags(self.exception, self.warn)
+    }
+}
+
+/// Reads a list, or a string of values separated by commas.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected an array of SPDX identifiers, or a text with identifiers separated by commas"
+    )]
+    enum Form {
+        List(Vec<String>),
+        Text(String),
+        Null(()),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::List(list) => list,
+        Form::Text(text) => {
+            text.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
+        }
+        Form::Null(()) => Vec::new(),
+    })
+}
+
+/// Maximum number of rules in a request for which the packages that they match are counted.
+pub const MAX_COUNTED_RULES: usize = 20;
+
+/// `POST /block-rules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CreateBlockRules {
+    /// The rules; at least one. A rule that cannot be read is refused like one that is not valid.
+    #[schema(value_type = Vec<BlockRule>)]
+    pub rules: Vec<Row>,
+    /// Whether no rule is created if one of them is not valid.
+    #[serde(default)]
+    pub fail_all: bool,
+    /// Whether to create nothing, and only return what the rules would block.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Response to `POST /block-rules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedBlockRules {
+    /// The created rules; in a dry run the valid ones.
+    pub rules: Vec<BlockRule>,
+    /// The rules that are not valid.
+    pub refused: Vec<RefusedBlockRule>,
+    /// The packages that the rule matches now, by repository; only for a request with a single rule. With 2 to 20 rules,
+    /// each of them has those that it would match alone.
+    pub matches: Vec<BlockRuleMatches>,
+}
+
+/// A rule that is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedBlockRule {
+    /// Its position in the request, from 0. Messages state its number, from 1.
+    pub index: usize,
+    /// The reason.
+    pub error: String,
+}
+
+/// The packages of a repository about whose versions a rule decides, in addition to the other rules and the name guards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockRuleMatches {
+    /// The repository.
+    pub repo: String,
+    /// The version of Bioconductor, for a repository of Bioconductor: each has packages of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_version: Option<String>,
+    /// Packages about whose listed version the rule decides. It is the version that is listed without the rule; for an
+    /// exception or a warning, the version that is listed with it.
+    pub packages: usize,
+    /// All packages that the repository lists now, and the others that `packages` counts.
+    pub total: usize,
+    /// At most three of these packages with the version: `name version`.
+    pub examples: Vec<String>,
+    /// The packages of `examples` with the versions that the index lists without and with the rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ListedVersionChange>,
+    /// Versions about which the rule decides and that only the archive has.
+    #[serde(default)]
+    pub archived: usize,
+    /// At most three of the archived versions: `name version`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archived_examples: Vec<String>,
+}
+
+impl BlockRuleMatches {
+    /// Returns the repository, with the version of Bioconductor: `bioc (Bioconductor 3.20)`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.bioc_version {
+            Some(version) => format!("{} (Bioconductor {version})", self.repo),
+            None => self.repo.clone(),
+        }
+    }
+
+    /// Returns the examples of a rule with this effect, each with the version that the index lists in its place, or that it
+    /// replaces: `one 2.0 (replaced by 1.1)`.
+    #[must_use]
+    pub fn described_examples(&self, effect: RuleEffect) -> Vec<String> {
+        let changes = self.changes.iter().map(Some).chain(std::iter::repeat(None));
+        let describe = |(example, change): (&String, Option<&ListedVersionChange>)| {
+            let Some(ListedVersionChange { from_version, to_version, .. }) = change else {
+                return example.clone();
+            };
+            match (effect, from_version, to_version) {
+                (RuleEffect::Block, _, Some(to)) => format!("{example} (replaced by {to})"),
+                (RuleEffect::Block, _, None) => format!("{example} (not replaced)"),
+                (_, Some(from), Some(to)) if from == to => example.clone(),
+                (_, Some(from), _) => format!("{example} (replaces {from})"),
+                (_, None, _) => format!("{example} (not listed before)"),
+            }
+        };
+        self.examples.iter().zip(changes).map(describe).collect()
+    }
+}
+
+/// The listed version of a package without and with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedVersionChange {
+    /// The package.
+    pub name: String,
+    /// The version that the index lists without the rule; absent if it lists none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_version: Option<String>,
+    /// The version that the index lists with the rule; absent if it lists none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_version: Option<String>,
+}
+
+/// `PATCH /block-rules/{id}`: the criteria to change. A null or an empty text removes a criterion. A rule that would match
+/// all packages requires `all`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EditBlockRule {
+    /// Whether to change nothing, and only return the changed rule with what it would match.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Keys of [`BlockRule`] with new values.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub changes: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `POST /block-rules/delete`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeleteBlockRules {
+    /// Numbers and ranges of rules, separated by commas: `5`, `2-77`, `3,4,9`; or `all`.
+    pub id: String,
+}
+
+/// Response to `POST /block-rules/delete`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeletedBlockRules {
+    /// The number of deleted rules.
+    pub deleted: u64,
+}
+
+/// `POST /block-rules/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TestBlockRules {
+    /// The repository.
+    pub repo: String,
+    /// The package.
+    pub package_name: String,
+    /// The version; if absent, the version that would be listed without block rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version of Bioconductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_version: Option<String>,
+}
+
+/// Response to `POST /block-rules/test`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockRulesTest {
+    /// The package.
+    pub package_name: String,
+    /// The tested version.
+    pub version: String,
+    /// Whether the version is blocked.
+    pub blocked: bool,
+    /// The first rule that matches; absent if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<BlockRule>,
+    /// The reason why the rule matches.
+    pub reason: String,
+    /// The numbers of the evaluated rules, in the order of evaluation.
+    pub compared: Vec<i64>,
+    /// The highest allowed version; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
+    /// Whether the index lists the highest allowed version. An archived version whose record was never read is not
+    /// listed.
+    #[serde(default)]
+    pub allowed_is_listed: bool,
+    /// The duration of the evaluation, in microseconds.
+    pub microseconds: u64,
+}
+
+/// Response to `GET /blocked`: requests that block rules refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockedRequests {
+    /// The first day of the counts, in UTC.
+    pub since: String,
+    /// Number of requests.
+    pub total: i64,
+    /// The counts by rule, version and kind of client, the largest first, at most 10,000.
+    pub requests: Vec<BlockedCount>,
+}
+
+/// Requests that a rule refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockedCount {
+    /// The rule.
+    pub rule: i64,
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// `R`, `renv`, `pak`, `pip`, `uv`, `Poetry`, `PDM`, `bandersnatch`, `Python`, `browser`, `curl`, `other`.
+    pub client: String,
+    /// Number of requests.
+    pub count: i64,
+    /// The day of the last request.
+    pub last: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_state_what_the_index_lists_instead() {
+        let (old, new) = (Some("1.0"), Some("2.0"));
+        for (effect, from, to, suffix) in [
+            (RuleEffect::Block, new, old, " (replaced by 1.0)"),
+            (RuleEffect::Block, new, None, " (not replaced)"),
+            (RuleEffect::Allow, old, new, " (replaces 1.0)"),
+            (RuleEffect::Allow, None, new, " (not listed before)"),
+            (RuleEffect::Allow, new, new, ""),
+            (RuleEffect::Warn, new, new, ""),
+        ] {
+            let change = ListedVersionChange {
+                name: "one".to_owned(),
+                from_version: from.map(str::to_owned),
+                to_version: to.map(str::to_owned),
+            };
+            let matches = BlockRuleMatches {
+                examples: vec!["one 2.0".to_owned(), "two 1".to_owned()],
+                changes: vec![change],
+                ..BlockRuleMatches::default()
+            };
+            let expected = [format!("one 2.0{suffix}"), "two 1".to_owned()];
+            assert_eq!(matches.described_examples(effect), expected, "{effect:?}");
+        }
+    }
+}

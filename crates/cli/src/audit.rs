@@ -1,0 +1,322 @@
+//! `rspm audit list|verify|export|names`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::name_guard;
+use super::output::{Output, format_time, print_document, table};
+use api::audit::{AuditRow, AuditVerification};
+use base::model::csv;
+use base::model::time::Day;
+
+/// Number of rows in one response during an export.
+const PAGE: usize = 10_000;
+
+/// `rspm audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List rows of the audit trail, newest first
+    List(ListAudit),
+    /// Verify that no row of the audit trail was changed, removed or moved
+    Verify(VerifyAudit),
+    /// Print rows of the audit trail, oldest first, one on each line
+    Export(ExportAudit),
+    /// List guarded names, and names that local and git sources share with mirrors
+    Names(name_guard::AuditNames),
+}
+
+/// Flags that select rows.
+#[derive(Debug, Args)]
+pub struct AuditFilter {
+    /// Rows from this time on: a day (YYYY-MM-DD, in UTC) or a time (2026-11-22T12:00:00Z)
+    #[arg(long, value_parser = time, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Rows before this time
+    #[arg(long, value_parser = time, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Rows of this user
+    #[arg(long)]
+    pub actor: Option<String>,
+    /// Rows with this action, such as 'create source'
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Rows about the object with this name
+    #[arg(long)]
+    pub object: Option<String>,
+    /// Rows with this outcome
+    #[arg(long, value_enum)]
+    pub outcome: Option<AuditOutcome>,
+}
+
+/// Outcome of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditOutcome {
+    /// The change was made.
+    Success,
+    /// The change was refused: a scope is missing, or a token was used before.
+    Refused,
+}
+
+/// Flags of `audit list`.
+#[derive(Debug, Args)]
+pub struct ListAudit {
+    #[command(flatten)]
+    filter: AuditFilter,
+    /// Maximum number of rows, at most 10000
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// Flags of `audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyAudit {
+    /// Number of a row that was recorded on another system
+    #[arg(long, requires = "sha256")]
+    pub row: Option<i64>,
+    /// Digest of that row
+    #[arg(long, requires = "row")]
+    pub sha256: Option<String>,
+}
+
+/// Flags of `audit export`.
+#[derive(Debug, Args)]
+pub struct ExportAudit {
+    #[command(flatten)]
+    filter: AuditFilter,
+    /// Only rows after the one with this number
+    #[arg(long, default_value_t = 0)]
+    pub after: i64,
+    /// Format of a line
+    #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+    pub format: ExportFormat,
+}
+
+/// Format of exported rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A JSON object on each line.
+    Json,
+    /// Values separated by commas (RFC 4180), with a header; texts that are formulas begin with an apostrophe.
+    Csv,
+    /// Names and values: time=… level=info type=audit action=…
+    Text,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// The server refuses, or the audit trail was manipulated.
+pub async fn run(client: &Client, output: &Output, command: AuditCommand) -> Result<(), CliError> {
+    match command {
+        AuditCommand::List(args) => list(client, output, &args).await,
+        AuditCommand::Verify(args) => verify(client, output, args).await,
+        AuditCommand::Export(args) => export(client, &args).await,
+        AuditCommand::Names(args) => name_guard::audit(client, output, &args).await,
+    }
+}
+
+/// Converts a time of the command line to the form that the API expects.
+fn time(text: &str) -> Result<String, String> {
+    if let Ok(day) = text.parse::<Day>() {
+        return Ok(day.start().to_string());
+    }
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(|time| time.to_string())
+        .map_err(|_| "write a day such as 2026-11-22, or a time such as 2026-11-22T12:00:00Z".to_owned())
+}
+
+impl AuditFilter {
+    /// Returns the parameters for the query of a request, each after `&`.
+    fn query(&self) -> String {
+        let outcome = self.outcome.map(|outcome| match outcome {
+            AuditOutcome::Success => "success".to_owned(),
+            AuditOutcome::Refused => "refused".to_owned(),
+        });
+        let filters = [
+            ("since", &self.since),
+            ("until", &self.until),
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("object", &self.object),
+            ("outcome", &outcome),
+        ];
+        let parameters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        parameters.map(|(name, value)| format!("&{name}={}", segment(value))).collect()
+    }
+}
+
+async fn list(client: &Client, output: &Output, args: &ListAudit) -> Result<(), CliError> {
+    let path = format!("/audit?order=newest&limit={}{}", args.limit, args.filter.query());
+    let rows: Vec<AuditRow> = client.get(&path).await?;
+    output.print(&rows, || {
+        let cells = |row: &AuditRow| {
+            let refused = if row.outcome == "refused" { " (refused)" } else { "" };
+            vec![
+                row.id.to_string(),
+                format_time(&row.time),
+                row.actor.clone(),
+                format!("{}{refused}", row.action),
+                row.object.clone(),
+                row.detail.clone(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        table(&["Row", "Time", "Actor", "Action", "Object", "Detail"], &rows)
+    })
+}
+
+async fn verify(client: &Client, output: &Output, args: VerifyAudit) -> Result<(), CliError> {
+    let query = match (args.row, args.sha256) {
+        (Some(row), Some(sha256)) => format!("?row={row}&sha256={}", segment(&sha256)),
+        _ => String::new(),
+    };
+    let result: AuditVerification = client.get(&format!("/audit/verify{query}")).await?;
+    output.print(&result, || {
+        let mut text = format!("Rows: {}\n", result.rows);
+        if result.last > 0 {
+            text += &format!("Newest row: {} with the digest {}\n", result.last, result.sha256);
+        }
+        if result.problems.is_empty() {
+            text += "Every row has the digest of the row before it.\n";
+        }
+        text
+    })?;
+    match result.problems.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::refused(format!(
+            "the audit trail was manipulated:\n{}",
+            result.problems.join("\n")
+        ))),
+    }
+}
+
+async fn export(client: &Client, args: &ExportAudit) -> Result<(), CliError> {
+    let write = |text: &str| print_document(text).map_err(CliError::Output);
+    if args.format == ExportFormat::Csv {
+        write(&format!("{}\r\n", COLUMNS.join(",")))?;
+    }
+    let (mut after, query) = (args.after, args.filter.query());
+    loop {
+        let rows: Vec<AuditRow> =
+            client.get(&format!("/audit?order=oldest&after={after}&limit={PAGE}{query}")).await?;
+        for row in &rows {
+            write(&line(row, args.format)?)?;
+        }
+        match rows.last() {
+            Some(last) if rows.len() == PAGE => after = last.id,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+const COLUMNS: [&str; 12] = [
+    "id",
+    "time",
+    "actor_kind",
+    "actor",
+    "address",
+    "action",
+    "object_kind",
+    "object",
+    "outcome",
+    "detail",
+    "previous",
+    "sha256",
+];
+
+/// Returns a row as one line, with the line feed.
+fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
+    let id = row.id.to_string();
+    let values = [
+        &id,
+        &row.time,
+        &row.actor_kind,
+        &row.actor,
+        &row.address,
+        &row.action,
+        &row.object_kind,
+        &row.object,
+        &row.outcome,
+        &row.detail,
+        &row.previous,
+        &row.sha256,
+    ];
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    Ok(match format {
+        ExportFormat::Json => {
+            let json =
+                serde_json::to_string(row).map_err(|error| CliError::Output(std::io::Error::other(error)))?;
+            format!("{json}\n")
+        }
+        ExportFormat::Csv => {
+            let cells = values.map(|value| csv::quoted_cell(value));
+            format!("{}\r\n", cells.join(","))
+        }
+        ExportFormat::Text => {
+            let pairs = COLUMNS.iter().zip(values).filter(|(name, _)| **name != "time");
+            let pairs: Vec<String> = pairs
+                .map(|(name, value)| {
+                    match value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) {
+                        true if !value.is_empty() => format!("{name}={value}"),
+                        _ => format!("{name}={}", quoted(value)),
+                    }
+                })
+                .collect();
+            format!("time={} level=info type=audit {}\n", quoted(&row.time), pairs.join(" "))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_day_or_an_instant() {
+        assert_eq!(time("2026-11-22").as_deref(), Ok("2026-11-22T00:00:00Z"));
+        assert_eq!(time("2026-11-22T12:00:00+01:00").as_deref(), Ok("2026-11-22T11:00:00Z"));
+        assert!(time("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_row_is_one_line_in_every_format() {
+        let row = AuditRow {
+            id: 7,
+            time: "2026-11-22T12:00:00Z".to_owned(),
+            actor_kind: "socket".to_owned(),
+            actor: "alice (uid 1000)".to_owned(),
+            address: String::new(),
+            action: "rename source".to_owned(),
+            object_kind: "source".to_owned(),
+            object: "team".to_owned(),
+            outcome: "success".to_owned(),
+            detail: "a \"b\", c".to_owned(),
+            previous: "00".to_owned(),
+            sha256: "ff".to_owned(),
+        };
+        let printed = |format| line(&row, format).map_err(|error| error.to_string());
+        let json = printed(ExportFormat::Json).expect("printed");
+        assert_eq!(serde_json::from_str::<AuditRow>(&json).expect("the row"), row);
+        assert_eq!(
+            printed(ExportFormat::Csv).as_deref(),
+            Ok(
+                "\"7\",\"2026-11-22T12:00:00Z\",\"socket\",\"alice (uid 1000)\",\"\",\"rename source\",\"source\",\"team\",\
+                \"success\",\"a \"\"b\"\", c\",\"00\",\"ff\"\r\n"
+            )
+        );
+        assert_eq!(
+            printed(ExportFormat::Text).as_deref(),
+            Ok(
+                "time=\"2026-11-22T12:00:00Z\" level=info type=audit id=7 actor_kind=socket actor=\"alice (uid 1000)\" \
+                address=\"\" action=\"rename source\" object_kind=source object=team outcome=success \
+                detail=\"a \\\"b\\\", c\" previous=00 sha256=ff\n"
+            )
+        );
+        // A user of an identity provider may choose this name.
+        let formula = AuditRow { actor: "=HYPERLINK(\"x\")".to_owned(), detail: "-1".to_owned(), ..row };
+        let csv = line(&formula, ExportFormat::Csv).map_err(|error| error.to_string()).expect("printed");
+        assert!(csv.contains(",\"'=HYPERLINK(\"\"x\"\")\",") && csv.contains(",\"'-1\","), "{csv}");
+    }
+}

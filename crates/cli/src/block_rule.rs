@@ -1,0 +1,526 @@
+//! `rspm create|edit|delete|list|test blocklist-rule(s)`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::error::CliError;
+use super::input;
+use super::output::Output;
+use super::suggested_values::SuggestedValues;
+use api::block_rule::{
+    BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
+    DeletedBlockRules, EditBlockRule, MAX_COUNTED_RULES, TestBlockRules,
+};
+use api::row::Row;
+use base::model::count::count_of;
+use base::model::language::Language;
+use base::model::refused_rows::refused_rows;
+use base::model::rule_effect::RuleEffect;
+
+/// The effect of a rule about vulnerabilities on dated snapshots.
+const DATED: &str =
+    "affected, by the advisories of today: a version can disappear from them; --not-dated excludes them";
+/// The expected values of `--min-severity`.
+const SCORES: &str = "give a number from 0 to 10, such as 7.0";
+/// Maximum size of a file with rules, in bytes.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// The criteria and properties of a rule.
+#[derive(Debug, Args)]
+pub struct RuleFlags {
+    /// Name of the package: exact for R, any spelling for Python
+    #[arg(long, value_name = "NAME")]
+    pub package_name: Option<String>,
+    /// One version, or all versions below or above it with <, <=, > or >= before the number
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
+    pub version: Option<String>,
+    /// Only packages of this source
+    #[arg(long, conflicts_with = "bioconductor")]
+    pub source: Option<String>,
+    /// Only in this repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// Only packages of Bioconductor
+    #[arg(long)]
+    pub bioconductor: bool,
+    /// A part of the text of the license, ignoring case
+    #[arg(long, value_name = "TEXT")]
+    pub license: Option<String>,
+    /// SPDX identifiers, or Unknown, comma separated: versions of which every alternative license is in this list
+    #[arg(long, value_name = "IDS")]
+    pub license_types: Option<String>,
+    /// SPDX identifiers, or Unknown, comma separated: versions of which no alternative license is in this list
+    #[arg(long, value_name = "IDS")]
+    pub license_types_except: Option<String>,
+    /// Versions with a known vulnerability
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub vulns: Option<bool>,
+    /// Versions with a vulnerability of at least this base score, 0 to 10
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    pub min_severity: Option<Value>,
+    /// Whether a vulnerability without a score counts for --min-severity [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub block_unscored: Option<bool>,
+    /// Packages that no longer have a listed version
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub deleted_packages: Option<bool>,
+    /// Versions younger than this age: 7d, 36h
+    #[arg(long, value_name = "AGE")]
+    pub min_age: Option<String>,
+    /// Whether a version that fixes a vulnerability is exempt from --min-age [default: pass]
+    #[arg(long, value_name = "WHAT", value_parser = SuggestedValues(&["pass", "wait"]))]
+    pub min_age_fixes: Option<String>,
+    /// Do not apply the rule to dated snapshots: days, transactions and fixed URLs
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub not_dated: Option<bool>,
+    /// Allow the versions that the rule matches, instead of blocking them
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub exception: Option<bool>,
+    /// Leave the versions that the rule matches available, with the reason as a warning
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub warn: Option<bool>,
+    /// Rules with a lower number are evaluated first [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    pub priority: Option<i64>,
+    /// The reason, shown to clients
+    #[arg(long)]
+    pub description: Option<String>,
+}
+
+/// Flags of `create blocklist-rule`.
+#[derive(Debug, Args)]
+pub struct CreateRule {
+    /// The rule.
+    #[command(flatten)]
+    pub rule: RuleFlags,
+    /// Confirm a rule that matches all packages: one without a criterion other than --source and --repo
+    #[arg(long)]
+    pub all: bool,
+    /// Show what the rule matches now, and create nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `edit blocklist-rule`.
+#[derive(Debug, Args)]
+pub struct EditRule {
+    /// Number of the rule
+    #[arg(long)]
+    pub id: i64,
+    /// The new values; an empty text removes a criterion.
+    #[command(flatten)]
+    pub rule: RuleFlags,
+    /// Confirm a change after which the rule matches all packages of its source, of its repository or of the server
+    #[arg(long)]
+    pub all: bool,
+    /// Show what the changed rule would match now, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `create bulk-blocklist-rules`.
+#[derive(Debug, Args)]
+pub struct CreateBulk {
+    /// JSON file with an array of rules (default: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub path: Option<PathBuf>,
+    /// Create no rule if one of them is not valid
+    #[arg(long)]
+    pub fail_all: bool,
+    /// Print an example of the file
+    #[arg(long)]
+    pub show_example: bool,
+    /// Check the rules, and create nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `delete blocklist-rule`.
+#[derive(Debug, Args)]
+pub struct DeleteRule {
+    /// Numbers of the rules: 5, 2-77, 3,4,9 or all
+    #[arg(long)]
+    pub id: String,
+}
+
+/// `rspm test …`
+#[derive(Debug, Subcommand)]
+pub enum Test {
+    /// Show whether a package is blocked in a repository, and by which rule
+    BlocklistRules(TestRules),
+}
+
+/// Flags of `test blocklist-rules`.
+#[derive(Debug, Args)]
+pub struct TestRules {
+    /// The repository
+    #[arg(long)]
+    pub repo: String,
+    /// The package
+    #[arg(long)]
+    pub package_name: String,
+    /// The version (default: the version that would be listed without block rules)
+    #[arg(long)]
+    pub version: Option<String>,
+    /// The version of Bioconductor
+    #[arg(long)]
+    pub bioc_version: Option<String>,
+}
+
+/// Parses a score; an empty text removes the criterion of a rule. JSON has no `NaN` and no `inf`: they would become null, a
+/// rule without this criterion.
+fn score(text: &str) -> Result<Value, String> {
+    if text.is_empty() {
+        return Ok(Value::from(""));
+    }
+    let score = text.parse::<f64>().ok().filter(|score| score.is_finite());
+    score.map(Value::from).ok_or_else(|| SCORES.to_owned())
+}
+
+impl RuleFlags {
+    /// Returns the keys of the API with the values of the flags that are set.
+    fn changes(self) -> Map<String, Value> {
+        let source_type = self.bioconductor.then(|| json!("bioconductor"));
+        let values = [
+            ("package_name", self.package_name.map(Value::from)),
+            ("version", self.version.map(Value::from)),
+            ("source_name", self.source.map(Value::from)),
+            ("source_type", source_type),
+            ("repo", self.repo.map(Value::from)),
+            ("license", self.license.map(Value::from)),
+            ("license_types", self.license_types.map(Value::from)),
+            ("license_types_except", self.license_types_except.map(Value::from)),
+            ("vulns", self.vulns.map(Value::from)),
+            ("min_severity", self.min_severity),
+            ("block_unscored", self.block_unscored.map(Value::from)),
+            ("deleted_packages", self.deleted_packages.map(Value::from)),
+            ("min_age", self.min_age.map(Value::from)),
+            ("min_age_fixes", self.min_age_fixes.map(Value::from)),
+            ("not_dated", self.not_dated.map(Value::from)),
+            ("exception", self.exception.map(Value::from)),
+            ("warn", self.warn.map(Value::from)),
+            ("priority", self.priority.map(Value::from)),
+            ("description", self.description.map(Value::from)),
+        ];
+        values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+/// `rspm create blocklist-rule`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
+    if args.rule.min_severity.as_ref().is_some_and(Value::is_string) {
+        return Err(CliError::refused(format!("--min-severity is empty: {SCORES}")));
+    }
+    let mut values = args.rule.changes();
+    values.insert("all".to_owned(), args.all.into());
+    let rules = vec![Value::Object(values).into()];
+    let body = CreateBlockRules { rules, fail_all: true, dry_run: args.dry_run };
+    let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
+    output.print(&created, || {
+        let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
+        lines.extend(created.rules.iter().flat_map(|rule| describe_matches(rule, &created.matches)));
+        if args.dry_run {
+            lines.push("Nothing was created: --dry-run".to_owned());
+        }
+        lines.join("\n")
+    })
+}
+
+/// `rspm create bulk-blocklist-rules`.
+///
+/// # Errors
+/// The file cannot be read, or the server refuses. Without `--fail-all`, the valid rules are created, and the command
+/// fails if other rules are not valid.
+pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> Result<(), CliError> {
+    let path = args.path.as_deref();
+    let text = input::read(path, MAX_INPUT)?;
+    let rules: Vec<Row> = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        CliError::refused(format!("{} is not an array of rules: {error}", input::name(path)))
+    })?;
+    let body = CreateBlockRules { rules, fail_all: args.fail_all, dry_run: args.dry_run };
+    let created = client.send(Method::POST, "/block-rules", &body).await;
+    let created: CreatedBlockRules = created.map_err(|error: CliError| match body.rules.as_slice() {
+        // The server gives no number to the only row of a request.
+        [_] => error.of_row("rule", 1),
+        _ => error,
+    })?;
+    output.print(&created, || {
+        let verb = if args.dry_run { "would be created" } else { "created" };
+        let mut lines = vec![format!("{} {verb}.", count_of(created.rules.len(), "rule", "rules"))];
+        lines.extend(describe_bulk_matches(&created, body.rules.len()));
+        lines.join("\n")
+    })?;
+    if created.refused.is_empty() {
+        return Ok(());
+    }
+    let count = count_of(created.refused.len(), "rule is", "rules are");
+    let rows = created.refused.iter().map(|refused| (refused.index + 1, refused.error.as_str()));
+    Err(CliError::refused(format!("{count} not valid\n{}", refused_rows("rule", rows))))
+}
+
+/// `rspm create bulk-blocklist-rules --show-example`.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn show_example(output: &Output) -> Result<(), CliError> {
+    let example = json!([
+        { "package_name": "ggplot2", "version": "<4.0.0", "description": "colors differ" },
+        { "license": "AGPL", "priority": 200 },
+        { "license": "AGPL", "priority": 200, "source_name": "internal", "exception": true },
+        { "min_severity": 7.0, "block_unscored": false, "repo": "prod" },
+        { "min_age": "7d", "source_type": "cran" },
+        { "vulns": true, "warn": true, "description": "ask security@example.org" }
+    ]);
+    output.print(&example, || serde_json::to_string_pretty(&example).unwrap_or_default())
+}
+
+/// `rspm edit blocklist-rule`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<(), CliError> {
+    let mut changes = args.rule.changes();
+    if changes.is_empty() {
+        return Err(CliError::refused("nothing to change: give a new value, such as --priority=50"));
+    }
+    if args.all {
+        changes.insert("all".to_owned(), true.into());
+    }
+    let body = EditBlockRule { dry_run: args.dry_run, changes };
+    let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &body).await?;
+    output.print(&rule, || {
+        let mut lines = vec![describe(&rule)];
+        lines.extend(describe_matches(&rule, &rule.matches));
+        if args.dry_run {
+            lines.push("Nothing was changed: --dry-run".to_owned());
+        }
+        lines.join("\n")
+    })
+}
+
+/// `rspm delete blocklist-rule`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: DeleteRule) -> Result<(), CliError> {
+    let body = DeleteBlockRules { id: args.id };
+    let deleted: DeletedBlockRules = client.send(Method::POST, "/block-rules/delete", &body).await?;
+    output.print(&deleted, || format!("Deleted {}.", count_of(deleted.deleted, "rule", "rules")))
+}
+
+/// `rspm list blocklist-rules`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
+    let rules: Vec<BlockRule> = client.get("/block-rules").await?;
+    output.print(&rules, || {
+        if rules.is_empty() {
+            return "There is no rule. Create one: rspm create blocklist-rule".to_owned();
+        }
+        let described: Vec<String> = rules.iter().map(describe).collect();
+        format!("Rules are printed in order of execution\n\n{}", described.join("\n\n"))
+    })
+}
+
+/// `rspm test blocklist-rules`.
+///
+/// # Errors
+/// The server refuses; exit code 1 also if the version is blocked.
+pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(), CliError> {
+    let repo = args.repo.clone();
+    let body = TestBlockRules {
+        repo: args.repo,
+        package_name: args.package_name,
+        version: args.version,
+        bioc_version: args.bioc_version,
+    };
+    let test: BlockRulesTest = client.send(Method::POST, "/block-rules/test", &body).await?;
+    let subject = format!("{} {}", test.package_name, test.version);
+    output.print(&test, || {
+        let result = match (&test.rule, test.blocked) {
+            (Some(rule), false) if rule.warn => {
+                format!("{subject} is available in {repo} with a warning of {}.", test.reason)
+            }
+            (_, true) => format!("{subject} is blocked in {repo} by {}.", test.reason),
+            (Some(_), false) => format!("{subject} is allowed in {repo} by the exception {}.", test.reason),
+            (None, false) if test.reason.is_empty() => {
+                format!("{subject} is allowed in {repo}: no rule matches.")
+            }
+            (None, false) => format!("{subject} is allowed in {repo}: {}.", test.reason),
+        };
+        let rule = test.rule.as_ref().map(|rule| format!("\n{}", describe(rule))).unwrap_or_default();
+        let allowed = match (&test.allowed, test.allowed_is_listed) {
+            (None, _) => "none".to_owned(),
+            (Some(version), true) => version.clone(),
+            (Some(version), false) => format!(
+                "{version}, in the archive only; the index does not list it, because its record was never read (rspm \
+                 backfill reads records)"
+            ),
+        };
+        let compared: Vec<String> = test.compared.iter().map(ToString::to_string).collect();
+        let compared = if compared.is_empty() { "none".to_owned() } else { compared.join(", ") };
+        format!(
+            "{result}{rule}\nHighest allowed version: {allowed}\nRules compared: {compared}\nEvaluation time: {} µs",
+            test.microseconds
+        )
+    })?;
+    if test.blocked {
+        return Err(CliError::refused(format!("{subject} is blocked")));
+    }
+    Ok(())
+}
+
+/// Returns a line for each rule of a file and each repository in which it matches packages, with the number of the rule.
+fn describe_bulk_matches(created: &CreatedBlockRules, row_count: usize) -> Vec<String> {
+    if row_count > MAX_COUNTED_RULES {
+        return vec![format!(
+            "Matches are counted for at most {MAX_COUNTED_RULES} rules; for one rule: rspm create blocklist-rule --dry-run"
+        )];
+    }
+    let numbers =
+        (0..row_count).filter(|index| !created.refused.iter().any(|refused| refused.index == *index));
+    let describe = |(index, rule): (usize, &BlockRule)| {
+        let matches = if row_count == 1 { &created.matches } else { &rule.matches };
+        let lines = describe_matches(rule, matches);
+        lines.into_iter().map(move |line| format!("rule {}: {line}", index + 1))
+    };
+    numbers.zip(&created.rules).flat_map(describe).collect()
+}
+
+/// Returns a line for each repository in which a rule matches packages.
+fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<String> {
+    let effect = rule.effect();
+    let verb = match effect {
+        RuleEffect::Allow => "Exempts",
+        RuleEffect::Warn => "Warns about",
+        RuleEffect::Block => "Blocks",
+    };
+    if matches.is_empty() {
+        let line = match rule.language.as_deref() == Some(Language::Python.as_str()) {
+            true => {
+                "Matches only Python packages, which are not counted; rspm explain states its effect on a package."
+            }
+            false => "Matches no listed version of an R package now.",
+        };
+        return vec![line.to_owned()];
+    }
+    matches.iter().map(|found| describe_repository(verb, effect, found)).collect()
+}
+
+/// Returns the line for a repository.
+fn describe_repository(verb: &str, effect: RuleEffect, found: &BlockRuleMatches) -> String {
+    let BlockRuleMatches { packages, total, archived, .. } = found;
+    let place = found.place();
+    let mut line = format!("{verb} the listed version of {packages} of {total} packages in {place}");
+    let examples = found.described_examples(effect).join(", ");
+    if !examples.is_empty() {
+        line += &format!(": {examples}");
+    }
+    if *archived > 0 {
+        let count = count_of(*archived, "version", "versions");
+        let examples = found.archived_examples.join(", ");
+        line += &format!("; and {count} that only the archive has: {examples}");
+    }
+    line
+}
+
+/// Formats a rule as Posit Package Manager lists it.
+fn describe(rule: &BlockRule) -> String {
+    let id = rule.id.map_or_else(|| "new".to_owned(), |id| id.to_string());
+    let kind = match rule.effect() {
+        RuleEffect::Allow => "  Exception",
+        RuleEffect::Warn => "  Warning",
+        RuleEffect::Block => "",
+    };
+    let mut lines = vec![
+        format!("ID: {id}  Priority: {}{kind}", rule.priority.unwrap_or(100)),
+        " -- Match criteria:".to_owned(),
+    ];
+    let mut add = |name: &str, value: Option<String>| {
+        lines.extend(value.map(|value| format!("  - {name}: {value}")));
+    };
+    add("Package name", rule.package_name.clone());
+    add("Versions", rule.version.clone());
+    add("Source", rule.source_name.clone().or_else(|| rule.source_id.map(|id| format!("id {id}"))));
+    add("Repository", rule.repo.clone().or_else(|| rule.repo_id.map(|id| format!("id {id}"))));
+    add("License", rule.license.clone());
+    let types = |ids: &[String]| (!ids.is_empty()).then(|| ids.join(", "));
+    add("License types", types(&rule.license_types));
+    add("License types except", types(&rule.license_types_except));
+    add("Vulnerabilities", rule.vulns.then(|| "any".to_owned()));
+    add("Minimum severity", rule.min_severity.map(|score| format!("{score:.1}")));
+    add(
+        "Without a score",
+        rule.block_unscored.map(|blocks| if blocks { "match" } else { "do not match" }.to_owned()),
+    );
+    add("Deleted packages", rule.deleted_packages.then(|| "yes".to_owned()));
+    add("Younger than", rule.min_age.clone());
+    add("Fixes of vulnerabilities", rule.min_age_fixes.clone());
+    add("All packages", rule.all.then(|| "yes".to_owned()));
+    let needs_advisories = rule.vulns || rule.min_severity.is_some();
+    match (rule.not_dated, needs_advisories) {
+        (true, _) => lines.push(" -- Dated snapshots: not affected".to_owned()),
+        (false, true) => lines.push(format!(" -- Dated snapshots: {DATED}")),
+        (false, false) => {}
+    }
+    if !rule.description.is_empty() {
+        lines.push(format!(" -- Description: {}", rule.description));
+    }
+    lines.extend(rule.without_effect.as_ref().map(|reason| format!(" -- Without effect: {reason}")));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_state_the_listed_versions_and_those_that_only_the_archive_has() {
+        let found = |packages: usize, archived: usize| BlockRuleMatches {
+            repo: "prod".to_owned(),
+            packages,
+            total: 9,
+            examples: ["one 2.0"].iter().take(packages).map(|it| (*it).to_owned()).collect(),
+            archived,
+            archived_examples: ["two 1.0", "two 1.1"]
+                .iter()
+                .take(archived)
+                .map(|it| (*it).to_owned())
+                .collect(),
+            ..BlockRuleMatches::default()
+        };
+        let lines = describe_matches(&BlockRule::default(), &[found(0, 2), found(1, 1), found(1, 0)]);
+        assert_eq!(
+            lines,
+            [
+                "Blocks the listed version of 0 of 9 packages in prod; and 2 versions that only the archive has: two 1.0, two 1.1",
+                "Blocks the listed version of 1 of 9 packages in prod: one 2.0; and 1 version that only the archive has: two 1.0",
+                "Blocks the listed version of 1 of 9 packages in prod: one 2.0",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_is_listed_as_in_posit_package_manager() {
+        let rule = BlockRule {
+            id: Some(1),
+            priority: Some(100),
+            package_name: Some("ggplot2".to_owned()),
+            version: Some("<4.0.0".to_owned()),
+            license: Some("AGPL".to_owned()),
+            ..BlockRule::default()
+        };
+        assert_eq!(
+            describe(&rule),
+            "ID: 1  Priority: 100\n -- Match criteria:\n  - Package name: ggplot2\n  - Versions: <4.0.0\n  - License: AGPL"
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! `rspm create|edit|delete|run|rerun git-builder`, and the lists of builders and builds.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::Method;
+
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::git_args::{
+    CreateGitBuilder, DeleteGitBuilder, EditGitBuilder, ListGitBuilders, ListGitBuilds, RerunGitBuilder,
+    RunGitBuilder, WaitFlags,
+};
+use super::output::{Output, format_time, print_part, table};
+use api::git::{self, GitBuild, GitBuildLog, GitBuilder, GitPoll};
+
+/// Interval of polls of the state and the log of a build.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Formats a builder: the five lines that Posit Package Manager prints, followed by further properties.
+fn describe(builder: &GitBuilder) -> String {
+    let mut lines = vec![
+        format!("- {}", builder.name),
+        format!("    Source: {}", builder.source),
+        format!("    URL: {}", builder.url),
+        format!("    Trigger: {}", builder.build_trigger),
+        format!("    Key: {}", builder.credential.as_deref().unwrap_or("none")),
+    ];
+    let branch = if builder.branch.is_empty() { "default" } else { &builder.branch };
+    lines.push(format!("    Branch: {branch}"));
+    if !builder.sub_dir.is_empty() {
+        lines.push(format!("    Directory: {}", builder.sub_dir));
+    }
+    if builder.vignettes {
+        lines.push("    Vignettes: yes".to_owned());
+    }
+    if builder.webhook {
+        lines.push(format!("    Webhook: POST /__api__/git-builders/{}/poll", builder.id));
+    }
+    let last_poll = builder.polled.as_deref().map_or_else(|| "never".to_owned(), format_time);
+    let error = if builder.error.is_empty() { String::new() } else { format!("; failed: {}", builder.error) };
+    lines.push(format!("    Last poll: {last_poll}{error}"));
+    let last_build = builder.last_build.as_ref().map_or_else(|| "none".to_owned(), summary);
+    lines.push(format!("    Last build: {last_build}"));
+    lines.join("\n") + "\n"
+}
+
+/// Formats a build: `published 1.2.0 from 1a2b3c4, transaction 17`.
+fn summary(build: &GitBuild) -> String {
+    let commit = build.commit.get(..7).unwrap_or(&build.commit);
+    let version = if build.version.is_empty() { String::new() } else { format!(" {}", build.version) };
+    let tag = if build.tag.is_empty() { String::new() } else { format!(" (tag {})", build.tag) };
+    let transaction = build.transaction.map(|tx| format!(", transaction {tx}")).unwrap_or_default();
+    let reason = if build.reason.is_empty() { String::new() } else { format!(": {}", build.reason) };
+    format!("{}{version} from {commit}{tag}{transaction}{reason}", build.state)
+}
+
+/// Returns the secret in a file, without the newline at its end; `None` without a file.
+fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
+    let Some(file) = file else { return Ok(None) };
+    let text = fs::read_to_string(file)
+        .map_err(|source| CliError::Local { operation: format!("read {}", file.display()), source })?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(CliError::refused(format!("{} is empty", file.display()))),
+        secret => Ok(Some(secret.to_owned())),
+    }
+}
+
+fn path(source: &str, name: &str) -> String {
+    format!("/sources/{}/git-builders/{}", segment(source), segment(name))
+}
+
+/// `rspm create git-builder`.
+///
+/// # Errors
+/// The server refuses, or a build fails.
+pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) -> Result<(), CliError> {
+    let body = git::CreateGitBuilder {
+        name: args.name,
+        url: args.url,
+        branch: args.branch,
+        build_trigger: args.build_trigger,
+        sub_dir: args.sub_dir,
+        clone_depth: args.clone_depth,
+        recurse_submodules: args.recurse_submodules,
+        vignettes: args.vignettes,
+        all_tags: args.all_tags,
+        credential: args.credential,
+        webhook_secret: secret(args.webhook_secret_path.as_deref())?,
+    };
+    let path = format!("/sources/{}/git-builders", segment(&args.source));
+    let poll: GitPoll = client.send(Method::POST, &path, &body).await?;
+    if output.is_human() {
+        output.print(&poll, || {
+            format!("{}Git Builders:\n{}", host_key_lines(&poll.builder), describe(&poll.builder))
+        })?;
+    }
+    finish(client, output, poll, &args.wait_flags).await
+}
+
+/// `rspm edit git-builder`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Result<(), CliError> {
+    let new_value = |is_removed: bool, value| if is_removed { Some(String::new()) } else { value };
+    let body = git::EditGitBuilder {
+        url: args.new_url,
+        branch: args.new_branch,
+        sub_dir: new_value(args.remove_sub_dir, args.new_sub_dir),
+        clone_depth: args.clone_depth,
+        recurse_submodules: args.recurse_submodules,
+        vignettes: (args.vignettes || args.no_vignettes).then_some(args.vignettes),
+        credential: new_value(args.remove_credential, args.new_credential),
+        webhook_secret: new_value(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
+        accept_host_key: args.accept_host_key,
+    };
+    let builder: GitBuilder = client.send(Method::PATCH, &path(&args.source, &args.name), &body).await?;
+    output.print(&builder, || format!("{}Git Builders:\n{}", host_key_lines(&builder), describe(&builder)))
+}
+
+/// Returns a line for each SSH host key that was accepted.
+fn host_key_lines(builder: &GitBuilder) -> String {
+    let line = |key: &String| {
+        format!(
+            "Accepted the host key {key}: compare it with the one that the administrator of the git server names.\n"
+        )
+    };
+    builder.accepted_host_keys.iter().map(line).collect()
+}
+
+/// `rspm delete git-builder`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: DeleteGitBuilder) -> Result<(), CliError> {
+    let _: serde_json::Value = client.delete(&path(&args.source, &args.name)).await?;
+    output.print(&serde_json::json!({ "deleted": args.name }), || {
+        format!("Deleted git builder '{}'. Its packages remain in the source '{}'.", args.name, args.source)
+    })
+}
+
+/// `rspm run git-builder`.
+///
+/// # Errors
+/// The server refuses, or a build fails.
+pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Result<(), CliError> {
+    let path = format!("{}/poll", path(&args.source, &args.name));
+    let poll: GitPoll = client.send(Method::POST, &path, &()).await?;
+    if output.is_human() {
+        output.print(&poll, || poll.message.clone())?;
+    }
+    finish(client, output, poll, &args.wait_flags).await
+}
+
+/// `rspm rerun git-builder`.
+///
+/// # Errors
+/// The server refuses, or the build fails.
+pub async fn rerun(client: &Client, output: &Output, args: RerunGitBuilder) -> Result<(), CliError> {
+    let body = git::RerunGitBuilder { tag: args.tag, commit: args.commit_sha, replace: args.replace };
+    let path = format!("{}/rerun", path(&args.source, &args.name));
+    let build: GitBuild = client.send(Method::POST, &path, &body).await?;
+    follow_all(client, output, &[build.id], &args.wait_flags).await
+}
+
+/// Follows the builds of a poll; prints the poll as JSON if there are none.
+async fn finish(client: &Client, output: &Output, poll: GitPoll, flags: &WaitFlags) -> Result<(), CliError> {
+    if !poll.builds.is_empty() {
+        return follow_all(client, output, &poll.builds, flags).await;
+    }
+    if output.is_human() { Ok(()) } else { output.print(&poll, String::new) }
+}
+
+/// Prints the logs of builds until they end; with `--no-wait`, only the ids and states of the builds.
+async fn follow_all(
+    client: &Client,
+    output: &Output,
+    ids: &[i64],
+    flags: &WaitFlags,
+) -> Result<(), CliError> {
+    let mut results = Vec::new();
+    for id in ids {
+        if flags.no_wait {
+            results.push(fetch(client, *id).await?);
+            continue;
+        }
+        if output.is_human() {
+            print_log(client, *id, true, print_part).await?;
+        }
+        results.push(wait(client, *id).await?);
+    }
+    output.print(&results, || {
+        let line = |build: &GitBuild| match build.ended {
+            true => format!("Build {}: {}", build.id, summary(build)),
+            false => format!(
+                "Build {} is {}; see rspm logs --build-id={} --follow",
+                build.id, build.state, build.id
+            ),
+        };
+        results.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    match results.iter().find(|build| build.state == "failed") {
+        Some(build) => Err(CliError::refused(format!("build {} failed: {}", build.id, build.reason))),
+        None => Ok(()),
+    }
+}
+
+async fn fetch(client: &Client, id: i64) -> Result<GitBuild, CliError> {
+    client.get(&format!("/git-builds/{id}")).await
+}
+
+async fn wait(client: &Client, id: i64) -> Result<GitBuild, CliError> {
+    loop {
+        let build = fetch(client, id).await?;
+        if build.ended {
+            return Ok(build);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Prints the log of a build; with `follow`, until it ends, including the logs of later attempts.
+pub(super) async fn print_log(
+    client: &Client,
+    id: i64,
+    follow: bool,
+    mut write: impl FnMut(&str) -> std::io::Result<()>,
+) -> Result<(), CliError> {
+    let (mut offset, mut attempt) = (0, fetch(client, id).await?.attempt);
+    loop {
+        let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
+        let current = fetch(client, id).await?.attempt;
+        if current != attempt {
+            // A new attempt began, and the page may belong to the log of the previous one: the new log is read
+            // from its beginning.
+            (offset, attempt) = (0, current);
+            continue;
+        }
+        write(&page.text).map_err(CliError::Output)?;
+        let is_unchanged = page.next == offset;
+        offset = page.next;
+        if page.end || (!follow && is_unchanged) {
+            return Ok(());
+        }
+        if is_unchanged {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+}
+
+/// `rspm list git-builders`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list_builders(client: &Client, output: &Output, args: ListGitBuilders) -> Result<(), CliError> {
+    let query = args.source.map(|source| format!("?source={}", segment(&source))).unwrap_or_default();
+    let builders: Vec<GitBuilder> = client.get(&format!("/git-builders{query}")).await?;
+    output.print(&builders, || match builders.as_slice() {
+        [] => {
+            "There is no git builder. Create one: rspm create git-builder --source=NAME --url=URL".to_owned()
+        }
+        builders => format!("Git Builders:\n{}", builders.iter().map(describe).collect::<String>()),
+    })
+}
+
+/// `rspm list git-builds`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list_builds(client: &Client, output: &Output, args: ListGitBuilds) -> Result<(), CliError> {
+    let parameter = |name: &str, value: Option<String>| {
+        value.map(|value| format!("&{name}={}", segment(&value))).unwrap_or_default()
+    };
+    let (source, name) = (parameter("source", args.source), parameter("name", args.name));
+    let path = format!("/git-builds?count={}&page={}{source}{name}", args.count, args.page);
+    let builds: Vec<GitBuild> = client.get(&path).await?;
+    output.print(&builds, || {
+        if builds.is_empty() {
+            return "There is no build.".to_owned();
+        }
+        let row = |build: &GitBuild| {
+            let commit = build.commit.get(..7).unwrap_or(&build.commit).to_owned();
+            let state = match build.reason.as_str() {
+                "" => build.state.clone(),
+                reason => format!("{}: {reason}", build.state),
+            };
+            vec![
+                build.transaction.map(|tx| tx.to_string()).unwrap_or_default(),
+                build.id.to_string(),
+                build.builder.clone(),
+                commit,
+                build.tag.clone(),
+                build.version.clone(),
+                state,
+                build.started_at.as_deref().map(format_time).unwrap_or_default(),
+                build.attempt.to_string(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = builds.iter().map(row).collect();
+        let header =
+            ["Transaction", "Build", "Builder", "Commit", "Tag", "Version", "State", "Started", "Attempt"];
+        table(&header, &rows)
+    })
+}

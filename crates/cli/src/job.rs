@@ -1,0 +1,115 @@
+//! Follows a job of the server until it ends, with progress on a terminal.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, note};
+use api::error::Code;
+use api::job::{Job, JobStatus};
+use base::model::visible::for_terminal;
+
+/// Flags of commands that start a job.
+#[derive(Debug, Args)]
+pub struct JobFlags {
+    /// Wait until the job ends (the default); interrupting the command does not stop the job
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return at once
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Show no progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `job_name` is
+/// a noun without an article: `sync of cran`.
+///
+/// # Errors
+/// The job fails, or the server stops responding.
+pub(super) async fn follow_or_print(
+    client: &Client,
+    output: &Output,
+    job: Job,
+    flags: &JobFlags,
+    job_name: &str,
+) -> Result<(), CliError> {
+    match follow_to_end(client, output, job, flags, job_name).await? {
+        Some(job) => output.print(&job, || job.message.clone()),
+        None => Ok(()),
+    }
+}
+
+/// Follows a job like [`follow_or_print`], but returns the ended job instead of printing its result; `None` with
+/// `--no-wait`.
+///
+/// # Errors
+/// The job fails, or the server stops responding.
+pub(super) async fn follow_to_end(
+    client: &Client,
+    output: &Output,
+    job: Job,
+    flags: &JobFlags,
+    job_name: &str,
+) -> Result<Option<Job>, CliError> {
+    if job.attached && output.is_human() && !flags.quiet {
+        note(format!("A {job_name} is already running; following it."));
+    }
+    if flags.no_wait {
+        output.print(&job, || format!("The {job_name} runs as job {}.", job.id))?;
+        return Ok(None);
+    }
+    follow(client, output, job, flags.quiet).await.map(Some)
+}
+
+async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<Job, CliError> {
+    let attached = job.attached;
+    let bar = if output.is_human() && !quiet && std::io::stderr().is_terminal() {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::hidden()
+    };
+    // The pause is short at first, for jobs that end immediately, and grows for long ones.
+    let mut pause = Duration::from_millis(5);
+    while job.status == JobStatus::Running {
+        update_bar(&bar, &job);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+        job = match client.get(&format!("/jobs/{}", job.id)).await {
+            Err(error) if error.has_code(Code::NotFound) => {
+                return Err(CliError::refused(format!(
+                    "the server was upgraded or restarted while job {} ran and has no result of it; see the server log. \
+                     Run the command again to follow the current job",
+                    job.id
+                )));
+            }
+            result => result?,
+        };
+    }
+    job.attached = attached;
+    bar.finish_and_clear();
+    match job.status {
+        JobStatus::Failed => Err(CliError::refused(job.message)),
+        JobStatus::Done | JobStatus::Running => Ok(job),
+    }
+}
+
+fn update_bar(bar: &ProgressBar, job: &Job) {
+    // The templates are constants that indicatif accepts; its default style is the fallback.
+    let style =
+        |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    if let Some(total) = job.total {
+        bar.set_style(style("{spinner} {msg}  [{bar:30}] {pos}/{len}  {eta} left"));
+        bar.set_length(total);
+        bar.set_position(job.done);
+    } else {
+        bar.set_style(style("{spinner} {msg}"));
+    }
+    bar.set_message(for_terminal(&job.message));
+    bar.tick();
+}

@@ -1,0 +1,385 @@
+//! The `rspm` command line, a thin client of the admin API, with one file per noun, and the commands and flags of Posit
+//! Package Manager.
+
+pub mod args;
+pub mod audit;
+pub mod backfill;
+pub mod backup;
+pub mod binary_args;
+pub mod block_rule;
+pub mod blocked;
+pub mod bootstrap;
+pub mod check;
+pub mod clear;
+pub mod client;
+pub mod cluster;
+pub mod config_args;
+pub mod control;
+pub mod csv_records;
+mod curated;
+mod curated_r;
+pub mod debug_log;
+pub mod encrypt;
+pub mod error;
+pub mod evict;
+pub mod explain;
+pub mod git;
+pub mod git_args;
+pub mod git_credential;
+pub mod help;
+mod input;
+mod job;
+pub mod license;
+mod license_types;
+pub mod list;
+mod local_address;
+pub mod login;
+pub mod logs;
+pub mod metadata;
+mod migrate;
+pub mod name_guard;
+pub mod output;
+pub mod package;
+mod package_scope;
+pub mod prefetch;
+mod programs;
+pub mod promote;
+pub mod reference;
+mod remote;
+pub mod repair;
+pub mod repo;
+pub mod scrub;
+pub mod source;
+mod sso;
+pub mod storage;
+mod suggested_values;
+pub mod sync;
+pub mod token;
+mod tokens_file;
+mod units;
+mod unsupported;
+pub mod url;
+pub mod yank;
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+
+use args::{Cli, Command, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
+use backup::BackupCommand;
+use block_rule::Test;
+use bootstrap::BootstrapCommand;
+use client::{Client, ParseMode, server_config};
+use cluster::ClusterCommand;
+use config_args::Config;
+use error::CliError;
+use git_args::{Import, Rerun, Run};
+use local_address::is_local;
+use output::{Output, note, warn};
+use token::Revoke;
+use zeroize::Zeroizing;
+
+/// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable, 4
+/// backup incomplete.
+#[must_use]
+pub fn main() -> ExitCode {
+    // License commands are handled before the flags are parsed, because they accept any flags.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "license") {
+        return finish(license::run());
+    }
+    let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return print_clap_error(&error),
+    };
+    finish(run(cli))
+}
+
+/// Prints the error of a command, if there is one, and returns the exit code.
+fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
+    match outcome {
+        Ok(code) => code,
+        // The reader of the output has closed the pipe (`rspm list | head`), which is not an error.
+        Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            note(format!("{red}Error:{red:#} {error}"));
+            error.exit_code()
+        }
+    }
+}
+
+/// Prints the error of a command line, or the requested help or version.
+fn print_clap_error(error: &clap::Error) -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let row = match error.kind() {
+        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => unsupported::find(&args),
+        _ => None,
+    };
+    match row {
+        Some(row) => note(format!("{row}: {}\nSee {}", row.sentence, row.page)),
+        None if error.use_stderr() => note(error.render().ansi().to_string().trim_end()),
+        // A failed write of the help cannot be reported.
+        None => drop(error.print()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let output = Output::new(cli.output_format);
+    let command = match cli.command {
+        Command::CheckConfig => return check::run(&cli.config, cli.output_format),
+        Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
+        Command::License(_) => return license::run(),
+        Command::Create(Create::BulkMetadata(ref args)) if args.show_example => {
+            return metadata::show_example(&output).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Backup(ref command)
+            if let Some(result) = backup::run_locally(cli.config.as_deref(), cli.output_format, command) =>
+        {
+            return result;
+        }
+        Command::Login(args) => {
+            let server = server_of_login(cli.address, cli.insecure_ssl_skip_verify)?;
+            warn_about_connection(&server.address, cli.insecure_ssl_skip_verify);
+            runtime()?.block_on(login::login(&server, &output, args))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Logout => {
+            let server = server_of_login(cli.address, false)?;
+            return login::logout(&server, &output).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Bootstrap(command) => {
+            match command {
+                BootstrapCommand::Keys(args) => bootstrap::keys(&output, &args)?,
+                BootstrapCommand::Signature(args) => bootstrap::signature(&output, &args)?,
+                BootstrapCommand::Token(args) => {
+                    let server = server_of_login(cli.address, cli.insecure_ssl_skip_verify)?;
+                    warn_about_connection(&server.address, cli.insecure_ssl_skip_verify);
+                    let (address, verifies_tls) = (&server.address, server.verifies_tls);
+                    runtime()?.block_on(bootstrap::token(address, verifies_tls, &output, &args))?;
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Migrate(args) => return migrate::run(cli.config.as_deref(), cli.output_format, &args),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut script);
+            let mut stdout = stdout().lock();
+            stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(CliError::Output)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        command => command,
+    };
+    let remote = match cli.address.filter(|address| !address.trim().is_empty()) {
+        None => None,
+        Some(address) => remote_client(&address, cli.config.as_deref(), cli.insecure_ssl_skip_verify)?,
+    };
+    if cli.verbose {
+        let filter = tracing_subscriber::EnvFilter::new("cli=debug");
+        let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_target(false);
+        log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
+    }
+    runtime()?.block_on(async {
+        let client = match remote {
+            Some(client) => client,
+            None => Client::connect(cli.config.as_deref(), parse_mode(&command)).await?,
+        };
+        dispatch(&client, &output, command).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| CliError::Local { operation: "start the runtime".to_owned(), source: e })
+}
+
+/// Returns the server that `login` and `logout` refer to.
+fn server_of_login(address: Option<String>, skips_verification: bool) -> Result<login::Server, CliError> {
+    let address = address.map(|address| address.trim().to_owned()).filter(|address| !address.is_empty());
+    let address = address.ok_or_else(|| {
+        CliError::refused(
+            "name the server: --address=https://packages.example.org, or PACKAGEMANAGER_ADDRESS",
+        )
+    })?;
+    Ok(login::Server { address, verifies_tls: !skips_verification })
+}
+
+/// Warns about a connection on which other users of the network can read the token.
+fn warn_about_connection(address: &str, skips_verification: bool) {
+    if skips_verification {
+        warn("the certificate of the server is not verified; anyone on the network path can read the token.");
+    }
+    if remote::is_unencrypted(address) {
+        warn("the connection is not encrypted; anyone on the network path can read the token: use https.");
+    }
+}
+
+/// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`, otherwise the token that
+/// `rspm login` stored. `None` if there is no token and the address refers to the server of this machine, which is
+/// reached over its socket.
+///
+/// # Errors
+/// There is no token for a server on another machine, or the address is not that of a server.
+fn remote_client(
+    address: &str,
+    config: Option<&Path>,
+    skips_verification: bool,
+) -> Result<Option<Client>, CliError> {
+    let token = std::env::var("PACKAGEMANAGER_TOKEN").unwrap_or_default();
+    let mut token = Zeroizing::new(token.trim().to_owned());
+    if token.is_empty()
+        && let Some(path) = tokens_file::path()
+        && let Some(stored) = tokens_file::find(&path, address.trim())?
+    {
+        token = stored;
+    }
+    if token.is_empty() {
+        let config = server_config(config, ParseMode::Lenient)?;
+        let host_name = nix::unistd::gethostname().unwrap_or_default();
+        return match is_local(address, &config, &host_name.to_string_lossy()) {
+            true => Ok(None),
+            false => Err(CliError::NoToken(address.to_owned())),
+        };
+    }
+    warn_about_connection(address, skips_verification);
+    Client::of_address(address, token, !skips_verification).map(Some)
+}
+
+/// Returns the strictness with which a command reads the configuration. Commands that control the server must also
+/// work with an invalid configuration: the server reports its errors.
+fn parse_mode(command: &Command) -> ParseMode {
+    match command {
+        Command::Status
+        | Command::Verify
+        | Command::Offline(_)
+        | Command::Online
+        | Command::Hup(_)
+        | Command::Cluster(_)
+        | Command::Logs(_)
+        | Command::Config(_) => ParseMode::Lenient,
+        _ => ParseMode::Strict,
+    }
+}
+
+async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Create(Create::Source(args)) => source::create(client, output, args).await,
+        Command::Create(Create::Repo(args)) => repo::create(client, output, args).await,
+        Command::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
+        Command::Create(Create::Metadata(args)) => metadata::create(client, output, args).await,
+        Command::Create(Create::BulkMetadata(args)) => metadata::create_bulk(client, output, args).await,
+        Command::List { list: Some(List::Metadata(args)) } => metadata::list(client, output, args).await,
+        Command::Delete(Delete::Metadata(args)) => metadata::delete(client, output, args).await,
+        Command::Edit(Edit::GitBuilder(args)) => git::edit(client, output, args).await,
+        Command::Edit(Edit::HttpsCredential(args)) => git_credential::edit(client, output, args).await,
+        Command::Edit(Edit::SshKey(args)) => git_credential::edit_ssh_key(client, output, args).await,
+        Command::Import(Import::SshKey(args)) | Command::Create(Create::SshKey(args)) => {
+            git_credential::import_ssh_key(client, output, args).await
+        }
+        Command::Delete(Delete::SshKey(args)) => {
+            let args = git_args::DeleteGitCredential { name: args.name, kind: "ssh".to_owned() };
+            git_credential::delete(client, output, args).await
+        }
+        Command::Delete(Delete::GitBuilder(args)) => git::delete(client, output, args).await,
+        Command::Delete(Delete::GitCredential(args)) => git_credential::delete(client, output, args).await,
+        Command::List { list: Some(List::GitBuilders(args)) } => {
+            git::list_builders(client, output, args).await
+        }
+        Command::List { list: Some(List::GitBuilds(args)) } => git::list_builds(client, output, args).await,
+        Command::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
+        Command::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
+        Command::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
+        Command::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
+        Command::Edit(Edit::Source(args)) => source::edit(client, output, args).await,
+        Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
+        Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
+        Command::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
+        Command::Create(Create::Token(args)) => token::create(client, output, args).await,
+        Command::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
+        Command::Revoke(Revoke::Token(args)) => token::revoke(client, output, args).await,
+        Command::Create(Create::BlocklistRule(args)) => block_rule::create(client, output, *args).await,
+        Command::Create(Create::BulkBlocklistRules(args)) if args.show_example => {
+            block_rule::show_example(output)
+        }
+        Command::Create(Create::BulkBlocklistRules(args)) => {
+            block_rule::create_bulk(client, output, args).await
+        }
+        Command::Create(Create::NameGuard(args)) => name_guard::create(client, output, args).await,
+        Command::Edit(Edit::NameGuard(args)) => name_guard::edit(client, output, args).await,
+        Command::Delete(Delete::NameGuard(args)) => name_guard::delete(client, output, args).await,
+        Command::List { list: Some(List::NameGuards) } => name_guard::list(client, output).await,
+        Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
+        Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
+        Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
+        Command::List { list: Some(List::Storage) } => storage::report(client, output).await,
+        Command::List { list: Some(List::Blocked(args)) } => blocked::list(client, output, args).await,
+        Command::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
+        Command::Verify => token::verify(client, output).await,
+        Command::Audit(command) => audit::run(client, output, command).await,
+        Command::List { list: None } => list::overview(client, output).await,
+        Command::List { list: Some(List::Repos(args)) } => list::repos(client, output, args).await,
+        Command::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,
+        Command::List { list: Some(List::Packages(args)) } => list::packages(client, output, args).await,
+        Command::List { list: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
+        Command::List { list: Some(List::LicenseTypes(args)) } => {
+            license_types::list(client, output, args).await
+        }
+        Command::List { list: Some(List::Distributions) } => list::distributions(client, output).await,
+        Command::List { list: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
+            list::bioconductor_versions(client, output).await
+        }
+        Command::Info(args) => list::info(client, output, args).await,
+        Command::Explain(args) => explain::explain(client, output, args).await,
+        Command::Subscribe(args) => repo::subscribe(client, output, args).await,
+        Command::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
+        Command::Reorder(args) => repo::reorder(client, output, args).await,
+        Command::Promote(args) => promote::promote(client, output, args).await,
+        Command::List { list: Some(List::Promotions(args)) } => promote::list(client, output, args).await,
+        Command::Add(args) => package::add(client, output, args).await,
+        Command::Update(args) => curated::update(client, output, args).await,
+        Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
+        Command::Yank(args) => yank::yank(client, output, args).await,
+        Command::Unyank(args) => yank::unyank(client, output, args).await,
+        Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
+        Command::Sync(args) => sync::run(client, output, args).await,
+        Command::Backfill(args) => backfill::run(client, output, args).await,
+        Command::Backup(BackupCommand::Create(args)) => backup::create(client, output, args).await,
+        Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
+        Command::Logs(command) => logs::run(client, output, command).await,
+        Command::Url(command) => url::run(client, output, command).await,
+        Command::Clear(args) => clear::run(client, output, args).await,
+        Command::Evict(args) => evict::run(client, output, args).await,
+        Command::Prefetch(args) => prefetch::run(client, output, args).await,
+        Command::Scrub(args) => scrub::run(client, output, args).await,
+        Command::Storage(command) => storage::run(client, output, command).await,
+        Command::Status => control::status(client, output).await,
+        Command::Offline(args) => control::offline(client, output, args).await,
+        Command::Online => control::online(client, output).await,
+        Command::Hup(_) => control::hup(client, output).await,
+        Command::Cluster(ClusterCommand::Nodes(args)) => cluster::nodes(client, output, args).await,
+        Command::Cluster(ClusterCommand::Offline(args)) => {
+            cluster::change_mode(client, output, args.nodes, args.timeout, "offline").await
+        }
+        Command::Cluster(ClusterCommand::Online(args)) => {
+            cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
+        }
+        Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
+        Command::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
+        // These commands are handled in `run`: they need no server, or connect to it in another way.
+        Command::CheckConfig
+        | Command::Login(_)
+        | Command::Logout
+        | Command::Encrypt(_)
+        | Command::License(_)
+        | Command::Migrate(_)
+        | Command::Backup(_)
+        | Command::Bootstrap(_)
+        | Command::Completion { .. } => Ok(()),
+    }
+}

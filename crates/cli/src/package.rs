@@ -1,0 +1,273 @@
+//! `rspm add` and `rspm remove`.
+
+use std::path::{Path, PathBuf};
+
+use hyper::Method;
+
+use super::args::{Add, RemovePackage};
+use super::binary_args::{AddBinary, AddKind, RemoveBinary};
+use super::client::{Client, segment};
+use super::curated;
+use super::error::CliError;
+use super::output::{Output, note, shortened, warn};
+use super::package_scope::name_and_scope;
+use api::binary::{self, AddedBinaries, RemovedBinary};
+use api::error::Code;
+use api::source::{self, AddOutcome, AddedPackages, RemovedPackage};
+use base::model::language::Language;
+use base::model::source::{SourceKind, Supply};
+
+async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
+    let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
+    let body =
+        source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
+    client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
+}
+
+async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
+    let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
+    Ok(source.kind.parse::<SourceKind>().is_ok_and(|kind| kind.supply() == Supply::Curated))
+}
+
+/// Returns the kind of the uploads for a source, as the admin API names it.
+async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
+    let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
+    let language = source.kind.parse::<SourceKind>().map_or(Language::R, SourceKind::language);
+    Ok(match language {
+        Language::R => "source",
+        Language::Python => "python",
+    })
+}
+
+/// `rspm add`: uploads and checks every file first, then adds all of them to the source in one transaction, or none.
+///
+/// # Errors
+/// A file cannot be read, or the server refuses one.
+pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), CliError> {
+    if let Some(AddKind::Binary(binary)) = args.kind {
+        return add_binary(client, output, binary).await;
+    }
+    let source = args.source.as_deref().unwrap_or_default();
+    let file_in = args.file_in.as_deref();
+    let has_curated_flags = !args.packages.is_empty() || args.include_suggests || args.definition.is_used();
+    if has_curated_flags || (file_in.is_some() && is_curated(client, source).await?) {
+        if file_in.is_none() && args.packages.is_empty() {
+            let reason =
+                "these flags are for curated sources: name packages with --packages or --file-in, not --path";
+            return Err(CliError::refused(reason));
+        }
+        return curated::add(
+            client,
+            output,
+            source,
+            (&args.packages, file_in, args.include_suggests),
+            &args.definition,
+        )
+        .await;
+    }
+    match file_in {
+        Some(list) => args.path = read_file_list(list)?,
+        None => args.path = join_paths(&args.path),
+    }
+    let result = match add_uploaded_packages(client, &args, source).await {
+        // The server was restarted or upgraded after the uploads and has lost them.
+        Err(error) if error.has_code(Code::NoUpload) => add_uploaded_packages(client, &args, source).await,
+        other => other,
+    }?;
+    for warning in &result.warnings {
+        warn(shortened(warning, 400));
+    }
+    output.print(&result, || {
+        let line = |(path, package): (&std::path::PathBuf, &source::AddedPackage)| match package.outcome {
+            AddOutcome::Added => format!("Added package '{}'.\n", path.display()),
+            AddOutcome::Replaced => {
+                format!("Replaced {} {} by '{}'.\n", package.name, package.version, path.display())
+            }
+            AddOutcome::Existing if args.replace => format!(
+                "{} {} is already in source '{}' with the same bytes as '{}'.\n",
+                package.name,
+                package.version,
+                source,
+                path.display()
+            ),
+            AddOutcome::Existing => format!(
+                "{} {} is already in source '{}'; '{}' was not added.\n",
+                package.name,
+                package.version,
+                source,
+                path.display()
+            ),
+        };
+        args.path.iter().zip(&result.packages).map(line).collect()
+    })
+}
+
+/// Reads a list of paths, one on each line; relative paths start at the working directory, like the paths of `--path`.
+fn read_file_list(list: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let text = std::fs::read_to_string(list)
+        .map_err(|source| CliError::Local { operation: format!("read {}", list.display()), source })?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let paths: Vec<PathBuf> = lines.map(PathBuf::from).collect();
+    if paths.is_empty() {
+        let reason = format!("{} names no file; write one path on each line", list.display());
+        return Err(CliError::refused(reason));
+    }
+    Ok(paths)
+}
+
+async fn upload_all(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u64>, CliError> {
+    let mut uploads = Vec::with_capacity(paths.len());
+    for path in paths {
+        let upload = client.upload(path, kind).await.map_err(|e| match e {
+            CliError::Refused { code, reason } => {
+                CliError::Refused { code, reason: format!("{}: {reason}", path.display()) }
+            }
+            other => other,
+        })?;
+        for notice in &upload.notices {
+            note(format!("{}: {notice}", path.display()));
+        }
+        uploads.push(upload.id);
+    }
+    Ok(uploads)
+}
+
+/// Returns the files of a comma-separated list, which was split at each comma: parts that are the name of a file only
+/// together, with the commas between them, are one path.
+fn join_paths(parts: &[PathBuf]) -> Vec<PathBuf> {
+    let mut paths = Vec::with_capacity(parts.len());
+    let mut rest = parts;
+    while let Some(first) = rest.first() {
+        let mut path = first.clone();
+        let mut count = 1;
+        while !path.is_file() && count < rest.len() {
+            path.as_mut_os_string().push(",");
+            path.as_mut_os_string().push(&rest[count]);
+            count += 1;
+        }
+        if !path.is_file() {
+            (path, count) = (first.clone(), 1);
+        }
+        paths.push(path);
+        rest = &rest[count..];
+    }
+    paths
+}
+
+async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
+    let uploads = upload_all(client, &args.path, "binary").await?;
+    let body = binary::AddBinaries {
+        uploads,
+        distribution: args.distribution.clone(),
+        replace: args.replace,
+        succeed_on_existing: args.succeed_on_existing,
+    };
+    client.send(Method::POST, &format!("/sources/{}/binaries", segment(&args.source)), &body).await
+}
+
+/// `rspm add binary`: does the same as `rspm add`, with binaries for one distribution.
+async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
+    match &args.file_in {
+        Some(list) => args.path = read_file_list(list)?,
+        None => args.path = join_paths(&args.path),
+    }
+    let result = match add_uploaded_binaries(client, &args).await {
+        // The server was restarted or upgraded after the uploads and has lost them.
+        Err(error) if error.has_code(Code::NoUpload) => add_uploaded_binaries(client, &args).await,
+        other => other,
+    }?;
+    output.print(&result, || {
+        let line = |package: &binary::AddedBinary| {
+            let arch = match package.arch.as_str() {
+                "any" => "any architecture",
+                arch => arch,
+            };
+            let description = format!(
+                "{} with version {} for {} and R {} for {arch}",
+                package.name, package.version, package.distribution, package.r_version
+            );
+            match package.outcome {
+                AddOutcome::Added => format!("Added {description}\n"),
+                AddOutcome::Replaced => format!("Replaced {description}\n"),
+                AddOutcome::Existing => format!("Not added, already exists: {description}\n"),
+            }
+        };
+        result.packages.iter().map(line).collect()
+    })
+}
+
+/// `rspm remove package`.
+///
+/// # Errors
+/// The name has no scope, or the server refuses.
+pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Result<(), CliError> {
+    let (name, scope) = name_and_scope(&args.name, "remove")?;
+    let body = source::RemovePackage {
+        name: name.to_owned(),
+        scope: scope.to_owned(),
+        comment: args.comment.clone(),
+    };
+    let path = format!("/sources/{}/packages/remove", segment(&args.source));
+    let result: RemovedPackage = client.send(Method::POST, &path, &body).await?;
+    output.print(&result, || {
+        if result.versions.is_empty() {
+            // For a curated source: another package of the definition needs it.
+            return format!(
+                "Removed {} from the definition of source '{}', which still has it for other packages.",
+                result.name, args.source
+            );
+        }
+        format!("Removed {} {} from source '{}'.", result.name, result.versions.join(", "), args.source)
+    })
+}
+
+/// `rspm remove binary`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary) -> Result<(), CliError> {
+    let body = binary::RemoveBinary {
+        name: args.name,
+        version: args.version,
+        platform: args.platform,
+        comment: args.comment,
+    };
+    let path = format!("/sources/{}/binaries/remove", segment(&args.source));
+    let result: RemovedBinary = client.send(Method::POST, &path, &body).await?;
+    output.print(&result, || {
+        let line = |file: &binary::RemovedBinaryFile| {
+            let arch = if file.arch == "any" { "any architecture" } else { &file.arch };
+            let RemovedBinary { name, version, platform, .. } = &result;
+            format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)
+        };
+        result.binaries.iter().map(line).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_name_with_commas_are_one_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("a,b c")).expect("a folder");
+        std::fs::create_dir(folder.path().join("a")).expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (plain, comma) = (path("x_1.0.tar.gz"), path("a,b c/y_1.0.tar.gz"));
+        for file in [&plain, &comma] {
+            std::fs::write(file, "x").expect("a file");
+        }
+        let missing = path("z_1.0.tar.gz");
+        for list in [
+            vec![comma.clone()],
+            vec![plain.clone(), comma.clone()],
+            vec![comma.clone(), plain.clone(), comma.clone()],
+            vec![missing.clone(), plain.clone(), missing],
+        ] {
+            let joined = list.join(",");
+            let parts: Vec<PathBuf> = joined.split(',').map(PathBuf::from).collect();
+            assert_eq!(join_paths(&parts), list.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `rspm prefetch`: stores files of PyPI before clients request them, follows the job until it ends, and prints what was
+//! stored.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hyper::Method;
+
+use super::client::Client;
+use super::curated::read_definition;
+use super::error::CliError;
+use super::job::{self, JobFlags};
+use super::output::{Output, format_count, note, table};
+use super::suggested_values::SuggestedValues;
+use api::error::Code;
+use api::job::Job;
+use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
+
+/// Flags of `prefetch`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For each line, the newest version that it allows is stored, or the pinned one. The packages that these \
+                  versions require are not added: a lock file has them.\n\
+                  Example: rspm prefetch --source=pypi --file-in=uv.lock --pythons=3.12 --platforms=manylinux_2_28_x86_64"
+)]
+pub struct PrefetchArgs {
+    /// The source
+    #[arg(long, value_parser = SuggestedValues(&["pypi"]))]
+    pub source: String,
+    /// A requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock
+    #[arg(long, value_name = "FILE")]
+    pub file_in: PathBuf,
+    /// Only the files whose digests a lock file lists, not all files of its versions
+    #[arg(long)]
+    pub strict: bool,
+    /// Minor versions of Python of the wheels: 3.11,3.12 (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub pythons: Vec<String>,
+    /// Platform tags of the wheels: manylinux_2_28_x86_64,win_amd64,macosx_11_0_arm64 (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub platforms: Vec<String>,
+    /// Only read the pages of the packages
+    #[arg(long)]
+    pub pages_only: bool,
+    /// Only read the pages and count the files
+    #[arg(long, conflicts_with = "pages_only")]
+    pub dry_run: bool,
+    /// Wait and progress flags.
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
+
+/// `rspm prefetch`.
+///
+/// # Errors
+/// A file cannot be read, the server refuses, or a package or a file could not be stored.
+pub async fn run(client: &Client, output: &Output, args: PrefetchArgs) -> Result<(), CliError> {
+    let body = StartPrefetch {
+        source: args.source,
+        files: read_definition(&args.file_in)?,
+        strict: args.strict,
+        pythons: args.pythons,
+        platforms: args.platforms,
+        pages_only: args.pages_only,
+        dry_run: args.dry_run,
+    };
+    let job: Job = client.send(Method::POST, "/prefetch", &body).await?;
+    let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "prefetch").await? else {
+        return Ok(());
+    };
+    let prefetch: Prefetch = match client.get(&format!("/prefetch/{}", job.id)).await {
+        Err(error) if error.has_code(Code::NotFound) => {
+            return Err(CliError::refused(
+                "the server was upgraded or restarted before it sent the result; run the command again: what is stored is \
+                 not fetched again",
+            ));
+        }
+        prefetch => prefetch?,
+    };
+    for notice in &prefetch.notices {
+        note(notice);
+    }
+    output.print(&prefetch, || describe(&prefetch))?;
+    if prefetch.problems.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::refused(prefetch.problems.join("\n")))
+}
+
+fn describe(prefetch: &Prefetch) -> String {
+    let row = |package: &PrefetchedPackage| {
+        let (files, bytes) = (count(package.files), count(package.bytes));
+        vec![package.name.clone(), package.versions.join(", "), files, bytes]
+    };
+    let rows: Vec<Vec<String>> = prefetch.packages.iter().map(row).collect();
+    if rows.is_empty() {
+        return prefetch.message.clone();
+    }
+    format!("{}\n{}", table(&["Name", "Versions", "Files", "Bytes"], &rows), prefetch.message)
+}
+
+fn count(number: u64) -> String {
+    format_count(i64::try_from(number).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,181 @@
+//! HTTP client of the admin API of a server on another machine, with a token.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::{Method, StatusCode};
+use reqwest::header::{HeaderMap, HeaderName};
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
+use base::model::error_chain::error_chain;
+
+/// Timeout of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum length of a response, in bytes; larger than a page of the audit trail.
+const MAX_RESPONSE: usize = 512 << 20;
+
+/// A server on another machine.
+pub(super) struct Remote {
+    client: reqwest::Client,
+    address: String,
+    token: Zeroizing<String>,
+    /// The highest catalog version of the responses. Requests contain it, so that the response of another server
+    /// behind a load balancer is based on at least this version.
+    catalog: AtomicI64,
+}
+
+/// Returns the URL of an address, as text and parsed; the scheme is `http` if the address has none. `None` if the
+/// address cannot be that of a server.
+fn parse(address: &str) -> Option<(String, url::Url)> {
+    let full_address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let url = url::Url::parse(&full_address).ok()?;
+    let is_usable = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.query().is_none()
+        // reqwest would add a second Authorization field, and messages show the address.
+        && url.username().is_empty()
+        && url.password().is_none();
+    is_usable.then_some((full_address, url))
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+/// Returns whether a token would be sent over the network without encryption.
+pub(super) fn is_unencrypted(address: &str) -> bool {
+    parse(address).is_some_and(|(_, url)| url.scheme() == "http" && !is_loopback(&url))
+}
+
+/// Returns an HTTP client of the server at an address, and the address as a URL without a slash at the end.
+///
+/// # Errors
+/// The address is not that of a server.
+pub(super) fn http_client(address: &str, verifies_tls: bool) -> Result<(reqwest::Client, String), CliError> {
+    let Some((full_address, url)) = parse(address) else {
+        // SECURITY: the part before an @ may be a token.
+        let host = address.rsplit('@').next().unwrap_or_default();
+        return Err(CliError::BadAddress(host.to_owned()));
+    };
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        // SECURITY: a redirect would send the token to another server.
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(!verifies_tls);
+    // SECURITY: requests to a loopback address bypass the proxy, which could read the token.
+    let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+    let client = builder
+        .build()
+        .map_err(|error| CliError::Unreachable { address: address.to_owned(), reason: error.to_string() })?;
+    Ok((client, full_address.trim_end_matches('/').to_owned()))
+}
+
+impl Remote {
+    /// Returns a client of the server at an address. It connects with the first request.
+    ///
+    /// # Errors
+    /// The address is not a URL, or the token contains characters that a token cannot have.
+    pub(super) fn new(
+        address: &str,
+        token: Zeroizing<String>,
+        verifies_tls: bool,
+    ) -> Result<Remote, CliError> {
+        if reqwest::header::HeaderValue::from_str(&token).is_err() {
+            return Err(CliError::refused(
+                "the token (PACKAGEMANAGER_TOKEN, or that of rspm login) is not a token: it contains characters that a token \
+                 cannot have",
+            ));
+        }
+        let (client, address) = http_client(address, verifies_tls)?;
+        Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
+    }
+
+    /// Returns the address of the server.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns a second client of the same server.
+    pub(super) fn duplicate(&self) -> Remote {
+        Remote {
+            client: self.client.clone(),
+            address: self.address.clone(),
+            token: self.token.clone(),
+            catalog: AtomicI64::new(self.catalog.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Sends a request and reads the response.
+    ///
+    /// # Errors
+    /// There is no response, or it is a redirect or too long.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: reqwest::Body,
+    ) -> Result<(StatusCode, Bytes), CliError> {
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}{ADMIN_PREFIX}{path}", self.address))
+            .bearer_auth(self.token.as_str())
+            .header(VERSION_HEADER, env!("CARGO_PKG_VERSION"))
+            .body(body);
+        let catalog = self.catalog.load(Ordering::Relaxed);
+        if catalog > 0 {
+            request = request.header(CATALOG_HEADER, catalog);
+        }
+        let mut response = request.send().await.map_err(|error| self.failure(&method, &error))?;
+        self.record_catalog(response.headers());
+        let status = response.status();
+        if status.is_redirection() {
+            let target = response.headers().get("location").and_then(|value| value.to_str().ok());
+            return Err(CliError::Unreachable {
+                address: self.address.clone(),
+                reason: format!("it redirects to {}; use that address", target.unwrap_or("another address")),
+            });
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.failure(&method, &error))? {
+            if body.len() + piece.len() > MAX_RESPONSE {
+                let reason = format!("its response is longer than {MAX_RESPONSE} bytes");
+                return Err(CliError::Unreachable { address: self.address.clone(), reason });
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok((status, body.freeze()))
+    }
+
+    /// Stores the catalog version of a response.
+    fn record_catalog(&self, headers: &HeaderMap) {
+        let value = headers.get(HeaderName::from_static(CATALOG_HEADER));
+        if let Some(catalog) = value.and_then(|value| value.to_str().ok()?.parse().ok()) {
+            self.catalog.fetch_max(catalog, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the error of a request without a response.
+    fn failure(&self, method: &Method, error: &reqwest::Error) -> CliError {
+        // The message of the error itself repeats the address.
+        let reason = std::error::Error::source(error).map_or_else(|| "no response".to_owned(), error_chain);
+        if error.is_connect() || *method == Method::GET {
+            CliError::Unreachable { address: self.address.clone(), reason }
+        } else {
+            CliError::Interrupted { path: PathBuf::from(&self.address), reason }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
+
+use hyper::Method;
+
+use super::args::{CreateRepo, EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::list::version_suffix;
+use super::output::{Output, warn};
+use api::repo::{self, Repo};
+
+/// Formats the line that Posit Package Manager prints for a repository.
+#[must_use]
+pub fn describe(repo: &Repo) -> String {
+    let description =
+        if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
+    let hidden = if repo.hidden { " - hidden" } else { "" };
+    let authenticated = if repo.authenticated { " - authenticated" } else { "" };
+    let changes = match repo.changes.as_str() {
+        "any" => "",
+        "two-persons" => " - changes by promotion, approved by a second person",
+        _ => " - changes by promotion",
+    };
+    format!("Repository: {}{description} - {}{hidden}{authenticated}{changes}\n", repo.name, repo.kind)
+}
+
+/// Formats the lines that Posit Package Manager prints after a change of subscriptions.
+#[must_use]
+pub fn describe_sources(repo: &Repo) -> String {
+    let list: String = repo
+        .sources
+        .iter()
+        .map(|s| format!("--{}{} ({})\n", s.name, version_suffix(s), s.type_label))
+        .collect();
+    format!("Repository: {}\nSources:\n{list}", repo.name)
+}
+
+/// Prints the warnings of a change on standard error.
+fn print_warnings(repo: &Repo) {
+    for warning in &repo.warnings {
+        warn(warning);
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/repos/{}", segment(name))
+}
+
+/// `rspm create repo`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Result<(), CliError> {
+    let body = repo::CreateRepo {
+        name: args.name,
+        kind: args.kind,
+        description: args.description,
+        authenticated: args.authenticated,
+        changes: args.changes,
+        succeed_on_existing: args.succeed_on_existing,
+    };
+    let repo: Repo = client.send(Method::POST, "/repos", &body).await?;
+    output.print(&repo, || describe(&repo))
+}
+
+/// `rspm edit repo`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<(), CliError> {
+    let description = if args.clear_description { Some(String::new()) } else { args.description };
+    let body = repo::EditRepo {
+        new_name: args.new_name,
+        description,
+        hidden: args.hide,
+        authenticated: args.authenticated,
+        changes: args.changes,
+    };
+    let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
+    print_warnings(&repo);
+    output.print(&repo, || describe(&repo))
+}
+
+/// `rspm delete repo`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
+    let _: serde_json::Value = client.delete(&path(&args.name)).await?;
+    output.print(&serde_json::json!({ "deleted": args.name }), || {
+        format!("Deleted repository '{}'.", args.name)
+    })
+}
+
+/// `rspm subscribe`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Result<(), CliError> {
+    let Subscribe { repo, source, version, succeed_on_existing } = args;
+    let body = repo::Subscribe { source, version, succeed_on_existing };
+    let repo: Repo = client.send(Method::POST, &format!("{}/sources", path(&repo)), &body).await?;
+    print_warnings(&repo);
+    output.print(&repo, || describe_sources(&repo))
+}
+
+/// `rspm unsubscribe`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) -> Result<(), CliError> {
+    let version = args.version.map(|version| format!("?version={}", segment(&version))).unwrap_or_default();
+    let path = format!("{}/sources/{}{version}", path(&args.repo), segment(&args.source));
+    let repo: Repo = client.delete(&path).await?;
+    output.print(&repo, || describe_sources(&repo))
+}
+
+/// `rspm reorder`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn reorder(client: &Client, output: &Output, args: Reorder) -> Result<(), CliError> {
+    let body = repo::Reorder { sources: args.sources };
+    let repo: Repo = client.send(Method::PUT, &format!("{}/sources", path(&args.repo)), &body).await?;
+    output.print(&repo, || describe_sources(&repo))
+}

@@ -1,0 +1,51 @@
+//! `rspm create|edit|delete source`.
+
+use hyper::Method;
+
+use super::args::{CreateSource, EditSource, NameArg};
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::output::Output;
+use api::source::{self, Source};
+
+/// Formats a source with the lines of Posit Package Manager.
+#[must_use]
+pub fn describe(source: &Source) -> String {
+    format!("Source '{}':\n  Type:  {}\n", source.name, source.type_label)
+}
+
+/// `rspm create source`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Result<(), CliError> {
+    let body = source::CreateSource {
+        name: args.name,
+        kind: args.kind,
+        succeed_on_existing: args.succeed_on_existing,
+        snapshot: args.snapshot,
+        include: args.include,
+    };
+    let source: Source = client.send(Method::POST, "/sources", &body).await?;
+    output.print(&source, || describe(&source))
+}
+
+/// `rspm edit source`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<(), CliError> {
+    let body = source::EditSource { new_name: args.new_name, snapshot: args.snapshot };
+    let source: Source =
+        client.send(Method::PATCH, &format!("/sources/{}", segment(&args.name)), &body).await?;
+    output.print(&source, || describe(&source))
+}
+
+/// `rspm delete source`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
+    let _: serde_json::Value = client.delete(&format!("/sources/{}", segment(&args.name))).await?;
+    output.print(&serde_json::json!({ "deleted": args.name }), || format!("Deleted source '{}'.", args.name))
+}

@@ -1,0 +1,322 @@
+//! `rspm create|list|revoke token` and `rspm verify`.
+
+use std::io::{IsTerminal, Read, Write, stderr, stdin};
+
+use clap::{Args, Subcommand, ValueEnum};
+use hyper::Method;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, format_time, note};
+use super::suggested_values::SuggestedValues;
+use api::token::{self, CreatedToken, Scope, Token, Verification};
+
+/// `rspm revoke …`
+#[derive(Debug, Subcommand)]
+pub enum Revoke {
+    /// Revoke an access token, on all servers of the database
+    Token(RevokeToken),
+}
+
+/// Flags of `create token`.
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// Scopes of the token, comma separated or repeated
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE", value_parser = SuggestedValues(&["repos:read", "repos:promote", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"]))]
+    pub scope: Vec<String>,
+    /// Sources of the scope sources:write, comma separated; '*' for all
+    #[arg(long, value_delimiter = ',', value_name = "SOURCES")]
+    pub sources: Vec<String>,
+    /// Repositories of the scopes repos:read and repos:promote, comma separated; '*' for all
+    #[arg(long, value_delimiter = ',', value_name = "REPOS")]
+    pub repos: Vec<String>,
+    /// Purpose of the token, at most 500 characters
+    #[arg(long)]
+    pub description: String,
+    /// The person or service that uses it: an e-mail address or a name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub user: String,
+    /// Lifetime: a number with s, m, h or d, or never
+    #[arg(long, default_value = "never", value_parser = lifetime)]
+    pub expires: Lifetime,
+    /// Print the token alone, without notes on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Flags of `list tokens`.
+#[derive(Debug, Args)]
+pub struct ListTokens {
+    /// Only expired tokens (yes) or only others (no)
+    #[arg(long, value_enum)]
+    pub expired: Option<YesNo>,
+    /// Only revoked tokens (yes) or only others (no)
+    #[arg(long, value_enum)]
+    pub revoked: Option<YesNo>,
+}
+
+/// The value of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    /// Only tokens with the property.
+    Yes,
+    /// Only tokens without the property.
+    No,
+}
+
+impl YesNo {
+    /// Returns whether the value is `yes`.
+    #[must_use]
+    pub fn is_yes(self) -> bool {
+        self == YesNo::Yes
+    }
+}
+
+/// Flags of `revoke token`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token", "user"]))]
+pub struct RevokeToken {
+    /// GUID of the token, from `rspm list tokens`
+    #[arg(long)]
+    pub guid: Option<String>,
+    /// The token itself; - reads it from standard input
+    #[arg(long)]
+    pub token: Option<String>,
+    /// User whose tokens are all revoked and whose browser sessions all end
+    #[arg(long)]
+    pub user: Option<String>,
+}
+
+/// The note of Posit Package Manager after the creation of a token.
+const NOTE: &str = "Generated an access token. Be sure to record this token immediately since you will not be able to \
+                    retrieve it later.";
+
+/// `rspm create token`: prints the token on standard output, and notes on standard error.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Result<(), CliError> {
+    let scopes = scopes(&args)?;
+    let is_permanent_admin =
+        args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
+    let expires_in = args.expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+    let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
+    let new_token: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
+    if !args.quiet {
+        // The token is valid even if the note cannot be written.
+        note(NOTE);
+        if is_permanent_admin {
+            note("The token permits every change and never expires; --expires limits its lifetime.");
+        }
+    }
+    output.print(&new_token, || new_token.token.clone())
+}
+
+/// Returns the scopes of the flags, with the objects of each.
+fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
+    let objects: [(&[&str], &str, &Vec<String>); 2] = [
+        (&["repos:read", "repos:promote"], "--repos", &args.repos),
+        (&["sources:write"], "--sources", &args.sources),
+    ];
+    for (scopes, flag, names) in objects {
+        if !names.is_empty() && !args.scope.iter().any(|word| scopes.contains(&word.as_str())) {
+            let (noun, scopes) = (if scopes.len() == 1 { "scope" } else { "scopes" }, scopes.join(" and "));
+            return Err(CliError::refused(format!(
+                "{flag} belongs to the {noun} {scopes}: use it with --scope"
+            )));
+        }
+    }
+    let names =
+        |scope: &str| objects.iter().find(|(words, ..)| words.contains(&scope)).map(|(.., names)| *names);
+    let with_objects =
+        |scope: &String| Scope { scope: scope.clone(), objects: names(scope).cloned().unwrap_or_default() };
+    Ok(args.scope.iter().map(with_objects).collect())
+}
+
+/// `rspm list tokens`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<(), CliError> {
+    let filters = [("expired", args.expired), ("revoked", args.revoked)];
+    let query: Vec<String> = filters
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?.is_yes())))
+        .collect();
+    let tokens: Vec<Token> = client.get(&format!("/tokens?{}", query.join("&"))).await?;
+    output.print(&tokens, || {
+        if tokens.is_empty() {
+            return "There is no such token.\n".to_owned();
+        }
+        tokens.iter().map(describe).collect()
+    })
+}
+
+/// Formats a token in lines, so that its GUID can be copied and the ends of a leaked token can be found.
+fn describe(token: &Token) -> String {
+    let state = match (&token.revoked, &token.expires) {
+        (Some(at), _) => format!("revoked {}", format_time(at)),
+        (None, Some(at)) if token.expired => format!("expired {}", format_time(at)),
+        (None, Some(at)) => format!("valid until {}", format_time(at)),
+        (None, None) => "valid".to_owned(),
+    };
+    let mut lines = vec![format!("- {}", token.guid), format!("    Token: {}", token.excerpt)];
+    if !token.user.is_empty() {
+        lines.push(format!("    User: {}", token.user));
+    }
+    lines.push(format!("    Scopes: {}", describe_scopes(&token.scopes)));
+    lines.push(format!("    State: {state}"));
+    lines.push(format!("    Created: {} by {}", format_time(&token.created), token.created_by));
+    lines.push(format!("    Last use: {}", token.last_used.as_deref().unwrap_or("never")));
+    lines.push(format!("    Description: {}", token.description));
+    lines.join("\n") + "\n"
+}
+
+fn describe_scopes(scopes: &[Scope]) -> String {
+    let describe = |scope: &Scope| match scope.objects.as_slice() {
+        [] => scope.scope.clone(),
+        objects => format!("{}:{}", scope.scope, objects.join(",")),
+    };
+    scopes.iter().map(describe).collect::<Vec<_>>().join(" ")
+}
+
+/// `rspm revoke token`.
+///
+/// # Errors
+/// There is no such token, or the server refuses.
+pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Result<(), CliError> {
+    let body = token::RevokeToken {
+        guid: args.guid,
+        token: args.token.map(read_token).transpose()?,
+        user: args.user,
+    };
+    if body.user.is_some() {
+        let revoked: token::RevokedUser = client.send(Method::POST, "/tokens/revoke", &body).await?;
+        if let Some(warning) = warning(&revoked) {
+            eprintln!("Warning: {warning}");
+        }
+        return output.print(&revoked, || {
+            let token::RevokedUser { revoked_user, tokens, sessions, .. } = &revoked;
+            format!(
+                "Revoked {tokens} tokens of {revoked_user} and ended {sessions} sessions, and revoked all tokens of sign-ins and \
+                 exchanges, whose number is not known. Every server refuses them within a second (two behind a connection \
+                 pooler)."
+            )
+        });
+    }
+    let answer: serde_json::Value = client.send(Method::POST, "/tokens/revoke", &body).await?;
+    output.print(&answer, || {
+        let guid = answer["revoked"].as_str().unwrap_or_default();
+        format!(
+            "Revoked token {guid}. Every server refuses it within a second (two behind a connection pooler)."
+        )
+    })
+}
+
+/// Returns a warning about a name that is probably misspelled.
+fn warning(revoked: &token::RevokedUser) -> Option<String> {
+    let token::RevokedUser { revoked_user, tokens, sessions, similar_users } = revoked;
+    let similar = similar_users.join(", ");
+    match (tokens + sessions, similar_users.is_empty()) {
+        (0, true) => Some(format!(
+            "no token and no session of '{revoked_user}' was found; rspm list tokens shows the names of users"
+        )),
+        (0, false) => Some(format!(
+            "no token and no session of '{revoked_user}' was found, but there are some of: {similar}; revoke these too"
+        )),
+        (_, true) => None,
+        (_, false) => Some(format!("the tokens and sessions of these users are still valid: {similar}")),
+    }
+}
+
+/// Returns the token in the argument. For `-`, reads it from standard input, because other users can see
+/// arguments.
+fn read_token(text: String) -> Result<String, CliError> {
+    if text != "-" {
+        return Ok(text);
+    }
+    if stdin().is_terminal() {
+        // A failed prompt does not prevent the input.
+        let _ = write!(stderr(), "Token: ");
+    }
+    let mut line = String::new();
+    stdin()
+        .take(1 << 16)
+        .read_to_string(&mut line)
+        .map_err(|source| CliError::Local { operation: "read the token".to_owned(), source })?;
+    Ok(line.trim().to_owned())
+}
+
+/// `rspm verify`: checks that the server responds, and prints the scopes of the token.
+///
+/// # Errors
+/// The server does not respond, or refuses the token.
+pub async fn verify(client: &Client, output: &Output) -> Result<(), CliError> {
+    let verification: Verification = client.get("/verify").await?;
+    output.print(&verification, || {
+        let mut text = format!("Server: {} (version {})\n", client.server(), verification.version);
+        match &verification.user {
+            None => text.push_str("Access: everything, as an administrator of this machine\n"),
+            Some(user) => {
+                let user = if user.is_empty() { "-" } else { user };
+                let expires = verification.expires.as_deref().map_or_else(|| "never".to_owned(), format_time);
+                let scopes = describe_scopes(&verification.scopes);
+                text.push_str(&format!("User: {user}\nScopes: {scopes}\nExpires: {expires}\n"));
+            }
+        }
+        text
+    })
+}
+
+/// Parses the value of `--expires`.
+///
+/// # Errors
+/// The text is not a lifetime; the message describes the accepted form.
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
+    let syntax_error = || "give a number with s, m, h or d, or never: 12h, 90d".to_owned();
+    if text == "never" {
+        return Ok(Lifetime(None));
+    }
+    let (length, unit) = text.char_indices().last().ok_or_else(syntax_error)?;
+    let unit = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(syntax_error()),
+    };
+    let number: u64 = text[..length].parse().map_err(|_| syntax_error())?;
+    number
+        .checked_mul(unit)
+        .filter(|seconds| *seconds > 0)
+        .map(|seconds| Lifetime(Some(seconds)))
+        .ok_or_else(syntax_error)
+}
+
+/// The lifetime of a token in seconds; `None` if it never expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime(pub Option<u64>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_a_number_with_a_unit_or_never() {
+        let seconds = |text: &str| lifetime(text).map(|lifetime| lifetime.0);
+        for (text, expected) in [
+            ("never", None),
+            ("1s", Some(1)),
+            ("5m", Some(300)),
+            ("2h", Some(7_200)),
+            ("90d", Some(7_776_000)),
+        ] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for bad in
+            ["", "0s", "5", "5w", "-1d", "d", "1.5h", "99999999999999999999d", "18446744073709551615d", "5é"]
+        {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Coalesced fetches: one upstream request per file and server for any number of waiting clients.
+//!
+//! A fetch runs in its own task, never in a client's. The task writes a spool file and publishes its progress; every
+//! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
+//! verified, so no client ever receives a complete file that differs from the index.
+
+pub mod accesses;
+pub mod candidates;
+mod file_updates;
+mod host_limits;
+pub mod integrity;
+mod limits;
+mod mismatch_hook;
+mod overflow;
+mod progress;
+mod reader;
+mod registry;
+mod size;
+mod spool;
+mod store;
+mod task;
+mod verify;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use ::store::storage::Key;
+use upstream::UpstreamError;
+
+pub use limits::FetchLimits;
+pub use progress::{FetchOutcome, Progress};
+pub use reader::{is_near, read};
+pub use registry::{FetchRequest, Fetches};
+pub use store::recover;
+pub use verify::PackageForm;
+
+/// Bytes at the end of a file that are released once it is verified.
+const UNRELEASED_END: u64 = 64 << 10;
+/// Maximum accepted file size if only the mirror's response declares it, in bytes.
+const MAX_DECLARED_SIZE: u64 = 4 << 30;
+
+/// One file being fetched.
+pub struct Fetch {
+    /// Its progress.
+    pub progress: watch::Receiver<Progress>,
+    /// The spool, for positioned reads; set before the first byte is released.
+    spool: Mutex<Option<Arc<File>>>,
+    /// Bytes after the end of the spool, in memory because they cannot be stored.
+    overflow: overflow::Overflow,
+    overflow_budget: overflow::OverflowBudget,
+    /// The number of waiting clients.
+    subscribers: AtomicUsize,
+    /// Notified when a client subscribes or disconnects.
+    subscribers_changed: Notify,
+}
+
+/// The error of a failed fetch.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Upstream has the file neither among the current packages nor in its archive.
+    #[error("{0}")]
+    Missing(String),
+    /// Upstream has different bytes under this name: it is newer, or older, than the index.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Upstream cannot deliver the file now.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The spool or the storage failed.
+    #[error("{0}")]
+    Storage(String),
+    /// No client is waiting any more.
+    #[error("the fetch was cancelled: no client is waiting for the file")]
+    Cancelled,
+}
+
+/// A waiting client; it is counted until it is dropped.
+pub struct Subscriber {
+    /// The fetch it waits for.
+    pub fetch: Arc<Fetch>,
+}
+
+impl Subscriber {
+    fn new(fetch: Arc<Fetch>) -> Subscriber {
+        fetch.subscribers.fetch_add(1, Ordering::SeqCst);
+        fetch.subscribers_changed.notify_waiters();
+        Subscriber { fetch }
+    }
+
+    /// Waits until the file is complete or cannot be fetched; `None` if the server is stopping.
+    pub async fn wait_end(&self) -> Option<FetchOutcome> {
+        let mut progress = self.fetch.progress.clone();
+        let ended = progress.wait_for(|progress| progress.outcome.is_some()).await;
+        ended.ok().and_then(|progress| progress.outcome.clone())
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.fetch.subscribers.fetch_sub(1, Ordering::SeqCst);
+        self.fetch.subscribers_changed.notify_waiters();
+    }
+}
+
+/// The destination of the verified file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Storage, under this key.
+    Stored(Key),
+    /// The waiting clients only: the file could not be stored.
+    SentOnly,
+}

@@ -1,0 +1,488 @@
+//! Reads the page of a project of an index when a client requests it, and stores its content in the database. One
+//! request per project and server serves any number of waiting clients.
+
+mod digests;
+mod failures;
+pub mod locator;
+mod permits;
+pub mod plan;
+mod store;
+pub mod wheel_metadata;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use ::store::db::name_guard::NameGuardRow;
+use ::store::db::pypi::{self, KnownProject, Project};
+use ::store::db::{Conn, tree};
+use base::metrics;
+use base::model::ids::{FileId, Seq, SourceId};
+use base::model::time::{SECOND, Timestamp};
+use digests::ComputedDigests;
+use failures::Failures;
+use formats::python::accept::{ACCEPT, SimpleFormat};
+use formats::python::name::NormalName;
+use formats::python::simple::page::ProjectStatus;
+use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
+pub use permits::Priority;
+use permits::{Permit, Permits};
+use runtime::state::State;
+use store::{PageRead, Stored};
+use upstream::{Page, PageAge, PageResponse, PythonIndex, UpstreamError};
+
+/// Age from which an upload is assumed to be on every page, in microseconds: at PyPI, a file may become visible up to
+/// ten minutes after its upload time.
+pub const MARGIN: i64 = 900 * SECOND;
+
+/// Pauses before further requests for a page that is older than the list of projects, because a cache of the index has
+/// not been updated yet.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// Minimum interval between two requests for a page, in microseconds. It applies only without serials; until it ends,
+/// the last reading is used even for later points.
+const MIN_INTERVAL: i64 = 60 * SECOND;
+
+/// Time for which a page must lack most of the files of its project before they are removed, in microseconds. It applies
+/// only without a newer serial: some indexes send empty pages while a part of them fails.
+const SHRINK_CONFIRMATION: i64 = 900 * SECOND;
+
+/// The error of reading a page.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PageError {
+    /// The index never listed the project.
+    #[error("{0}")]
+    Missing(String),
+    /// The index does not have the page of a project that it lists. Clients do not get the address.
+    #[error("the index lists the project '{project}', but has no page of it: {url}")]
+    NoPage {
+        /// The project.
+        project: NormalName,
+        /// The address of the page.
+        url: String,
+    },
+    /// The index has no page of a project that is not on its list.
+    #[error("the index has no project '{0}'")]
+    Unlisted(NormalName),
+    /// The name was guarded while the index was requested, by its upload to a local source or by an administrator; the
+    /// guard hides the project.
+    #[error("the name '{0}' was guarded for another source during this request; repeat the request")]
+    Guarded(NormalName),
+    /// The clock was repaired while the index was requested: the read times may be in the future.
+    #[error("the clock was repaired during this request; repeat the request")]
+    ClockRepaired,
+    /// Too many other pages are being requested from the index.
+    #[error("too many slow pages are being requested from the index; repeat the request later")]
+    Busy,
+    /// The index does not answer, or its page cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The database failed, or the server is stopping.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The validity of the stored data about a project at the requested time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Complete up to the requested time: responses for it and earlier times are final.
+    Complete,
+    /// The state of an earlier reading, because the index does not answer.
+    Outdated,
+}
+
+type ReadResult = Result<(), PageError>;
+type RunningRead = watch::Receiver<Option<ReadResult>>;
+
+/// A page that lacks most of the files of its project.
+#[derive(Clone, Copy)]
+struct ShrunkPage {
+    /// The time of the first request for it.
+    since: Timestamp,
+    /// The time of the stored reading, which has the files; another one, also of another server, is later.
+    reading: Option<Timestamp>,
+}
+
+/// Running requests for pages, and recent failures.
+pub struct PageReads {
+    state: Arc<State>,
+    running: Mutex<HashMap<NormalName, RunningRead>>,
+    failures: Mutex<Failures>,
+    /// The projects whose last page lacks most of their files.
+    shrunk: Mutex<HashMap<NormalName, ShrunkPage>>,
+    /// Stored wheels whose METADATA cannot be read; they are not read again.
+    unreadable_wheels: Mutex<HashSet<FileId>>,
+    permits: Permits,
+}
+
+impl PageReads {
+    /// Creates the handle.
+    #[must_use]
+    pub fn new(state: Arc<State>) -> Arc<PageReads> {
+        let permits = Permits::new(state.config.load().pypi.concurrency);
+        Arc::new(PageReads {
+            state,
+            running: Mutex::default(),
+            failures: Mutex::default(),
+            shrunk: Mutex::default(),
+            unreadable_wheels: Mutex::default(),
+            permits,
+        })
+    }
+
+    /// Reads the page of a project, unless the last reading is valid at a sequence number of the tree.
+    ///
+    /// # Errors
+    /// [`PageError`], if nothing is known of the project.
+    pub async fn at(
+        self: &Arc<Self>,
+        project: &NormalName,
+        seq: Seq,
+        priority: Priority,
+    ) -> Result<Validity, PageError> {
+        let known = self.known(project).await?;
+        let is_complete = |known: &KnownProject| known.valid_at().is_some_and(|valid_at| valid_at > seq.0);
+        if is_complete(&known) {
+            return Ok(Validity::Complete);
+        }
+        let now = (self.state.clock)();
+        let is_recent = |known: &KnownProject| {
+            known
+                .reading
+                .as_ref()
+                .is_some_and(|reading| now.0.saturating_sub(reading.fetched_at.0) < MIN_INTERVAL)
+        };
+        // With serials, a newer page is requested immediately.
+        let has_serials = |known: &KnownProject| {
+            known.project.serial.is_some()
+                && known.reading.as_ref().is_some_and(|reading| reading.serial.is_some())
+        };
+        if is_recent(&known) && !has_serials(&known) {
+            return Ok(Validity::Outdated);
+        }
+        match self.join_as(priority, project).await {
+            Ok(()) => {
+                let known = self.known(project).await?;
+                Ok(if is_complete(&known) { Validity::Complete } else { Validity::Outdated })
+            }
+            Err(error) => {
+                if known.reading.is_none() && self.known(project).await?.reading.is_none() {
+                    return Err(error);
+                }
+                tracing::debug!(target: "sync", %project, %error, "could not read the page of a project; serving its last known state");
+                metrics::outdated_page();
+                Ok(Validity::Outdated)
+            }
+        }
+    }
+
+    /// Returns whether the last reading of a project is valid at a sequence number of the tree, so that no request is
+    /// needed.
+    ///
+    /// # Errors
+    /// [`PageError`], if the database fails, or if the index never listed the project.
+    pub async fn is_known(&self, project: &NormalName, seq: Seq) -> Result<bool, PageError> {
+        Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
+    }
+
+    /// Reads the page of a project again, in the background: after a sync.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), PageError> {
+        self.join_as(Priority::Background, project).await
+    }
+
+    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether the index
+    /// has it.
+    ///
+    /// # Errors
+    /// [`PageError`], if the index does not answer.
+    pub async fn discover(
+        self: &Arc<Self>,
+        project: &NormalName,
+        priority: Priority,
+    ) -> Result<bool, PageError> {
+        match self.join_as(priority, project).await {
+            Ok(()) => Ok(true),
+            Err(PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn known(&self, project: &NormalName) -> Result<KnownProject, PageError> {
+        let known = self.find(project).await?;
+        known.ok_or_else(|| PageError::Missing(format!("the index does not list a project '{project}'")))
+    }
+
+    async fn find(&self, project: &NormalName) -> Result<Option<KnownProject>, PageError> {
+        let name = project.clone();
+        let read = self.state.db.read(move |c| pypi::known(c, SourceId::PYPI, name.as_str())).await;
+        read.map_err(|error| PageError::Failed(error.to_string()))
+    }
+
+    /// Joins the request for a page, or starts one, when its priority allows it.
+    async fn join_as(self: &Arc<Self>, priority: Priority, project: &NormalName) -> ReadResult {
+        if priority == Priority::Client {
+            return self.join(project).await;
+        }
+        let _turn = self.permits.background().await;
+        loop {
+            match self.join(project).await {
+                Err(PageError::Busy) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Joins the request for a page, or starts one.
+    async fn join(self: &Arc<Self>, project: &NormalName) -> ReadResult {
+        let mut read = {
+            let mut running = self.running.lock();
+            match running.get(project) {
+                Some(read) => read.clone(),
+                None => {
+                    self.check_failures(project)?;
+                    let (sender, receiver) = watch::channel(None);
+                    running.insert(project.clone(), receiver.clone());
+                    // In a separate task: a client that disconnects must not cancel a request that others wait for.
+                    tokio::spawn(run(Arc::clone(self), project.clone(), sender));
+                    receiver
+                }
+            }
+        };
+        let stopped = || PageError::Failed("the server is stopping".to_owned());
+        match read.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or_else(|| Err(stopped())),
+            Err(_) => Err(stopped()),
+        }
+    }
+
+    /// Returns the error of a recent failure after which no new request is made.
+    fn check_failures(&self, project: &NormalName) -> ReadResult {
+        let list = self.newest_list();
+        self.failures.lock().current(project, list, Instant::now()).map_or(Ok(()), Err)
+    }
+
+    /// Returns the newest sequence number of the list of projects; 0 before the first sync.
+    fn newest_list(&self) -> i64 {
+        let catalog = self.state.catalog.get();
+        let trees = catalog.source_package_trees(SourceId::PYPI);
+        trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
+    }
+
+    /// Requests the page of a project and stores its content.
+    async fn read_page(&self, project: &NormalName) -> ReadResult {
+        let mut permit = self.permits.page().await?;
+        let found = self.find(project).await?;
+        let is_listed = found.is_some();
+        let known = match found {
+            Some(known) => known,
+            None => unlisted_project(&self.state).await?,
+        };
+        let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
+        let index = upstream.python_index(&config.pypi.url)?;
+        let mut etag = known.reading.as_ref().and_then(|reading| reading.etag.as_deref());
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let requested_at = (self.state.clock)();
+            let response = index.project(project.as_str(), ACCEPT, etag).await;
+            if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
+                store::end(&self.state, project).await?;
+            }
+            let response = response.map_err(|error| page_error(project, is_listed, error))?;
+            let read = match response {
+                PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
+                PageResponse::Page(page) => parse(*page, project.clone()).await?.into_page_read(requested_at),
+            };
+            if !is_listed {
+                add_unlisted(&self.state, project, known.head).await?;
+            }
+            let Some(reason) = read.older_than_list(&known) else {
+                let read = with_digests(&self.state, &known, read, &mut permit).await?;
+                let is_status_new =
+                    known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
+                self.store(project, read, &known, &index).await?;
+                if is_status_new {
+                    self.state.catalog.refresh_after_publish(&self.state.db).await;
+                }
+                return Ok(());
+            };
+            // The next request is unconditional, because a response 304 may lack the serial.
+            etag = None;
+            if let Some(pause) = pauses.next() {
+                drop((permit, read));
+                tokio::time::sleep(pause).await;
+                permit = self.permits.page().await?;
+                continue;
+            }
+            if known.reading.is_none() {
+                // An outdated first page is better than none; a later one would hide known files.
+                self.store(project, read, &known, &index).await?;
+            }
+            let url = index.page_address(Some(project.as_str()));
+            return Err(UpstreamError::Refused { url, reason: reason.to_owned() }.into());
+        }
+    }
+
+    /// Writes a reading, unless the page lacks most of the files of the project for the first time.
+    async fn store(
+        &self,
+        project: &NormalName,
+        read: PageRead,
+        known: &KnownProject,
+        index: &PythonIndex,
+    ) -> ReadResult {
+        let reading = known.reading.as_ref().map(|reading| reading.fetched_at);
+        let page = ShrunkPage { since: read.requested_at, reading };
+        let first = self.shrunk.lock().get(project).copied().filter(|first| first.reading == reading);
+        let first = first.unwrap_or(page);
+        let may_shrink = page.since.0 - first.since.0 >= SHRINK_CONFIRMATION;
+        match store::store(&self.state, project, read, may_shrink).await? {
+            Stored::Written { .. } => {
+                self.shrunk.lock().remove(project);
+                Ok(())
+            }
+            Stored::Shrunk { listed, left } => {
+                self.shrunk.lock().insert(project.clone(), first);
+                let reason = format!(
+                    "lists {left} of {listed} files; the others stay listed until this is so for {} minutes",
+                    SHRINK_CONFIRMATION / SECOND / 60
+                );
+                Err(UpstreamError::Refused { url: index.page_address(Some(project.as_str())), reason }.into())
+            }
+        }
+    }
+}
+
+/// Reads a page, records a failure, and sends the result to all waiting clients.
+async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
+    /// Removes the project from the running readings when dropped, even after a panic, so that the next request starts
+    /// a new reading.
+    struct Entry<'a>(&'a PageReads, &'a NormalName);
+    impl Drop for Entry<'_> {
+        fn drop(&mut self) {
+            self.0.running.lock().remove(self.1);
+        }
+    }
+    let entry = Entry(&reads, &project);
+    let list = reads.newest_list();
+    let result = reads.read_page(&project).await;
+    match &result {
+        Ok(()) => reads.failures.lock().record_success(&project),
+        Err(error) => {
+            let is_expected = matches!(
+                error,
+                PageError::Unlisted(_) | PageError::Guarded(_) | PageError::ClockRepaired | PageError::Busy
+            );
+            if !is_expected {
+                tracing::warn!(target: "sync", %project, %error, "could not read the page of a project");
+            }
+            reads.failures.lock().record(&project, list, error, Instant::now());
+        }
+    }
+    drop(entry);
+    sender.send_replace(Some(result));
+}
+
+/// Returns the stored data about a project that the list of the index lacks.
+async fn unlisted_project(state: &State) -> Result<KnownProject, PageError> {
+    let tree = state.db.read(|c| tree::built_in(c, SourceId::PYPI)).await;
+    let tree = tree.map_err(|error| PageError::Failed(error.to_string()))?;
+    let head = tree.head.map_or(0, |head| head.0);
+    let project = Project { from_at: head, to_at: Seq::OPEN.0, serial: None };
+    Ok(KnownProject { project, package: None, reading: None, head })
+}
+
+async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadResult {
+    let name = project.clone();
+    let write = move |c: &mut dyn Conn| pypi::add_unlisted(c, SourceId::PYPI, name.as_str(), head);
+    let guards = state.db.write(write).await.map_err(store::write_error)?;
+    let Some(guards) = guards else { return Ok(()) };
+    state.catalog.refresh_after_publish(&state.db).await;
+    let has_automatic = state.config.load().server.automatic_name_guard;
+    if hides(&guards, has_automatic) { Err(PageError::Guarded(project.clone())) } else { Ok(()) }
+}
+
+/// Returns whether guards of a name hide it in the index. A guard that an administrator created precedes automatic ones,
+/// which may be switched off.
+fn hides(guards: &[NameGuardRow], has_automatic: bool) -> bool {
+    let has_created = guards.iter().any(|guard| !guard.automatic);
+    let mut applied = guards.iter().filter(|guard| guard.automatic != has_created);
+    (has_created || has_automatic) && applied.any(|guard| guard.source != SourceId::PYPI)
+}
+
+/// Computes the digests of files that the page does not declare.
+async fn with_digests(
+    state: &State,
+    known: &KnownProject,
+    read: PageRead,
+    permit: &mut Permit<'_>,
+) -> Result<PageRead, PageError> {
+    let Some(page) = &read.page else { return Ok(read) };
+    let digests = digests::complete(state, known, &page.page.files, permit).await?;
+    Ok(read.with_digests(digests))
+}
+
+fn page_error(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
+    match error {
+        UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
+        UpstreamError::Missing(url) => PageError::NoPage { project: project.clone(), url },
+        error => PageError::Upstream(error),
+    }
+}
+
+/// A page with its headers and digest.
+struct ParsedPage {
+    read: ReadPage,
+    etag: Option<String>,
+    age: PageAge,
+    digest: base::model::digest::Sha256,
+}
+
+/// Parses a page on a blocking thread, because this may take a second of CPU time.
+async fn parse(page: Page, project: NormalName) -> Result<ParsedPage, PageError> {
+    let address = page.display_url();
+    let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
+    let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
+    let Some(format) = format else {
+        let media_type: String = page.media_type.unwrap_or_default().escape_debug().take(80).collect();
+        let reason = format!("has the media type '{media_type}', which is not that of a simple index");
+        return Err(refusal(reason).into());
+    };
+    let work = move || {
+        use sha2::Digest;
+        let body = page.decoded(MAX_PAGE as u64)?;
+        let digest = base::model::digest::Sha256(sha2::Sha256::digest(&body).into());
+        let url = page.display_url();
+        let read = read::read(format, &body, &page.url, &project)
+            .map_err(|error| UpstreamError::Refused { url, reason: error.to_string() })?;
+        Ok::<_, UpstreamError>(ParsedPage { read, etag: page.validators.etag, age: page.age, digest })
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(parsed) => Ok(parsed?),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(PageError::Failed(error.to_string())),
+    }
+}
+
+impl ParsedPage {
+    fn into_page_read(self, requested_at: Timestamp) -> PageRead {
+        let ParsedPage { read, etag, age, digest } = self;
+        let serial = read.page.last_serial.and_then(|serial| i64::try_from(serial).ok());
+        PageRead {
+            serial: age.serial.or(serial),
+            age: age.seconds,
+            etag,
+            digest,
+            requested_at,
+            is_quarantined: read.page.status == ProjectStatus::Quarantined,
+            status: read.page.status.as_str().to_owned(),
+            reason: read.page.status_reason.clone(),
+            page: Some(Arc::new(read)),
+            digests: ComputedDigests::default(),
+        }
+    }
+}

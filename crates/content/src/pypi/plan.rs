@@ -1,0 +1,260 @@
+//! Compares the page of a project with the rows of its files, and plans which lives begin and end. Pure.
+//!
+//! A file exists from its upload time on, so one reading of a project provides its whole history. A final response
+//! never changes: later readings write no change before the instant up to which the previous reading is valid.
+
+use std::collections::HashMap;
+
+use super::digests::ComputedDigest;
+use base::model::digest::Sha256;
+use formats::python::facts::FileFacts;
+use formats::python::simple::page::ProjectPage;
+use formats::python::version::Version;
+use store::db::index_file::{FileRowChange, KnownFile, NewFile};
+
+/// A file of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRow {
+    /// Its name.
+    pub name: String,
+    /// Its version, as the page states it.
+    pub version: String,
+    /// Its location, see [`NewFile::locator`].
+    pub locator: String,
+    /// Its size in bytes, if the page states it.
+    pub size: Option<i64>,
+    /// Its SHA-256, declared or computed.
+    pub sha256: Sha256,
+    /// Its other properties on the page.
+    pub facts: FileFacts,
+    /// The reason why it is yanked; `None` if it is not yanked.
+    pub yanked: Option<String>,
+}
+
+/// The instants of a reading, in microseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instants {
+    /// The instant up to which the previous reading is valid; `None` for the first reading.
+    pub previous_valid_at: Option<i64>,
+    /// The instant up to which this reading is valid.
+    pub valid_at: i64,
+    /// The time of this reading.
+    pub read_at: i64,
+    /// The head of the list of projects: the newest instant that a client can request.
+    pub head: i64,
+    /// Whether files are listed although they are more recent than the head: see `[PyPI] DelayExcept`.
+    pub lists_recent_files: bool,
+    /// Whether yanks found by the first reading take effect at that reading, not at the upload: see `[PyPI]
+    /// EarlierYanks`.
+    pub begins_yanks_at_reading: bool,
+}
+
+/// The changes of a reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes of rows.
+    pub changes: Vec<FileRowChange>,
+    /// Names of files whose bytes changed, which no index should do.
+    pub replaced: Vec<String>,
+}
+
+impl Instants {
+    /// Returns the instant of the changes since the previous reading: the last instant for which this reading is valid
+    /// and that a client can request. Readings of an index without serials that earlier versions of this server stored
+    /// may be valid beyond the head.
+    fn change(self) -> i64 {
+        self.previous_valid_at.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
+    }
+
+    /// Returns the instant from which a new file is listed.
+    fn begin(self, facts: &FileFacts) -> i64 {
+        let uploaded = facts.upload_time().map(|time| time.0);
+        let uploaded = if self.lists_recent_files {
+            uploaded.map(|time| time.min((self.head - 1).max(0)))
+        } else {
+            uploaded
+        };
+        match self.previous_valid_at {
+            // Without upload times, the history of the project begins with this reading. An index may state any upload
+            // time; one before the epoch becomes 0, because sequence numbers are not negative.
+            None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
+            Some(previous_valid_at) => uploaded.unwrap_or_else(|| self.change()).max(previous_valid_at),
+        }
+    }
+
+    /// Returns the time of this reading if an earlier one lacked the files that are new now, so that their upload times
+    /// may be wrong. A reading that is valid at no instant lacked files whose digests could not be computed.
+    fn later_reading(self) -> Option<i64> {
+        self.previous_valid_at.filter(|valid_at| *valid_at > 0).map(|_| self.read_at)
+    }
+}
+
+/// Returns the files of a page that can be served, and the number of others: those with an address that cannot be
+/// requested, and those whose SHA-256 is neither declared nor in `computed`, by file name.
+#[must_use]
+pub fn rows(
+    page: &ProjectPage,
+    computed: &HashMap<String, ComputedDigest>,
+    locator: impl Fn(&str) -> Option<String>,
+) -> (Vec<PageRow>, usize) {
+    let mut rows = Vec::with_capacity(page.files.len());
+    for file in &page.files {
+        let computed = computed.get(file.name.as_str()).copied();
+        let sha256 = file.sha256().or_else(|| computed.map(|digest| digest.sha256));
+        let (Some(sha256), Some(locator)) = (sha256, locator(&file.url)) else { continue };
+        let versions = page.versions.as_deref();
+        let version = file.name.version(&page.name, versions).or_else(|| file.name.version(&page.name, None));
+        rows.push(PageRow {
+            name: file.name.as_str().to_owned(),
+            version: version.unwrap_or_else(|| Version::lenient(file.name.stem()).as_str().to_owned()),
+            locator,
+            size: file
+                .size
+                .and_then(|size| i64::try_from(size).ok())
+                .or(computed.and_then(|digest| digest.size)),
+            sha256,
+            facts: FileFacts::of_page(file),
+            yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
+        });
+    }
+    let skipped = page.files.len() - rows.len();
+    (rows, skipped)
+}
+
+/// Returns the changes after which the project has the files of a page.
+#[must_use]
+pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
+    let mut plan = Plan::default();
+    let mut by_name: HashMap<String, Vec<KnownFile>> = HashMap::new();
+    for file in known {
+        by_name.entry(file.name.clone()).or_default().push(file);
+    }
+    for row in page {
+        let mut files = by_name.remove(&row.name).unwrap_or_default();
+        let same = files.iter().position(|file| file.sha256 == row.sha256).map(|at| files.swap_remove(at));
+        if !files.is_empty() && files.iter().any(|file| file.life.is_some()) {
+            plan.replaced.push(row.name.clone());
+        }
+        plan.changes.extend(files.iter().filter_map(|file| end(file, instants)));
+        match same {
+            Some(file) => known_file(&mut plan, &file, &files, row, instants),
+            None => new_file(&mut plan, &files, row, instants),
+        }
+    }
+    let mut rest: Vec<&KnownFile> = by_name.values().flatten().collect();
+    rest.sort_unstable_by_key(|file| file.file);
+    plan.changes.extend(rest.into_iter().filter_map(|file| end(file, instants)));
+    plan
+}
+
+/// Ends the life of a file that is no longer listed.
+fn end(file: &KnownFile, instants: Instants) -> Option<FileRowChange> {
+    let life = file.life.as_ref()?;
+    // A file that is not visible yet may begin after the change.
+    let at = instants.change().max(life.from);
+    Some(FileRowChange::End { release: file.release, file: file.file, from: life.from, at })
+}
+
+fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Instants) {
+    let from = match others.iter().map(|file| file.revision).max() {
+        None => instants.begin(&row.facts),
+        // The name referred to a file with different bytes until now.
+        Some(_) => instants.change().max(others.iter().filter_map(begin_of_life).max().unwrap_or(0)),
+    };
+    let file = NewFile {
+        version: row.version,
+        revision: others.iter().map(|file| file.revision + 1).max().unwrap_or(0),
+        name: row.name,
+        locator: row.locator,
+        size: row.size,
+        sha256: row.sha256,
+        facts: row.facts.write(),
+        metadata: row.facts.metadata(),
+    };
+    // The index does not state when it yanked the file, so the time of this reading is used.
+    let changed_at = instants.change();
+    let is_dated =
+        instants.previous_valid_at.is_none() && instants.begins_yanks_at_reading && row.yanked.is_some();
+    let marked_from = (is_dated && from < changed_at).then_some(changed_at);
+    plan.changes.push(FileRowChange::Introduce {
+        file: Box::new(file),
+        from,
+        yanked: row.yanked,
+        marked_from,
+        read_at: if others.is_empty() { instants.later_reading() } else { Some(instants.read_at) },
+    });
+}
+
+fn begin_of_life(file: &KnownFile) -> Option<i64> {
+    file.life.as_ref().map(|life| life.from)
+}
+
+/// Adds the changes of a known file; `others` are the files with different bytes that have or had the name.
+fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: PageRow, instants: Instants) {
+    if file.locator != row.locator {
+        plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
+    }
+    let facts = match (file.metadata, row.facts.metadata()) {
+        // The page of the index does not state METADATA that was read from the wheel. If it states METADATA later, the
+        // digest stays the same, too.
+        (Some(known), _) if file.is_metadata_of_wheel => row.facts.with_metadata_of_wheel(known),
+        (None, Some(sha256)) => {
+            plan.changes.push(FileRowChange::Metadata {
+                release: file.release,
+                revision: file.revision,
+                name: row.name,
+                locator: format!("{}.metadata", row.locator),
+                sha256,
+            });
+            row.facts
+        }
+        // The METADATA of a file cannot change; a different digest is ignored.
+        (Some(known), Some(sha256)) if known != sha256 => row.facts.without_metadata(),
+        (Some(_), Some(_)) | (_, None) => row.facts,
+    };
+    let json = facts.write();
+    let is_same = json == file.facts;
+    let variant = |plan: &mut Plan, current: i64| {
+        if is_same {
+            return current;
+        }
+        let variant = file.last_variant + 1;
+        plan.changes.push(FileRowChange::Facts { file: file.file, variant, facts: json.clone() });
+        variant
+    };
+    let (from, variant) = match &file.life {
+        Some(life) if is_same && life.yanked == row.yanked => return,
+        Some(life) => {
+            // A life that begins after the change is not visible yet. Two lives cannot begin at the same instant.
+            let at = instants.change().max(life.from + 1);
+            plan.changes.push(FileRowChange::End {
+                release: file.release,
+                file: file.file,
+                from: life.from,
+                at,
+            });
+            (at, variant(plan, life.variant))
+        }
+        None => {
+            let begin = match others.iter().filter_map(begin_of_life).max() {
+                None => instants.begin(&facts),
+                // The name referred to a file with different bytes until now.
+                Some(from) => instants.change().max(from),
+            };
+            // Two lives cannot begin at the same instant. A life that ended before it was visible has the same begin
+            // and end, so the new one begins after that end.
+            let from = file.last_end.map_or(begin, |end| begin.max(end.saturating_add(1)));
+            (from, variant(plan, 0))
+        }
+    };
+    plan.changes.push(FileRowChange::Begin {
+        release: file.release,
+        file: file.file,
+        variant,
+        from,
+        yanked: row.yanked,
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! Writes one reading in one transaction: its row, and the changed rows of files.
+
+use std::sync::Arc;
+
+use super::digests::ComputedDigests;
+use super::plan::{self, Instants, PageRow};
+use super::{MARGIN, PageError, ReadResult, locator};
+use base::config::EarlierYanks;
+use base::model::digest::Sha256;
+use base::model::ids::{PackageId, Seq, SourceId};
+use base::model::time::{SECOND, Timestamp};
+use formats::python::name::NormalName;
+use formats::python::simple::page::ProjectStatus;
+use formats::python::simple::read::ReadPage;
+use runtime::state::State;
+use store::db::index_file::{self, Target};
+use store::db::pypi::{self, IndexReset, KnownProject, PageState};
+use store::db::{Conn, DbError, clock, package, tree};
+use upstream::{PageAge, UpstreamError};
+
+/// Maximum number of files of a reading that is written as an interactive write; a larger one has lower priority.
+const LARGE: usize = 2_000;
+
+/// The result of requesting a page: a new page, or the statement that it is unchanged.
+#[derive(Clone, Debug)]
+pub(super) struct PageRead {
+    /// Its serial.
+    pub(super) serial: Option<i64>,
+    /// Age of the page in a cache, in seconds.
+    pub(super) age: i64,
+    /// Its `ETag`.
+    pub(super) etag: Option<String>,
+    /// SHA-256 of its body.
+    pub(super) digest: Sha256,
+    /// Time of the request.
+    pub(super) requested_at: Timestamp,
+    /// Whether the project is quarantined: its files must not be served, and the page lists none.
+    pub(super) is_quarantined: bool,
+    /// The status of the project.
+    pub(super) status: String,
+    /// The reason for the status.
+    pub(super) reason: Option<String>,
+    /// The page; `None` if it is unchanged.
+    pub(super) page: Option<Arc<ReadPage>>,
+    /// The digests of files for which the page declares none.
+    pub(super) digests: ComputedDigests,
+}
+
+impl PageRead {
+    /// Returns the reading of a page that is unchanged since the last reading.
+    pub(super) fn unchanged(known: &KnownProject, age: PageAge, requested_at: Timestamp) -> PageRead {
+        let last = known.reading.as_ref();
+        let status = last.map_or_else(String::new, |reading| reading.status.clone());
+        PageRead {
+            serial: age.serial.or(last.and_then(|reading| reading.serial)),
+            age: age.seconds,
+            etag: last.and_then(|reading| reading.etag.clone()),
+            digest: last.map_or(Sha256([0; 32]), |reading| reading.page),
+            requested_at,
+            is_quarantined: status == ProjectStatus::Quarantined.as_str(),
+            status,
+            reason: last.and_then(|reading| reading.reason.clone()),
+            page: None,
+            digests: ComputedDigests::default(),
+        }
+    }
+
+    /// Adds computed digests. While some are missing, the ETag is dropped, so that the next reading requests the whole
+    /// page.
+    pub(super) fn with_digests(self, digests: ComputedDigests) -> PageRead {
+        if digests.missing == 0 {
+            return PageRead { digests, ..self };
+        }
+        PageRead { etag: None, digest: Sha256([0; 32]), digests, ..self }
+    }
+
+    /// Returns the reason why the page may be older than the list of projects: the list states a newer serial, or the
+    /// page has no serial although the previous one had. PyPI's network sends copies without serial, months old, while
+    /// PyPI does not answer.
+    pub(super) fn older_than_list(&self, known: &KnownProject) -> Option<&'static str> {
+        let had_serial = known.reading.as_ref().is_some_and(|reading| reading.serial.is_some());
+        match (self.serial, known.project.serial) {
+            (Some(page), Some(listed)) if page < listed => {
+                Some("the page is older than the list of projects")
+            }
+            (None, Some(_)) if had_serial => {
+                Some("the page has no serial, which the previous one had: it may be an old copy")
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns true if the page states that the project changed since the last reading, or if the list lacks the
+    /// project: files that the page lacks were removed. Without serials, a page may also be that of a server that has lost its data for some
+    /// minutes.
+    fn is_newer_than_reading(&self, known: &KnownProject) -> bool {
+        let last = known.reading.as_ref().and_then(|reading| reading.serial);
+        known.project.to_at != Seq::OPEN.0 || self.serial.zip(last).is_some_and(|(page, last)| page > last)
+    }
+
+    /// Returns the instant up to which the page describes the project.
+    fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
+        match self.serial.zip(known.project.serial) {
+            Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
+            // The page was generated at an unknown time after its newest upload, and the index may state any upload
+            // time.
+            Some(_) => {
+                let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
+                newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
+            }
+            // Not beyond the head: with a delay, the head is older than the page, and the next sync must make the project
+            // be requested again.
+            None => {
+                let generated_at = self.requested_at.0.saturating_sub(MARGIN);
+                generated_at.saturating_sub(self.age.saturating_mul(SECOND)).min(known.head)
+            }
+        }
+    }
+}
+
+/// The result of a reading.
+pub(super) enum Stored {
+    /// It is written.
+    Written {
+        /// Names of files whose bytes changed.
+        replaced: Vec<String>,
+    },
+    /// Nothing is written: the page lacks most of the files that are listed.
+    Shrunk {
+        /// The number of files that are listed.
+        listed: usize,
+        /// The number of files on the page.
+        left: usize,
+    },
+}
+
+/// Writes a reading. Unless `may_shrink`, a page without a newer serial that lacks most of the listed files is not
+/// written.
+pub(super) async fn store(
+    state: &State,
+    project: &NormalName,
+    read: PageRead,
+    may_shrink: bool,
+) -> Result<Stored, PageError> {
+    let config = state.config.load_full();
+    let index = &config.pypi.url;
+    let options = Options {
+        lists_recent_files: config.pypi.delay_except.iter().any(|name| project.matches(name)),
+        begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
+        may_shrink,
+    };
+    let (rows, skipped) = match &read.page {
+        Some(page) => plan::rows(&page.page, &read.digests.by_name, |url| locator::locator(url, index)),
+        None => (Vec::new(), 0),
+    };
+    if rows.is_empty() && skipped > 0 {
+        let reason = format!(
+            "none of its {skipped} files can be served: their digests could not be computed (the server log has the \
+             reasons), or their addresses cannot be requested"
+        );
+        return Err(UpstreamError::Refused { url: format!("simple/{project}/"), reason }.into());
+    }
+    let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
+    if skipped + others > 0 {
+        tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or their digests could not be computed");
+    }
+    let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
+    let clock = Arc::clone(&state.clock);
+    let write = move |c: &mut dyn Conn| {
+        let stored = write(c, &name, &read, &rows, options)?;
+        // A clock that was ahead has been set, perhaps for a repair.
+        if read.requested_at > clock() { Err(DbError::refuse(IndexReset)) } else { Ok(stored) }
+    };
+    let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
+    let stored = result.map_err(write_error)?;
+    if let Stored::Written { replaced } = &stored {
+        for file in replaced {
+            tracing::error!(target: "sync", %project, file, "the index states other bytes for a file than before; clients with lock files that contain the old digest refuse it");
+        }
+    }
+    Ok(stored)
+}
+
+/// The options for writing a reading, see [`Instants`] and [`store`].
+#[derive(Clone, Copy)]
+struct Options {
+    lists_recent_files: bool,
+    begins_yanks_at_reading: bool,
+    may_shrink: bool,
+}
+
+const SOURCE: SourceId = SourceId::PYPI;
+
+fn write(
+    c: &mut dyn Conn,
+    project: &NormalName,
+    read: &PageRead,
+    rows: &[PageRow],
+    options: Options,
+) -> Result<Stored, DbError> {
+    pypi::lock(c, SOURCE, project.as_str())?;
+    let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(unchanged()) };
+    let head = known.head;
+    let stored = write_known(c, project, known, read, rows, options)?;
+    pypi::check_not_reset(c, SOURCE, head)?;
+    Ok(stored)
+}
+
+fn unchanged() -> Stored {
+    Stored::Written { replaced: Vec::new() }
+}
+
+fn write_known(
+    c: &mut dyn Conn,
+    project: &NormalName,
+    known: KnownProject,
+    read: &PageRead,
+    rows: &[PageRow],
+    options: Options,
+) -> Result<Stored, DbError> {
+    let package = match known.package {
+        Some(package) => package,
+        None => {
+            let packages = package::upsert_many(c, SOURCE, &[project.as_str()])?;
+            packages.first().copied().unwrap_or(PackageId(0))
+        }
+    };
+    let previous_valid_at = known.valid_at();
+    let valid_at = read.valid_at(&known, rows).max(previous_valid_at.unwrap_or(0));
+    let reading = PageState {
+        serial: read.serial,
+        etag: read.etag.clone(),
+        page: read.digest,
+        fetched_at: read.requested_at,
+        // While digests are missing, files are left out, and the reading is not valid for any further time.
+        valid_at: if read.digests.missing == 0 { valid_at } else { previous_valid_at.unwrap_or(0) },
+        status: read.status.clone(),
+        reason: read.reason.clone(),
+    };
+    let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
+    let is_unchanged = read.digests.missing == 0 && known.reading.as_ref().is_some_and(is_same);
+    // The page of a quarantined project lists no files. Their lives do not end: they are only hidden during the
+    // quarantine.
+    let page = read.page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
+    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
+    let Options { lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
+    if let Some(page) = page.filter(|_| !may_shrink && !read.is_newer_than_reading(&known)) {
+        let listed = files.iter().filter(|file| file.life.is_some()).count();
+        let left = page.page.files.len();
+        if left * 2 < listed {
+            return Ok(Stored::Shrunk { listed, left });
+        }
+    }
+    if !pypi::put_reading(c, SOURCE, package, &reading)? {
+        return Ok(unchanged());
+    }
+    if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
+        // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
+        clock::bump_catalog(c)?;
+    }
+    if page.is_none() {
+        return Ok(unchanged());
+    }
+    // A project that was quarantined at the first reading has no history yet.
+    let previous_valid_at = previous_valid_at.filter(|_| !files.is_empty() || !was_quarantined(&known));
+    let instants = Instants {
+        previous_valid_at,
+        valid_at,
+        read_at: read.requested_at.0,
+        head: known.head,
+        lists_recent_files,
+        begins_yanks_at_reading,
+    };
+    let plan = plan::plan(files, rows.to_vec(), instants);
+    index_file::apply(c, target, &plan.changes)?;
+    Ok(Stored::Written { replaced: plan.replaced })
+}
+
+/// Ends the lives of all files of a project that the list lacks and that has no page any more: if the project is listed
+/// again, its files come from another page.
+pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
+    let name = project.clone();
+    let write = move |c: &mut dyn Conn| {
+        pypi::lock(c, SourceId::PYPI, name.as_str())?;
+        let Some(known) = pypi::known(c, SourceId::PYPI, name.as_str())? else { return Ok(()) };
+        let (Some(package), Some(previous_valid_at)) = (known.package, known.valid_at()) else {
+            return Ok(());
+        };
+        let at = known.project.to_at;
+        if at == Seq::OPEN.0 {
+            return Ok(());
+        }
+        let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
+        let files = index_file::of_project(c, target)?;
+        let previous_valid_at = Some(previous_valid_at.max(at));
+        let (lists_recent_files, begins_yanks_at_reading) = (false, false);
+        let instants = Instants {
+            previous_valid_at,
+            valid_at: at,
+            read_at: at,
+            head: known.head,
+            lists_recent_files,
+            begins_yanks_at_reading,
+        };
+        index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)?;
+        pypi::check_not_reset(c, SourceId::PYPI, known.head)
+    };
+    state.db.write(write).await.map_err(write_error)
+}
+
+/// Returns the error of a write.
+pub(super) fn write_error(error: DbError) -> PageError {
+    match error.into_refusal::<IndexReset>() {
+        Ok(IndexReset) => PageError::ClockRepaired,
+        Err(error) => PageError::Failed(error.to_string()),
+    }
+}
+
+fn was_quarantined(known: &KnownProject) -> bool {
+    known.reading.as_ref().is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str())
+}

@@ -1,0 +1,153 @@
+//! METADATA of wheels for which the index declares none: once a wheel is in storage, METADATA is read from it and
+//! stored, and pages declare it from the next state of the index on. Pages of earlier states do not change.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::PageReads;
+use base::model::digest::Sha256;
+use base::model::ids::SourceId;
+use base::model::storage_class::StorageClass;
+use formats::python::archive::{PackageError, WHEEL_LIMITS, wheel};
+use formats::python::facts::FileFacts;
+use runtime::state::State;
+use store::db::blob::{self, Blob};
+use store::db::index_file::{self, FileRowChange, Target};
+use store::db::wheel_metadata::{self, StoredWheel};
+use store::db::{Conn, DbError, pypi, tree};
+use store::storage::{Blob as Object, Key, StorageError};
+
+/// Maximum duration of one call. The next call continues with the remaining wheels.
+const MAX_DURATION: Duration = Duration::from_secs(60);
+/// Number of wheels per query.
+const BATCH_SIZE: i64 = 100;
+
+/// The reason why METADATA of a wheel could not be read or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WheelError {
+    /// The wheel has no METADATA that can be used.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The object in storage has other bytes than the wheel.
+    #[error("its SHA-256 in storage is {0}")]
+    OtherDigest(Sha256),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Reads METADATA of stored wheels for which the index declares none, and stores it. Returns the number of wheels.
+/// A wheel whose METADATA cannot be read is skipped, with a line in the log.
+///
+/// # Errors
+/// Database errors.
+pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
+    let started_at = Instant::now();
+    let (mut last_digest, mut count) = (None, 0);
+    loop {
+        let after = last_digest;
+        let find =
+            move |c: &mut dyn Conn| wheel_metadata::without_metadata(c, SourceId::PYPI, after, BATCH_SIZE);
+        let page = reads.state.db.read(find).await?;
+        let Some(last) = page.last() else { return Ok(count) };
+        last_digest = Some(last.sha256);
+        for wheel in page {
+            if started_at.elapsed() >= MAX_DURATION || is_halted() {
+                return Ok(count);
+            }
+            if reads.unreadable_wheels.lock().contains(&wheel.file) {
+                continue;
+            }
+            match add(&reads.state, &wheel).await {
+                Ok(is_added) => count += usize::from(is_added),
+                Err(WheelError::Db(error)) => return Err(error),
+                Err(error) => {
+                    tracing::info!(target: "sync", file = %wheel.name, %error, "could not read METADATA of a wheel; clients read the wheel");
+                    if matches!(error, WheelError::Package(_)) {
+                        reads.unreadable_wheels.lock().insert(wheel.file);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Stores METADATA of a wheel. Returns false if the wheel is not listed any more, or has METADATA.
+async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
+    let metadata = read(state, wheel).await?;
+    let (sha256, bytes) = (Sha256(sha2::Sha256::digest(&metadata).into()), metadata.len());
+    let size = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let class = StorageClass::Pypi.as_str().to_owned();
+    let row = Blob { sha256, class, size, created_at: (state.clock)() };
+    // The row prevents a sweep from removing the object.
+    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
+    let Some(class) = row.and_then(|row| StorageClass::parse(&row.class)) else { return Ok(false) };
+    state.storage.put(&Key::Package(class, sha256), Bytes::from(metadata)).await?;
+    let wheel = wheel.clone();
+    Ok(state.db.write(move |c| declare(c, &wheel, sha256, size)).await?)
+}
+
+/// Reads METADATA of a stored wheel from a temporary copy, whose digest is compared first.
+///
+/// # Errors
+/// [`WheelError`].
+pub async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelError> {
+    let Some(class) = StorageClass::parse(&wheel.class) else {
+        return Err(StorageError::NotFound(wheel.name.clone()).into());
+    };
+    let Object { content, .. } = state.storage.get(&Key::Package(class, wheel.sha256), None).await?;
+    let mut spool = state.storage.spool(class).await?;
+    let path = spool.path().to_owned();
+    let append =
+        |piece: &Bytes| spool.write_all(piece).map_err(|error| StorageError::io("write", &path, error));
+    let digest = content.digest(append).await?.sha256;
+    if digest != wheel.sha256 {
+        return Err(WheelError::OtherDigest(digest));
+    }
+    let name = wheel.name.clone();
+    let work = move || -> Result<_, WheelError> {
+        let file = File::open(spool.path()).map_err(|error| StorageError::io("read", spool.path(), error));
+        Ok(wheel::read_metadata(&mut file?, &name, WHEEL_LIMITS)?)
+    };
+    let metadata = tokio::task::spawn_blocking(work).await;
+    metadata.unwrap_or(Err(WheelError::Stopping)).map(|(_, bytes)| bytes)
+}
+
+/// Writes the row of stored METADATA, and a life of the wheel with its digest. The life begins after every instant for
+/// which a response may have been final. Returns false if the wheel is not listed any more, or has METADATA.
+fn declare(c: &mut dyn Conn, wheel: &StoredWheel, sha256: Sha256, size: i64) -> Result<bool, DbError> {
+    const SOURCE: SourceId = SourceId::PYPI;
+    pypi::lock(c, SOURCE, &wheel.project)?;
+    let Some(known) = pypi::known(c, SOURCE, &wheel.project)? else { return Ok(false) };
+    let (Some(package), Some(valid_at)) = (known.package, known.valid_at()) else { return Ok(false) };
+    if blob::get(c, sha256)?.is_none() {
+        // An eviction of a file with the same bytes has removed the object.
+        return Ok(false);
+    }
+    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let file = index_file::of_project(c, target)?.into_iter().find(|file| file.file == wheel.file);
+    let Some(file) = file.filter(|file| file.metadata.is_none()) else { return Ok(false) };
+    let Some(life) = file.life else { return Ok(false) };
+    let (release, id, variant) = (file.release, file.file, file.last_variant + 1);
+    // Later than `valid_at`, so that the serial of the project increases.
+    let at = valid_at.max(life.from) + 1;
+    let facts = FileFacts::read(&file.facts).with_metadata_of_wheel(sha256).write();
+    let (revision, name) = (file.revision, file.name);
+    let changes = [
+        FileRowChange::StoredMetadata { release, revision, name, sha256, size },
+        FileRowChange::Facts { file: id, variant, facts },
+        FileRowChange::End { release, file: id, from: life.from, at },
+        FileRowChange::Begin { release, file: id, variant, from: at, yanked: life.yanked },
+    ];
+    index_file::apply(c, target, &changes)?;
+    Ok(true)
+}

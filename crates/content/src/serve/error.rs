@@ -1,0 +1,276 @@
+//! Errors of serving, editing and upkeep, grouped by how the client must react.
+
+use crate::pypi::PageError;
+use base::model::digest::Sha256;
+use formats::python::upload::form::BadUpload;
+use runtime::catalog::resolve::Unresolved;
+use store::db::DbError;
+use store::storage::StorageError;
+use upstream::UpstreamError;
+
+/// The existing file of a Python package that has the name of a new file, or stands for the same distribution.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct ExistingFile {
+    /// The source.
+    pub source_name: String,
+    /// The name of the existing file.
+    pub file: String,
+    /// The name of the new file.
+    pub new_file: String,
+    /// The digest of the existing bytes.
+    pub sha256: Sha256,
+    /// Whether the source lists it; otherwise it was removed.
+    pub is_listed: bool,
+}
+
+impl ExistingFile {
+    fn text(&self) -> String {
+        let ExistingFile { source_name: source, file, new_file, sha256, is_listed } = self;
+        let is_same_name = file == new_file;
+        match (*is_listed, is_same_name) {
+            (true, true) => format!(
+                "'{file}' is in the source '{source}' already, with other bytes (SHA-256 {sha256}); build a new version, \
+                 use --replace to replace it with this file, or --succeed-on-existing to leave it"
+            ),
+            (true, false) => format!(
+                "the source '{source}' has '{file}' already (SHA-256 {sha256}), which stands for the same distribution as \
+                 '{new_file}'; build a new version, use --replace to replace it with this file, or --succeed-on-existing to \
+                 leave it"
+            ),
+            (false, true) => format!(
+                "the source '{source}' had a file '{file}' with other bytes (SHA-256 {sha256}), which lock files may \
+                 contain; build a new version, or use --replace to add this file"
+            ),
+            (false, false) => format!(
+                "the source '{source}' had a file '{file}' (SHA-256 {sha256}), which stands for the same distribution as \
+                 '{new_file}', and lock files may contain it; build a new version, or use --replace to add this file"
+            ),
+        }
+    }
+}
+
+/// A release that a block rule forbids.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct BlockedRelease {
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// The id of the rule.
+    pub rule: i64,
+    /// Whether the rule is about vulnerabilities.
+    pub needs_advisories: bool,
+    /// The rule and the facts that it matches: `rule 7 (no copyleft; license AGPL-3)`.
+    pub reason: String,
+    /// The highest allowed version.
+    pub allowed: Option<AllowedVersion>,
+}
+
+/// A version of a package that block rules allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedVersion {
+    /// The version.
+    pub version: String,
+    /// Whether the index lists it. An archived version whose record was never read is not listed.
+    pub is_listed: bool,
+}
+
+impl BlockedRelease {
+    fn text(&self) -> String {
+        let BlockedRelease { package, version, reason, allowed, .. } = self;
+        let rest = match allowed {
+            Some(AllowedVersion { version, is_listed: true }) => {
+                format!("the highest allowed version is {version}")
+            }
+            Some(AllowedVersion { version, is_listed: false }) => {
+                format!("the highest allowed version is {version}, which only the archive has")
+            }
+            None => "no version of the package is allowed".to_owned(),
+        };
+        format!("{package} {version} is blocked in this repository by {reason}; {rest}")
+    }
+}
+
+/// A guarded name: only one source may provide it, and the repository does not have the package from that source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the name '{package}' is guarded here by {reason}: only one source may provide it, and the requested package is not from \
+     there"
+)]
+pub struct GuardedName {
+    /// The package.
+    pub package: String,
+    /// The guard: `name guard 7`.
+    pub reason: String,
+}
+
+/// An error of `serve`, `edit` and `upkeep`.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// The object does not exist: its kind, its name, and a remedy.
+    #[error("{0}")]
+    NotFound(String),
+    /// No object has that name, and none has a similar name.
+    #[error("{message}; {hint}")]
+    Unknown {
+        /// The sentence that names the kind and the name.
+        message: String,
+        /// The command that lists the existing names.
+        hint: &'static str,
+    },
+    /// There is no such upload, or it expired.
+    #[error("there is no upload {0}; uploads expire after one hour: upload the file again")]
+    NoUpload(u64),
+    /// The snapshot cannot be resolved.
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
+    /// A block rule forbids the release.
+    #[error(transparent)]
+    Blocked(#[from] Box<BlockedRelease>),
+    /// A name guard hides the package.
+    #[error(transparent)]
+    Guarded(#[from] Box<GuardedName>),
+    /// The request conflicts with the current state (already exists, still subscribed, …), with the remedy.
+    #[error("{0}")]
+    Conflict(String),
+    /// Only an administrator may make this change, with the reason.
+    #[error("the token lacks the scope global:admin: {0}")]
+    AdministratorOnly(String),
+    /// A source has, or had, different bytes under the name of a new file.
+    #[error(transparent)]
+    FileExists(#[from] Box<ExistingFile>),
+    /// An upload by a client such as twine is invalid, with the reason.
+    #[error(transparent)]
+    Upload(#[from] BadUpload),
+    /// The request or the package is invalid, with the reason.
+    #[error("{0}")]
+    Invalid(String),
+    /// The system requirements of that distribution are not known.
+    #[error("the system requirements of {distribution} {release} are not known")]
+    Unsupported {
+        /// The distribution, as in the request.
+        distribution: String,
+        /// Its release, as in the request.
+        release: String,
+        /// Supported values, such as `ubuntu 22.04`.
+        supported: Vec<String>,
+    },
+    /// The rules for system requirements were never fetched.
+    #[error(
+        "the rules for system requirements have not been fetched yet; the schedule or `rspm sync --type=sysreqs` fetches them"
+    )]
+    NoRules,
+    /// The memory for indexes is used up by responses that clients still read, or too many requests of the same kind are
+    /// waiting.
+    #[error("the server is busy with other requests of this kind; repeat the request later")]
+    Busy {
+        /// Seconds after which a retry makes sense.
+        retry_after: u64,
+    },
+    /// The state to which the request refers changed during the request, which the client should repeat.
+    #[error("{0}")]
+    Superseded(String),
+    /// The mirror could not deliver the file.
+    #[error("could not fetch the package from upstream: {source}")]
+    Upstream {
+        /// The cause.
+        #[source]
+        source: UpstreamError,
+        /// Seconds after which a retry makes sense.
+        retry_after: u64,
+    },
+    /// The stored file does not match its record.
+    #[error(
+        "the stored bytes of {file} do not match its record: {reason}; if no mirror has the file, store it again with rspm \
+        add --replace, or a binary with rspm add binary --replace"
+    )]
+    Damaged {
+        /// The name of the file.
+        file: String,
+        /// The difference, and the location of the file.
+        reason: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl RepoError {
+    /// Returns true if a mirror did not answer, so that a later attempt may succeed.
+    #[must_use]
+    pub fn may_succeed_later(&self) -> bool {
+        matches!(self, RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. })
+    }
+
+    /// Returns the error for a client that is not an administrator: without paths of this machine and addresses of
+    /// other servers.
+    #[must_use]
+    pub fn phrase(&self) -> String {
+        let phrase = match self {
+            RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
+                "the upstream repository no longer has this file"
+            }
+            RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. } => {
+                "the upstream repository is unavailable"
+            }
+            RepoError::Upstream { source: UpstreamError::Refused { .. }, .. } => {
+                "the upstream repository sent an address, a page or a file that cannot be used, such as other bytes than \
+                 its index declares; the server log states the reason"
+            }
+            RepoError::Damaged { .. } => {
+                "the stored copy of this file is damaged, and no mirror has it; the server log has the details"
+            }
+            RepoError::Db(DbError::Full { .. }) | RepoError::Storage(StorageError::Full(_)) => {
+                "the server has no space left"
+            }
+            RepoError::Db(
+                DbError::Busy { .. }
+                | DbError::Conflict(_)
+                | DbError::NoRepo(_)
+                | DbError::SourceDeleted(_)
+                | DbError::Skew(_)
+                | DbError::ClockAhead { .. },
+            )
+            | RepoError::Storage(StorageError::Refused { .. }) => return self.to_string(),
+            RepoError::Db(_) => "the database is unavailable",
+            RepoError::Storage(_) => "the storage is unavailable",
+            RepoError::NotFound(_)
+            | RepoError::Unknown { .. }
+            | RepoError::NoUpload(_)
+            | RepoError::Blocked(_)
+            | RepoError::Guarded(_)
+            | RepoError::Unresolved(_)
+            | RepoError::Conflict(_)
+            | RepoError::AdministratorOnly(_)
+            | RepoError::FileExists(_)
+            | RepoError::Upload(_)
+            | RepoError::Invalid(_)
+            | RepoError::Unsupported { .. }
+            | RepoError::NoRules
+            | RepoError::Superseded(_)
+            | RepoError::Busy { .. } => return self.to_string(),
+        };
+        phrase.to_owned()
+    }
+}
+
+impl From<PageError> for RepoError {
+    fn from(error: PageError) -> RepoError {
+        match error {
+            PageError::Missing(reason) => RepoError::NotFound(reason),
+            PageError::NoPage { project, .. } => {
+                RepoError::NotFound(format!("the index lists the project '{project}', but has no page of it"))
+            }
+            PageError::Unlisted(_) => RepoError::NotFound(error.to_string()),
+            PageError::Guarded(_) | PageError::ClockRepaired => RepoError::Superseded(error.to_string()),
+            PageError::Busy => RepoError::Busy { retry_after: 5 },
+            PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
+            PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
+        }
+    }
+}

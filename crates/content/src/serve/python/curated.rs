@@ -1,0 +1,345 @@
+//! Curated sources: the files of an index at one state that a definition allows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use crate::pypi::{PageError, Priority};
+use crate::serve::allowed::{self, View};
+use crate::serve::{RepoError, Repositories, name_guards};
+use base::model::digest::Sha256;
+use base::model::ids::{PackageId, Seq, SourceId};
+use base::model::language::Language;
+use base::model::point::{Base, PointTree};
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use formats::python::curated::Definition;
+use formats::python::curated::plan::{BaseFile, BaseProject};
+use formats::python::curated::rule::Rule;
+use formats::python::name::NormalName;
+use formats::python::version::Version;
+use runtime::catalog::resolve::today;
+use runtime::state::State;
+use store::db::python_file::{self, FoundFile, ListedFile};
+use store::db::{self, Conn, DbError};
+
+/// Maximum number of pages, or of metadata files, that are read concurrently for a plan.
+pub(super) const CONCURRENT_READS: usize = 8;
+
+/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed
+/// files of its base.
+pub(in crate::serve) fn of_project(
+    c: &mut dyn Conn,
+    view: &View,
+    package: PackageId,
+) -> Result<Vec<ListedFile>, DbError> {
+    let mut files = with_blocked(c, view, package)?;
+    allowed::python::retain_allowed(c, view, &mut files)?;
+    Ok(files)
+}
+
+/// Like [`of_project`], including blocked files.
+pub(in crate::serve) fn with_blocked(
+    c: &mut dyn Conn,
+    tree: &PointTree,
+    package: PackageId,
+) -> Result<Vec<ListedFile>, DbError> {
+    let listing = tree.listing();
+    let mut files = if listing.source == SourceId::PYPI {
+        python_file::of_index_project(c, listing.tree, listing.seq, package)?
+    } else {
+        python_file::of_project(c, listing.tree, listing.seq, package)?
+    };
+    retain_allowed(c, tree, &mut files)?;
+    Ok(files)
+}
+
+/// Returns the files of a project at a state of the index, including blocked ones.
+pub(super) fn of_base(c: &mut dyn Conn, base: Base, name: &NormalName) -> Result<Vec<ListedFile>, DbError> {
+    match db::package::by_name(c, base.source, name.as_str())? {
+        Some(package) => python_file::of_index_project(c, base.tree, base.seq, package),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Like [`of_project`], for several projects, in their order.
+pub(in crate::serve) fn of_projects(
+    c: &mut dyn Conn,
+    tree: &View,
+    packages: &[PackageId],
+) -> Result<Vec<Vec<ListedFile>>, DbError> {
+    let listing = tree.listing();
+    let mut projects = python_file::of_projects(c, listing.tree, listing.seq, packages)?;
+    for files in &mut projects {
+        retain_allowed(c, tree, files)?;
+        allowed::python::retain_allowed(c, tree, files)?;
+    }
+    Ok(projects)
+}
+
+/// Returns true if a tree offers a file; only a curated source does not offer every file of its list.
+pub(in crate::serve) fn allows(
+    c: &mut dyn Conn,
+    tree: &PointTree,
+    found: &FoundFile,
+    sha256: Sha256,
+) -> Result<bool, DbError> {
+    if tree.base.is_none() {
+        return Ok(true);
+    }
+    let rule = rule(c, tree, &found.project)?;
+    Ok(rule.is_some_and(|rule| rule.allows(&Version::lenient(&found.row.version), sha256)))
+}
+
+/// Removes the files of one project that a curated source does not allow.
+fn retain_allowed(c: &mut dyn Conn, tree: &PointTree, files: &mut Vec<ListedFile>) -> Result<(), DbError> {
+    let Some(project) = files.first().filter(|_| tree.base.is_some()).map(|file| file.project.clone()) else {
+        return Ok(());
+    };
+    let rule = rule(c, tree, &project)?.unwrap_or_default();
+    files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
+    Ok(())
+}
+
+fn rule(c: &mut dyn Conn, tree: &PointTree, project: &str) -> Result<Option<Rule>, DbError> {
+    let text = db::curation::rule(c, tree.tree, tree.seq, project)?;
+    text.map(|text| parse_rule(&text)).transpose()
+}
+
+/// Reads a stored rule.
+///
+/// # Errors
+/// [`DbError::Shape`]: the row was not written by this program.
+pub fn parse_rule(text: &str) -> Result<Rule, DbError> {
+    let bad = |_| DbError::Shape { column: 0, found: "other text", expected: "a rule of a curated source" };
+    Rule::parse(text).map_err(bad)
+}
+
+/// The state of PyPI from which a definition selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseState {
+    /// The state.
+    pub base: Base,
+    /// Its time.
+    pub at: Timestamp,
+    /// Whether the same snapshot may later contain more files: the day is not over, or not synced to its end.
+    pub is_open: bool,
+}
+
+/// Returns the state of PyPI in a snapshot: the end of a day, or the newest one.
+///
+/// # Errors
+/// [`RepoError::Conflict`] before the first sync of PyPI, [`RepoError::Invalid`] for a day in the future,
+/// [`RepoError::NotFound`] for an unknown transaction.
+pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoError> {
+    let catalog = state.catalog.get();
+    let mut trees = catalog.source_package_trees(SourceId::PYPI);
+    let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
+    let (tree, head) = synced.ok_or_else(|| {
+        RepoError::Conflict(
+            "the list of PyPI was not synced yet; run: rspm sync --type=pypi --wait".to_owned(),
+        )
+    })?;
+    let end = match snapshot {
+        Snapshot::Latest => Timestamp(i64::MAX),
+        Snapshot::Date(day) => {
+            let today = today(&catalog, (state.clock)());
+            if day > today {
+                return Err(RepoError::Invalid(format!(
+                    "--snapshot={day} is in the future; the newest snapshot is {today}"
+                )));
+            }
+            day.end()
+        }
+        Snapshot::Alias(alias) => {
+            return Err(RepoError::Invalid(format!(
+                "--snapshot={alias} is the fixed URL of a repository; choose a day or a transaction"
+            )));
+        }
+        Snapshot::Transaction(id) => match catalog.instant(id) {
+            Some(at) => Timestamp(at.0.saturating_add(1)),
+            None => {
+                return Err(RepoError::NotFound(format!(
+                    "there is no transaction {id}; choose a day, such as --snapshot={}",
+                    Timestamp(head.0 - 1).day()
+                )));
+            }
+        },
+    };
+    let at = Timestamp(head.min(end).0 - 1);
+    Ok(BaseState {
+        base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0), is_whole: false },
+        at,
+        is_open: head < end,
+    })
+}
+
+/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed,
+/// the page of the project is first read from the index, unless it is known for that time; eight pages are
+/// read at a time.
+///
+/// # Errors
+/// Database errors.
+pub async fn base_projects(
+    repositories: &Repositories,
+    base: Base,
+    definition: &Definition,
+) -> Result<BTreeMap<NormalName, BaseProject>, RepoError> {
+    let names = definition.rules.keys().cloned().collect();
+    let mut projects = BTreeMap::new();
+    let mut restricted: Vec<NormalName> = Vec::new();
+    for (name, is_listed) in listed_names(repositories, base, names).await? {
+        if !is_listed {
+            projects.insert(name, BaseProject::Unlisted);
+        } else if definition.rules.get(&name).is_some_and(Rule::allows_all) {
+            projects.insert(name, BaseProject::NotRead);
+        } else {
+            restricted.push(name);
+        }
+    }
+    let (known, failed) = read_pages(repositories, base, restricted).await;
+    for (name, error) in failed {
+        projects.insert(name, BaseProject::Unreadable(error.to_string()));
+    }
+    let files = repositories.state.db.read(move |c| {
+        let mut files = Vec::with_capacity(known.len());
+        for name in &known {
+            let file =
+                |file: ListedFile| BaseFile { version: Version::lenient(&file.version), sha256: file.sha256 };
+            let files_of_project = of_base(c, base, name)?.into_iter().map(file).collect();
+            files.push((name.clone(), BaseProject::Files(files_of_project)));
+        }
+        Ok(files)
+    });
+    projects.extend(files.await?);
+    Ok(projects)
+}
+
+/// Leaves out the projects of a definition that another source of this server provides, with a notice for each: the lock
+/// file of a team names its own packages, too.
+///
+/// # Errors
+/// [`RepoError::Invalid`] if no project is left; database errors.
+pub async fn leave_out_names_of_others(
+    repositories: &Repositories,
+    source: SourceId,
+    base: Base,
+    definition: &mut Definition,
+) -> Result<(), RepoError> {
+    let names = definition.rules.keys().cloned().collect();
+    for (name, is_listed) in listed_names(repositories, base, names).await? {
+        let state = &repositories.state;
+        let provider = name_guards::other_provider(state, Language::Python, name.as_str(), source, is_listed);
+        let Some(reason) = provider else { continue };
+        definition.rules.remove(&name);
+        definition.extras.remove(&name);
+        let origin = definition.origins.remove(&name).unwrap_or_default();
+        definition.notices.push(format!("{origin}: '{name}' is left out: {reason}"));
+    }
+    match definition.notices.last() {
+        Some(notice) if definition.rules.is_empty() => {
+            Err(RepoError::Invalid(format!("no package is left in the definition; the last one: {notice}")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Returns for each project whether the base lists it.
+pub(super) async fn listed_names(
+    repositories: &Repositories,
+    base: Base,
+    names: Vec<NormalName>,
+) -> Result<Vec<(NormalName, bool)>, RepoError> {
+    let listed = repositories.state.db.read(move |c| {
+        let is_listed = |name: &NormalName| {
+            let is_listed = db::pypi::is_listed(c, base.source, name.as_str(), base.seq)?;
+            Ok((name.clone(), is_listed))
+        };
+        names.iter().map(is_listed).collect::<Result<Vec<_>, DbError>>()
+    });
+    Ok(listed.await?)
+}
+
+/// Reads the pages of projects from the index, unless they are known at the base. Returns the projects whose pages are
+/// known, and the others with the error.
+pub(super) async fn read_pages(
+    repositories: &Repositories,
+    base: Base,
+    names: Vec<NormalName>,
+) -> (Vec<NormalName>, Vec<(NormalName, PageError)>) {
+    let mut reads = futures_util::stream::iter(names)
+        .map(|name| {
+            let page_reads = Arc::clone(&repositories.page_reads);
+            async move {
+                let result = page_reads.at(&name, base.seq, Priority::Background).await;
+                (name, result)
+            }
+        })
+        .buffer_unordered(CONCURRENT_READS);
+    let (mut known, mut failed) = (Vec::new(), Vec::new());
+    while let Some((name, result)) = reads.next().await {
+        match result {
+            Ok(_) => known.push(name),
+            Err(error) => failed.push((name, error)),
+        }
+    }
+    (known, failed)
+}
+
+/// The files of a project that a definition allows and clients cannot download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedFiles {
+    /// The number of files that block rules hide in the repository that hides most; `None` if a name guard hides all
+    /// files.
+    pub count: Option<usize>,
+    /// The repository and the reason of one of the files, or the name guard.
+    pub reason: String,
+    /// What an administrator can do.
+    pub remedy: &'static str,
+}
+
+/// Returns, by project, the files that a definition allows and that a name guard or the block rules of a repository with
+/// a subscription to the source hide. Block rules are compared with stored files only: no page is read.
+///
+/// # Errors
+/// Database errors.
+pub async fn blocked_files(
+    repositories: &Repositories,
+    source: SourceId,
+    base: Base,
+    rules: &BTreeMap<NormalName, Rule>,
+) -> Result<BTreeMap<NormalName, BlockedFiles>, RepoError> {
+    let state = &repositories.state;
+    let mut blocked: BTreeMap<NormalName, BlockedFiles> = BTreeMap::new();
+    for name in rules.keys() {
+        if let Some(reason) = name_guards::hiding_reason(state, Language::Python, name.as_str(), source) {
+            let files = BlockedFiles { count: None, reason, remedy: name_guards::REMEDY };
+            blocked.insert(name.clone(), files);
+        }
+    }
+    for (repo, view) in allowed::base_views(state, source, base).await {
+        let rules = rules.clone();
+        let found = state.db.read(move |c| {
+            let mut found = Vec::new();
+            for (name, rule) in &rules {
+                let mut files = of_base(c, base, name)?;
+                files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
+                let hidden = allowed::python::take_decided(c, &view, &mut files)?.blocked;
+                if let Some(first) = hidden.first() {
+                    let reason = format!("blocked in '{repo}' by {}", first.reason);
+                    let remedy = "allow other versions, or create an exception";
+                    found.push((name.clone(), BlockedFiles { count: Some(hidden.len()), reason, remedy }));
+                }
+            }
+            Ok(found)
+        });
+        for (name, files) in found.await? {
+            let entry = blocked.entry(name).or_insert_with(|| files.clone());
+            if entry.count.is_some_and(|count| Some(count) < files.count) {
+                *entry = files;
+            }
+        }
+    }
+    Ok(blocked)
+}

@@ -1,0 +1,224 @@
+//! Reads what the search for the dependencies of a definition needs: the pages of projects, the decisions of block rules
+//! and name guards about their files, and metadata.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use futures_util::StreamExt;
+
+use super::curated::{CONCURRENT_READS, listed_names, of_base, read_pages};
+use super::detail::ProjectRelease;
+use super::metadata::{self, ReleaseMetadata};
+use crate::pypi::PageError;
+use crate::serve::allowed::{self, View};
+use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, task};
+use base::model::ids::{RepoId, SourceId};
+use base::model::language::Language;
+use base::model::point::{Base, Point};
+use formats::python::closure::ProjectVersion;
+use formats::python::curated::candidates::{
+    HiddenFiles, Project, ProjectFile, ProjectFiles, Unreadable, base_project,
+};
+use formats::python::curated::dependencies::{Dependencies, Search, VersionMetadata};
+use formats::python::curated::plan::{BaseFile, BaseProject};
+use formats::python::file_name::{FileKind, FileName};
+use formats::python::name::NormalName;
+use formats::python::version::Version;
+use store::db::python_file::ListedFile;
+use store::db::{Conn, DbError};
+
+/// The first `Metadata-Version` in which a source distribution states which fields are final.
+const WITH_DYNAMIC: (u32, u32) = (2, 2);
+
+/// Finds the dependencies of a definition at a state of the index, for a source to which repositories may subscribe. Pages
+/// and metadata that are not known are read from the index, eight at a time. Also returns the files of all projects.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for too many requirements; database errors. What cannot be read is a problem or a notice.
+pub async fn find(
+    repositories: &Repositories,
+    source: SourceId,
+    base: Base,
+    search: Search,
+) -> Result<(Dependencies, BTreeMap<NormalName, BaseProject>), RepoError> {
+    let reader = Reader::open(repositories, source, base).await;
+    let (mut search, mut projects) = (search, BTreeMap::new());
+    while !search.is_complete() {
+        let pending = search.pending_projects();
+        let new: Vec<NormalName> = pending.into_iter().filter(|name| !projects.contains_key(name)).collect();
+        projects.extend(reader.projects(new).await?);
+        let versions;
+        (search, projects, versions) = choose(search, projects).await?;
+        search.add_metadata(reader.metadata(versions).await?);
+    }
+    let dependencies = search.finish(&projects);
+    let projects = projects.into_iter().map(|(name, project)| (name, base_project(project))).collect();
+    Ok((dependencies, projects))
+}
+
+/// Projects by name.
+type Projects = BTreeMap<NormalName, Project>;
+
+/// Compares requirements with all files of their projects: not on an async thread.
+async fn choose(
+    mut search: Search,
+    projects: Projects,
+) -> Result<(Search, Projects, BTreeSet<ProjectVersion>), RepoError> {
+    let work = move || {
+        let versions = search.choose(&projects);
+        (search, projects, versions)
+    };
+    match task::run_blocking(work).await? {
+        (search, projects, Ok(versions)) => Ok((search, projects, versions)),
+        (.., Err(error)) => Err(RepoError::Invalid(format!(
+            "{error}; leave out --dependencies, and name the packages of a lock file"
+        ))),
+    }
+}
+
+/// Reads projects and metadata at a state of the index.
+struct Reader<'a> {
+    repositories: &'a Repositories,
+    source: SourceId,
+    base: Base,
+    /// The state under the rules of each repository with rules that subscribes to the source.
+    views: Vec<(String, View)>,
+    /// Whether a repository without rules subscribes to the source, or none.
+    has_unrestricted: bool,
+}
+
+impl Reader<'_> {
+    async fn open(repositories: &Repositories, source: SourceId, base: Base) -> Reader<'_> {
+        let views = allowed::base_views(&repositories.state, source, base).await;
+        let catalog = repositories.state.catalog.get();
+        let repo_count = catalog.repos.iter().filter(|repo| repo.subscribes_to(source)).count();
+        let has_unrestricted = repo_count == 0 || repo_count > views.len();
+        Reader { repositories, source, base, views, has_unrestricted }
+    }
+
+    /// Reads the files of projects.
+    async fn projects(&self, names: Vec<NormalName>) -> Result<Projects, RepoError> {
+        let (mut projects, mut admitted) = (Projects::new(), Vec::new());
+        for name in names {
+            let state = &self.repositories.state;
+            match name_guards::hiding_reason(state, Language::Python, name.as_str(), self.source) {
+                Some(reason) => drop(projects.insert(name, Project::Guarded(reason))),
+                None => admitted.push(name),
+            }
+        }
+        let mut listed = Vec::new();
+        for (name, is_listed) in listed_names(self.repositories, self.base, admitted).await? {
+            if is_listed {
+                listed.push(name);
+            } else {
+                projects.insert(name, Project::Unlisted);
+            }
+        }
+        let (known, failed) = read_pages(self.repositories, self.base, listed).await;
+        for (name, error) in failed {
+            let is_temporary = match &error {
+                PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_) => false,
+                PageError::Guarded(_)
+                | PageError::ClockRepaired
+                | PageError::Busy
+                | PageError::Upstream(_)
+                | PageError::Failed(_) => true,
+            };
+            projects
+                .insert(name, Project::Unreadable(Unreadable { reason: error.to_string(), is_temporary }));
+        }
+        let (base, views, has_unrestricted) = (self.base, self.views.clone(), self.has_unrestricted);
+        let files = self.repositories.state.db.read(move |c| {
+            let mut projects = Vec::with_capacity(known.len());
+            for name in &known {
+                let files = of_base(c, base, name)?;
+                let files = with_decisions(c, files, &views, has_unrestricted)?;
+                projects.push((name.clone(), Project::Files(files)));
+            }
+            Ok(projects)
+        });
+        projects.extend(files.await?);
+        Ok(projects)
+    }
+
+    /// Reads the metadata of versions.
+    async fn metadata(
+        &self,
+        versions: BTreeSet<ProjectVersion>,
+    ) -> Result<BTreeMap<ProjectVersion, VersionMetadata>, RepoError> {
+        let base = self.base;
+        let releases = self.repositories.state.db.read(move |c| {
+            let mut releases = Vec::with_capacity(versions.len());
+            for version in &versions {
+                let mut files = of_base(c, base, &version.project)?;
+                files.retain(|file| file.version == version.version);
+                let release = ProjectRelease { version: version.version.clone(), files };
+                releases.push((version.clone(), release));
+            }
+            Ok(releases)
+        });
+        let tree = base.point_tree();
+        // Files of the state are readable whatever the rules of repositories are.
+        let point = Point::of_trees(RepoId(0), vec![tree]);
+        let reads = futures_util::stream::iter(releases.await?).map(|(version, release)| {
+            let point = &point;
+            async move {
+                let read = metadata::of_any_file(self.repositories, point, &release).await;
+                (version, read.map_or_else(VersionMetadata::Unreadable, |read| requirements(&read)))
+            }
+        });
+        Ok(reads.buffer_unordered(CONCURRENT_READS).collect().await)
+    }
+}
+
+/// Adds the decisions of the rules of each repository.
+fn with_decisions(
+    c: &mut dyn Conn,
+    files: Vec<ListedFile>,
+    views: &[(String, View)],
+    has_unrestricted: bool,
+) -> Result<ProjectFiles, DbError> {
+    let (mut repositories, mut has_unrestricted) = (Vec::new(), has_unrestricted);
+    for (repo, view) in views {
+        let mut allowed = files.clone();
+        let blocked = allowed::python::take_decided(c, view, &mut allowed)?.blocked;
+        if blocked.is_empty() {
+            has_unrestricted = true;
+            continue;
+        }
+        let allowed: HashSet<_> = allowed.iter().map(|file| file.key.file).collect();
+        let hidden = files.iter().enumerate().filter(|(_, file)| !allowed.contains(&file.key.file));
+        let reason =
+            |release: BlockedRelease| (release.version, format!("blocked in '{repo}' by {}", release.reason));
+        repositories.push(HiddenFiles {
+            files: hidden.map(|(position, _)| position).collect(),
+            reasons: blocked.into_iter().map(reason).collect(),
+        });
+    }
+    if has_unrestricted {
+        repositories.push(HiddenFiles::default());
+    }
+    Ok(ProjectFiles { files: files.into_iter().map(project_file).collect(), repositories })
+}
+
+fn project_file(file: ListedFile) -> ProjectFile {
+    let kind = FileName::parse(&file.name).ok().map(|name| name.kind());
+    ProjectFile {
+        file: BaseFile { version: Version::lenient(&file.version), sha256: file.sha256 },
+        is_installable: matches!(kind, Some(FileKind::Wheel | FileKind::Sdist)),
+        is_yanked: file.yanked.is_some(),
+    }
+}
+
+/// Returns the requirements that metadata states. A source distribution may state none although a wheel that is built
+/// from it has some.
+fn requirements(read: &ReleaseMetadata) -> VersionMetadata {
+    let metadata = &read.metadata;
+    let is_dynamic = || metadata.dynamic.iter().any(|field| field.eq_ignore_ascii_case("requires-dist"));
+    let is_final = read.kind == FileKind::Wheel
+        || !metadata.requires_dist.is_empty()
+        || (metadata.metadata_version >= WITH_DYNAMIC && !is_dynamic());
+    match is_final {
+        true => VersionMetadata::Requires(metadata.requires_dist.clone()),
+        false => VersionMetadata::Undeclared,
+    }
+}

@@ -1,0 +1,337 @@
+//! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
+
+use super::file::{LocatedPage, RequestBudget, find_page};
+use super::names::newest;
+use super::{curated, owner};
+use crate::serve::allowed::{self, View};
+use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, policies};
+use base::model::ids::{SourceId, TreeId};
+use base::model::language::Language;
+use base::model::point::Point;
+use base::model::time::Timestamp;
+use formats::python::facts::FileFacts;
+use formats::python::name::NormalName;
+use formats::python::version::Version;
+use store::db;
+use store::db::python_file::ListedFile;
+
+/// A project at a point.
+#[derive(Clone, Debug)]
+pub struct ProjectDetail {
+    /// The project.
+    pub project: NormalName,
+    /// The name as the owner writes it.
+    pub display_name: String,
+    /// The source that owns it.
+    pub source: SourceId,
+    /// The package list of the source.
+    pub tree: TreeId,
+    /// Time of the last change of the project, if known.
+    pub changed_at: Option<Timestamp>,
+    /// Whether the page of the project may still change, see [`Point::open`].
+    pub open: bool,
+    /// The serial of a page that may still change.
+    pub serial: Option<u64>,
+    /// The requested release, or the one that installers prefer.
+    pub release: ProjectRelease,
+    /// All releases, the highest version first.
+    pub releases: Vec<ProjectRelease>,
+}
+
+/// The files of one version: `1.0` and `1.0.0` are one version.
+#[derive(Clone, Debug)]
+pub struct ProjectRelease {
+    /// The version as its first file declares it.
+    pub version: String,
+    /// The files by name.
+    pub files: Vec<ListedFile>,
+}
+
+impl ProjectRelease {
+    /// Returns the reason for the yank, which may be empty; `None` unless all files are yanked.
+    #[must_use]
+    pub fn yanked(&self) -> Option<&str> {
+        if self.files.iter().any(|file| file.yanked.is_none()) {
+            return None;
+        }
+        self.files.iter().find_map(|file| file.yanked.as_deref())
+    }
+
+    /// Returns the time of the first upload, if known.
+    #[must_use]
+    pub fn uploaded_at(&self) -> Option<Timestamp> {
+        self.facts().filter_map(|facts| facts.upload_time()).min()
+    }
+
+    /// Returns the facts of each file.
+    pub fn facts(&self) -> impl Iterator<Item = FileFacts> {
+        self.files.iter().map(|file| FileFacts::read(&file.facts))
+    }
+}
+
+/// Returns the releases of a project at a point; `name` and `version` in any spelling.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown project or version, [`RepoError::Blocked`] for a version whose files
+/// are all blocked; database errors.
+pub async fn project(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+) -> Result<ProjectDetail, RepoError> {
+    project_within(repositories, point, name, version, None).await
+}
+
+/// Like [`project`]; with a budget, the page of the project is requested from its index only while the budget
+/// lasts.
+///
+/// # Errors
+/// As [`project`]; [`RepoError::NotFound`] also for a project about which nothing is known.
+pub async fn project_within(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+    budget: Option<&RequestBudget>,
+) -> Result<ProjectDetail, RepoError> {
+    let found = releases_within(repositories, point, name, budget).await?;
+    let release = found.require_release(repositories, point, version)?.clone();
+    found.into_detail(repositories, release)
+}
+
+/// The releases of a project at a point, and the files that block rules forbid.
+#[derive(Clone, Debug)]
+pub struct ProjectReleases {
+    /// The project.
+    pub project: NormalName,
+    /// The page of the project, which has at least one tree: that of the source that owns the project.
+    page: LocatedPage,
+    /// The name as the owner writes it, on the list of an index.
+    list_name: Option<String>,
+    /// The version that installers prefer; `None` if all files are blocked.
+    preferred: Option<Version>,
+    /// The releases with files that are not blocked, the highest version first.
+    pub releases: Vec<ProjectRelease>,
+    /// The reason for each blocked file.
+    blocked: Vec<BlockedRelease>,
+}
+
+impl ProjectReleases {
+    /// Returns the source that owns the project.
+    #[must_use]
+    pub fn source(&self) -> Option<SourceId> {
+        self.page.point.trees.first().map(|tree| tree.source)
+    }
+
+    /// Returns the name as the owner writes it: as the files of this release state it, otherwise as the list of the index
+    /// does.
+    #[must_use]
+    pub fn display_name(&self, release: Option<&ProjectRelease>) -> String {
+        let of_file = release.and_then(|release| release.facts().find_map(|facts| facts.name));
+        of_file.or_else(|| self.list_name.clone()).unwrap_or_else(|| self.project.to_string())
+    }
+
+    /// Returns the release of a version, in any spelling.
+    #[must_use]
+    pub fn release(&self, version: &str) -> Option<&ProjectRelease> {
+        release_of(&self.releases, &Version::lenient(version))
+    }
+
+    /// Returns the release that installers prefer; `None` if all files are blocked.
+    #[must_use]
+    pub fn preferred(&self) -> Option<&ProjectRelease> {
+        release_of(&self.releases, self.preferred.as_ref()?)
+    }
+
+    /// Returns the release of a version, in any spelling; without a version, the one that installers prefer.
+    ///
+    /// # Errors
+    /// [`RepoError::Blocked`] for a version whose files are all blocked; [`RepoError::Guarded`] or
+    /// [`RepoError::NotFound`] if there is no such version.
+    pub fn require_release(
+        &self,
+        repositories: &Repositories,
+        point: &Point,
+        version: Option<&str>,
+    ) -> Result<&ProjectRelease, RepoError> {
+        let requested = version.map(Version::lenient);
+        let selected = requested.as_ref().or(self.preferred.as_ref());
+        if let Some(release) = selected.and_then(|version| release_of(&self.releases, version)) {
+            return Ok(release);
+        }
+        if let Some(blocked) = blocked_of(&self.blocked, requested.as_ref(), self.releases.is_empty()) {
+            policies::log_frozen(&repositories.state, point, blocked);
+            return Err(RepoError::Blocked(Box::new(blocked.clone())));
+        }
+        let project = &self.project;
+        let Some(requested) = &requested else { return Err(unknown(project)) };
+        let text: String = requested.as_str().escape_debug().take(128).collect();
+        let text = format!("the project '{project}' has no version '{text}'");
+        Err(name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text))
+    }
+
+    /// Returns the details of the project with one of its releases.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] if no source owns the project.
+    pub fn into_detail(
+        self,
+        repositories: &Repositories,
+        release: ProjectRelease,
+    ) -> Result<ProjectDetail, RepoError> {
+        let display_name = self.display_name(Some(&release));
+        let ProjectReleases { project, page, releases, .. } = self;
+        let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+        let catalog = repositories.state.catalog.get();
+        let steps = catalog.tree(tree.tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
+        let changed_at = steps.iter().rev().find(|step| step.seq == tree.seq).map(|step| step.at);
+        Ok(ProjectDetail {
+            display_name,
+            source: tree.source,
+            tree: tree.tree,
+            changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
+            open: page.point.open,
+            serial: page.latest.serial.filter(|_| page.point.open),
+            release,
+            releases,
+            project,
+        })
+    }
+
+    /// Returns why a version, in any spelling, has no release: one of its files is blocked, or all files of the project
+    /// are. `None` if the version has a release, or if the project never had it.
+    #[must_use]
+    pub fn blocked(&self, version: &str) -> Option<&BlockedRelease> {
+        match self.release(version) {
+            Some(_) => None,
+            None => blocked_of(&self.blocked, Some(&Version::lenient(version)), self.releases.is_empty()),
+        }
+    }
+}
+
+/// Returns the releases of a project at a point; `name` in any spelling. The page of the project is requested from its
+/// index only while the budget lasts.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for a project that is unknown, or about which nothing is known; database errors.
+pub async fn releases_within(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    budget: Option<&RequestBudget>,
+) -> Result<ProjectReleases, RepoError> {
+    let project: NormalName = name
+        .parse()
+        .map_err(|error: formats::python::name::BadName| RepoError::NotFound(error.to_string()))?;
+    let page = find_page(repositories, point, &project, budget).await?;
+    let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+    // The tree of the page is at the last change of the files, at which the list may not have the project.
+    let listing = point.trees.iter().find(|other| other.tree == tree.tree).unwrap_or(&tree).listing();
+    let (name, views) = (project.clone(), View::of(&repositories.state, &page.point));
+    let files = repositories.state.db.read(move |c| {
+        let list_name = if owner::is_index(&tree) {
+            db::pypi::display_names(c, listing.source, &[name.as_str()], listing.seq)?.pop().flatten()
+        } else {
+            None
+        };
+        match (db::package::by_name(c, tree.source, name.as_str())?, views.first()) {
+            (Some(package), Some(view)) => {
+                let mut files = curated::with_blocked(c, view, package)?;
+                let decided = allowed::python::take_decided(c, view, &mut files)?;
+                Ok((files, decided.blocked, list_name))
+            }
+            (None, _) | (_, None) => Ok((Vec::new(), Vec::new(), list_name)),
+        }
+    });
+    let (files, blocked, list_name) = files.await?;
+    let preferred = newest(&files).map(|file| Version::lenient(&file.version));
+    Ok(ProjectReleases { project, page, list_name, preferred, releases: releases(files), blocked })
+}
+
+fn unknown(project: &NormalName) -> RepoError {
+    RepoError::NotFound(format!("there is no project '{project}' in this snapshot"))
+}
+
+fn release_of<'a>(releases: &'a [ProjectRelease], version: &Version) -> Option<&'a ProjectRelease> {
+    releases.iter().find(|release| Version::lenient(&release.version) == *version)
+}
+
+/// Returns the blocked file of a version; if there is none and all files are blocked, the one with the highest version.
+fn blocked_of<'a>(
+    blocked: &'a [BlockedRelease],
+    version: Option<&Version>,
+    is_all: bool,
+) -> Option<&'a BlockedRelease> {
+    let of = |blocked: &BlockedRelease| Version::lenient(&blocked.version);
+    let requested = version.and_then(|version| blocked.iter().find(|blocked| of(blocked) == *version));
+    requested.or_else(|| blocked.iter().filter(|_| is_all).max_by_key(|blocked| of(blocked)))
+}
+
+/// Groups the files of a project by version, the highest first.
+fn releases(files: Vec<ListedFile>) -> Vec<ProjectRelease> {
+    let mut files: Vec<(Version, ListedFile)> =
+        files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
+    files.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| (&x.name, x.key.file).cmp(&(&y.name, y.key.file))));
+    let mut releases: Vec<(Version, Vec<ListedFile>)> = Vec::new();
+    for (version, file) in files {
+        match releases.last_mut() {
+            Some((last, files)) if *last == version => files.push(file),
+            Some(_) | None => releases.push((version, vec![file])),
+        }
+    }
+    let release = |(version, files): (Version, Vec<ListedFile>)| {
+        let first =
+            files.iter().min_by_key(|file| (FileFacts::read(&file.facts).upload_time(), file.key.file));
+        let version = first.map_or_else(|| version.as_str().to_owned(), |file| file.version.clone());
+        ProjectRelease { version, files }
+    };
+    releases.into_iter().map(release).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::model::change::{LifeKey, LifeState};
+    use base::model::digest::Sha256;
+    use base::model::ids::{FileId, PackageId, ReleaseId};
+
+    fn file(id: i64, version: &str, name: &str, yanked: Option<&str>) -> ListedFile {
+        ListedFile {
+            key: LifeKey {
+                state: LifeState::Listed,
+                package: PackageId(1),
+                path: String::new(),
+                release: ReleaseId(id),
+                file: FileId(id),
+                from_seq: 1,
+            },
+            project: "odd".to_owned(),
+            version: version.to_owned(),
+            revision: 0,
+            name: name.to_owned(),
+            size: 1,
+            sha256: Sha256([0; 32]),
+            facts: FileFacts::default().uploaded_at(Timestamp(id)).write(),
+            variant: 0,
+            yanked: yanked.map(str::to_owned),
+            metadata: None,
+        }
+    }
+
+    #[test]
+    fn equal_versions_are_one_release_with_the_spelling_of_the_first_upload() {
+        let releases = releases(vec![
+            file(2, "1.0", "odd-1.0.tar.gz", None),
+            file(1, "1.0.0", "odd-1.0.0-py3-none-any.whl", Some("bad")),
+            file(3, "2004d", "odd-2004d.tar.gz", None),
+            file(4, "1.1rc1", "odd-1.1rc1.tar.gz", Some("")),
+        ]);
+        let texts: Vec<_> =
+            releases.iter().map(|release| (release.version.as_str(), release.files.len())).collect();
+        assert_eq!(texts, [("1.1rc1", 1), ("1.0.0", 2), ("2004d", 1)]);
+        assert_eq!(releases[0].yanked(), Some(""));
+        assert_eq!(releases[1].yanked(), None, "one file is not yanked");
+        assert_eq!(releases[1].uploaded_at(), Some(Timestamp(1)));
+    }
+}

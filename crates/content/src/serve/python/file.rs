@@ -1,0 +1,486 @@
+//! Finds pages and files of a Python repository.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::curated;
+use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
+use super::owner::{self, IndexPage, OwnedProject};
+use super::serial;
+use crate::pypi::{Priority, Validity};
+use crate::serve::allowed::{self, View};
+use crate::serve::located::LocatedFile;
+use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards, policies};
+use base::model::change::LifeKey;
+use base::model::digest::Sha256;
+use base::model::ids::{PackageId, Seq, SourceId};
+use base::model::language::Language;
+use base::model::point::{Point, PointTree};
+use base::model::repository::ChangePolicy;
+use formats::python::accept::SimpleFormat;
+use formats::python::facts::FileFacts;
+use formats::python::file_name::FileName;
+use formats::python::layout::FilePart;
+use formats::python::name::NormalName;
+use formats::python::simple::page::ProjectStatus;
+use runtime::catalog::{Catalog, Tree};
+use store::db::python_file::{FileRole, FoundFile, ListedFile};
+use store::db::{self, Conn, DbError};
+
+/// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and it
+/// never decreases while the repository has the same subscriptions. `None` for a point with a curated source, whose pages
+/// have no serials.
+#[must_use]
+pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
+    if point.trees.iter().any(|tree| tree.base.is_some()) {
+        return None;
+    }
+    let of_tree = |tree: &PointTree| {
+        if owner::is_index(tree) {
+            let head = u64::try_from(tree.seq.0.saturating_add(1)).ok();
+            head.map(|head| beside_steps(catalog, point, head))
+        } else {
+            serial::of_step(catalog, tree.tree, tree.seq)
+        }
+    };
+    point.trees.iter().filter_map(of_tree).max()
+}
+
+/// Returns the serial of a change of an index in a point, see [`serial::beside_steps`].
+fn beside_steps(catalog: &Catalog, point: &Point, serial: u64) -> u64 {
+    let trees = point.trees.iter().filter(|tree| !owner::is_index(tree));
+    serial::beside_steps(serial, |until| {
+        trees.filter_map(|tree| serial::newest_step(catalog, tree, until)).max()
+    })
+}
+
+/// The number of requests to other servers that a response about many packages may cause.
+#[derive(Debug)]
+pub struct RequestBudget(AtomicUsize);
+
+impl RequestBudget {
+    /// Creates a budget.
+    #[must_use]
+    pub fn new(requests: usize) -> RequestBudget {
+        RequestBudget(AtomicUsize::new(requests))
+    }
+
+    /// Returns true if a request is left.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes one request. Returns false if none is left.
+    pub(super) fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
+    }
+}
+
+/// The page of a project at a point.
+#[derive(Clone, Debug)]
+pub struct LocatedPage {
+    /// The point, with only the tree that owns the project.
+    pub point: Point,
+    /// Whether locating it again under the same catalog gives the same page.
+    pub is_cacheable: bool,
+    /// The facts on the page besides its files, while the point may change.
+    pub latest: LatestState,
+}
+
+impl LocatedPage {
+    /// Returns the document with the page.
+    #[must_use]
+    pub fn document(
+        &self,
+        project: NormalName,
+        format: SimpleFormat,
+        links: ProvenanceLinks,
+    ) -> PythonDocument {
+        if self.point.open {
+            let state = self.latest.clone();
+            PythonDocument::LatestProject(Box::new(LatestProject { project, format, links, state }))
+        } else {
+            PythonDocument::Project(project, format, links)
+        }
+    }
+}
+
+/// Finds the owner of a project. The returned point has only the tree that owns the project, at the last
+/// change of the project, so that it is equal on all days between two changes. The page of a project of an
+/// index is read if it was not read for that time.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Blocked`] if all files are blocked; [`RepoError::Upstream`] if the index does not
+/// answer and nothing is known; database errors.
+pub async fn locate_page(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+) -> Result<LocatedPage, RepoError> {
+    let page = find_page(repositories, point, project, None).await?;
+    if page.point.trees.iter().all(|tree| tree.rules.is_none()) {
+        return Ok(page);
+    }
+    let (views, name) = (View::of(&repositories.state, &page.point), project.clone());
+    let blocked = repositories.state.db.read(move |c| {
+        let Some(view) = views.first() else { return Ok(None) };
+        let Some(package) = db::package::by_name(c, view.source, name.as_str())? else { return Ok(None) };
+        let files = curated::with_blocked(c, view, package)?;
+        allowed::python::blocked_project(c, view, &files)
+    });
+    // SECURITY: installers continue with the next index after 404, and after a page without files.
+    match blocked.await? {
+        Some(blocked) => {
+            policies::log_frozen(&repositories.state, point, &blocked);
+            Err(RepoError::Blocked(Box::new(blocked)))
+        }
+        None => Ok(page),
+    }
+}
+
+/// Like [`locate_page`], also for a project whose files are all blocked. With a budget, a page that is not known for that
+/// time is requested only while the budget lasts; after that, the last known page is returned.
+pub(super) async fn find_page(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+    budget: Option<&RequestBudget>,
+) -> Result<LocatedPage, RepoError> {
+    let mut found = find_owner(repositories, point, project).await?;
+    let is_admitted =
+        !name_guards::hides(&repositories.state, Language::Python, project.as_str(), SourceId::PYPI);
+    if is_admitted
+        && may_be_unlisted(repositories, point, found.as_ref().map(|found| found.tree))
+        && budget.is_none_or(RequestBudget::take)
+        && repositories.page_reads.discover(project, Priority::Client).await?
+    {
+        found = find_owner(repositories, point, project).await?;
+    }
+    let Some(FoundOwner { tree, has_files, known_page }) = found else {
+        let text = format!("there is no project '{project}' in this snapshot");
+        return Err(name_guards::missing(
+            &repositories.state,
+            point,
+            Language::Python,
+            project.as_str(),
+            text,
+        ));
+    };
+    if let Some(page) = known_page {
+        return Ok(located_page(repositories, point, page, true));
+    }
+    if owner::is_index(&tree) {
+        return index_page(repositories, point, tree, project, budget).await;
+    }
+    if !has_files {
+        let catalog = repositories.state.catalog.get();
+        let source = catalog.source_by_id(tree.source).map(|source| source.name.to_string());
+        let text = format!(
+            "all files of the project '{project}' were removed from the source '{}', to which the name belongs in this \
+             repository; other sources do not provide it",
+            source.unwrap_or_default()
+        );
+        return Err(match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
+            Some(guard) => RepoError::Guarded(Box::new(name_guards::guarded_name(&guard, project.as_str()))),
+            None => RepoError::NotFound(text),
+        });
+    }
+    let serial = serial::of_step(&repositories.state.catalog.get(), tree.tree, tree.seq);
+    let latest = LatestState { serial, ..LatestState::default() };
+    Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_cacheable: true, latest })
+}
+
+/// The owner of a project at a point.
+struct FoundOwner {
+    tree: PointTree,
+    /// Whether the project has files in the tree; always false for the tree of an index.
+    has_files: bool,
+    /// The page of a project of an index, if its last reading is valid at the point.
+    known_page: Option<IndexPage>,
+}
+
+/// Finds the owner of a project.
+async fn find_owner(
+    repositories: &Repositories,
+    point: &Point,
+    project: &NormalName,
+) -> Result<Option<FoundOwner>, RepoError> {
+    let (views, name) = (View::of(&repositories.state, point), project.clone());
+    let query = repositories.state.db.read(move |c| {
+        let Some(owned) = owner::owner(c, &views, &name)? else { return Ok(None) };
+        let OwnedProject { package, tree } = owned;
+        if owner::is_index(&tree) {
+            let known_page = known_page(c, tree, &name)?;
+            return Ok(Some(FoundOwner { tree, has_files: false, known_page }));
+        }
+        let presence = match package {
+            Some(package) => db::life::presence(c, tree.tree, tree.seq, package)?,
+            None => None,
+        };
+        Ok(Some(FoundOwner { tree, has_files: presence.is_some(), known_page: None }))
+    });
+    Ok(query.await?)
+}
+
+/// Returns the page of a project of an index if its last reading is valid at the state of the tree: in the same read as
+/// the owner, because most requests need no other.
+fn known_page(c: &mut dyn Conn, tree: PointTree, project: &NormalName) -> Result<Option<IndexPage>, DbError> {
+    let seq = tree.listing().seq;
+    let known = db::pypi::known(c, SourceId::PYPI, project.as_str())?;
+    let is_valid = known.and_then(|known| known.valid_at()).is_some_and(|valid_at| valid_at > seq.0);
+    if is_valid { owner::index_page(c, tree, project, true).map(Some) } else { Ok(None) }
+}
+
+/// Returns the page of a project of an index. `is_complete` is false if the project may have changed before the point.
+fn located_page(
+    repositories: &Repositories,
+    point: &Point,
+    page: IndexPage,
+    is_complete: bool,
+) -> LocatedPage {
+    let mut latest = page.latest;
+    if is_complete {
+        let catalog = repositories.state.catalog.get();
+        latest.serial = latest.serial.map(|serial| beside_steps(&catalog, point, serial));
+    }
+    let open = point.open || !is_complete;
+    let point = Point { trees: vec![page.tree], open, ..point.clone() };
+    LocatedPage { point, is_cacheable: is_complete, latest }
+}
+
+/// Returns true if an index may have a project that its list lacks: the configuration allows the request, the
+/// point is the newest state of the index, and no source before the index has the project.
+fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
+    if !repositories.state.config.load().pypi.unlisted {
+        return false;
+    }
+    let is_owner = |tree: &PointTree| owner.is_some_and(|owner| owner.tree == tree.tree);
+    let first = point.trees.iter().find(|tree| owner::is_whole_index(tree) || is_owner(tree));
+    let catalog = repositories.state.catalog.get();
+    let is_newest =
+        |tree: &PointTree| catalog.tree(tree.tree).and_then(Tree::newest).is_some_and(|seq| seq == tree.seq);
+    first.is_some_and(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
+}
+
+/// Returns the page of a project that an index lists; reads the page from the index first if necessary.
+async fn index_page(
+    repositories: &Repositories,
+    point: &Point,
+    tree: PointTree,
+    project: &NormalName,
+    budget: Option<&RequestBudget>,
+) -> Result<LocatedPage, RepoError> {
+    let (reads, seq) = (&repositories.page_reads, tree.listing().seq);
+    let may_request = match budget {
+        Some(budget) => reads.is_known(project, seq).await? || budget.take(),
+        None => true,
+    };
+    let validity =
+        if may_request { reads.at(project, seq, Priority::Client).await? } else { Validity::Outdated };
+    let is_complete = validity == Validity::Complete;
+    let name = project.clone();
+    let page = repositories.state.db.read(move |c| owner::index_page(c, tree, &name, is_complete)).await?;
+    Ok(located_page(repositories, point, page, is_complete))
+}
+
+/// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so
+/// that all days between two changes have one document. The list of PyPI is 45 MB, and clients choose the
+/// days. The list of a curated source only changes with its step.
+///
+/// # Errors
+/// Database errors.
+pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Point, RepoError> {
+    if point.open || !point.trees.iter().any(owner::is_whole_index) {
+        return Ok(point);
+    }
+    let trees = point.trees.clone();
+    let query = repositories.state.db.read(move |c| owner::at_list_changes(c, &trees));
+    Ok(Point { trees: query.await?, ..point })
+}
+
+/// Finds a file by its digest and name, or a stored file that belongs to it. A file that was removed or yanked is
+/// still found: lock files refer to it. Only the owner of the project is searched. In a source to which the
+/// repository no longer subscribes, only the files of the snapshot are found.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; database errors.
+pub async fn locate(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &FileName,
+    part: FilePart,
+) -> Result<LocatedFile, RepoError> {
+    let role = match part {
+        FilePart::Distribution => FileRole::Distribution,
+        FilePart::Metadata => FileRole::Metadata,
+        FilePart::Signature => FileRole::Signature,
+        FilePart::Provenance => FileRole::Provenance,
+    };
+    let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
+    let views = View::of(&repositories.state, point);
+    let restricted = restricted_trees(repositories, point);
+    let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, point, file);
+    let query = repositories.state.db.read(move |c| {
+        let mut is_hidden = false;
+        for ((tree, view), is_restricted) in trees.iter().zip(&views).zip(&restricted) {
+            let listing = tree.listing();
+            let step = is_restricted.then_some(listing.seq);
+            let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, role, step)? else {
+                continue;
+            };
+            if !curated::allows(c, tree, &found, sha256)? {
+                continue;
+            }
+            let Ok(project) = found.project.parse::<NormalName>() else { continue };
+            if view.hides(project.as_str()) {
+                is_hidden = true;
+                continue;
+            }
+            let owner = match owner::owner(c, &views, &project)? {
+                Some(owner) => Some(owner),
+                None => owner::owner(c, &at_head(&views), &project)?,
+            };
+            // A file of a project that its index removed is served as long as no other source has the name.
+            if owner.map_or(owner::is_index(tree), |owner| owner.tree.tree == tree.tree) {
+                let is_quarantined =
+                    owner::is_index(tree) && is_quarantined(c, listing.source, found.row.package)?;
+                let decision = decide_file(c, view, &found, sha256)?;
+                return Ok(Ok((listing, found, is_quarantined, decision)));
+            }
+        }
+        for (project, guarded) in &guarded {
+            // A hidden project is treated in the same way whether or not its page was ever read.
+            is_hidden |= views.iter().any(|view| view.hides(project.as_str()));
+            if is_hidden || owner::owner(c, &views, project)?.is_none() {
+                return Ok(Err(Some(guarded.clone())));
+            }
+        }
+        Ok(Err(None))
+    });
+    let found = query.await?;
+    if let Err(Some(guarded)) = found {
+        return Err(RepoError::Guarded(Box::new(guarded)));
+    }
+    let Ok((tree, found, is_quarantined, decision)) = found else {
+        let part = match part {
+            FilePart::Distribution => "no file",
+            FilePart::Metadata => "no metadata of the file",
+            FilePart::Signature => "no signature of the file",
+            FilePart::Provenance => "no provenance of the file",
+        };
+        // A lock file may still name a removed file.
+        let removed = if point.trees.iter().any(owner::is_index) {
+            "; a file that the index removed before its project was first requested here is not available"
+        } else {
+            ""
+        };
+        return Err(RepoError::NotFound(format!(
+            "there is {part} '{file}' with this digest in this repository; the page of its project lists its addresses\
+             {removed}"
+        )));
+    };
+    if is_quarantined {
+        return Err(RepoError::NotFound(format!(
+            "the index has quarantined the project '{}'; its files are not served",
+            found.project
+        )));
+    }
+    let warning = decision.map_err(|blocked| {
+        policies::log_frozen(&repositories.state, point, &blocked);
+        RepoError::Blocked(Box::new(blocked))
+    })?;
+    let upload_time = FileFacts::read(&found.facts).upload_time();
+    let mut located = LocatedFile::new(&found.project, tree, found.row);
+    located.modified = match part {
+        FilePart::Distribution | FilePart::Metadata => upload_time,
+        // Later uploads may replace them.
+        FilePart::Signature | FilePart::Provenance => None,
+    };
+    located.warning = warning.map(Arc::from);
+    located.name.push_str(part.suffix());
+    Ok(located)
+}
+
+/// Returns for each tree of a point whether only the files that it lists at the point are served.
+pub(super) fn restricted_trees(repositories: &Repositories, point: &Point) -> Vec<bool> {
+    // SECURITY: the source may have become private, so an old snapshot must not give access to its other files. A
+    // curated source offers only the files that its definition allows at the point, and a promoted repository only those
+    // that it lists.
+    let catalog = repositories.state.catalog.get();
+    let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
+    let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
+    point.trees.iter().map(|tree| tree.base.is_some() || !subscribed.contains(&tree.source)).collect()
+}
+
+/// Returns the guarded projects to which a file of this name may belong: their name is the text before one of its
+/// hyphens.
+fn guarded_projects(
+    repositories: &Repositories,
+    point: &Point,
+    file: &FileName,
+) -> Vec<(NormalName, GuardedName)> {
+    let stem = file.stem();
+    let projects = stem.match_indices('-').filter_map(|(at, _)| stem[..at].parse::<NormalName>().ok());
+    let guarded = projects.filter_map(|project| {
+        let guarded = name_guards::guarded(&repositories.state, point, Language::Python, project.as_str())?;
+        Some((project, guarded))
+    });
+    guarded.collect()
+}
+
+/// Returns the warning about a file, or why it is blocked. A file that the tree does not list at the point is
+/// compared with those that it lists.
+fn decide_file(
+    c: &mut dyn Conn,
+    view: &View,
+    found: &FoundFile,
+    sha256: Sha256,
+) -> Result<Result<Option<String>, BlockedRelease>, DbError> {
+    if view.rules.is_none() {
+        return Ok(Ok(None));
+    }
+    let mut files = curated::with_blocked(c, view, found.row.package)?;
+    let position = files.iter().position(|file| file.sha256 == sha256 && file.version == found.row.version);
+    let position = match position {
+        Some(position) => position,
+        None => {
+            files.push(ListedFile {
+                key: LifeKey {
+                    state: found.row.state,
+                    package: found.row.package,
+                    path: String::new(),
+                    release: found.row.release,
+                    file: found.row.file,
+                    from_seq: 0,
+                },
+                project: found.project.clone(),
+                version: found.row.version.clone(),
+                revision: found.row.revision,
+                name: found.row.name.clone(),
+                size: found.row.size.unwrap_or(-1),
+                sha256,
+                facts: found.facts.clone(),
+                variant: 0,
+                yanked: None,
+                metadata: None,
+            });
+            files.len() - 1
+        }
+    };
+    allowed::python::decide_file(c, view, &files, position)
+}
+
+/// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for
+/// lock files either.
+fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
+    let reading = db::pypi::last_reading(c, source, package)?;
+    Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
+}
+
+/// Returns the trees at their newest state, which determines the owner of a file that was published after the
+/// point.
+fn at_head(views: &[View]) -> Vec<View> {
+    views.iter().map(|view| view.at_step(Seq(Seq::OPEN.0 - 1))).collect()
+}

@@ -1,0 +1,260 @@
+//! Chooses the files of a project of PyPI that a requirements file or a lock file names, so that they are stored before
+//! a client requests them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::curated::base_state;
+use crate::pypi::Priority;
+use crate::serve::allowed::{self, View};
+use crate::serve::located::LocatedFile;
+use crate::serve::{RepoError, Repositories, name_guards};
+use base::model::ids::{FileId, SourceId};
+use base::model::language::Language;
+use base::model::point::{Base, Point};
+use base::model::snapshot::Snapshot;
+use formats::python::curated::rule::Rule;
+use formats::python::environment::Environment;
+use formats::python::facts::FileFacts;
+use formats::python::file_name::FileName;
+use formats::python::name::NormalName;
+use formats::python::selection::{self, Candidate};
+use formats::python::simple::page::ProjectStatus;
+use formats::python::version::Version;
+use runtime::state::State;
+use store::db::python_file::{self, FileRole, ListedFile};
+use store::db::{self, Conn, DbError};
+
+/// The state of PyPI from which files are chosen, under the block rules of the repositories that serve them.
+#[derive(Clone)]
+pub struct Scope {
+    base: Base,
+    /// The state under the rules of each of these repositories. A file is left out if all of them block it. Empty if a
+    /// repository has no rules, or if there is no repository: then no file is left out.
+    views: Vec<View>,
+}
+
+/// The chosen files of a project.
+#[derive(Debug, Default)]
+pub struct ChosenFiles {
+    /// The versions of the files, the highest first.
+    pub versions: Vec<String>,
+    /// The files.
+    pub files: Vec<LocatedFile>,
+    /// METADATA of the files that have it.
+    pub metadata: Vec<LocatedFile>,
+    /// Sentences about requirements for which there is no file.
+    pub problems: Vec<String>,
+}
+
+/// Returns the newest state of PyPI.
+///
+/// # Errors
+/// [`RepoError::Conflict`] if the list of PyPI was never synced.
+pub async fn scope(state: &State) -> Result<Scope, RepoError> {
+    let base = base_state(state, Snapshot::Latest)?.base;
+    let tree = base.point_tree();
+    let catalog = state.catalog.get();
+    let has_files_of_index = |id: &SourceId| {
+        let origin = catalog.source_by_id(*id).and_then(|source| source.kind.origin());
+        *id == SourceId::PYPI || origin == Some(SourceId::PYPI)
+    };
+    let mut views = Vec::new();
+    for repo in catalog.repos.iter().filter(|repo| repo.sources().iter().any(has_files_of_index)) {
+        let point = Point::of_trees(repo.id, vec![tree]);
+        let point = allowed::with_rules(state, point, Snapshot::Latest).await;
+        if point.trees.iter().all(|tree| tree.rules.is_none()) {
+            views.clear();
+            break;
+        }
+        views.extend(View::of(state, &point));
+    }
+    Ok(Scope { base, views })
+}
+
+/// Reads the page of a project, unless it is known for the state, and chooses the files that its rule allows: for each
+/// alternative and each environment those of the newest version that has a file for it.
+///
+/// # Errors
+/// [`RepoError::NotFound`] if the index has no such project, [`RepoError::Conflict`] if a name guard hides it or the index
+/// has quarantined it; [`RepoError::Upstream`] if the index does not answer and nothing is known of the project; database
+/// errors.
+pub async fn choose(
+    repositories: &Repositories,
+    scope: &Scope,
+    project: &NormalName,
+    rule: &Rule,
+    environments: &[Environment],
+) -> Result<ChosenFiles, RepoError> {
+    let state = &repositories.state;
+    let hiding_reason = name_guards::hiding_reason(state, Language::Python, project.as_str(), SourceId::PYPI);
+    if let Some(reason) = hiding_reason {
+        return Err(RepoError::Conflict(format!("the name is {reason}; {}", name_guards::REMEDY)));
+    }
+    let (base, name) = (scope.base, project.clone());
+    let is_listed =
+        state.db.read(move |c| db::pypi::is_listed(c, base.source, name.as_str(), base.seq)).await?;
+    let may_be_unlisted = state.config.load().pypi.unlisted;
+    let is_known = is_listed
+        || may_be_unlisted && repositories.page_reads.discover(project, Priority::Background).await?;
+    if !is_known {
+        return Err(RepoError::NotFound("the index has no project of this name".to_owned()));
+    }
+    repositories.page_reads.at(project, base.seq, Priority::Background).await?;
+    let (scope, name) = (scope.clone(), project.clone());
+    let (rule, environments) = (rule.clone(), environments.to_vec());
+    let choice = state.db.read(move |c| {
+        let Some(package) = db::package::by_name(c, base.source, name.as_str())? else {
+            return Ok(Some(ChosenFiles::default()));
+        };
+        let reading = db::pypi::last_reading(c, base.source, package)?;
+        if reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()) {
+            return Ok(None);
+        }
+        let mut files = python_file::of_index_project(c, base.tree, base.seq, package)?;
+        retain_allowed(c, &scope.views, &mut files)?;
+        let Chosen { positions, problems } = chosen(&name, &files, &rule, &environments);
+        let chosen: Vec<&ListedFile> =
+            positions.into_iter().filter_map(|position| files.get(position)).collect();
+        let versions: BTreeMap<Version, &str> =
+            chosen.iter().map(|file| (Version::lenient(&file.version), file.version.as_str())).collect();
+        Ok(Some(ChosenFiles {
+            versions: versions.into_values().rev().map(str::to_owned).collect(),
+            files: located(c, base, &chosen, FileRole::Distribution)?,
+            metadata: located(c, base, &chosen, FileRole::Metadata)?,
+            problems,
+        }))
+    });
+    choice.await?.ok_or_else(|| RepoError::Conflict("the index has quarantined the project".to_owned()))
+}
+
+/// Removes the files that every repository blocks.
+fn retain_allowed(c: &mut dyn Conn, views: &[View], files: &mut Vec<ListedFile>) -> Result<(), DbError> {
+    if views.is_empty() {
+        return Ok(());
+    }
+    let mut allowed: HashSet<FileId> = HashSet::new();
+    for view in views {
+        let mut of_repository = files.clone();
+        allowed::python::retain_allowed(c, view, &mut of_repository)?;
+        allowed.extend(of_repository.iter().map(|file| file.key.file));
+    }
+    files.retain(|file| allowed.contains(&file.key.file));
+    Ok(())
+}
+
+/// The positions of chosen files, and sentences about alternatives without one.
+struct Chosen {
+    positions: BTreeSet<usize>,
+    problems: Vec<String>,
+}
+
+fn chosen(project: &NormalName, files: &[ListedFile], rule: &Rule, environments: &[Environment]) -> Chosen {
+    let parsed: Vec<(Option<FileName>, Version, FileFacts)> = files
+        .iter()
+        .map(|file| {
+            let version = Version::lenient(&file.version);
+            (FileName::parse(&file.name).ok(), version, FileFacts::read(&file.facts))
+        })
+        .collect();
+    let mut chosen = Chosen { positions: BTreeSet::new(), problems: Vec::new() };
+    for alternative in rule.alternatives() {
+        let (mut positions, mut candidates) = (Vec::new(), Vec::new());
+        for (position, (file, (name, version, facts))) in files.iter().zip(&parsed).enumerate() {
+            let Some(name) = name else { continue };
+            let is_offered = file.yanked.is_none() || alternative.is_pinned();
+            if is_offered && alternative.allows(version, file.sha256) {
+                positions.push(position);
+                let (version, requires_python) = (version.clone(), facts.requires_python.as_deref());
+                candidates.push(Candidate { name, version, requires_python });
+            }
+        }
+        let names_pre_release = selection::names_pre_release(alternative.versions());
+        let newest = selection::newest(&candidates, environments, names_pre_release);
+        if newest.is_empty() {
+            let versions = alternative.versions();
+            chosen.problems.push(format!(
+                "there is no file of '{project}{versions}' that can be installed: the index has none, block rules hide \
+                 all, or none is for the requested versions of Python and platforms"
+            ));
+        }
+        chosen.positions.extend(newest.into_iter().filter_map(|position| positions.get(position)));
+    }
+    chosen
+}
+
+/// Returns the rows of files, or of their METADATA if they have it.
+fn located(
+    c: &mut dyn Conn,
+    base: Base,
+    files: &[&ListedFile],
+    role: FileRole,
+) -> Result<Vec<LocatedFile>, DbError> {
+    let tree = base.point_tree();
+    let mut located_files = Vec::with_capacity(files.len());
+    for file in files {
+        let found = python_file::find(c, base.tree, file.sha256, &file.name, role, Some(base.seq))?;
+        located_files.extend(found.map(|found| {
+            let mut located = LocatedFile::new(&found.project, tree, found.row);
+            if role == FileRole::Metadata {
+                located.name.push_str(".metadata");
+            }
+            located
+        }));
+    }
+    Ok(located_files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::model::change::{LifeKey, LifeState};
+    use base::model::digest::Sha256;
+    use base::model::ids::{PackageId, ReleaseId};
+
+    fn file(name: &str, version: &str, digest: u8, yanked: bool) -> ListedFile {
+        ListedFile {
+            key: LifeKey {
+                state: LifeState::Listed,
+                package: PackageId(1),
+                path: String::new(),
+                release: ReleaseId(1),
+                file: FileId(i64::from(digest)),
+                from_seq: 0,
+            },
+            project: "odd".to_owned(),
+            version: version.to_owned(),
+            revision: 0,
+            name: name.to_owned(),
+            size: 1,
+            sha256: Sha256([digest; 32]),
+            facts: b"{}".to_vec(),
+            variant: 0,
+            yanked: yanked.then(String::new),
+            metadata: None,
+        }
+    }
+
+    #[test]
+    fn each_line_gets_its_newest_version_or_its_pin() {
+        let files = [
+            file("odd-1.0.tar.gz", "1.0", 1, false),
+            file("odd-2.0.tar.gz", "2.0", 2, false),
+            file("odd-2.0-py3-none-any.whl", "2.0", 3, false),
+            file("odd-3.0.tar.gz", "3.0", 4, true),
+            file("odd-4.0rc1.tar.gz", "4.0rc1", 5, false),
+        ];
+        let project: NormalName = "odd".parse().expect("a name");
+        let choose = |rule: &str| {
+            let rule = Rule::parse(rule).expect(rule);
+            let Chosen { positions, problems } = chosen(&project, &files, &rule, &[Environment::default()]);
+            (positions.into_iter().collect::<Vec<_>>(), problems.len())
+        };
+        assert_eq!(choose(""), (vec![1, 2], 0), "neither a yanked version nor a pre-release");
+        assert_eq!(choose("<2"), (vec![0], 0));
+        assert_eq!(choose("==3.0"), (vec![3], 0), "a pin of a yanked version");
+        assert_eq!(choose(">=4.0rc1"), (vec![4], 0));
+        assert_eq!(choose(&format!("==2.0 --hash=sha256:{}", "03".repeat(32))), (vec![2], 0));
+        assert_eq!(choose("<2\n==2.0"), (vec![0, 1, 2], 0), "each line");
+        assert_eq!(choose("<1\n==1.0"), (vec![0], 1), "one line has no file");
+    }
+}

@@ -1,0 +1,224 @@
+//! The provenance objects of files (PEP 740). Those of an index are fetched when they are requested, checked, and stored,
+//! so that clients get them without a connection to the index. Those of a local source were checked and stored when their
+//! files were uploaded.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sha2::Digest;
+use tokio::sync::Semaphore;
+
+use super::file::{locate, restricted_trees};
+use super::metadata::{ReadError, read_file};
+use crate::pypi::locator;
+use crate::serve::{RepoError, Repositories};
+use base::model::digest::Sha256;
+use base::model::ids::{FileId, SourceId};
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
+use base::model::storage_class::StorageClass;
+use base::model::time::SECOND;
+use formats::python::facts::FileFacts;
+use formats::python::file_name::FileName;
+use formats::python::layout::FilePart;
+use formats::python::provenance::{MAX_PROVENANCE, check};
+use store::db::attached_file;
+use store::db::blob::{self, Blob};
+use store::db::provenance::{self as rows, ProvenanceObject};
+use store::db::python_file::FileRole;
+use store::db::{Conn, DbError};
+use store::storage::{Key, StorageError};
+use upstream::{FileRequest, FileResponse, UpstreamError};
+
+/// Age from which a stored object is requested again, in microseconds: an index may add attestations.
+const MAX_AGE: i64 = 86_400 * SECOND;
+/// Number of objects that are requested at the same time.
+const CONCURRENCY: usize = 4;
+/// Time for which an object that could not be read is not requested again.
+const FAILURE_TTL: Duration = Duration::from_secs(60);
+/// Expired failures are removed whenever this many were recorded.
+const PURGE_EVERY: usize = 256;
+
+/// Running requests for provenance objects, and recent failures.
+pub(in crate::serve) struct ProvenanceRequests {
+    permits: Semaphore,
+    failures: Mutex<HashMap<FileId, (Instant, UpstreamError)>>,
+}
+
+impl Default for ProvenanceRequests {
+    fn default() -> ProvenanceRequests {
+        ProvenanceRequests { permits: Semaphore::new(CONCURRENCY), failures: Mutex::default() }
+    }
+}
+
+impl ProvenanceRequests {
+    fn recent_failure(&self, file: FileId) -> Option<UpstreamError> {
+        let failures = self.failures.lock();
+        let (at, error) = failures.get(&file)?;
+        (at.elapsed() < FAILURE_TTL).then(|| error.clone())
+    }
+
+    fn record_failure(&self, file: FileId, error: &UpstreamError) {
+        let mut failures = self.failures.lock();
+        if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
+            failures.retain(|_, (at, _)| at.elapsed() < FAILURE_TTL);
+        }
+        failures.insert(file, (Instant::now(), error.clone()));
+    }
+}
+
+/// Returns the part of addresses of provenance objects before the digest of the file: `{repository}/{snapshot}`. The
+/// snapshot is `latest`, so that pages of a project are equal on all days between two changes, unless the repository
+/// serves only the files of each snapshot, or a rule that applies to `latest` does not apply to the snapshot.
+#[must_use]
+pub fn link_base(repositories: &Repositories, point: &Point, repo: &str, snapshot: Snapshot) -> String {
+    let is_restricted = restricted_trees(repositories, point).contains(&true);
+    let has_other_rules = point.trees.iter().any(|tree| tree.rules.is_some_and(|rules| rules.is_dated));
+    let snapshot = if is_restricted || has_other_rules { snapshot } else { Snapshot::Latest };
+    format!("{repo}/{snapshot}")
+}
+
+/// Returns the provenance object of a file. An object of an index that is not in storage is fetched; its structure is
+/// checked, and that it is about this file.
+///
+/// # Errors
+/// [`RepoError::NotFound`] if the file does not exist, or has no provenance;
+/// [`RepoError::Upstream`] if the index does not answer, or if the object is not valid; errors of the database and of
+/// storage.
+pub async fn object(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &FileName,
+) -> Result<Bytes, RepoError> {
+    let located = locate(repositories, point, sha256, file, FilePart::Distribution).await?;
+    if located.source() != SourceId::PYPI {
+        return uploaded(repositories, point, sha256, file).await;
+    }
+    let (state, id) = (&repositories.state, located.file());
+    let row = state.db.read(move |c| rows::find(c, id)).await?;
+    let facts = row.as_ref().map(|row| FileFacts::read(&row.facts)).unwrap_or_default();
+    let stored = row.and_then(|row| row.object);
+    let now = (state.clock)();
+    let is_recent = |object: &&ProvenanceObject| now.0.saturating_sub(object.stored_at.0) < MAX_AGE;
+    if let Some(object) = stored.as_ref().filter(is_recent) {
+        match read(repositories, object).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => {
+                tracing::warn!(%file, %error, "could not read the stored provenance of a file; it is fetched again");
+            }
+        }
+    }
+    let fetched = match facts.provenance {
+        Some(url) => fetch(repositories, id, &url, sha256, file).await,
+        None => Err(RepoError::NotFound(format!("this repository has no provenance of '{file}'"))),
+    };
+    match (fetched, stored) {
+        (Ok(bytes), _) => Ok(bytes),
+        (Err(error), None) => Err(error),
+        // An earlier object is better than none while the index does not answer.
+        (Err(error), Some(object)) => read(repositories, &object).await.map_err(|of_storage| match error {
+            RepoError::NotFound(_) => of_storage,
+            error => error,
+        }),
+    }
+}
+
+/// Reads an object that was uploaded with its file.
+async fn uploaded(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &FileName,
+) -> Result<Bytes, RepoError> {
+    let located = locate(repositories, point, sha256, file, FilePart::Provenance).await?;
+    read_file(repositories, &located, MAX_PROVENANCE).await.map_err(|error| match error {
+        ReadError::Repo(error) => error,
+        other => RepoError::Storage(StorageError::Other(format!("the provenance of '{file}': {other}"))),
+    })
+}
+
+async fn read(repositories: &Repositories, object: &ProvenanceObject) -> Result<Bytes, RepoError> {
+    let missing = || StorageError::NotFound("the provenance of a file".to_owned());
+    let class = StorageClass::parse(&object.class).ok_or_else(missing)?;
+    let bytes = repositories.fetches.integrity.read_verified(&Key::Package(class, object.sha256)).await?;
+    Ok(bytes.ok_or_else(missing)?)
+}
+
+/// Fetches an object, checks and stores it.
+async fn fetch(
+    repositories: &Repositories,
+    id: FileId,
+    url: &str,
+    sha256: Sha256,
+    file: &FileName,
+) -> Result<Bytes, RepoError> {
+    let requests = &repositories.provenance_requests;
+    let upstream_error = |source: UpstreamError| RepoError::Upstream { source, retry_after: 60 };
+    if let Some(error) = requests.recent_failure(id) {
+        return Err(upstream_error(error));
+    }
+    let _permit = requests.permits.acquire().await.ok();
+    let (bytes, locator) = match request(repositories, url, sha256, file).await {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            tracing::warn!(%file, %error, "could not fetch the provenance of a file");
+            requests.record_failure(id, &error);
+            return Err(upstream_error(error));
+        }
+    };
+    if let Err(error) = store(repositories, id, &locator, &bytes).await {
+        tracing::error!(%file, %error, "could not store the provenance of a file; it was only sent to a client");
+    }
+    Ok(bytes)
+}
+
+/// Requests an object. Also returns its locator.
+async fn request(
+    repositories: &Repositories,
+    url: &str,
+    sha256: Sha256,
+    file: &FileName,
+) -> Result<(Bytes, String), UpstreamError> {
+    let state = &repositories.state;
+    let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
+    let refused =
+        |reason: String| UpstreamError::Refused { url: format!("the provenance of {file}"), reason };
+    let locator = locator::locator(url, &config.pypi.url)
+        .ok_or_else(|| refused("the index states an address that cannot be requested".to_owned()))?;
+    let address = locator::address(&locator, &config.pypi).map_err(refused)?;
+    let request = FileRequest { path: &address.path, validators: None, limit: MAX_PROVENANCE };
+    match upstream.transport(&address.folder)?.fetch(request).await? {
+        FileResponse::Unchanged => {
+            Err(refused("answered an unconditional request with 'not modified'".to_owned()))
+        }
+        FileResponse::Body { bytes, .. } => match check(&bytes, file, sha256) {
+            Ok(()) => Ok((bytes, locator)),
+            Err(error) => Err(refused(error.to_string())),
+        },
+    }
+}
+
+async fn store(
+    repositories: &Repositories,
+    id: FileId,
+    locator: &str,
+    bytes: &Bytes,
+) -> Result<(), RepoError> {
+    let state = &repositories.state;
+    let (sha256, class) = (Sha256(sha2::Sha256::digest(bytes).into()), StorageClass::Pypi);
+    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    let row = Blob { sha256, class: class.as_str().to_owned(), size, created_at: (state.clock)() };
+    // Prevents the sweep from removing the object before its row is written.
+    let _guard = repositories.fetches.blob_lock.read().await;
+    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
+    let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
+    state.storage.put(&Key::Package(class, sha256), bytes.clone()).await?;
+    let locator = locator.to_owned();
+    let put = move |c: &mut dyn Conn| -> Result<(), DbError> {
+        attached_file::put(c, id, FileRole::Provenance, &locator, (sha256, size))
+    };
+    Ok(state.db.write(put).await?)
+}

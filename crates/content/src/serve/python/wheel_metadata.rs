@@ -1,0 +1,168 @@
+//! METADATA that an index declares for a wheel but does not have, as some partial mirrors: it is read from the wheel, which
+//! is fetched if it is not in storage, and stored if it has the declared digest.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sha2::Digest;
+use tokio::sync::Semaphore;
+
+use crate::pypi::wheel_metadata::{WheelError, read};
+use crate::serve::located::LocatedFile;
+use crate::serve::{RepoError, Repositories, mirror_fetch};
+use base::model::digest::Sha256;
+use base::model::ids::{FileId, SourceId};
+use base::model::storage_class::StorageClass;
+use formats::python::layout::FilePart;
+use store::db;
+use store::db::blob::{self, Blob};
+use store::db::file::{FetchedFacts, FileState};
+use store::db::python_file::{self, FileRole};
+use store::db::wheel_metadata::{self, StoredWheel};
+use store::storage::Key;
+use upstream::UpstreamError;
+
+/// Number of wheels that are read at the same time.
+const CONCURRENCY: usize = 2;
+/// The sentence about METADATA that the wheel does not have either.
+const UNUSABLE: &str = "the wheel has no METADATA with the digest that the index declares";
+
+/// Running readings of wheels, and the METADATA that they did not have.
+pub(in crate::serve) struct WheelReads {
+    permits: Semaphore,
+    /// The rows of METADATA that the wheel does not have with the declared digest: it is not read again until the server
+    /// is restarted.
+    unusable: Mutex<HashSet<FileId>>,
+}
+
+impl Default for WheelReads {
+    fn default() -> WheelReads {
+        WheelReads { permits: Semaphore::new(CONCURRENCY), unusable: Mutex::default() }
+    }
+}
+
+/// Returns true if a file is METADATA of a wheel of an index.
+pub(in crate::serve) fn is_metadata(located: &LocatedFile) -> bool {
+    located.source() == SourceId::PYPI
+        && located.name.strip_suffix(FilePart::Metadata.suffix()) == Some(located.row.name.as_str())
+}
+
+/// Stores METADATA from its wheel after the index did not deliver it because of `error`. Returns the stored object.
+///
+/// # Errors
+/// `error`, if the file is not METADATA of a wheel, if the index may deliver it later, or if the wheel has no METADATA with
+/// the declared digest; [`RepoError::Upstream`] if the wheel may be fetched later; errors of the database and of storage.
+pub(in crate::serve) async fn store(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    error: RepoError,
+) -> Result<Key, RepoError> {
+    let is_absent = match &error {
+        RepoError::NotFound(_) => true,
+        RepoError::Upstream { source, .. } => !matches!(source, UpstreamError::Unavailable { .. }),
+        _ => false,
+    };
+    let Some(declared) = located.sha256.filter(|_| is_absent && is_metadata(located)) else {
+        return Err(error);
+    };
+    let (reads, id) = (&repositories.wheel_reads, located.file());
+    if reads.unusable.lock().contains(&id) {
+        return Err(with_reason(error, UNUSABLE));
+    }
+    let Some(wheel) = wheel_of(repositories, located).await? else { return Err(error) };
+    let key = match wheel.key() {
+        Some(key) => key,
+        None => match mirror_fetch::fetch_to_storage(repositories, &wheel).await {
+            Ok(key) => key,
+            Err(of_wheel) if of_wheel.may_succeed_later() => return Err(of_wheel),
+            Err(_) => return Err(error),
+        },
+    };
+    let _permit = reads.permits.acquire().await.ok();
+    // Another request may have stored it meanwhile. If the row states that it is stored, its object is missing or damaged.
+    if !located.stored
+        && let Some(key) = stored_object(repositories, id).await?
+    {
+        return Ok(key);
+    }
+    let stored_wheel = StoredWheel {
+        project: wheel.package.clone(),
+        file: wheel.file(),
+        name: wheel.row.name.clone(),
+        sha256: *key.digest(),
+        class: key.class().as_str().to_owned(),
+    };
+    let reason = match read(&repositories.state, &stored_wheel).await {
+        Ok(metadata) => {
+            let digest = Sha256(sha2::Sha256::digest(&metadata).into());
+            if digest == declared {
+                return put(repositories, id, declared, metadata).await;
+            }
+            format!("its SHA-256 is {digest}, not {declared}")
+        }
+        Err(WheelError::Package(reason)) => reason.to_string(),
+        Err(reason) => {
+            tracing::warn!(file = %located.name, %reason, "could not read METADATA from a wheel");
+            return Err(error);
+        }
+    };
+    tracing::warn!(file = %located.name, reason, "the index does not have METADATA that it declares, and that of the wheel cannot be used");
+    reads.unusable.lock().insert(id);
+    Err(with_reason(error, UNUSABLE))
+}
+
+/// Finds the wheel to which METADATA belongs.
+async fn wheel_of(
+    repositories: &Repositories,
+    located: &LocatedFile,
+) -> Result<Option<LocatedFile>, RepoError> {
+    let (id, tree, name) = (located.file(), located.tree(), located.row.name.clone());
+    let query = repositories.state.db.read(move |c| {
+        let Some(sha256) = wheel_metadata::wheel_of(c, id)? else { return Ok(None) };
+        python_file::find(c, tree.tree, sha256, &name, FileRole::Distribution, None)
+    });
+    let found = query.await?;
+    Ok(found.map(|found| LocatedFile::new(&found.project, tree, found.row)))
+}
+
+/// Returns the object of a file, if its row states that it is in storage.
+async fn stored_object(repositories: &Repositories, file: FileId) -> Result<Option<Key>, RepoError> {
+    let stored = repositories.state.db.read(move |c| db::file::stored_blob(c, file)).await?;
+    Ok(stored.and_then(|(class, sha256)| Some(Key::Package(StorageClass::parse(&class)?, sha256))))
+}
+
+/// Stores METADATA as the object of its row.
+async fn put(
+    repositories: &Repositories,
+    file: FileId,
+    sha256: Sha256,
+    metadata: Vec<u8>,
+) -> Result<Key, RepoError> {
+    let (state, class) = (&repositories.state, StorageClass::Pypi);
+    let size = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
+    let row = Blob { sha256, class: class.as_str().to_owned(), size, created_at: (state.clock)() };
+    // Prevents the sweep from removing the object before its row is written.
+    let _guard = repositories.fetches.blob_lock.read().await;
+    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
+    let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
+    let key = Key::Package(class, sha256);
+    state.storage.put(&key, Bytes::from(metadata)).await?;
+    repositories.fetches.integrity.remove(&key);
+    let facts =
+        FetchedFacts { file, sha256: Some(sha256), size: Some(size), state: FileState::Stored, built: None };
+    state.db.write(move |c| db::file::update(c, std::slice::from_ref(&facts))).await?;
+    Ok(key)
+}
+
+/// Adds a sentence to an error.
+fn with_reason(error: RepoError, sentence: &str) -> RepoError {
+    match error {
+        RepoError::NotFound(text) => RepoError::NotFound(format!("{text}; {sentence}")),
+        RepoError::Upstream { source: UpstreamError::Refused { url, reason }, retry_after } => {
+            let reason = format!("{reason}; {sentence}");
+            RepoError::Upstream { source: UpstreamError::Refused { url, reason }, retry_after }
+        }
+        error => error,
+    }
+}

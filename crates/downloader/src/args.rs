@@ -1,0 +1,323 @@
+//! The grammar of `rspm-offline-downloader`: commands and flags, named as in Posit Package Manager.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use base::config::address;
+use base::model::time::Day;
+use formats::advisory::Ecosystem;
+
+/// Fill and check a directory from which a package server without internet serves packages.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rspm-offline-downloader",
+    version,
+    after_help = "Exit codes: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged files were found."
+)]
+pub struct Cli {
+    /// Command to run.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print only warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Print details of requests
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Download new files
+    #[command(subcommand)]
+    Get(Box<Get>),
+    /// Check that the directory is complete and undamaged
+    #[command(subcommand)]
+    Validate(Validate),
+    /// Print shell completions
+    Completion {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `get …`
+#[derive(Debug, Subcommand)]
+pub enum Get {
+    /// Download packages of CRAN: metadata, READMEs, current and archived files, and optionally binaries
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader get cran --destination /mnt/usb/rspm-data\n  \
+        rspm-offline-downloader get cran --destination /mnt/usb/rspm-data --file-in packages.txt"
+    )]
+    Cran(GetCran),
+    /// Download versions of Bioconductor
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader get bioconductor --destination /mnt/usb/rspm-data --versions release,3.16"
+    )]
+    Bioconductor(GetBioconductor),
+    /// Download Python packages: those of a requirements file or a lock file
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader get pypi --destination /mnt/usb/rspm-data --file-in requirements.txt \
+        --dependencies --pythons 3.11,3.12 --platforms manylinux_2_28_x86_64"
+    )]
+    Pypi(GetPypi),
+    /// Download advisories about vulnerable versions of packages
+    #[command(after_help = "Example:\n  rspm-offline-downloader get vulns --destination /mnt/usb/rspm-data")]
+    Vulns(GetVulns),
+}
+
+/// `validate …`
+#[derive(Debug, Subcommand)]
+pub enum Validate {
+    /// Check the packages of CRAN
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate cran --destination /var/lib/rspm-offline-data --packages"
+    )]
+    Cran(CheckFlags),
+    /// Check the downloaded versions of Bioconductor
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate bioconductor --destination /var/lib/rspm-offline-data --packages"
+    )]
+    Bioconductor(CheckFlags),
+    /// Check the Python packages
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate pypi --destination /var/lib/rspm-offline-data --packages"
+    )]
+    Pypi(CheckFlags),
+    /// Check the advisories
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate vulns --destination /var/lib/rspm-offline-data"
+    )]
+    Vulns(CheckVulnsFlags),
+}
+
+/// Flags of every `get`.
+#[derive(Debug, Args)]
+pub struct CommonFlags {
+    /// Target directory (created if missing)
+    #[arg(long, value_name = "DIR")]
+    pub destination: PathBuf,
+
+    /// Number of parallel downloads (keep it low for public mirrors)
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub concurrency: NonZeroUsize,
+
+    /// Print what would be downloaded and store nothing
+    #[arg(long)]
+    pub dryrun: bool,
+
+    /// Proxy: host:port, or a URL that begins with http://, https:// or socks5://
+    #[arg(long, value_name = "URL")]
+    pub outbound_proxy: Option<String>,
+
+    /// Your email address or URL, for the operators of the mirror: part of the header User-Agent
+    #[arg(long, value_name = "ADDRESS", value_parser = address::contact)]
+    pub contact: Option<String>,
+
+    /// Release of the server that will read the directory (no effect: all releases use one schema)
+    #[arg(long, value_name = "VERSION", hide = true)]
+    pub rspm_version: Option<String>,
+}
+
+/// Flags of `get cran` and `get bioconductor`.
+#[derive(Debug, Args)]
+pub struct PackageFlags {
+    /// Only files published on this day or later: an incremental bundle, to be copied over a bundle of that day or
+    /// later
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub starting_snapshot: Option<Day>,
+
+    /// Only the packages in this file, one per line, and their dependencies
+    #[arg(long, value_name = "FILE")]
+    pub file_in: Option<PathBuf>,
+
+    /// URL of the rules for system requirements, as SystemRequirements.URL, or `none` (default: those of a bundle in
+    /// --base-url, otherwise the public ones)
+    #[arg(long, value_name = "URL")]
+    pub requirements_url: Option<String>,
+
+    /// Accept an index that has lost a fifth or more of its packages
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
+/// `get cran`
+#[derive(Debug, Args)]
+pub struct GetCran {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub common: CommonFlags,
+
+    /// Source of the download: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
+    #[arg(long, value_name = "URL", default_value = "https://cloud.r-project.org")]
+    pub base_url: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub packages: PackageFlags,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub binaries: BinaryFlags,
+}
+
+/// Flags that select binaries.
+#[derive(Debug, Args)]
+pub struct BinaryFlags {
+    /// Download binaries for the given versions of R and distributions, too
+    #[arg(long)]
+    pub include_binaries: bool,
+
+    /// Minor versions of R of the binaries: 4.5,4.4
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub r_versions: Vec<String>,
+
+    /// Distributions of the binaries: noble,rhel9,windows,macos; `rspm list distributions` shows all
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub distributions: Vec<String>,
+
+    /// Architectures of the binaries: x86_64,arm64 (default: all of a distribution)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub architectures: Vec<String>,
+}
+
+/// `get bioconductor`
+#[derive(Debug, Args)]
+pub struct GetBioconductor {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub common: CommonFlags,
+
+    /// Source of the download: a Bioconductor mirror or a bundle
+    #[arg(long, value_name = "URL", default_value = "https://bioconductor.org")]
+    pub base_url: String,
+
+    /// Versions: 3.20,3.16, or by name: release,devel (default: all versions of the mirror)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub versions: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub packages: PackageFlags,
+}
+
+/// `get pypi`
+#[derive(Debug, Args)]
+pub struct GetPypi {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub common: CommonFlags,
+
+    /// Source of the download: PyPI, another index with the simple API, a directory of bandersnatch (file:///…/web),
+    /// another rstudio-pm (http://host:4242/pypi/latest), or a bundle
+    #[arg(long, value_name = "URL", default_value = "https://pypi.org")]
+    pub base_url: String,
+
+    /// Requirements file, or pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock; selects the newest version
+    /// that each line allows (default: the newest versions of the packages that the directory has)
+    #[arg(long, value_name = "FILE")]
+    pub file_in: Option<PathBuf>,
+
+    /// Download what the chosen versions require, too
+    #[arg(long)]
+    pub dependencies: bool,
+
+    /// Platform tags of the wheels: manylinux_2_28_x86_64,win_amd64,macosx_11_0_arm64 (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub platforms: Vec<String>,
+
+    /// Minor versions of Python of the wheels: 3.11,3.12 (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub pythons: Vec<String>,
+
+    /// Further hosts that files may come from, besides that of the index and PyPI's
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub file_hosts: Vec<String>,
+
+    /// Only files uploaded on this day or later: an incremental bundle, to be copied over a bundle of that day or later
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub starting_snapshot: Option<Day>,
+}
+
+/// `get vulns`
+#[derive(Debug, Args)]
+pub struct GetVulns {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type is documented")]
+    pub common: CommonFlags,
+
+    /// Source of the download: a URL as for Vulnerabilities.URL, or a bundle (default: the public data)
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+
+    /// Ecosystems of the packages: cran,bioconductor,pypi (default: all)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ecosystem)]
+    pub types: Vec<Ecosystem>,
+}
+
+fn ecosystem(text: &str) -> Result<Ecosystem, String> {
+    let has_name = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
+    Ecosystem::ALL
+        .into_iter()
+        .find(has_name)
+        .ok_or_else(|| "must be one of cran, bioconductor, pypi".to_owned())
+}
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub struct CheckFlags {
+    /// The directory to check
+    #[arg(long, value_name = "DIR")]
+    pub destination: PathBuf,
+
+    /// Read every package file and report unreferenced files, too
+    #[arg(long)]
+    pub packages: bool,
+
+    /// Release of the server that will read the directory (no effect: all releases use one schema)
+    #[arg(long, value_name = "VERSION", hide = true)]
+    pub rspm_version: Option<String>,
+}
+
+/// Flags of `validate vulns`.
+#[derive(Debug, Args)]
+pub struct CheckVulnsFlags {
+    /// The directory to check
+    #[arg(long, value_name = "DIR")]
+    pub destination: PathBuf,
+
+    /// Release of the server that will read the directory (no effect: all releases use one schema)
+    #[arg(long, value_name = "VERSION", hide = true)]
+    pub rspm_version: Option<String>,
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    text.parse().map_err(|e: base::model::time::BadDay| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_valid_and_every_command_has_an_example() {
+        let mut root = Cli::command();
+        root.build();
+        root.clone().debug_assert();
+        for verb in ["get", "validate"] {
+            let verb = root.find_subcommand(verb).expect("a verb");
+            for noun in verb.get_subcommands().filter(|noun| noun.get_name() != "help") {
+                let help = noun.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example:\n  rspm-offline-downloader "), "{}", noun.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Reads the inventory of a bundle that is the source of a download. The records of its files are copied
+//! unchanged.
+
+use std::collections::HashMap;
+
+use super::error::OfflineError;
+use super::inventory::{Inventory, UpstreamFile};
+use super::metadata::MetadataReader;
+use super::replay::replay;
+use base::model::digest::Sha256;
+use formats::bundle::segment::ReadmeText;
+use formats::bundle::{Product, ProductState, Record, ReleaseRecord};
+use upstream::origin::bundle::Bundle;
+
+/// Reads the inventory of all files that a bundle has of a product.
+pub(super) async fn read_inventory(
+    bundle: &Bundle,
+    product: &Product,
+    reader: &MetadataReader<'_>,
+) -> Result<Inventory, OfflineError> {
+    // The reader gets the head first, for its validators: if the head is replaced before the bundle is read, the next
+    // run detects the change.
+    reader.get(&product.head_path()).await?;
+    let verified_head = bundle.head(product).await?;
+    let (mut releases, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());
+    let state = replay(bundle, product, &verified_head, |record| match record {
+        Record::Release(release) => {
+            let key =
+                (release.folder.clone(), release.name.clone(), release.version.clone(), release.obj.sha256);
+            releases.entry(key).or_insert(release);
+        }
+        Record::Index(update) => {
+            let key = (update.folder, update.name, update.version, update.sha256);
+            if let Some(release) = releases.get_mut(&key) {
+                release.index = Some(update.index);
+            }
+        }
+        Record::Archive(_) | Record::Restore(_) => events.push(record),
+        Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => {}
+    });
+    let state = state.await?;
+    let mut releases: Vec<_> = releases.into_iter().collect();
+    releases.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let files = releases.into_iter().filter_map(|(_, release)| upstream_file(*release, &state, product));
+    Ok(Inventory {
+        files: files.collect(),
+        events,
+        is_complete: true,
+        has_dates: true,
+        fingerprint: vec![verified_head.head.chain],
+        serial: Some(verified_head.head.serial),
+        validators: reader.validators(),
+        warnings: Vec::new(),
+    })
+}
+
+/// Returns the file of a release, unless the release has been removed.
+fn upstream_file(release: ReleaseRecord, state: &ProductState, product: &Product) -> Option<UpstreamFile> {
+    let folder = release.folder.as_deref().unwrap_or_default();
+    let package = state.package(folder, &release.name)?;
+    let is_same = |other: &formats::bundle::state::Release| {
+        other.version == release.version && other.object.sha256 == release.obj.sha256
+    };
+    if !package.releases.iter().any(is_same) {
+        return None;
+    }
+    Some(UpstreamFile {
+        folder: release.folder.clone(),
+        name: release.name.clone(),
+        version: release.version.clone(),
+        ext: release.obj.ext.clone(),
+        paths: vec![product.object_path(release.obj.sha256, &release.obj.ext)],
+        size: Some(release.obj.size),
+        published: release.published,
+        md5: Some(release.obj.md5),
+        sha256: Some(release.obj.sha256),
+        is_listed: package.listed_release().is_some_and(is_same),
+        index: release.index.clone(),
+        record: Some(Box::new(release)),
+    })
+}
+
+/// Returns the READMEs of a bundle by digest.
+pub(super) async fn readmes(
+    bundle: &Bundle,
+    product: &Product,
+) -> Result<HashMap<Sha256, String>, OfflineError> {
+    let verified_head = bundle.head(product).await?;
+    let mut texts = HashMap::new();
+    for segment in verified_head.since(0) {
+        let readmes = bundle.readmes(product, segment).await?;
+        texts.extend(readmes.into_iter().map(|ReadmeText { sha256, text }| (sha256, text)));
+    }
+    Ok(texts)
+}

@@ -1,0 +1,57 @@
+//! Errors of the downloader and the exit status of its commands.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use upstream::UpstreamError;
+use upstream::origin::bundle::BundleError;
+
+/// An error of the downloader.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OfflineError {
+    /// The mirror failed.
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    /// A bundle is invalid: the destination's own or that of `--base-url`.
+    #[error("{0}")]
+    Bundle(#[from] BundleError),
+    /// An operation on a file of the destination failed.
+    #[error("cannot {operation} {}: {source}{}", .path.display(), remedy(.source))]
+    Destination { operation: &'static str, path: PathBuf, source: io::Error },
+    /// The command refuses to continue.
+    #[error("{0}")]
+    Refused(String),
+    /// Wrong usage that the grammar does not detect.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl OfflineError {
+    pub(super) fn destination(operation: &'static str, path: &Path, source: io::Error) -> OfflineError {
+        OfflineError::Destination { operation, path: path.to_owned(), source }
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space there, or copy the directory to a larger disk, and run the command again: the download resumes"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; give the user who runs this command access to the directory, or choose another"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another --destination",
+        _ => "",
+    }
+}
+
+/// Result of a command, for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExitStatus {
+    /// Everything is present: 0.
+    Complete,
+    /// Files are missing and were reported: 1.
+    Incomplete,
+    /// Files are damaged: 3.
+    Damaged,
+}

@@ -1,0 +1,246 @@
+//! Download of one file: the file is fetched from the mirror, verified, inspected, and stored under its digest.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256 as Hasher};
+use tokio::sync::Semaphore;
+
+use super::buffer::{BUDGET, Budget, CompleteFile, FileBuffer};
+use super::claims::Claims;
+use super::contents::{self, Contents};
+use super::destination::{self, Destination};
+use super::plan::PlannedFetch;
+use super::workers::processors;
+use base::model::digest::Sha256;
+use formats::bundle::{Object, Product};
+use formats::r::archive::{Limits, ReadExtent};
+use formats::r::binary;
+use formats::r::layout::PackageFile;
+use formats::r::platform::Platform;
+use upstream::{Mirror, UpstreamError};
+
+/// The reason why a file could not be fetched.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The mirror failed: only this file is skipped.
+    Mirror(UpstreamError),
+    /// A file of the destination could not be written: the command ends.
+    Destination(io::Error, PathBuf),
+}
+
+/// A fetched file.
+#[derive(Debug)]
+pub(super) struct FetchedFile {
+    pub(super) object: Object,
+    pub(super) contents: Contents,
+}
+
+/// Target of downloaded files.
+pub(super) struct FileTarget<'a> {
+    destination: &'a Destination,
+    product: &'a Product,
+    budget: Arc<Budget>,
+    /// Limits concurrent inspections of files to twice the number of processors: more would need more memory and
+    /// would not be faster.
+    inspections: Arc<Semaphore>,
+    /// The files that were fetched.
+    claims: Claims,
+}
+
+impl<'a> FileTarget<'a> {
+    pub(super) fn new(destination: &'a Destination, product: &'a Product) -> FileTarget<'a> {
+        let inspections = Arc::new(Semaphore::new(2 * processors()));
+        FileTarget {
+            destination,
+            product,
+            budget: Budget::new(BUDGET),
+            inspections,
+            claims: Claims::default(),
+        }
+    }
+
+    /// Fetches a file. If the file cannot be read as a package and has no checksum, fetches it a second time.
+    pub(super) async fn fetch(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
+        let first_copy = self.fetch_once(mirror, fetch).await?;
+        if first_copy.contents.error.is_none() || fetch.file.is_verifiable() {
+            return Ok(first_copy);
+        }
+        // The first copy may have been damaged in transit.
+        let Ok(second_copy) = self.fetch_once(mirror, fetch).await else { return Ok(first_copy) };
+        let Object { sha256, ext, .. } = &first_copy.object;
+        // Removes the first copy, unless the second copy or another package has the same bytes.
+        let path = self.destination.path(&self.product.object_path(*sha256, ext));
+        self.claims.release(&path).map_err(|e| Failure::Destination(e, path))?;
+        Ok(second_copy)
+    }
+
+    /// Fetches a file from the first of its paths that has it.
+    async fn fetch_once(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
+        let file = &fetch.file;
+        let mut last_error = None;
+        for path in &file.paths {
+            let mut buffer =
+                FileBuffer::new(self.destination.path(&self.product.objects_dir()), self.budget.clone());
+            match mirror.download(path, file.size, &mut buffer).await {
+                Ok(_) => match self.process(buffer, fetch, path, mirror).await {
+                    // The index may be older than the file at this path: the listed file may be at the next path.
+                    Err(Failure::Mirror(error)) => last_error = Some(error),
+                    result => return result,
+                },
+                Err(error) => match buffer.take_error() {
+                    Some((error, dir)) => return Err(Failure::Destination(error, dir)),
+                    None => {
+                        let is_missing = matches!(error, UpstreamError::Missing(_));
+                        let is_unavailable = matches!(error, UpstreamError::Unavailable { .. });
+                        if last_error.is_none() || !is_missing {
+                            last_error = Some(error);
+                        }
+                        if is_unavailable {
+                            break;
+                        }
+                    }
+                },
+            }
+        }
+        let missing_error = || UpstreamError::Missing(file.paths.join(" or "));
+        Err(Failure::Mirror(last_error.unwrap_or_else(missing_error)))
+    }
+
+    /// As [`process_blocking`], on another thread.
+    async fn process(
+        &self,
+        buffer: FileBuffer,
+        fetch: &PlannedFetch,
+        path: &str,
+        mirror: &Mirror,
+    ) -> Result<FetchedFile, Failure> {
+        let (destination, product, fetch) = (self.destination.clone(), self.product.clone(), fetch.clone());
+        let claims = self.claims.clone();
+        let url = format!("{}/{path}", mirror.address());
+        // The semaphore is never closed.
+        let permit = self.inspections.clone().acquire_owned().await;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = process_blocking(buffer, &destination, &product, &fetch, (url, &claims));
+            drop(permit);
+            result
+        });
+        task.await.unwrap_or_else(|e| Err(Failure::Destination(io::Error::other(e), PathBuf::new())))
+    }
+}
+
+/// Verifies a downloaded file, inspects it, and stores it under its digest.
+fn process_blocking(
+    buffer: FileBuffer,
+    destination: &Destination,
+    product: &Product,
+    fetch: &PlannedFetch,
+    (url, claims): (String, &Claims),
+) -> Result<FetchedFile, Failure> {
+    let download =
+        buffer.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
+    let file = &fetch.file;
+    let object =
+        Object { sha256: download.sha256, size: download.size, md5: download.md5, ext: file.ext.clone() };
+    if let Some(reason) = mismatch(&object, fetch) {
+        return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
+    }
+    let reads_contents = file.record.is_none() && fetch.expected_sha256.is_none();
+    let contents = match product {
+        Product::Binaries(tag) if reads_contents => {
+            check_binary(&download, tag, fetch)
+                .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
+            Contents::default()
+        }
+        Product::Cran | Product::Bioconductor(_) if reads_contents => {
+            let extent = if file.md5.is_some() || file.sha256.is_some() {
+                ReadExtent::Metadata
+            } else {
+                ReadExtent::Whole
+            };
+            contents::read(|| download.open(), &file_name(fetch), extent)
+        }
+        Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) | Product::Pypi => {
+            Contents::default()
+        }
+    };
+    let path = destination.path(&product.object_path(object.sha256, &object.ext));
+    // Claimed before the file is written, so that a concurrent fetch of the same bytes does not remove it.
+    claims.claim(&path);
+    let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path.clone()))?;
+    if is_new {
+        claims.set_new(&path);
+    }
+    Ok(FetchedFile { object, contents })
+}
+
+/// Reads a whole file and checks that it is a binary: indexes of binaries often have no checksum.
+fn check_binary(download: &CompleteFile, tag: &str, fetch: &PlannedFetch) -> Result<(), String> {
+    let (file, Some(platform)) = (file_name(fetch), Platform::parse(tag)) else {
+        return Err(format!("'{tag}' is not a platform"));
+    };
+    let name =
+        PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is not the name of a package file"))?;
+    let result = binary::check_file(|| download.open(), name, &platform, Limits::default());
+    result.map(drop).map_err(|e| e.to_string())
+}
+
+fn file_name(fetch: &PlannedFetch) -> String {
+    format!("{}_{}.{}", fetch.file.name, fetch.file.version, fetch.file.ext)
+}
+
+/// Compares a downloaded file with the size and the checksums that are known. Returns the difference as a clause;
+/// `None` if there is none.
+fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
+    let file = &fetch.file;
+    if let Some(size) = file.size.filter(|size| *size != object.size) {
+        return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
+    }
+    if let Some(sha256) = fetch.expected_sha256.or(file.sha256).filter(|sha256| *sha256 != object.sha256) {
+        return Some(format!(
+            "its sha256 is {} and not {sha256}: the file was changed on the mirror or in transit",
+            object.sha256
+        ));
+    }
+    let md5 = file.md5.filter(|md5| *md5 != object.md5)?;
+    Some(format!(
+        "its MD5 is {} and not the {md5} of the index: the mirror is being updated, or the file is damaged",
+        object.md5
+    ))
+}
+
+/// Stores a file; returns false if the file already existed.
+fn store(download: CompleteFile, path: &Path, object: &Object, fetch: &PlannedFetch) -> io::Result<bool> {
+    // A different package may have the same bytes.
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
+        && fetch.expected_sha256.is_none()
+        && has_digest(path, object.sha256)
+    {
+        return Ok(false);
+    }
+    let file = download.into_file(path.parent().unwrap_or(path))?;
+    destination::set_published_time(file.as_file(), fetch.file.published);
+    destination::persist(file, path)?;
+    Ok(true)
+}
+
+/// Returns true if a file can be read and has this digest.
+pub(super) fn has_digest(path: &Path, sha256: Sha256) -> bool {
+    digest_of(path).is_ok_and(|digest| digest == sha256)
+}
+
+/// Returns the digest of a file.
+pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(Sha256(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..length]);
+    }
+}

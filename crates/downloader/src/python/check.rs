@@ -1,0 +1,94 @@
+//! `validate pypi`.
+
+use crate::args::CheckFlags;
+use crate::destination::Destination;
+use crate::error::OfflineError;
+use crate::finding::Problem;
+use crate::setup::client;
+use crate::validate::{Check, Report};
+use crate::verify_files::ExpectedFile;
+use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
+use formats::bundle::python_record::{FileRecord, MetadataObject};
+use formats::bundle::{Product, PythonRecord, PythonState};
+use upstream::origin::bundle::VerifiedHead;
+use upstream::origin::python_bundle;
+
+/// Checks the Python packages of a bundle.
+pub(crate) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
+    let destination = Destination::open(&args.destination)?;
+    let bundle = client(None, None)?.bundle(&destination.url()?)?;
+    let mut check = Check::new(&destination, bundle, args.packages);
+    if let Some(head) = check.check_head(&Product::Pypi).await? {
+        check_contents(&mut check, &head).await;
+    }
+    check.check_files(&["pypi".to_owned()])?;
+    Ok(check.report)
+}
+
+/// Checks the segments, and collects the objects of the listed files.
+async fn check_contents(check: &mut Check<'_>, head: &VerifiedHead) {
+    let (mut state, mut is_intact) = (PythonState::default(), true);
+    for segment in head.since(0) {
+        let path = Product::Pypi.path(&segment.file.path);
+        check.add_reference(path.clone());
+        let records = match python_bundle::records(&check.bundle, segment).await {
+            Ok(records) => records,
+            Err(error) => {
+                is_intact = false;
+                check.report_error(&path, &error);
+                continue;
+            }
+        };
+        for record in records {
+            if let PythonRecord::File(file) = &record {
+                // Objects of replaced and removed files are not removed, and are not reported.
+                objects(file).for_each(|(object, _)| check.add_reference(object));
+            }
+            // After a missing segment, which is reported, records no longer apply.
+            if let Err(reason) = state.apply(&record, segment.serial)
+                && is_intact
+                && head.missing_base.is_none()
+            {
+                check.report.add(&path, Problem::Damaged, reason);
+                is_intact = false;
+            }
+        }
+    }
+    for (object, expected_file) in state.files().flat_map(objects) {
+        check.add_object(object, expected_file);
+    }
+    if head.missing_base.is_none() && is_intact {
+        for line in state.missing_files() {
+            let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
+            check.report.add(Product::Pypi.head_path(), Problem::Missing, text);
+        }
+    }
+    let projects = state.projects().values().filter(|project| !project.files.is_empty()).count();
+    let skipped: usize = state.projects().values().map(|project| project.skipped.len()).sum();
+    let summary = format!(
+        "{}: snapshot {}, {projects} projects, {} files; {skipped} files of the same versions were not requested",
+        Product::Pypi,
+        head.head.snapshot,
+        // The head of a delta has the number of the bundle for which it was made.
+        state.files().count()
+    );
+    check.add_summary(&Product::Pypi, summary);
+}
+
+/// Returns the paths of the objects of a file.
+fn objects(file: &FileRecord) -> impl Iterator<Item = (String, ExpectedFile)> + use<> {
+    let label = file.name.clone();
+    let object = file.extension().ok().map(|extension| {
+        let (size, sha256) = (file.obj.size, file.obj.sha256);
+        let path = Product::Pypi.object_path(sha256, &extension);
+        (path, ExpectedFile { label: label.clone(), size, sha256 })
+    });
+    let beside = [(file.meta, METADATA_EXTENSION), (file.prov, PROVENANCE_EXTENSION)];
+    let sha256 = file.obj.sha256;
+    let beside = beside.into_iter().filter_map(move |(object, extension)| {
+        let MetadataObject { sha256: digest, size } = object?;
+        let label = format!("{label}.{extension}");
+        Some((Product::Pypi.object_path(sha256, extension), ExpectedFile { label, size, sha256: digest }))
+    });
+    object.into_iter().chain(beside)
+}

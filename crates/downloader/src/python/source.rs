@@ -1,0 +1,256 @@
+//! Reads pages, metadata and files of an index. The index states the addresses of files, which are therefore checked
+//! before each request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use formats::bundle::layout::python_object_of_page;
+use formats::bundle::self_digest;
+use formats::python::accept::{ACCEPT, SimpleFormat};
+use formats::python::metadata::MAX_METADATA;
+use formats::python::name::NormalName;
+use formats::python::provenance::MAX_PROVENANCE;
+use formats::python::simple::page::{MetadataFile, PageFile};
+use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
+use upstream::{FileRequest, FileResponse, Mirror, PageResponse, PythonIndex, Upstream, UpstreamError};
+
+/// PyPI's file host.
+const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
+/// Pauses before the second and each further request for a page.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// An index with its files.
+pub(super) struct Source {
+    upstream: Upstream,
+    index: PythonIndex,
+    url: Url,
+    /// Hosts, with or without a port, from which files are accepted, in addition to those of the index and of PyPI.
+    file_hosts: Vec<String>,
+}
+
+impl Source {
+    /// Opens the index at an address, with or without `/simple` at its end.
+    pub(super) fn new(
+        upstream: Upstream,
+        base_url: &str,
+        file_hosts: Vec<String>,
+    ) -> Result<Source, UpstreamError> {
+        let index = upstream.python_index(base_url)?;
+        let base_url = base_url.trim_end_matches('/');
+        let base_url = base_url.strip_suffix("/simple").unwrap_or(base_url);
+        let url = Url::parse(base_url).map_err(|error| UpstreamError::Refused {
+            url: index.address(),
+            reason: format!("is not a URL: {error}"),
+        })?;
+        Ok(Source { upstream, index, url, file_hosts })
+    }
+
+    /// Returns the address for messages.
+    pub(super) fn address(&self) -> String {
+        self.index.address()
+    }
+
+    /// Reads the page of a project; `None` if the index does not have it.
+    pub(super) async fn page(&self, project: &NormalName) -> Result<Option<ReadPage>, UpstreamError> {
+        let mut pauses = PAUSES.into_iter();
+        let page = loop {
+            match self.index.project(project.as_str(), ACCEPT, None).await {
+                Ok(PageResponse::Page(page)) => break *page,
+                Ok(PageResponse::Unchanged(_)) => {
+                    let reason = "answered an unconditional request with 'not modified'".to_owned();
+                    return Err(self.refused(project, reason));
+                }
+                Err(UpstreamError::Missing(_)) => return Ok(None),
+                Err(error @ UpstreamError::Unavailable { .. }) => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        };
+        let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
+        let Some(format) = format else {
+            let media_type: String = page.media_type.unwrap_or_default().escape_debug().take(80).collect();
+            let reason = format!("has the media type '{media_type}', which is not that of a simple index");
+            return Err(self.refused(project, reason));
+        };
+        let name = project.clone();
+        // A large page takes a second of CPU time.
+        let task = tokio::task::spawn_blocking(move || {
+            let body = page.decoded(MAX_PAGE as u64)?;
+            read::read(format, &body, &page.url, &name).map_err(|error| UpstreamError::Refused {
+                url: page.display_url(),
+                reason: error.to_string(),
+            })
+        });
+        task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string()))).map(Some)
+    }
+
+    fn refused(&self, project: &NormalName, reason: String) -> UpstreamError {
+        UpstreamError::Refused { url: self.index.page_address(Some(project.as_str())), reason }
+    }
+
+    /// Reads METADATA of a file, and compares it with the digest on the page, if the page states one.
+    pub(super) async fn metadata(&self, file: &PageFile) -> Result<Bytes, UpstreamError> {
+        let url = format!("{}.metadata", file.url);
+        let bytes = self.object(&url, MAX_METADATA).await?;
+        match file.core_metadata {
+            MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
+                let reason = format!("its sha256 is not {sha256}, which the page states");
+                Err(UpstreamError::Refused { url, reason })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Reads the provenance object of a file at its address.
+    pub(super) async fn provenance(&self, url: &str) -> Result<Bytes, UpstreamError> {
+        self.object(url, MAX_PROVENANCE).await
+    }
+
+    /// Reads an object that belongs to a file, of at most `limit` bytes.
+    async fn object(&self, url: &str, limit: u64) -> Result<Bytes, UpstreamError> {
+        let refused = |reason: String| UpstreamError::Refused { url: url.to_owned(), reason };
+        let (folder, path) = address(url, &self.url, &self.file_hosts).map_err(refused)?;
+        let request = FileRequest { path: &path, validators: None, limit };
+        match self.upstream.transport(&folder)?.fetch(request).await? {
+            FileResponse::Unchanged => {
+                Err(refused("answered an unconditional request with 'not modified'".to_owned()))
+            }
+            FileResponse::Body { bytes, .. } => Ok(bytes),
+        }
+    }
+
+    /// Returns the folder of a file, and the path of the file in it.
+    pub(super) fn file(&self, file: &PageFile) -> Result<(Mirror, String), UpstreamError> {
+        let refused = |reason: String| UpstreamError::Refused { url: file.url.clone(), reason };
+        let (folder, path) = address(&file.url, &self.url, &self.file_hosts).map_err(refused)?;
+        Ok((self.upstream.mirror(&folder)?, path))
+    }
+}
+
+/// Returns the address of the folder of a file, and the decoded path in it. User and password of the index are sent to
+/// its server only.
+fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String), String> {
+    let mut url = Url::parse(file).map_err(|_| "is not a URL".to_owned())?;
+    if url.query().is_some() {
+        return Err("has a query, so its content may change".to_owned());
+    }
+    url.set_fragment(None);
+    match url.scheme() {
+        "file" => {
+            // SECURITY: only files below the directory. `Url` has removed `..`, but not the encoded form `%2F..`.
+            let decoded_path = percent_decode_str(url.path()).decode_utf8().map_err(|_| "is not UTF-8")?;
+            let is_below = index.scheme() == "file"
+                && decoded_path.split('/').all(|part| part != "..")
+                && url
+                    .path()
+                    .strip_prefix(index.path().trim_end_matches('/'))
+                    .is_some_and(|path| path.starts_with('/'));
+            if !is_below {
+                return Err("is not below the directory of the index".to_owned());
+            }
+        }
+        "http" | "https" if is_same_server(&url, index) => {
+            let path = url.path().to_owned();
+            url = index.clone();
+            url.set_path(&path);
+        }
+        "http" | "https" => {
+            check_host(&url, index, hosts)?;
+            let _ = (url.set_username(""), url.set_password(None));
+        }
+        _ => return Err("has a scheme other than http, https or file".to_owned()),
+    }
+    if let Some(object) = python_object_of_page(url.path()) {
+        url.set_path(&object);
+    }
+    let path = url.path().to_owned();
+    let (folder, name) =
+        path.rsplit_once('/').filter(|(_, name)| !name.is_empty()).ok_or("is not the address of a file")?;
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| "is not UTF-8")?.into_owned();
+    url.set_path(folder);
+    Ok((url.into(), name))
+}
+
+fn is_same_server(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+fn check_host(url: &Url, index: &Url, hosts: &[String]) -> Result<(), String> {
+    let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let with_port = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let is_allowed = index.host_str().is_some_and(|index| index.eq_ignore_ascii_case(&host))
+        || host == PYPI_FILE_HOST
+        || hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(&host) || allowed.eq_ignore_ascii_case(&with_port));
+    if !is_allowed {
+        return Err(format!(
+            "is on a host from which files are not fetched; if they may come from there, add --file-hosts {with_port}"
+        ));
+    }
+    if index.scheme() == "https" && url.scheme() != "https" {
+        return Err("is without TLS, but the index has TLS".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addressed(file: &str, index: &str) -> Result<(String, String), String> {
+        address(file, &index.parse().expect(index), &["cdn.example:8443".to_owned()])
+    }
+
+    #[test]
+    fn files_come_from_allowed_hosts_and_folders() {
+        for (file, index, folder, name) in [
+            (
+                "https://files.pythonhosted.org/p/aa/a-1.0%2Bx.whl",
+                "https://pypi.org",
+                "https://files.pythonhosted.org/p/aa",
+                "a-1.0+x.whl",
+            ),
+            (
+                "http://h:8080/f/a-1.whl",
+                "http://me:secret@h:8080/root",
+                "http://me:secret@h:8080/f",
+                "a-1.whl",
+            ),
+            (
+                "http://you:word@cdn.example:8443/a-1.whl",
+                "http://me:secret@h",
+                "http://cdn.example:8443/",
+                "a-1.whl",
+            ),
+            (
+                "file:///srv/web/packages/a%20b/a-1.whl",
+                "file:///srv/web",
+                "file:///srv/web/packages/a%20b",
+                "a-1.whl",
+            ),
+        ] {
+            assert_eq!(addressed(file, index), Ok((folder.to_owned(), name.to_owned())), "{file}");
+        }
+        for (file, index, part) in [
+            ("https://cdn.example/a-1.whl", "https://pypi.org", "--file-hosts cdn.example"),
+            ("http://files.pythonhosted.org/a-1.whl", "https://pypi.org", "without TLS"),
+            ("file:///etc/passwd", "https://pypi.org", "not below"),
+            ("file:///srv/website/a-1.whl", "file:///srv/web", "not below"),
+            ("file:///srv/web/../x/a-1.whl", "file:///srv/web", "not below"),
+            ("file:///srv/web/a%2F..%2F../x/a-1.whl", "file:///srv/web", "not below"),
+            ("https://pypi.org/a-1.whl?token=1", "https://pypi.org", "query"),
+            ("https://pypi.org/a/", "https://pypi.org", "of a file"),
+        ] {
+            let error = addressed(file, index).expect_err(file);
+            assert!(error.contains(part), "{file}: {error}");
+        }
+    }
+}

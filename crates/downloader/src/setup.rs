@@ -1,0 +1,77 @@
+//! Opens the HTTP client, the mirror and the destination for a command of the downloader.
+
+use std::sync::Arc;
+
+use super::args::{CommonFlags, PackageFlags};
+use super::destination::Destination;
+use super::error::OfflineError;
+use super::progress::Output;
+use super::run::Request;
+use ::upstream::origin::bundle::Bundle;
+use ::upstream::{self, Limits, Mirror, Upstream};
+use base::config::{Config, Proxy, Secret};
+use base::model::time::Timestamp;
+
+/// The name of the program in the header `User-Agent`.
+const PROGRAM: &str = "rspm-offline-downloader";
+
+/// Returns the system time.
+pub(super) fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}
+
+/// Creates the HTTP client of a command; `contact` is part of the header `User-Agent`.
+pub(super) fn client(
+    outbound_proxy: Option<String>,
+    contact: Option<&str>,
+) -> Result<Upstream, OfflineError> {
+    let proxy = Proxy { url: outbound_proxy.map(Secret), user: None, password: None };
+    Upstream::with_agent(&proxy, Limits::default(), upstream::user_agent(PROGRAM, contact))
+        .map_err(|e| OfflineError::Usage(e.to_string().replace("Proxy.URL", "--outbound-proxy")))
+}
+
+/// Returns the default configuration, for the table of platforms and the URL of the rules.
+pub(super) fn defaults() -> Result<Arc<Config>, OfflineError> {
+    let result = base::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
+    Ok(result.config)
+}
+
+/// Mirror, destination and options of a command.
+pub(super) struct Setup {
+    pub(super) upstream: Upstream,
+    pub(super) mirror: Mirror,
+    pub(super) destination: Destination,
+    pub(super) destination_bundle: Bundle,
+    pub(super) request: Request,
+}
+
+/// Opens mirror and destination, and converts the flags to a request.
+pub(super) fn setup(
+    common: CommonFlags,
+    base_url: &str,
+    packages: Option<&PackageFlags>,
+    output: Output,
+) -> Result<Setup, OfflineError> {
+    let upstream = client(common.outbound_proxy, common.contact.as_deref())?;
+    let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
+    let destination = if common.dryrun {
+        Destination::open_read_only(&common.destination)?
+    } else {
+        Destination::create(&common.destination)?
+    };
+    if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == destination.root()))
+    {
+        return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
+    }
+    let destination_bundle = upstream.bundle(&destination.url()?)?;
+    let request = Request {
+        concurrency: common.concurrency.get(),
+        is_dry_run: common.dryrun,
+        first_day: packages.and_then(|packages| packages.starting_snapshot),
+        accept_loss: packages.is_some_and(|packages| packages.accept_loss),
+        subset: None,
+        now: now(),
+        output,
+    };
+    Ok(Setup { upstream, mirror, destination, destination_bundle, request })
+}

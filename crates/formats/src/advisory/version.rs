@@ -1,0 +1,154 @@
+//! The supported ecosystems, and the orders of their versions.
+
+use std::cmp::Ordering;
+use std::str::FromStr;
+
+use crate::python;
+
+use crate::r;
+
+/// An ecosystem of packages, as named in advisories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ecosystem {
+    /// `CRAN`.
+    Cran,
+    /// `Bioconductor`.
+    Bioconductor,
+    /// `PyPI`.
+    Pypi,
+}
+
+impl Ecosystem {
+    /// All supported ecosystems.
+    pub const ALL: [Ecosystem; 3] = [Ecosystem::Cran, Ecosystem::Bioconductor, Ecosystem::Pypi];
+
+    /// Returns the name in advisories, which is also the name of the directory in the OSV database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ecosystem::Cran => "CRAN",
+            Ecosystem::Bioconductor => "Bioconductor",
+            Ecosystem::Pypi => "PyPI",
+        }
+    }
+
+    /// Returns the name for files of a bundle, in lower case.
+    #[must_use]
+    pub fn file_name(self) -> String {
+        self.as_str().to_ascii_lowercase()
+    }
+
+    /// Returns the prefix of ids in the ecosystem's own database.
+    pub(super) fn id_prefix(self) -> &'static str {
+        match self {
+            Ecosystem::Cran | Ecosystem::Bioconductor => "RSEC-",
+            Ecosystem::Pypi => "PYSEC-",
+        }
+    }
+
+    /// Returns the name under which a package is looked up: unchanged for R, normalized for Python.
+    pub(super) fn lookup_name(self, name: &str) -> String {
+        match self {
+            Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
+            Ecosystem::Pypi => python::name::normalize(name),
+        }
+    }
+}
+
+impl FromStr for Ecosystem {
+    type Err = ();
+
+    /// Parses a name as in advisories. A name with a suffix (`PyPI:…`) is an error: the suffix restricts the ecosystem
+    /// to another repository, which is not supported.
+    fn from_str(text: &str) -> Result<Ecosystem, ()> {
+        Ecosystem::ALL.into_iter().find(|ecosystem| ecosystem.as_str() == text).ok_or(())
+    }
+}
+
+/// A version, with the order of its ecosystem.
+#[derive(Clone, Debug)]
+pub(super) enum Version {
+    /// A version from CRAN or Bioconductor. Versions that R does not accept also have an order.
+    R(Box<str>),
+    /// A version from PyPI.
+    Python(python::version::Version),
+}
+
+impl Version {
+    pub(super) fn new(ecosystem: Ecosystem, text: &str) -> Version {
+        match ecosystem {
+            Ecosystem::Cran | Ecosystem::Bioconductor => Version::R(text.into()),
+            Ecosystem::Pypi => Version::Python(python::version::Version::lenient(text)),
+        }
+    }
+
+    /// Returns whether two versions are the same. Valid versions are compared by value, others by text.
+    pub(super) fn is_same(&self, other: &Version) -> bool {
+        match (self, other) {
+            (Version::R(a), Version::R(b)) => {
+                a == b
+                    || (r::version::is_numeric(a)
+                        && r::version::is_numeric(b)
+                        && r::version::compare(a, b).is_eq())
+            }
+            (Version::Python(a), Version::Python(b)) => a == b,
+            (Version::R(_) | Version::Python(_), _) => false,
+        }
+    }
+
+    /// Compares two versions in the order of the ecosystem.
+    pub(super) fn compare(&self, other: &Version) -> Ordering {
+        match (self, other) {
+            (Version::R(a), Version::R(b)) => r::version::compare(a, b),
+            (Version::Python(a), Version::Python(b)) => a.cmp(b),
+            // Versions of two ecosystems are never compared.
+            (Version::R(_), Version::Python(_)) => Ordering::Less,
+            (Version::Python(_), Version::R(_)) => Ordering::Greater,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_python_projects_are_normalized_and_others_are_not() {
+        assert_eq!(Ecosystem::Pypi.lookup_name("Zope.Interface__x"), "zope-interface-x");
+        assert_eq!(Ecosystem::Cran.lookup_name("R6.x_y"), "R6.x_y");
+        assert_eq!("Bioconductor".parse(), Ok(Ecosystem::Bioconductor));
+        assert!("cran".parse::<Ecosystem>().is_err() && "PyPI:x".parse::<Ecosystem>().is_err());
+    }
+
+    #[test]
+    fn valid_versions_are_equal_by_value_and_others_by_text() {
+        let is_same = |ecosystem, a, b| Version::new(ecosystem, a).is_same(&Version::new(ecosystem, b));
+        for (a, b) in [("0.1-8", "0.1.8"), ("1.2", "01.2"), ("1", "1")] {
+            assert!(is_same(Ecosystem::Cran, a, b), "{a} {b}");
+        }
+        for (a, b) in [("1.0", "1"), ("1.0a", "1.0.a"), ("1.10", "1.1"), ("1.0 ", "1.0")] {
+            assert!(!is_same(Ecosystem::Cran, a, b), "{a} {b}");
+        }
+        for (a, b) in [("1.0", "1"), ("1.0rc1", "1.0.RC.1"), ("v1.0", "1.0.0"), ("2004d", "2004d")] {
+            assert!(is_same(Ecosystem::Pypi, a, b), "{a} {b}");
+        }
+        for (a, b) in [("1.10", "1.1"), ("2004d", "2004D"), ("1.0+x", "1.0"), ("1!1.0", "1.0")] {
+            assert!(!is_same(Ecosystem::Pypi, a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn each_ecosystem_has_its_own_order() {
+        let assert_sorted = |ecosystem, versions: &[&str]| {
+            for pair in versions.windows(2) {
+                let [a, b] = [pair[0], pair[1]].map(|text| Version::new(ecosystem, text));
+                assert!(a.compare(&b).is_lt() && b.compare(&a).is_gt(), "{pair:?}");
+            }
+        };
+        assert_sorted(Ecosystem::Bioconductor, &["0.9", "1.0", "1.0-1", "1.2", "1.10", "2"]);
+        assert_sorted(
+            Ecosystem::Pypi,
+            &["2004d", "0.9", "1.0.dev1", "1.0a1", "1.0", "1.0.post1", "1.10", "1!0.1"],
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! The formats of R, Python, bundles, advisories and block rules; pure.
+
+/// Advisories about packages: records, version ranges, scores.
+pub mod advisory;
+/// The bundle, a directory that servers without internet access serve from: layout, heads, segments, records.
+pub mod bundle;
+/// Block rules: criteria, order, and the decision about the releases of a package.
+pub mod policy;
+/// Python's formats: names, versions, file names, metadata, requirements, the simple API, wheels and source archives.
+pub mod python;
+/// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
+pub mod r;

@@ -1,0 +1,273 @@
+//! The decision about the releases of one package.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::age::effective_time;
+use super::rule::{Criteria, Rule, age_text};
+use crate::advisory::{Finding, PackageAdvisories, base_score};
+use crate::python;
+use base::model::ids::SourceId;
+use base::model::language::Language;
+use base::model::license::UNKNOWN;
+use base::model::time::Timestamp;
+
+use crate::python::name::normalize;
+use crate::r;
+
+/// The facts about a package.
+#[derive(Clone, Copy)]
+pub struct PackageFacts<'a> {
+    /// Its name, normalized for a Python project.
+    pub name: &'a str,
+    /// The language.
+    pub language: Language,
+    /// The source that provides it in the repository.
+    pub source: SourceId,
+    /// Whether the packages of the source are uploaded or built here. Rules about the age then apply only if they name
+    /// the source.
+    pub is_own: bool,
+    /// The advisories about it.
+    pub advisories: Option<PackageAdvisories<'a>>,
+    /// Whether any version of it is listed.
+    pub is_listed: bool,
+    /// Its releases.
+    pub releases: &'a [ReleaseFacts],
+}
+
+/// The facts about a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFacts {
+    /// The version.
+    pub version: String,
+    /// The field `License`, or an SPDX expression; `None` if it is not known.
+    pub license: Option<String>,
+    /// The publication time that upstream claims.
+    pub claimed_at: Option<Timestamp>,
+    /// The time of the first sync of the source that found it.
+    pub discovered_at: Timestamp,
+    /// Whether `discovered_at` was the first sync of the source.
+    pub is_initial: bool,
+}
+
+/// The snapshot and the times of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// The time at which the age is measured.
+    pub age_at: Timestamp,
+    /// The current time: advisories that have been withdrawn are ignored.
+    pub now: Timestamp,
+    /// Whether the decision is about a dated snapshot.
+    pub is_dated: bool,
+    /// Whether the decision is about a promoted state: then only a fix of a vulnerability that was published before
+    /// `age_at` exempts a release from a minimum age.
+    pub is_promoted: bool,
+}
+
+/// The decision about a release.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    /// No rule matches.
+    NoRule,
+    /// An exception matches.
+    Exception(&'a Arc<Rule>),
+    /// A rule blocks it.
+    Blocked(&'a Arc<Rule>),
+    /// A rule warns about it; the release is available.
+    Warned(&'a Arc<Rule>),
+}
+
+impl<'a> Verdict<'a> {
+    /// Returns the rule that blocks the release.
+    #[must_use]
+    pub fn blocking_rule(self) -> Option<&'a Arc<Rule>> {
+        match self {
+            Verdict::Blocked(rule) => Some(rule),
+            Verdict::NoRule | Verdict::Exception(_) | Verdict::Warned(_) => None,
+        }
+    }
+}
+
+impl PackageFacts<'_> {
+    /// Compares versions in the order of the language.
+    #[must_use]
+    pub fn compare(&self, a: &str, b: &str) -> Ordering {
+        match self.language {
+            Language::R => r::version::compare(a, b),
+            Language::Python => {
+                python::version::Version::lenient(a).cmp(&python::version::Version::lenient(b))
+            }
+        }
+    }
+
+    fn findings(&self, version: &str, clock: Clock) -> Vec<Finding<'_>> {
+        self.advisories.map(|advisories| advisories.vulnerabilities(version, clock.now)).unwrap_or_default()
+    }
+
+    /// Returns the license of a release. If it is unknown, returns the license of another release, because licenses
+    /// rarely change.
+    fn license<'b>(&'b self, release: &'b ReleaseFacts) -> Option<&'b str> {
+        let mut others = self.releases.iter().filter_map(|other| other.license.as_deref());
+        release.license.as_deref().or_else(|| others.next_back())
+    }
+
+    /// Returns whether a release is younger than `min_age` microseconds.
+    fn is_young(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> bool {
+        let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
+        clock.age_at.0.saturating_sub(since.0) < min_age
+    }
+
+    /// Returns the ids of the vulnerabilities that `release` fixes: the vulnerabilities of the highest lower version
+    /// that is old enough for `min_age`, except those that `release` has too.
+    fn fixed(&self, release: &ReleaseFacts, min_age: i64, clock: Clock) -> Vec<String> {
+        let older = self.releases.iter().filter(|other| {
+            self.compare(&other.version, &release.version).is_lt() && !self.is_young(other, min_age, clock)
+        });
+        let Some(older) = older.max_by(|a, b| self.compare(&a.version, &b.version)) else {
+            return Vec::new();
+        };
+        let own = self.findings(&release.version, clock);
+        let fixed = self.findings(&older.version, clock);
+        let is_known = |finding: &&Finding<'_>| {
+            !clock.is_promoted || finding.published.is_none_or(|published| published <= clock.age_at)
+        };
+        let fixed =
+            fixed.iter().filter(|finding| own.iter().all(|other| other.id != finding.id)).filter(is_known);
+        fixed.map(|finding| finding.id.to_owned()).collect()
+    }
+}
+
+/// Returns whether all criteria match, except the repository and the source, which a [`super::RuleSet`] compares.
+pub(super) fn matches(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> bool {
+    applies(criteria, package, release, clock)
+        && admitting_fixes(criteria, package, release, clock).is_empty()
+}
+
+/// Returns the ids of vulnerabilities if their fix is the only reason why a rule with a minimum age does not match.
+pub(super) fn fixes(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    match applies(criteria, package, release, clock) {
+        true => admitting_fixes(criteria, package, release, clock),
+        false => Vec::new(),
+    }
+}
+
+/// Returns the ids of the vulnerabilities whose fix exempts a release from the minimum age; empty without such an
+/// exemption.
+fn admitting_fixes(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    match criteria.min_age {
+        Some(min_age) if criteria.fixes_pass => package.fixed(release, min_age, clock),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// Returns whether all criteria of [`matches`] match, without regard to exemptions for fixes of vulnerabilities.
+fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> bool {
+    let Criteria { version, source, license, license_types, license_types_except, min_age, .. } = criteria;
+    let is_named = |name: &String| match package.language {
+        Language::R => *name == package.name,
+        Language::Python => normalize(name) == package.name,
+    };
+    !(criteria.not_dated && clock.is_dated)
+        && criteria.package.as_ref().is_none_or(is_named)
+        && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
+        && (!criteria.deleted_packages || !package.is_listed)
+        && license.as_ref().is_none_or(|part| {
+            let text = package.license(release).unwrap_or_default();
+            text.to_lowercase().contains(&part.to_lowercase())
+        })
+        && (license_types.is_empty() || !may_choose(package, release, |id| !is_type(license_types, id)))
+        && (license_types_except.is_empty()
+            || !may_choose(package, release, |id| is_type(license_types_except, id)))
+        && (!criteria.needs_advisories() || is_vulnerable(criteria, package, release, clock))
+        && min_age.is_none_or(|min_age| {
+            (!package.is_own || source.is_some()) && package.is_young(release, min_age, clock)
+        })
+}
+
+fn is_type(types: &[String], id: &str) -> bool {
+    types.iter().any(|type_id| type_id.eq_ignore_ascii_case(id))
+}
+
+/// Returns whether a user may choose an alternative of the license of which all identifiers are accepted.
+fn may_choose(
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    is_accepted: impl Fn(&str) -> bool,
+) -> bool {
+    match (package.license(release), package.language) {
+        (None, _) => is_accepted(UNKNOWN),
+        (Some(text), Language::R) => r::license::licenses(text).types().iter().any(|id| is_accepted(id)),
+        (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
+            Ok(expression) => expression.may_choose(is_accepted),
+            Err(_) => is_accepted(UNKNOWN),
+        },
+    }
+}
+
+fn is_vulnerable(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> bool {
+    package.findings(&release.version, clock).iter().any(|finding| match criteria.min_severity {
+        None => true,
+        Some(least) => score(finding).map_or(criteria.block_unscored, |score| score >= least),
+    })
+}
+
+/// Returns the highest base score of a vulnerability, from 0 to 10.
+fn score(finding: &Finding<'_>) -> Option<f64> {
+    finding.severity.iter().filter_map(|severity| base_score(&severity.score)).reduce(f64::max)
+}
+
+/// Returns short texts about the facts that make a rule match a release. There are none for criteria that need no
+/// explanation, such as the name.
+#[must_use]
+pub(super) fn evidence(
+    criteria: &Criteria,
+    package: &PackageFacts<'_>,
+    release: &ReleaseFacts,
+    clock: Clock,
+) -> Vec<String> {
+    let mut evidence = Vec::new();
+    if let Some(range) = &criteria.version {
+        evidence.push(format!("versions {range}"));
+    }
+    if criteria.needs_license() {
+        evidence.push(format!("license {}", package.license(release).unwrap_or(UNKNOWN)));
+    }
+    if criteria.needs_advisories() {
+        let findings = package.findings(&release.version, clock);
+        let worst =
+            findings.iter().max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
+        evidence.extend(worst.map(|finding| match score(finding) {
+            Some(score) => format!("{}, severity {score:.1}", finding.id),
+            None => format!("{}, without a score", finding.id),
+        }));
+    }
+    if criteria.deleted_packages {
+        evidence.push("no version of the package is listed any more".to_owned());
+    }
+    if let Some(min_age) = criteria.min_age {
+        let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
+        let basis = if Some(since) == release.claimed_at { "published" } else { "first found here" };
+        evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
+    }
+    evidence
+}

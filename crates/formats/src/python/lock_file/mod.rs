@@ -1,0 +1,203 @@
+//! Lock files of Python tools: the packages of the main index with their versions, digests and markers. Five formats are
+//! recognized by their content: `pylock.toml` (PEP 751), `uv.lock`, `poetry.lock`, `pdm.lock` and `Pipfile.lock`.
+
+mod origin;
+mod pipfile;
+mod pylock;
+mod tables;
+mod text;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::name::{BadName, NormalName};
+use base::model::digest::Sha256;
+
+/// Maximum size of a lock file, in bytes. Lock files of large workspaces have about 5 MB.
+const MAX_FILE: usize = 16 << 20;
+/// Maximum number of packages of a lock file, with those that are not from an index. Lock files of large workspaces have
+/// about 2,000.
+const MAX_PACKAGES: usize = 50_000;
+/// Maximum number of files of all packages; a list that several packages have counts for each of them. Lock files of
+/// large workspaces list about 30,000 files.
+const MAX_FILES: usize = 500_000;
+
+/// The tool or standard that defines the format of a lock file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LockKind {
+    /// `pylock.toml`, `pylock.*.toml`: PEP 751.
+    Pylock,
+    /// `uv.lock`.
+    Uv,
+    /// `poetry.lock`.
+    Poetry,
+    /// `pdm.lock`.
+    Pdm,
+    /// `Pipfile.lock`.
+    Pipfile,
+}
+
+/// The content of a lock file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockFile {
+    /// The format.
+    pub kind: LockKind,
+    /// The packages from the main index, in the order of the file (in `Pipfile.lock`: by group and name). A project has
+    /// several entries if its version depends on the environment.
+    pub packages: Vec<LockedPackage>,
+    /// Packages that are not from the main index.
+    pub skipped: Vec<SkippedPackage>,
+}
+
+/// A package from an index, at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedPackage {
+    /// The project.
+    pub name: NormalName,
+    /// The version as written.
+    pub version: String,
+    /// The condition for its installation, as written.
+    pub marker: Option<String>,
+    /// The files that the lock file lists for the version; may be empty. The versions of a package may share a list.
+    pub files: Arc<[LockedFile]>,
+    /// The index as [`origin::index`] writes it; `None` for the default one, or if the file does not state it.
+    index: Option<String>,
+}
+
+/// A file of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedFile {
+    /// The file name; `None` in `Pipfile.lock`, which has only digests.
+    pub name: Option<String>,
+    /// The SHA-256; `None` if the lock file has only digests of other algorithms.
+    pub sha256: Option<Sha256>,
+    /// Size in bytes, if stated.
+    pub size: Option<u64>,
+}
+
+/// A package that is skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedPackage {
+    /// The name as written.
+    pub name: String,
+    /// The reason, which names the origin of the package: another index, a checkout, a URL or a directory.
+    pub reason: Cow<'static, str>,
+}
+
+/// The reason why a lock file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLockFile {
+    /// The file is too large.
+    #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
+    TooLarge(usize),
+    /// The file has too many packages, or files of packages.
+    #[error("the file has {count} {items}, more than the {limit} allowed; lock fewer projects in one file")]
+    TooMany {
+        /// The number.
+        count: usize,
+        /// What is counted.
+        items: &'static str,
+        /// The maximum.
+        limit: usize,
+    },
+    /// The file is not UTF-8.
+    #[error("the file is not UTF-8 text; save it as UTF-8")]
+    NotUtf8,
+    /// The text is neither TOML nor JSON, or a value has the wrong type.
+    #[error("line {line}: {message}; lock the project again with its tool")]
+    Syntax {
+        /// The line.
+        line: usize,
+        /// The reason.
+        message: String,
+    },
+    /// The text has no known format.
+    #[error(
+        "this is not a lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
+    )]
+    Unknown,
+    /// The version of the format is not supported.
+    #[error("the file has version {version} of the format of {kind}; version {supported} is supported")]
+    Format {
+        /// The format.
+        kind: LockKind,
+        /// The version of the file.
+        version: String,
+        /// The supported version.
+        supported: &'static str,
+    },
+    /// A package whose name is not valid.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// A package from an index has no version.
+    #[error("the package '{0}' has no version; lock the project again with its tool")]
+    NoVersion(String),
+    /// A malformed digest.
+    #[error("the package '{package}' has the digest '{text}', which is not 64 hexadecimal digits of SHA-256")]
+    Digest {
+        /// The package.
+        package: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl LockKind {
+    /// Every kind.
+    pub const ALL: [LockKind; 5] =
+        [LockKind::Pylock, LockKind::Uv, LockKind::Poetry, LockKind::Pdm, LockKind::Pipfile];
+
+    /// Returns the usual file name.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            LockKind::Pylock => "pylock.toml",
+            LockKind::Uv => "uv.lock",
+            LockKind::Poetry => "poetry.lock",
+            LockKind::Pdm => "pdm.lock",
+            LockKind::Pipfile => "Pipfile.lock",
+        }
+    }
+}
+
+impl fmt::Display for LockKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file_name())
+    }
+}
+
+/// Parses a lock file.
+///
+/// # Errors
+/// [`BadLockFile`], for the first defect. A file of an unknown version is refused as a whole.
+pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
+    if bytes.len() > MAX_FILE {
+        return Err(BadLockFile::TooLarge(bytes.len()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| BadLockFile::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lock = if text.trim_start().starts_with('{') {
+        pipfile::parse(text)?
+    } else {
+        let head: tables::Head = text::toml(text)?;
+        match head.kind()? {
+            LockKind::Pylock => pylock::parse(text)?,
+            kind => tables::parse(kind, text)?,
+        }
+    };
+    let files = lock.packages.iter().fold(0usize, |sum, package| sum.saturating_add(package.files.len()));
+    let packages = lock.packages.len().saturating_add(lock.skipped.len());
+    for (count, items, limit) in [(packages, "packages", MAX_PACKAGES), (files, "files", MAX_FILES)] {
+        if count > limit {
+            return Err(BadLockFile::TooMany { count, items, limit });
+        }
+    }
+    origin::skip_other_indexes(&mut lock);
+    Ok(lock)
+}
+
+#[cfg(test)]
+mod origin_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! A project page as a value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::python::file_name::FileName;
+use crate::python::name::NormalName;
+use base::model::digest::Sha256;
+use base::model::time::Timestamp;
+
+/// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
+pub const API_VERSION: &str = "1.4";
+
+/// The page of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectPage {
+    /// The project.
+    pub name: NormalName,
+    /// PyPI's serial: a number that increases with every change of the project.
+    pub last_serial: Option<u64>,
+    /// The status.
+    pub status: ProjectStatus,
+    /// The reason for the status.
+    pub status_reason: Option<String>,
+    /// Every version, with or without files; `None` if the page does not list them.
+    pub versions: Option<Vec<String>>,
+    /// The files in the order of the page.
+    pub files: Vec<PageFile>,
+}
+
+impl ProjectPage {
+    /// Returns a page without files.
+    #[must_use]
+    pub fn new(name: NormalName) -> ProjectPage {
+        ProjectPage {
+            name,
+            last_serial: None,
+            status: ProjectStatus::Active,
+            status_reason: None,
+            versions: None,
+            files: Vec::new(),
+        }
+    }
+
+    /// Returns the files that may be listed for clients; a quarantined project has none.
+    #[must_use]
+    pub fn offered_files(&self) -> &[PageFile] {
+        match self.status {
+            ProjectStatus::Quarantined => &[],
+            ProjectStatus::Active | ProjectStatus::Archived | ProjectStatus::Deprecated => &self.files,
+        }
+    }
+}
+
+/// The status of a project (PEP 792). An unknown status counts as `Active`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ProjectStatus {
+    /// Maintained.
+    #[default]
+    Active,
+    /// No further uploads are expected.
+    Archived,
+    /// Unsafe: no file may be served.
+    Quarantined,
+    /// Obsolete.
+    Deprecated,
+}
+
+impl ProjectStatus {
+    /// Every status.
+    pub const ALL: [ProjectStatus; 4] = [
+        ProjectStatus::Active,
+        ProjectStatus::Archived,
+        ProjectStatus::Quarantined,
+        ProjectStatus::Deprecated,
+    ];
+
+    /// Returns the word for the status on pages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProjectStatus::Active => "active",
+            ProjectStatus::Archived => "archived",
+            ProjectStatus::Quarantined => "quarantined",
+            ProjectStatus::Deprecated => "deprecated",
+        }
+    }
+
+    /// Returns the status of a word; [`ProjectStatus::Active`] for an unknown one.
+    #[must_use]
+    pub fn of_word(word: &str) -> ProjectStatus {
+        let status = ProjectStatus::ALL.into_iter().find(|status| status.as_str() == word.trim());
+        status.unwrap_or_default()
+    }
+}
+
+/// A file of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageFile {
+    /// The file name.
+    pub name: FileName,
+    /// The address without a fragment: absolute on a page that was read, relative or absolute on one to write.
+    pub url: String,
+    /// Digests in lower-case hexadecimal, by algorithm.
+    pub hashes: BTreeMap<String, String>,
+    /// `Requires-Python`.
+    pub requires_python: Option<String>,
+    /// Whether `{url}.metadata` exists.
+    pub core_metadata: MetadataFile,
+    /// Whether `{url}.asc` exists.
+    pub gpg_sig: Option<bool>,
+    /// Set if the file is yanked: installers ignore it unless its version is pinned.
+    pub yanked: Option<Yank>,
+    /// The size in bytes.
+    pub size: Option<u64>,
+    /// The time of the upload.
+    pub upload_time: Option<Timestamp>,
+    /// The absolute address of its provenance object.
+    pub provenance: Option<String>,
+}
+
+impl PageFile {
+    /// Returns a file with only a name and an address.
+    #[must_use]
+    pub fn new(name: FileName, url: String) -> PageFile {
+        PageFile {
+            name,
+            url,
+            hashes: BTreeMap::new(),
+            requires_python: None,
+            core_metadata: MetadataFile::None,
+            gpg_sig: None,
+            yanked: None,
+            size: None,
+            upload_time: None,
+            provenance: None,
+        }
+    }
+
+    /// Returns the declared SHA-256.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Sha256> {
+        self.hashes.get("sha256")?.parse().ok()
+    }
+}
+
+/// The mark of a yanked file (PEP 592).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Yank {
+    /// The reason; may be empty.
+    pub reason: String,
+}
+
+/// The statement of a page about the metadata file of a distribution (PEP 658, 714).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetadataFile {
+    /// No metadata file is declared.
+    #[default]
+    None,
+    /// It exists, without a declared SHA-256.
+    Unverified,
+    /// It exists with this digest.
+    Sha256(Sha256),
+}
+
+/// A file of a page that cannot be used, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedFile {
+    /// The name, shortened.
+    pub name: String,
+    /// The reason.
+    pub reason: String,
+}
+
+impl fmt::Display for SkippedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}': {}", self.name, self.reason)
+    }
+}

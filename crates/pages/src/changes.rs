@@ -1,0 +1,210 @@
+//! The page of the packages that differ between two snapshots.
+
+use maud::{Markup, html};
+
+use super::first_packages::FirstPackages;
+use super::frame::{Frame, Location, Root, Section};
+use super::pager::pager;
+use super::printed::Printed;
+use super::text::{self, count, number, visible};
+use base::model::time::Day;
+
+/// A package that differs.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The name.
+    pub name: String,
+    /// The kind of the change, in one word.
+    pub kind: &'static str,
+    /// Whether the change needs attention.
+    pub is_notable: bool,
+    /// The version before.
+    pub from: Option<String>,
+    /// The version after.
+    pub to: Option<String>,
+    /// The name of the source, or both names if the sources differ.
+    pub source: String,
+    /// Publication day of the version after, if known.
+    pub published: Option<Day>,
+}
+
+/// The changes between two snapshots.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The later snapshot.
+    pub location: Location,
+    /// The earlier snapshot; `None` if there is no earlier state.
+    pub since: Option<String>,
+    /// The selected kind, if any.
+    pub kind: Option<&'static str>,
+    /// The number of packages of each kind.
+    pub counts: Vec<(&'static str, usize)>,
+    /// The packages of this page.
+    pub rows: Vec<Row>,
+    /// The page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// Whether the repository has an index of Python packages, whose projects are not compared.
+    pub has_index: bool,
+    /// The address of the API with the same data.
+    pub json: Option<String>,
+    /// The line that is visible only on the printed page.
+    pub printed: Printed,
+    /// The command for the first packages, if the snapshot is the newest one and has no packages.
+    pub first_packages: Option<FirstPackages>,
+}
+
+impl Changes {
+    /// Returns the page.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let Location { repo, snapshot } = &self.location;
+        let since = self.since.as_deref().unwrap_or_default();
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::Changes)),
+            json: self.json.clone(),
+            ..Frame::new(root, format!("Changes of {repo} from {since} to {snapshot}"))
+        };
+        let total: usize = self.counts.iter().map(|(_, count)| count).sum();
+        let snapshots: Vec<&str> = self.since.as_deref().into_iter().chain([snapshot.as_str()]).collect();
+        frame.render(&html! {
+            h1 {
+                "Changes of " (repo)
+                @if self.since.is_some() { " from " span.whole { (since) } }
+                " to " span.whole { (snapshot) }
+            }
+            (self.printed.render(repo, &snapshots))
+            (self.form(&frame.root))
+            @if self.since.is_none() {
+                p {
+                    "There is no earlier state."
+                    @if let Some(first_packages) = &self.first_packages { " " (first_packages.render()) }
+                }
+            } @else if total == 0 {
+                p { "No package differs." }
+            } @else {
+                (self.kinds(&frame.root, total))
+                (self.table(&frame.root))
+                (pager(self.page, self.pages, |page| self.address(&frame.root, self.kind, page, None)))
+                p.screen { a href=(self.address(&frame.root, self.kind, 1, Some("csv"))) { "All as CSV" } }
+            }
+            @if self.has_index {
+                p.muted { "Projects of an index of Python packages are not compared." }
+            }
+        })
+    }
+
+    /// Returns the address of a page of these changes, as a query.
+    fn address(&self, root: &Root, kind: Option<&str>, page: usize, format: Option<&str>) -> String {
+        let page = page.to_string();
+        let parameters = [
+            ("since", self.since.as_deref()),
+            ("kind", kind),
+            ("page", Some(page.as_str()).filter(|page| *page != "1")),
+            ("format", format),
+        ];
+        let present = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        root.query(&present.collect::<Vec<_>>())
+    }
+
+    fn form(&self, root: &Root) -> Markup {
+        html! {
+            form.fields method="get" action=(root.changes(&self.location.repo, &self.location.snapshot)) {
+                label { "Since (a day or a transaction) "
+                    input name="since" value=(self.since.as_deref().unwrap_or_default()) maxlength="20";
+                }
+                @if let Some(version) = root.bioconductor() { input type="hidden" name="bioc" value=(version); }
+                button { "Compare" }
+            }
+        }
+    }
+
+    fn kinds(&self, root: &Root, total: usize) -> Markup {
+        let current = |kind: Option<&str>| (self.kind == kind).then_some("true");
+        html! {
+            ul.links {
+                li { a href=(self.address(root, None, 1, None)) aria-current=[current(None)] {
+                    (count(total, "package", "packages"))
+                } }
+                @for (kind, count) in self.counts.iter().filter(|(_, count)| *count > 0) {
+                    li { a href=(self.address(root, Some(kind), 1, None)) aria-current=[current(Some(kind))] {
+                        (number(*count)) " " (kind)
+                    } }
+                }
+            }
+        }
+    }
+
+    fn table(&self, root: &Root) -> Markup {
+        html! {
+            section.scroll tabindex="0" aria-label="Changes" { table {
+                thead { tr {
+                    @for heading in ["Name", "Change", "Before", "After", "Source", "Published"] {
+                        th scope="col" { (heading) }
+                    }
+                } }
+                tbody { @for row in &self.rows { tr {
+                    td.name {
+                        @if row.to.is_some() {
+                            a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
+                        } @else { (visible(&row.name)) }
+                    }
+                    td { @if row.is_notable { span.changed { (row.kind) } } @else { (row.kind) } }
+                    td.name { @if let Some(version) = &row.from { (visible(version)) } }
+                    td.name { @if let Some(version) = &row.to { (visible(version)) } }
+                    td { (visible(&row.source)) }
+                    td.name { @if let Some(day) = row.published { (text::day(day)) } }
+                } } }
+            } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_escaped_and_links_keep_the_choice() {
+        let row = Row {
+            name: "<b>".to_owned(),
+            kind: "updated",
+            is_notable: false,
+            from: Some("1\"".to_owned()),
+            to: Some("2".to_owned()),
+            source: "team".to_owned(),
+            published: None,
+        };
+        let changes = Changes {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            since: Some("2026-11-01".to_owned()),
+            kind: Some("updated"),
+            counts: vec![("removed", 0), ("updated", 900)],
+            rows: vec![row],
+            page: 1,
+            pages: 2,
+            has_index: true,
+            json: None,
+            first_packages: None,
+            printed: Printed { server: "https://pm.example".to_owned(), published: None },
+        };
+        let html = changes.render(Root::of_path("/prod/latest/web/changes/"));
+        for part in [
+            "&lt;b&gt;",
+            "1&quot;",
+            "href=\"?since=2026-11-01&amp;kind=updated&amp;page=2\"",
+            "href=\"?since=2026-11-01&amp;kind=updated&amp;format=csv\"",
+            "aria-current=\"true\">900 updated",
+            "not compared",
+            "at https://pm.example, repository prod, <span class=\"whole\">2026-11-01</span> to \
+             <span class=\"whole\">latest</span></p>",
+            "from <span class=\"whole\">2026-11-01</span> to <span class=\"whole\">latest</span></h1>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("0 removed") && !html.contains("<b>"), "{html}");
+        let first = Changes { since: None, counts: Vec::new(), rows: Vec::new(), ..changes };
+        assert!(first.render(Root::of_path("/")).contains("no earlier state"));
+    }
+}

@@ -1,0 +1,88 @@
+//! The command by which an empty repository gets its first packages.
+
+use maud::{Markup, html};
+
+use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::source::SourceKind;
+
+/// A repository, and its first source that a client may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstPackages {
+    /// The name of the repository.
+    pub repo: String,
+    /// Its kind.
+    pub kind: RepoKind,
+    /// The changes that it accepts.
+    pub changes: ChangePolicy,
+    /// The kind and the name of the source; `None` if no source is subscribed.
+    pub source: Option<(SourceKind, String)>,
+}
+
+impl FirstPackages {
+    /// Returns what an administrator does, and the command.
+    fn advice(&self) -> (&'static str, String) {
+        if self.changes != ChangePolicy::Any {
+            let command = format!("rspm promote --from=NAME --to={}", self.repo);
+            return ("promotes the state of another repository", command);
+        }
+        let Some((kind, name)) = &self.source else {
+            let source = match self.kind {
+                RepoKind::R => SourceKind::Cran,
+                RepoKind::Bioconductor => SourceKind::Bioconductor,
+                RepoKind::Python => SourceKind::Pypi,
+            };
+            // The name of a built-in source is that of its type.
+            let command = format!("rspm subscribe --repo={} --source={}", self.repo, source.as_str());
+            return ("subscribes it to a source", command);
+        };
+        let sync = |kind: &str| ("reads the list of its source", format!("rspm sync --type={kind}"));
+        match kind {
+            SourceKind::Cran => sync("CRAN"),
+            SourceKind::Bioconductor => sync("bioconductor"),
+            SourceKind::Pypi => sync("pypi"),
+            SourceKind::Local | SourceKind::LocalPython => {
+                ("adds packages", format!("rspm add --source={name} --path=FILE"))
+            }
+            SourceKind::CranSnapshot
+            | SourceKind::CuratedCran
+            | SourceKind::CuratedPypi
+            | SourceKind::Git
+            | SourceKind::GitPython => {
+                ("displays the state of its source", format!("rspm info --source={name}"))
+            }
+        }
+    }
+
+    /// Renders the sentence with the command.
+    #[must_use]
+    pub fn render(&self) -> Markup {
+        let (purpose, command) = self.advice();
+        html! { "An administrator " (purpose) ": " code { (command) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(changes: ChangePolicy, source: Option<(SourceKind, String)>) -> String {
+        let first_packages = FirstPackages { repo: "prod".to_owned(), kind: RepoKind::R, changes, source };
+        first_packages.render().into_string()
+    }
+
+    #[test]
+    fn the_command_is_one_that_the_change_policy_accepts() {
+        let team = Some((SourceKind::Local, "team".to_owned()));
+        for changes in [ChangePolicy::Promotion, ChangePolicy::TwoPersons] {
+            let expected = "An administrator promotes the state of another repository: \
+                <code>rspm promote --from=NAME --to=prod</code>";
+            assert_eq!(rendered(changes, None), expected, "{changes}");
+            assert_eq!(rendered(changes, team.clone()), expected, "{changes}");
+        }
+        let expected = "An administrator subscribes it to a source: \
+            <code>rspm subscribe --repo=prod --source=cran</code>";
+        assert_eq!(rendered(ChangePolicy::Any, None), expected);
+        let expected = "An administrator adds packages: <code>rspm add --source=team --path=FILE</code>";
+        assert_eq!(rendered(ChangePolicy::Any, team), expected);
+    }
+}

@@ -1,0 +1,397 @@
+//! Removes from HTML all elements and attributes that are not in a list, and adapts it to a page: headings
+//! are below those of the page and skip no level, ids have a prefix, relative links lead only to pages that exist,
+//! and texts replace images.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
+use percent_encoding::percent_decode_str;
+
+use super::heading_levels::HeadingLevels;
+use super::nesting::{ELEMENTS, MAX_HTML, well_nested};
+use super::open_elements::{OpenElements, TagForm};
+use super::restructured_inline::escape;
+use super::tag::{
+    Part, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
+    parts, pixels,
+};
+use crate::text::visible;
+
+/// The prefix of all ids, so that a README cannot use ids of the page.
+const ID_PREFIX: &str = "readme-";
+
+/// Maximum number of headings with the same text that have an id.
+const MAX_EQUAL: usize = 100;
+
+/// The beginnings of the addresses of pages and figures until [`CleanHtml`] gets the actual ones.
+///
+/// SECURITY: no text can have such an address, because it has a scheme that is not permitted.
+const PAGE: &str = "readme-page:";
+const FIGURE: &str = "readme-figure:";
+
+/// The base addresses of relative links in a README.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Links {
+    /// The address of the DESCRIPTION, if there is one.
+    pub description: Option<String>,
+    /// The address of the page with the news of the package; empty if there is none.
+    pub news: String,
+    /// The address of the page with the text of the license, if there is one.
+    pub license: Option<String>,
+    /// The addresses of the figures of the archive, by path. Other images are replaced by their text.
+    pub figures: BTreeMap<String, String>,
+}
+
+impl Links {
+    /// Returns the same pages and figures with addresses that depend neither on the package nor on the snapshot.
+    #[must_use]
+    pub fn placeholders(&self) -> Links {
+        let page = |name: &str| format!("{PAGE}{name}");
+        let figures = self.figures.keys().enumerate();
+        Links {
+            description: self.description.is_some().then(|| page("description")),
+            news: if self.news.is_empty() { String::new() } else { page("news") },
+            license: self.license.is_some().then(|| page("license")),
+            figures: figures.map(|(at, path)| (path.clone(), format!("{FIGURE}{at}"))).collect(),
+        }
+    }
+
+    /// Returns the address for one of [`placeholders`](Links::placeholders); `None` for another address.
+    fn address(&self, placeholder: &str) -> Option<&str> {
+        if let Some(at) = placeholder.strip_prefix(FIGURE) {
+            return self.figures.values().nth(at.parse().ok()?).map(String::as_str);
+        }
+        match placeholder.strip_prefix(PAGE)? {
+            "description" => self.description.as_deref(),
+            "news" => Some(&self.news),
+            "license" => self.license.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// Clean HTML that lacks the addresses of pages and figures of the package.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CleanHtml {
+    pub(super) html: String,
+    /// The offsets in `html` at which addresses are missing, in ascending order.
+    pub(super) missing: Vec<(usize, MissingAddress)>,
+}
+
+/// An address that HTML lacks.
+#[derive(Clone, Debug)]
+pub(super) struct MissingAddress {
+    placeholder: String,
+    /// Whether the address is the name of its link, in short.
+    is_name: bool,
+}
+
+impl MissingAddress {
+    /// Returns the text for HTML; `links` has the addresses.
+    pub(super) fn text(&self, links: &Links) -> String {
+        let address = escape(links.address(&self.placeholder).unwrap_or_default());
+        if self.is_name { link_name(&address).to_owned() } else { address }
+    }
+}
+
+impl CleanHtml {
+    /// Writes the address of a link or image, which is escaped, or its short form as the name of the link.
+    fn push_address(&mut self, address: &str, is_name: bool) {
+        if address.starts_with(PAGE) || address.starts_with(FIGURE) {
+            self.missing.push((self.html.len(), MissingAddress { placeholder: address.to_owned(), is_name }));
+        } else {
+            self.html.push_str(if is_name { link_name(address) } else { address });
+        }
+    }
+}
+
+/// Returns clean HTML, whose tags are all closed; `None` if it would be too long or too deep. `links` has
+/// [placeholders](Links::placeholders).
+#[must_use]
+pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
+    let html = well_nested(html)?;
+    let mut builder = Builder::empty();
+    builder
+        .tags(ELEMENTS.into_iter().collect())
+        .clean_content_tags(HashSet::from(["script", "style", "template", "noscript", "textarea", "title"]))
+        .generic_attributes(HashSet::from(["title", "id", "dir", "lang"]))
+        .tag_attributes(HashMap::from([
+            ("a", HashSet::from(["href"])),
+            ("img", HashSet::from(["alt", "height", "src", "width"])),
+            ("ol", HashSet::from(["start"])),
+            ("td", HashSet::from(["colspan", "rowspan"])),
+            ("th", HashSet::from(["colspan", "rowspan"])),
+        ]))
+        .url_schemes(HashSet::from(["http", "https", "mailto"]))
+        .url_relative(UrlRelative::Custom(Box::new(Relative(links.clone()))))
+        .link_rel(Some("nofollow noopener noreferrer"))
+        .strip_comments(true)
+        .id_prefix(Some(ID_PREFIX));
+    // Character references may be those of invisible characters.
+    Some(adapt(&visible(&builder.clean(&html).to_string()), links))
+        .filter(|clean| clean.html.len() <= MAX_HTML)
+}
+
+/// Converts the relative addresses of a README.
+struct Relative(Links);
+
+impl<'a> UrlRelativeEvaluate<'a> for Relative {
+    fn evaluate<'url>(&self, address: &'url str) -> Option<Cow<'url, str>> {
+        target(address, &self.0).map(Cow::Owned)
+    }
+}
+
+/// Returns the target of a relative link: an id of the README, or a page of the package.
+fn target(address: &str, links: &Links) -> Option<String> {
+    if let Some(fragment) = address.strip_prefix('#') {
+        return Some(format!("#{ID_PREFIX}{}", fragment.strip_prefix(ID_PREFIX).unwrap_or(fragment)));
+    }
+    let path = address.strip_prefix("./").unwrap_or(address);
+    if let Some(figure) = links.figures.get(path).or_else(|| figure_of_address(path, links)) {
+        return Some(figure.clone());
+    }
+    let name = path.to_ascii_lowercase();
+    match name.as_str() {
+        "description" => links.description.clone(),
+        "license" | "license.md" | "license.txt" | "licence" | "licence.md" | "copying" => {
+            links.license.clone()
+        }
+        "news" | "news.md" | "changelog.md" | "changelog" | "changes.rst" | "changelog.rst" => {
+            Some(links.news.clone()).filter(|address| !address.is_empty())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the address of the figure with the path of a percent-encoded address, which may have a query and a fragment.
+fn figure_of_address<'a>(address: &str, links: &'a Links) -> Option<&'a String> {
+    let path = address.split(['?', '#']).next()?;
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    links.figures.get(&*decoded)
+}
+
+/// Adapts clean HTML to a page.
+fn adapt(html: &str, links: &Links) -> CleanHtml {
+    let parts = parts(html);
+    // SECURITY: only addresses from the list, as they are written in an attribute, and no other that looks like them.
+    let figures: BTreeSet<String> =
+        links.figures.values().map(|address| address.replace('&', "&amp;")).collect();
+    let (own_ids, headings) = ids(&parts);
+    let known: BTreeSet<&str> =
+        own_ids.iter().copied().chain(headings.iter().flatten().map(String::as_str)).collect();
+    let mut used_ids: BTreeSet<&str> = BTreeSet::new();
+    let mut headings = headings.iter();
+    let mut levels = HeadingLevels::default();
+    // For each header of a table that is open, whether it is empty.
+    let mut headers: Vec<bool> = Vec::new();
+    let mut out = CleanHtml { html: String::with_capacity(html.len()), missing: Vec::new() };
+    let mut open = OpenElements::default();
+    // In a heading, whether the next text was in another block than the previous one.
+    let mut is_apart = false;
+    for (at, part) in parts.iter().enumerate() {
+        let tag = match part {
+            Part::Text(text) => {
+                let is_next = !text.is_empty() && std::mem::take(&mut is_apart);
+                let has_space =
+                    text.starts_with(char::is_whitespace) || out.html.ends_with(char::is_whitespace);
+                if is_next && !has_space {
+                    out.html.push(' ');
+                }
+                out.html.push_str(text);
+                continue;
+            }
+            Part::Tag(tag) => *tag,
+        };
+        let after = parts.get(at + 1..).unwrap_or_default();
+        let form = open.read(tag);
+        if let Some(level) = heading(tag) {
+            is_apart = false;
+            if tag.starts_with('/') {
+                out.html.push_str(&format!("</h{}>", levels.end()));
+            } else {
+                let level = levels.begin(level);
+                match headings.next().and_then(Option::as_deref) {
+                    Some(id) => out.html.push_str(&format!("<h{level} id=\"{id}\">")),
+                    None => out.html.push_str(&format!("<h{level}>")),
+                }
+            }
+        } else if form == TagForm::Omitted {
+            is_apart |= tag != "/a" && open.is_in_heading();
+            // Links may lead to the id.
+            if let Some(id) = attribute(tag, "id").filter(|id| used_ids.insert(*id)) {
+                out.html.push_str(&format!("<span id=\"{id}\"></span>"));
+            }
+        } else if is_named(tag, "img") {
+            let text = attribute(tag, "alt").unwrap_or_default();
+            match figure(tag, &figures) {
+                Some(address) => {
+                    out.html.push_str("<img src=\"");
+                    out.push_address(address, false);
+                    out.html.push_str(&format!("\" alt=\"{text}\""));
+                    for name in ["width", "height"] {
+                        let size = attribute(tag, name).and_then(pixels);
+                        out.html.extend(size.map(|size| format!(" {name}=\"{size}\"")));
+                    }
+                    out.html.push('>');
+                }
+                None => out.html.push_str(text),
+            }
+        } else if is_named(tag, "a")
+            && attribute(tag, "id").is_none()
+            && (is_without_effect(tag, &known) || is_empty_link(after, &figures))
+        {
+            open.omit();
+        } else if tag == "/th" {
+            let is_empty = headers.pop().unwrap_or_default();
+            out.html.push_str(if is_empty { "</td>" } else { "</th>" });
+        } else {
+            let id = attribute(tag, "id").filter(|id| used_ids.insert(*id));
+            match tag.strip_prefix("th").filter(|_| is_named(tag, "th")) {
+                Some(attributes) => {
+                    let is_empty = is_empty_header(after);
+                    headers.push(is_empty);
+                    let name = if is_empty { "td" } else { "th" };
+                    push_tag(&mut out, &format!("{name}{attributes}"), (id, after), &known);
+                }
+                None => push_tag(&mut out, tag, (id, after), &known),
+            }
+        }
+    }
+    out
+}
+
+/// Returns the address of a link; `None` for an id that `known` does not contain, and for an address such as
+/// `https:/a.example`, which a browser would resolve relative to the page.
+fn link_target<'a>(tag: &'a str, known: &BTreeSet<&str>) -> Option<&'a str> {
+    let address = attribute(tag, "href")?;
+    let is_valid = match address.strip_prefix('#') {
+        Some(fragment) => known.contains(fragment),
+        None => ["http://", "https://", "mailto:", PAGE, FIGURE].iter().any(|start| {
+            let beginning = address.trim_start().get(..start.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(start))
+        }),
+    };
+    is_valid.then_some(address)
+}
+
+/// Returns true if a link without an id differs in nothing from its text.
+fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
+    link_target(tag, known).is_none() && attribute(tag, "title").is_none()
+}
+
+/// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. An address is written only
+/// if it is a [`link_target`]. Links without text get a name, links of images a class, headers of tables a scope, and
+/// preformatted text, which may be wider than the page, is scrolled with the keyboard.
+fn push_tag(
+    out: &mut CleanHtml,
+    tag: &str,
+    (id, after): (Option<&str>, &[Part<'_>]),
+    known: &BTreeSet<&str>,
+) {
+    let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
+    out.html.push('<');
+    out.html.push_str(name);
+    let target = link_target(tag, known);
+    for key in ["href", "title", "rel", "lang", "dir", "colspan", "rowspan", "start"] {
+        let value = match key {
+            "href" => target,
+            // HTML permits it only beside an address.
+            "rel" => target.and_then(|_| attribute(tag, key)),
+            _ => attribute(tag, key),
+        };
+        let Some(value) = value else { continue };
+        out.html.push_str(&format!(" {key}=\""));
+        if key == "href" {
+            out.push_address(value, false);
+        } else {
+            out.html.push_str(value);
+        }
+        out.html.push('"');
+        if key == "href" {
+            let (has_text, has_image) = link_content(after);
+            if !has_text {
+                out.html.push_str(" aria-label=\"");
+                out.push_address(value, true);
+                out.html.push('"');
+            }
+            if has_image {
+                out.html.push_str(" class=\"badge\"");
+            }
+        }
+    }
+    match name {
+        "pre" => out.html.push_str(" tabindex=\"0\""),
+        // Tables of Markdown have headers of columns only.
+        "th" => out.html.push_str(" scope=\"col\""),
+        _ => {}
+    }
+    if let Some(id) = id {
+        out.html.push_str(&format!(" id=\"{id}\""));
+    }
+    out.html.push('>');
+}
+
+/// Returns the ids in the text outside headings, and a unique id for each heading, in order.
+fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
+    let tags = parts.iter().filter_map(|part| match part {
+        Part::Tag(tag) if heading(tag).is_none() && !is_named(tag, "img") => Some(*tag),
+        Part::Tag(_) | Part::Text(_) => None,
+    });
+    let own: BTreeSet<&str> = tags.filter_map(|tag| attribute(tag, "id")).collect();
+    let mut taken: HashSet<String> = own.iter().map(|id| (*id).to_owned()).collect();
+    let mut headings = Vec::new();
+    let mut next_numbers: HashMap<String, usize> = HashMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        let Part::Tag(tag) = part else { continue };
+        if heading(tag).is_none() || tag.starts_with('/') {
+            continue;
+        }
+        let slug = match attribute(tag, "id") {
+            Some(id) => id.to_owned(),
+            None => slug(parts.get(at + 1..).unwrap_or_default()),
+        };
+        // The numbers before the one that the last equal heading has are taken.
+        let next = next_numbers.entry(slug.clone()).or_default();
+        let id = loop {
+            let number = *next;
+            if number >= MAX_EQUAL {
+                break None;
+            }
+            *next += 1;
+            let id = if number == 0 { slug.clone() } else { format!("{slug}-{number}") };
+            if id.len() > ID_PREFIX.len() && !taken.contains(&id) {
+                break Some(id);
+            }
+        };
+        taken.extend(id.clone());
+        headings.push(id);
+    }
+    (own, headings)
+}
+
+/// Returns the id of a heading, as GitHub forms it; `after` are the parts after its start tag.
+fn slug(after: &[Part<'_>]) -> String {
+    let mut slug = ID_PREFIX.to_owned();
+    for part in after {
+        match part {
+            Part::Tag(tag) if heading(tag).is_some() => break,
+            Part::Tag(_) => {}
+            Part::Text(text) => {
+                let text =
+                    text.replace("&nbsp;", " ").replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
+                let letters = text.chars().filter_map(|c| match c {
+                    ' ' | '-' => Some('-'),
+                    '_' => Some('_'),
+                    c if c.is_alphanumeric() => Some(c),
+                    _ => None,
+                });
+                slug.extend(letters.flat_map(char::to_lowercase));
+            }
+        }
+        if slug.len() > 200 {
+            break;
+        }
+    }
+    slug
+}

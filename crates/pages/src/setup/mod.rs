@@ -1,0 +1,245 @@
+//! Setup instructions for clients: the address of the repository, and for each client the lines to copy and a command
+//! that checks whether they work. `tests/web/setup.rs` executes the lines as displayed.
+
+mod bioconductor;
+mod python;
+mod r;
+
+use maud::{Markup, html};
+
+use base::model::repository::RepoKind;
+
+/// The system on which packages are installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Any Linux distribution: the code to copy detects it when it is executed.
+    AnyLinux,
+    /// A Linux distribution, by its name in addresses.
+    Linux(String),
+    /// Source packages, on any system.
+    Source,
+    /// Windows.
+    Windows,
+    /// macOS.
+    MacOs,
+}
+
+impl System {
+    /// Returns the value of the parameter `platform`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            System::AnyLinux => "linux",
+            System::Linux(name) => name,
+            System::Source => "source",
+            System::Windows => "windows",
+            System::MacOs => "macos",
+        }
+    }
+}
+
+/// A Linux distribution that a client may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// The name in addresses, after `__linux__/`.
+    pub name: String,
+    /// The display name.
+    pub display: String,
+    /// The `ID` in `/etc/os-release`.
+    pub id: String,
+    /// The release, as in `VERSION_ID` or its first part.
+    pub release: String,
+}
+
+/// The data from which the setup instructions are made.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The kind of the repository.
+    pub kind: RepoKind,
+    /// The URL of the repository, without a snapshot.
+    pub repository: String,
+    /// `latest`, a day or the number of a transaction.
+    pub snapshot: String,
+    /// The system.
+    pub system: System,
+    /// The distributions to choose from.
+    pub distributions: Vec<Distribution>,
+    /// The version of Bioconductor.
+    pub bioconductor: Option<String>,
+    /// A package of the repository and its version, for the command that checks the setup.
+    pub example: Option<(String, String)>,
+    /// The addresses for uploads to the local sources of a Python repository.
+    pub uploads: Vec<String>,
+}
+
+impl Setup {
+    /// Returns the URL that clients use. For a Linux distribution it is the URL of the binaries.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let Setup { repository, snapshot, system, kind, .. } = self;
+        match (kind, system) {
+            (RepoKind::R | RepoKind::Bioconductor, System::Linux(name)) => {
+                format!("{repository}/__linux__/{name}/{snapshot}")
+            }
+            (RepoKind::Python, _) => format!("{repository}/{snapshot}/simple/"),
+            (RepoKind::R | RepoKind::Bioconductor, _) => format!("{repository}/{snapshot}"),
+        }
+    }
+
+    /// Returns the setup of the clients of the repository, the most frequently used client first.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Client> {
+        match self.kind {
+            RepoKind::R => r::clients(self),
+            RepoKind::Bioconductor => bioconductor::clients(self),
+            RepoKind::Python => python::clients(self),
+        }
+    }
+
+    /// Renders the setup of all clients; only that of the first one is expanded.
+    #[must_use]
+    pub fn render(&self) -> Markup {
+        html! {
+            (Snippet::new("The address of the repository", self.url()).render())
+            @for (at, client) in self.clients().iter().enumerate() {
+                details name="client" id={ "for-" (client.key) } open[at == 0] {
+                    summary { (client.name) }
+                    @for part in &client.parts {
+                        @match part {
+                            Part::Remark(text) => { p.prose { (text) } }
+                            Part::Snippet(snippet) => { (snippet.render()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A client and its setup instructions.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// A short name in lower case.
+    pub key: &'static str,
+    /// The display name.
+    pub name: &'static str,
+    /// The parts of the instructions.
+    pub parts: Vec<Part>,
+}
+
+impl Client {
+    fn new(key: &'static str, name: &'static str) -> Client {
+        Client { key, name, parts: Vec::new() }
+    }
+
+    fn remark(mut self, text: impl Into<String>) -> Client {
+        self.parts.push(Part::Remark(text.into()));
+        self
+    }
+
+    fn snippet(mut self, target: impl Into<String>, text: impl Into<String>) -> Client {
+        self.parts.push(Part::Snippet(Snippet::new(target, text)));
+        self
+    }
+}
+
+/// A part of the setup instructions of a client.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// A sentence.
+    Remark(String),
+    /// Lines to copy.
+    Snippet(Snippet),
+}
+
+/// Lines to copy.
+#[derive(Clone, Debug)]
+pub struct Snippet {
+    /// The file that contains them, or the program that executes them.
+    pub target: String,
+    /// The lines.
+    pub text: String,
+}
+
+impl Snippet {
+    fn new(target: impl Into<String>, text: impl Into<String>) -> Snippet {
+        Snippet { target: target.into(), text: text.into() }
+    }
+
+    fn render(&self) -> Markup {
+        html! {
+            figure.snippet {
+                figcaption { span { (self.target) } }
+                pre tabindex="0" { code { (self.text) } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(kind: RepoKind, system: System) -> Setup {
+        Setup {
+            kind,
+            repository: "https://pm.example/prod".to_owned(),
+            snapshot: "2026-11-20".to_owned(),
+            system,
+            distributions: vec![Distribution {
+                name: "noble".to_owned(),
+                display: "Ubuntu 24.04 (Noble)".to_owned(),
+                id: "ubuntu".to_owned(),
+                release: "24.04".to_owned(),
+            }],
+            bioconductor: (kind == RepoKind::Bioconductor).then(|| "3.20".to_owned()),
+            example: Some(("rlang".to_owned(), "1.1.6".to_owned())),
+            uploads: vec!["https://pm.example/upload/pypi/team".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_address_names_the_distribution_only_for_r() {
+        let url = |kind, system: &System| setup(kind, system.clone()).url();
+        let noble = System::Linux("noble".to_owned());
+        assert_eq!(url(RepoKind::R, &noble), "https://pm.example/prod/__linux__/noble/2026-11-20");
+        assert_eq!(url(RepoKind::R, &System::Windows), "https://pm.example/prod/2026-11-20");
+        assert_eq!(url(RepoKind::Python, &noble), "https://pm.example/prod/2026-11-20/simple/");
+    }
+
+    #[test]
+    fn every_client_has_its_own_key_and_the_address() {
+        for kind in [RepoKind::R, RepoKind::Bioconductor, RepoKind::Python] {
+            for system in [System::AnyLinux, System::Source, System::Linux("noble".to_owned())] {
+                let setup = setup(kind, system);
+                let clients = setup.clients();
+                let mut keys: Vec<&str> = clients.iter().map(|client| client.key).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                assert_eq!(keys.len(), clients.len());
+                for client in &clients {
+                    let has_address = |part: &Part| match part {
+                        Part::Snippet(snippet) => snippet.text.contains("https://pm.example/"),
+                        Part::Remark(_) => false,
+                    };
+                    assert!(client.parts.iter().any(has_address), "{:?} {}", kind, client.key);
+                }
+                let html = setup.render().into_string();
+                assert_eq!(html.matches("<details").count(), clients.len());
+                assert_eq!(html.matches(" open").count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_for_any_linux_names_all_distributions() {
+        let clients = setup(RepoKind::R, System::AnyLinux).clients();
+        let Some(Part::Snippet(first)) =
+            clients[0].parts.iter().find(|part| matches!(part, Part::Snippet(_)))
+        else {
+            panic!("the first client has lines")
+        };
+        assert!(first.text.contains("\"ubuntu 24.04\" = \"noble\""), "{}", first.text);
+        assert!(first.text.contains("c(CRAN = url)"), "{}", first.text);
+    }
+}

@@ -1,0 +1,187 @@
+//! The known vulnerabilities of the packages of a snapshot.
+
+use maud::html;
+
+use super::frame::{Frame, Location, Root, Section};
+use super::pager::pager;
+use super::printed::Printed;
+use super::text::{count, visible};
+use base::model::one_line::one_line;
+
+/// An advisory about a package.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The package.
+    pub package: String,
+    /// Its source.
+    pub source: String,
+    /// The id of the advisory.
+    pub id: String,
+    /// Other ids, such as CVE ids.
+    pub aliases: Vec<String>,
+    /// Its summary; may be empty.
+    pub summary: String,
+    /// The day of its publication, if known.
+    pub published: Option<String>,
+    /// The affected versions that the snapshot has.
+    pub versions: Vec<String>,
+    /// The first versions that are no longer affected.
+    pub fixed_in: Vec<String>,
+    /// Highest base score of the Common Vulnerability Scoring System, 0 to 10, if there is one.
+    pub score: Option<f64>,
+}
+
+/// Maximum number of characters of the summary of an advisory on pages and in feeds.
+pub(super) const MAX_SUMMARY: usize = 300;
+/// Maximum number of affected versions in a row.
+const MAX_VERSIONS: usize = 5;
+
+/// A page of the list.
+#[derive(Clone, Debug)]
+pub struct Vulnerabilities {
+    /// The snapshot.
+    pub location: Location,
+    /// Whether the repository has Python packages.
+    pub is_python: bool,
+    /// The rows of this page, by package and id.
+    pub rows: Vec<Row>,
+    /// The number of rows on all pages.
+    pub total: usize,
+    /// The page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// The address of the API with the same rows, if there is one.
+    pub json: Option<String>,
+    /// The line that is visible only on the printed page.
+    pub printed: Printed,
+    /// Whether the server has any advisories.
+    pub has_advisories: bool,
+}
+
+impl Vulnerabilities {
+    /// Returns the page.
+    #[must_use]
+    pub fn render(&self, root: Root) -> String {
+        let Location { repo, snapshot } = &self.location;
+        let frame = Frame {
+            location: Some((self.location.clone(), Section::Vulnerabilities)),
+            json: self.json.clone(),
+            ..Frame::new(root, format!("Vulnerabilities in {repo}, {snapshot}"))
+        };
+        let root = &frame.root;
+        let address = |page: usize| match page {
+            1 => root.vulnerabilities(repo, snapshot),
+            page => root.query(&[("page", &page.to_string())]),
+        };
+        frame.render(&html! {
+            h1 { "Known vulnerabilities" }
+            (self.printed.render(repo, &[snapshot.as_str()]))
+            @if !self.has_advisories {
+                p.notice {
+                    "This server has no advisories, so no vulnerability of any package is known. "
+                    code { "rspm sync --type=vulns" } " fetches advisories."
+                }
+            }
+            p.prose {
+                (count(self.total, "advisory", "advisories"))
+                " about versions that this snapshot lists or has in its archive. Advisories are those known today, also "
+                "for snapshots of the past."
+                @if self.is_python {
+                    " Of the projects of an index, the list has those that were requested from this server before."
+                }
+            }
+            @if !self.rows.is_empty() {
+                section.scroll tabindex="0" aria-label="Known vulnerabilities" { table {
+                    thead { tr {
+                        @for heading in ["Package", "Advisory", "Score", "Affected", "Fixed in", "Published"] {
+                            th.number[heading == "Score"] scope="col" { (heading) }
+                        }
+                    } }
+                    tbody { @for row in &self.rows { tr {
+                        td.name {
+                            a href=(root.package(&self.location, &row.package, "")) { (visible(&row.package)) }
+                            br; small { (visible(&row.source)) }
+                        }
+                        td {
+                            strong { (visible(&row.id)) }
+                            @for alias in &row.aliases { ", " (visible(alias)) }
+                            @if !row.summary.is_empty() { br; (visible(&one_line(&row.summary, MAX_SUMMARY))) }
+                        }
+                        td.number { @if let Some(score) = row.score { (format!("{score:.1}")) } }
+                        td { (versions(&row.versions)) }
+                        td { @if row.fixed_in.is_empty() { "no version" } @else { (versions(&row.fixed_in)) } }
+                        td.name { (row.published.as_deref().unwrap_or_default()) }
+                    } } }
+                } }
+                (pager(self.page, self.pages, address))
+            }
+        })
+    }
+}
+
+/// Returns a text with the first versions and the number of the others.
+pub(super) fn versions(versions: &[String]) -> String {
+    let first = versions.iter().take(MAX_VERSIONS).map(|version| visible(version).to_string());
+    let first = first.collect::<Vec<_>>().join(", ");
+    match versions.len().saturating_sub(MAX_VERSIONS) {
+        0 => first,
+        others => format!("{first} and {others} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_names_the_package_the_advisory_and_the_fix() {
+        let versions = |count: usize| (0..count).map(|minor| format!("1.{minor}")).collect::<Vec<_>>();
+        let row = Row {
+            package: "commonmark".to_owned(),
+            source: "cran".to_owned(),
+            id: "RSEC-2023-6".to_owned(),
+            aliases: vec!["CVE-2020-5238".to_owned()],
+            summary: "<script>".to_owned(),
+            published: Some("2023-10-06".to_owned()),
+            versions: versions(7),
+            fixed_in: Vec::new(),
+            score: Some(6.5),
+        };
+        let page = Vulnerabilities {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            is_python: true,
+            rows: vec![row],
+            total: 101,
+            page: 1,
+            pages: 2,
+            json: None,
+            printed: Printed { server: "https://pm.example".to_owned(), published: None },
+            has_advisories: true,
+        };
+        let html = page.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
+        for part in [
+            "101 advisories",
+            "that were requested from this server before",
+            "<strong>RSEC-2023-6</strong>, CVE-2020-5238",
+            "&lt;script&gt;",
+            "1.0, 1.1, 1.2, 1.3, 1.4 and 2 more",
+            "no version",
+            ">6.5<",
+            "href=\"?page=2\"",
+            "aria-current=\"page\">Vulnerabilities<",
+            "at https://pm.example, repository prod, <span class=\"whole\">latest</span>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("rspm sync"), "{html}");
+        let mut page = page;
+        page.rows[0].summary = "é".repeat(900_000);
+        let html = page.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
+        let shortened = format!("{}…", "é".repeat(MAX_SUMMARY));
+        assert!(html.contains(&shortened) && html.len() < 100_000, "{} bytes", html.len());
+        let none = Vulnerabilities { rows: Vec::new(), total: 0, has_advisories: false, ..page };
+        let html = none.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
+        assert!(html.contains("has no advisories") && html.contains("rspm sync --type=vulns"), "{html}");
+    }
+}

@@ -1,0 +1,39 @@
+//! The key of the tokens that this server signs, derived from its encryption key, which all servers of a database
+//! share.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
+use super::jwt::{self, UnverifiedToken};
+use base::encryption::key::Key;
+
+/// The header of all signed tokens, in base64url: `{"alg":"HS256","typ":"JWT"}`.
+const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+
+/// The key. `Debug` of the types of its fields prints no part of it.
+pub(super) struct SigningKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+impl SigningKey {
+    pub(super) fn derive(key: &Key) -> SigningKey {
+        let secret = key.derive("token v1");
+        SigningKey {
+            encoding: EncodingKey::from_secret(&*secret),
+            decoding: DecodingKey::from_secret(&*secret),
+        }
+    }
+
+    /// Returns a token with this payload, in base64url.
+    pub(super) fn sign(&self, payload: &str) -> Option<String> {
+        let message = format!("{HEADER}.{payload}");
+        let signature = jwt::sign(&self.encoding, &message).ok()?;
+        Some(format!("{message}.{signature}"))
+    }
+
+    /// Returns whether this key signed a token.
+    pub(super) fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
+        token.header.alg == Algorithm::HS256
+            && jwt::is_signed_by(&self.decoding, Algorithm::HS256, token.message, token.signature)
+    }
+}

@@ -1,0 +1,396 @@
+//! Shared handle of the newest catalog: read at start and again after each publish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::fixed_url::FixedUrls;
+use super::modified::modified_overrides;
+use super::serials::serial_overrides;
+use super::spaced;
+use super::{
+    Catalog, ReadExtent, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules,
+    name_guards,
+};
+use base::model::ids::{Seq, TreeId, TxId};
+use base::model::time::Timestamp;
+use formats::r::bioconductor::config::Config;
+use store::db::clock::ClockRow;
+use store::db::{self, Conn, Db, DbError};
+
+/// Pauses between attempts to read the catalog after a publish.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Time between reads while they fail, and while notifications of other servers are lost.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A handle of the newest catalog; clones share it.
+#[derive(Clone)]
+pub struct CatalogHandle {
+    current: Arc<ArcSwap<Catalog>>,
+    versions: Arc<watch::Sender<i64>>,
+    rewinds: Arc<watch::Sender<Option<Rewind>>>,
+    coalescer: Arc<RefreshCoalescer>,
+}
+
+/// Coalesces concurrent refreshes: callers that arrive during a read share the next read.
+#[derive(Default)]
+struct RefreshCoalescer {
+    /// Number of calls so far.
+    call_count: AtomicU64,
+    /// The last call that is covered by a read that began after it.
+    last_covered_call: tokio::sync::Mutex<u64>,
+}
+
+impl CatalogHandle {
+    /// Reads the catalog from the database.
+    pub async fn open(db: &Db) -> Result<CatalogHandle, DbError> {
+        let handle = CatalogHandle {
+            current: Arc::default(),
+            versions: Arc::default(),
+            rewinds: Arc::default(),
+            coalescer: Arc::default(),
+        };
+        handle.refresh(db).await?;
+        Ok(handle)
+    }
+
+    /// Returns the newest catalog. Does not block.
+    #[must_use]
+    pub fn get(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Returns the newest catalog for a short read, such as a comparison. Unlike [`CatalogHandle::get`], this does not
+    /// write to memory that all threads share.
+    #[must_use]
+    pub fn load(&self) -> arc_swap::Guard<Arc<Catalog>> {
+        self.current.load()
+    }
+
+    /// Returns a watch of the newest catalog's version.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<i64> {
+        self.versions.subscribe()
+    }
+
+    /// Returns a watch of the last [`Rewind`]: data that was read from the database before it is invalid.
+    #[must_use]
+    pub fn rewinds(&self) -> watch::Receiver<Option<Rewind>> {
+        self.rewinds.subscribe()
+    }
+
+    /// Reads the catalog again if `clock.catalog` changed, and installs it. The function is called after every
+    /// publish, before the response: changes that were committed before the call are in the catalog after it.
+    /// Concurrent calls share one read.
+    pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
+        let call = self.coalescer.call_count.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut last_covered_call = self.coalescer.last_covered_call.lock().await;
+        if *last_covered_call >= call {
+            return Ok(());
+        }
+        let last_call = self.coalescer.call_count.load(Ordering::SeqCst);
+        let previous = self.get();
+        if let Some(catalog) = db.read(move |c| read_newer(c, &previous)).await? {
+            self.install(catalog);
+        }
+        *last_covered_call = last_call;
+        Ok(())
+    }
+
+    /// Reads the whole catalog again. Changes are otherwise recognized by their numbers, which a database that lost changes,
+    /// such as a standby that was promoted, has given to other changes.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn refresh_all(&self, db: &Db) -> Result<(), DbError> {
+        let _last_covered_call = self.coalescer.last_covered_call.lock().await;
+        let previous = self.get();
+        let catalog = db.read(move |c| {
+            let clock = db::clock::get(c)?;
+            read_after(c, &previous, &clock, ReadExtent::All)
+        });
+        self.install(catalog.await?);
+        Ok(())
+    }
+
+    /// Refreshes the catalog after a publish. The publish is committed already, so a failed refresh is not an error: it
+    /// is logged and repeated in the background until it succeeds or the database is closed.
+    pub async fn refresh_after_publish(&self, db: &Db) {
+        let Err(error) = self.refresh(db).await else { return };
+        tracing::warn!(
+            "could not read the catalog after a publish, which is not visible yet; trying again: {error}"
+        );
+        let (handle, db) = (self.clone(), db.clone());
+        tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                tokio::time::sleep(pause).await;
+                match handle.refresh(&db).await {
+                    Ok(()) => return tracing::info!("read the catalog after a publish: it is visible now"),
+                    Err(DbError::Closed) => return,
+                    Err(error) => tracing::debug!("could not read the catalog after a publish: {error}"),
+                }
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        });
+    }
+
+    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit.
+    /// The write then does not wait for another connection. `None` if the catalog has not changed.
+    pub fn read_in_write(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
+        read_newer(c, &self.get())
+    }
+
+    /// Installs `catalog`, unless the current catalog is newer. A catalog that was read after a rewind is always
+    /// installed.
+    pub fn install(&self, catalog: Catalog) {
+        if let Some(rewind) = catalog.rewind.clone() {
+            let version = catalog.version;
+            self.current.store(Arc::new(catalog));
+            self.versions.send_replace(version);
+            self.rewinds.send_replace(Some(rewind));
+            return;
+        }
+        let (version, catalog) = (catalog.version, Arc::new(catalog));
+        let previous = self
+            .current
+            .rcu(|current| Arc::clone(if catalog.version >= current.version { &catalog } else { current }));
+        if version >= previous.version {
+            self.versions.send_replace(version);
+        }
+    }
+
+    /// Refreshes the catalog whenever another server of the same database publishes, until the future is dropped. With
+    /// SQLite there is no other server.
+    ///
+    /// SECURITY: a revocation of another server becomes known by this. So a failed read is repeated soon, and while the
+    /// connection for notifications is lost, the database is read every second.
+    pub async fn follow(&self, db: &Db) {
+        let Some(link) = db.link() else { return };
+        // The catalog was read after, or shortly before, the first connection.
+        let (mut last_connection, mut is_failing) = (link.connection_count().max(1), false);
+        loop {
+            if is_failing || !link.is_connected() {
+                // A timeout is no error.
+                let _ = tokio::time::timeout(LOST_PAUSE, link.wait_for_catalog()).await;
+            } else {
+                link.wait_for_catalog().await;
+            }
+            let connection = link.connection_count().max(1);
+            let result = match connection == last_connection {
+                true => self.refresh(db).await,
+                false => self.refresh_all(db).await,
+            };
+            if result.is_ok() {
+                last_connection = connection;
+            }
+            if let Err(error) = &result
+                && !is_failing
+            {
+                tracing::warn!("could not refresh the catalog after a publish of another server: {error}");
+            }
+            is_failing = result.is_err();
+        }
+    }
+}
+
+/// Reads the catalog.
+///
+/// # Errors
+/// Database errors.
+pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
+    Ok(read_newer(c, &Catalog::default())?.unwrap_or_default())
+}
+
+/// Reads the current catalog; `None` if `previous` is current.
+fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
+    let clock = db::clock::get(c)?;
+    let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;
+    if previous.clock_at == Some(clock.at) && previous.version == clock.catalog && is_same_history {
+        return Ok(None);
+    }
+    read_after(c, previous, &clock, ReadExtent::Changes).map(Some)
+}
+
+/// Reads the current catalog. The steps and transactions of `previous` are not read again, so that the cost of an
+/// `rspm add` does not grow with their number: a database that lost some is detected.
+fn read_after(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    clock: &ClockRow,
+    extent: ReadExtent,
+) -> Result<Catalog, DbError> {
+    let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;
+    let rewind = if !is_same_history || is_rewound(c, previous, clock)? {
+        let old_tx = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
+        Some(Rewind { old_tx, new_tx: clock.tx })
+    } else {
+        None
+    };
+    // The clock moves back in a repair, which also changes the times of known steps.
+    let empty_catalog = Catalog::default();
+    let previous =
+        if rewind.is_some() || previous.clock_at > Some(clock.at) { &empty_catalog } else { previous };
+    let last_tx = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
+    let mut transactions = previous.transactions.clone();
+    transactions.extend(db::tx::instants(c, last_tx)?);
+    let instants = spaced::instants(&transactions);
+    let repos = repos(c)?;
+    Ok(Catalog {
+        version: clock.catalog,
+        history_id: clock.history.clone(),
+        rewind,
+        clock_at: Some(clock.at),
+        sources: sources(c)?,
+        deleted_sources: db::source::deleted(c)?,
+        trees: trees(c, previous, last_tx)?,
+        has_withheld: repos.iter().any(Repository::has_withheld),
+        repos,
+        modified_overrides: modified_overrides(&instants),
+        serial_overrides: serial_overrides(&instants),
+        transactions,
+        bioconductor: bioconductor(c, previous)?,
+        fixed_urls: fixed_urls(c, previous, extent)?,
+        rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules), extent)?,
+        guards: name_guards::read(c, previous.clock_at.map(|_| &previous.guards), extent)?,
+    })
+}
+
+/// Returns whether the database lacks a transaction or a change that was committed before `previous` was read.
+fn is_rewound(c: &mut dyn Conn, previous: &Catalog, clock: &ClockRow) -> Result<bool, DbError> {
+    if clock.catalog < previous.version {
+        return Ok(true);
+    }
+    let Some((id, at)) = previous.transactions.last() else { return Ok(false) };
+    // A repair of the clock sets earlier times of transactions.
+    Ok(db::tx::instant(c, *id)?.is_none_or(|now| now > *at))
+}
+
+fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
+    let rows = db::source::list(c)?;
+    let source = |row: db::source::Source| {
+        Some(Source { id: row.id, name: row.name.parse().ok()?, kind: row.kind, created_at: row.created_at })
+    };
+    Ok(rows.into_iter().filter_map(source).collect())
+}
+
+fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {
+    let mut new_steps = db::step::list_after(c, last_tx)?.into_iter().peekable();
+    let mut bases = db::curation::bases(c)?.into_iter().peekable();
+    let mut trees = Vec::new();
+    for row in db::tree::list(c)? {
+        let mut tree_bases = Vec::new();
+        while let Some((_, seq, base)) = bases.next_if(|(tree, ..)| *tree == row.id) {
+            tree_bases.push((seq, base));
+        }
+        let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
+        while let Some((_, step)) = new_steps.next_if(|(tree, _)| *tree == row.id) {
+            steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
+        }
+        // A back-fill publishes steps below the known ones.
+        steps.sort_unstable_by_key(|step| step.seq);
+        let time_head = match row.axis {
+            db::tree::Axis::Time => row.head.map(|head| Timestamp(head.0)),
+            db::tree::Axis::Step => None,
+        };
+        if row.axis == db::tree::Axis::Step && !spans(&steps, row.first, row.head) {
+            steps = read_steps(c, row.id)?;
+        }
+        let role = match row.role {
+            db::tree::Role::Source => super::SOURCE_PACKAGE_ROLE,
+            db::tree::Role::Binary => super::BINARY_ROLE,
+        };
+        let (label, role, bases) = (row.label, role.to_owned(), tree_bases);
+        trees.push(Tree { id: row.id, source: row.source, label, role, steps, time_head, bases });
+    }
+    Ok(trees)
+}
+
+/// Returns whether `steps` begin with the tree's first step and end with its head. Otherwise the history of the
+/// tree was rewritten.
+fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
+    steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
+}
+
+fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
+    let rows = db::step::list(c, tree)?;
+    Ok(rows.into_iter().map(|step| Step { seq: step.seq, at: step.at, tx: step.tx }).collect())
+}
+
+/// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.
+fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
+    let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
+    let config = Config::parse(text.as_bytes()).ok();
+    let known_config = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
+    Ok(known_config.or_else(|| config.map(Arc::new)))
+}
+
+/// Reads the fixed URLs if one was created since the previous catalog.
+fn fixed_urls(c: &mut dyn Conn, previous: &Catalog, extent: ReadExtent) -> Result<Arc<FixedUrls>, DbError> {
+    let revision = db::url_alias::revision(c)?;
+    let is_known = previous.clock_at.is_some() && previous.fixed_urls.revision == revision;
+    if is_known && extent == ReadExtent::Changes {
+        return Ok(Arc::clone(&previous.fixed_urls));
+    }
+    Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))
+}
+
+fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
+    let mut steps = db::repo::steps(c)?.into_iter().peekable();
+    let mut repos = Vec::new();
+    for row in db::repo::list(c)? {
+        let mut lists = Vec::new();
+        while let Some(step) = steps.next_if(|step| step.repo <= row.id) {
+            if step.repo == row.id {
+                let list = step
+                    .subscriptions
+                    .into_iter()
+                    .map(|entry| Subscription { source: entry.source, version: entry.label.parse().ok() });
+                let db::repo::RepoStep { seq, at, tx, pinned_at, has_withheld, .. } = step;
+                let list = list.collect();
+                lists.push(RepoStep { seq: Seq(seq), at, tx, list, pinned_at, has_withheld });
+            }
+        }
+        let Ok(name) = row.name.parse() else { continue };
+        repos.push(Repository {
+            id: row.id,
+            name,
+            kind: row.kind,
+            description: row.description,
+            hidden: row.hidden,
+            authenticated: row.authenticated,
+            created_at: row.created_at,
+            changes: row.changes,
+            steps: lists,
+        });
+    }
+    Ok(repos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_catalog_never_replaces_a_newer_one() {
+        let handle = CatalogHandle {
+            current: Arc::default(),
+            versions: Arc::default(),
+            rewinds: Arc::default(),
+            coalescer: Arc::default(),
+        };
+        let changes = handle.changes();
+        for (version, expected) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
+            handle.install(Catalog { version, ..Catalog::default() });
+            assert_eq!((handle.get().version, *changes.borrow()), (expected, expected), "after {version}");
+        }
+        let rewind = Some(Rewind { old_tx: TxId(9), new_tx: TxId(8) });
+        handle.install(Catalog { version: 2, rewind: rewind.clone(), ..Catalog::default() });
+        assert_eq!((handle.get().version, *changes.borrow()), (2, 2), "the database was reset");
+        assert_eq!(*handle.rewinds().borrow(), rewind);
+    }
+}

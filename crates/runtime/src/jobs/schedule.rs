@@ -1,0 +1,143 @@
+//! Cron schedules in UTC, and the detection of missed runs.
+
+use std::time::Duration;
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+use base::model::time::{Clock, Timestamp};
+
+/// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is detected.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+
+/// A cron expression of five fields, in UTC.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    cron: Cron,
+}
+
+/// An invalid schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}' is not a schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
+     ({reason})"
+)]
+pub struct InvalidSchedule {
+    text: String,
+    reason: String,
+}
+
+impl std::str::FromStr for Schedule {
+    type Err = InvalidSchedule;
+
+    fn from_str(text: &str) -> Result<Schedule, InvalidSchedule> {
+        let invalid = |reason: String| InvalidSchedule { text: text.chars().take(80).collect(), reason };
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(text).map_err(|e| invalid(e.to_string()))?;
+        Ok(Schedule { cron })
+    }
+}
+
+impl Schedule {
+    /// Returns the first run after `now`; `None` if there is no further run (`0 0 30 2 *`).
+    #[must_use]
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        let next = self.cron.find_next_occurrence(&now, false).ok()?;
+        Some(Timestamp(next.timestamp().as_microsecond()))
+    }
+
+    /// Returns true if a run was due between the last success and `now`, because the server was down or that run
+    /// failed. False if there was no success yet: a newly installed server must not send requests to mirrors before an
+    /// administrator starts a sync.
+    #[must_use]
+    pub fn is_missed(&self, last_success: Option<Timestamp>, now: Timestamp) -> bool {
+        last_success.and_then(|last_success| self.next(last_success)).is_some_and(|due| due <= now)
+    }
+}
+
+/// The state of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleStatus {
+    /// Name of the scheduled task: `cran`, `usage data`.
+    pub name: &'static str,
+    /// Five cron fields, UTC.
+    pub cron: String,
+    /// The last success, scheduled or manual.
+    pub last: Option<Timestamp>,
+    /// The next run.
+    pub next: Option<Timestamp>,
+}
+
+impl ScheduleStatus {
+    /// Returns the state as of `now`.
+    #[must_use]
+    pub fn at(name: &'static str, cron: &str, last: Option<Timestamp>, now: Timestamp) -> ScheduleStatus {
+        let next = cron.parse().ok().and_then(|schedule: Schedule| schedule.next(now));
+        ScheduleStatus { name, cron: cron.to_owned(), last, next }
+    }
+}
+
+/// Sleeps until `clock` reaches `until`.
+pub async fn sleep_until(clock: &Clock, until: Timestamp) {
+    loop {
+        let remaining = until.0.saturating_sub(clock().0);
+        let Ok(remaining @ 1..) = u64::try_from(remaining) else { return };
+        tokio::time::sleep(Duration::from_micros(remaining).min(MAX_SLEEP)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::model::time::SECOND;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp(text.parse::<jiff::Timestamp>().expect("an instant").as_microsecond())
+    }
+
+    fn schedule(text: &str) -> Schedule {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn five_fields_in_utc() {
+        let next = |text: &str, now: &str| schedule(text).next(at(now)).map(|t| t.to_string());
+        let expected = |text: &str| Some(text.to_owned());
+        assert_eq!(next("0 0 * * *", "2026-03-01T00:00:00Z"), expected("2026-03-02T00:00:00Z"));
+        assert_eq!(next("0 0 * * *", "2026-02-28T23:59:59.5Z"), expected("2026-03-01T00:00:00Z"));
+        assert_eq!(next("*/15 6 * * MON", "2026-03-01T00:00:00Z"), expected("2026-03-02T06:00:00Z"));
+        assert_eq!(next("0 12 29 2 *", "2026-01-01T00:00:00Z"), expected("2028-02-29T12:00:00Z"));
+    }
+
+    #[test]
+    fn other_schedules_are_refused_with_an_example() {
+        for bad in ["", "* * * *", "0 0 0 * * *", "0 0 * * * 2027", "61 0 * * *", "every day", "a b c d e"] {
+            let error = bad.parse::<Schedule>().expect_err(bad).to_string();
+            assert!(error.contains("'0 0 * * *'"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_due_while_the_server_was_down_is_missed() {
+        let schedule_of_midnight = schedule("0 0 * * *");
+        let now = at("2026-03-02T09:00:00Z");
+        assert!(!schedule_of_midnight.is_missed(None, now));
+        assert!(schedule_of_midnight.is_missed(Some(at("2026-03-01T23:59:00Z")), now));
+        assert!(!schedule_of_midnight.is_missed(Some(at("2026-03-02T00:00:01Z")), now));
+        // A clock that was set back must not sync in a loop.
+        assert!(!schedule_of_midnight.is_missed(Some(at("2026-03-05T00:00:00Z")), now));
+    }
+
+    #[tokio::test]
+    async fn there_is_no_wait_for_an_instant_in_the_past() {
+        let now = Arc::new(AtomicI64::new(0));
+        let shared = now.clone();
+        let clock: Clock = Arc::new(move || Timestamp(shared.fetch_add(SECOND / 100, Ordering::SeqCst)));
+        sleep_until(&clock, Timestamp(-1)).await;
+        sleep_until(&clock, Timestamp(SECOND / 25)).await;
+        assert!(now.load(Ordering::SeqCst) > SECOND / 25);
+    }
+}

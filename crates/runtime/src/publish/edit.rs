@@ -1,0 +1,186 @@
+//! Edits: one write that claims trees, changes them and publishes, and that reads the new catalog.
+
+use crate::state::State;
+use base::model::change::{Change, Counts};
+use base::model::file_change::FileChange;
+use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use base::model::time::Timestamp;
+use store::db::clock;
+use store::db::import::{self, ImportTarget};
+use store::db::repo::NewRepoStep;
+use store::db::repo::Subscription;
+use store::db::tx::Publish;
+use store::db::{Conn, DbError, python_write, tree};
+
+use super::transaction::CHUNK;
+
+/// The job that claims a tree during an edit. The claim is released in the same write, so it is never visible to
+/// others.
+const EDIT_JOB: i64 = 0;
+
+/// Runs `edit`, which changes data of the catalog, in one write, and installs the new catalog before it returns.
+/// The catalog is read in the same write, so that the function does not wait for another connection.
+///
+/// # Errors
+/// Database errors.
+pub async fn apply_edit<T, F>(state: &State, edit: F) -> Result<T, DbError>
+where
+    T: Send + 'static,
+    F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+{
+    let catalog = state.catalog.clone();
+    let write = state.db.write(move |c| {
+        let result = edit(c)?;
+        Ok((result, catalog.read_in_write(c)?))
+    });
+    let (result, new_catalog) = write.await?;
+    if let Some(new_catalog) = new_catalog {
+        state.catalog.install(new_catalog);
+    }
+    Ok(result)
+}
+
+/// The trees that an edit claimed.
+#[derive(Debug, Default)]
+pub struct ClaimedTrees(Vec<(TreeId, Seq)>);
+
+impl ClaimedTrees {
+    /// Returns the pending step of a tree; the first call claims it.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn claim(&mut self, c: &mut dyn Conn, tree: TreeId) -> Result<Seq, DbError> {
+        if let Some((_, pending)) = self.0.iter().find(|(claimed, _)| *claimed == tree) {
+            return Ok(*pending);
+        }
+        let pending = tree::begin(c, tree, EDIT_JOB)?;
+        self.0.push((tree, pending));
+        Ok(pending)
+    }
+
+    /// Publishes the pending steps as one transaction; `None` if no tree was claimed.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn publish(self, c: &mut dyn Conn, publish: &Publish) -> Result<Option<TxId>, DbError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let trees = self.0.into_iter().map(|(tree, _)| tree).collect();
+        Ok(Some(clock::publish(c, &Publish { trees, ..publish.clone() })?.tx))
+    }
+}
+
+/// A kind of change of a tree.
+pub trait TreeChange: Sized {
+    /// Writes changes of a pending step; at most 2,000 in one call.
+    ///
+    /// # Errors
+    /// Database errors.
+    fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Self]) -> Result<(), DbError>;
+
+    /// Returns the name of the package that gets a new release or a new file; `None` for other changes.
+    fn new_name(&self) -> Option<&str>;
+}
+
+impl TreeChange for Change {
+    fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
+        import::apply(c, target, changes).map(drop)
+    }
+
+    fn new_name(&self) -> Option<&str> {
+        match self {
+            Change::Introduce { release, .. } => Some(&release.package),
+            Change::BeginLife { .. } | Change::Record { .. } | Change::EndLife(_) => None,
+        }
+    }
+}
+
+impl TreeChange for FileChange {
+    fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) -> Result<(), DbError> {
+        python_write::apply(c, target, changes)
+    }
+
+    fn new_name(&self) -> Option<&str> {
+        match self {
+            FileChange::Introduce { file, .. } => Some(&file.project),
+            FileChange::BeginLife { .. }
+            | FileChange::Facts { .. }
+            | FileChange::Attach { .. }
+            | FileChange::EndLife(_) => None,
+        }
+    }
+}
+
+/// The changes of one edit, and its result.
+pub struct EditPlan<T, C = Change> {
+    /// The changes of the tree; if there are none, nothing is published.
+    pub changes: Vec<C>,
+    /// Numbers of changed packages.
+    pub counts: Counts,
+    /// The result of the edit.
+    pub result: T,
+}
+
+/// Claims a tree of a local or git source, writes the changes that `plan` returns for the pending step, and publishes
+/// them. A refusal of `plan` changes nothing. The transaction is `None` when nothing changed.
+///
+/// # Errors
+/// Database errors.
+pub fn publish_step<T, E, C: TreeChange>(
+    c: &mut dyn Conn,
+    (source, tree): (SourceId, TreeId),
+    publish: &Publish,
+    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<Result<EditPlan<T, C>, E>, DbError>,
+) -> Result<Result<(Option<TxId>, T), E>, DbError> {
+    let mut trees = ClaimedTrees::default();
+    let pending = trees.claim(c, tree)?;
+    let EditPlan { changes, counts, result } = match plan(c, pending)? {
+        Ok(plan) if !plan.changes.is_empty() => plan,
+        unchanged => {
+            tree::end_claim(c, tree)?;
+            return Ok(unchanged.map(|plan| (None, plan.result)));
+        }
+    };
+    let target = ImportTarget { tree, pending, origin: source };
+    for chunk in changes.chunks(CHUNK) {
+        C::apply(c, &target, chunk)?;
+    }
+    let new_names = changes.iter().filter_map(C::new_name).map(str::to_owned).collect();
+    let publish = Publish { source: Some(source), counts, new_names, ..publish.clone() };
+    Ok(Ok((trees.publish(c, &publish)?, result)))
+}
+
+/// Publishes a complete new subscription list of a repository, without a pin: the repository serves the newest states
+/// of the sources.
+///
+/// # Errors
+/// Database errors.
+pub fn publish_subscriptions(
+    c: &mut dyn Conn,
+    repo: RepoId,
+    subscriptions: Vec<Subscription>,
+    publish: &Publish,
+) -> Result<(), DbError> {
+    publish_list(c, NewRepoStep { repo, subscriptions, pinned_at: None, withheld: Vec::new() }, publish)
+        .map(drop)
+}
+
+/// Publishes a complete new subscription list of a repository, optionally with a pin.
+///
+/// # Errors
+/// Database errors.
+pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> Result<TxId, DbError> {
+    let publish = Publish { repo: Some(step.repo), repo_steps: vec![step], ..publish.clone() };
+    Ok(clock::publish(c, &publish)?.tx)
+}
+
+/// Makes the states up to `now` final: prevents further publishes at or before `now`. Returns the instant before which
+/// all states are final: one microsecond after `now`, or later.
+///
+/// # Errors
+/// Database errors.
+pub fn end_of_past(c: &mut dyn Conn, now: Timestamp) -> Result<Timestamp, DbError> {
+    clock::close_day(c, now)?;
+    Ok(Timestamp(clock::get(c)?.at.0.saturating_add(1)))
+}

@@ -1,0 +1,108 @@
+//! The last backup and the last test of a backup in each folder, and whether they succeeded.
+
+use super::{Conn, DbError};
+use base::model::time::Timestamp;
+
+/// A command whose result is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordedCommand {
+    /// `rspm backup create`.
+    Create,
+    /// `rspm backup test`.
+    Test,
+}
+
+impl RecordedCommand {
+    /// Returns the word for the column `command`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecordedCommand::Create => "create",
+            RecordedCommand::Test => "test",
+        }
+    }
+}
+
+/// The last result of a command in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupResult {
+    /// The folder.
+    pub folder: String,
+    /// The command.
+    pub command: RecordedCommand,
+    /// Start time of the backup, or end time of the test.
+    pub at: Timestamp,
+    /// The reason why it failed; `None` if it succeeded.
+    pub error: Option<String>,
+    /// The value of `at` for the last run that succeeded; `None` if there is none.
+    pub succeeded_at: Option<Timestamp>,
+    /// Number of files that storage lacked during the last backup.
+    pub missing: u64,
+}
+
+/// The result of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandResult {
+    /// Success, with the number of files that storage lacked.
+    Success(u64),
+    /// Failure, with the reason, which is not empty.
+    Failure(String),
+}
+
+/// Records the result of a command.
+pub fn record(
+    c: &mut dyn Conn,
+    folder: &str,
+    command: RecordedCommand,
+    at: Timestamp,
+    result: &CommandResult,
+) -> Result<(), DbError> {
+    const RECORD: &str = "INSERT INTO backup_result (place, command, at, error, succeeded_at, missing) \
+        VALUES ($1, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) \
+        ON CONFLICT (place, command) DO UPDATE SET at = excluded.at, error = excluded.error, missing = excluded.missing, \
+        succeeded_at = CASE WHEN excluded.error = '' THEN excluded.succeeded_at ELSE backup_result.succeeded_at END";
+    // Servers of earlier versions on the same database read this table.
+    const OLD_TABLE: &str = "INSERT INTO backup (place, made_at) VALUES ($1, CAST($2 AS BIGINT)) \
+        ON CONFLICT (place) DO UPDATE SET made_at = excluded.made_at";
+    let (error, succeeded_at, missing) = match result {
+        CommandResult::Success(missing) => ("", at, i64::try_from(*missing).unwrap_or(i64::MAX)),
+        CommandResult::Failure(error) => (error.as_str(), Timestamp(0), 0),
+    };
+    let (name, missing) = (command.as_str().into(), missing.into());
+    c.execute(RECORD, &[folder.into(), name, at.into(), error.into(), succeeded_at.into(), missing])?;
+    if command == RecordedCommand::Create && matches!(result, CommandResult::Success(_)) {
+        c.execute(OLD_TABLE, &[folder.into(), at.into()])?;
+    }
+    Ok(())
+}
+
+/// Returns the time of the last successful backup in a folder; `None` if there is none.
+pub fn last_success(c: &mut dyn Conn, folder: &str) -> Result<Option<Timestamp>, DbError> {
+    const FIND: &str = "SELECT succeeded_at FROM backup_result WHERE place = $1 AND command = 'create' \
+        AND succeeded_at > 0";
+    c.query(FIND, &[folder.into()])?.first().map(|row| row.time(0)).transpose()
+}
+
+/// Returns all results, by folder.
+pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
+    const ALL: &str =
+        "SELECT place, command, at, error, succeeded_at, missing FROM backup_result ORDER BY place, command";
+    let mut results = Vec::new();
+    for mut row in c.query(ALL, &[])? {
+        let command = match row.text(1)?.as_str() {
+            "create" => RecordedCommand::Create,
+            "test" => RecordedCommand::Test,
+            // A command of a later version.
+            _ => continue,
+        };
+        results.push(BackupResult {
+            folder: row.text(0)?,
+            command,
+            at: row.time(2)?,
+            error: Some(row.text(3)?).filter(|error| !error.is_empty()),
+            succeeded_at: Some(row.time(4)?).filter(|at| at.0 != 0),
+            missing: u64::try_from(row.int(5)?).unwrap_or_default(),
+        });
+    }
+    Ok(results)
+}

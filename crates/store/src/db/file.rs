@@ -1,0 +1,211 @@
+//! Files of releases: the state, digest and size of their bytes.
+
+use super::{Conn, DbError, Value};
+use base::model::digest::{Md5, Sha256};
+use base::model::ids::{FileId, ReleaseId, SourceId};
+
+/// The state of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileState {
+    /// Upstream has it; it was never fetched.
+    Known,
+    /// The blob is in storage.
+    Stored,
+    /// The blob was removed to save space; upstream still has it.
+    Evicted,
+    /// A mirror did not have it when it was requested. Only earlier versions recorded that, even of files that were in
+    /// storage: see [`lost`].
+    Lost,
+    /// The bytes from upstream failed the checks.
+    Refused,
+}
+
+impl FileState {
+    const ALL: [FileState; 5] =
+        [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Lost, FileState::Refused];
+
+    /// Returns the number stored in the table.
+    #[must_use]
+    pub fn as_i64(self) -> i64 {
+        match self {
+            FileState::Known => 0,
+            FileState::Stored => 1,
+            FileState::Evicted => 2,
+            FileState::Lost => 3,
+            FileState::Refused => 4,
+        }
+    }
+
+    pub(super) fn from_i64(column: usize, number: i64) -> Result<FileState, DbError> {
+        let state = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
+        state.ok_or(DbError::Shape { column, found: "another number", expected: "a file state" })
+    }
+}
+
+/// Facts about a file that a fetch has determined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedFacts {
+    /// The file.
+    pub file: FileId,
+    /// Digest of its bytes; `None` leaves the known digest unchanged.
+    pub sha256: Option<Sha256>,
+    /// Size in bytes; `None` leaves the known size unchanged.
+    pub size: Option<i64>,
+    /// Its state. `Stored` only if the blob is in storage.
+    pub state: FileState,
+    /// `Built` of a binary; `None` leaves the known value unchanged.
+    pub built: Option<String>,
+}
+
+/// Returns true if a stored file with this digest is on no mirror.
+pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+    const FIND: &str =
+        "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator IN ('', 'wheel') LIMIT 1";
+    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
+}
+
+/// Returns the name of a stored or lost file with this digest.
+pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
+    const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state IN (1, 3) ORDER BY id LIMIT 1";
+    let rows = c.query(FIND, &[sha256.to_string().into()])?;
+    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
+}
+
+/// Writes facts about many files. The column `facts` of a binary contains its field `Built`.
+pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
+        size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
+        facts = coalesce($4, facts) WHERE id = $5";
+    let row = |update: &FetchedFacts| -> Vec<Value> {
+        let built = update.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());
+        let (sha256, state) = (Value::opt_text(update.sha256), update.state.as_i64().into());
+        vec![sha256, update.size.into(), state, built, update.file.into()]
+    };
+    let rows: Vec<Vec<Value>> = updates.iter().map(row).collect();
+    c.execute_many(UPDATE, &rows).map(drop)
+}
+
+/// A source package whose digest is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileWithoutDigest {
+    /// The file.
+    pub file: FileId,
+    /// Its package.
+    pub package: String,
+    /// Its name in URLs.
+    pub name: String,
+    /// Its location upstream.
+    pub locator: String,
+    /// Size in bytes, if known.
+    pub size: Option<i64>,
+    /// MD5 that the index declares.
+    pub md5: Option<Md5>,
+    /// State of its bytes.
+    pub state: FileState,
+}
+
+/// Returns the source packages without a known SHA-256 that come from the source `origin`.
+pub fn files_without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
+    const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
+        JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+        WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''";
+    let mut files = Vec::new();
+    c.each(FIND, &[origin.into()], &mut |mut row| {
+        files.push(FileWithoutDigest {
+            file: FileId(row.int(0)?),
+            package: row.text(1)?,
+            name: row.text(2)?,
+            locator: row.text(3)?,
+            size: row.opt_int(4)?,
+            md5: row.opt_parse(5, "an MD5")?,
+            state: FileState::from_i64(6, row.int(6)?)?,
+        });
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Returns the storage class and the digest of a file's blob, if it is in storage.
+pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
+    const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
+        WHERE f.id = $1 AND f.state = 1";
+    let rows = c.query(FIND, &[file.into()])?;
+    let decode = |mut r: super::Row| Ok((r.text(0)?, r.parse(1, "a digest")?));
+    rows.into_iter().next().map(decode).transpose()
+}
+
+/// A file of the state [`FileState::Lost`] whose digest is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostFile {
+    /// The file.
+    pub file: FileId,
+    /// The digest of its bytes.
+    pub sha256: Sha256,
+    /// The storage class of the blob with this digest, if there is one.
+    pub class: Option<String>,
+    /// The source that its release comes from.
+    pub origin: SourceId,
+    /// Whether it is a binary.
+    pub is_binary: bool,
+}
+
+macro_rules! lost_files {
+    ($rest:literal) => {
+        concat!(
+            "SELECT f.id, f.sha256, b.class, r.origin_id, CAST(CASE WHEN f.role = 'binary' THEN 1 ELSE 0 END AS BIGINT) \
+             FROM file f JOIN release r ON r.id = f.release_id LEFT JOIN blob b ON b.sha256 = f.sha256 \
+             WHERE f.state = 3 AND f.sha256 IS NOT NULL ",
+            $rest
+        )
+    };
+}
+
+fn decode_lost(mut row: super::Row) -> Result<LostFile, DbError> {
+    Ok(LostFile {
+        file: FileId(row.int(0)?),
+        sha256: row.parse(1, "a digest")?,
+        class: row.opt_text(2)?,
+        origin: SourceId(row.int(3)?),
+        is_binary: row.int(4)? != 0,
+    })
+}
+
+/// Returns this file if it is lost and its digest is known.
+pub fn lost(c: &mut dyn Conn, file: FileId) -> Result<Option<LostFile>, DbError> {
+    c.query(lost_files!("AND f.id = $1"), &[file.into()])?.into_iter().next().map(decode_lost).transpose()
+}
+
+/// Returns at most `limit` lost files whose digest is known, by id, after the id `after`.
+pub fn lost_after(c: &mut dyn Conn, after: FileId, limit: i64) -> Result<Vec<LostFile>, DbError> {
+    let rows = c.query(lost_files!("AND f.id > $1 ORDER BY f.id LIMIT $2"), &[after.into(), limit.into()])?;
+    rows.into_iter().map(decode_lost).collect()
+}
+
+/// Returns true if the bytes of a file were evicted.
+pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
+    Ok(!c.query("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])?.is_empty())
+}
+
+/// A file found by its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestMatch {
+    /// The file.
+    pub file: FileId,
+    /// Its release.
+    pub release: ReleaseId,
+    /// Its name in URLs.
+    pub name: String,
+    /// State of its bytes.
+    pub state: FileState,
+}
+
+/// Returns every file whose bytes have this digest, by id.
+pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<DigestMatch>, DbError> {
+    const FIND: &str = "SELECT id, release_id, name, state FROM file WHERE sha256 = $1 ORDER BY id";
+    let rows = c.query(FIND, &[sha256.to_string().into()])?;
+    let decode = |mut r: super::Row| {
+        let state = FileState::from_i64(3, r.int(3)?)?;
+        Ok(DigestMatch { file: FileId(r.int(0)?), release: ReleaseId(r.int(1)?), name: r.text(2)?, state })
+    };
+    rows.into_iter().map(decode).collect()
+}

@@ -1,0 +1,265 @@
+//! Builders: each builds one package of a source from one git repository.
+
+use super::ids::{self, Sequence};
+use super::{Conn, DbError, Row, Value};
+use base::model::ids::SourceId;
+use base::model::time::Timestamp;
+
+/// The references that a builder builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The newest commit of a branch.
+    Commits,
+    /// Every tag.
+    Tags,
+}
+
+impl Trigger {
+    /// Returns the name on the command line and in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Commits => "commits",
+            Trigger::Tags => "tags",
+        }
+    }
+
+    /// Returns the trigger with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Trigger> {
+        [Trigger::Commits, Trigger::Tags].into_iter().find(|trigger| trigger.as_str() == word)
+    }
+}
+
+/// A builder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GitBuilder {
+    /// Its id; 0 before it is inserted.
+    pub id: i64,
+    /// The source that its packages are published in.
+    pub source: SourceId,
+    /// The package that it builds.
+    pub name: String,
+    /// URL of the repository.
+    pub url: String,
+    /// The branch; empty for the default branch.
+    pub branch: String,
+    /// Its trigger.
+    pub trigger: Trigger,
+    /// Relative path of the package in the repository; empty for the root.
+    pub sub_dir: String,
+    /// Number of commits to fetch; 0 for all.
+    pub clone_depth: u32,
+    /// Levels of submodules to fetch.
+    pub submodules: u32,
+    /// Whether vignettes are built.
+    pub vignettes: bool,
+    /// The credential.
+    pub credential: Option<i64>,
+    /// Secret of webhooks, encrypted.
+    pub webhook_secret: Option<String>,
+    /// Creation time.
+    pub created_at: Timestamp,
+    /// Time of the last successful poll.
+    pub polled_at: Option<Timestamp>,
+    /// Time of the next poll.
+    pub due_at: Timestamp,
+    /// Number of failed polls since the last successful one.
+    pub failures: i64,
+    /// The newest commit of the branch at the last poll; empty before the first poll.
+    pub head: String,
+    /// The reason why the last poll failed; empty if it succeeded.
+    pub error: String,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, submodules, credential_id, \
+             webhook_secret, created_at, polled_at, due_at, failures, head, error, (SELECT count(*) FROM git_vignettes v \
+             WHERE v.builder_id = git_builder.id) FROM git_builder ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
+    let trigger = row.text(5)?;
+    let trigger_error = DbError::Shape { column: 5, found: "another word", expected: "a trigger" };
+    let number = |value: i64| u32::try_from(value).unwrap_or(0);
+    Ok(GitBuilder {
+        id: row.int(0)?,
+        source: SourceId(row.int(1)?),
+        name: row.text(2)?,
+        url: row.text(3)?,
+        branch: row.text(4)?,
+        trigger: Trigger::parse(&trigger).ok_or(trigger_error)?,
+        sub_dir: row.text(6)?,
+        clone_depth: number(row.int(7)?),
+        submodules: number(row.int(8)?),
+        vignettes: row.int(17)? > 0,
+        credential: row.opt_int(9)?,
+        webhook_secret: row.opt_text(10)?,
+        created_at: row.time(11)?,
+        polled_at: row.opt_time(12)?,
+        due_at: row.time(13)?,
+        failures: row.int(14)?,
+        head: row.text(15)?,
+        error: row.text(16)?,
+    })
+}
+
+/// Returns the builders that are not deleted, by source and name.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<GitBuilder>, DbError> {
+    let rows = c.query(select!("WHERE deleted_at IS NULL ORDER BY source_id, name"), &[])?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Returns the builder with that id, unless it is deleted.
+pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuilder>, DbError> {
+    let rows = c.query(select!("WHERE id = $1 AND deleted_at IS NULL"), &[id.into()])?;
+    rows.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the builder of a package, unless it is deleted.
+pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<GitBuilder>, DbError> {
+    let rows = c.query(
+        select!("WHERE source_id = $1 AND name = $2 AND deleted_at IS NULL"),
+        &[source.into(), name.into()],
+    )?;
+    rows.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the builders that are due for a poll, the longest overdue first.
+pub fn due_builders(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<GitBuilder>, DbError> {
+    let rows = c.query(
+        select!(
+            "WHERE deleted_at IS NULL AND due_at <= CAST($1 AS BIGINT) ORDER BY due_at, id LIMIT CAST($2 AS BIGINT)"
+        ),
+        &[now.into(), limit.into()],
+    )?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Returns the earliest time at which a builder is due for a poll.
+pub fn next_poll_time(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
+    let rows = c.query("SELECT min(due_at) FROM git_builder WHERE deleted_at IS NULL", &[])?;
+    rows.first().map_or(Ok(None), |row| row.opt_time(0))
+}
+
+/// Returns the name of the builder with that id, even if it is deleted.
+pub fn name_of(c: &mut dyn Conn, id: i64) -> Result<String, DbError> {
+    let mut rows = c.query("SELECT name FROM git_builder WHERE id = $1", &[id.into()])?;
+    rows.first_mut().map_or(Ok(String::new()), |row| row.text(0))
+}
+
+/// Returns the names of the builders that use a credential.
+pub fn using_credential(c: &mut dyn Conn, credential: i64) -> Result<Vec<String>, DbError> {
+    const FIND: &str =
+        "SELECT name FROM git_builder WHERE credential_id = $1 AND deleted_at IS NULL ORDER BY name";
+    c.query(FIND, &[credential.into()])?.into_iter().map(|mut row| row.text(0)).collect()
+}
+
+/// Inserts a builder; returns its id.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the source has a builder for the package.
+pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
+    const INSERT: &str = "INSERT INTO git_builder (id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, \
+        submodules, credential_id, webhook_secret, created_at, due_at, failures, head, error) VALUES ( \
+        CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT), \
+        CAST($10 AS BIGINT), $11, CAST($12 AS BIGINT), CAST($13 AS BIGINT), 0, $14, '')";
+    let id = ids::reserve(c, Sequence::GitBuilder, 1)?;
+    let params = [
+        id.into(),
+        builder.source.into(),
+        builder.name.as_str().into(),
+        builder.url.as_str().into(),
+        builder.branch.as_str().into(),
+        builder.trigger.as_str().into(),
+        builder.sub_dir.as_str().into(),
+        i64::from(builder.clone_depth).into(),
+        i64::from(builder.submodules).into(),
+        builder.credential.into(),
+        Value::opt_text(builder.webhook_secret.as_ref()),
+        builder.created_at.into(),
+        builder.due_at.into(),
+        builder.head.as_str().into(),
+    ];
+    c.execute(INSERT, &params)?;
+    set_vignettes(c, id, builder.vignettes)?;
+    Ok(id)
+}
+
+/// Records whether a builder builds vignettes.
+fn set_vignettes(c: &mut dyn Conn, id: i64, vignettes: bool) -> Result<(), DbError> {
+    c.execute("DELETE FROM git_vignettes WHERE builder_id = $1", &[id.into()])?;
+    if vignettes {
+        c.execute("INSERT INTO git_vignettes (builder_id) VALUES (CAST($1 AS BIGINT))", &[id.into()])?;
+    }
+    Ok(())
+}
+
+/// Replaces the settings of a builder, including the time of its next poll. Returns false if it does not exist.
+pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
+    const UPDATE: &str = "UPDATE git_builder SET url = $1, branch = $2, sub_dir = $3, clone_depth = CAST($4 AS BIGINT), \
+        submodules = CAST($5 AS BIGINT), credential_id = CAST($6 AS BIGINT), webhook_secret = $7, \
+        due_at = CAST($8 AS BIGINT), failures = 0, error = '' WHERE id = CAST($9 AS BIGINT) AND deleted_at IS NULL";
+    let params = [
+        builder.url.as_str().into(),
+        builder.branch.as_str().into(),
+        builder.sub_dir.as_str().into(),
+        i64::from(builder.clone_depth).into(),
+        i64::from(builder.submodules).into(),
+        builder.credential.into(),
+        Value::opt_text(builder.webhook_secret.as_ref()),
+        builder.due_at.into(),
+        builder.id.into(),
+    ];
+    set_vignettes(c, builder.id, builder.vignettes)?;
+    Ok(c.execute(UPDATE, &params)? == 1)
+}
+
+/// Records a successful poll.
+pub fn record_poll(
+    c: &mut dyn Conn,
+    id: i64,
+    head: &str,
+    now: Timestamp,
+    due_at: Timestamp,
+) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_builder SET polled_at = CAST($1 AS BIGINT), due_at = CAST($2 AS BIGINT), \
+        failures = 0, error = '', head = $3 WHERE id = CAST($4 AS BIGINT)";
+    c.execute(UPDATE, &[now.into(), due_at.into(), head.into(), id.into()]).map(drop)
+}
+
+/// Records a failed poll.
+pub fn record_poll_failure(
+    c: &mut dyn Conn,
+    id: i64,
+    reason: &str,
+    due_at: Timestamp,
+) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_builder SET due_at = CAST($1 AS BIGINT), failures = failures + 1, error = $2 \
+        WHERE id = CAST($3 AS BIGINT)";
+    c.execute(UPDATE, &[due_at.into(), reason.into(), id.into()]).map(drop)
+}
+
+/// Postpones the next poll of a builder to a time, unless it is later already.
+pub fn postpone(c: &mut dyn Conn, id: i64, until: Timestamp) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_builder SET due_at = CAST($1 AS BIGINT) WHERE id = CAST($2 AS BIGINT) \
+        AND due_at < CAST($1 AS BIGINT)";
+    c.execute(UPDATE, &[until.into(), id.into()]).map(drop)
+}
+
+/// Marks a builder as deleted and ends its builds: a running build loses its claim, so that it publishes nothing. The
+/// packages and logs remain. Returns false if the builder does not exist.
+pub fn delete(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
+    const DELETE: &str = "UPDATE git_builder SET deleted_at = CAST($1 AS BIGINT), webhook_secret = NULL, \
+        credential_id = NULL WHERE id = CAST($2 AS BIGINT) AND deleted_at IS NULL";
+    const END: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
+        reason = 'the builder was deleted', claim = '' WHERE builder_id = CAST($2 AS BIGINT) \
+        AND state IN ('queued', 'fetching', 'building')";
+    c.execute(END, &[now.into(), id.into()])?;
+    Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
+}

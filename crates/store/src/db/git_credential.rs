@@ -1,0 +1,155 @@
+//! Credentials for git servers: SSH keys, and user names with passwords.
+
+use super::ids::{self, Sequence};
+use super::{Conn, DbError, Row, Value, encryption_key};
+use base::model::fingerprint::Fingerprint;
+use base::model::time::Timestamp;
+
+/// The kind of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A private key for SSH.
+    Ssh,
+    /// A user name and a password for HTTPS.
+    Https,
+}
+
+impl CredentialKind {
+    /// Returns the word stored in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CredentialKind::Ssh => "ssh",
+            CredentialKind::Https => "https",
+        }
+    }
+
+    /// Returns the kind with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<CredentialKind> {
+        [CredentialKind::Ssh, CredentialKind::Https].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// A credential.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GitCredential {
+    /// Its id; 0 before it is inserted.
+    pub id: i64,
+    /// Its kind.
+    pub kind: CredentialKind,
+    /// Its name, unique among those of its kind.
+    pub name: String,
+    /// The only host to which it is sent; if empty, the host of each builder's URL.
+    pub host: String,
+    /// User name; empty for SSH.
+    pub username: String,
+    /// The password or private key, encrypted; `None` if the encryption key was lost.
+    pub secret: Option<String>,
+    /// Fingerprint of an SSH key, with its algorithm.
+    pub fingerprint: String,
+    /// Accepted SSH host keys, in the format of `known_hosts`.
+    pub known_hosts: String,
+    /// Time of the import.
+    pub created_at: Timestamp,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, kind, name, host, username, secret, fingerprint, known_hosts, created_at FROM git_credential ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<GitCredential, DbError> {
+    let kind = row.text(1)?;
+    let shape = DbError::Shape { column: 1, found: "another word", expected: "a kind of credential" };
+    Ok(GitCredential {
+        id: row.int(0)?,
+        kind: CredentialKind::parse(&kind).ok_or(shape)?,
+        name: row.text(2)?,
+        host: row.text(3)?,
+        username: row.text(4)?,
+        secret: row.opt_text(5)?,
+        fingerprint: row.text(6)?,
+        known_hosts: row.text(7)?,
+        created_at: row.time(8)?,
+    })
+}
+
+/// Returns all credentials, by kind and name.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<GitCredential>, DbError> {
+    c.query(select!("ORDER BY kind, name"), &[])?.into_iter().map(decode).collect()
+}
+
+/// Returns the credential with that id.
+pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitCredential>, DbError> {
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the credential of that kind and name.
+pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Option<GitCredential>, DbError> {
+    let params = [kind.as_str().into(), name.into()];
+    c.query(select!("WHERE kind = $1 AND name = $2"), &params)?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns true if `key` is the fingerprint of the encryption key of the database. If none is recorded, records
+/// `key` and returns true. Call it in each transaction that writes an encrypted value.
+pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbError> {
+    Ok(encryption_key::record(c, key)? == key)
+}
+
+/// Inserts a credential; returns its id.
+///
+/// # Errors
+/// [`DbError::Conflict`] if a credential of its kind and name exists.
+pub fn insert(c: &mut dyn Conn, credential: &GitCredential) -> Result<i64, DbError> {
+    const INSERT: &str = "INSERT INTO git_credential (id, kind, name, host, username, secret, fingerprint, known_hosts, \
+        created_at) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT))";
+    let id = ids::reserve(c, Sequence::GitCredential, 1)?;
+    let params = [
+        id.into(),
+        credential.kind.as_str().into(),
+        credential.name.as_str().into(),
+        credential.host.as_str().into(),
+        credential.username.as_str().into(),
+        Value::opt_text(credential.secret.as_ref()),
+        credential.fingerprint.as_str().into(),
+        credential.known_hosts.as_str().into(),
+        credential.created_at.into(),
+    ];
+    c.execute(INSERT, &params)?;
+    Ok(id)
+}
+
+/// Replaces the values of a credential.
+pub fn update(c: &mut dyn Conn, credential: &GitCredential) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_credential SET host = $1, username = $2, secret = $3, fingerprint = $4, \
+        known_hosts = $5 WHERE id = CAST($6 AS BIGINT)";
+    let params = [
+        credential.host.as_str().into(),
+        credential.username.as_str().into(),
+        Value::opt_text(credential.secret.as_ref()),
+        credential.fingerprint.as_str().into(),
+        credential.known_hosts.as_str().into(),
+        credential.id.into(),
+    ];
+    c.execute(UPDATE, &params).map(drop)
+}
+
+/// Replaces the accepted host keys of a credential.
+pub fn update_known_hosts(c: &mut dyn Conn, id: i64, known_hosts: &str) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE git_credential SET known_hosts = $1 WHERE id = CAST($2 AS BIGINT)";
+    c.execute(UPDATE, &[known_hosts.into(), id.into()]).map(drop)
+}
+
+/// Deletes a credential, and the references of deleted builders to it. No other builder may refer to it.
+pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
+    c.execute(
+        "UPDATE git_builder SET credential_id = NULL WHERE credential_id = $1 AND deleted_at IS NOT NULL",
+        &[id.into()],
+    )?;
+    c.execute("DELETE FROM git_credential WHERE id = $1", &[id.into()]).map(drop)
+}

@@ -1,0 +1,487 @@
+//! Lives: which releases are listed or archived in a tree at a step.
+
+use std::cmp::Ordering;
+
+use super::file::FileState;
+use super::{Conn, DbError, Row, Value};
+use base::model::change::{LifeKey, LifeState};
+use base::model::digest::{Md5, Sha256};
+use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
+use base::model::time::Timestamp;
+
+/// A listed release with its index record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRelease {
+    /// The package's name.
+    pub name: String,
+    /// The name in lower case.
+    pub normalized_name: String,
+    /// Field `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
+    pub path: String,
+    /// The package.
+    pub package: PackageId,
+    /// The release.
+    pub release: ReleaseId,
+    /// The record: DCF text without the terminating blank line.
+    pub stanza: Vec<u8>,
+}
+
+impl ListedRelease {
+    /// Compares in the order of an index, the same for both databases: lower-case name, name, path, release.
+    #[must_use]
+    pub fn order(&self, other: &ListedRelease) -> Ordering {
+        let key = |l: &ListedRelease| (l.release, l.package);
+        (&self.normalized_name, &self.name, &self.path)
+            .cmp(&(&other.normalized_name, &other.name, &other.path))
+            .then_with(|| key(self).cmp(&key(other)))
+    }
+}
+
+macro_rules! listed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.name, p.fold, l.path, l.package_id, l.release_id, r.stanza FROM life l \
+             JOIN package p ON p.id = l.package_id \
+             JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
+             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
+    Ok(ListedRelease {
+        name: row.text(0)?,
+        normalized_name: row.text(1)?,
+        path: row.text(2)?,
+        package: PackageId(row.int(3)?),
+        release: ReleaseId(row.int(4)?),
+        stanza: row.bytes(5)?,
+    })
+}
+
+/// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. The database does not sort
+/// them, because it would also move the stanzas, and the two databases have different collations.
+pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRelease>, DbError> {
+    let mut rows = Vec::new();
+    c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
+        rows.push(decode_listed(row)?);
+        Ok(())
+    })?;
+    rows.sort_unstable_by(ListedRelease::order);
+    Ok(rows)
+}
+
+/// Calls `f` with each record listed in a tree at a step, in any order.
+pub fn each_listed(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    f: &mut dyn FnMut(ListedRelease),
+) -> Result<(), DbError> {
+    c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
+        f(decode_listed(row)?);
+        Ok(())
+    })
+}
+
+/// Like [`listed`], for the given packages only.
+pub fn listed_of(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    packages: &[PackageId],
+) -> Result<Vec<ListedRelease>, DbError> {
+    let params: Vec<Vec<Value>> =
+        packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
+    let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
+    let mut rows: Vec<ListedRelease> =
+        results.into_iter().flatten().map(decode_listed).collect::<Result<_, _>>()?;
+    rows.sort_unstable_by(ListedRelease::order);
+    Ok(rows)
+}
+
+/// A name listed in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedName {
+    /// The package's name.
+    pub name: String,
+    /// The name in lower case.
+    pub normalized_name: String,
+    /// The package.
+    pub package: PackageId,
+    /// The listed version (that of the record without a path, if there are several).
+    pub version: String,
+    /// Publication time, if known.
+    pub published_at: Option<Timestamp>,
+    /// The release of that version.
+    pub release: ReleaseId,
+}
+
+/// Returns the names listed in a tree at a step, each once, by lower-case name and name.
+pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>, DbError> {
+    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path, r.id \
+        FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2";
+    let mut names: Vec<(ListedName, String)> = Vec::new();
+    c.each(NAMES, &[tree.into(), seq.into()], &mut |mut row| {
+        let name = ListedName {
+            name: row.text(0)?,
+            normalized_name: row.text(1)?,
+            package: PackageId(row.int(2)?),
+            version: row.text(3)?,
+            published_at: row.opt_time(4)?,
+            release: ReleaseId(row.int(6)?),
+        };
+        names.push((name, row.text(5)?));
+        Ok(())
+    })?;
+    names.sort_unstable_by(|(a, x), (b, y)| {
+        (&a.normalized_name, &a.name, x).cmp(&(&b.normalized_name, &b.name, y))
+    });
+    names.dedup_by(|(later, _), (first, _)| later.package == first.package);
+    Ok(names.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Returns the number of [`names`].
+pub fn name_count(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<usize, DbError> {
+    const COUNT: &str = "SELECT count(*) FROM (SELECT DISTINCT package_id FROM life \
+        WHERE tree_id = $1 AND state = 0 AND from_seq <= $2 AND to_seq > $2) AS listed";
+    let count = c.query(COUNT, &[tree.into(), seq.into()])?.first_mut().map_or(Ok(0), |row| row.int(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// The source file of a release that is listed or archived at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFile {
+    /// Listed or archived at that step.
+    pub state: LifeState,
+    /// As [`ListedRelease::path`].
+    pub path: String,
+    /// The package.
+    pub package: PackageId,
+    /// The release.
+    pub release: ReleaseId,
+    /// Its version.
+    pub version: String,
+    /// Its revision.
+    pub revision: i64,
+    /// Publication time upstream, if known.
+    pub published_at: Option<Timestamp>,
+    /// The file.
+    pub file: FileId,
+    /// Its name in URLs.
+    pub name: String,
+    /// Its location upstream, relative to `src/contrib`.
+    pub locator: String,
+    /// Size in bytes, if known.
+    pub size: Option<i64>,
+    /// MD5 that the upstream index declares.
+    pub md5: Option<Md5>,
+    /// Digest of the bytes, if known.
+    pub sha256: Option<Sha256>,
+    /// State of the bytes.
+    pub file_state: FileState,
+    /// The storage class of the blob, if it is stored.
+    pub class: Option<String>,
+}
+
+macro_rules! release_files {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
+             f.name, f.locator, f.size, f.md5, f.sha256, f.state, b.class FROM package p \
+             JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id \
+             AND l.from_seq <= $2 AND l.to_seq > $2 \
+             JOIN release r ON r.id = l.release_id \
+             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+             LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
+             WHERE p.name = $3 AND p.language = \
+             (SELECT s.language FROM source s JOIN tree t ON t.source_id = s.id WHERE t.id = $1) ",
+            $rest
+        )
+    };
+}
+
+fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
+    Ok(ReleaseFile {
+        state: life_state(0, row.int(0)?)?,
+        path: row.text(1)?,
+        package: PackageId(row.int(2)?),
+        release: ReleaseId(row.int(3)?),
+        version: row.text(4)?,
+        revision: row.int(5)?,
+        published_at: row.opt_time(6)?,
+        file: FileId(row.int(7)?),
+        name: row.text(8)?,
+        locator: row.text(9)?,
+        size: row.opt_int(10)?,
+        md5: row.opt_parse(11, "a digest")?,
+        sha256: row.opt_parse(12, "a digest")?,
+        file_state: FileState::from_i64(13, row.int(13)?)?,
+        class: row.opt_text(14)?,
+    })
+}
+
+pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
+    let state = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
+    state.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
+}
+
+/// Returns a file of a tree at a step: `package` is case-sensitive, `file` as in URLs (`pkg_1.0.tar.gz`, or
+/// `4.6.0/Recommended/pkg_1.0.tar.gz` for a record with a path). `state` limits the search to listed or archived files.
+/// If several files match, one with exactly that path is preferred, then a listed one, then the newest revision.
+pub fn find_file(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    state: Option<LifeState>,
+    package: &str,
+    file: &str,
+) -> Result<Option<ReleaseFile>, DbError> {
+    let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
+    let params = [tree.into(), seq.into(), package.into(), file.into()];
+    let rows = c.query(release_files!("AND f.name = $4"), &params)?;
+    let files: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
+    let matching = files.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
+    // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
+    Ok(matching.max_by(|a, b| {
+        (b.path != path, b.state, &b.path)
+            .cmp(&(a.path != path, a.state, &a.path))
+            .then_with(|| (a.revision, a.release).cmp(&(b.revision, b.release)))
+    }))
+}
+
+/// Returns every listed or archived release of a package in a tree at a step: listed ones first, then newest first.
+pub fn package_detail(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: &str,
+) -> Result<Vec<ReleaseFile>, DbError> {
+    let rows = c.query(release_files!(""), &[tree.into(), seq.into(), package.into()])?;
+    let mut files: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
+    files.sort_by(|a, b| {
+        let newest = (b.published_at, b.revision, b.release).cmp(&(a.published_at, a.revision, a.release));
+        a.state.cmp(&b.state).then(newest)
+    });
+    Ok(files)
+}
+
+/// Steps during which a version was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSpan {
+    /// The version.
+    pub version: String,
+    /// The first step.
+    pub from: Seq,
+    /// The first step without it.
+    pub to: Seq,
+}
+
+/// Returns the steps up to `seq` at which a tree lists versions of a package, the newest first.
+pub fn listed_spans(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: &str,
+) -> Result<Vec<ListedSpan>, DbError> {
+    const SPANS: &str = "SELECT r.version, l.from_seq, l.to_seq FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND p.name = $2 AND l.state = 0 AND l.from_seq <= $3";
+    let mut spans = Vec::new();
+    c.each(SPANS, &[tree.into(), package.into(), seq.into()], &mut |mut row| {
+        spans.push(ListedSpan { version: row.text(0)?, from: Seq(row.int(1)?), to: Seq(row.int(2)?) });
+        Ok(())
+    })?;
+    spans.sort_unstable_by(|a, b| (b.from, b.to, &b.version).cmp(&(a.from, a.to, &a.version)));
+    Ok(spans)
+}
+
+/// A row of the tables under `Meta/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// The package's name.
+    pub name: String,
+    /// The name in lower case.
+    pub normalized_name: String,
+    /// The file's name in URLs.
+    pub file: String,
+    /// Size in bytes, if known.
+    pub size: Option<i64>,
+    /// Publication time, if known.
+    pub published_at: Option<Timestamp>,
+}
+
+impl FileInfo {
+    /// Compares in the order of the tables under `Meta/`: lower-case name, name, publication, file name.
+    #[must_use]
+    pub fn order(&self, other: &FileInfo) -> Ordering {
+        (&self.normalized_name, &self.name)
+            .cmp(&(&other.normalized_name, &other.name))
+            .then(self.published_at.cmp(&other.published_at))
+            .then_with(|| self.file.cmp(&other.file))
+    }
+}
+
+macro_rules! files {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.name, p.fold, f.name, f.size, r.published_at FROM life l \
+             JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+             WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+/// Returns the archived files of a tree at a step, in the order of [`FileInfo::order`].
+pub fn archived_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
+    files(c, files!("AND l.state = 1"), tree, seq)
+}
+
+/// Returns the listed files of a tree at a step, except those in a subdirectory, in the order of [`FileInfo::order`].
+pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
+    files(c, files!("AND l.state = 0 AND l.path = ''"), tree, seq)
+}
+
+fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
+    let mut rows = Vec::new();
+    c.each(sql, &[tree.into(), seq.into()], &mut |mut row| {
+        rows.push(FileInfo {
+            name: row.text(0)?,
+            normalized_name: row.text(1)?,
+            file: row.text(2)?,
+            size: row.opt_int(3)?,
+            published_at: row.opt_time(4)?,
+        });
+        Ok(())
+    })?;
+    rows.sort_unstable_by(FileInfo::order);
+    Ok(rows)
+}
+
+/// A life at a step, for comparison with the lists of upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentLife {
+    /// The key of the row, for [`base::model::change::Change::EndLife`].
+    pub key: LifeKey,
+    /// The package's name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The revision.
+    pub revision: i64,
+    /// Number of the record that is served.
+    pub variant: i64,
+    /// Publication time upstream, if known.
+    pub published_at: Option<Timestamp>,
+    /// The release's source package.
+    pub file: FileId,
+    /// Its name in URLs.
+    pub file_name: String,
+    /// Its location upstream.
+    pub locator: String,
+    /// Size in bytes, if known.
+    pub size: Option<i64>,
+    /// MD5 that the upstream index declared.
+    pub md5: Option<Md5>,
+    /// Digest of the bytes, if known.
+    pub sha256: Option<Sha256>,
+    /// State of the bytes.
+    pub file_state: FileState,
+    /// The record, for listed lives.
+    pub stanza: Option<Vec<u8>>,
+}
+
+macro_rules! current {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.state, l.package_id, l.path, l.release_id, l.file_id, l.from_seq, l.variant, \
+             p.name, r.version, r.revision, r.published_at, f.id, f.name, f.locator, f.size, f.md5, f.sha256, \
+             f.state, c.stanza FROM life l JOIN package p ON p.id = l.package_id \
+             JOIN release r ON r.id = l.release_id \
+             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+             LEFT JOIN record c ON c.release_id = l.release_id AND c.variant = l.variant AND l.state = 0 \
+             WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+/// Calls `each` for every life of a tree at a step, in unspecified order.
+pub fn current(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    each: &mut dyn FnMut(CurrentLife) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(decode_current(row)?))
+}
+
+/// Returns the lives of one package in a tree at a step. The duration does not depend on the size of the tree.
+pub fn current_of(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Vec<CurrentLife>, DbError> {
+    const SELECT: &str = current!("AND l.state IN (0, 1) AND l.package_id = $3");
+    c.query(SELECT, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode_current).collect()
+}
+
+fn decode_current(mut row: Row) -> Result<CurrentLife, DbError> {
+    let key = LifeKey {
+        state: life_state(0, row.int(0)?)?,
+        package: PackageId(row.int(1)?),
+        path: row.text(2)?,
+        release: ReleaseId(row.int(3)?),
+        file: FileId(row.int(4)?),
+        from_seq: row.int(5)?,
+    };
+    Ok(CurrentLife {
+        key,
+        variant: row.int(6)?,
+        name: row.text(7)?,
+        version: row.text(8)?,
+        revision: row.int(9)?,
+        published_at: row.opt_time(10)?,
+        file: FileId(row.int(11)?),
+        file_name: row.text(12)?,
+        locator: row.text(13)?,
+        size: row.opt_int(14)?,
+        md5: row.opt_parse(15, "a digest")?,
+        sha256: row.opt_parse(16, "a digest")?,
+        file_state: FileState::from_i64(17, row.int(17)?)?,
+        stanza: row.opt_bytes(18)?,
+    })
+}
+
+/// Returns the state of a package in a tree at a step: listed, else archived, else `None`.
+pub fn presence(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Option<LifeState>, DbError> {
+    const PRESENCE: &str = "SELECT state FROM life WHERE tree_id = $1 AND state IN (0, 1) AND package_id = $2 \
+        AND from_seq <= $3 AND to_seq > $3 ORDER BY state LIMIT 1";
+    let rows = c.query(PRESENCE, &[tree.into(), package.into(), seq.into()])?;
+    rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
+}
+
+/// Returns the release with the highest revision of a version of a package from a source, and that revision. The
+/// release may have no life now. Different bytes of this version get the next revision. `None` if the source never had
+/// the version.
+pub fn newest_revision(
+    c: &mut dyn Conn,
+    origin: base::model::ids::SourceId,
+    package: PackageId,
+    version: &str,
+) -> Result<Option<(ReleaseId, i64)>, DbError> {
+    const NEWEST: &str = "SELECT id, revision FROM release WHERE origin_id = $1 AND package_id = $2 \
+        AND version = $3 ORDER BY revision DESC LIMIT 1";
+    let rows = c.query(NEWEST, &[origin.into(), package.into(), version.into()])?;
+    rows.first().map(|row| Ok((ReleaseId(row.int(0)?), row.int(1)?))).transpose()
+}

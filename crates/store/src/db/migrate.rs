@@ -1,0 +1,432 @@
+//! Schema migrations: numbered scripts in pairs, one for each database, each run once under a lock.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::schema::Schema;
+use super::{Conn, DbError, node};
+use base::model::time::microseconds;
+
+/// A schema migration.
+#[derive(Clone, Copy)]
+pub struct Migration {
+    /// Its number, from 1.
+    pub number: i64,
+    /// Its name, as in the file's name.
+    pub name: &'static str,
+    /// Whether older versions of the program can work with the result.
+    pub expand_only: bool,
+    /// The script for SQLite.
+    pub sqlite: &'static str,
+    /// The script for PostgreSQL.
+    pub postgres: &'static str,
+}
+
+/// The migrations of the database of packages, in order.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "foundation",
+        expand_only: false,
+        sqlite: include_str!("migrations/0001_foundation.sqlite.sql"),
+        postgres: include_str!("migrations/0001_foundation.postgres.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "requirements",
+        expand_only: true,
+        sqlite: include_str!("migrations/0002_requirements.sqlite.sql"),
+        postgres: include_str!("migrations/0002_requirements.postgres.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "backfill",
+        expand_only: true,
+        sqlite: include_str!("migrations/0003_backfill.sqlite.sql"),
+        postgres: include_str!("migrations/0003_backfill.postgres.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "bioconductor",
+        expand_only: true,
+        sqlite: include_str!("migrations/0004_bioconductor.sqlite.sql"),
+        postgres: include_str!("migrations/0004_bioconductor.postgres.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "identity",
+        expand_only: true,
+        sqlite: include_str!("migrations/0005_identity.sqlite.sql"),
+        postgres: include_str!("migrations/0005_identity.postgres.sql"),
+    },
+    Migration {
+        number: 6,
+        name: "storage",
+        expand_only: true,
+        sqlite: include_str!("migrations/0006_storage.sqlite.sql"),
+        postgres: include_str!("migrations/0006_storage.postgres.sql"),
+    },
+    Migration {
+        number: 7,
+        name: "encryption",
+        expand_only: true,
+        sqlite: include_str!("migrations/0007_encryption.sqlite.sql"),
+        postgres: include_str!("migrations/0007_encryption.postgres.sql"),
+    },
+    Migration {
+        number: 8,
+        name: "node",
+        expand_only: true,
+        sqlite: include_str!("migrations/0008_node.sqlite.sql"),
+        postgres: include_str!("migrations/0008_node.postgres.sql"),
+    },
+    Migration {
+        number: 9,
+        name: "hold",
+        expand_only: true,
+        sqlite: include_str!("migrations/0009_hold.sqlite.sql"),
+        postgres: include_str!("migrations/0009_hold.postgres.sql"),
+    },
+    Migration {
+        number: 10,
+        name: "scrub",
+        expand_only: true,
+        sqlite: include_str!("migrations/0010_scrub.sqlite.sql"),
+        postgres: include_str!("migrations/0010_scrub.postgres.sql"),
+    },
+    Migration {
+        number: 11,
+        name: "backup_result",
+        expand_only: true,
+        sqlite: include_str!("migrations/0011_backup_result.sqlite.sql"),
+        postgres: include_str!("migrations/0011_backup_result.postgres.sql"),
+    },
+    Migration {
+        number: 12,
+        name: "token",
+        expand_only: true,
+        sqlite: include_str!("migrations/0012_token.sqlite.sql"),
+        postgres: include_str!("migrations/0012_token.postgres.sql"),
+    },
+    Migration {
+        number: 13,
+        name: "git",
+        expand_only: true,
+        sqlite: include_str!("migrations/0013_git.sqlite.sql"),
+        postgres: include_str!("migrations/0013_git.postgres.sql"),
+    },
+    Migration {
+        number: 14,
+        name: "audit",
+        expand_only: true,
+        sqlite: include_str!("migrations/0014_audit.sqlite.sql"),
+        postgres: include_str!("migrations/0014_audit.postgres.sql"),
+    },
+    Migration {
+        number: 15,
+        name: "session",
+        expand_only: true,
+        sqlite: include_str!("migrations/0015_session.sqlite.sql"),
+        postgres: include_str!("migrations/0015_session.postgres.sql"),
+    },
+    Migration {
+        number: 16,
+        name: "federation",
+        expand_only: true,
+        sqlite: include_str!("migrations/0016_federation.sqlite.sql"),
+        postgres: include_str!("migrations/0016_federation.postgres.sql"),
+    },
+    Migration {
+        number: 17,
+        name: "upload",
+        expand_only: true,
+        sqlite: include_str!("migrations/0017_upload.sqlite.sql"),
+        postgres: include_str!("migrations/0017_upload.postgres.sql"),
+    },
+    Migration {
+        number: 18,
+        name: "pypi",
+        expand_only: true,
+        sqlite: include_str!("migrations/0018_pypi.sqlite.sql"),
+        postgres: include_str!("migrations/0018_pypi.postgres.sql"),
+    },
+    Migration {
+        number: 19,
+        name: "builder",
+        expand_only: true,
+        sqlite: include_str!("migrations/0019_builder.sqlite.sql"),
+        postgres: include_str!("migrations/0019_builder.postgres.sql"),
+    },
+    Migration {
+        number: 20,
+        name: "curated",
+        expand_only: true,
+        sqlite: include_str!("migrations/0020_curated.sqlite.sql"),
+        postgres: include_str!("migrations/0020_curated.postgres.sql"),
+    },
+    Migration {
+        number: 21,
+        name: "metadata",
+        expand_only: true,
+        sqlite: include_str!("migrations/0021_metadata.sqlite.sql"),
+        postgres: include_str!("migrations/0021_metadata.postgres.sql"),
+    },
+    Migration {
+        number: 22,
+        name: "promotion",
+        expand_only: true,
+        sqlite: include_str!("migrations/0022_promotion.sqlite.sql"),
+        postgres: include_str!("migrations/0022_promotion.postgres.sql"),
+    },
+    Migration {
+        number: 23,
+        name: "block_rule",
+        expand_only: true,
+        sqlite: include_str!("migrations/0023_block_rule.sqlite.sql"),
+        postgres: include_str!("migrations/0023_block_rule.postgres.sql"),
+    },
+    Migration {
+        number: 24,
+        name: "job_run",
+        expand_only: true,
+        sqlite: include_str!("migrations/0024_job_run.sqlite.sql"),
+        postgres: include_str!("migrations/0024_job_run.postgres.sql"),
+    },
+    Migration {
+        number: 25,
+        name: "blob_access",
+        expand_only: true,
+        sqlite: include_str!("migrations/0025_blob_access.sqlite.sql"),
+        postgres: include_str!("migrations/0025_blob_access.postgres.sql"),
+    },
+    Migration {
+        number: 26,
+        name: "name_guard",
+        expand_only: true,
+        sqlite: include_str!("migrations/0026_name_guard.sqlite.sql"),
+        postgres: include_str!("migrations/0026_name_guard.postgres.sql"),
+    },
+    Migration {
+        number: 27,
+        name: "curated_cran",
+        expand_only: true,
+        sqlite: include_str!("migrations/0027_curated_cran.sqlite.sql"),
+        postgres: include_str!("migrations/0027_curated_cran.postgres.sql"),
+    },
+    Migration {
+        number: 28,
+        name: "file_reading",
+        expand_only: true,
+        sqlite: include_str!("migrations/0028_file_reading.sqlite.sql"),
+        postgres: include_str!("migrations/0028_file_reading.postgres.sql"),
+    },
+    Migration {
+        number: 29,
+        name: "block_rule_change",
+        expand_only: true,
+        sqlite: include_str!("migrations/0029_block_rule_change.sqlite.sql"),
+        postgres: include_str!("migrations/0029_block_rule_change.postgres.sql"),
+    },
+    Migration {
+        number: 30,
+        name: "name_guard_addition",
+        expand_only: true,
+        sqlite: include_str!("migrations/0030_name_guard_addition.sqlite.sql"),
+        postgres: include_str!("migrations/0030_name_guard_addition.postgres.sql"),
+    },
+    Migration {
+        number: 31,
+        name: "curation_dependency",
+        expand_only: true,
+        sqlite: include_str!("migrations/0031_curation_dependency.sqlite.sql"),
+        postgres: include_str!("migrations/0031_curation_dependency.postgres.sql"),
+    },
+    Migration {
+        number: 32,
+        name: "package_similar",
+        expand_only: true,
+        sqlite: include_str!("migrations/0032_package_similar.sqlite.sql"),
+        postgres: include_str!("migrations/0032_package_similar.postgres.sql"),
+    },
+    Migration {
+        number: 33,
+        name: "promotion_plan",
+        expand_only: true,
+        sqlite: include_str!("migrations/0033_promotion_plan.sqlite.sql"),
+        postgres: include_str!("migrations/0033_promotion_plan.postgres.sql"),
+    },
+    Migration {
+        number: 34,
+        name: "promotion_identity",
+        expand_only: true,
+        sqlite: include_str!("migrations/0034_promotion_identity.sqlite.sql"),
+        postgres: include_str!("migrations/0034_promotion_identity.postgres.sql"),
+    },
+];
+
+/// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.
+pub const USAGE_MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "downloads",
+        expand_only: true,
+        sqlite: include_str!("migrations/usage/0001_downloads.sqlite.sql"),
+        postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "blocked",
+        expand_only: true,
+        sqlite: include_str!("migrations/usage/0002_blocked.sqlite.sql"),
+        postgres: include_str!("migrations/usage/0002_blocked.postgres.sql"),
+    },
+];
+
+/// [`MIGRATIONS`] and those that [`extend`] added.
+static ALL_MIGRATIONS: OnceLock<Vec<Migration>> = OnceLock::new();
+
+/// Adds migrations of the database of packages, for tests of upgrades with a program of a later version. Only the first
+/// call has an effect; it must precede the first use of a database.
+pub fn extend(additional: &[Migration]) {
+    ALL_MIGRATIONS.get_or_init(|| [MIGRATIONS, additional].concat());
+}
+
+/// Returns the migrations of a schema, in order.
+#[must_use]
+pub fn migrations(schema: Schema) -> &'static [Migration] {
+    match schema {
+        Schema::Core => ALL_MIGRATIONS.get().map_or(MIGRATIONS, Vec::as_slice),
+        Schema::Usage => USAGE_MIGRATIONS,
+    }
+}
+
+/// Returns the number of the newest migration of a schema.
+#[must_use]
+pub fn newest_migration(schema: Schema) -> i64 {
+    migrations(schema).last().map_or(0, |migration| migration.number)
+}
+
+/// A connection for migrations, inside a transaction that holds the lock.
+pub(super) trait MigrationConn: Conn {
+    /// Runs the statements of a script.
+    fn script(&mut self, sql: &str) -> Result<(), DbError>;
+    /// Returns true if the table exists.
+    fn has_table(&mut self, name: &str) -> Result<bool, DbError>;
+    /// Returns the script of a migration for this database.
+    fn script_for(&self, migration: &Migration) -> &'static str;
+    /// Returns the name of the database for error messages.
+    fn database_name(&self) -> String;
+}
+
+/// Returns the newest migration of a database, 0 for an empty one.
+///
+/// # Errors
+/// [`DbError::TooNew`] if a newer program migrated the database and this program cannot work with the result.
+pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
+    let table = schema.migration_table();
+    if !c.has_table(table.name)? {
+        return Ok(0);
+    }
+    let supported = newest_migration(schema);
+    let (mut newest, mut too_new) = (0, None);
+    for mut row in c.query(table.select, &[])? {
+        newest = row.int(0)?;
+        if newest > supported && row.int(1)? == 0 {
+            too_new = Some((row.text(2)?, format!("{newest} ({})", row.text(3)?)));
+        }
+    }
+    match too_new {
+        Some((made_by, migration)) => {
+            Err(DbError::TooNew { database: c.database_name(), made_by, found: newest, supported, migration })
+        }
+        None => Ok(newest),
+    }
+}
+
+/// The other users of a database during its migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MigrationMode {
+    /// No other program uses the database.
+    Exclusive,
+    /// An older version of the program uses the database at the same time.
+    Online,
+}
+
+/// Returns the first migration above `level` that `mode` forbids. An empty database has no other users.
+fn first_exclusive_migration(
+    migrations: &[Migration],
+    level: i64,
+    mode: MigrationMode,
+) -> Option<(i64, &'static str)> {
+    match mode {
+        MigrationMode::Exclusive => None,
+        MigrationMode::Online => {
+            let missing = migrations.iter().filter(|m| level > 0 && m.number > level);
+            missing.filter(|m| !m.expand_only).map(|m| (m.number, m.name)).next()
+        }
+    }
+}
+
+/// Runs the missing migrations. The caller commits.
+///
+/// # Errors
+/// [`DbError::NotOnline`] and [`DbError::OthersOnline`] if other servers could not work with the result; nothing is
+/// changed.
+pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
+    run_until(c, schema, mode, i64::MAX)
+}
+
+/// Runs the missing migrations up to the one with the number `last`. The caller commits.
+pub(super) fn run_until(
+    c: &mut dyn MigrationConn,
+    schema: Schema,
+    mode: MigrationMode,
+    last: i64,
+) -> Result<(), DbError> {
+    let (level, table) = (level(c, schema)?, schema.migration_table());
+    if let Some((number, name)) = first_exclusive_migration(migrations(schema), level, mode) {
+        return Err(DbError::NotOnline { database: c.database_name(), number, name });
+    }
+    if let Some((number, name)) = first_exclusive_migration(migrations(schema), level, MigrationMode::Online)
+        && c.has_table("node")?
+    {
+        let servers = node::serving_names(c)?;
+        if !servers.is_empty() {
+            let servers = servers.join(",");
+            return Err(DbError::OthersOnline { database: c.database_name(), number, name, servers });
+        }
+    }
+    if level == 0 {
+        c.script(table.create)?;
+    }
+    for migration in migrations(schema).iter().filter(|m| m.number > level && m.number <= last) {
+        c.script(c.script_for(migration))?;
+        let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = microseconds(unix_time);
+        let version = env!("CARGO_PKG_VERSION").into();
+        let (name, expand_only) = (migration.name.into(), migration.expand_only.into());
+        c.execute(table.insert, &[migration.number.into(), name, now.into(), expand_only, version])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn online_migrations_are_expand_only() {
+        let migration =
+            |number, name, expand_only| Migration { number, name, expand_only, sqlite: "", postgres: "" };
+        let all = [migration(1, "a", false), migration(2, "b", true), migration(3, "c", false)];
+        assert_eq!(first_exclusive_migration(&all, 1, MigrationMode::Exclusive), None);
+        assert_eq!(first_exclusive_migration(&all, 1, MigrationMode::Online), Some((3, "c")));
+        assert_eq!(first_exclusive_migration(&all[..2], 1, MigrationMode::Online), None);
+        assert_eq!(first_exclusive_migration(&all, 3, MigrationMode::Online), None);
+        assert_eq!(
+            first_exclusive_migration(&all, 0, MigrationMode::Online),
+            None,
+            "an empty database has no users"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Package names and their ids. A name is unique within a language; each source has one language.
+
+use std::collections::HashMap;
+
+use super::{Conn, DbError, Value, ids};
+use base::model::ids::{PackageId, SourceId};
+
+/// Returns the id of each name in the language of a source, in the order of `names`, and inserts new names. At most
+/// 2,000 names per call.
+pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
+    const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";
+    let language = language(c, source)?;
+    let mut ids = find_many(c, &language, names)?;
+    let mut missing: Vec<&str> = names.iter().copied().filter(|name| !ids.contains_key(name)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if !missing.is_empty() {
+        let first =
+            ids::reserve(c, ids::Sequence::Package, i64::try_from(missing.len()).unwrap_or(i64::MAX))?;
+        let row = |(id, name): (i64, &&str)| {
+            vec![id.into(), language.as_str().into(), (*name).into(), name.to_lowercase().into()]
+        };
+        let rows: Vec<Vec<Value>> = (first..).zip(&missing).map(row).collect();
+        c.execute_many(INSERT, &rows)?;
+        // Queried again, because another node may have inserted some of them meanwhile.
+        ids.extend(find_many(c, &language, &missing)?);
+    }
+    let id = |name: &&str| ids.get(name).copied();
+    let ids: Option<Vec<PackageId>> = names.iter().map(id).collect();
+    ids.ok_or(DbError::Shape { column: 0, found: "no row", expected: "the package just written" })
+}
+
+fn language(c: &mut dyn Conn, source: SourceId) -> Result<String, DbError> {
+    let rows = c.query("SELECT language FROM source WHERE id = $1", &[source.into()])?;
+    let row = rows.into_iter().next();
+    row.ok_or(DbError::Shape { column: 0, found: "no row", expected: "the source" })?.text(0)
+}
+
+fn find_many<'a>(
+    c: &mut dyn Conn,
+    language: &str,
+    names: &[&'a str],
+) -> Result<HashMap<&'a str, PackageId>, DbError> {
+    const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
+    let params: Vec<Vec<Value>> = names.iter().map(|name| vec![language.into(), (*name).into()]).collect();
+    let mut ids = HashMap::with_capacity(names.len());
+    for (name, rows) in names.iter().zip(c.query_many(FIND, &params)?) {
+        if let Some(row) = rows.first() {
+            ids.insert(*name, PackageId(row.int(0)?));
+        }
+    }
+    Ok(ids)
+}
+
+/// Returns the id of a name in the language of a source, exactly as written.
+pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<PackageId>, DbError> {
+    const FIND: &str =
+        "SELECT id FROM package WHERE language = (SELECT language FROM source WHERE id = $1) AND name = $2";
+    let rows = c.query(FIND, &[source.into(), name.into()])?;
+    rows.first().map(|row| row.int(0).map(PackageId)).transpose()
+}
+
+/// Returns the id and spelling of every name in the language of a source that is equal except for case.
+pub fn by_normalized_name(
+    c: &mut dyn Conn,
+    source: SourceId,
+    name: &str,
+) -> Result<Vec<(PackageId, String)>, DbError> {
+    // The rows are sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the
+    // language.
+    const FIND: &str = "SELECT id, name FROM package \
+        WHERE language = (SELECT language FROM source WHERE id = $1) AND fold = $2";
+    let rows = c.query(FIND, &[source.into(), name.to_lowercase().into()])?;
+    let packages = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));
+    let mut packages: Vec<(PackageId, String)> = packages.collect::<Result<_, DbError>>()?;
+    packages.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    Ok(packages)
+}

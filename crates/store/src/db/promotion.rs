@@ -1,0 +1,302 @@
+//! Promotions: requests to set a repository to the state of another one, with the persons who requested them and
+//! decided. Rows are never removed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::Digest;
+
+use super::repo::Subscription;
+use super::{Conn, DbError, Row, Value, ids};
+use base::model::digest::Sha256;
+use base::model::ids::{RepoId, SourceId, TxId};
+use base::model::time::Timestamp;
+
+/// The state of a promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromotionState {
+    /// It waits for an approval.
+    Requested,
+    /// It was published.
+    Applied,
+    /// A person rejected it.
+    Rejected,
+    /// The repository changed before it was approved, or was deleted.
+    Superseded,
+}
+
+impl PromotionState {
+    const ALL: [PromotionState; 4] = [
+        PromotionState::Requested,
+        PromotionState::Applied,
+        PromotionState::Rejected,
+        PromotionState::Superseded,
+    ];
+
+    /// Returns the word in the table and in responses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PromotionState::Requested => "requested",
+            PromotionState::Applied => "applied",
+            PromotionState::Rejected => "rejected",
+            PromotionState::Superseded => "superseded",
+        }
+    }
+}
+
+impl fmt::Display for PromotionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no state of a promotion.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a state of a promotion; the states are requested, applied, rejected and superseded")]
+pub struct UnknownPromotionState(String);
+
+impl FromStr for PromotionState {
+    type Err = UnknownPromotionState;
+
+    fn from_str(text: &str) -> Result<PromotionState, UnknownPromotionState> {
+        let state = PromotionState::ALL.into_iter().find(|state| state.as_str() == text);
+        state.ok_or_else(|| UnknownPromotionState(text.chars().take(40).collect()))
+    }
+}
+
+/// A request for a promotion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPromotion {
+    /// The repository that changes.
+    pub repo: RepoId,
+    /// Its name at the time of the request.
+    pub to_name: String,
+    /// The name of the other repository at the time of the request.
+    pub from_name: String,
+    /// The snapshot of the other repository, as written in the request.
+    pub snapshot: String,
+    /// The subscriptions of the other repository at the snapshot.
+    pub subscriptions: Vec<Subscription>,
+    /// The cut-off time of the states of the sources, exclusive.
+    pub pinned_at: Timestamp,
+    /// The author of the request.
+    pub requested_by: String,
+    /// Time of the request.
+    pub requested_at: Timestamp,
+    /// Free text.
+    pub comment: String,
+}
+
+/// A promotion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promotion {
+    /// Its number.
+    pub id: i64,
+    /// The request.
+    pub request: NewPromotion,
+    /// Its state.
+    pub state: PromotionState,
+    /// The decision, if a person made one.
+    pub decision: Option<Decision>,
+    /// The transaction that applied it.
+    pub tx: Option<TxId>,
+}
+
+/// What the persons who decide about a promotion approve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedPlan {
+    /// The difference that it makes, as JSON.
+    pub plan: Vec<u8>,
+    /// The versions that rules withhold from the promoted state, as [`crate::db::repo::withheld`] returns them.
+    pub withheld: Vec<u8>,
+}
+
+impl RecordedPlan {
+    /// Returns the digest of the difference.
+    #[must_use]
+    pub fn digest(&self) -> Sha256 {
+        Sha256(sha2::Sha256::digest(&self.plan).into())
+    }
+}
+
+/// A decision about a promotion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The author.
+    pub by: String,
+    /// The time.
+    pub at: Timestamp,
+    /// Free text.
+    pub reason: String,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, repo_id, to_name, from_name, snapshot, pinned_at, state, requested_by, requested_at, comment, \
+             decided_by, decided_at, reason, tx_id FROM promotion ",
+            $rest
+        )
+    };
+}
+
+/// Returns the promotion with that number.
+///
+/// # Errors
+/// Database errors.
+pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Promotion>, DbError> {
+    let row = c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next();
+    row.map(|row| decode(c, row)).transpose()
+}
+
+/// Returns at most `limit` promotions, the newest first; if `repo` or `state` is given, only those to this repository
+/// or in this state.
+///
+/// # Errors
+/// Database errors.
+pub fn list(
+    c: &mut dyn Conn,
+    repo: Option<RepoId>,
+    state: Option<PromotionState>,
+    limit: i64,
+) -> Result<Vec<Promotion>, DbError> {
+    const LIST: &str = select!(
+        "WHERE (CAST($1 AS BIGINT) = 0 OR repo_id = CAST($1 AS BIGINT)) \
+         AND (CAST($2 AS TEXT) = '' OR state = CAST($2 AS TEXT)) ORDER BY id DESC LIMIT CAST($3 AS BIGINT)"
+    );
+    let state = state.map_or("", PromotionState::as_str);
+    let params: [Value; 3] = [repo.map_or(0, |repo| repo.0).into(), state.into(), limit.into()];
+    let rows = c.query(LIST, &params)?;
+    rows.into_iter().map(|row| decode(c, row)).collect()
+}
+
+fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
+    const SOURCES: &str =
+        "SELECT source_id, label FROM promotion_source WHERE promotion_id = $1 ORDER BY position";
+    let id = row.int(0)?;
+    let sources = c.query(SOURCES, &[id.into()])?.into_iter();
+    let subscription = |mut row: Row| Ok(Subscription { source: SourceId(row.int(0)?), label: row.text(1)? });
+    let (by, decided_at, reason) = (row.text(10)?, row.opt_time(11)?, row.text(12)?);
+    Ok(Promotion {
+        id,
+        request: NewPromotion {
+            repo: RepoId(row.int(1)?),
+            to_name: row.text(2)?,
+            from_name: row.text(3)?,
+            snapshot: row.text(4)?,
+            subscriptions: sources.map(subscription).collect::<Result<_, DbError>>()?,
+            pinned_at: row.time(5)?,
+            requested_by: row.text(7)?,
+            requested_at: row.time(8)?,
+            comment: row.text(9)?,
+        },
+        state: row.parse(6, "a state of a promotion")?,
+        decision: decided_at.map(|at| Decision { by, at, reason }),
+        tx: row.opt_int(13)?.map(TxId),
+    })
+}
+
+/// Writes a request; returns its number.
+///
+/// # Errors
+/// Database errors.
+pub fn create(c: &mut dyn Conn, new: &NewPromotion) -> Result<i64, DbError> {
+    const INSERT: &str = "INSERT INTO promotion (id, repo_id, to_name, from_name, snapshot, pinned_at, state, requested_by, \
+        requested_at, comment, decided_by, reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, \
+        CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT), $10, '', '')";
+    const SOURCE: &str = "INSERT INTO promotion_source (promotion_id, position, source_id, label) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4)";
+    let id = ids::reserve(c, ids::Sequence::Promotion, 1)?;
+    let params: [Value; 10] = [
+        id.into(),
+        new.repo.into(),
+        new.to_name.as_str().into(),
+        new.from_name.as_str().into(),
+        new.snapshot.as_str().into(),
+        new.pinned_at.into(),
+        PromotionState::Requested.as_str().into(),
+        new.requested_by.as_str().into(),
+        new.requested_at.into(),
+        new.comment.as_str().into(),
+    ];
+    c.execute(INSERT, &params)?;
+    for (position, entry) in (1_i64..).zip(&new.subscriptions) {
+        let label = entry.label.as_str().into();
+        c.execute(SOURCE, &[id.into(), position.into(), entry.source.into(), label])?;
+    }
+    Ok(id)
+}
+
+/// Writes the plan of a request.
+///
+/// # Errors
+/// Database errors.
+pub fn record_plan(c: &mut dyn Conn, id: i64, recorded: &RecordedPlan) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO promotion_plan (promotion_id, plan, sha256, items) VALUES (CAST($1 AS BIGINT), $2, $3, $4)";
+    let RecordedPlan { plan, withheld } = recorded;
+    let digest = recorded.digest().to_string();
+    let params: [Value; 4] =
+        [id.into(), plan.as_slice().into(), digest.as_str().into(), withheld.as_slice().into()];
+    c.execute(INSERT, &params).map(drop)
+}
+
+/// Returns the plan of a request; `None` for a request of a version that recorded no plans.
+///
+/// # Errors
+/// Database errors; [`DbError::Shape`] if the plan does not have its digest.
+pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<Option<RecordedPlan>, DbError> {
+    const SELECT: &str = "SELECT plan, sha256, items FROM promotion_plan WHERE promotion_id = $1";
+    let Some(mut row) = c.query(SELECT, &[id.into()])?.pop() else { return Ok(None) };
+    let recorded = RecordedPlan { plan: row.bytes(0)?, withheld: row.bytes(2)? };
+    let digest = row.text(1)?;
+    if recorded.digest().to_string() != digest {
+        let expected = "the plan of a promotion with the digest of its row";
+        return Err(DbError::Shape { column: 0, found: "other bytes", expected });
+    }
+    Ok(Some(recorded))
+}
+
+/// Records the identity of the person who requests a promotion, as the identity provider states it.
+///
+/// # Errors
+/// Database errors.
+pub fn record_identity(c: &mut dyn Conn, id: i64, unique_id: &str) -> Result<(), DbError> {
+    const INSERT: &str =
+        "INSERT INTO promotion_identity (promotion_id, unique_id) VALUES (CAST($1 AS BIGINT), $2)";
+    c.execute(INSERT, &[id.into(), unique_id.into()]).map(drop)
+}
+
+/// Returns the identity of the person who requested a promotion; `None` if that person used another credential than a
+/// sign-in.
+///
+/// # Errors
+/// Database errors.
+pub fn identity_of_requester(c: &mut dyn Conn, id: i64) -> Result<Option<String>, DbError> {
+    const SELECT: &str = "SELECT unique_id FROM promotion_identity WHERE promotion_id = $1";
+    c.query(SELECT, &[id.into()])?.pop().map(|mut row| row.text(0)).transpose()
+}
+
+/// Records a decision.
+///
+/// # Errors
+/// Database errors.
+pub fn decide(
+    c: &mut dyn Conn,
+    id: i64,
+    state: PromotionState,
+    decision: &Decision,
+    tx: Option<TxId>,
+) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE promotion SET state = $1, decided_by = $2, decided_at = CAST($3 AS BIGINT), reason = $4, \
+        tx_id = CAST($5 AS BIGINT) WHERE id = $6";
+    let params: [Value; 6] = [
+        state.as_str().into(),
+        decision.by.as_str().into(),
+        decision.at.into(),
+        decision.reason.as_str().into(),
+        tx.into(),
+        id.into(),
+    ];
+    c.execute(UPDATE, &params).map(drop)
+}

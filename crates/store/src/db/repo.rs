@@ -1,0 +1,302 @@
+//! Repositories and their versioned lists of subscriptions.
+
+use super::{Conn, DbError, Row, Value, ids, source};
+use base::model::ids::{RepoId, Seq, SourceId, TxId};
+use base::model::name::Name;
+use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::time::Timestamp;
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repo {
+    /// Its id.
+    pub id: RepoId,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: RepoKind,
+    /// Free text.
+    pub description: String,
+    /// Whether it is omitted from listings.
+    pub hidden: bool,
+    /// Whether it is served only to authenticated clients.
+    pub authenticated: bool,
+    /// Creation time.
+    pub created_at: Timestamp,
+    /// The changes that it accepts.
+    pub changes: ChangePolicy,
+}
+
+/// A repository to create.
+#[derive(Clone, Debug)]
+pub struct NewRepo {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: RepoKind,
+    /// Free text.
+    pub description: String,
+    /// Whether it is omitted from listings.
+    pub hidden: bool,
+    /// Whether it is served only to authenticated clients.
+    pub authenticated: bool,
+    /// The changes that it accepts.
+    pub changes: ChangePolicy,
+}
+
+/// A change to a repository; `None` leaves a property unchanged.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// A new name.
+    pub name: Option<Name>,
+    /// A new description.
+    pub description: Option<String>,
+    /// Whether it is omitted from listings.
+    pub hidden: Option<bool>,
+    /// Whether it is served only to authenticated clients.
+    pub authenticated: Option<bool>,
+    /// The changes that it accepts.
+    pub changes: Option<ChangePolicy>,
+}
+
+/// One entry of a subscription list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The source.
+    pub source: SourceId,
+    /// The subscribed part: empty for all, or a Bioconductor version.
+    pub label: String,
+}
+
+/// A subscription list in force from an instant on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepoStep {
+    /// The repository.
+    pub repo: RepoId,
+    /// Its number, from 1.
+    pub seq: i64,
+    /// Time at which it took effect.
+    pub at: Timestamp,
+    /// The transaction that created it.
+    pub tx: TxId,
+    /// The subscriptions, in order of precedence.
+    pub subscriptions: Vec<Subscription>,
+    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
+    pub pinned_at: Option<Timestamp>,
+    /// Whether [`withheld`] returns versions.
+    pub has_withheld: bool,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, kind, description, hidden, authenticated, created_at, coalesce(changes, 'any') \
+             FROM repo LEFT JOIN repo_policy ON repo_id = id ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<Repo, DbError> {
+    Ok(Repo {
+        id: RepoId(row.int(0)?),
+        name: row.text(1)?,
+        kind: row.parse(2, "a kind of repository")?,
+        description: row.text(3)?,
+        hidden: row.int(4)? != 0,
+        authenticated: row.int(5)? != 0,
+        created_at: row.time(6)?,
+        changes: row.parse(7, "a change policy")?,
+    })
+}
+
+/// Returns every repository, by id.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
+    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+}
+
+/// Returns the repository with that id.
+pub fn get(c: &mut dyn Conn, id: RepoId) -> Result<Option<Repo>, DbError> {
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the repository of that name.
+pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
+    c.query(select!("WHERE name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Creates a repository without subscriptions. Call `clock::bump_catalog` afterwards.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the name is taken.
+pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
+    const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT))";
+    let id = RepoId(ids::reserve(c, ids::Sequence::Repo, 1)?);
+    let params: [Value; 7] = [
+        id.into(),
+        repo.name.as_str().into(),
+        repo.kind.as_str().into(),
+        repo.description.as_str().into(),
+        repo.hidden.into(),
+        repo.authenticated.into(),
+        now.into(),
+    ];
+    c.execute(CREATE, &params)?;
+    set_policy(c, id, repo.changes)?;
+    Ok(id)
+}
+
+/// Sets the changes that a repository accepts.
+fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO repo_policy (repo_id, changes) VALUES (CAST($1 AS BIGINT), $2)";
+    c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
+    match changes {
+        ChangePolicy::Any => Ok(()),
+        changes => c.execute(INSERT, &[id.into(), changes.as_str().into()]).map(drop),
+    }
+}
+
+/// Changes a repository. Call `clock::bump_catalog` afterwards. Returns false if the repository does not exist.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the new name is taken.
+pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> {
+    const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = CAST($3 AS BIGINT), \
+        authenticated = CAST($4 AS BIGINT) WHERE id = $5";
+    let Some(old) = get(c, id)? else { return Ok(false) };
+    let params: [Value; 5] = [
+        edit.name.as_ref().map_or(old.name.as_str(), Name::as_str).into(),
+        edit.description.as_deref().unwrap_or(&old.description).into(),
+        edit.hidden.unwrap_or(old.hidden).into(),
+        edit.authenticated.unwrap_or(old.authenticated).into(),
+        id.into(),
+    ];
+    if let Some(changes) = edit.changes {
+        set_policy(c, id, changes)?;
+    }
+    Ok(c.execute(EDIT, &params)? == 1)
+}
+
+/// Deletes a repository, its subscription lists and its fixed URLs, not its transactions. Call `clock::bump_catalog`
+/// afterwards. Returns false if the repository does not exist.
+pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
+    c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_pin WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_withheld WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM withheld_alarm WHERE repo_id = $1", &[id.into()])?;
+    super::url_alias::delete_of_repo(c, id)?;
+    supersede_promotions(c, id)?;
+    Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
+}
+
+/// Returns every subscription list of every repository, by repository, oldest first.
+pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
+    const STEPS: &str = "SELECT s.repo_id, s.seq, s.at, s.tx_id, p.pinned_at, w.seq FROM repo_step s LEFT JOIN repo_pin p \
+        ON p.repo_id = s.repo_id AND p.seq = s.seq LEFT JOIN repo_withheld w ON w.repo_id = s.repo_id AND w.seq = s.seq \
+        ORDER BY s.repo_id, s.seq";
+    const SUBSCRIPTIONS: &str =
+        "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
+    let mut steps = Vec::new();
+    for row in c.query(STEPS, &[])? {
+        let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
+        let (seq, at, pinned_at) = (row.int(1)?, row.time(2)?, row.opt_time(4)?);
+        let has_withheld = row.opt_int(5)?.is_some();
+        steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at, has_withheld });
+    }
+    let mut index = 0;
+    for mut row in c.query(SUBSCRIPTIONS, &[])? {
+        let key = (RepoId(row.int(0)?), row.int(1)?);
+        while steps.get(index).is_some_and(|s| (s.repo, s.seq) < key) {
+            index += 1;
+        }
+        if let Some(step) = steps.get_mut(index).filter(|s| (s.repo, s.seq) == key) {
+            step.subscriptions.push(Subscription { source: SourceId(row.int(2)?), label: row.text(3)? });
+        }
+    }
+    Ok(steps)
+}
+
+/// Returns the current subscription list, in order of precedence.
+pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>, DbError> {
+    const SELECT: &str = "SELECT source_id, label FROM subscription WHERE repo_id = $1 \
+        AND seq = (SELECT max(seq) FROM repo_step WHERE repo_id = $1) ORDER BY position";
+    let rows = c.query(SELECT, &[repo.into()])?;
+    rows.into_iter()
+        .map(|mut r| Ok(Subscription { source: SourceId(r.int(0)?), label: r.text(1)? }))
+        .collect()
+}
+
+/// The complete new subscription list of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRepoStep {
+    /// The repository.
+    pub repo: RepoId,
+    /// The subscriptions, in order of precedence.
+    pub subscriptions: Vec<Subscription>,
+    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
+    pub pinned_at: Option<Timestamp>,
+    /// The versions that rules withhold at the cut-off time, as [`withheld`] returns them; empty if there are none.
+    pub withheld: Vec<u8>,
+}
+
+/// Returns the versions that rules withheld when the list was promoted; empty if there are none.
+///
+/// # Errors
+/// Database errors.
+pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbError> {
+    const SELECT: &str = "SELECT items FROM repo_withheld WHERE repo_id = $1 AND seq = $2";
+    let mut rows = c.query(SELECT, &[repo.into(), seq.into()])?;
+    rows.pop().map_or(Ok(Vec::new()), |mut row| row.bytes(0))
+}
+
+/// Writes the next subscription list. Requested promotions of the repository are superseded. A deleted source can be in
+/// the list only if it is in the current one.
+///
+/// # Errors
+/// [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
+pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
+    const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
+    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
+    const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
+    const PIN: &str = "INSERT INTO repo_pin (repo_id, seq, pinned_at) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
+    const WITHHELD: &str =
+        "INSERT INTO repo_withheld (repo_id, seq, items) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3)";
+    if get(c, step.repo)?.is_none() {
+        return Err(DbError::NoRepo(step.repo));
+    }
+    let current = subscriptions(c, step.repo)?;
+    for new in step.subscriptions.iter().filter(|new| current.iter().all(|old| old.source != new.source)) {
+        source::check_exists(c, new.source)?;
+    }
+    let rows = c.query(NEXT, &[step.repo.into()])?;
+    let seq = rows.first().ok_or(DbError::NoRepo(step.repo))?.int(0)?;
+    c.execute(STEP, &[step.repo.into(), seq.into(), at.into(), tx.into()])?;
+    if let Some(pinned_at) = step.pinned_at {
+        c.execute(PIN, &[step.repo.into(), seq.into(), pinned_at.into()])?;
+    }
+    if !step.withheld.is_empty() {
+        c.execute(WITHHELD, &[step.repo.into(), seq.into(), step.withheld.as_slice().into()])?;
+    }
+    supersede_promotions(c, step.repo)?;
+    for (position, s) in (1_i64..).zip(&step.subscriptions) {
+        let label = s.label.as_str().into();
+        c.execute(ENTRY, &[step.repo.into(), seq.into(), position.into(), s.source.into(), label])?;
+    }
+    Ok(())
+}
+
+/// Ends the requested promotions to a repository that changed or was deleted.
+///
+/// # Errors
+/// Database errors.
+pub fn supersede_promotions(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
+    const UPDATE: &str =
+        "UPDATE promotion SET state = 'superseded' WHERE state = 'requested' AND repo_id = $1";
+    c.execute(UPDATE, &[repo.into()]).map(drop)
+}

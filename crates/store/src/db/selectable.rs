@@ -1,0 +1,100 @@
+//! The releases of R packages that a curated source can select, and those that it has selected.
+
+use super::life::life_state;
+use super::{Conn, DbError, Row};
+use base::model::change::LifeState;
+use base::model::ids::{PackageId, ReleaseId, Seq, TreeId};
+use base::model::time::Timestamp;
+
+/// A release that is listed in `src/contrib` itself, or archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectableRelease {
+    /// The package's name.
+    pub name: String,
+    /// The package.
+    pub package: PackageId,
+    /// The release.
+    pub release: ReleaseId,
+    /// Its version.
+    pub version: String,
+    /// Publication time upstream, if known.
+    pub published_at: Option<Timestamp>,
+    /// Size of its source package in bytes, if known.
+    pub size: Option<i64>,
+    /// Listed or archived.
+    pub state: LifeState,
+    /// The step that began the life.
+    pub from: Seq,
+    /// The number of its record; if it has no record, the number in its life.
+    pub variant: i64,
+    /// Its record: for a listed release the record of its life, for an archived one the newest record; `None` if no
+    /// index contained it.
+    pub stanza: Option<Vec<u8>>,
+}
+
+fn decode(row: &mut Row, stanza: Option<Vec<u8>>) -> Result<SelectableRelease, DbError> {
+    Ok(SelectableRelease {
+        name: row.text(0)?,
+        package: PackageId(row.int(1)?),
+        release: ReleaseId(row.int(2)?),
+        version: row.text(3)?,
+        state: life_state(4, row.int(4)?)?,
+        from: Seq(row.int(5)?),
+        variant: row.int(6)?,
+        published_at: row.opt_time(7)?,
+        size: row.opt_int(8)?,
+        stanza,
+    })
+}
+
+/// Calls `f` with each listed release of a tree at a step, in any order.
+pub fn each_listed(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    f: &mut dyn FnMut(SelectableRelease),
+) -> Result<(), DbError> {
+    const LIST: &str = "SELECT p.name, l.package_id, l.release_id, r.version, l.state, l.from_seq, l.variant, \
+        r.published_at, f.size, k.stanza FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        JOIN record k ON k.release_id = l.release_id AND k.variant = l.variant \
+        LEFT JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' WHERE l.tree_id = $1 AND l.state = 0 AND l.path = '' AND l.from_seq <= $2 AND l.to_seq > $2";
+    c.each(LIST, &[tree.into(), seq.into()], &mut |mut row| {
+        let stanza = row.bytes(9)?;
+        f(decode(&mut row, Some(stanza))?);
+        Ok(())
+    })
+}
+
+/// Returns the listed and archived releases of some packages in a tree at a step.
+pub fn of_packages(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    names: &[String],
+) -> Result<Vec<SelectableRelease>, DbError> {
+    const FIND: &str = "SELECT p.name, l.package_id, l.release_id, r.version, l.state, l.from_seq, l.variant, \
+        r.published_at, f.size FROM package p JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id AND l.path = '' \
+        AND l.from_seq <= $2 AND l.to_seq > $2 JOIN release r ON r.id = l.release_id \
+        LEFT JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' WHERE p.name = $3 AND p.language = 'r'";
+    // The records of a source package have the numbers 0, -1, …; the newest one has the lowest.
+    const RECORDS: &str =
+        "SELECT variant, stanza FROM record WHERE release_id = $1 AND variant <= 0 ORDER BY variant";
+    let params: Vec<Vec<_>> =
+        names.iter().map(|name| vec![tree.into(), seq.into(), name.as_str().into()]).collect();
+    let mut releases = Vec::new();
+    for mut row in c.query_many(FIND, &params)?.into_iter().flatten() {
+        releases.push(decode(&mut row, None)?);
+    }
+    let params: Vec<Vec<_>> = releases.iter().map(|release| vec![release.release.into()]).collect();
+    let records = c.query_many(RECORDS, &params)?;
+    for (release, records) in releases.iter_mut().zip(records) {
+        for mut record in records {
+            let variant = record.int(0)?;
+            if release.state == LifeState::Archived || variant == release.variant {
+                (release.variant, release.stanza) = (variant, Some(record.bytes(1)?));
+                break;
+            }
+        }
+    }
+    Ok(releases)
+}

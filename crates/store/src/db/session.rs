@@ -1,0 +1,425 @@
+//! Sessions of browsers, sign-ins in progress, sign-ins of devices, and users whose tokens and sessions were revoked.
+//! The secrets of browsers and devices are not stored, only their digests.
+
+use super::{Conn, DbError, Row, audit, clock};
+use base::model::digest::Sha256;
+use base::model::identity::Identity;
+use base::model::time::Timestamp;
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The digest of the cookie.
+    pub digest: Sha256,
+    /// The public identifier.
+    pub guid: Identity,
+    /// The user, as displayed.
+    pub user: String,
+    /// The identity of the user at the provider.
+    pub unique_id: String,
+    /// The scopes, encoded as in the column.
+    pub scopes: String,
+    /// The newest change of tokens that the server knew when it created the session.
+    pub revision: i64,
+    /// Creation time.
+    pub created_at: Timestamp,
+    /// Time of its last use, with a precision of minutes.
+    pub last_used_at: Timestamp,
+    /// The time at which it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// The state of a device's sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// The user has not decided.
+    Pending,
+    /// The user allowed it.
+    Allowed,
+    /// The user denied it.
+    Denied,
+}
+
+impl DeviceState {
+    fn as_str(self) -> &'static str {
+        match self {
+            DeviceState::Pending => "pending",
+            DeviceState::Allowed => "allowed",
+            DeviceState::Denied => "denied",
+        }
+    }
+}
+
+/// A device's sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceLogin {
+    /// The digest of the device code.
+    pub digest: Sha256,
+    /// The code that the user enters; `None` if it is the provider's.
+    pub user_code: Option<String>,
+    /// The PKCE challenge (S256); empty without one.
+    pub challenge: String,
+    /// The address of the device.
+    pub address: String,
+    /// The decision of the user.
+    pub state: DeviceState,
+    /// The user who allowed it.
+    pub user: String,
+    /// The identity of the user at the provider.
+    pub unique_id: String,
+    /// The scopes of the user, encoded as in the column.
+    pub scopes: String,
+    /// The minimum interval between polls, in microseconds.
+    pub pause: i64,
+    /// Time of the last poll of the device.
+    pub polled_at: Timestamp,
+    /// End time.
+    pub expires_at: Timestamp,
+}
+
+/// Creates a session.
+///
+/// # Errors
+/// Database errors.
+pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
+    const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, seen_at, \
+        expires_at) VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), \
+        CAST($9 AS BIGINT))";
+    let Session { digest, guid, user, unique_id, scopes, revision, created_at, last_used_at, expires_at } =
+        session;
+    c.execute(
+        CREATE,
+        &[
+            digest.to_string().into(),
+            guid.to_string().into(),
+            user.as_str().into(),
+            unique_id.as_str().into(),
+            scopes.as_str().into(),
+            (*revision).into(),
+            (*created_at).into(),
+            (*last_used_at).into(),
+            (*expires_at).into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// Returns a session, expired or not.
+///
+/// # Errors
+/// Database errors.
+pub fn find(c: &mut dyn Conn, digest: Sha256) -> Result<Option<Session>, DbError> {
+    const FIND: &str = "SELECT guid, user_name, unique_id, scopes, revision, created_at, seen_at, expires_at \
+        FROM session WHERE digest = $1";
+    let rows = c.query(FIND, &[digest.to_string().into()])?;
+    rows.into_iter().next().map(|row| decode(digest, row)).transpose()
+}
+
+fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
+    Ok(Session {
+        digest,
+        guid: row.parse(0, "the identity of a session")?,
+        user: row.text(1)?,
+        unique_id: row.text(2)?,
+        scopes: row.text(3)?,
+        revision: row.int(4)?,
+        created_at: row.time(5)?,
+        last_used_at: row.time(6)?,
+        expires_at: row.time(7)?,
+    })
+}
+
+/// Records that a session was used.
+///
+/// # Errors
+/// Database errors.
+pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
+    const UPDATE: &str =
+        "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
+    c.execute(UPDATE, &[at.into(), digest.to_string().into()]).map(drop)
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// Database errors.
+pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
+    c.execute("DELETE FROM session WHERE digest = $1", &[digest.to_string().into()]).map(drop)
+}
+
+/// Removes sessions and sign-ins that are expired at `now`, and sessions that were not used since `unused_since`.
+///
+/// # Errors
+/// Database errors.
+pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Result<(), DbError> {
+    const SESSIONS: &str =
+        "DELETE FROM session WHERE expires_at <= CAST($1 AS BIGINT) OR seen_at <= CAST($2 AS BIGINT)";
+    c.execute(SESSIONS, &[now.into(), unused_since.into()])?;
+    c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()]).map(drop)
+}
+
+/// Begins a sign-in. Returns false if `limit` sign-ins are in progress at `now`. `digest` is the digest of the cookie.
+///
+/// # Errors
+/// Database errors.
+pub fn begin_login(
+    c: &mut dyn Conn,
+    (digest, return_to): (Sha256, &str),
+    now: Timestamp,
+    (expires_at, limit): (Timestamp, i64),
+) -> Result<bool, DbError> {
+    const BEGIN: &str =
+        "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, CAST($3 AS BIGINT))";
+    c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    let mut rows = c.query("SELECT COUNT(*) FROM login", &[])?;
+    if rows.first_mut().map_or(Ok(0), |row| row.int(0))? >= limit {
+        return Ok(false);
+    }
+    c.execute(BEGIN, &[digest.to_string().into(), return_to.into(), expires_at.into()])?;
+    Ok(true)
+}
+
+/// Ends a sign-in and returns the path to which the browser returns; `None` if no sign-in with this digest is valid
+/// at `now`. Only the first call returns it.
+///
+/// # Errors
+/// Database errors.
+pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Option<String>, DbError> {
+    const END: &str = "DELETE FROM login WHERE digest = $1 RETURNING return_to, expires_at";
+    let mut rows = c.query(END, &[digest.to_string().into()])?;
+    let Some(row) = rows.first_mut() else { return Ok(None) };
+    Ok((row.time(1)? > now).then_some(row.text(0)?))
+}
+
+/// Begins the sign-in of a device. Returns false if `limit` such sign-ins are in progress at `now`.
+///
+/// # Errors
+/// [`DbError::Conflict`] if another one has the same user code.
+pub fn begin_device(
+    c: &mut dyn Conn,
+    login: &DeviceLogin,
+    (now, limit): (Timestamp, i64),
+) -> Result<bool, DbError> {
+    const BEGIN: &str = "INSERT INTO device_login (digest, user_code, challenge, address, state, user_name, unique_id, \
+        scopes, pause, polled_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), \
+        CAST($10 AS BIGINT), CAST($11 AS BIGINT))";
+    c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    let mut rows = c.query("SELECT COUNT(*) FROM device_login", &[])?;
+    let count = rows.first_mut().map_or(Ok(0), |row| row.int(0))?;
+    if count >= limit {
+        return Ok(false);
+    }
+    c.execute(
+        BEGIN,
+        &[
+            login.digest.to_string().into(),
+            login.user_code.as_deref().into(),
+            login.challenge.as_str().into(),
+            login.address.as_str().into(),
+            login.state.as_str().into(),
+            login.user.as_str().into(),
+            login.unique_id.as_str().into(),
+            login.scopes.as_str().into(),
+            login.pause.into(),
+            login.polled_at.into(),
+            login.expires_at.into(),
+        ],
+    )?;
+    Ok(true)
+}
+
+/// Returns the sign-in of a device by its device code.
+///
+/// # Errors
+/// Database errors.
+pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, DbError> {
+    const BY_DIGEST: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
+        polled_at, expires_at FROM device_login WHERE digest = $1";
+    let rows = c.query(BY_DIGEST, &[digest.to_string().into()])?;
+    rows.into_iter().next().map(decode_device).transpose()
+}
+
+/// Returns the sign-in of a device by its user code.
+///
+/// # Errors
+/// Database errors.
+pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<DeviceLogin>, DbError> {
+    const BY_CODE: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
+        polled_at, expires_at FROM device_login WHERE user_code = $1";
+    let rows = c.query(BY_CODE, &[user_code.into()])?;
+    rows.into_iter().next().map(decode_device).transpose()
+}
+
+fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
+    let state = match row.text(4)?.as_str() {
+        "pending" => DeviceState::Pending,
+        "allowed" => DeviceState::Allowed,
+        _ => DeviceState::Denied,
+    };
+    Ok(DeviceLogin {
+        digest: row.parse(0, "a SHA-256")?,
+        user_code: row.opt_text(1)?,
+        challenge: row.text(2)?,
+        address: row.text(3)?,
+        state,
+        user: row.text(5)?,
+        unique_id: row.text(6)?,
+        scopes: row.text(7)?,
+        pause: row.int(8)?,
+        polled_at: row.time(9)?,
+        expires_at: row.time(10)?,
+    })
+}
+
+/// Records a poll of a device, and its new minimum interval.
+///
+/// # Errors
+/// Database errors.
+pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
+    const POLLED: &str = "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
+    c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
+}
+
+/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session
+/// of the user has ended. Servers cache sessions for a second: without this check, a decision after a revocation would
+/// outlast it.
+///
+/// # Errors
+/// Database errors.
+pub fn decide(
+    c: &mut dyn Conn,
+    (digest, state): (Sha256, DeviceState),
+    (user, unique_id, scopes): (&str, &str, &str),
+    session: Sha256,
+) -> Result<bool, DbError> {
+    const DECIDE: &str = "UPDATE device_login SET state = $1, user_name = $2, unique_id = $3, scopes = $4 \
+        WHERE digest = $5 AND state = 'pending' AND EXISTS (SELECT 1 FROM session s WHERE s.digest = $6)";
+    // Because of the lock, a revocation either precedes this decision or removes its row.
+    clock::lock(c)?;
+    let (digest, session) = (digest.to_string(), session.to_string());
+    let params =
+        [state.as_str().into(), user.into(), unique_id.into(), scopes.into(), digest.into(), session.into()];
+    Ok(c.execute(DECIDE, &params)? > 0)
+}
+
+/// Removes the sign-in of a device; returns true for the call that removed it.
+///
+/// # Errors
+/// Database errors.
+pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
+    Ok(c.execute("DELETE FROM device_login WHERE digest = $1", &[digest.to_string().into()])? > 0)
+}
+
+/// Revokes all tokens of a user, ends the sessions, and bumps the catalog, so that every server reads the change.
+///
+/// # Errors
+/// Database errors.
+pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<EndedByUser, DbError> {
+    const TOKENS: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
+        WHERE user_name = $3 AND revoked_at IS NULL";
+    const USER: &str = "INSERT INTO revoked_user (user_name, revoked_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
+        CAST($3 AS BIGINT)) ON CONFLICT (user_name) DO UPDATE SET revoked_at = excluded.revoked_at, \
+        revision = excluded.revision";
+    clock::bump_catalog(c)?;
+    let revision = clock::get(c)?.catalog;
+    let tokens = c.execute(TOKENS, &[now.into(), revision.into(), user.into()])?;
+    c.execute(USER, &[user.into(), now.into(), revision.into()])?;
+    let sessions = c.execute(
+        "DELETE FROM session WHERE user_name = $1 AND expires_at > $2",
+        &[user.into(), now.into()],
+    )?;
+    c.execute("DELETE FROM session WHERE user_name = $1", &[user.into()])?;
+    c.execute("DELETE FROM device_login WHERE user_name = $1", &[user.into()])?;
+    let ended = EndedByUser { tokens, sessions };
+    let detail = format!("{tokens} tokens, {sessions} sessions");
+    audit::record(c, "revoke all tokens", ("user", user), &detail)?;
+    Ok(ended)
+}
+
+/// What the revocation of a user ended, without the tokens that this server signed, which are in no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedByUser {
+    /// Number of tokens of `rspm create token`.
+    pub tokens: u64,
+    /// Number of sessions.
+    pub sessions: u64,
+}
+
+/// Returns the names of all users with tokens that are not revoked, or with sessions, in ascending order.
+///
+/// # Errors
+/// Database errors.
+pub fn users(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+    const USERS: &str = "SELECT user_name FROM token WHERE revoked_at IS NULL UNION SELECT user_name FROM session \
+        ORDER BY user_name";
+    c.query(USERS, &[])?.into_iter().map(|mut row| row.text(0)).collect()
+}
+
+/// The newest revocation of all tokens and sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedUser {
+    /// The user.
+    pub user: String,
+    /// The revision of the change.
+    pub revision: i64,
+    /// Time of the revocation.
+    pub at: Timestamp,
+}
+
+/// Returns the users whose tokens and sessions were revoked after a revision.
+///
+/// # Errors
+/// Database errors.
+pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>, DbError> {
+    const REVOKED: &str =
+        "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";
+    let rows = c.query(REVOKED, &[revision.into()])?;
+    rows.into_iter()
+        .map(|mut row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? }))
+        .collect()
+}
+
+/// Revokes a token that this server signed, until it expires, and bumps the catalog, so that every server reads the change.
+///
+/// # Errors
+/// Database errors.
+pub fn revoke_signed(
+    c: &mut dyn Conn,
+    (guid, expires_at): (Identity, Timestamp),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO revoked_signed_token (guid, expires_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
+        CAST($3 AS BIGINT)) ON CONFLICT (guid) DO NOTHING";
+    clock::bump_catalog(c)?;
+    let revision = clock::get(c)?.catalog;
+    c.execute("DELETE FROM revoked_signed_token WHERE expires_at <= $1", &[now.into()])?;
+    c.execute(INSERT, &[guid.to_string().into(), expires_at.into(), revision.into()])?;
+    audit::record(c, "revoke token", ("token", &guid.to_string()), audit::SIGNED)
+}
+
+/// A signed token that was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokedSignedToken {
+    /// The token.
+    pub guid: Identity,
+    /// Time at which it expires.
+    pub expires_at: Timestamp,
+    /// The revision of the change.
+    pub revision: i64,
+}
+
+/// Returns the signed tokens that were revoked after a revision.
+///
+/// # Errors
+/// Database errors.
+pub fn signed_revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedSignedToken>, DbError> {
+    const REVOKED: &str =
+        "SELECT guid, expires_at, revision FROM revoked_signed_token WHERE revision > CAST($1 AS BIGINT)";
+    let rows = c.query(REVOKED, &[revision.into()])?.into_iter();
+    rows.map(|mut row| {
+        let guid = row.parse(0, "an identity")?;
+        Ok(RevokedSignedToken { guid, expires_at: row.time(1)?, revision: row.int(2)? })
+    })
+    .collect()
+}

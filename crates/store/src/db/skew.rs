@@ -1,0 +1,118 @@
+//! Clock skew between a machine and the clock row. No I/O.
+
+use base::model::time::{SECOND, Timestamp};
+
+/// Maximum lead of the clock row over a machine's clock, in microseconds: servers of one database differ by seconds.
+pub const TOLERANCE: i64 = 300 * SECOND;
+/// Maximum lead of a machine's clock over the clock row, in microseconds. A running server closes each day, which moves
+/// the row.
+pub const MAX_ROW_LEAD: i64 = 31 * 86_400 * SECOND;
+/// Maximum time, in microseconds, for which the machine or its server may have been off without confirmation by an
+/// administrator: beyond it, even a synchronized clock may follow a wrong time server.
+pub const MAX_OUTAGE: i64 = 366 * 86_400 * SECOND;
+
+/// A difference between a machine's clock and the clock row that is too large to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Skew {
+    /// The machine's clock is behind the clock row: a transaction or a closed day would be in the future.
+    #[error(
+        "nothing can be published, because this machine's clock shows {now} and the database has transactions or \
+         closed days up to {row}"
+    )]
+    Behind {
+        /// The machine's clock.
+        now: Timestamp,
+        /// The clock row.
+        row: Timestamp,
+    },
+    /// The machine's clock is far ahead of the clock row: it may be wrong, and a publish would move the row
+    /// permanently.
+    #[error(
+        "nothing can be published, because this machine's clock shows {now}, over a month after the last publish or \
+         closed day ({row})"
+    )]
+    Ahead {
+        /// The machine's clock.
+        now: Timestamp,
+        /// The clock row.
+        row: Timestamp,
+    },
+    /// The newest state of an index is in the future: it was synced while the machine's clock was ahead.
+    #[error(
+        "pypi cannot be synced, because this machine's clock shows {now} and the newest state of the index is that of {head}"
+    )]
+    IndexAhead {
+        /// The machine's clock.
+        now: Timestamp,
+        /// The newest state of the index.
+        head: Timestamp,
+    },
+}
+
+impl Skew {
+    /// Returns true if the machine, or its server, may have been off since the last publish.
+    #[must_use]
+    pub fn may_have_been_off(&self) -> bool {
+        match self {
+            Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= MAX_OUTAGE,
+            Skew::Behind { .. } | Skew::IndexAhead { .. } => false,
+        }
+    }
+
+    /// Returns the command that accepts the machine's clock.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let (Skew::Behind { now, .. } | Skew::Ahead { now, .. } | Skew::IndexAhead { now, .. }) = self;
+        format!("rspm repair clock --today={}", now.day())
+    }
+}
+
+/// Returns the difference if it is too large to publish. A row that never moved agrees with every clock.
+#[must_use]
+pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
+    if row.0 > now.0.saturating_add(TOLERANCE) {
+        Some(Skew::Behind { now, row })
+    } else if row.0 > 0 && now.0 > row.0.saturating_add(MAX_ROW_LEAD) {
+        Some(Skew::Ahead { now, row })
+    } else {
+        None
+    }
+}
+
+/// Returns the difference if the newest state of an index, which is earlier than the sync that read it, is too far in the
+/// future for a sync.
+#[must_use]
+pub fn of_index(head: Timestamp, now: Timestamp) -> Option<Skew> {
+    (head.0 > now.0.saturating_add(TOLERANCE)).then_some(Skew::IndexAhead { now, head })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_may_differ_by_minutes_and_pauses_may_last_a_month() {
+        let row = Timestamp(1_795_132_800 * SECOND);
+        let at = |difference: i64| between(row, Timestamp(row.0 + difference));
+        for tolerated in [0, -TOLERANCE, MAX_ROW_LEAD] {
+            assert_eq!(at(tolerated), None, "{tolerated}");
+        }
+        assert!(matches!(at(-TOLERANCE - 1), Some(Skew::Behind { .. })));
+        assert!(matches!(at(MAX_ROW_LEAD + 1), Some(Skew::Ahead { .. })));
+        assert_eq!(between(Timestamp(0), row), None, "nothing was published yet");
+    }
+
+    #[test]
+    fn outages_may_last_a_year_and_the_command_has_the_day() {
+        let row = Timestamp(1_795_132_800 * SECOND);
+        let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
+        assert!(after(MAX_ROW_LEAD + 1).may_have_been_off() && after(MAX_OUTAGE).may_have_been_off());
+        assert!(!after(MAX_OUTAGE + 1).may_have_been_off() && !after(-TOLERANCE - 1).may_have_been_off());
+        let head = Timestamp(row.0 + TOLERANCE);
+        assert_eq!(of_index(head, row), None, "tolerated");
+        let skew = of_index(Timestamp(head.0 + 1), row).expect("too large");
+        assert!(!skew.may_have_been_off());
+        assert_eq!(skew.command(), format!("rspm repair clock --today={}", row.day()));
+        assert_eq!(after(MAX_ROW_LEAD + SECOND).command(), "rspm repair clock --today=2026-12-21");
+    }
+}

@@ -1,0 +1,158 @@
+//! Stored files by digest: their location on a mirror, their package, and their publisher.
+
+use super::file::FileState;
+use super::life::{ReleaseFile, life_state};
+use super::{Conn, DbError, Row, Value};
+use base::model::digest::Sha256;
+use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+use base::model::point::PointTree;
+use base::model::time::Timestamp;
+
+/// A stored file that a mirror has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirroredFile {
+    /// The tree and the first step of the newest life in which the file is listed or archived.
+    pub tree: PointTree,
+    /// The package's name.
+    pub package: String,
+    /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
+    pub platform: String,
+    /// The file.
+    pub file: ReleaseFile,
+}
+
+/// Returns the stored and lost files with this digest that a mirror has, each with its newest life.
+pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, DbError> {
+    const FIND: &str = "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
+        f.name, f.locator, f.size, f.md5, b.class, e.source_id, l.tree_id, l.from_seq, p.name, f.platform \
+        FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+        JOIN blob b ON b.sha256 = f.sha256 JOIN life l ON l.release_id = f.release_id JOIN tree e ON e.id = l.tree_id \
+        WHERE f.sha256 = $1 AND f.state IN (1, 3) AND f.locator NOT IN ('', 'wheel') AND l.state IN (0, 1) \
+        AND (f.platform = '' AND e.role = 'source' OR l.file_id = f.id) ORDER BY f.id, l.from_seq DESC";
+    let decode = |mut row: Row| {
+        Ok(MirroredFile {
+            tree: PointTree {
+                source: SourceId(row.int(13)?),
+                tree: TreeId(row.int(14)?),
+                seq: Seq(row.int(15)?),
+                base: None,
+                rules: None,
+            },
+            package: row.text(16)?,
+            platform: row.text(17)?,
+            file: ReleaseFile {
+                state: life_state(0, row.int(0)?)?,
+                path: row.text(1)?,
+                package: PackageId(row.int(2)?),
+                release: ReleaseId(row.int(3)?),
+                version: row.text(4)?,
+                revision: row.int(5)?,
+                published_at: row.opt_time(6)?,
+                file: FileId(row.int(7)?),
+                name: row.text(8)?,
+                locator: row.text(9)?,
+                size: row.opt_int(10)?,
+                md5: row.opt_parse(11, "a digest")?,
+                sha256: Some(sha256),
+                file_state: FileState::Stored,
+                class: row.opt_text(12)?,
+            },
+        })
+    };
+    let mut files: Vec<MirroredFile> = c
+        .query(FIND, &[sha256.to_string().into()])?
+        .into_iter()
+        .map(decode)
+        .collect::<Result<_, DbError>>()?;
+    files.dedup_by_key(|mirrored| mirrored.file.file);
+    Ok(files)
+}
+
+/// The package that stored bytes belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOrigin {
+    /// The name of the file.
+    pub file: String,
+    /// The name of its source.
+    pub source: String,
+    /// The language of its source, as stored in the database.
+    pub language: String,
+    /// The package's name.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
+    pub platform: String,
+    /// The user who published the file first, and the time.
+    pub published: Option<(String, Timestamp)>,
+}
+
+macro_rules! origin {
+    ($rest:literal) => {
+        concat!(
+            "SELECT f.name, s.name, p.name, r.version, f.platform, f.release_id, f.id, s.language FROM file f \
+             JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+             JOIN source s ON s.id = r.origin_id ",
+            $rest
+        )
+    };
+}
+
+/// Returns the package of a stored or lost file with this digest.
+pub fn origin(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<FileOrigin>, DbError> {
+    const FIND: &str = origin!("WHERE f.sha256 = $1 AND f.state IN (1, 3) ORDER BY f.id LIMIT 1");
+    find_origin(c, FIND, sha256)
+}
+
+/// Returns the package of a README.
+pub fn origin_of_readme(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<FileOrigin>, DbError> {
+    const FIND: &str = origin!(
+        "JOIN detail d ON d.release_id = f.release_id WHERE d.readme_sha256 = $1 AND f.platform = '' \
+         ORDER BY f.id LIMIT 1"
+    );
+    find_origin(c, FIND, sha256)
+}
+
+fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Option<FileOrigin>, DbError> {
+    const FIRST_TX: &str = "SELECT t.actor, t.at FROM life l JOIN tree e ON e.id = l.tree_id \
+        JOIN step s ON s.tree_id = l.tree_id AND s.seq = l.from_seq JOIN tx t ON t.id = s.tx_id \
+        WHERE l.release_id = $1 AND (l.file_id = $2 OR e.role = 'source' AND CAST($3 AS TEXT) = '') ORDER BY t.at LIMIT 1";
+    let Some(mut row) = c.query(sql, &[sha256.to_string().into()])?.into_iter().next() else {
+        return Ok(None);
+    };
+    let platform = row.text(4)?;
+    let params: [Value; 3] = [row.int(5)?.into(), row.int(6)?.into(), platform.as_str().into()];
+    let published = c.query(FIRST_TX, &params)?.into_iter().next();
+    Ok(Some(FileOrigin {
+        file: row.text(0)?,
+        source: row.text(1)?,
+        language: row.text(7)?,
+        package: row.text(2)?,
+        version: row.text(3)?,
+        platform,
+        published: published.map(|mut row| Ok::<_, DbError>((row.text(0)?, row.time(1)?))).transpose()?,
+    }))
+}
+
+/// Returns the number and the size in bytes of the stored objects that rows refer to, by directory. Usage data is in
+/// another database.
+pub fn totals(c: &mut dyn Conn) -> Result<Vec<(String, i64, i64)>, DbError> {
+    const BLOBS: &str = "SELECT class, count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM blob GROUP BY class ORDER BY class";
+    const INDEXES: &str = "SELECT 'indexes', count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM \
+        (SELECT sha256, min(size) AS size FROM rendered GROUP BY sha256) i";
+    const LOGS: &str = "SELECT 'build-logs', count(*), CAST(coalesce(sum(log_size), 0) AS BIGINT) FROM git_build \
+        WHERE log_sha256 IS NOT NULL";
+    let mut rows = c.query(BLOBS, &[])?;
+    rows.extend(c.query(INDEXES, &[])?);
+    rows.extend(c.query(LOGS, &[])?);
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?, row.int(2)?))).collect()
+}
+
+/// Returns the stored source packages whose README has this digest, as storage class and digest.
+pub fn archives_of_readme(c: &mut dyn Conn, readme: Sha256) -> Result<Vec<(String, Sha256)>, DbError> {
+    const FIND: &str = "SELECT b.class, b.sha256 FROM detail d JOIN file f ON f.release_id = d.release_id \
+        JOIN blob b ON b.sha256 = f.sha256 WHERE d.readme_sha256 = $1 AND f.platform = '' AND f.state = 1 \
+        ORDER BY f.id";
+    let rows = c.query(FIND, &[readme.to_string().into()])?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.parse(1, "a digest")?))).collect()
+}

@@ -1,0 +1,267 @@
+//! Access tokens: their digests, scopes and lifetimes. The tokens themselves are not stored.
+
+use std::collections::HashMap;
+
+use super::author::{Author, AuthorKind};
+use super::{Conn, DbError, Row, Value, audit, clock, ids};
+use base::model::digest::Sha256;
+use base::model::identity::Identity;
+use base::model::ids::TokenId;
+use base::model::time::{Day, SECOND, Timestamp};
+
+/// A day, in microseconds.
+const DAY: i64 = 86_400 * SECOND;
+/// Maximum number of tokens that one statement of [`changed_since`] returns.
+const BATCH_SIZE: i64 = 2_000;
+
+/// A token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Row id.
+    pub id: TokenId,
+    /// The public identifier, used in lists and by `revoke`.
+    pub guid: Identity,
+    /// The digest of the whole token.
+    pub digest: Sha256,
+    /// The first and last characters of the token, for display.
+    pub excerpt: String,
+    /// The person or service that uses the token.
+    pub user: String,
+    /// The purpose of the token.
+    pub description: String,
+    /// The administrator who created it.
+    pub created_by: String,
+    /// Creation time.
+    pub created_at: Timestamp,
+    /// Expiry time; `None` if it does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// Time of its revocation; `None` if it is not revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// The last day on which it was used.
+    pub used_on: Option<Day>,
+    /// Its scopes.
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// The properties of a changed token that are needed to check requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedToken {
+    /// As in [`Token`].
+    pub id: TokenId,
+    /// As in [`Token`].
+    pub guid: Identity,
+    /// As in [`Token`].
+    pub digest: Sha256,
+    /// As in [`Token`].
+    pub user: Box<str>,
+    /// As in [`Token`].
+    pub expires_at: Option<Timestamp>,
+    /// As in [`Token`].
+    pub revoked_at: Option<Timestamp>,
+    /// Its scopes, in the order of their kinds and objects.
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// One scope, for one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ScopeRow {
+    /// The kind of the scope, as text.
+    pub scope: String,
+    /// The id of a repository or source; 0 for all, and for a scope without objects.
+    pub object: i64,
+}
+
+/// A token to create.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// As in [`Token`].
+    pub guid: Identity,
+    /// As in [`Token`].
+    pub digest: Sha256,
+    /// As in [`Token`].
+    pub excerpt: String,
+    /// As in [`Token`].
+    pub user: String,
+    /// As in [`Token`].
+    pub description: String,
+    /// As in [`Token`].
+    pub created_by: String,
+    /// As in [`Token`].
+    pub expires_at: Option<Timestamp>,
+    /// As in [`Token`].
+    pub scopes: Vec<ScopeRow>,
+}
+
+/// Creates a token and bumps the catalog, so that every server reads it.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the digest or the guid exists; other database errors.
+pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), DbError> {
+    const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, created_at, \
+        expires_at, revoked_at, revision) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), \
+        CAST($9 AS BIGINT), NULL, CAST($10 AS BIGINT))";
+    const SCOPE: &str = "INSERT INTO token_scope (token_id, scope, object) VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT))";
+    let revision = next_revision(c)?;
+    let id = TokenId(ids::reserve(c, ids::Sequence::Token, 1)?);
+    let params: [Value; 10] = [
+        id.into(),
+        token.guid.to_string().into(),
+        token.digest.to_string().into(),
+        token.excerpt.as_str().into(),
+        token.user.as_str().into(),
+        token.description.as_str().into(),
+        token.created_by.as_str().into(),
+        now.into(),
+        token.expires_at.into(),
+        revision.into(),
+    ];
+    c.execute(CREATE, &params)?;
+    for ScopeRow { scope, object } in &token.scopes {
+        c.execute(SCOPE, &[id.into(), scope.as_str().into(), (*object).into()])?;
+    }
+    Ok(())
+}
+
+/// Revokes a token and bumps the catalog, so that every server reads the change. The revocation time of a token
+/// that is already revoked does not change.
+///
+/// # Errors
+/// Database errors.
+pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbError> {
+    const REVOKE: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
+        WHERE id = $3 AND revoked_at IS NULL";
+    let revision = next_revision(c)?;
+    c.execute(REVOKE, &[now.into(), revision.into(), id.into()]).map(drop)
+}
+
+/// Takes the next value of `clock.catalog`. The row of the clock stays locked until the commit, so the order of
+/// revisions is the order of commits.
+fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
+    clock::bump_catalog(c)?;
+    Ok(clock::get(c)?.catalog)
+}
+
+/// Returns all tokens, in order of creation.
+///
+/// # Errors
+/// Database errors.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
+    const TOKENS: &str = "SELECT t.id, t.guid, t.digest, t.excerpt, t.user_name, t.description, t.created_by, t.created_at, \
+        t.expires_at, t.revoked_at, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id ORDER BY t.id";
+    const SCOPES: &str = "SELECT token_id, scope, object FROM token_scope ORDER BY token_id, scope, object";
+    let mut tokens = c.query(TOKENS, &[])?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+    let mut index = 0;
+    for mut row in c.query(SCOPES, &[])? {
+        let id = TokenId(row.int(0)?);
+        while tokens.get(index).is_some_and(|token| token.id < id) {
+            index += 1;
+        }
+        if let Some(token) = tokens.get_mut(index).filter(|token| token.id == id) {
+            token.scopes.push(ScopeRow { scope: row.text(1)?, object: row.int(2)? });
+        }
+    }
+    Ok(tokens)
+}
+
+/// Calls `apply` with each token that changed after a revision, in the order of revisions; returns the newest revision.
+/// Call it in a read transaction, all statements of which read the same state of the database: each token is passed
+/// once, in its latest state.
+///
+/// # Errors
+/// Database errors; `apply` was then called for some of the tokens only.
+pub fn changed_since(
+    c: &mut dyn Conn,
+    revision: i64,
+    apply: &mut dyn FnMut(ChangedToken),
+) -> Result<i64, DbError> {
+    changed_in_batches(c, revision, BATCH_SIZE, apply)
+}
+
+/// Like [`changed_since`], with at most `batch_size` tokens in the result of each statement, so that the memory for
+/// rows does not grow with the number of tokens.
+///
+/// # Errors
+/// Database errors; `apply` was then called for some of the tokens only.
+pub fn changed_in_batches(
+    c: &mut dyn Conn,
+    revision: i64,
+    batch_size: i64,
+    apply: &mut dyn FnMut(ChangedToken),
+) -> Result<i64, DbError> {
+    const TOKENS: &str = "SELECT id, guid, digest, user_name, expires_at, revoked_at, revision FROM token \
+        WHERE revision >= CAST($1 AS BIGINT) AND (revision > CAST($1 AS BIGINT) OR id > CAST($2 AS BIGINT)) \
+        ORDER BY revision, id LIMIT CAST($3 AS BIGINT)";
+    const SCOPES: &str = "SELECT s.token_id, s.scope, s.object FROM token_scope s JOIN token t ON t.id = s.token_id \
+        WHERE t.revision >= CAST($1 AS BIGINT) AND (t.revision > CAST($1 AS BIGINT) OR t.id > CAST($2 AS BIGINT)) \
+        AND t.revision <= CAST($3 AS BIGINT) AND (t.revision < CAST($3 AS BIGINT) OR t.id <= CAST($4 AS BIGINT)) \
+        ORDER BY s.token_id, s.scope, s.object";
+    // The revision and id of the last token that was read: at first, after all tokens of `revision`.
+    let mut last = (revision, i64::MAX);
+    loop {
+        let (previous, mut tokens) = (last, Vec::new());
+        for mut row in c.query(TOKENS, &[previous.0.into(), previous.1.into(), batch_size.into()])? {
+            last = (row.int(6)?, row.int(0)?);
+            tokens.push(ChangedToken {
+                id: TokenId(last.1),
+                guid: row.parse(1, "the identity of a token")?,
+                digest: row.parse(2, "a SHA-256")?,
+                user: row.text(3)?.into(),
+                expires_at: row.opt_time(4)?,
+                revoked_at: row.opt_time(5)?,
+                scopes: Vec::new(),
+            });
+        }
+        if tokens.is_empty() {
+            return Ok(last.0);
+        }
+        let mut scopes: HashMap<TokenId, Vec<ScopeRow>> = HashMap::new();
+        let range: [Value; 4] = [previous.0.into(), previous.1.into(), last.0.into(), last.1.into()];
+        for mut row in c.query(SCOPES, &range)? {
+            let scope = ScopeRow { scope: row.text(1)?, object: row.int(2)? };
+            scopes.entry(TokenId(row.int(0)?)).or_default().push(scope);
+        }
+        for token in tokens {
+            let scopes = scopes.remove(&token.id).unwrap_or_default();
+            apply(ChangedToken { scopes, ..token });
+        }
+    }
+}
+
+/// Records that a token was used on the day of `at`. The first use is recorded in the audit trail.
+///
+/// # Errors
+/// Database errors.
+pub fn record_use(
+    c: &mut dyn Conn,
+    id: TokenId,
+    (guid, user): (Identity, &str),
+    at: Timestamp,
+) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO token_use (token_id, day) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)) \
+        ON CONFLICT (token_id) DO UPDATE SET day = excluded.day WHERE token_use.day < excluded.day";
+    let was_used = !c.query("SELECT day FROM token_use WHERE token_id = $1", &[id.into()])?.is_empty();
+    if !was_used {
+        let name = format!("{user} (token {guid})");
+        let author = Author { kind: AuthorKind::Token, name, address: String::new(), at };
+        let guid = guid.to_string();
+        audit::record_by(c, &author, "first use of token", ("token", &guid), (audit::SUCCESS, ""))?;
+    }
+    c.execute(PUT, &[id.into(), at.0.div_euclid(DAY).into()]).map(drop)
+}
+
+fn decode(mut row: Row) -> Result<Token, DbError> {
+    Ok(Token {
+        id: TokenId(row.int(0)?),
+        guid: row.parse(1, "the identity of a token")?,
+        digest: row.parse(2, "a SHA-256")?,
+        excerpt: row.text(3)?,
+        user: row.text(4)?,
+        description: row.text(5)?,
+        created_by: row.text(6)?,
+        created_at: row.time(7)?,
+        expires_at: row.opt_time(8)?,
+        revoked_at: row.opt_time(9)?,
+        used_on: row.opt_int(10)?.map(|day| Timestamp(day.saturating_mul(DAY)).day()),
+        scopes: Vec::new(),
+    })
+}

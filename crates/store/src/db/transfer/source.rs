@@ -1,0 +1,165 @@
+//! Reads a database for a transfer: all rows of both schemas, each schema from one snapshot.
+
+use super::reading::RowSink;
+use super::session::{Access, Session, Sessions, has_content, is_shared, require_newest};
+use super::tables::{self, Table};
+use crate::db::migrate;
+use crate::db::schema::Schema;
+use crate::db::target::Target;
+use crate::db::{Conn, DbError, sqlite_dir};
+use base::config::{Config, Provider};
+
+/// The database that a transfer reads.
+pub struct Source {
+    sessions: Sessions,
+    schema_versions: Vec<(Schema, i64)>,
+    place: String,
+    /// Whether texts with a NUL character are reported as problems.
+    no_nul: bool,
+    _lock: Option<std::fs::File>,
+}
+
+impl Source {
+    /// Opens the database of a provider for a copy to the provider `to`. No server can use the database while it is
+    /// open.
+    ///
+    /// # Errors
+    /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and
+    /// [`DbError::ServerActive`] while a server uses it; connection errors.
+    pub fn open(config: &Config, provider: Provider, to: Provider) -> Result<Source, DbError> {
+        let lock = match provider {
+            // Locking would create a missing directory.
+            Provider::Sqlite if has_content(&config.sqlite.dir.join(Schema::Core.file()))? => {
+                Some(sqlite_dir::lock(&config.sqlite.dir, None)?)
+            }
+            Provider::Sqlite | Provider::Postgres => None,
+        };
+        Source::open_as(config, provider, to, Access::Exclusive, lock)
+    }
+
+    /// Opens the database of this server, while this and other servers use it.
+    ///
+    /// # Errors
+    /// Connection errors; [`DbError::TooNew`].
+    pub fn open_shared(config: &Config) -> Result<Source, DbError> {
+        // A dump may contain texts that PostgreSQL cannot store.
+        Source::open_as(config, config.database.provider, Provider::Sqlite, Access::Shared, None)
+    }
+
+    fn open_as(
+        config: &Config,
+        provider: Provider,
+        to: Provider,
+        access: Access,
+        lock: Option<std::fs::File>,
+    ) -> Result<Source, DbError> {
+        let Some(core) = Session::open_for_reading(config, provider, Schema::Core, access)? else {
+            return Err(DbError::NothingToCopy { database: place(config, provider) });
+        };
+        let mut sessions = Sessions::new();
+        sessions.add(Schema::Core, core);
+        if is_shared(config, provider) {
+            if migrate::level(sessions.get(Schema::Core)?.conn(), Schema::Usage)? > 0 {
+                sessions.share(Schema::Usage);
+            }
+        } else if let Some(usage) = Session::open_for_reading(config, provider, Schema::Usage, access)? {
+            sessions.add(Schema::Usage, usage);
+        }
+        Source::from_sessions(sessions, to, place(config, provider), lock)
+    }
+
+    /// Opens only the usage data; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_usage(config: &Config, provider: Provider, to: Provider) -> Result<Option<Source>, DbError> {
+        let Some(usage) = Session::open_for_reading(config, provider, Schema::Usage, Access::Exclusive)?
+        else {
+            return Ok(None);
+        };
+        let mut sessions = Sessions::new();
+        sessions.add(Schema::Usage, usage);
+        Source::from_sessions(sessions, to, place(config, provider), None).map(Some)
+    }
+
+    fn from_sessions(
+        mut sessions: Sessions,
+        to: Provider,
+        place: String,
+        lock: Option<std::fs::File>,
+    ) -> Result<Source, DbError> {
+        let mut schema_versions = Vec::new();
+        for schema in sessions.schemas().collect::<Vec<_>>() {
+            schema_versions.push((schema, require_newest(sessions.get(schema)?.conn(), schema)?));
+        }
+        Ok(Source { sessions, schema_versions, place, no_nul: to == Provider::Postgres, _lock: lock })
+    }
+
+    /// Returns the name of the database for messages.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Returns the schemas, each with its newest migration.
+    #[must_use]
+    pub fn schema_versions(&self) -> &[(Schema, i64)] {
+        &self.schema_versions
+    }
+
+    /// Returns true if the database has usage data.
+    #[must_use]
+    pub fn has_usage(&self) -> bool {
+        self.schema_versions.iter().any(|(schema, _)| *schema == Schema::Usage)
+    }
+
+    /// Returns its tables, in the order of [`tables::TABLES`].
+    pub fn tables(&self) -> impl Iterator<Item = &'static Table> + use<> {
+        self.schema_versions.clone().into_iter().flat_map(|(schema, _)| tables::of(schema))
+    }
+
+    /// Reads all rows of a table.
+    ///
+    /// # Errors
+    /// Database errors, and the errors of `sink`.
+    pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
+        let no_nul = self.no_nul;
+        self.sessions.get(table.schema)?.read(table, no_nul, sink)
+    }
+
+    /// Returns the connection to the usage data, if the database has usage data.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn usage_conn(&mut self) -> Result<Option<&mut dyn Conn>, DbError> {
+        if !self.has_usage() {
+            return Ok(None);
+        }
+        let conn: &mut dyn Conn = self.sessions.get(Schema::Usage)?.conn();
+        Ok(Some(conn))
+    }
+
+    /// Returns the connection to the database of packages.
+    ///
+    /// # Errors
+    /// The source was opened for usage data only.
+    pub fn conn(&mut self) -> Result<&mut dyn Conn, DbError> {
+        Ok(self.sessions.get(Schema::Core)?.conn())
+    }
+}
+
+/// Returns the name of the database of a provider, for messages.
+#[must_use]
+pub fn place(config: &Config, provider: Provider) -> String {
+    match provider {
+        Provider::Sqlite => format!("SQLite, {}", config.sqlite.dir.display()),
+        Provider::Postgres => {
+            let wait = config.database.connection_timeout;
+            match Target::parse(&config.postgres, Schema::Core, wait) {
+                Ok(target) => format!("PostgreSQL, database {}", target.database_name()),
+                // Connecting reports the error.
+                Err(_) => "PostgreSQL".to_owned(),
+            }
+        }
+    }
+}

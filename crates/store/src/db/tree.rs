@@ -1,0 +1,187 @@
+//! Trees: package lists, each with its own history, and the claims of the jobs that write them.
+
+use super::{Conn, DbError, Row, ids, step};
+use base::model::ids::{Seq, SourceId, TreeId, TxId};
+use base::model::time::Timestamp;
+
+/// The kind of packages in a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Source packages.
+    Source,
+    /// Binaries for one platform.
+    Binary,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Role::Source => "source",
+            Role::Binary => "binary",
+        }
+    }
+}
+
+/// The meaning of a tree's sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Axis {
+    /// Published steps.
+    Step,
+    /// Microseconds since the epoch.
+    Time,
+}
+
+impl Axis {
+    fn as_str(self) -> &'static str {
+        match self {
+            Axis::Step => "step",
+            Axis::Time => "time",
+        }
+    }
+}
+
+/// A tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Its id.
+    pub id: TreeId,
+    /// The source it belongs to.
+    pub source: SourceId,
+    /// Its name within source and role: `src/contrib`, `4.5-noble`.
+    pub label: String,
+    /// The kind of its packages.
+    pub role: Role,
+    /// The meaning of its sequence numbers.
+    pub axis: Axis,
+    /// The oldest step, `None` before the first publish.
+    pub first: Option<Seq>,
+    /// The newest step.
+    pub head: Option<Seq>,
+    /// The step being written.
+    pub pending: Option<Seq>,
+    /// The job that writes it.
+    pub pending_job: Option<i64>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, source_id, label, role, axis, first, head, pending, pending_job FROM tree ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<Tree, DbError> {
+    let role = match row.text(3)?.as_str() {
+        "source" => Role::Source,
+        "binary" => Role::Binary,
+        _ => return Err(DbError::Shape { column: 3, found: "other text", expected: "a role" }),
+    };
+    let axis = match row.text(4)?.as_str() {
+        "step" => Axis::Step,
+        "time" => Axis::Time,
+        _ => return Err(DbError::Shape { column: 4, found: "other text", expected: "an axis" }),
+    };
+    Ok(Tree {
+        id: TreeId(row.int(0)?),
+        source: SourceId(row.int(1)?),
+        label: row.text(2)?,
+        role,
+        axis,
+        first: row.opt_int(5)?.map(Seq),
+        head: row.opt_int(6)?.map(Seq),
+        pending: row.opt_int(7)?.map(Seq),
+        pending_job: row.opt_int(8)?,
+    })
+}
+
+/// Returns every tree, by id.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
+    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+}
+
+/// Returns the tree with that id.
+pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
+    c.query(select!("WHERE id = $1"), &[tree.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the trees of a source, by id.
+pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbError> {
+    c.query(select!("WHERE source_id = $1 ORDER BY id"), &[source.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the tree of source packages of a built-in source with one such tree, which the first migration creates.
+pub fn built_in(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
+    let missing = DbError::Shape { column: 0, found: "no row", expected: "the tree of a built-in source" };
+    of_source(c, source)?.into_iter().find(|tree| tree.role == Role::Source).ok_or(missing)
+}
+
+/// Creates an empty tree. Call `clock::bump_catalog` afterwards.
+pub fn create(
+    c: &mut dyn Conn,
+    source: SourceId,
+    label: &str,
+    role: Role,
+    axis: Axis,
+) -> Result<TreeId, DbError> {
+    const CREATE: &str = "INSERT INTO tree (id, source_id, label, role, axis) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5)";
+    let id = TreeId(ids::reserve(c, ids::Sequence::Tree, 1)?);
+    c.execute(CREATE, &[id.into(), source.into(), label.into(), role.as_str().into(), axis.as_str().into()])?;
+    Ok(id)
+}
+
+/// Claims a tree for writing and returns the step to write: one after the head, 1 in an empty tree. `job` is any number
+/// that identifies the job.
+///
+/// # Errors
+/// [`DbError::Busy`] if another job has claimed it; [`DbError::Conflict`] if there is no such tree.
+pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
+    const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, \
+        pending_job = CAST($1 AS BIGINT) WHERE id = $2 AND pending IS NULL RETURNING pending";
+    if let Some(row) = c.query(CLAIM, &[job.into(), tree.into()])?.first() {
+        return Ok(Seq(row.int(0)?));
+    }
+    match get(c, tree)? {
+        Some(row) => Err(DbError::Busy { tree, job: row.pending_job.unwrap_or(0) }),
+        None => Err(DbError::Conflict(format!("there is no tree {tree}"))),
+    }
+}
+
+/// Undoes the pending step of a tree and ends the claim. Releases without a life remain until
+/// [`super::release::sweep`]. Does nothing if no step is pending.
+pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
+    const DELETE_NEW_LIVES: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
+    const CONTINUE_LIVES: &str =
+        "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND to_seq = $3";
+    const END_CLAIM: &str = "UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1";
+    if let Some(pending) = get(c, tree)?.and_then(|t| t.pending) {
+        c.execute(DELETE_NEW_LIVES, &[tree.into(), pending.into()])?;
+        c.execute(CONTINUE_LIVES, &[Seq::OPEN.into(), tree.into(), pending.into()])?;
+        c.execute(END_CLAIM, &[tree.into()])?;
+    }
+    Ok(())
+}
+
+/// Ends the claim of a tree. Call it only if nothing was written at the pending step.
+pub fn end_claim(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
+    c.execute("UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1", &[tree.into()]).map(drop)
+}
+
+/// Moves the head to the pending step. Returns the step and the source of the tree.
+pub(super) fn publish(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    at: Timestamp,
+    tx: TxId,
+) -> Result<(Seq, SourceId), DbError> {
+    const MOVE: &str = "UPDATE tree SET head = pending, \
+        first = CASE WHEN first IS NULL THEN pending ELSE first END, pending = NULL, pending_job = NULL \
+        WHERE id = $1 AND pending IS NOT NULL RETURNING head, source_id";
+    let rows = c.query(MOVE, &[tree.into()])?;
+    let row = rows.first().ok_or(DbError::NothingPending(tree))?;
+    let (seq, source) = (Seq(row.int(0)?), SourceId(row.int(1)?));
+    step::insert(c, tree, step::Step { seq, at, tx })?;
+    Ok((seq, source))
+}

@@ -1,0 +1,259 @@
+//! Transactions: the log of publishes, with time, actor and counts.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::repo::NewRepoStep;
+use super::{Conn, DbError, Row};
+use base::model::change::Counts;
+use base::model::ids::{RepoId, SourceId, TreeId, TxId};
+use base::model::time::Timestamp;
+
+/// A publish: one transaction over any number of trees and repositories.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// The time of the publisher's clock.
+    pub now: Timestamp,
+    /// The source that changed, if any.
+    pub source: Option<SourceId>,
+    /// The repository that changed, if any.
+    pub repo: Option<RepoId>,
+    /// The kind of change.
+    pub kind: TxKind,
+    /// Start time of the work.
+    pub started_at: Timestamp,
+    /// The oldest publication date of the new releases.
+    pub published_from: Option<Timestamp>,
+    /// The newest publication date of the new releases.
+    pub published_to: Option<Timestamp>,
+    /// Numbers of changed packages.
+    pub counts: Counts,
+    /// The user who published: a user name, `uid 1000`, `schedule`.
+    pub actor: String,
+    /// Free text.
+    pub comment: String,
+    /// The published content, for the audit trail: names of files or packages.
+    pub subject: String,
+    /// Names of the packages with new releases, if the source is a local or git one: they are guarded.
+    pub new_names: BTreeSet<String>,
+    /// Trees whose pending step becomes their head.
+    pub trees: Vec<TreeId>,
+    /// Repositories that get a new list of subscriptions.
+    pub repo_steps: Vec<NewRepoStep>,
+}
+
+impl Publish {
+    /// Creates a publish without changes.
+    #[must_use]
+    pub fn new(kind: TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
+        Publish {
+            now,
+            source: None,
+            repo: None,
+            kind,
+            started_at,
+            published_from: None,
+            published_to: None,
+            counts: Counts::default(),
+            actor: actor.to_owned(),
+            comment: String::new(),
+            subject: String::new(),
+            new_names: BTreeSet::new(),
+            trees: Vec::new(),
+            repo_steps: Vec::new(),
+        }
+    }
+}
+
+/// The kind of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TxKind {
+    /// A sync with an upstream.
+    Sync,
+    /// Packages were added by an administrator.
+    Add,
+    /// Packages were removed or archived by an administrator.
+    Remove,
+    /// Files were yanked by an administrator, or the yank was undone.
+    Yank,
+    /// A repository's list of sources changed.
+    Subscribe,
+    /// A repository got the state of another one.
+    Promote,
+    /// A step before the first sync was added.
+    Backfill,
+}
+
+impl TxKind {
+    const ALL: [TxKind; 7] = [
+        TxKind::Sync,
+        TxKind::Add,
+        TxKind::Remove,
+        TxKind::Yank,
+        TxKind::Subscribe,
+        TxKind::Promote,
+        TxKind::Backfill,
+    ];
+
+    /// Returns the word stored in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TxKind::Sync => "sync",
+            TxKind::Add => "add",
+            TxKind::Remove => "remove",
+            TxKind::Yank => "yank",
+            TxKind::Subscribe => "subscribe",
+            TxKind::Promote => "promote",
+            TxKind::Backfill => "backfill",
+        }
+    }
+}
+
+impl fmt::Display for TxKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no kind of transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a kind of transaction")]
+pub struct UnknownTxKind(String);
+
+impl FromStr for TxKind {
+    type Err = UnknownTxKind;
+
+    fn from_str(text: &str) -> Result<TxKind, UnknownTxKind> {
+        TxKind::ALL.into_iter().find(|k| k.as_str() == text).ok_or_else(|| UnknownTxKind(text.to_owned()))
+    }
+}
+
+/// A published transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tx {
+    /// Its id, which is also its label in URLs and logs.
+    pub id: TxId,
+    /// Publication time.
+    pub at: Timestamp,
+    /// The source that changed, if any.
+    pub source: Option<SourceId>,
+    /// The repository that changed, if any.
+    pub repo: Option<RepoId>,
+    /// The kind of change.
+    pub kind: TxKind,
+    /// Start time of the work.
+    pub started_at: Timestamp,
+    /// The oldest publication date of the new releases.
+    pub published_from: Option<Timestamp>,
+    /// The newest publication date of the new releases.
+    pub published_to: Option<Timestamp>,
+    /// Numbers of changed packages.
+    pub counts: Counts,
+    /// The user who published.
+    pub actor: String,
+    /// Free text.
+    pub comment: String,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, at, source_id, repo_id, kind, started_at, published_from, published_to, \
+             added, updated, archived, removed, actor, comment FROM tx ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<Tx, DbError> {
+    Ok(Tx {
+        id: TxId(row.int(0)?),
+        at: row.time(1)?,
+        source: row.opt_int(2)?.map(SourceId),
+        repo: row.opt_int(3)?.map(RepoId),
+        kind: row.parse(4, "a kind of transaction")?,
+        started_at: row.time(5)?,
+        published_from: row.opt_time(6)?,
+        published_to: row.opt_time(7)?,
+        counts: Counts {
+            added: row.int(8)?,
+            updated: row.int(9)?,
+            archived: row.int(10)?,
+            removed: row.int(11)?,
+        },
+        actor: row.text(12)?,
+        comment: row.text(13)?,
+    })
+}
+
+/// Returns the transaction with that id.
+pub fn get(c: &mut dyn Conn, id: TxId) -> Result<Option<Tx>, DbError> {
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Returns the newest `limit` transactions of a source, newest first.
+pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, DbError> {
+    const LIST: &str = select!("WHERE source_id = $1 ORDER BY at DESC LIMIT $2");
+    c.query(LIST, &[source.into(), limit.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the instant of the first transaction of a source; `None` if there is none.
+pub fn first_instant(c: &mut dyn Conn, source: SourceId) -> Result<Option<Timestamp>, DbError> {
+    let rows = c.query("SELECT min(at) FROM tx WHERE source_id = $1", &[source.into()])?;
+    Ok(rows.first().map(|row| row.opt_time(0)).transpose()?.flatten())
+}
+
+/// Returns the newest `limit` transactions of a source before an instant, newest first.
+pub fn list_before(
+    c: &mut dyn Conn,
+    source: SourceId,
+    end: Timestamp,
+    limit: i64,
+) -> Result<Vec<Tx>, DbError> {
+    const LIST: &str = select!("WHERE source_id = $1 AND at < $2 ORDER BY at DESC LIMIT $3");
+    c.query(LIST, &[source.into(), end.into(), limit.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the newest `limit` transactions of all sources and repositories, newest first.
+pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
+    c.query(select!("ORDER BY at DESC LIMIT $1"), &[limit.into()])?.into_iter().map(decode).collect()
+}
+
+/// Returns the instant of every transaction after `tx`, by id.
+pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, DbError> {
+    const INSTANTS: &str = "SELECT id, at FROM tx WHERE id > $1 ORDER BY id";
+    c.query(INSTANTS, &[tx.into()])?.iter().map(|row| Ok((TxId(row.int(0)?), row.time(1)?))).collect()
+}
+
+/// Returns the instant of a transaction.
+pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError> {
+    c.query("SELECT at FROM tx WHERE id = $1", &[tx.into()])?.first().map(|row| row.time(0)).transpose()
+}
+
+/// Writes the row of a publish.
+pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, publish: &Publish) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \
+        published_to, added, updated, archived, removed, actor, comment) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), \
+        CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT), CAST($12 AS BIGINT), \
+        $13, $14)";
+    let params = [
+        id.into(),
+        at.into(),
+        publish.source.into(),
+        publish.repo.into(),
+        publish.kind.as_str().into(),
+        publish.started_at.into(),
+        publish.published_from.into(),
+        publish.published_to.into(),
+        publish.counts.added.into(),
+        publish.counts.updated.into(),
+        publish.counts.archived.into(),
+        publish.counts.removed.into(),
+        publish.actor.as_str().into(),
+        publish.comment.as_str().into(),
+    ];
+    c.execute(INSERT, &params).map(drop)
+}

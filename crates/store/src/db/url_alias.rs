@@ -1,0 +1,83 @@
+//! Fixed URLs: the snapshots that `rspm url create` names. A row never changes.
+
+use std::collections::HashMap;
+
+use super::{Conn, DbError, ids};
+use base::model::ids::{RepoId, Seq, TreeId};
+use base::model::snapshot::Alias;
+use base::model::time::Timestamp;
+
+/// The state of a repository that a fixed URL names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlAlias {
+    /// The repository.
+    pub repo: RepoId,
+    /// The number of the fixed list of subscriptions; `None` if the list is not fixed. With a fixed list, trees
+    /// that are not in `trees` are empty.
+    pub repo_seq: Option<Seq>,
+    /// The instant that selects the list and the states that are not fixed; `None` for the newest ones.
+    pub at: Option<Timestamp>,
+    /// The fixed states, by tree.
+    pub trees: Vec<(TreeId, Seq)>,
+}
+
+/// Returns a number that changes when a fixed URL is created.
+pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
+    let rows = c.query("SELECT next FROM sequence WHERE name = 'url_alias'", &[])?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Returns all fixed URLs. Those that this version of the server cannot read are omitted.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, UrlAlias)>, DbError> {
+    const ALIASES: &str = "SELECT token, repo_id, repo_seq, at FROM url_alias ORDER BY token";
+    const TREES: &str = "SELECT token, tree_id, seq FROM url_alias_tree ORDER BY token, tree_id";
+    let mut trees: HashMap<String, Vec<(TreeId, Seq)>> = HashMap::new();
+    for mut row in c.query(TREES, &[])? {
+        trees.entry(row.text(0)?).or_default().push((TreeId(row.int(1)?), Seq(row.int(2)?)));
+    }
+    let mut aliases = Vec::new();
+    for mut row in c.query(ALIASES, &[])? {
+        let token = row.text(0)?;
+        let trees = trees.remove(&token).unwrap_or_default();
+        let Ok(alias) = token.parse() else { continue };
+        let (repo, repo_seq, at) = (RepoId(row.int(1)?), row.opt_int(2)?.map(Seq), row.opt_time(3)?);
+        aliases.push((alias, UrlAlias { repo, repo_seq, at, trees }));
+    }
+    Ok(aliases)
+}
+
+/// Creates a fixed URL and returns its name, which begins with the day of `now`. Call `clock::bump_catalog` afterwards.
+pub fn create(c: &mut dyn Conn, alias: &UrlAlias, actor: &str, now: Timestamp) -> Result<Alias, DbError> {
+    const CREATE: &str = "INSERT INTO url_alias (token, repo_id, repo_seq, at, actor, created_at) VALUES ($1, \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT))";
+    const TREE: &str = "INSERT INTO url_alias_tree (token, tree_id, seq) VALUES ($1, CAST($2 AS BIGINT), \
+        CAST($3 AS BIGINT))";
+    let number = ids::reserve(c, ids::Sequence::UrlAlias, 1)?;
+    let name = Alias::new(now.day(), number).ok_or(DbError::Shape {
+        column: 0,
+        found: "a larger number",
+        expected: "at most nine digits",
+    })?;
+    let token = name.to_string();
+    let params = [
+        token.as_str().into(),
+        alias.repo.into(),
+        alias.repo_seq.map(|seq| seq.0).into(),
+        alias.at.map(|at| at.0).into(),
+        actor.into(),
+        now.into(),
+    ];
+    c.execute(CREATE, &params)?;
+    let row = |(tree, seq): &(TreeId, Seq)| vec![token.as_str().into(), (*tree).into(), (*seq).into()];
+    let rows: Vec<Vec<super::Value>> = alias.trees.iter().map(row).collect();
+    c.execute_many(TREE, &rows)?;
+    Ok(name)
+}
+
+/// Deletes the fixed URLs of a repository.
+pub(super) fn delete_of_repo(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
+    const TREES: &str =
+        "DELETE FROM url_alias_tree WHERE token IN (SELECT token FROM url_alias WHERE repo_id = $1)";
+    c.execute(TREES, &[repo.into()])?;
+    c.execute("DELETE FROM url_alias WHERE repo_id = $1", &[repo.into()]).map(drop)
+}

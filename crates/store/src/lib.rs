@@ -1,0 +1,8 @@
+//! The stores: the database, package files, and logs.
+
+/// Access to the database: SQLite or PostgreSQL, with one set of SQL statements.
+pub mod db;
+/// Log files, their formats and their rotation.
+pub mod logs;
+/// Package files and rendered indexes by digest, on disk or S3.
+pub mod storage;

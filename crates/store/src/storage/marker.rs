@@ -1,0 +1,90 @@
+//! The marker of a storage class, which names the database that owns its objects.
+
+use std::fmt;
+
+use base::model::identity::Identity;
+
+/// The marker of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// The class has no marker.
+    None,
+    /// The marker names the database that owns the objects.
+    Readable(MarkerContent),
+    /// The marker names no database.
+    Unreadable,
+}
+
+/// The content of a marker: lines of text, the identity first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkerContent {
+    /// The database. A copy of it has the same identity.
+    pub identity: Identity,
+    /// The token of the last adoption. Earlier copies of the database do not have it.
+    pub adoption: Option<Identity>,
+    /// The generation, renewed at each start and at each sweep; `None` in markers of older versions.
+    pub generation: Option<Identity>,
+    /// Set once a server found a generation that its database had not written: two databases of this identity
+    /// use the class.
+    pub contested: bool,
+}
+
+impl Marker {
+    pub(super) fn parse(bytes: &[u8]) -> Marker {
+        let mut lines = std::str::from_utf8(bytes).unwrap_or_default().lines();
+        let Some(Ok(identity)) = lines.next().map(str::parse::<Identity>) else { return Marker::Unreadable };
+        let mut content = MarkerContent { identity, adoption: None, generation: None, contested: false };
+        for line in lines {
+            let (word, value) = line.split_once(' ').unwrap_or((line, ""));
+            match (word, value.parse::<Identity>()) {
+                ("adoption", Ok(token)) => content.adoption = Some(token),
+                ("generation", Ok(token)) => content.generation = Some(token),
+                ("contested", _) => content.contested = true,
+                _ => return Marker::Unreadable,
+            }
+        }
+        Marker::Readable(content)
+    }
+}
+
+impl fmt::Display for MarkerContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.identity)?;
+        for (word, token) in [("adoption", self.adoption), ("generation", self.generation)] {
+            if let Some(token) = token {
+                writeln!(f, "{word} {token}")?;
+            }
+        }
+        if self.contested { writeln!(f, "contested") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_read_back_from_its_text_and_anything_else_is_unreadable() {
+        let identity = Identity([0xab; 16]);
+        let minimal = MarkerContent { identity, adoption: None, generation: None, contested: false };
+        let full = MarkerContent {
+            adoption: Some(Identity([1; 16])),
+            generation: Some(Identity([2; 16])),
+            contested: true,
+            ..minimal
+        };
+        for content in [minimal, full] {
+            assert_eq!(Marker::parse(content.to_string().as_bytes()), Marker::Readable(content));
+        }
+        assert_eq!(
+            Marker::parse("ab".repeat(16).as_bytes()),
+            Marker::Readable(minimal),
+            "without a line end"
+        );
+        let (short, long) = (format!("{identity}\ngeneration 12\n"), "ab".repeat(17));
+        for bad in ["", "ab", "not a marker", &long, &short, &format!("{identity}\nother\n")] {
+            assert_eq!(Marker::parse(bad.as_bytes()), Marker::Unreadable, "{bad}");
+        }
+        assert_eq!(Marker::parse(&[0xff; 32]), Marker::Unreadable);
+    }
+}

@@ -1,0 +1,391 @@
+//! The folder of backups, in a directory or a bucket: its layout, and access to its files.
+//!
+//! `manifests/<time>.json` is a backup, `db/<digest>.dump` its rows, `db/<digest>.objects` the list of its files,
+//! `blobs/<two digits>/<two digits>/<digest>` a file, and `config/<digest>.gcfg` the configuration file.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::Digest;
+use tokio::runtime::Handle;
+
+use super::bucket::BucketFolder;
+use super::bucket_lock::BucketLock;
+use super::directory::{Directory, DirectoryLock};
+use super::error::BackupError;
+use super::part::Part;
+use super::unfinished_file::UnfinishedFile;
+use base::config::{BackupPlace, Config};
+use base::model::digest::Sha256;
+
+const MANIFESTS: &str = "manifests";
+/// The directory of dumps and lists.
+pub(super) const DATABASES: &str = "db";
+/// The directory of blobs.
+pub(super) const BLOBS: &str = "blobs";
+/// The directory of configuration files.
+pub(super) const CONFIGURATIONS: &str = "config";
+/// Maximum size of a manifest, in bytes.
+const MAX_MANIFEST_SIZE: u64 = 16 << 20;
+
+/// A folder of backups. Paths of its files are relative, with `/` between names.
+pub enum Folder {
+    /// A directory.
+    Directory(Directory),
+    /// A bucket, or the part of it below a prefix.
+    Bucket(BucketFolder),
+}
+
+/// The lock of a folder, held until it is dropped.
+pub enum FolderLock {
+    /// The lock of a directory.
+    Directory(DirectoryLock),
+    /// The lock of a bucket; `None` for a reader without write access.
+    Bucket(Option<BucketLock>),
+}
+
+impl FolderLock {
+    /// Checks that the lock has been valid since it was taken.
+    ///
+    /// # Errors
+    /// The bucket did not answer for minutes.
+    pub(super) fn check(&self) -> Result<(), BackupError> {
+        match self {
+            FolderLock::Bucket(Some(lock)) => lock.check(),
+            FolderLock::Bucket(None) | FolderLock::Directory(_) => Ok(()),
+        }
+    }
+}
+
+/// Returns the path of a dump.
+pub(super) fn dump_path(sha256: Sha256) -> String {
+    format!("{DATABASES}/{sha256}.dump")
+}
+
+/// Returns the path of a list of blobs.
+pub(super) fn list_path(sha256: Sha256) -> String {
+    format!("{DATABASES}/{sha256}.objects")
+}
+
+/// Returns the path of a blob.
+pub(super) fn blob_path(sha256: &Sha256) -> String {
+    let [first, second, ..] = sha256.0;
+    format!("{BLOBS}/{first:02x}/{second:02x}/{sha256}")
+}
+
+/// Returns the path of a configuration file.
+pub(super) fn configuration_path(sha256: Sha256) -> String {
+    format!("{CONFIGURATIONS}/{sha256}.gcfg")
+}
+
+/// Returns the path of a manifest.
+pub(super) fn manifest_path(name: &str) -> String {
+    format!("{MANIFESTS}/{name}")
+}
+
+/// Returns whether a name is that of a manifest: `20261122T063809.482036Z.json`.
+fn is_manifest_name(name: &str) -> bool {
+    const FORM: &[u8] = b"00000000T000000.000000Z.json";
+    name.len() == FORM.len()
+        && name.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == *form,
+        })
+}
+
+/// Returns whether a path has the form of the path of a dump, a list, a blob or a configuration file. Only such
+/// files are pruned.
+pub(super) fn is_part_path(path: &str) -> bool {
+    let digest = |name: &str| name.parse::<Sha256>().ok();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let (stem, _) = name.split_once('.').unwrap_or((name, ""));
+    digest(stem).is_some_and(|sha256| {
+        [dump_path(sha256), list_path(sha256), blob_path(&sha256), configuration_path(sha256)]
+            .iter()
+            .any(|part| part == path)
+    })
+}
+
+impl Folder {
+    /// Opens a folder to write backups, creating it and its directories if missing. Blocks; must not be called on an
+    /// async thread of `runtime`.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn create(
+        place: &BackupPlace,
+        config: &Config,
+        runtime: &Handle,
+    ) -> Result<(Folder, FolderLock), BackupError> {
+        if let BackupPlace::Directory(root) = place {
+            Directory::create(root, &[MANIFESTS, DATABASES, BLOBS, CONFIGURATIONS])?;
+        }
+        let folder = Folder::open(place, config, runtime)?;
+        let lock = match &folder {
+            Folder::Directory(directory) => directory.lock_to_add().map(FolderLock::Directory)?,
+            Folder::Bucket(bucket) => FolderLock::Bucket(Some(BucketLock::to_add(bucket)?)),
+        };
+        if let Folder::Directory(directory) = &folder {
+            directory.remove_unfinished()?;
+        }
+        Ok((folder, lock))
+    }
+
+    /// Opens a folder with backups. Blocks, like the other methods; they must not be called on an async thread of
+    /// `runtime`.
+    ///
+    /// # Errors
+    /// The path is not a directory; the connection properties of the bucket are invalid.
+    pub fn open(place: &BackupPlace, config: &Config, runtime: &Handle) -> Result<Folder, BackupError> {
+        match place {
+            BackupPlace::Directory(root) => Directory::open(root).map(Folder::Directory),
+            BackupPlace::Bucket { bucket, prefix } => {
+                BucketFolder::open(bucket, prefix, config, runtime.clone()).map(Folder::Bucket)
+            }
+        }
+    }
+
+    /// Returns the location of a file, or of the folder for an empty path, for messages.
+    #[must_use]
+    pub fn location(&self, path: &str) -> PathBuf {
+        match self {
+            Folder::Directory(directory) if path.is_empty() => directory.root().to_owned(),
+            Folder::Directory(directory) => directory.root().join(path),
+            Folder::Bucket(bucket) => bucket.address(path).into(),
+        }
+    }
+
+    /// Returns the error for a file whose content differs from what the backup wrote.
+    pub(super) fn damaged(&self, path: &str, reason: impl Into<String>) -> BackupError {
+        BackupError::damaged(&self.location(path), reason)
+    }
+
+    /// Takes the lock that excludes all other programs, to remove files.
+    ///
+    /// # Errors
+    /// Another program has a lock.
+    pub fn lock(&self) -> Result<FolderLock, BackupError> {
+        match self {
+            Folder::Directory(directory) => directory.lock().map(FolderLock::Directory),
+            Folder::Bucket(bucket) => {
+                BucketLock::exclusive(bucket).map(|lock| FolderLock::Bucket(Some(lock)))
+            }
+        }
+    }
+
+    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that this
+    /// program may not write to.
+    ///
+    /// # Errors
+    /// Another program removes files.
+    pub fn lock_shared(&self) -> Result<FolderLock, BackupError> {
+        match self {
+            Folder::Directory(directory) => directory.lock_shared().map(FolderLock::Directory),
+            Folder::Bucket(bucket) => BucketLock::shared(bucket).map(FolderLock::Bucket),
+        }
+    }
+
+    /// Returns the names of the manifests, the oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn manifests(&self) -> Result<Vec<String>, BackupError> {
+        let prefix = format!("{MANIFESTS}/");
+        let files = self.list(MANIFESTS)?.into_iter();
+        let names = files.filter_map(|(path, _)| path.strip_prefix(&prefix).map(str::to_owned));
+        let (mut names, other): (Vec<String>, Vec<String>) = names.partition(|name| is_manifest_name(name));
+        for name in other {
+            tracing::warn!(
+                "{}: ignored, because its name is not that of a manifest",
+                self.location(&manifest_path(&name)).display()
+            );
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Lists all files below a directory with their sizes. Links are not followed.
+    pub(super) fn list(&self, path: &str) -> Result<Vec<(String, u64)>, BackupError> {
+        match self {
+            Folder::Directory(directory) => directory.list(path),
+            Folder::Bucket(bucket) => {
+                let files = bucket.list(path)?.into_iter();
+                Ok(files.map(|file| (file.path, file.size)).collect())
+            }
+        }
+    }
+
+    /// Creates a file that gets its name when it is complete.
+    pub(super) fn create_unfinished(&self) -> Result<UnfinishedFile, BackupError> {
+        match self {
+            Folder::Directory(directory) => directory.create_unfinished().map(UnfinishedFile::Directory),
+            Folder::Bucket(bucket) => bucket.temporary_file().map(UnfinishedFile::Bucket),
+        }
+    }
+
+    /// Gives a file its final path, durably. An existing file at that path is replaced only if `replaces` is set.
+    pub(super) fn install(
+        &self,
+        file: UnfinishedFile,
+        path: &str,
+        replaces: bool,
+    ) -> Result<(), BackupError> {
+        match (self, file) {
+            (Folder::Directory(directory), UnfinishedFile::Directory(file)) => {
+                directory.install(file, &directory.root().join(path), replaces)
+            }
+            (Folder::Bucket(bucket), UnfinishedFile::Bucket(_))
+                if !replaces && bucket.size(path)?.is_some() =>
+            {
+                Err(BackupError::Refused(format!("{} exists already", bucket.address(path))))
+            }
+            (Folder::Bucket(bucket), UnfinishedFile::Bucket(file)) => bucket.write(path, file),
+            (Folder::Directory(_) | Folder::Bucket(_), _) => {
+                Err(self.damaged(path, "was not written for this folder"))
+            }
+        }
+    }
+
+    /// Writes a file with this content. An existing file is replaced only if `replaces` is set.
+    pub(super) fn write(&self, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
+        let mut file = self.create_unfinished()?;
+        file.write_all(bytes).map_err(BackupError::io("write", &self.location(path)))?;
+        self.install(file, path, replaces)
+    }
+
+    /// Returns the size of a file; `None` if it is missing.
+    pub(super) fn size(&self, path: &str) -> Result<Option<u64>, BackupError> {
+        match self {
+            Folder::Directory(directory) => directory.checked_size(&directory.root().join(path)),
+            Folder::Bucket(bucket) => bucket.size(path),
+        }
+    }
+
+    /// Returns the sizes of all blobs.
+    pub(super) fn blob_sizes(&self) -> Result<BlobSizes<'_>, BackupError> {
+        match self {
+            Folder::Directory(_) => Ok(BlobSizes::OnDemand(self)),
+            // One request lists a thousand blobs; otherwise each blob would need a request.
+            Folder::Bucket(_) => Ok(BlobSizes::Listing(self.list(BLOBS)?.into_iter().collect())),
+        }
+    }
+
+    /// Opens a file and returns it with its size.
+    pub(super) fn open_file(&self, path: &str) -> Result<(Box<dyn Read + Send>, u64), BackupError> {
+        match self {
+            Folder::Directory(directory) => {
+                let (file, size) = directory.open_file(&directory.root().join(path))?;
+                Ok((Box::new(file), size))
+            }
+            Folder::Bucket(bucket) => bucket.open_file(path),
+        }
+    }
+
+    /// Removes files; a missing file is not an error.
+    pub(super) fn remove(&self, paths: &[String]) -> Result<(), BackupError> {
+        match self {
+            Folder::Directory(directory) => directory.remove(paths),
+            Folder::Bucket(bucket) => bucket.remove(paths),
+        }
+    }
+
+    /// Reads a manifest.
+    pub(super) fn read_manifest(&self, name: &str) -> Result<Vec<u8>, BackupError> {
+        let path = manifest_path(name);
+        let (file, size) = self.open_file(&path)?;
+        if size > MAX_MANIFEST_SIZE {
+            return Err(self.damaged(&path, format!("has {size} bytes, more than any manifest")));
+        }
+        let (mut bytes, place) = (Vec::new(), self.location(&path));
+        file.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes).map_err(BackupError::io("read", &place))?;
+        Ok(bytes)
+    }
+
+    /// Reads a file, passes its bytes to `consume`, and checks its size and digest.
+    pub(super) fn read_verified(
+        &self,
+        path: &str,
+        part: &Part,
+        consume: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>,
+    ) -> Result<(), BackupError> {
+        let (mut file, size) = self.open_file(path)?;
+        if size != part.size {
+            return Err(self.damaged(path, format!("has {size} bytes instead of {}", part.size)));
+        }
+        let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 256 << 10]);
+        let place = self.location(path);
+        loop {
+            let length = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.map_err(BackupError::io("read", &place))?,
+            };
+            hasher.update(&buffer[..length]);
+            consume(&buffer[..length])?;
+        }
+        let sha256 = Sha256(hasher.finalize().into());
+        if sha256 != part.sha256 {
+            return Err(BackupError::damaged(
+                &place,
+                format!("has the SHA-256 {sha256} instead of {}", part.sha256),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Path::new(&self.location("")).display().fmt(f)
+    }
+}
+
+/// The sizes of blobs.
+pub(super) enum BlobSizes<'a> {
+    /// Each size is read when it is requested.
+    OnDemand(&'a Folder),
+    /// All sizes, from one listing.
+    Listing(HashMap<String, u64>),
+}
+
+impl BlobSizes<'_> {
+    /// Returns the size of a blob; `None` if it is missing.
+    pub(super) fn get(&self, path: &str) -> Result<Option<u64>, BackupError> {
+        match self {
+            BlobSizes::OnDemand(folder) => folder.size(path),
+            BlobSizes::Listing(sizes) => Ok(sizes.get(path).copied()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_have_times_as_names() {
+        assert!(is_manifest_name("20261122T063809.482036Z.json"));
+        for name in ["zzz.json", "20261122T063809.482036Z.json~", "2026112xT063809.482036Z.json", ""] {
+            assert!(!is_manifest_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_the_layout_are_parts() {
+        let sha256 = Sha256([0xab; 32]);
+        for path in [dump_path(sha256), list_path(sha256), blob_path(&sha256), configuration_path(sha256)] {
+            assert!(is_part_path(&path), "{path}");
+        }
+        for path in [
+            "db/rstudio-pm.db",
+            "db/usage.db-wal",
+            "",
+            "blobs",
+            &format!("blobs/00/ab/{sha256}"),
+            &format!("db/{sha256}"),
+        ] {
+            assert!(!is_part_path(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The manifest of a backup: what it contains, with digests. It is written last: a backup with a manifest is complete.
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+use tokio::runtime::Handle;
+
+use super::configuration::ConfigurationFile;
+use super::error::BackupError;
+use super::folder::{Folder, manifest_path};
+use super::part::Part;
+use super::text;
+use base::config::{BackupPlace, Config};
+use base::model::digest::Sha256;
+use base::model::time::{Day, SECOND, Timestamp};
+
+/// Tolerated difference of clocks, in microseconds.
+const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
+
+/// The remedy for a damaged manifest.
+const DAMAGED_REMEDY: &str =
+    "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
+
+/// The number of the format.
+pub const FORMAT: u32 = 1;
+
+/// A table of the dump.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableEntry {
+    /// The schema and the name of the table: `core.release`.
+    pub table: String,
+    /// Number of rows.
+    pub rows: u64,
+    /// Digest of the rows, independent of their order.
+    pub digest: String,
+}
+
+/// A document that a restored server must serve with the same content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Repository, snapshot and document.
+    pub name: String,
+    /// The digest of its decoded content.
+    #[serde(with = "text")]
+    pub sha256: Sha256,
+}
+
+/// The backup before this one in the same folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousBackup {
+    /// The name of its manifest.
+    pub name: String,
+    /// The digest of its manifest.
+    #[serde(with = "text")]
+    pub sha256: Sha256,
+}
+
+/// The manifest of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The number of the format.
+    pub format: u32,
+    /// Start time of the backup.
+    #[serde(with = "text")]
+    pub created: Timestamp,
+    /// The version of the program.
+    pub version: String,
+    /// The identity of the database.
+    pub database: String,
+    /// The identity of the history of transactions.
+    pub history: String,
+    /// The newest transaction.
+    pub transaction: i64,
+    /// The instant after which nothing was published.
+    #[serde(with = "text")]
+    pub published: Timestamp,
+    /// The newest migration of each schema.
+    pub levels: Vec<(String, i64)>,
+    /// The fingerprint of the encryption key, which is not in the backup.
+    pub encryption_key: Option<String>,
+    /// The dump with the rows.
+    pub dump: Part,
+    /// The tables of the dump.
+    pub tables: Vec<TableEntry>,
+    /// The list of files.
+    pub objects: Part,
+    /// Number of files.
+    pub object_count: u64,
+    /// Size of all files, in bytes.
+    pub object_bytes: u64,
+    /// Whether files that a mirror has are included.
+    pub with_cache: bool,
+    /// Files that were missing or damaged in storage.
+    pub missing: Vec<String>,
+    /// Documents that a restored server must serve with the same content.
+    pub probes: Vec<Probe>,
+    /// The configuration file of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationFile>,
+    /// The previous backup in the folder; `None` for the first one.
+    pub previous: Option<PreviousBackup>,
+}
+
+/// The file of a manifest: the manifest with its digest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestFile {
+    manifest: Manifest,
+    #[serde(with = "text")]
+    sha256: Sha256,
+}
+
+impl Manifest {
+    /// Returns the name of its file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name_at(self.created)
+    }
+
+    /// Returns its digest, which is recorded in the manifest of the next backup.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256 {
+        // Serializing a struct of numbers and texts cannot fail.
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        Sha256(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Returns the content of its file.
+    pub(super) fn to_file(&self) -> Vec<u8> {
+        let file = ManifestFile { manifest: self.clone(), sha256: self.sha256() };
+        let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads the manifest in the file `name`.
+    ///
+    /// # Errors
+    /// The manifest was changed, or another version of the program wrote it.
+    pub fn read(folder: &Folder, name: &str) -> Result<Manifest, BackupError> {
+        #[derive(Deserialize)]
+        struct Format {
+            manifest: FormatNumber,
+        }
+        #[derive(Deserialize)]
+        struct FormatNumber {
+            format: u32,
+            version: String,
+        }
+        let (bytes, path) = (folder.read_manifest(name)?, folder.location(&manifest_path(name)));
+        let invalid =
+            |error: serde_json::Error| BackupError::damaged(&path, format!("is not a manifest: {error}"));
+        let Format { manifest: FormatNumber { format, version } } =
+            serde_json::from_slice(&bytes).map_err(invalid)?;
+        if format != FORMAT {
+            return Err(BackupError::Refused(format!(
+                "{}: has format {format}, written by version {}; this version reads format {FORMAT}",
+                path.display(),
+                version.chars().take(40).collect::<String>()
+            )));
+        }
+        let ManifestFile { manifest, sha256 } = serde_json::from_slice(&bytes).map_err(invalid)?;
+        if manifest.sha256() != sha256 {
+            return Err(BackupError::damaged(
+                &path,
+                "was changed: its content has a different digest than it states",
+            ));
+        }
+        if manifest.name() != name {
+            return Err(BackupError::damaged(&path, format!("is the manifest {}", manifest.name())));
+        }
+        Ok(manifest)
+    }
+
+    /// Returns whether its time is later than `now` by more than [`CLOCK_TOLERANCE`]: one of the two clocks is
+    /// wrong.
+    pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
+        self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
+    }
+
+    /// Returns the newest backup of a place that can be read; `None` if there is none. Writes nothing. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(super) fn newest(
+        place: &BackupPlace,
+        config: &Config,
+        runtime: &Handle,
+    ) -> Result<Option<Manifest>, BackupError> {
+        if place.directory().is_some_and(|root| !root.exists()) {
+            return Ok(None);
+        }
+        let folder = Folder::open(place, config, runtime)?;
+        let names = folder.manifests()?;
+        Ok(names.iter().rev().find_map(|name| Manifest::read(&folder, name).ok()))
+    }
+
+    /// Reads the newest manifest, or the newest at or before `at`; `now` is the time of this machine's clock.
+    ///
+    /// # Errors
+    /// There is no such backup, or its manifest is damaged. Without `at`: the newest backup is later than the clock, or
+    /// the folder has backups of several databases.
+    pub fn find(folder: &Folder, at: Option<&BackupTime>, now: Timestamp) -> Result<Manifest, BackupError> {
+        let names = folder.manifests()?;
+        let Some(at) = at else {
+            let name =
+                names.last().ok_or_else(|| BackupError::Refused(format!("{folder} contains no backup")))?;
+            let newest = Manifest::read(folder, name).map_err(|error| error.with_remedy(DAMAGED_REMEDY))?;
+            if newest.is_in_future(now) {
+                return Err(BackupError::Refused(format!(
+                    "the newest backup is from {}, and the clock of this machine shows {now}: set the clock if it is wrong; if \
+                     it was wrong when the backup was made, choose another one with --at, see rspm backup list, and \
+                     remove {}",
+                    newest.created,
+                    folder.location(&manifest_path(name)).display()
+                )));
+            }
+            let is_other = |manifest: &Manifest| manifest.database != newest.database;
+            let mut others = names.iter().rev().filter_map(|name| Manifest::read(folder, name).ok());
+            if let Some(other) = others.find(is_other) {
+                return Err(BackupError::Refused(format!(
+                    "{folder} contains backups of several databases, the newest of them from {} and {}: choose one with --at; \
+                     rspm backup list -o json shows the database of each",
+                    newest.created, other.created
+                )));
+            }
+            return Ok(newest);
+        };
+        let last = name_at(at.0);
+        if let Some(name) = names.iter().rev().find(|name| **name <= last) {
+            return Manifest::read(folder, name).map_err(|error| error.with_remedy(DAMAGED_REMEDY));
+        }
+        let text = format!("{folder} contains no backup of that time; see: rspm backup list");
+        Err(BackupError::Refused(text))
+    }
+}
+
+/// Returns the name of the manifest of a backup made at `created`. The order of names is that of the times.
+fn name_at(created: Timestamp) -> String {
+    let at = created.civil();
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}.{:06}Z.json",
+        at.year(),
+        at.month(),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        created.0.rem_euclid(SECOND)
+    )
+}
+
+/// The end of the period that `--at` names: an instant or a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupTime(Timestamp);
+
+impl std::str::FromStr for BackupTime {
+    type Err = BackupError;
+
+    fn from_str(text: &str) -> Result<BackupTime, BackupError> {
+        if let Ok(day) = text.parse::<Day>() {
+            return Ok(BackupTime(Timestamp(day.end().0 - 1)));
+        }
+        let invalid = || {
+            let text: String = text.chars().take(40).collect();
+            BackupError::Refused(format!(
+                "--at {text}: give a day, YYYY-MM-DD, or a time as rspm backup list shows it"
+            ))
+        };
+        text.parse().map(BackupTime).map_err(|_| invalid())
+    }
+}

@@ -1,0 +1,311 @@
+//! Restores a backup into a blank database and storage. Everything is checked before the first write. The database is
+//! committed last: after an interruption it is blank, and storage may contain files that nothing refers to.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::error::BackupError;
+use super::folder::Folder;
+use super::import::{check_schema, fill};
+use super::manifest::Manifest;
+use super::migrate::Progress;
+use super::objects::StoredObject;
+use super::revocations::{self, LaterRevocations};
+use super::storage_markers;
+use super::stored_again::store;
+use super::verify::{Depth, OnStep, Verification, verify};
+use ::store::db::restored::begin_history;
+use ::store::db::schema::Schema;
+use ::store::db::transfer::destination::ExistingFiles;
+use ::store::db::transfer::occupancy;
+use ::store::db::{self, DbError};
+use ::store::storage::{Marker, Storage, StorageError};
+use base::config::{ClassLocation, Config, Provider};
+use base::model::count::count_of;
+use base::model::identity::Identity;
+use base::model::storage_class::StorageClass;
+
+/// Number of threads that copy files.
+const THREADS: usize = 4;
+
+/// The options of a restore.
+pub struct RestoreOptions {
+    /// Whether to restore a backup that lacks files, or whose files are damaged. Such files are not restored.
+    pub allow_missing: bool,
+    /// Whether to move the files of an existing SQLite database aside.
+    pub force: bool,
+}
+
+/// The result of a restore.
+#[derive(Clone, Debug)]
+pub struct RestoreResult {
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of files that were copied.
+    pub copied: u64,
+    /// Size of the copied files, in bytes.
+    pub copied_bytes: u64,
+    /// Number of files that storage had already.
+    pub present: u64,
+    /// The first files of the backup that are missing or damaged in its folder, with the reasons.
+    pub bad: Vec<String>,
+    /// Number of all files that are missing or damaged in the folder.
+    pub bad_count: u64,
+    /// Documents that are equal to those of the server that was backed up.
+    pub documents: usize,
+    /// The location of the files of the previous database.
+    pub previous_database: Option<PathBuf>,
+    /// The revocations that the restored database lacks.
+    pub revocations: LaterRevocations,
+    /// The duration.
+    pub elapsed: Duration,
+}
+
+/// Restores a backup into the database and the storage of a configuration. Blocks; must not run on an async thread of
+/// `runtime`.
+///
+/// # Errors
+/// [`BackupError::Refused`] and [`BackupError::Damaged`]: nothing was changed.
+pub fn restore(
+    config: &Config,
+    folder: &Folder,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    runtime: &Handle,
+    step: OnStep<'_>,
+) -> Result<RestoreResult, BackupError> {
+    let start = Instant::now();
+    check_schema(manifest)?;
+    check_key(config, manifest)?;
+    if !manifest.missing.is_empty() && !options.allow_missing {
+        return Err(BackupError::Refused(format!(
+            "{} missing when this backup was made, the first: {}; restore another one, or this one with \
+             --allow-missing",
+            count_of(manifest.missing.len(), "file was", "files were"),
+            manifest.missing.first().map_or("", String::as_str)
+        )));
+    }
+    check_occupancy(config, options)?;
+    let mut verification = verify(folder, manifest, Depth::Full, step);
+    if verification.problem_count > 0 && !(options.allow_missing && verification.is_restorable()) {
+        let remedy = match verification.is_restorable() {
+            true => "; to restore it without these files: --allow-missing",
+            false => "",
+        };
+        return Err(BackupError::Refused(format!(
+            "the backup is damaged, and nothing was changed; problems: {}{remedy}\n{}",
+            verification.problem_count,
+            verification.problems.join("\n")
+        )));
+    }
+    let bad_count = verification.dispensable_count();
+    let bad_objects = std::mem::take(&mut verification.bad_objects);
+    verification.objects.retain(|object| !bad_objects.contains(&object.key));
+    let storage = runtime.block_on(Storage::open_read_only(&config.storage))?;
+    let absent_objects = absent_objects(&storage, &verification, runtime)?;
+    check_space(config, &verification, &absent_objects)?;
+    let recorded = revocations::recorded(config, options.force);
+    let existing = if options.force { ExistingFiles::Replaced } else { ExistingFiles::Refused };
+    let storage = runtime.block_on(Storage::open(&config.storage))?;
+    let progress = |progress: Progress| step(&progress.to_string());
+    let mut destination = fill(config, folder, manifest, existing, &progress)?;
+    let revocations = recorded.newer_than(destination.conn()?, manifest.created)?;
+    begin_history(destination.conn()?, Identity(rand::random()))?;
+    let (copied, copied_bytes) = store_files(&storage, folder, &verification.objects, runtime, step)?;
+    let empty_classes = empty_classes(&storage, runtime)?;
+    let markers = storage_markers::prepare(destination.conn()?, &storage, &empty_classes)?;
+    let previous_database = destination.commit()?;
+    storage_markers::write(&storage, markers, runtime)?;
+    Ok(RestoreResult {
+        rows: verification.tables.iter().map(|table| table.digest.rows).sum(),
+        copied,
+        copied_bytes,
+        present: verification.files() - copied,
+        bad: verification.problems,
+        bad_count,
+        documents: manifest.probes.len(),
+        previous_database,
+        revocations,
+        elapsed: start.elapsed(),
+    })
+}
+
+/// Refuses an encryption key that differs from that of the backup: the server would refuse it.
+fn check_key(config: &Config, manifest: &Manifest) -> Result<(), BackupError> {
+    let (Some(recorded), Some(key)) = (&manifest.encryption_key, &config.encryption_key) else {
+        return Ok(());
+    };
+    if key.key.fingerprint().digits() == *recorded {
+        return Ok(());
+    }
+    Err(BackupError::Refused(format!(
+        "the encryption key {key} is not that of the backup, {}…; put that key in its place, or, if it is lost, remove \
+         this one, restore, and replace it: rspm encrypt rotate --key-lost --new-key=FILE",
+        recorded.get(..8).unwrap_or(recorded)
+    )))
+}
+
+fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), BackupError> {
+    let provider = config.database.provider;
+    if provider == Provider::Sqlite && options.force {
+        // All files of the SQLite database are moved aside, even if they are not a database.
+        return Ok(());
+    }
+    let mut existing_objects = Vec::new();
+    for schema in [Schema::Core, Schema::Usage] {
+        match occupancy(config, provider, schema) {
+            Err(DbError::NotADatabase { path, .. }) => {
+                existing_objects.push(format!("{} is damaged or not a database", path.display()));
+            }
+            found => existing_objects.extend(found?),
+        }
+    }
+    let Some(contents) = existing_objects.first() else { return Ok(()) };
+    let place = db::transfer::source::place(config, provider);
+    let remedy = match provider {
+        Provider::Sqlite => "restore with --force, which moves its files aside",
+        Provider::Postgres => "remove its tables, or set Postgres.URL to a blank database or schema",
+    };
+    Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {remedy}")))
+}
+
+/// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that
+/// files of mirrors can be stored in them.
+fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass>, BackupError> {
+    let mut classes = Vec::new();
+    for class in StorageClass::ALL {
+        if runtime.block_on(storage.marker(class))? == Marker::None
+            && runtime.block_on(storage.list(class, None, 1))?.is_empty()
+        {
+            classes.push(class);
+        }
+    }
+    Ok(classes)
+}
+
+/// Returns the files that storage lacks.
+fn absent_objects<'a>(
+    storage: &Storage,
+    verification: &'a Verification,
+    runtime: &Handle,
+) -> Result<Vec<&'a StoredObject>, BackupError> {
+    let mut absent_objects = Vec::new();
+    for object in &verification.objects {
+        if runtime.block_on(storage.size(&object.key))? != Some(object.size) {
+            absent_objects.push(object);
+        }
+    }
+    Ok(absent_objects)
+}
+
+/// Size of the two SQLite databases without rows, and of the log with which they are created, in bytes.
+const BLANK_DATABASES: u64 = 2 << 20;
+
+/// Checks that the file systems have space for the database and the files.
+fn check_space(
+    config: &Config,
+    verification: &Verification,
+    absent_objects: &[&StoredObject],
+) -> Result<(), BackupError> {
+    let mut needed_bytes: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    if config.database.provider == Provider::Sqlite {
+        // The indexes need about as much space as the rows.
+        let rows: u64 = verification.tables.iter().map(|table| table.digest.bytes).sum();
+        *needed_bytes.entry(nearest_existing(&config.sqlite.dir)).or_default() +=
+            rows.saturating_mul(2).saturating_add(BLANK_DATABASES);
+    }
+    for object in absent_objects {
+        if let ClassLocation::File(location) = config.storage.location(object.key.class()) {
+            *needed_bytes.entry(nearest_existing(&location.location)).or_default() += object.size;
+        }
+    }
+    let mut file_systems: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
+    for (path, bytes) in needed_bytes {
+        let device = path.metadata().map_err(BackupError::io("read", &path))?.dev();
+        let statistics =
+            nix::sys::statvfs::statvfs(&path).map_err(|e| BackupError::io("read", &path)(e.into()))?;
+        let free = statistics.blocks_available().saturating_mul(statistics.fragment_size());
+        file_systems.entry(device).or_insert((0, free, path)).0 += bytes;
+    }
+    match file_systems.values().find(|(needed_bytes, free, _)| needed_bytes > free) {
+        None => Ok(()),
+        Some((needed_bytes, free, path)) => Err(BackupError::Refused(format!(
+            "the file system of {} has {} MB free, and the backup needs {} MB there",
+            path.display(),
+            free / 1_000_000,
+            needed_bytes / 1_000_000 + 1
+        ))),
+    }
+}
+
+/// Returns the nearest directory that exists.
+fn nearest_existing(path: &Path) -> PathBuf {
+    path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Stores the files; files that storage already has are compared with their digest. Returns the number of files
+/// that were stored, and their size in bytes.
+fn store_files(
+    storage: &Storage,
+    folder: &Folder,
+    objects: &[StoredObject],
+    runtime: &Handle,
+    step: OnStep<'_>,
+) -> Result<(u64, u64), BackupError> {
+    let done_count = &AtomicUsize::new(0);
+    let chunk = objects.len().div_ceil(THREADS).max(1);
+    let results: Vec<Result<(u64, u64), BackupError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = objects
+            .chunks(chunk)
+            .map(|part| {
+                scope.spawn(move || {
+                    let (mut count, mut bytes) = (0, 0);
+                    for object in part {
+                        let number = done_count.fetch_add(1, Ordering::Relaxed);
+                        step(&format!("file {number} of {}", objects.len()));
+                        if store_file(storage, folder, object, runtime)? {
+                            count += 1;
+                            bytes += object.size;
+                        }
+                    }
+                    Ok((count, bytes))
+                })
+            })
+            .collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    results.into_iter().try_fold((0, 0), |(count, bytes), result| {
+        let (result_count, result_bytes) = result?;
+        Ok((count + result_count, bytes + result_bytes))
+    })
+}
+
+/// Stores a file; returns false if storage has it already.
+fn store_file(
+    storage: &Storage,
+    folder: &Folder,
+    object: &StoredObject,
+    runtime: &Handle,
+) -> Result<bool, BackupError> {
+    let StoredObject { key, size } = object;
+    if runtime.block_on(storage.size(key))? == Some(*size) && is_intact(storage, object, runtime)? {
+        return Ok(false);
+    }
+    store(storage, folder, object, runtime)?;
+    Ok(true)
+}
+
+/// Returns whether the bytes of an object in storage have its digest.
+fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
+    let content = runtime.block_on(storage.get(&object.key, None))?.content;
+    let digest = runtime.block_on(content.digest(|_| Ok::<_, StorageError>(())))?;
+    Ok(digest.sha256 == *object.key.digest())
+}

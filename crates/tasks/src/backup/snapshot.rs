@@ -1,0 +1,139 @@
+//! The database part of a backup: a dump, documents and the list of files, all from one snapshot of the database.
+
+use std::io::{self, Write};
+
+use sha2::Digest;
+
+use super::digest::DigestKey;
+use super::dump::{Head, TableSummary};
+use super::error::BackupError;
+use super::folder::{Folder, dump_path};
+use super::manifest::{Probe, TableEntry};
+use super::migrate::{OnProgress, dump};
+use super::part::Part;
+use base::config::Config;
+use base::model::digest::Sha256;
+use base::model::fingerprint::Fingerprint;
+use base::model::identity::Identity;
+use content::serve::digests::{self, DocumentDigest};
+use store::db::clock::ClockRow;
+use store::db::durable_object::{self, DurableObject};
+use store::db::schema::Schema;
+use store::db::transfer::source::Source;
+use store::db::{clock, encryption_key, identity};
+
+/// Number of recorded documents.
+const DOCUMENTS: usize = 24;
+
+/// The content of a snapshot.
+pub(super) struct Snapshot {
+    pub(super) database: Identity,
+    pub(super) clock: ClockRow,
+    pub(super) levels: Vec<(Schema, i64)>,
+    pub(super) encryption_key: Option<Fingerprint>,
+    pub(super) dump: Part,
+    pub(super) tables: Vec<TableSummary>,
+    pub(super) probes: Vec<DocumentDigest>,
+    pub(super) objects: Vec<DurableObject>,
+}
+
+impl Snapshot {
+    /// Returns the tables in the form of the manifest.
+    pub(super) fn table_entries(&self) -> Vec<TableEntry> {
+        self.tables.iter().map(table_entry).collect()
+    }
+
+    /// Returns the documents in the form of the manifest.
+    pub(super) fn probe_entries(&self) -> Vec<Probe> {
+        probe_entries(&self.probes)
+    }
+}
+
+/// Returns a table in the form of the manifest.
+pub(super) fn table_entry(summary: &TableSummary) -> TableEntry {
+    let TableSummary { table, digest, .. } = summary;
+    let name = format!("{}.{}", table.schema.as_str(), table.name);
+    TableEntry { table: name, rows: digest.rows, digest: digest.to_string() }
+}
+
+/// Returns documents in the form of the manifest.
+pub(super) fn probe_entries(documents: &[DocumentDigest]) -> Vec<Probe> {
+    let probe = |document: &DocumentDigest| Probe { name: document.name.clone(), sha256: document.content };
+    documents.iter().map(probe).collect()
+}
+
+/// Renders the documents that a backup records.
+pub(super) fn render(c: &mut dyn store::db::Conn) -> Result<Vec<DocumentDigest>, store::db::DbError> {
+    digests::sample(c, DOCUMENTS)
+}
+
+/// Reads the database of this server, and writes its dump into the folder. If `with_cache` is set, the list also
+/// contains files that a mirror has. Blocks.
+pub(super) fn take(
+    config: &Config,
+    folder: &Folder,
+    with_cache: bool,
+    progress: OnProgress<'_>,
+) -> Result<Snapshot, BackupError> {
+    let mut source = Source::open_shared(config)?;
+    let levels = source.schema_versions().to_vec();
+    let key = DigestKey::of(source.conn()?)?;
+    let file = folder.create_unfinished()?;
+    let mut output = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file));
+    let tables = dump(&mut source, &mut output, &Head { key, levels: levels.clone() }, progress)?;
+    let (writer, part) = output.finish();
+    let place = folder.location("");
+    let file =
+        writer.into_inner().map_err(|error| BackupError::io("write to", &place)(error.into_error()))?;
+    folder.install(file, &dump_path(part.sha256), true)?;
+    let mut objects = Vec::new();
+    let mut add = |object| {
+        objects.push(object);
+        Ok(())
+    };
+    durable_object::each_package_object(source.conn()?, with_cache, &mut add)?;
+    if let Some(usage) = source.usage_conn()? {
+        durable_object::each_usage_object(usage, &mut add)?;
+    }
+    let core = source.conn()?;
+    Ok(Snapshot {
+        database: identity::get(core)?,
+        clock: clock::get(core)?,
+        encryption_key: encryption_key::get(core)?,
+        probes: render(core)?,
+        levels,
+        dump: part,
+        tables,
+        objects,
+    })
+}
+
+/// Writer that computes size and digest of its bytes.
+struct HashingWriter<W> {
+    inner: W,
+    hasher: sha2::Sha256,
+    size: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    fn new(inner: W) -> HashingWriter<W> {
+        HashingWriter { inner, hasher: sha2::Sha256::new(), size: 0 }
+    }
+
+    fn finish(self) -> (W, Part) {
+        (self.inner, Part { sha256: Sha256(self.hasher.finalize().into()), size: self.size })
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        self.size += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

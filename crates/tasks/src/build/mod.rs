@@ -1,0 +1,92 @@
+//! Builders of git repositories: polls, the queue of builds, credentials, logs, webhooks.
+//!
+//! A poll lists references of a remote repository and puts new commits and tags in the queue, which is a table. The
+//! leader claims builds and runs them: one sandbox fetches the commit, another one builds the package, and the result
+//! is added to the source like an upload.
+
+pub mod builder;
+pub mod credential;
+mod dependencies;
+mod description;
+mod detection;
+mod failure;
+mod fetch;
+mod hosts;
+mod job;
+pub mod log;
+mod needs;
+pub mod poll;
+mod proxy;
+mod python;
+pub mod queue;
+mod references;
+mod run;
+pub mod schedule;
+mod ssh;
+mod tag;
+pub mod webhook;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::log::BuildLog;
+use self::references::Remotes;
+use crate::edit::Uploads;
+use ::builder::sandbox::Sandbox;
+use base::model::language::Language;
+use content::serve::Repositories;
+use runtime::state::State;
+use store::db::git_builder::GitBuilder;
+
+/// The builders and builds of this server; shared in an `Arc`.
+pub struct Builds {
+    state: Arc<State>,
+    uploads: Arc<Uploads>,
+    repositories: Arc<Repositories>,
+    /// The detected sandboxes for R and Python.
+    sandboxes: tokio::sync::Mutex<HashMap<Language, Sandbox>>,
+    /// The logs of running builds, by the id of the build.
+    running: Mutex<HashMap<i64, Arc<BuildLog>>>,
+    /// The ids of builders that are being polled because of a webhook, and whether another poll follows.
+    webhook_polls: Mutex<HashMap<i64, bool>>,
+    /// Limits concurrent polls caused by webhooks.
+    hook_slots: tokio::sync::Semaphore,
+    /// Pauses that git servers requested, and the locks of hosts.
+    hosts: hosts::Hosts,
+    /// Caches for polls of remote repositories.
+    remotes: Remotes,
+    /// Wakes the schedule.
+    wake: Notify,
+    /// The path of the builder program, if it is not the installed one.
+    program: Option<PathBuf>,
+}
+
+impl Builds {
+    /// Creates the handle. Nothing is built before [`schedule::run`].
+    #[must_use]
+    pub fn new(uploads: Arc<Uploads>, repositories: Arc<Repositories>, state: Arc<State>) -> Arc<Builds> {
+        Arc::new(Builds {
+            state,
+            uploads,
+            repositories,
+            sandboxes: tokio::sync::Mutex::default(),
+            running: Mutex::default(),
+            webhook_polls: Mutex::default(),
+            hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
+            hosts: hosts::Hosts::default(),
+            remotes: Remotes::default(),
+            wake: Notify::new(),
+            program: detection::program(),
+        })
+    }
+
+    /// Returns the language of the packages of a builder.
+    fn language(&self, builder: &GitBuilder) -> Language {
+        let catalog = self.state.catalog.get();
+        catalog.source_by_id(builder.source).map_or(Language::R, |source| source.kind.language())
+    }
+}

@@ -1,0 +1,314 @@
+//! Sets and deletes metadata of packages.
+
+use std::collections::HashSet;
+
+use super::{Actor, OnExisting};
+use base::model::language::Language;
+use base::model::refused_rows::refused_rows;
+use content::serve::{RepoError, find};
+use formats::python;
+use formats::python::name::normalize;
+use formats::r;
+use runtime::catalog::Catalog;
+use runtime::state::State;
+use store::db::metadata::{self, Metadata, Scope};
+use store::db::{Conn, DbError, audit};
+
+/// Maximum length of a key, in characters.
+const MAX_KEY: usize = 100;
+/// Maximum length of a value, in bytes.
+const MAX_VALUE: usize = 4096;
+/// Maximum length of a version, in bytes.
+const MAX_VERSION: usize = 128;
+/// Maximum number of values that one request sets: each is a row of the audit trail.
+pub const MAX_RECORDS: usize = 2000;
+
+/// A value to set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMetadata {
+    /// The package.
+    pub package: String,
+    /// The version; empty for every version.
+    pub version: String,
+    /// The name of the source; empty for every source.
+    pub source: String,
+    /// The name of the repository; empty for every repository.
+    pub repo: String,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// The result of setting a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataStatus {
+    /// The key is new for these packages.
+    Created,
+    /// The value was replaced.
+    Updated,
+    /// The key exists already; its value was left unchanged.
+    Unchanged,
+}
+
+/// The row of a value, and the result of setting it.
+pub type SetMetadata = (Metadata, MetadataStatus);
+
+/// Sets values in one transaction. `records` contains the reason in place of a value that could not be read. Returns a
+/// result for each value, in order: the row, or the reason why the value was refused. With `is_atomic`, a refused value is
+/// an error of the whole request, and no value is set.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for too many values; with `is_atomic` [`RepoError::Invalid`] or [`RepoError::Conflict`] with
+/// a line for each refused value.
+pub async fn set(
+    state: &State,
+    records: Vec<Result<NewMetadata, String>>,
+    (existing, is_atomic): (OnExisting, bool),
+    actor: &Actor,
+) -> Result<Vec<Result<SetMetadata, String>>, RepoError> {
+    if records.len() > MAX_RECORDS {
+        return Err(RepoError::Invalid(format!(
+            "a request can set at most {MAX_RECORDS} values, not {}; split the file",
+            records.len()
+        )));
+    }
+    let catalog = state.catalog.get();
+    let is_single = records.len() == 1;
+    let mut distinct = HashSet::new();
+    let mut rows = Vec::with_capacity(records.len());
+    for record in records {
+        let row =
+            record.map_err(RepoError::Invalid).and_then(|record| row(&catalog, record)).and_then(|row| {
+                let Scope { name, normalized_name, version, source, repo } = &row.scope;
+                let name = if is_of_every_language(&row.scope) { normalized_name } else { name };
+                match distinct.insert((name.clone(), version.clone(), *source, *repo, row.key.clone())) {
+                    true => Ok(row),
+                    false => Err(RepoError::Invalid(format!("{} is repeated", describe(&catalog, &row)))),
+                }
+            });
+        rows.push(match row {
+            Err(error) if is_atomic && is_single => return Err(error),
+            Err(error) => Err(error.to_string()),
+            Ok(row) => Ok(Metadata { actor: actor.0.clone(), changed_at: (state.clock)(), ..row }),
+        });
+    }
+    if is_atomic && let Some(text) = refusal(&rows) {
+        return Err(RepoError::Invalid(text));
+    }
+    let write = state.db.write(move |c| {
+        let mut present = Vec::with_capacity(rows.len());
+        for row in &rows {
+            present.push(match row {
+                Ok(row) => existing_row(&catalog, metadata::of_scope(c, &row.scope, &row.key)?, row),
+                Err(reason) => Err(reason.clone()),
+            });
+        }
+        let mut results = Vec::with_capacity(rows.len());
+        for (row, present) in rows.iter().zip(present.iter()) {
+            results.push(match (row, present) {
+                (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
+                (Ok(row), Ok(Some(present))) if existing == OnExisting::Fail => Err(format!(
+                    "{} exists already, with the id {}; use --update-existing to replace the value, or \
+                     --succeed-on-existing to leave it",
+                    describe(&catalog, row),
+                    present.id
+                )),
+                (Ok(row), Ok(present)) => Ok((row, present.as_ref())),
+            });
+        }
+        if is_atomic && let Some(text) = refusal(&results) {
+            return Ok(Err(RepoError::Conflict(text)));
+        }
+        let mut done = Vec::with_capacity(results.len());
+        for result in results {
+            done.push(match result {
+                Ok((row, present)) => Ok(write_row(c, &catalog, row, (present, existing))?),
+                Err(reason) => Err(reason),
+            });
+        }
+        Ok(Ok(done))
+    });
+    write.await?
+}
+
+/// Returns the reasons of refused values: the reason of a single value, otherwise a line for each refused one with its
+/// number, from 1. Returns `None` if none is refused.
+fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
+    if let [Err(only)] = results {
+        return Some(only.clone());
+    }
+    let refused =
+        (1..).zip(results).filter_map(|(number, result)| Some((number, result.as_ref().err()?.as_str())));
+    Some(refused_rows("record", refused)).filter(|text| !text.is_empty())
+}
+
+/// Returns whether a scope has R packages and Python projects.
+fn is_of_every_language(scope: &Scope) -> bool {
+    scope.source.is_none() && scope.repo.is_none()
+}
+
+/// Returns the row among `rows` that sets the key for the packages of `row`. `rows` have the scope and the key of `row`, and
+/// names with the same normalized name.
+///
+/// # Errors
+/// The reason why `row` is refused: one of `rows` is for another R package, and sets the key for the same Python project.
+fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Result<Option<Metadata>, String> {
+    let is_r = |row: &Metadata| r::name::is_package(&row.scope.name);
+    let mut other = None;
+    for present in rows {
+        if present.scope.name == row.scope.name {
+            return Ok(Some(present));
+        }
+        if is_of_every_language(&row.scope) {
+            other = Some(present);
+        }
+    }
+    match other {
+        Some(other) if is_r(&other) || is_r(row) => Err(format!(
+            "{} cannot be set: the Python project '{}' has it already, as '{}' with the id {}; limit one of the two \
+             values with --source or --repo",
+            describe(catalog, row),
+            row.scope.normalized_name,
+            other.scope.name,
+            other.id
+        )),
+        // An earlier version of this program stored names of Python projects as written.
+        other => Ok(other),
+    }
+}
+
+/// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.
+fn write_row(
+    c: &mut dyn Conn,
+    catalog: &Catalog,
+    row: &Metadata,
+    (present, existing): (Option<&Metadata>, OnExisting),
+) -> Result<SetMetadata, DbError> {
+    let object = format!("{} {}", row.scope.name, row.key);
+    let detail = format!("{}value: {}", places(catalog, &row.scope), row.value);
+    match present {
+        None => {
+            let id = metadata::insert(c, row)?;
+            audit::record(c, "create metadata", ("metadata", &object), &detail)?;
+            Ok((Metadata { id, ..row.clone() }, MetadataStatus::Created))
+        }
+        Some(present) if existing != OnExisting::Replace || present.value == row.value => {
+            Ok((present.clone(), MetadataStatus::Unchanged))
+        }
+        Some(present) => {
+            let row = Metadata { id: present.id, ..row.clone() };
+            metadata::update(c, &row)?;
+            audit::record(c, "update metadata", ("metadata", &object), &detail)?;
+            Ok((row, MetadataStatus::Updated))
+        }
+    }
+}
+
+/// Deletes the rows with these ids, or all rows, and returns them.
+///
+/// # Errors
+/// [`RepoError::NotFound`] if there is no row with one of the ids; nothing is deleted.
+pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata>, RepoError> {
+    let catalog = state.catalog.get();
+    let write = state.db.write(move |c| {
+        let rows = match &ids {
+            None => metadata::list(c)?,
+            Some(ids) => {
+                let mut rows: Vec<Metadata> = Vec::with_capacity(ids.len());
+                for id in ids {
+                    match metadata::get(c, *id)? {
+                        Some(row) if rows.iter().all(|other| other.id != row.id) => rows.push(row),
+                        Some(_) => {}
+                        None => return Ok(Err(*id)),
+                    }
+                }
+                rows
+            }
+        };
+        for row in &rows {
+            metadata::delete(c, row.id)?;
+            let object = format!("{} {}", row.scope.name, row.key);
+            let detail = format!("{}value: {}", places(&catalog, &row.scope), row.value);
+            audit::record(c, "delete metadata", ("metadata", &object), &detail)?;
+        }
+        Ok(Ok(rows))
+    });
+    write.await?.map_err(|id| RepoError::Unknown {
+        message: format!("there is no metadata with the id {id}; nothing was deleted"),
+        hint: "rspm list metadata shows all",
+    })
+}
+
+/// Checks a value and finds its source and repository.
+fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
+    let invalid = |reason: String| Err(RepoError::Invalid(reason));
+    let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+    let source = named(&record.source).map(|name| find::source(catalog, &name)).transpose()?;
+    let repo = named(&record.repo).map(|name| find::repo(catalog, &name)).transpose()?;
+    let language = match (source.map(|source| source.kind.language()), repo.map(|repo| repo.kind.language()))
+    {
+        (Some(a), Some(b)) if a != b => {
+            return invalid(format!(
+                "the source '{}' has packages of a different language than the repository '{}'",
+                record.source, record.repo
+            ));
+        }
+        (a, b) => a.or(b),
+    };
+    let name = record.package.trim();
+    let excerpt: String = name.chars().take(80).collect();
+    let (is_r, is_python) = (r::name::is_package(name), python::name::is_valid(name));
+    let is_valid = match language {
+        Some(Language::R) => is_r,
+        Some(Language::Python) => is_python,
+        None => is_r || is_python,
+    };
+    if !is_valid {
+        return invalid(format!("'{excerpt}' is not the name of a package"));
+    }
+    let version = record.version.trim();
+    if version.len() > MAX_VERSION || version.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return invalid(format!(
+            "the version of '{excerpt}' is not valid: write it as in rspm list packages"
+        ));
+    }
+    let key = record.key.trim();
+    if key.is_empty() || key.chars().count() > MAX_KEY || key.chars().any(|c| c.is_control() || c == '=') {
+        return invalid(format!(
+            "a key of '{excerpt}' is refused: it must have 1 to {MAX_KEY} characters, without line breaks and '='"
+        ));
+    }
+    let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if record.value.len() > MAX_VALUE || !record.value.chars().all(is_text) {
+        return invalid(format!(
+            "the value of '{key}' of '{excerpt}' is refused: it must be text of at most {MAX_VALUE} bytes"
+        ));
+    }
+    let scope = Scope {
+        name: if is_r && language != Some(Language::Python) { name.to_owned() } else { normalize(name) },
+        normalized_name: normalize(name),
+        version: version.to_owned(),
+        source: source.map(|source| source.id),
+        repo: repo.map(|repo| repo.id),
+    };
+    let now = base::model::time::Timestamp(0);
+    let (key, value) = (key.to_owned(), record.value);
+    Ok(Metadata { id: 0, scope, key, value, actor: String::new(), changed_at: now })
+}
+
+fn describe(catalog: &Catalog, row: &Metadata) -> String {
+    let places = places(catalog, &row.scope);
+    let places = places.trim_end_matches("; ");
+    let places = if places.is_empty() { String::new() } else { format!(" ({places})") };
+    format!("the key '{}' of '{}'{places}", row.key, row.scope.name)
+}
+
+/// The limits of a scope, each followed by a semicolon: `version 1.0; source team; `.
+fn places(catalog: &Catalog, scope: &Scope) -> String {
+    let source = scope.source.map(|id| catalog.source_name(id));
+    let repo = scope.repo.map(|id| catalog.repo_name(id));
+    let version = Some(&scope.version).filter(|version| !version.is_empty()).cloned();
+    let limits = [("version", version), ("source", source), ("repository", repo)];
+    limits.into_iter().filter_map(|(noun, name)| Some(format!("{noun} {}; ", name?))).collect()
+}

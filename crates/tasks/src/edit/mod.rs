@@ -1,0 +1,146 @@
+//! Administrative edits. Each file is named after its object: sources, repositories, subscriptions, packages.
+//!
+//! Each edit is one database write, which publishes a transaction if the edit changes history. The same write reads the
+//! new catalog, so that the next request sees the change.
+
+pub mod add;
+pub mod add_binary;
+pub mod block_rule;
+pub mod curated;
+mod durability;
+pub mod fixed_url;
+mod last_plan;
+pub mod metadata;
+pub mod name_guard;
+pub mod package;
+mod plan;
+mod prepare;
+pub mod promotion;
+pub mod python;
+pub mod remove;
+pub mod remove_binary;
+pub mod repo;
+pub mod source;
+pub mod subscription;
+pub mod upload;
+mod upload_body;
+mod uploads;
+
+pub use upload_body::UploadKind;
+pub use uploads::{Upload, Uploads};
+
+use base::model::name::Name;
+use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::time::Timestamp;
+use content::serve::RepoError;
+use store::db::DbError;
+use store::db::tx::{Publish, TxKind};
+
+/// The user who made the edit, as recorded in the transaction.
+#[derive(Clone, Debug)]
+pub struct Actor(pub String);
+
+/// The action when the object already exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Refuse the edit.
+    Fail,
+    /// `--succeed-on-existing`: leave it unchanged.
+    Succeed,
+    /// `--replace`: replace it with the new file.
+    Replace,
+}
+
+/// The result of adding one upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddStatus {
+    /// New in the source.
+    New,
+    /// The version existed and was replaced.
+    Replaced,
+    /// The version existed and was left unchanged.
+    Existing,
+}
+
+/// The releases selected by `rspm remove`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoveScope {
+    /// `@all`: the listed and all archived releases.
+    All,
+    /// `@current`: the listed release.
+    Current,
+    /// `@1.2.3`.
+    Version(String),
+}
+
+impl RemoveScope {
+    /// The selected releases of a package, for the audit trail.
+    fn of(&self, package: &str) -> String {
+        match self {
+            RemoveScope::All => format!("{package}, all releases"),
+            RemoveScope::Current => format!("{package}, the listed release"),
+            RemoveScope::Version(version) => format!("{package} {version}"),
+        }
+    }
+}
+
+/// A new repository.
+#[derive(Clone, Debug)]
+pub struct NewRepo {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: RepoKind,
+    /// Free text.
+    pub description: String,
+    /// Whether it is for authenticated clients only.
+    pub authenticated: bool,
+    /// The changes that it accepts.
+    pub changes: ChangePolicy,
+}
+
+impl NewRepo {
+    /// Returns a repository that everyone may read and that accepts all changes.
+    #[must_use]
+    pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
+        let (name, description) = (name.clone(), description.to_owned());
+        NewRepo { name, kind, description, authenticated: false, changes: ChangePolicy::Any }
+    }
+}
+
+/// Changes to a repository; `None` leaves a field unchanged.
+#[derive(Clone, Debug, Default)]
+pub struct RepoEdit {
+    /// New name.
+    pub name: Option<Name>,
+    /// New description; empty clears it.
+    pub description: Option<String>,
+    /// Whether it is hidden from public listings.
+    pub hidden: Option<bool>,
+    /// Whether it is for authenticated clients only.
+    pub authenticated: Option<bool>,
+    /// The changes that it accepts.
+    pub changes: Option<ChangePolicy>,
+}
+
+/// The result of a write that may be refused; a refused write changes nothing.
+type EditResult<T> = Result<T, RepoError>;
+
+/// Converts a database conflict: another edit used the name between the check and the write.
+fn name_conflict(error: DbError, noun: &str, name: &Name) -> RepoError {
+    match error {
+        DbError::Conflict(_) => exists_already(noun, name.as_str()),
+        other => other.into(),
+    }
+}
+
+fn exists_already(noun: &str, name: &str) -> RepoError {
+    RepoError::Conflict(format!(
+        "the {noun} '{name}' exists already; choose another name, or use --succeed-on-existing"
+    ))
+}
+
+/// Returns the publish of an administrative edit, with `now` as its publication time.
+fn publish(kind: TxKind, now: Timestamp, actor: &Actor) -> Publish {
+    Publish { published_from: Some(now), published_to: Some(now), ..Publish::new(kind, now, now, &actor.0) }
+}

@@ -1,0 +1,307 @@
+//! Creates, changes and ends name guards.
+
+use super::Actor;
+use base::model::ids::SourceId;
+use base::model::language::Language;
+use content::serve::guard_effects::{self, NameChange};
+use content::serve::{RepoError, Repositories, find};
+use formats::policy::NamePattern;
+use runtime::catalog::{Catalog, Source};
+use runtime::publish::edit::apply_edit;
+use runtime::state::State;
+use store::db::name_guard::{self, NameGuardRow};
+use store::db::{Conn, DbError, audit, clock, name_overlap, source};
+
+/// Maximum length of a description, in characters.
+const MAX_DESCRIPTION: usize = 500;
+
+/// A guard to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNameGuard {
+    /// A name, or a prefix followed by `*`.
+    pub name: String,
+    /// The language; `None` for that of the source.
+    pub language: Option<Language>,
+    /// The name of the source.
+    pub source: String,
+    /// Free text.
+    pub description: String,
+}
+
+/// New values of a guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameGuardChanges {
+    /// A name, or a prefix followed by `*`.
+    pub name: Option<String>,
+    /// The name of the source.
+    pub source: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+}
+
+/// A guard, and the names of other sources that it hides.
+pub type HidingGuard = (NameGuardRow, Vec<(String, SourceId)>);
+
+/// A guard that was changed or deleted, or would be in a dry run.
+#[derive(Clone, Debug)]
+pub struct ChangedGuard {
+    /// The guard; a deleted one as it was.
+    pub row: NameGuardRow,
+    /// The packages that repositories provide in another way afterwards.
+    pub changes: Vec<NameChange>,
+}
+
+/// Creates a guard, or only validates it in a dry run; its id is 0 then.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown source; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard;
+/// [`DbError::SourceDeleted`].
+pub async fn create(
+    state: &State,
+    new: &NewNameGuard,
+    is_dry_run: bool,
+    actor: &Actor,
+) -> Result<HidingGuard, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, &new.source)?;
+    let language = source.kind.language();
+    if let Some(requested) = new.language.filter(|requested| *requested != language) {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' has packages of {}, not of {}",
+            source.name,
+            title(language),
+            title(requested)
+        )));
+    }
+    let now = (state.clock)();
+    let row = NameGuardRow {
+        id: 0,
+        language: language.as_str().to_owned(),
+        pattern: pattern(&new.name, source)?.to_string(),
+        source: source.id,
+        automatic: false,
+        state: name_guard::IN_FORCE,
+        description: description(&new.description)?,
+        created_by: actor.0.clone(),
+        created_at: now,
+    };
+    if is_dry_run {
+        let query = state.db.read(move |c| {
+            let conflict = conflict(c, &row)?;
+            Ok((conflict, name_guard::hidden(c, &row)?, row.clone()))
+        });
+        let (conflict, hidden, row) = query.await?;
+        return match conflict {
+            Some(other) => Err(conflict_error(&catalog, &row, &other)),
+            None => Ok((row, hidden)),
+        };
+    }
+    let write = apply_edit(state, move |c| {
+        clock::lock(c)?;
+        source::check_exists(c, row.source)?;
+        if let Some(other) = conflict(c, &row)? {
+            return Ok(Err((row.clone(), other)));
+        }
+        clock::bump_catalog(c)?;
+        let hidden = name_guard::hidden(c, &row)?;
+        let id = name_guard::insert(c, std::slice::from_ref(&row))?;
+        let row = NameGuardRow { id, ..row.clone() };
+        name_overlap::record_present(c, &row, now)?;
+        audit::record(c, "create name guard", ("name guard", &id.to_string()), &describe(&row))?;
+        Ok(Ok((row, hidden)))
+    });
+    write.await?.map_err(|(row, other)| conflict_error(&catalog, &row, &other))
+}
+
+/// Changes a guard, or only validates the change in a dry run. Only the description of an automatic guard can be changed.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Invalid`]; [`RepoError::Conflict`] with another guard;
+/// [`DbError::SourceDeleted`] for a new source.
+pub async fn update(
+    repositories: &Repositories,
+    state: &State,
+    id: i64,
+    changes: &NameGuardChanges,
+    is_dry_run: bool,
+) -> Result<ChangedGuard, RepoError> {
+    let catalog = state.catalog.get();
+    let known = state.db.read(name_guard::list).await?;
+    let current = known.into_iter().find(|row| row.id == id).ok_or_else(|| unknown(id))?;
+    if current.automatic && (changes.name.is_some() || changes.source.is_some()) {
+        return Err(RepoError::Invalid(format!(
+            "name guard {id} was created by the first upload of '{}': its name and source cannot be changed; create a guard \
+             of that name, which precedes it, or end it: rspm delete name-guard --id={id}",
+            current.pattern
+        )));
+    }
+    let mut row = current.clone();
+    if let Some(name) = &changes.source {
+        let source = find::source(&catalog, name)?;
+        if source.kind.language().as_str() != row.language {
+            return Err(RepoError::Invalid(format!(
+                "the source '{}' has packages of {}; the guard is of another language: create a new one",
+                source.name,
+                title(source.kind.language())
+            )));
+        }
+        row.source = source.id;
+    }
+    if let Some(name) = &changes.name {
+        row.pattern = pattern_of(name, &row.language)?.to_string();
+    }
+    if let Some(text) = &changes.description {
+        row.description = description(text)?;
+    }
+    let candidate = row.clone();
+    let other = state.db.read(move |c| conflict_of_change(c, &candidate)).await?;
+    if let Some(other) = other {
+        return Err(conflict_error(&catalog, &row, &other));
+    }
+    let is_same = (&row.pattern, row.source) == (&current.pattern, current.source);
+    let name_changes = match is_same || current.state != name_guard::IN_FORCE {
+        true => Vec::new(),
+        false => guard_effects::of_change(repositories, &current, Some(&row)).await?,
+    };
+    if is_dry_run {
+        return Ok(ChangedGuard { row, changes: name_changes });
+    }
+    let now = (state.clock)();
+    let write = apply_edit(state, move |c| {
+        let Some(stored) = name_guard::list(c)?.into_iter().find(|stored| stored.id == id) else {
+            return Ok(Err(unknown(id)));
+        };
+        if stored != current {
+            return Ok(Err(changed_meanwhile(id)));
+        }
+        // The guard of a deleted source can be changed without a new source.
+        if row.source != current.source {
+            clock::lock(c)?;
+            source::check_exists(c, row.source)?;
+        }
+        if let Some(other) = conflict_of_change(c, &row)? {
+            return Ok(Err(conflict_error(&catalog, &row, &other)));
+        }
+        clock::bump_catalog(c)?;
+        name_guard::update(c, &row)?;
+        if !row.automatic {
+            name_overlap::record_present(c, &row, now)?;
+        }
+        let detail = format!("{}; before: {}", describe(&row), describe(&current));
+        audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;
+        Ok(Ok(row.clone()))
+    });
+    Ok(ChangedGuard { row: write.await??, changes: name_changes })
+}
+
+/// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of
+/// the name does not create it again.
+///
+/// # Errors
+/// [`RepoError::NotFound`].
+pub async fn delete(
+    repositories: &Repositories,
+    state: &State,
+    id: i64,
+    is_dry_run: bool,
+) -> Result<ChangedGuard, RepoError> {
+    let known = state.db.read(move |c| deletable(c, id)).await?.ok_or_else(|| unknown(id))?;
+    let changes = match known.state {
+        name_guard::IN_FORCE => guard_effects::of_change(repositories, &known, None).await?,
+        _ => Vec::new(),
+    };
+    if is_dry_run {
+        return Ok(ChangedGuard { row: known, changes });
+    }
+    let write = apply_edit(state, move |c| {
+        let Some(row) = deletable(c, id)? else { return Ok(Err(unknown(id))) };
+        if row != known {
+            return Ok(Err(changed_meanwhile(id)));
+        }
+        clock::bump_catalog(c)?;
+        if row.automatic {
+            name_guard::update(c, &NameGuardRow { state: name_guard::ENDED, ..row.clone() })?;
+        } else {
+            name_guard::delete(c, id)?;
+        }
+        audit::record(c, "delete name guard", ("name guard", &id.to_string()), &describe(&row))?;
+        Ok(Ok(row))
+    });
+    Ok(ChangedGuard { row: write.await??, changes })
+}
+
+/// Returns a guard, unless it was ended.
+fn deletable(c: &mut dyn Conn, id: i64) -> Result<Option<NameGuardRow>, DbError> {
+    let known = name_guard::list(c)?;
+    Ok(known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED))
+}
+
+fn changed_meanwhile(id: i64) -> RepoError {
+    RepoError::Conflict(format!(
+        "name guard {id} was changed by another command, or by a sync, in the meantime; repeat this command"
+    ))
+}
+
+fn unknown(id: i64) -> RepoError {
+    RepoError::NotFound(format!("there is no name guard {id}; rspm list name-guards shows all"))
+}
+
+/// Returns the name of a language for messages.
+fn title(language: Language) -> &'static str {
+    match language {
+        Language::R => "R",
+        Language::Python => "Python",
+    }
+}
+
+fn pattern(text: &str, source: &Source) -> Result<NamePattern, RepoError> {
+    pattern_of(text, source.kind.language().as_str())
+}
+
+fn pattern_of(text: &str, language: &str) -> Result<NamePattern, RepoError> {
+    NamePattern::parse(text, Language::parse(language).unwrap_or(Language::R))
+        .map_err(|error| RepoError::Invalid(error.to_string()))
+}
+
+fn description(text: &str) -> Result<String, RepoError> {
+    let text = text.trim();
+    if text.chars().count() > MAX_DESCRIPTION || text.chars().any(char::is_control) {
+        return Err(RepoError::Invalid(format!(
+            "the description must be one line of at most {MAX_DESCRIPTION} characters"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// Returns a guard of another source that has a name in common with this one, or an equal guard of the same source.
+fn conflict(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
+    let Ok(own) = pattern_of(&row.pattern, &row.language) else { return Ok(None) };
+    let others = name_guard::list(c)?.into_iter();
+    let mut others =
+        others.filter(|other| !other.automatic && other.id != row.id && other.language == row.language);
+    Ok(others.find(|other| {
+        let Ok(pattern) = pattern_of(&other.pattern, &other.language) else { return false };
+        if other.source == row.source { pattern == own } else { pattern.overlaps(&own) }
+    }))
+}
+
+/// Like [`conflict`]; an automatic guard, of which only the description changes, has none.
+fn conflict_of_change(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
+    if row.automatic { Ok(None) } else { conflict(c, row) }
+}
+
+fn conflict_error(catalog: &Catalog, row: &NameGuardRow, other: &NameGuardRow) -> RepoError {
+    RepoError::Conflict(format!(
+        "'{}' and name guard {} ('{}' of the source '{}') have names in common; change that guard, or choose another pattern",
+        row.pattern,
+        other.id,
+        other.pattern,
+        catalog.source_name(other.source)
+    ))
+}
+
+/// The text of a guard in the audit trail.
+fn describe(row: &NameGuardRow) -> String {
+    let kind = if row.automatic { "automatic, " } else { "" };
+    format!("{kind}{} names '{}', source {}", row.language, row.pattern, row.source)
+}

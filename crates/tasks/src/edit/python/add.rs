@@ -1,0 +1,378 @@
+//! Adds uploaded files to a local source of Python packages, in one transaction.
+
+use std::collections::BTreeMap;
+
+use super::selection::{self, EditedSource};
+use crate::edit::add::{built_source, file_names, insert_blobs, local_tree, require_language};
+use crate::edit::uploads::{StagedPython, StagedUpload};
+use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
+use base::model::change::{Counts, LifeKey};
+use base::model::digest::Sha256;
+use base::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
+use base::model::ids::{FileId, PackageId, Seq, SourceId, TreeId, TxId};
+use base::model::language::Language;
+use base::model::source::Supply;
+use content::serve::{ExistingFile, RepoError, find};
+use formats::python::distribution::Distribution;
+use formats::python::facts::FileFacts;
+use formats::python::version::Version;
+use runtime::catalog::{Catalog, Source};
+use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use store::db::attached_file;
+use store::db::python_file::{self, KnownFile, ListedFile};
+use store::db::tx::{Publish, TxKind};
+use store::db::{Conn, DbError};
+
+/// Adds uploads to a source. An existing file with the same bytes is unchanged, yanked or not; a signature and attestations
+/// that were uploaded with it replace earlier ones. Different bytes under a name that was used before require
+/// [`OnExisting::Replace`], because lock files of clients contain the old digest; so does another file for a
+/// [`Distribution`] that was added before, whatever its bytes, because installers would choose different ones.
+///
+/// # Errors
+/// [`RepoError::FileExists`] for such a file without [`OnExisting::Replace`], [`RepoError::Conflict`] for two
+/// files of one name or distribution, [`RepoError::Invalid`] for a source or an upload of another language. Then nothing is added.
+pub async fn add(
+    uploads: &Uploads,
+    source: &str,
+    ids: &[u64],
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
+    let now = (uploads.state.clock)();
+    let catalog = uploads.state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    let tree = upload_tree(&catalog, source)?;
+    let staged = uploads.get(ids, &actor.0, now).await?;
+    if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
+        return Err(RepoError::Invalid(format!(
+            "'{}' is an R package; the source '{}' is of type {}",
+            other.upload.file, source.name, source.kind
+        )));
+    }
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
+    let transaction = AddTransaction { source, existing, replaces_versions: false, publish };
+    let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
+    let consumption_of_write = consumption.clone();
+    let result =
+        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
+    let result = result.await;
+    consumption.end(matches!(result, Ok(Ok(_))));
+    let (tx, outcomes) = result??;
+    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
+}
+
+/// Returns the tree of a source to which Python packages can be uploaded.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source of another type.
+pub(super) fn upload_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
+    require_language(source, Language::Python)?;
+    if source.kind.supply() == Supply::Builds {
+        return Err(RepoError::Invalid(format!(
+            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
+             local source",
+            source.name
+        )));
+    }
+    local_tree(catalog, source)
+}
+
+/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other files of the same version
+/// are no longer listed: they were built from another commit. Calls `finish` in the same write, with the transaction
+/// and the status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
+///
+/// # Errors
+/// As [`add`], or a file is of a different project than `expected`.
+pub async fn add_built<F>(
+    uploads: &Uploads,
+    (source, expected): (SourceId, &str),
+    files: &[Upload],
+    existing: OnExisting,
+    (actor, comment): (&Actor, String),
+    finish: F,
+) -> Result<Option<TxId>, RepoError>
+where
+    F: Fn(&mut dyn Conn, Option<TxId>, AddStatus) -> Result<(), DbError> + Send + 'static,
+{
+    let now = (uploads.state.clock)();
+    let catalog = uploads.state.catalog.get();
+    let source = built_source(&catalog, source)?;
+    let tree = local_tree(&catalog, source)?;
+    if let Some(other) = files.iter().find(|file| file.package != expected) {
+        return Err(RepoError::Invalid(format!(
+            "the repository contains the package '{}', and this builder builds '{expected}'",
+            other.package
+        )));
+    }
+    let ids: Vec<u64> = files.iter().map(|file| file.id).collect();
+    let staged = uploads.get(&ids, &actor.0, now).await?;
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
+    let replaces_versions = existing == OnExisting::Replace;
+    let transaction = AddTransaction { source, existing, replaces_versions, publish };
+    let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
+        Ok((tx, outcomes)) => {
+            let has = |status: AddStatus| outcomes.contains(&status);
+            let status = match (has(AddStatus::Replaced), has(AddStatus::New)) {
+                (true, _) => AddStatus::Replaced,
+                (false, true) => AddStatus::New,
+                (false, false) => AddStatus::Existing,
+            };
+            finish(c, tx, status)?;
+            Ok(Ok(tx))
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    });
+    let result = result.await;
+    uploads.remove(&ids);
+    result?
+}
+
+struct AddTransaction {
+    source: EditedSource,
+    existing: OnExisting,
+    /// Whether the added files replace all files of their version, those with other names too.
+    replaces_versions: bool,
+    publish: Publish,
+}
+
+/// The state of a project during the planning.
+struct Project {
+    id: Option<PackageId>,
+    files: Vec<ListedFile>,
+    /// Every file that the source has or had, higher revisions first.
+    known: Vec<(Distribution, KnownFile)>,
+    /// The files that this edit adds, by name.
+    added: BTreeMap<String, (Distribution, Sha256)>,
+}
+
+impl Project {
+    fn read(c: &mut dyn Conn, source: &EditedSource, pending: Seq, name: &str) -> Result<Project, DbError> {
+        let (id, files) = selection::read(c, source, pending, name)?;
+        let known = match id {
+            Some(id) => python_file::known(c, source.source, id)?,
+            None => Vec::new(),
+        };
+        let known = known.into_iter().map(|file| (Distribution::of_file(&file.name, &file.version), file));
+        Ok(Project { id, files, known: known.collect(), added: BTreeMap::new() })
+    }
+}
+
+/// The transaction (`None` when nothing changed), and the status of each file.
+type AddResult = (Option<TxId>, Vec<AddStatus>);
+
+impl AddTransaction {
+    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
+        let tree = (self.source.source, self.source.tree);
+        publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
+    }
+
+    fn plan(
+        &self,
+        c: &mut dyn Conn,
+        pending: Seq,
+        staged: &[StagedUpload],
+    ) -> Result<EditResult<EditPlan<Vec<AddStatus>, FileChange>>, DbError> {
+        let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
+        let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
+        let mut new_uploads: Vec<&StagedUpload> = Vec::new();
+        for upload in staged {
+            let name = upload.upload.package.as_str();
+            if !projects.contains_key(name) {
+                projects.insert(name, Project::read(c, &self.source, pending, name)?);
+            }
+            let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
+                continue;
+            };
+            match self.plan_file(c, project, upload, python)? {
+                Err(refusal) => return Ok(Err(refusal)),
+                Ok((status, file_changes)) => {
+                    outcomes.push(status);
+                    if !file_changes.is_empty() {
+                        let Upload { file, version, sha256, .. } = &upload.upload;
+                        project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
+                        new_uploads.push(upload);
+                    }
+                    changes.extend(file_changes);
+                }
+            }
+        }
+        if self.replaces_versions {
+            let versions: Vec<Version> =
+                staged.iter().map(|upload| Version::lenient(&upload.upload.version)).collect();
+            let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
+            for project in projects.values().filter(|project| !project.added.is_empty()) {
+                let replaced = project.files.iter().filter(|file| {
+                    !is_staged(&file.name) && versions.contains(&Version::lenient(&file.version))
+                });
+                let ends = replaced.map(|file| FileChange::EndLife(file.key.clone()));
+                // A file of the same distribution as an added one has ended already.
+                let ends: Vec<FileChange> = ends.filter(|end| !changes.contains(end)).collect();
+                changes.extend(ends);
+            }
+        }
+        // Rows are written after all files are planned, so that a refusal changes nothing.
+        for upload in new_uploads {
+            insert_blobs(c, upload, self.publish.now)?;
+        }
+        let mut counts = Counts::default();
+        for project in projects.values().filter(|project| !project.added.is_empty()) {
+            if project.files.is_empty() {
+                counts.added += 1;
+            } else {
+                counts.updated += 1;
+            }
+        }
+        Ok(Ok(EditPlan { changes, counts, result: outcomes }))
+    }
+
+    fn plan_file(
+        &self,
+        c: &mut dyn Conn,
+        project: &Project,
+        staged: &StagedUpload,
+        python: &StagedPython,
+    ) -> Result<EditResult<(AddStatus, Vec<FileChange>)>, DbError> {
+        let Upload { file, sha256, version, .. } = &staged.upload;
+        let distribution = Distribution::of_file(file, version);
+        if project.added.get(file).is_some_and(|(_, other)| other == sha256) {
+            return Ok(Ok((AddStatus::Existing, Vec::new())));
+        }
+        let is_other_name = |name: &&String| *name != file;
+        let mut added =
+            project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
+        if let Some((name, _)) = added.next() {
+            return Ok(Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
+                None => {
+                    format!("two of the files are named '{file}' and have different bytes; add one of them")
+                }
+                Some(name) => format!(
+                    "the files '{name}' and '{file}' stand for one distribution, of which installers would choose different \
+                     ones; add one of them"
+                ),
+            })));
+        }
+        let earlier_files: Vec<&KnownFile> = project
+            .known
+            .iter()
+            .filter(|(other, known)| known.name == *file || *other == distribution)
+            .map(|(_, known)| known)
+            .collect();
+        let is_earlier =
+            |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
+        let listed_files: Vec<&ListedFile> = project.files.iter().filter(is_earlier).collect();
+        let listed_file = listed_files.iter().find(|listed| listed.name == *file);
+        if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {
+            let changes = attach(c, listed_file, python)?;
+            return Ok(Ok((AddStatus::Existing, changes)));
+        }
+        if !listed_files.is_empty() && self.existing == OnExisting::Succeed {
+            return Ok(Ok((AddStatus::Existing, Vec::new())));
+        }
+        let is_same_name = |known: &&&KnownFile| known.name == *file;
+        let same_bytes =
+            earlier_files.iter().filter(is_same_name).find(|known| known.sha256 == *sha256).copied();
+        if self.existing != OnExisting::Replace {
+            let existing = listed_file.or(listed_files.first()).map(|listed| (&listed.name, listed.sha256));
+            let removed = earlier_files.iter().find(is_same_name).or(earlier_files.first());
+            let removed = removed.filter(|_| same_bytes.is_none()).map(|known| (&known.name, known.sha256));
+            if let Some((name, sha256)) = existing.or(removed) {
+                return Ok(Err(RepoError::FileExists(Box::new(ExistingFile {
+                    source_name: self.source.name.clone(),
+                    file: name.clone(),
+                    new_file: file.clone(),
+                    sha256,
+                    is_listed: existing.is_some(),
+                }))));
+            }
+        }
+        let yanked = match listed_file.or(listed_files.first()) {
+            Some(file) => file.yanked.clone(),
+            None => yank_of_version(&project.files, version),
+        };
+        let mut changes: Vec<FileChange> =
+            listed_files.iter().map(|file| FileChange::EndLife(file.key.clone())).collect();
+        match same_bytes.zip(project.id) {
+            Some((file, package)) => {
+                let NewFacts { variant, changes: fact_changes } = new_facts(c, file.file, python)?;
+                changes.extend(fact_changes);
+                let (release, file) = (file.release, file.file);
+                changes.push(FileChange::BeginLife { package, release, file, variant, yanked });
+            }
+            None => changes.push(FileChange::Introduce {
+                file: Box::new(NewPythonFile {
+                    project: staged.upload.package.clone(),
+                    version: version.clone(),
+                    revision: earlier_files.iter().find(is_same_name).map_or(0, |newest| newest.revision + 1),
+                    name: file.clone(),
+                    size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
+                    sha256: *sha256,
+                    facts: python.facts.clone().uploaded_at(self.publish.now).write(),
+                    metadata: python
+                        .metadata
+                        .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),
+                    attached: python.attached,
+                }),
+                yanked,
+            }),
+        }
+        let status = if listed_files.is_empty() { AddStatus::New } else { AddStatus::Replaced };
+        Ok(Ok((status, changes)))
+    }
+}
+
+/// Returns the changes after which a listed file has the files that were uploaded with it now; none if it has them.
+fn attach(c: &mut dyn Conn, file: &ListedFile, python: &StagedPython) -> Result<Vec<FileChange>, DbError> {
+    if python.attached == AttachedFiles::default() {
+        return Ok(Vec::new());
+    }
+    let LifeKey { package, release, file: id, .. } = file.key;
+    let NewFacts { variant, mut changes } = new_facts(c, id, python)?;
+    if !changes.is_empty() {
+        let yanked = file.yanked.clone();
+        changes.push(FileChange::EndLife(file.key.clone()));
+        changes.push(FileChange::BeginLife { package, release, file: id, variant, yanked });
+    }
+    Ok(changes)
+}
+
+/// The facts about a known file that is uploaded again.
+struct NewFacts {
+    /// The number of the facts.
+    variant: i64,
+    /// The changes that write the facts and the files that were uploaded with the file; none if the file has them.
+    changes: Vec<FileChange>,
+}
+
+fn new_facts(c: &mut dyn Conn, file: FileId, python: &StagedPython) -> Result<NewFacts, DbError> {
+    let attached = python.attached;
+    let Some(newest) = attached_file::newest(c, file)? else {
+        return Ok(NewFacts { variant: 0, changes: Vec::new() });
+    };
+    if attached.are_in(&newest.attached) {
+        return Ok(NewFacts { variant: newest.variant, changes: Vec::new() });
+    }
+    let mut changes = vec![FileChange::Attach { file, attached }];
+    let facts = FileFacts::read(&newest.facts);
+    let new_facts = facts.clone().with_attached(&attached);
+    if new_facts == facts {
+        return Ok(NewFacts { variant: newest.variant, changes });
+    }
+    let variant = newest.variant + 1;
+    changes.push(FileChange::Facts { file, variant, facts: new_facts.write() });
+    Ok(NewFacts { variant, changes })
+}
+
+/// Returns the reason why a new file of a version is yanked: the reason of the first existing file if all existing
+/// files of the version are yanked. Returns `None` if the new file is not yanked.
+fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
+    // Versions are not parsed for each of thousands of files while the database is locked.
+    if files.iter().all(|file| file.yanked.is_none()) {
+        return None;
+    }
+    let version = Version::lenient(version);
+    let mut version_files = files.iter().filter(|file| Version::lenient(&file.version) == version).peekable();
+    let reason = version_files.peek()?.yanked.clone()?;
+    version_files.all(|file| file.yanked.is_some()).then_some(reason)
+}

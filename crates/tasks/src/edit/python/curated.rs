@@ -1,0 +1,453 @@
+//! Changes the definition of a curated source of Python packages. Each change is a step of the source, so that
+//! older snapshots do not change.
+
+use std::collections::BTreeMap;
+
+use super::definition::{self, CurrentDefinition};
+use super::remove::parse_project;
+use crate::edit::last_plan::{self, Selected};
+use crate::edit::{Actor, EditResult, RemoveScope, publish};
+use base::model::change::Counts;
+use base::model::digest::Sha256;
+use base::model::ids::{SourceId, TxId};
+use base::model::point::Base;
+use base::model::snapshot::Snapshot;
+use base::model::source::SourceKind;
+use base::model::time::Timestamp;
+use content::serve::python::curated::{
+    BaseState, BlockedFiles, base_projects, base_state, blocked_files, leave_out_names_of_others,
+};
+use content::serve::python::dependencies;
+use content::serve::{RepoError, Repositories, find};
+use formats::python::curated::Definition;
+use formats::python::curated::dependencies::{Dependencies, Search};
+use formats::python::curated::plan::{Plan, PlanRow, RowState, plan};
+use formats::python::curated::rule::Rule;
+use formats::python::name::NormalName;
+use runtime::catalog::Source;
+use runtime::publish::edit::{ClaimedTrees, apply_edit};
+use runtime::state::State;
+use store::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile, Dependency, RuleRow};
+use store::db::tx::{Publish, TxKind};
+use store::db::{DbError, tree};
+
+/// The change to the definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// These files replace it; the first one is the main one.
+    Replace(Vec<DefinitionFile>),
+    /// The packages of these files are added to it.
+    Add(Vec<DefinitionFile>),
+    /// Keeps the definition; only the snapshot changes.
+    Keep,
+}
+
+/// An update of a curated source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateRequest {
+    /// The name of the source.
+    pub source: String,
+    /// The new definition.
+    pub input: Input,
+    /// The state of PyPI from which to select; the newest one if `None`.
+    pub snapshot: Option<Snapshot>,
+    /// For lock files, allows only the files whose digests they list.
+    pub strict: bool,
+    /// Whether the packages that others require are included; as in the current definition if `None`.
+    pub dependencies: Option<bool>,
+    /// Whether dependencies that the source cannot offer are left out; otherwise they are problems.
+    pub allow_missing: bool,
+    /// Whether to publish the update; otherwise it is only planned.
+    pub commit: bool,
+    /// Comment of the transaction.
+    pub comment: String,
+}
+
+/// A planned or published update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The plan. With problems, nothing is published.
+    pub plan: Plan,
+    /// For each project, the shortest chain of projects from one that the definition names; empty without dependencies.
+    pub chains: BTreeMap<NormalName, Vec<NormalName>>,
+    /// The files that block rules and name guards hide, by project.
+    pub blocked: BTreeMap<NormalName, BlockedFiles>,
+    /// Notices about omitted and ignored parts.
+    pub notices: Vec<String>,
+    /// The snapshot to pass in the request that publishes this plan.
+    pub snapshot: String,
+    /// The time of the state from which it selects.
+    pub base_at: Timestamp,
+    /// The digest of the definition.
+    pub sha256: Sha256,
+    /// The transaction; `None` for a plan, and if nothing changed.
+    pub transaction: Option<TxId>,
+}
+
+/// Requires that a commit names a snapshot.
+///
+/// # Errors
+/// [`RepoError::Invalid`].
+pub fn require_snapshot(is_commit: bool, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
+    if is_commit && snapshot.is_none() {
+        return Err(RepoError::Invalid(
+            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
+             ends with the flags"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the name of a snapshot in messages, so that the number of a transaction is not mistaken for a version. `label` is
+/// that of the state that it selects.
+pub fn snapshot_name(snapshot: Snapshot, label: &str) -> String {
+    match snapshot {
+        Snapshot::Transaction(id) => format!("transaction {id}"),
+        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => label.to_owned(),
+    }
+}
+
+/// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction. A
+/// package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI,
+/// if they are not known at that time; with dependencies, the pages of all packages, and the metadata of the newest allowed
+/// versions.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for another kind of source, a commit without a snapshot or a definition with a defect, which
+/// names file and line; [`RepoError::Conflict`] when PyPI was not synced, when the source was changed meanwhile, or when a
+/// commit allows other files than the last plan, because the day was not over then.
+pub async fn update(
+    repositories: &Repositories,
+    state: &State,
+    request: UpdateRequest,
+    actor: &Actor,
+) -> Result<Update, RepoError> {
+    let source = curated_source(state, &request.source)?;
+    require_snapshot(request.commit, request.snapshot)?;
+    let current = definition::current(state, &source).await?;
+    let includes_dependencies = request.dependencies.unwrap_or(current.includes_dependencies());
+    if request.allow_missing && !includes_dependencies {
+        return Err(RepoError::Invalid(
+            "--allow-missing leaves out dependencies, and none are included; add --dependencies".to_owned(),
+        ));
+    }
+    let base = base_state(state, request.snapshot.unwrap_or(Snapshot::Latest))?;
+    let snapshot = match request.snapshot {
+        Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_))) => {
+            snapshot.to_string()
+        }
+        Some(Snapshot::Latest) | None => base.at.day().to_string(),
+    };
+    let name = snapshot_name(request.snapshot.unwrap_or(Snapshot::Latest), &snapshot);
+    let mut new = match request.input {
+        Input::Replace(files) => {
+            let mut new = definition::read(files, request.strict).await?;
+            let definition = &mut new.definition;
+            leave_out_names_of_others(repositories, source.id, base.base, definition).await?;
+            new
+        }
+        Input::Add(files) => definition::extended(&current, files, request.strict).await?,
+        Input::Keep => definition::unchanged(&source, &current, includes_dependencies).await?,
+    };
+    let mut notices = std::mem::take(&mut new.definition.notices);
+    notices.extend(open_notice(&base, &snapshot));
+    let (dependencies, projects) = if includes_dependencies {
+        let search = Search::new(&new.definition, &name, request.allow_missing);
+        dependencies::find(repositories, source.id, base.base, search).await?
+    } else {
+        (Dependencies::default(), base_projects(repositories, base.base, &new.definition).await?)
+    };
+    add_dependencies(&mut new.definition, &dependencies)?;
+    notices.extend(dependencies.notices);
+    let mut plan = plan(&current.rules, &new.definition, &projects, &name);
+    plan.problems.extend(dependencies.problems);
+    let blocked = blocked_files(repositories, source.id, base.base, &new.definition.rules).await?;
+    let mut update = Update {
+        plan,
+        chains: dependencies.chains,
+        blocked,
+        notices,
+        snapshot,
+        base_at: base.at,
+        sha256: new.sha256,
+        transaction: None,
+    };
+    let problems = blocked_problems(&update);
+    update.plan.problems.extend(problems);
+    if !update.plan.problems.is_empty() {
+        return Ok(update);
+    }
+    let selected: Vec<Selected> = update.plan.rows.iter().map(selected).collect();
+    let flags = [
+        (request.strict, "strict"),
+        (includes_dependencies, "dependencies"),
+        (request.allow_missing, "allow-missing"),
+    ];
+    let flags: Vec<&str> = flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).collect();
+    let key = last_plan::request_digest(new.sha256, &update.snapshot, &flags.join(" "));
+    if request.commit {
+        let notice = last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
+        update.notices.extend(notice);
+        let curation = Curation {
+            base_tree: base.base.tree,
+            base_seq: base.base.seq,
+            snapshot: update.snapshot.clone(),
+            sha256: new.sha256,
+            include: includes_dependencies.then(|| DEPENDENCIES.to_owned()),
+            files: new.files,
+            dependencies: dependency_rows(&update.chains),
+        };
+        let subject = format!("definition {}, snapshot {}", new.sha256, update.snapshot);
+        let publish = Publish {
+            comment: request.comment,
+            subject,
+            counts: counts(&update.plan),
+            ..publish(TxKind::Add, (state.clock)(), actor)
+        };
+        update.transaction =
+            commit(state, &source, &current, curation, &new.definition.rules, publish).await?;
+    } else {
+        // No transaction names the state of an index.
+        last_plan::store(state, current.tree, key, (&selected, None)).await?;
+    }
+    Ok(update)
+}
+
+fn add_dependencies(definition: &mut Definition, dependencies: &Dependencies) -> Result<(), RepoError> {
+    definition.add_dependencies(dependencies).map_err(|error| RepoError::Invalid(error.to_string()))
+}
+
+/// Returns the rows of the projects that others require.
+fn dependency_rows(chains: &BTreeMap<NormalName, Vec<NormalName>>) -> Vec<Dependency> {
+    let row = |(name, chain): (&NormalName, &Vec<NormalName>)| Dependency {
+        name: name.to_string(),
+        chain: chain.iter().map(ToString::to_string).collect(),
+    };
+    chains.iter().filter(|(_, chain)| chain.len() > 1).map(row).collect()
+}
+
+/// Removes a project from the definition of a curated source, with the dependencies that no other project requires. The
+/// source continues to select from the same state of PyPI. Returns the removed rule, and names and rules of the removed
+/// dependencies; empty if other projects require the project.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a scope other than all versions, or if dependencies cannot be read now;
+/// [`RepoError::NotFound`] if the definition does not name the project.
+pub async fn remove(
+    repositories: &Repositories,
+    state: &State,
+    (source, project): (&str, &str),
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let source = curated_source(state, source)?;
+    let project = parse_project(project)?;
+    if scope != RemoveScope::All {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' is curated: its definition names versions; write {project}@all to remove the package, or \
+             change its line and run: rspm update --source={} --file-in=FILE",
+            source.name, source.name
+        )));
+    }
+    let current = definition::current(state, &source).await?;
+    let (Some(old), None, Some(_)) =
+        (&current.curation, current.chain(&project), current.rules.get(&project))
+    else {
+        return Err(not_named(&source, &current, &project));
+    };
+    let mut definition = current.definition().await?;
+    definition.rules.remove(&project);
+    definition.extras.remove(&project);
+    let mut new = definition::generated(definition);
+    let mut chains = BTreeMap::new();
+    if current.includes_dependencies() {
+        // Packages whose dependencies are missing already can remain.
+        let search = Search::new(&new.definition, &old.snapshot, true);
+        let base = Base { source: SourceId::PYPI, tree: old.base_tree, seq: old.base_seq, is_whole: false };
+        let (dependencies, _) = dependencies::find(repositories, source.id, base, search).await?;
+        if let Some(problem) = dependencies.problems.first() {
+            return Err(RepoError::Invalid(problem.clone()));
+        }
+        add_dependencies(&mut new.definition, &dependencies)?;
+        // Dependencies that were blocked or withdrawn after their selection do not prevent the removal of another project.
+        let kept = kept_dependencies(&current, &dependencies, &new.definition);
+        chains = dependencies.chains;
+        for (name, (rule, chain)) in kept {
+            new.definition.rules.insert(name.clone(), rule);
+            chains.insert(name, chain);
+        }
+    }
+    let rules = &new.definition.rules;
+    let removed = current.rules.iter().filter(|(name, _)| !rules.contains_key(*name));
+    let (own, others): (Vec<_>, Vec<_>) = removed.partition(|(name, _)| **name == project);
+    let own = own.into_iter().map(|(_, rule)| rule.summary());
+    let texts = own.chain(others.into_iter().map(|(name, rule)| format!("{name} {}", rule.summary())));
+    let texts: Vec<String> = if rules.contains_key(&project) { Vec::new() } else { texts.collect() };
+    let removed_count = current.rules.keys().filter(|name| !rules.contains_key(*name)).count();
+    let curation = Curation {
+        sha256: new.sha256,
+        files: new.files,
+        dependencies: dependency_rows(&chains),
+        ..old.clone()
+    };
+    let removed = i64::try_from(removed_count).unwrap_or(i64::MAX);
+    let publish = Publish {
+        comment: comment.to_owned(),
+        subject: scope.of(project.as_str()),
+        counts: Counts { removed, ..Counts::default() },
+        ..publish(TxKind::Remove, (state.clock)(), actor)
+    };
+    commit(state, &source, &current, curation, rules, publish).await?;
+    Ok(texts)
+}
+
+/// Returns the current rules, with their chains, of the dependencies that a selection leaves out though something requires
+/// them, and of what is required through these.
+fn kept_dependencies(
+    current: &CurrentDefinition,
+    dependencies: &Dependencies,
+    definition: &Definition,
+) -> BTreeMap<NormalName, (Rule, Vec<NormalName>)> {
+    let kept_chain = |name: &NormalName| -> Option<Vec<NormalName>> {
+        let old = current.chain(name)?;
+        let left_out = |part: &String| dependencies.left_out.iter().find(|(other, _)| other.as_str() == part);
+        let (position, (_, chain)) =
+            old.iter().enumerate().find_map(|(at, part)| Some((at, left_out(part)?)))?;
+        let rest = old[position + 1..].iter().filter_map(|part| part.parse().ok());
+        Some(chain.iter().cloned().chain(rest).collect())
+    };
+    let lost = current.rules.iter().filter(|(name, _)| !definition.rules.contains_key(*name));
+    lost.filter_map(|(name, rule)| Some((name.clone(), (rule.clone(), kept_chain(name)?)))).collect()
+}
+
+/// Returns the error for a project that the definition of a source does not name.
+fn not_named(source: &Source, current: &CurrentDefinition, project: &NormalName) -> RepoError {
+    let name = &source.name;
+    RepoError::NotFound(match current.chain(project) {
+        Some(chain) => format!(
+            "the definition of the source '{name}' does not name '{project}': other packages require it ({})",
+            chain.join(" > ")
+        ),
+        None => format!(
+            "the source '{name}' has no package '{project}'; rspm list packages --source={name} shows all"
+        ),
+    })
+}
+
+/// Returns the newest definition of a source; `None` for a source of another kind, and before the first one.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown source; database errors.
+pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>, RepoError> {
+    if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
+        return Ok(None);
+    }
+    Ok(definition::current(state, &curated_source(state, source)?).await?.curation)
+}
+
+fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, name)?;
+    if source.kind == SourceKind::CuratedPypi {
+        return Ok(source.clone());
+    }
+    Err(RepoError::Invalid(format!(
+        "the source '{name}' is of type {}, and only sources of type {} have a definition; create one with: rspm \
+         create source --name=NAME --type={}",
+        source.kind,
+        SourceKind::CuratedPypi,
+        SourceKind::CuratedPypi
+    )))
+}
+
+/// Returns an error text for each package whose files are all blocked, so that a commit would offer none of them.
+fn blocked_problems(update: &Update) -> Vec<String> {
+    let problem = |row: &PlanRow| {
+        let BlockedFiles { count, reason, remedy } = update.blocked.get(&row.name)?;
+        let number = match count {
+            Some(_) if *count == row.files => count.map(|count| format!("{count} ")).unwrap_or_default(),
+            Some(_) => return None,
+            None => String::new(),
+        };
+        let name = &row.name;
+        Some(format!("all {number}files of '{name}' are {reason}; no client could download them: {remedy}"))
+    };
+    update.plan.rows.iter().filter_map(problem).collect()
+}
+
+/// Returns the values of a package that are compared with the last plan. If the files of the package were not
+/// read, only the name is set.
+fn selected(row: &PlanRow) -> Selected {
+    Selected {
+        name: row.name.to_string(),
+        version: row.newest.clone().unwrap_or_else(|| "-".to_owned()),
+        files: row.files_digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string()),
+    }
+}
+
+/// Returns the notice that a later plan for the same snapshot may differ; `None` if it cannot.
+fn open_notice(base: &BaseState, snapshot: &str) -> Option<String> {
+    // A snapshot is a day or the number of a transaction.
+    let cause = match snapshot.parse::<i64>() {
+        Ok(number) => format!("PyPI has not been synced since transaction {number}"),
+        Err(_) => format!("{snapshot} is not over, or PyPI has not been synced since its end"),
+    };
+    base.is_open.then(|| {
+        format!(
+            "{cause}: this plan selects packages as of {}; a commit after another sync is refused if it would allow other \
+             files",
+            base.at
+        )
+    })
+}
+
+fn counts(plan: &Plan) -> Counts {
+    let count = |state| i64::try_from(plan.count(state)).unwrap_or(i64::MAX);
+    Counts {
+        added: count(RowState::Added),
+        updated: count(RowState::Changed),
+        archived: 0,
+        removed: count(RowState::Removed),
+    }
+}
+
+/// Publishes a definition as the next step. Returns `None` if it equals the current one.
+async fn commit(
+    state: &State,
+    source: &Source,
+    current: &CurrentDefinition,
+    curation: Curation,
+    rules: &BTreeMap<NormalName, Rule>,
+    publish: Publish,
+) -> Result<Option<TxId>, RepoError> {
+    let facts = |curation: &Curation| {
+        (curation.base_tree, curation.base_seq, curation.sha256, curation.include.clone())
+    };
+    let is_same = current.curation.as_ref().is_some_and(|old| facts(old) == facts(&curation));
+    if is_same && current.rules == *rules {
+        return Ok(None);
+    }
+    let rows: Vec<RuleRow> = rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect();
+    let publish = Publish { source: Some(source.id), ..publish };
+    let (tree, seq, name) = (current.tree, current.seq, source.name.to_string());
+    let edit = apply_edit(state, move |c| {
+        let mut trees = ClaimedTrees::default();
+        let pending = trees.claim(c, tree)?;
+        if pending.0 != seq.0 + 1 {
+            tree::end_claim(c, tree)?;
+            return Ok(changed_meanwhile(&name));
+        }
+        curation::insert(c, (tree, pending), &curation, &rows)?;
+        Ok::<_, DbError>(Ok(trees.publish(c, &publish)?))
+    });
+    edit.await?
+}
+
+/// Returns the error for a source that was changed after the plan.
+fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
+    Err(RepoError::Conflict(format!(
+        "the source '{source}' was changed since the plan; repeat the command to plan again"
+    )))
+}

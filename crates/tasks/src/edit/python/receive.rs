@@ -1,0 +1,178 @@
+//! Receives a wheel or a source distribution: checks it, and stores its bytes unchanged.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use sha2::Digest;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::edit::prepare::invalid_package;
+use crate::edit::upload::reserve_objects;
+use crate::edit::upload_body::{UploadBody, UploadKind};
+use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
+use base::model::digest::{Md5, Sha256};
+use base::model::file_change::AttachedFiles;
+use content::serve::{RepoError, task};
+use formats::python::archive::{PackageArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
+use formats::python::facts::FileFacts;
+use formats::python::file_name::{FileKind, FileName};
+use formats::python::upload::form::{AttachedContent, UploadForm};
+use formats::python::version::Version;
+use store::storage::{Key, Spool};
+
+/// Receives a file of a Python package from a stream of bytes: validates and stores it.
+///
+/// # Errors
+/// [`RepoError::Invalid`] when it is not a valid package, with the reason.
+pub async fn receive(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    body: BoxStream<'static, Result<Bytes, io::Error>>,
+) -> Result<Upload, RepoError> {
+    let (state, class) = (&uploads.state, UploadKind::Python.class());
+    let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    let name = FileName::parse(file).map_err(|error| invalid_package(file, &error))?;
+    let body = UploadBody::receive(state, file, body, class).await?;
+    let permit = uploads.check_permit().await?;
+    stage(uploads, name, body, None, permit).await
+}
+
+/// Checks a received file, and that it agrees with the form that declares it, and stores it. `permit` is one of
+/// [`Uploads::check_permit`].
+pub(super) async fn stage(
+    uploads: &Arc<Uploads>,
+    name: FileName,
+    body: UploadBody,
+    form: Option<UploadForm>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Upload, RepoError> {
+    let (state, class) = (&uploads.state, UploadKind::Python.class());
+    let received_at = (state.clock)();
+    state.storage.may_store(class).await?;
+    let is_strict = state.config.load().local_python.strict;
+    let state_of_task = Arc::clone(state);
+    let check = task::run_blocking(move || -> Result<_, RepoError> {
+        // Held by the check, which continues when its client disconnects.
+        let _permit = permit;
+        let checked = check(&name, &body, form)?;
+        if let Some(notice) = checked.staged.upload.notices.first().filter(|_| is_strict) {
+            return Err(RepoError::Invalid(format!(
+                "'{name}' is refused: {notice}; this server is strict ([LocalPython] Strict)"
+            )));
+        }
+        Ok((checked, body.into_spool(&state_of_task, class)?))
+    });
+    let (CheckedFile { staged, small_files }, spool): (CheckedFile, Spool) = check.await??;
+    let objects = staged.objects();
+    // Protects the objects from the sweep until the upload itself does.
+    let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
+    reserve_objects(state, &objects).await?;
+    // Existing objects are replaced: the upload repairs an object of the same size with damaged bytes.
+    replace(uploads, spool, &Key::Package(class, staged.upload.sha256)).await?;
+    for (sha256, bytes) in small_files {
+        let mut spool = state.storage.spool(class).await?;
+        spool = tokio::task::spawn_blocking(move || -> Result<Spool, RepoError> {
+            let result = spool.write_all(&bytes);
+            result.map_err(|error| store::storage::StorageError::io("write", spool.path(), error))?;
+            Ok(spool)
+        })
+        .await
+        .map_err(|_| task::stopping())??;
+        replace(uploads, spool, &Key::Package(class, sha256)).await?;
+    }
+    Ok(uploads.insert(StagedUpload { received_at, ..staged }))
+}
+
+/// Stores the bytes of a spool, also if the object exists.
+async fn replace(uploads: &Uploads, spool: Spool, key: &Key) -> Result<(), RepoError> {
+    uploads.state.storage.replace(spool, key).await?;
+    uploads.fetches.integrity.remove(key);
+    Ok(())
+}
+
+/// A file that was checked.
+struct CheckedFile {
+    staged: StagedUpload,
+    /// The digests and bytes of its other objects: METADATA of a wheel, and the files that were uploaded with it.
+    small_files: Vec<(Sha256, Bytes)>,
+}
+
+/// Checks a file. Blocks.
+fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result<CheckedFile, RepoError> {
+    let file = name.as_str();
+    // Checked first: a file that was changed during the transfer may have any other defect.
+    if let Some((form, digests)) = form.as_ref().zip(body.digests()) {
+        form.check_file(name, &digests)?;
+    }
+    let mut source = body.open_seekable()?;
+    let size = source.seek(io::SeekFrom::End(0));
+    let size = size.and_then(|size| source.seek(io::SeekFrom::Start(0)).map(|_| size));
+    let size = size.map_err(|error| invalid_package(file, &error))?;
+    let archive = match name.kind() {
+        FileKind::Wheel => wheel::read(&mut source, file, WHEEL_LIMITS),
+        FileKind::Sdist => sdist::read(&mut source, name, SDIST_LIMITS),
+        FileKind::Egg
+        | FileKind::WindowsInstaller
+        | FileKind::Msi
+        | FileKind::Rpm
+        | FileKind::Deb
+        | FileKind::Dmg => {
+            return Err(RepoError::Invalid(format!(
+                "'{file}' is refused: installers use wheels (.whl) and source distributions (.tar.gz) only"
+            )));
+        }
+    };
+    let PackageArchive { metadata, metadata_raw, notices } =
+        archive.map_err(|error| invalid_package(file, &error))?;
+    let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
+    let version: Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
+    let sha256 = body.sha256();
+    let content = match form {
+        Some(mut form) => {
+            form.check_package(name, &project, &version)?;
+            form.take_attached(name, sha256)?
+        }
+        None => AttachedContent::default(),
+    };
+    let mut small_files: Vec<(Sha256, Bytes)> = Vec::new();
+    let mut add_small_file = |bytes: Vec<u8>| {
+        let (digest, size) = (Sha256(sha2::Sha256::digest(&bytes).into()), bytes.len());
+        small_files.push((digest, bytes.into()));
+        (digest, size)
+    };
+    // Clients use only METADATA of wheels: that of a source distribution may differ from the built wheel (PEP 658).
+    let metadata_object = (name.kind() == FileKind::Wheel).then(|| add_small_file(metadata_raw));
+    let mut attach = |bytes: Option<Vec<u8>>| {
+        let (digest, size) = add_small_file(bytes?);
+        Some((digest, i64::try_from(size).unwrap_or(i64::MAX)))
+    };
+    let attached =
+        AttachedFiles { signature: attach(content.signature), provenance: attach(content.provenance) };
+    let staged = StagedUpload {
+        upload: Upload {
+            id: 0,
+            file: file.to_owned(),
+            package: project.to_string(),
+            version: version.normalized(),
+            original: sha256,
+            sha256,
+            size,
+            notices,
+        },
+        stanza: Vec::new(),
+        description: Vec::new(),
+        md5: Md5([0; 16]),
+        binary_target: None,
+        readme: None,
+        python: Some(StagedPython {
+            facts: FileFacts::of_metadata(&metadata).with_attached(&attached),
+            metadata: metadata_object.map(|(digest, size)| (digest, size as u64)),
+            attached,
+        }),
+        pending_writes: Vec::new(),
+        received_at: base::model::time::Timestamp(0),
+    };
+    Ok(CheckedFile { staged, small_files })
+}

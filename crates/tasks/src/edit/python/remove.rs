@@ -1,0 +1,66 @@
+//! Removes files from a local source of Python packages; older snapshots still list them.
+
+use super::selection::{self, EditedSource, Selection};
+use crate::edit::add::{local_tree, require_language};
+use crate::edit::{Actor, RemoveScope, publish};
+use base::model::change::Counts;
+use base::model::file_change::FileChange;
+use base::model::language::Language;
+use content::serve::{RepoError, find};
+use formats::python::name::NormalName;
+use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::state::State;
+use store::db::tx::{Publish, TxKind};
+
+/// Removes files of a project, and returns the removed versions, or the name of the removed file.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when the source has none of the files; the error names the existing files or versions.
+/// [`RepoError::Invalid`] for a source of another language.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    project: &str,
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    require_language(source, Language::Python)?;
+    let tree = local_tree(&catalog, source)?;
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let project: NormalName = parse_project(project)?;
+    let subject = scope.of(project.as_str());
+    let selection = Selection::from(scope);
+    let publish =
+        Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
+    let removal = apply_edit(state, move |c| {
+        publish_step(c, (source.source, source.tree), &publish, |c, pending| {
+            let files = selection::select(c, &source, pending, &project, &selection)?;
+            Ok(files.map(|(files, count)| {
+                let mut labels: Vec<String> = match &selection {
+                    Selection::File(name) => vec![name.clone()],
+                    Selection::All | Selection::Current | Selection::Version(_) => {
+                        files.iter().map(|file| file.version.clone()).collect()
+                    }
+                };
+                labels.dedup();
+                let counts = if files.len() == count {
+                    Counts { removed: 1, ..Counts::default() }
+                } else {
+                    Counts { updated: 1, ..Counts::default() }
+                };
+                let changes = files.into_iter().map(|file| FileChange::EndLife(file.key)).collect();
+                EditPlan { changes, counts, result: labels }
+            }))
+        })
+    });
+    let (_, labels) = removal.await??;
+    Ok(labels)
+}
+
+/// Parses the name of a project, in any spelling.
+pub(super) fn parse_project(name: &str) -> Result<NormalName, RepoError> {
+    name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))
+}

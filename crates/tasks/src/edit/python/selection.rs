@@ -1,0 +1,118 @@
+//! Selection of files of a project.
+
+use crate::edit::{EditResult, RemoveScope};
+use base::model::ids::{PackageId, Seq, SourceId, TreeId};
+use content::serve::RepoError;
+use formats::python::file_name::FileName;
+use formats::python::name::NormalName;
+use formats::python::version::Version;
+use store::db::python_file::{self, ListedFile};
+use store::db::{self, Conn, DbError};
+
+/// The source of an edit, and its list of packages.
+#[derive(Clone, Debug)]
+pub(super) struct EditedSource {
+    pub source: SourceId,
+    pub name: String,
+    pub tree: TreeId,
+}
+
+/// A selection of files of a project.
+#[derive(Clone, Debug)]
+pub(super) enum Selection {
+    /// All files.
+    All,
+    /// Files of the highest version.
+    Current,
+    /// Files of a version, in any spelling.
+    Version(Version),
+    /// The file with this name.
+    File(String),
+}
+
+impl From<RemoveScope> for Selection {
+    fn from(scope: RemoveScope) -> Selection {
+        match scope {
+            RemoveScope::All => Selection::All,
+            RemoveScope::Current => Selection::Current,
+            RemoveScope::Version(text) if FileName::parse(&text).is_ok() => Selection::File(text),
+            RemoveScope::Version(text) => Selection::Version(Version::lenient(&text)),
+        }
+    }
+}
+
+/// Reads the project and its files before the pending step.
+pub(super) fn read(
+    c: &mut dyn Conn,
+    source: &EditedSource,
+    pending: Seq,
+    project: &str,
+) -> Result<(Option<PackageId>, Vec<ListedFile>), DbError> {
+    let id = db::package::by_name(c, source.source, project)?;
+    let mut files = match id {
+        Some(id) => python_file::of_project(c, source.tree, Seq(pending.0 - 1), id)?,
+        None => Vec::new(),
+    };
+    files.sort_by(|a, b| {
+        Version::lenient(&b.version).cmp(&Version::lenient(&a.version)).then_with(|| a.name.cmp(&b.name))
+    });
+    Ok((id, files))
+}
+
+/// Returns the selected files of a project in the order of descending versions, and the number of all its files.
+pub(super) fn select(
+    c: &mut dyn Conn,
+    source: &EditedSource,
+    pending: Seq,
+    project: &NormalName,
+    selection: &Selection,
+) -> Result<EditResult<(Vec<ListedFile>, usize)>, DbError> {
+    let (_, files) = read(c, source, pending, project.as_str())?;
+    let count = files.len();
+    let highest = files.first().map(|file| Version::lenient(&file.version));
+    let is_selected = |file: &ListedFile| match selection {
+        Selection::All => true,
+        Selection::Current => highest.as_ref() == Some(&Version::lenient(&file.version)),
+        Selection::Version(version) => *version == Version::lenient(&file.version),
+        Selection::File(name) => *name == file.name,
+    };
+    let (selected_files, others): (Vec<ListedFile>, Vec<ListedFile>) =
+        files.into_iter().partition(is_selected);
+    if selected_files.is_empty() {
+        return Ok(Err(nothing_selected(source, project, selection, &others)));
+    }
+    Ok(Ok((selected_files, count)))
+}
+
+fn nothing_selected(
+    source: &EditedSource,
+    project: &NormalName,
+    selection: &Selection,
+    files: &[ListedFile],
+) -> RepoError {
+    const MAX_NAMES: usize = 20;
+    let source = &source.name;
+    if files.is_empty() {
+        return RepoError::NotFound(format!(
+            "the source '{source}' has no package '{project}'; rspm list packages --source={source} shows all"
+        ));
+    }
+    let (description, mut names): (String, Vec<&str>) = match selection {
+        Selection::File(name) => {
+            (format!("file {name}"), files.iter().map(|file| file.name.as_str()).collect())
+        }
+        Selection::Version(version) => {
+            (version.to_string(), files.iter().map(|file| file.version.as_str()).collect())
+        }
+        Selection::All | Selection::Current => (String::new(), Vec::new()),
+    };
+    names.dedup();
+    let omitted_count = names.len().saturating_sub(MAX_NAMES);
+    names.truncate(MAX_NAMES);
+    let suffix = if omitted_count > 0 { format!(" and {omitted_count} more") } else { String::new() };
+    let description: String = description.chars().take(128).collect();
+    RepoError::NotFound(format!(
+        "the source '{source}' has no {project} {description}; it has {}{suffix}",
+        names.join(", ")
+    ))
+}

@@ -1,0 +1,100 @@
+//! Yanks files of a local source of Python packages (PEP 592), and undoes yanks. A yanked file is listed with a
+//! mark, and installers use it only for an exact version. Older snapshots list it without the mark.
+
+use super::remove::parse_project;
+use super::selection::{self, EditedSource, Selection};
+use crate::edit::add::local_tree;
+use crate::edit::{Actor, RemoveScope, publish};
+use base::model::change::Counts;
+use base::model::file_change::FileChange;
+use base::model::ids::TxId;
+use base::model::language::Language;
+use content::serve::{RepoError, find};
+use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::state::State;
+use store::db::tx::{Publish, TxKind};
+
+/// Maximum length of a reason, in bytes.
+const MAX_REASON: usize = 500;
+
+/// The result of [`set`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct YankResult {
+    /// The transaction; `None` if all files had this mark already.
+    pub transaction: Option<TxId>,
+    /// The normalized name of the project.
+    pub project: String,
+    /// The names of the selected files.
+    pub files: Vec<String>,
+}
+
+/// Yanks the selected files of a project for a reason, which may be empty; `None` removes the mark.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when the source has none of the files, [`RepoError::Invalid`] for a source of another type
+/// or a reason that is too long or not one line.
+pub async fn set(
+    state: &State,
+    source: &str,
+    project: &str,
+    scope: RemoveScope,
+    reason: Option<&str>,
+    actor: &Actor,
+) -> Result<YankResult, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    if source.kind.language() != Language::Python {
+        return Err(RepoError::Invalid(format!(
+            "only files of Python packages can be yanked; the source '{}' is of type {}",
+            source.name, source.kind
+        )));
+    }
+    let tree = local_tree(&catalog, source)?;
+    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let project = parse_project(project)?;
+    let name = project.to_string();
+    let reason = reason.map(check_reason).transpose()?;
+    let subject = match &reason {
+        Some(_) => scope.of(&name),
+        None => format!("{}, no longer yanked", scope.of(&name)),
+    };
+    let selection = Selection::from(scope);
+    let publish = Publish {
+        subject,
+        comment: reason.clone().unwrap_or_default(),
+        ..publish(TxKind::Yank, (state.clock)(), actor)
+    };
+    let edit = apply_edit(state, move |c| {
+        publish_step(c, (source.source, source.tree), &publish, |c, pending| {
+            let files = selection::select(c, &source, pending, &project, &selection)?;
+            Ok(files.map(|(files, _)| {
+                let mut changes = Vec::new();
+                for file in files.iter().filter(|file| file.yanked != reason) {
+                    changes.push(FileChange::EndLife(file.key.clone()));
+                    changes.push(FileChange::BeginLife {
+                        package: file.key.package,
+                        release: file.key.release,
+                        file: file.key.file,
+                        variant: file.variant,
+                        yanked: reason.clone(),
+                    });
+                }
+                let counts = Counts { updated: i64::from(!changes.is_empty()), ..Counts::default() };
+                let files: Vec<String> = files.into_iter().map(|file| file.name).collect();
+                EditPlan { changes, counts, result: files }
+            }))
+        })
+    });
+    let (transaction, files) = edit.await??;
+    Ok(YankResult { transaction, project: name, files })
+}
+
+fn check_reason(text: &str) -> Result<String, RepoError> {
+    let text = text.trim();
+    if text.len() > MAX_REASON || text.chars().any(char::is_control) {
+        let rule =
+            format!("a reason must be one line of at most {MAX_REASON} bytes, without control characters");
+        return Err(RepoError::Invalid(rule));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,108 @@
+//! Removes releases from a local source; older snapshots still serve them.
+
+use super::add::{local_tree, require_language};
+use super::plan::plan_changes;
+use super::{Actor, EditResult, RemoveScope};
+use base::model::change::LifeState;
+use base::model::ids::{Seq, SourceId, TreeId, TxId};
+use base::model::language::Language;
+use content::serve::{RepoError, find};
+use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::state::State;
+use store::db::life::CurrentLife;
+use store::db::tx::Publish;
+use store::db::tx::TxKind;
+use store::db::{self, Conn, DbError};
+
+/// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
+/// removed, the highest archived one is listed again. Returns the removed versions.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when the source has no such package or version; the error names the existing versions.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    package: &str,
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let now = (state.clock)();
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?.clone();
+    require_language(&source, Language::R)?;
+    let tree = local_tree(&catalog, &source)?;
+    let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
+    let publish = Publish { comment: comment.to_owned(), subject: scope.of(package), ..publish };
+    let (package, name) = (package.to_owned(), source.name.to_string());
+    let transaction =
+        RemoveTransaction { tree, source_id: source.id, source_name: name, package, scope, publish };
+    let (_, versions) = apply_edit(state, move |c| transaction.write(c)).await??;
+    Ok(versions)
+}
+
+/// The transaction, and the removed versions.
+type RemoveResult = (Option<TxId>, Vec<String>);
+
+struct RemoveTransaction {
+    tree: TreeId,
+    source_id: SourceId,
+    source_name: String,
+    package: String,
+    scope: RemoveScope,
+    publish: Publish,
+}
+
+impl RemoveTransaction {
+    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<RemoveResult>, DbError> {
+        publish_step(c, (self.source_id, self.tree), &self.publish, |c, pending| self.plan(c, pending))
+    }
+
+    fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Result<EditResult<EditPlan<Vec<String>>>, DbError> {
+        let mut lives = match db::package::by_name(c, self.source_id, &self.package)? {
+            Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
+            None => Vec::new(),
+        };
+        lives.sort_by_key(|life| life.key.release);
+        let mut versions: Vec<String> =
+            lives.iter().filter(|life| self.selects(life)).map(|life| life.version.clone()).collect();
+        if versions.is_empty() {
+            return Ok(Err(self.nothing_to_remove(&lives)));
+        }
+        let (changes, counts) = plan_changes(&lives, |life| !self.selects(life), Vec::new());
+        versions.sort_by(|a, b| formats::r::version::compare(b, a));
+        Ok(Ok(EditPlan { changes, counts, result: versions }))
+    }
+
+    /// Returns true if the scope of the removal includes a life.
+    fn selects(&self, life: &CurrentLife) -> bool {
+        match &self.scope {
+            RemoveScope::All => true,
+            RemoveScope::Current => life.key.state == LifeState::Listed,
+            RemoveScope::Version(version) => life.version == *version,
+        }
+    }
+
+    fn nothing_to_remove(&self, lives: &[CurrentLife]) -> RepoError {
+        let (package, source) = (&self.package, &self.source_name);
+        let excerpt = |text: &str| text.chars().take(128).collect::<String>();
+        let package = excerpt(package);
+        let mut versions: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();
+        versions.sort_by(|a, b| formats::r::version::compare(b, a));
+        RepoError::NotFound(match (&self.scope, versions.as_slice()) {
+            (_, []) => format!(
+                "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
+            ),
+            (RemoveScope::Version(version), versions) => {
+                format!(
+                    "the source '{source}' has no {package} {}; it has {}",
+                    excerpt(version),
+                    versions.join(", ")
+                )
+            }
+            (RemoveScope::All | RemoveScope::Current, versions) => {
+                format!("the source '{source}' lists no {package}; it has {}", versions.join(", "))
+            }
+        })
+    }
+}

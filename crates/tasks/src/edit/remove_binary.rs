@@ -1,0 +1,149 @@
+//! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
+
+use super::add::local_tree;
+use super::{Actor, EditResult};
+use base::config::platforms::Platforms;
+use base::model::digest::Sha256;
+use base::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
+use content::serve::binary_selector::runs_on;
+use content::serve::{RepoError, find};
+use formats::r::platform::{Arch, Platform, Target};
+use runtime::publish::edit::{ClaimedTrees, apply_edit};
+use runtime::state::State;
+use store::db::binary::{self, Binary};
+use store::db::tx::Publish;
+use store::db::tx::TxKind;
+use store::db::{self, Conn, DbError};
+
+/// A removed binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedBinary {
+    /// Its architecture; `None` for every architecture.
+    pub arch: Option<Arch>,
+    /// Digest of its bytes.
+    pub sha256: Option<Sha256>,
+}
+
+/// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package
+/// from then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be
+/// served instead. Returns the platform and the removed binaries, newest first.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error
+/// names the platforms with binaries of this version.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    (package, version): (&str, &str),
+    platform: &str,
+    comment: &str,
+    actor: &Actor,
+) -> Result<(Platform, Vec<RemovedBinary>), RepoError> {
+    let now = (state.clock)();
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?.clone();
+    let source_tree = local_tree(&catalog, &source)?;
+    let platform = parse_platform(&state.config.load().platforms, platform)?;
+    let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
+    let subject = format!("{package} {version} for {platform}");
+    let publish = Publish { source: Some(source.id), comment: comment.to_owned(), subject, ..publish };
+    let transaction = RemoveBinaryTransaction {
+        source: (source.id, source.name.to_string()),
+        source_tree,
+        package: package.to_owned(),
+        version: version.to_owned(),
+        platform: platform.clone(),
+        publish,
+    };
+    let binaries = apply_edit(state, move |c| transaction.write(c)).await??;
+    Ok((platform, binaries))
+}
+
+/// Parses a platform tag and resolves aliases of its distribution.
+fn parse_platform(platforms: &Platforms, tag: &str) -> Result<Platform, RepoError> {
+    let mut platform = Platform::parse(tag).ok_or_else(|| {
+        let excerpt: String = tag.chars().take(80).collect();
+        RepoError::Invalid(format!(
+            "'{excerpt}' is not a platform; expected the form that rspm list binaries prints: 4.5-noble, 4.5-noble-arm64, 4.5-win, \
+             4.5-macos-arm64"
+        ))
+    })?;
+    if let Target::Linux(name) = &mut platform.target {
+        *name = find::distribution(platforms, name)?.name.clone();
+    }
+    Ok(platform)
+}
+
+struct RemoveBinaryTransaction {
+    source: (SourceId, String),
+    source_tree: TreeId,
+    package: String,
+    version: String,
+    platform: Platform,
+    publish: Publish,
+}
+
+impl RemoveBinaryTransaction {
+    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<Vec<RemovedBinary>>, DbError> {
+        let Some((package, release)) = self.release(c)? else { return Ok(Err(self.no_version())) };
+        let trees = db::tree::of_source(c, self.source.0)?;
+        let trees = trees.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
+        let mut other_platforms: Vec<String> = Vec::new();
+        for tree in trees {
+            let Some(head) = tree.head else { continue };
+            let mut binaries = binary::of_release(c, tree.id, head, package, release)?;
+            binaries.retain(|binary| binary.removed_at.is_none());
+            if tree.label != self.platform.label() {
+                other_platforms.extend(binaries.iter().map(|binary| binary.platform.clone()));
+                continue;
+            }
+            let (matches, others): (Vec<Binary>, Vec<Binary>) =
+                binaries.into_iter().partition(|binary| runs_on(binary, self.platform.arch));
+            other_platforms.extend(others.into_iter().map(|binary| binary.platform));
+            if matches.is_empty() {
+                continue;
+            }
+            let files: Vec<FileId> = matches.iter().map(|binary| binary.file).collect();
+            let mut claimed_trees = ClaimedTrees::default();
+            let pending_step = claimed_trees.claim(c, tree.id)?;
+            binary::remove(c, tree.id, pending_step, (package, release), &files)?;
+            claimed_trees.publish(c, &self.publish)?;
+            let matches = matches.iter().rev().map(|binary| RemovedBinary {
+                arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
+                sha256: binary.sha256,
+            });
+            return Ok(Ok(matches.collect()));
+        }
+        Ok(Err(self.no_binary(other_platforms)))
+    }
+
+    /// Returns the listed or archived release of the version in the source.
+    fn release(&self, c: &mut dyn Conn) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
+        let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
+            return Ok(None);
+        };
+        let Some(id) = db::package::by_name(c, self.source.0, &self.package)? else { return Ok(None) };
+        let lives = db::life::current_of(c, self.source_tree, head, id)?;
+        Ok(lives.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
+    }
+
+    fn no_version(&self) -> RepoError {
+        let excerpt = |text: &str| text.chars().take(128).collect::<String>();
+        let (package, version) = (excerpt(&self.package), excerpt(&self.version));
+        RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.source.1))
+    }
+
+    fn no_binary(&self, mut platforms: Vec<String>) -> RepoError {
+        platforms.sort();
+        platforms.dedup();
+        let alternatives = match platforms.as_slice() {
+            [] => "it has no binaries of this version".to_owned(),
+            platforms => format!("it has binaries for {}", platforms.join(", ")),
+        };
+        let RemoveBinaryTransaction { source, package, version, platform, .. } = self;
+        RepoError::NotFound(format!(
+            "the source '{}' has no binary of {package} {version} for {platform}; {alternatives}",
+            source.1
+        ))
+    }
+}

@@ -1,0 +1,193 @@
+//! Creates, changes and deletes repositories.
+
+use super::promotion::{FixedState, fixed_state};
+use super::{Actor, EditResult, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
+use base::model::ids::{RepoId, Seq, SourceId, TxId};
+use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::time::Timestamp;
+use content::serve::{RepoError, find};
+use runtime::catalog::{RepoStep, Repository};
+use runtime::publish::edit::{apply_edit, publish_list};
+use runtime::state::State;
+use store::db::repo::{NewRepoStep, Subscription};
+use store::db::tx::{Publish, TxKind};
+use store::db::{self, Conn, DbError, audit};
+
+/// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.
+pub async fn create(
+    state: &State,
+    new: NewRepo,
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(), RepoError> {
+    let NewRepo { name, kind, description, authenticated, changes } = new;
+    if let Some(repo) = state.catalog.get().repo(name.as_str()) {
+        return match existing {
+            // SECURITY: an open repository in place of an authenticated one is not a success, nor is one that accepts
+            // more changes.
+            OnExisting::Succeed
+                if repo.kind == kind && repo.authenticated == authenticated && repo.changes == changes =>
+            {
+                Ok(())
+            }
+            OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
+                Err(exists_already("repository", name.as_str()))
+            }
+        };
+    }
+    let description = validate_description(&description)?;
+    let row =
+        db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated, changes };
+    let now = (state.clock)();
+    let initial_publish = publish(TxKind::Subscribe, now, actor);
+    let fixed = match (kind, changes) {
+        (RepoKind::Bioconductor, ChangePolicy::Promotion | ChangePolicy::TwoPersons) => {
+            Some(fixed_state(state, &new_bioconductor(&row, now)).await?)
+        }
+        (RepoKind::R | RepoKind::Python, _) | (_, ChangePolicy::Any) => None,
+    };
+    let creation = apply_edit(state, move |c| {
+        let repo = db::repo::create(c, &row, now)?;
+        let detail =
+            format!("type {}; authenticated: {}; changes: {changes}", kind.label(), row.authenticated);
+        audit::record(c, "create repository", ("repository", row.name.as_str()), &detail)?;
+        match kind {
+            RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
+            RepoKind::Bioconductor => {
+                let subscriptions =
+                    vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
+                publish_list(c, new_step(repo, subscriptions, fixed.as_ref()), &initial_publish).map(drop)
+            }
+        }
+    });
+    creation.await.map_err(|error| name_conflict(error, "repository", &name))
+}
+
+/// Changes a repository's name, description, visibility, authentication, or the changes that it accepts. A repository
+/// that accepts only promotions from now on keeps its current state; one that accepts all changes again serves the
+/// newest states of its sources.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a bad description, [`RepoError::Conflict`] when the name is taken.
+pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> Result<(), RepoError> {
+    let repo = find::repo(&state.catalog.get(), name)?.clone();
+    let description = edit.description.as_deref().map(validate_description).transpose()?;
+    let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
+    let edit = db::repo::Edit {
+        name: edit.name,
+        description,
+        hidden: edit.hidden,
+        authenticated: edit.authenticated,
+        changes: edit.changes,
+    };
+    let now = (state.clock)();
+    let publish = publish(TxKind::Subscribe, now, actor);
+    let fixed = match edit.changes {
+        Some(ChangePolicy::Promotion | ChangePolicy::TwoPersons) if repo.changes == ChangePolicy::Any => {
+            Some(fixed_state(state, &repo).await?)
+        }
+        Some(_) | None => None,
+    };
+    let update = apply_edit(state, move |c| {
+        if let Some(changes) = edit.changes
+            && let Err(refusal) = change_policy(c, &repo, changes, (fixed.as_ref(), &publish))?
+        {
+            return Ok(Err(refusal));
+        }
+        db::repo::edit(c, repo.id, &edit)?;
+        audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
+        db::clock::bump_catalog(c).map(Ok)
+    });
+    update.await.map_err(|error| name_conflict(error, "repository", &new_name))?
+}
+
+/// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one. Requested
+/// promotions are superseded then, also if there is no list yet.
+fn change_policy(
+    c: &mut dyn Conn,
+    repo: &Repository,
+    changes: ChangePolicy,
+    (fixed, publish): (Option<&FixedState>, &Publish),
+) -> Result<EditResult<()>, DbError> {
+    db::clock::lock(c)?;
+    let Some(old) = db::repo::get(c, repo.id)? else { return Ok(Ok(())) };
+    if (old.changes == ChangePolicy::Any) == (changes == ChangePolicy::Any) {
+        return Ok(Ok(()));
+    }
+    let subscriptions = db::repo::subscriptions(c, repo.id)?;
+    let list = |fixed: &FixedState| fixed.list.iter().map(|entry| entry.source).collect::<Vec<_>>();
+    let present: Vec<SourceId> = subscriptions.iter().map(|entry| entry.source).collect();
+    if (changes != ChangePolicy::Any) && fixed.is_none_or(|fixed| list(fixed) != present) {
+        let text = format!("the repository '{}' changed at the same time; run the command again", repo.name);
+        return Ok(Err(RepoError::Conflict(text)));
+    }
+    if subscriptions.is_empty() {
+        return db::repo::supersede_promotions(c, repo.id).map(Ok);
+    }
+    publish_list(c, new_step(repo.id, subscriptions, fixed), publish).map(|_| Ok(()))
+}
+
+/// Returns a list of subscriptions, with the state that it fixes.
+fn new_step(repo: RepoId, subscriptions: Vec<Subscription>, fixed: Option<&FixedState>) -> NewRepoStep {
+    NewRepoStep {
+        repo,
+        subscriptions,
+        pinned_at: fixed.map(|fixed| fixed.pinned_at),
+        withheld: fixed.map(|fixed| fixed.withheld.clone()).unwrap_or_default(),
+    }
+}
+
+/// Returns a Bioconductor repository that is not created yet, with its list of subscriptions.
+fn new_bioconductor(row: &db::repo::NewRepo, now: Timestamp) -> Repository {
+    let list = vec![runtime::catalog::Subscription::to(SourceId::BIOCONDUCTOR)];
+    let step = RepoStep { seq: Seq(1), at: now, tx: TxId(0), list, pinned_at: None, has_withheld: false };
+    Repository {
+        id: RepoId(0),
+        name: row.name.clone(),
+        kind: row.kind,
+        description: row.description.clone(),
+        hidden: row.hidden,
+        authenticated: row.authenticated,
+        created_at: now,
+        changes: row.changes,
+        steps: vec![step],
+    }
+}
+
+/// Deletes a repository with its subscriptions. The sources are not deleted.
+pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
+    let repo = find::repo(&state.catalog.get(), name)?.clone();
+    let deletion = apply_edit(state, move |c| {
+        // Other edits that refer to the repository are finished, or do not find it any more.
+        db::clock::lock(c)?;
+        db::metadata::delete_of_repo(c, repo.id)?;
+        db::repo::delete(c, repo.id)?;
+        audit::record(c, "delete repository", ("repository", repo.name.as_str()), "")?;
+        db::clock::bump_catalog(c)
+    });
+    Ok(deletion.await?)
+}
+
+/// The changes of an edit, for the audit trail.
+fn describe(edit: &db::repo::Edit) -> String {
+    let changes = [
+        edit.name.as_ref().map(|name| format!("new name: {name}")),
+        edit.description.as_ref().map(|text| format!("description: {text}")),
+        edit.hidden.map(|hidden| format!("hidden: {hidden}")),
+        edit.authenticated.map(|authenticated| format!("authenticated: {authenticated}")),
+        edit.changes.map(|changes| format!("changes: {changes}")),
+    ];
+    changes.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// Checks and trims a description, which must be one line.
+fn validate_description(text: &str) -> Result<String, RepoError> {
+    if text.len() > 1000 || text.chars().any(char::is_control) {
+        let rule = "a description must be one line of at most 1000 bytes, without control characters";
+        return Err(RepoError::Invalid(rule.to_owned()));
+    }
+    Ok(text.trim().to_owned())
+}

@@ -1,0 +1,129 @@
+//! Creates, renames and deletes sources.
+
+use super::subscription::unsubscribe_advice;
+use super::{EditResult, OnExisting, exists_already, name_conflict};
+use base::model::language::Language;
+use base::model::name::Name;
+use base::model::repository::ChangePolicy;
+use base::model::source::{SourceKind, Supply};
+use content::serve::{RepoError, find};
+use runtime::publish::edit::apply_edit;
+use runtime::state::State;
+use store::db;
+use store::db::audit;
+use store::db::tree::{Axis, Role};
+
+/// Returns the label of the package list of a source: the directory in a repository of its language.
+fn label(kind: SourceKind) -> &'static str {
+    match kind.language() {
+        Language::R => "src/contrib",
+        Language::Python => "simple",
+    }
+}
+
+/// Creates a source. Sources of type `cran`, `bioconductor` and `pypi` are built in and cannot be created.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
+pub async fn create(
+    state: &State,
+    name: &Name,
+    kind: SourceKind,
+    existing: OnExisting,
+) -> Result<(), RepoError> {
+    check_kind(kind)?;
+    if let Some(source) = state.catalog.get().source(name.as_str()) {
+        return match existing {
+            OnExisting::Succeed if source.kind == kind => Ok(()),
+            OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
+                Err(exists_already("source", name.as_str()))
+            }
+        };
+    }
+    let (new_name, now) = (name.clone(), (state.clock)());
+    let creation = apply_edit(state, move |c| {
+        let source = db::source::create(c, &new_name, kind, now)?;
+        db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
+        audit::record(c, "create source", ("source", new_name.as_str()), kind.as_str())?;
+        db::clock::bump_catalog(c)
+    });
+    creation.await.map_err(|error| name_conflict(error, "source", name))
+}
+
+/// Renames a source.
+pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
+    let source = find::source(&state.catalog.get(), name)?.clone();
+    if let Some(label) = built_in_label(source.kind) {
+        return Err(RepoError::Invalid(format!("'{name}' is {label} and cannot be renamed")));
+    }
+    if source.name == *new_name {
+        return Ok(());
+    }
+    let new = new_name.clone();
+    let update = apply_edit(state, move |c| {
+        db::source::rename(c, source.id, &new)?;
+        audit::record(c, "rename source", ("source", source.name.as_str()), &format!("new name: {new}"))?;
+        db::clock::bump_catalog(c)
+    });
+    update.await.map_err(|error| name_conflict(error, "source", new_name))
+}
+
+/// Deletes a source that no repository subscribes to. Snapshots of days on which a repository was subscribed to it
+/// still serve its packages.
+///
+/// # Errors
+/// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
+pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
+    let source = find::source(&state.catalog.get(), name)?.clone();
+    if let Some(label) = built_in_label(source.kind) {
+        return Err(RepoError::Invalid(format!(
+            "'{name}' is {label} and cannot be deleted; unsubscribe the repositories that should not offer it"
+        )));
+    }
+    let now = (state.clock)();
+    let deletion = apply_edit(state, move |c| {
+        db::clock::lock(c)?;
+        let mut subscribers = Vec::new();
+        for repo in db::repo::list(c)? {
+            if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
+                subscribers.push((repo.name, repo.changes));
+            }
+        }
+        if !subscribers.is_empty() {
+            return Ok(still_subscribed(source.name.as_str(), &subscribers));
+        }
+        for builder in db::git_builder::list(c)?.iter().filter(|builder| builder.source == source.id) {
+            db::git_builder::delete(c, builder.id, now)?;
+        }
+        db::metadata::delete_of_source(c, source.id)?;
+        db::source::delete(c, source.id, now)?;
+        audit::record(c, "delete source", ("source", source.name.as_str()), "")?;
+        db::clock::bump_catalog(c)?;
+        Ok(Ok(()))
+    });
+    deletion.await?
+}
+
+fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> EditResult<()> {
+    let names: Vec<&str> = repos.iter().map(|(name, _)| name.as_str()).collect();
+    let advice = repos.first().map(|(name, changes)| unsubscribe_advice((name, *changes), source));
+    Err(RepoError::Conflict(format!(
+        "the source '{source}' is subscribed to by '{}'; {}",
+        names.join("', '"),
+        advice.unwrap_or_default()
+    )))
+}
+
+fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
+    match kind.supply() {
+        Supply::Uploads | Supply::Builds | Supply::Curated | Supply::Snapshot => Ok(()),
+        Supply::Mirror => Err(RepoError::Invalid(format!(
+            "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
+        ))),
+    }
+}
+
+/// Returns the name of a built-in source in error texts; `None` for other sources.
+fn built_in_label(kind: SourceKind) -> Option<&'static str> {
+    kind.is_built_in().then_some("a built-in source")
+}

@@ -1,0 +1,102 @@
+//! An upload with the values of the database rows of its release.
+
+use crate::edit::durability::PendingWrite;
+use base::model::digest::{Md5, Sha256};
+use base::model::file_change::AttachedFiles;
+use base::model::storage_class::StorageClass;
+use base::model::time::Timestamp;
+use formats::python::facts::FileFacts;
+use formats::r::binary::TargetSystem;
+use formats::r::platform::Arch;
+use formats::r::version::RMinor;
+use store::storage::{Key, StorageError};
+
+/// An uploaded package archive: validated, rewritten, written to storage, and not yet part of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Random number that identifies the upload; valid for one hour.
+    pub id: u64,
+    /// The name of the uploaded file.
+    pub file: String,
+    /// Package name in DESCRIPTION or METADATA.
+    pub package: String,
+    /// Version in DESCRIPTION or METADATA.
+    pub version: String,
+    /// SHA-256 of the uploaded bytes.
+    pub original: Sha256,
+    /// SHA-256 of the stored bytes.
+    pub sha256: Sha256,
+    /// Size of the stored bytes.
+    pub size: u64,
+    /// Defects that were accepted, as sentences.
+    pub notices: Vec<String>,
+}
+
+/// An upload with the values of its database rows.
+#[derive(Clone, Debug)]
+pub(in crate::edit) struct StagedUpload {
+    pub upload: Upload,
+    /// The index record, with MD5, SHA-256 and size of the stored bytes.
+    pub stanza: Vec<u8>,
+    /// DESCRIPTION of the rewritten archive.
+    pub description: Vec<u8>,
+    /// MD5 of the stored bytes.
+    pub md5: Md5,
+    /// The platform of a binary; `None` for a source package.
+    pub binary_target: Option<BinaryTarget>,
+    /// SHA-256 and size in bytes of the README.
+    pub readme: Option<(Sha256, u64)>,
+    /// Values of a Python package; `None` for an R package, which has the fields above.
+    pub python: Option<StagedPython>,
+    /// Writes of objects that may not be durable yet; rows may refer to the objects only after these writes.
+    pub pending_writes: Vec<PendingWrite>,
+    /// Time of the upload.
+    pub received_at: Timestamp,
+}
+
+/// A wheel or a source distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::edit) struct StagedPython {
+    /// The facts in its metadata.
+    pub facts: FileFacts,
+    /// Digest and size in bytes of METADATA of a wheel.
+    pub metadata: Option<(Sha256, u64)>,
+    /// The files that were uploaded with it. Only the form of an upload has them, and such an upload has no row.
+    pub attached: AttachedFiles,
+}
+
+/// The platform for which a binary was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edit) struct BinaryTarget {
+    /// Minor version of R.
+    pub r: RMinor,
+    /// Operating system.
+    pub system: TargetSystem,
+    /// Architecture; `None` for any.
+    pub arch: Option<Arch>,
+}
+
+impl StagedUpload {
+    /// Waits until all its objects are durable. Blocks.
+    pub(in crate::edit) fn wait_durable(&self) -> Result<(), StorageError> {
+        self.pending_writes.iter().try_for_each(PendingWrite::wait)
+    }
+
+    /// The storage class of the archive.
+    pub(in crate::edit) fn class(&self) -> StorageClass {
+        if self.binary_target.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
+    }
+
+    /// Its stored objects with their sizes in bytes: the archive, its README, which is stored in a directory of its
+    /// own, METADATA of a wheel, and the files that were uploaded with a Python package.
+    pub(in crate::edit) fn objects(&self) -> Vec<(Key, u64)> {
+        let archive = (Key::Package(self.class(), self.upload.sha256), self.upload.size);
+        let readme = self.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
+        let metadata = self.python.as_ref().and_then(|python| python.metadata);
+        let metadata = metadata.map(|(sha256, size)| (Key::Package(self.class(), sha256), size));
+        let attached = self.python.iter().flat_map(|python| python.attached.iter()).map(|(sha256, size)| {
+            (Key::Package(self.class(), sha256), u64::try_from(size).unwrap_or(u64::MAX))
+        });
+        [Some(archive), readme, metadata].into_iter().flatten().chain(attached).collect()
+    }
+}

@@ -1,0 +1,89 @@
+//! Errors of syncs; after a failed sync the last published state is still served.
+
+use tokio::task::JoinError;
+
+use runtime::jobs::lease::ClaimError;
+use runtime::publish::transaction::WriteError;
+use store::db::DbError;
+use store::storage::StorageError;
+use upstream::UpstreamError;
+
+/// An error of a sync.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// Upstream error.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The declaration of the mirror is rejected.
+    #[error("{0}")]
+    Refused(String),
+    /// Database error.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// Storage error.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The kind of source cannot be synced.
+    #[error("this version cannot sync sources of type {0}; it supports cran, bioconductor and pypi")]
+    NotSynced(base::model::source::SourceKind),
+    /// The kind of source cannot be back-filled.
+    #[error("back-fill is not supported for sources of type {0}; it is for cran")]
+    NotBackfillable(base::model::source::SourceKind),
+    /// Another server of the cluster runs this sync, or took it over.
+    #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
+    HeldByOtherServer(String),
+    /// The server goes offline.
+    #[error(
+        "the sync was halted because the server goes offline; it resumes when the server is online again"
+    )]
+    Halted,
+    /// The server is stopping.
+    #[error("the server is stopping; the sync will run again after the next start")]
+    Stopping,
+}
+
+impl SyncError {
+    /// Returns false if the sync ended early and nothing is wrong: it resumes later, or another server runs it.
+    pub(super) fn is_failure(&self) -> bool {
+        !matches!(self, SyncError::Halted | SyncError::Stopping | SyncError::HeldByOtherServer(_))
+    }
+}
+
+/// Returns the result of a task. A panic of the task is resumed in the caller; a cancelled task means that the server
+/// stops.
+pub(super) fn task_result<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {
+    result.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => SyncError::Stopping,
+    })
+}
+
+impl From<WriteError> for SyncError {
+    fn from(error: WriteError) -> SyncError {
+        match error {
+            WriteError::Halted => SyncError::Halted,
+            WriteError::Db(error) => SyncError::Db(error),
+        }
+    }
+}
+
+impl From<ClaimError> for SyncError {
+    fn from(error: ClaimError) -> SyncError {
+        match error {
+            ClaimError::HeldByOther(name) => SyncError::HeldByOtherServer(name),
+            ClaimError::Db(error) => SyncError::Db(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "a bug")]
+    async fn a_panic_is_not_reported_as_the_end_of_the_server() {
+        let result = tokio::task::spawn_blocking(|| panic!("a bug")).await;
+        let _ = task_result::<()>(result);
+    }
+}

@@ -1,0 +1,112 @@
+//! Compares the list of projects of an index with the database, and writes the changes. They are invisible until the head
+//! of the tree is set.
+
+use std::sync::Arc;
+
+use super::error::task_result;
+use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProjects};
+use super::{SyncError, known_list};
+use base::model::ids::SourceId;
+use runtime::jobs::Reporter;
+use runtime::jobs::lease::Lease;
+use runtime::publish::transaction::CHUNK;
+use runtime::state::State;
+use store::db::pypi::{self, ListChange, ListInstants};
+use store::db::{Conn, DbError};
+
+const SOURCE: SourceId = SourceId::PYPI;
+/// Minimum number of changes after which the planner statistics of the database are refreshed.
+const ANALYZE_THRESHOLD: usize = 10_000;
+
+/// The context of a write.
+pub(super) struct ListWriter<'a> {
+    pub(super) state: &'a State,
+    pub(super) lease: &'a Lease,
+    pub(super) report: &'a Reporter,
+    /// Whether an administrator confirmed that the list may lose projects or serials.
+    pub(super) is_accepted: bool,
+    /// Whether projects that the list lacks stay. Such a list may also be missing, or become shorter.
+    pub(super) is_incomplete: bool,
+}
+
+impl ListWriter<'_> {
+    /// Writes the changes of a list, unless it is refused; `address` is for the message.
+    pub(super) async fn write(
+        &self,
+        list: ProjectList,
+        instants: ListInstants,
+        address: &str,
+    ) -> Result<ListCounts, SyncError> {
+        let &ListWriter { state, lease, is_accepted, is_incomplete, .. } = self;
+        let (invalid_count, first_invalid) = &list.invalid;
+        if let Some(name) = first_invalid {
+            tracing::warn!(target: "sync", source = "pypi", name, names = invalid_count, "the list contains names that are not valid; they are left out");
+        }
+        let old_head = instants.old_head;
+        // From here to the publish, the rows may be those of no list.
+        lease.write(&state.db, known_list::remove).await?;
+        let stored = state.db.read(stored).await?;
+        let stored_serial = stored.highest_serial();
+        let stored_count = if is_incomplete { 0 } else { stored.len() };
+        if !(is_incomplete && list.projects.is_empty())
+            && let Some(reason) = pypi_list::refusal(&list, stored_count, stored_serial)
+            && (!is_accepted || list.projects.is_empty())
+        {
+            return Err(SyncError::Refused(format!("{address}: {reason}")));
+        }
+        if list.serial.zip(stored_serial).is_some_and(|(new, old)| new < old) {
+            lease.bulk(&state.db, move |c| pypi::remove_serials(c, SOURCE, old_head)).await?;
+        }
+        self.write_changes(Changes::between(stored, list.projects, is_incomplete), instants).await
+    }
+
+    /// Writes the changes in chunks. If the head is never set, they do no harm: the next sync finds them.
+    async fn write_changes(
+        &self,
+        mut changes: Changes,
+        instants: ListInstants,
+    ) -> Result<ListCounts, SyncError> {
+        let &ListWriter { state, lease, report, .. } = self;
+        let mut done_count = 0;
+        loop {
+            // Finding few changes among a million names takes some time.
+            let find = move || {
+                let chunk: Arc<[ListChange]> = changes.by_ref().take(CHUNK).collect();
+                (changes, chunk)
+            };
+            let chunk;
+            (changes, chunk) = task_result(tokio::task::spawn_blocking(find).await)?;
+            if chunk.is_empty() {
+                break;
+            }
+            if report.is_halted() {
+                return Err(SyncError::Halted);
+            }
+            report.progress("writing projects", done_count as u64, None);
+            done_count += chunk.len();
+            lease.bulk(&state.db, move |c| pypi::apply(c, SOURCE, instants, &chunk)).await?;
+        }
+        if done_count >= ANALYZE_THRESHOLD {
+            state.db.analyze().await?;
+        }
+        Ok(changes.counts)
+    }
+}
+
+/// Returns the projects that the source lists, in the order of their names.
+fn stored(c: &mut dyn Conn) -> Result<StoredProjects, DbError> {
+    let mut stored = StoredProjects::default();
+    let mut fits = true;
+    pypi::each_listed(c, SOURCE, &mut |normalized_name, from_at, serial| {
+        fits = fits && stored.push(&normalized_name, from_at, serial);
+    })?;
+    if !fits {
+        return Err(DbError::Shape {
+            column: 0,
+            found: "names of 4 GiB",
+            expected: "names of a list of projects",
+        });
+    }
+    // The databases sort bytes, as Rust does.
+    Ok(stored)
+}

@@ -1,0 +1,323 @@
+//! Syncs PyPI: its list of projects, then the pages of projects that were requested before and changed.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::SyncError;
+use super::error::task_result;
+use super::known_list::{self, Circumstances};
+use super::list_writer::ListWriter;
+use super::pypi_list::{self, ListCounts, ProjectList};
+use super::task::{SyncTrigger, Task};
+use ::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
+use base::model::change::Counts;
+use base::model::count::count_of;
+use base::model::ids::{SourceId, TxId};
+use base::model::time::{SECOND, Timestamp, microseconds};
+use content::pypi::{MARGIN, PageReads, wheel_metadata};
+use formats::python::accept::{ACCEPT, SimpleFormat};
+use formats::python::name::NormalName;
+use runtime::jobs::Reporter;
+use runtime::jobs::lease::Lease;
+use runtime::state::State;
+use store::db::index_file::{self, Target};
+use store::db::pypi::{self, ListInstants};
+use store::db::skew;
+use store::db::tree::{Axis, Role, Tree};
+use store::db::tx::{Publish, TxKind};
+use store::db::upstream::{self, StoredValidators};
+use store::db::{Conn, DbError, clock, name_overlap, package, tree};
+
+const SOURCE: SourceId = SourceId::PYPI;
+/// The name of the only tree.
+const LABEL: &str = "simple";
+/// Time for which the page of a removed project is requested after each sync, in microseconds.
+const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
+/// Minimum time, in microseconds, by which a sync moves the head, also if the head is later than the delay permits: yanks
+/// and removals would otherwise become visible only once the delay has passed. The changes of one sync to a file have
+/// different times within it.
+const MIN_ADVANCE: i64 = 1_000;
+/// Maximum number of names of local packages in a message.
+const MAX_NAMES: usize = 20;
+/// Maximum number of pages that are read again after one sync because they changed.
+const MAX_REFRESHED_PAGES: i64 = 20_000;
+/// Age from which the page of a project is requested again although its serial is the same, in microseconds: PyPI adds
+/// METADATA, provenance and the status of projects without a new serial.
+const REVALIDATION_AGE: i64 = 30 * 86_400 * SECOND;
+/// Maximum number of pages that are requested again after one sync because of their age.
+const MAX_REVALIDATED_PAGES: i64 = 1_000;
+
+/// Syncs the built-in source of PyPI. Returns a message about the result.
+pub(super) async fn run(
+    state: &Arc<State>,
+    page_reads: &Arc<PageReads>,
+    trigger: &SyncTrigger,
+    report: &Reporter,
+) -> Result<String, SyncError> {
+    let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
+    let index = upstream.python_index(&config.pypi.url)?;
+    let lease = Lease::claim(&state.db, state.node, "sync:pypi").await?;
+    let result = sync(state, page_reads, &index, &lease, trigger, report).await;
+    lease.release().await;
+    let (message, removed_at) = result?;
+    if !config.pypi.follow {
+        return Ok(message);
+    }
+    let followed = refresh_pages(state, page_reads, report, removed_at).await?;
+    Ok(format!("{message}{followed}"))
+}
+
+/// Syncs the list of projects. Returns a message, and the head before the sync.
+async fn sync(
+    state: &State,
+    page_reads: &PageReads,
+    index: &PythonIndex,
+    lease: &Lease,
+    trigger: &SyncTrigger,
+    report: &Reporter,
+) -> Result<(String, i64), SyncError> {
+    let started_at = (state.clock)();
+    let config = state.config.load().pypi.clone();
+    report.progress("reading the list of projects", 0, None);
+    let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
+    let known = match is_accepted {
+        true => None,
+        false => known_list::validators(state, Circumstances::new(index, config.unlisted)).await?,
+    };
+    let ListResponse { list, age, validators } = tokio::select! {
+        response = read_list(index, known, config.unlisted) => response?,
+        () = report.wait_halted() => return Err(SyncError::Halted),
+    };
+    report.progress("comparing with the database", 0, None);
+    let tree = lease.write(&state.db, tree_of_index).await?;
+    let old_head = tree.head.map_or(0, |head| head.0);
+    check_head(old_head, (state.clock)())?;
+    lease.bulk(&state.db, move |c| pypi::reopen(c, SOURCE, old_head)).await?;
+    let delay = microseconds(config.delay);
+    // The list may come from a cache: its age there is subtracted.
+    let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
+    let head =
+        listed_at.saturating_sub(MARGIN).saturating_sub(delay).max(old_head.saturating_add(MIN_ADVANCE));
+    let instants = ListInstants { old_head, head };
+    let (count, counts) = match list {
+        Some(list) => {
+            let writer = ListWriter { state, lease, report, is_accepted, is_incomplete: config.unlisted };
+            let address = index.page_address(None);
+            (list.projects.len(), writer.write(list, instants, &address).await?)
+        }
+        None => {
+            let projects = state.db.read(|c| pypi::counts(c, SOURCE)).await?.projects;
+            (usize::try_from(projects).unwrap_or_default(), ListCounts::default())
+        }
+    };
+    // Before the head is published, so that pages declare METADATA from this state on.
+    report.progress("reading METADATA of stored wheels", 0, None);
+    let wheels = wheel_metadata::add_to_pages(page_reads, || report.is_halted()).await?;
+    let has_changes = counts != ListCounts::default();
+    let publish = Publish {
+        source: Some(SOURCE),
+        counts: Counts { added: counts.added, updated: counts.changed, archived: 0, removed: counts.removed },
+        ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
+    };
+    let success = StoredValidators::success(index.address(), started_at);
+    // The request may have shown where the index has its list.
+    let circumstances = Circumstances::new(index, config.unlisted);
+    // Files that are listed in spite of the delay.
+    let undelayed: Vec<NormalName> =
+        config.delay_except.iter().filter_map(|name| name.parse().ok()).collect();
+    let tx = lease.write(&state.db, move |c| {
+        // The clock may have been corrected since the list was read.
+        check_head(head, publish.now)?;
+        pypi::publish_head(c, tree.id, head)?;
+        for project in &undelayed {
+            if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
+                index_file::list_recent_files(
+                    c,
+                    Target { source: SOURCE, tree: tree.id, package },
+                    head - 1,
+                )?;
+            }
+        }
+        upstream::put(c, &Task::Pypi.success_key(), &success)?;
+        known_list::store(c, &validators, circumstances, started_at)?;
+        name_overlap::record_index(c, SOURCE, publish.now)?;
+        if has_changes {
+            return Ok(Some(clock::publish(c, &publish)?.tx));
+        }
+        clock::check(c, publish.now)?;
+        clock::bump_catalog(c)?;
+        Ok(None)
+    });
+    let tx = tx.await?;
+    state.catalog.refresh_after_publish(&state.db).await;
+    let namesakes = if counts.added > 0 {
+        state.db.read(move |c| pypi::namesakes(c, SOURCE, old_head)).await?
+    } else {
+        Vec::new()
+    };
+    for name in &namesakes {
+        tracing::warn!(target: "sync", source = "pypi", project = name, "a new project of the index has the name of a local package; in repositories that subscribe to the local source first, the name belongs to it");
+    }
+    let message =
+        format!("{}{}{}", message(tx, count, counts), wheels_message(wheels), namesakes_message(&namesakes));
+    Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
+}
+
+/// Refuses a head in the future, which a clock that is ahead causes: nothing that the index lists afterwards would be
+/// visible until then.
+fn check_head(head: i64, now: Timestamp) -> Result<(), DbError> {
+    skew::of_index(Timestamp(head), now).map_or(Ok(()), |skew| Err(skew.into()))
+}
+
+/// The response to a request for the list.
+struct ListResponse {
+    /// The list; `None` if it is the known one.
+    list: Option<ProjectList>,
+    /// Its age in a cache, in seconds.
+    age: i64,
+    /// Its validators.
+    validators: Validators,
+}
+
+/// Requests the list, conditionally if its validators are known, and parses it. If `may_be_missing`, the list of an index
+/// without one is empty.
+async fn read_list(
+    index: &PythonIndex,
+    known: Option<Validators>,
+    may_be_missing: bool,
+) -> Result<ListResponse, SyncError> {
+    let page = match index.root(ACCEPT, known.as_ref()).await {
+        Ok(PageResponse::Page(page)) => page,
+        Ok(PageResponse::Unchanged(age)) => {
+            let validators = known.unwrap_or_default();
+            return Ok(ListResponse { list: None, age: age.seconds, validators });
+        }
+        Err(error @ UpstreamError::Missing(_)) if may_be_missing => {
+            tracing::info!(target: "sync", source = "pypi", %error, "the index has no list of projects; they are requested by name");
+            let (list, validators) = (Some(ProjectList::default()), Validators::default());
+            return Ok(ListResponse { list, age: 0, validators });
+        }
+        Err(error @ UpstreamError::Missing(_)) => {
+            return Err(SyncError::Refused(format!(
+                "{error}, and neither {0}/ nor {0}/+simple/ is a list of projects; if the index has pages of projects below \
+                 {0}/simple/, but no list of them, set [PyPI] Unlisted = true",
+                index.address()
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (age, validators) = (page.age.seconds, page.validators.clone());
+    let work = move || {
+        let refuse =
+            |page: &Page, reason: String| SyncError::Refused(format!("{}: {reason}", page.display_url()));
+        let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
+        let Some(format) = format else {
+            let media_type: String =
+                page.media_type.as_deref().unwrap_or_default().escape_debug().take(80).collect();
+            let reason =
+                format!("the media type '{media_type}' is not that of a simple index; check PyPI.URL");
+            return Err(refuse(&page, reason));
+        };
+        pypi_list::read(format, page.reader()).map_err(|error| refuse(&page, error.to_string()))
+    };
+    let list = Some(task_result(tokio::task::spawn_blocking(work).await)??);
+    Ok(ListResponse { list, age, validators })
+}
+
+/// Returns the tree of the index, which the first sync creates.
+fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
+    if !tree::of_source(c, SOURCE)?.iter().any(|tree| tree.role == Role::Source) {
+        tree::create(c, SOURCE, LABEL, Role::Source, Axis::Time)?;
+    }
+    tree::built_in(c, SOURCE)
+}
+
+/// Reads the pages of projects that were requested before and changed, and revalidates those that were read long ago. A
+/// page that cannot be read is read when it is requested. Returns the part of the result message about these pages.
+async fn refresh_pages(
+    state: &Arc<State>,
+    page_reads: &Arc<PageReads>,
+    report: &Reporter,
+    removed_at: i64,
+) -> Result<String, SyncError> {
+    // Includes projects that an earlier sync removed: only the page states that a project is quarantined, and
+    // it may have been unavailable then.
+    let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
+    let names =
+        state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;
+    let (changed, read) = (names.len(), read_pages(state, page_reads, report, names).await);
+    let before = Timestamp((state.clock)().0.saturating_sub(REVALIDATION_AGE));
+    let names = state.db.read(move |c| pypi::old_readings(c, SOURCE, before, MAX_REVALIDATED_PAGES)).await?;
+    let (old, revalidated) = (names.len(), read_pages(state, page_reads, report, names).await);
+    let mut text = String::new();
+    if changed > 0 {
+        text += &format!("; changed pages of requested projects: {read} of {changed} read again");
+    }
+    if old > 0 {
+        text += &format!("; pages that were read more than 30 days ago: {revalidated} of {old} revalidated");
+    }
+    Ok(text)
+}
+
+/// Reads the pages of projects again. Returns the number of pages that were read.
+async fn read_pages(
+    state: &State,
+    page_reads: &Arc<PageReads>,
+    report: &Reporter,
+    names: Vec<String>,
+) -> usize {
+    let total = names.len();
+    // The other half of the requests is for clients.
+    let concurrency = (state.config.load().pypi.concurrency / 2).max(1);
+    let names = names.into_iter().filter_map(|name| name.parse::<NormalName>().ok());
+    let mut reads = futures_util::stream::iter(names)
+        .map(|name| {
+            let page_reads = Arc::clone(page_reads);
+            async move { page_reads.refresh(&name).await.is_ok() }
+        })
+        .buffer_unordered(concurrency);
+    let (mut done_count, mut read_count) = (0, 0);
+    while let Some(is_read) = reads.next().await {
+        done_count += 1;
+        read_count += usize::from(is_read);
+        report.progress("reading pages that were requested before", done_count, Some(total as u64));
+        if report.is_halted() {
+            break;
+        }
+    }
+    read_count
+}
+
+fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
+    let projects = count_of(count, "project", "projects");
+    match tx {
+        None => format!("pypi is up to date: {projects}, none changed"),
+        Some(tx) => format!(
+            "pypi was synced (transaction {tx}): {projects}, {} added, {} changed, {} removed",
+            counts.added, counts.changed, counts.removed
+        ),
+    }
+}
+
+/// Returns the part of the result message about stored wheels whose METADATA was read.
+fn wheels_message(wheels: usize) -> String {
+    match wheels {
+        0 => String::new(),
+        wheels => format!("; METADATA was read from {}", count_of(wheels, "stored wheel", "stored wheels")),
+    }
+}
+
+/// Returns the part of the result message about new projects with the names of local packages.
+fn namesakes_message(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let excerpt = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > MAX_NAMES {
+        format!(" and {} more", names.len() - MAX_NAMES)
+    } else {
+        String::new()
+    };
+    format!("; new projects have the names of local packages: {excerpt}{more}")
+}

@@ -1,0 +1,106 @@
+//! Scheduled syncs: wait for the time of a schedule, run a missed sync, retry a failed one; and the status of each
+//! schedule.
+
+use super::task::{SyncTrigger, Task};
+use super::{Sync, SyncError};
+use base::metrics;
+use base::model::time::{SECOND, Timestamp};
+use runtime::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
+
+/// Delay before a failed sync is retried, unless the next scheduled run is due earlier.
+const RETRY_DELAY: i64 = 3600 * SECOND;
+
+impl Sync {
+    /// Runs the schedule of a task until the future is dropped; a run missed while the server was down starts
+    /// immediately, and a failed one is retried after an hour. While no repository offers Bioconductor or PyPI,
+    /// scheduled runs for it send no request to the mirror.
+    pub async fn run_schedule(&self, task: Task) {
+        let (state, source) = (&self.state, task.name());
+        let last_success = match self.is_idle(task) {
+            // While no repository offers the source, no run is missed.
+            true => Ok(Some((state.clock)())),
+            false => self.success_time(task).await,
+        };
+        let last_success = last_success.unwrap_or_else(|error| {
+            tracing::warn!(target: "sync", source, %error, "could not read the time of the last sync");
+            None
+        });
+        metrics::sync_registered(source, last_success);
+        let is_missed = |schedule: &Schedule| schedule.is_missed(last_success, (state.clock)());
+        let mut is_missed = self.schedule(task).as_ref().is_some_and(is_missed);
+        let mut is_due = is_missed;
+        if is_missed {
+            tracing::info!(target: "sync", source, "a scheduled sync was missed; it runs now");
+        }
+        let mut retry_at = None;
+        loop {
+            if is_due {
+                let result = self.begin(task, None, SyncTrigger::Schedule).job().wait_end().await;
+                // The frequent syncs of advisories log only changes, but this one was announced.
+                if let (true, Task::Advisories, Ok(message)) = (is_missed, task, &result) {
+                    tracing::info!(target: "sync", source, "{message}");
+                }
+                is_missed = false;
+                retry_at = result.is_err().then(|| Timestamp((state.clock)().0 + RETRY_DELAY));
+            }
+            let next_time = [self.next_run(task), retry_at].into_iter().flatten().min();
+            let wait = async {
+                match next_time {
+                    Some(next_time) => sleep_until(&state.clock, next_time).await,
+                    None => std::future::pending().await,
+                }
+            };
+            is_due = tokio::select! {
+                () = wait => true,
+                () = self.task_state(task).schedule_changed.notified() => {
+                    match self.next_run(task) {
+                        Some(next_time) => tracing::info!(target: "sync", source, "the next scheduled sync is at {next_time}"),
+                        None => tracing::info!(target: "sync", source, "no sync is scheduled any more"),
+                    }
+                    false
+                }
+            };
+        }
+    }
+
+    /// Applies a changed schedule. A running sync continues.
+    pub fn reschedule(&self, task: Task) {
+        // The notification is stored until the scheduler waits again.
+        self.task_state(task).schedule_changed.notify_one();
+    }
+
+    /// Returns the schedules of all tasks, each with its last success and its next run.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
+        let (config, now) = (self.state.config.load_full(), (self.state.clock)());
+        let mut schedules = Vec::with_capacity(Task::ALL.len());
+        for task in Task::ALL {
+            let last_success = self.success_time(task).await?;
+            let status = ScheduleStatus::at(task.name(), task.schedule(&config), last_success, now);
+            schedules.push(if self.is_idle(task) { ScheduleStatus { next: None, ..status } } else { status });
+        }
+        Ok(schedules)
+    }
+
+    /// Returns whether scheduled runs of a task do nothing: no repository offers its source.
+    fn is_idle(&self, task: Task) -> bool {
+        match task {
+            Task::Bioconductor => !self.is_bioconductor_offered(),
+            Task::Pypi => !self.is_pypi_offered(),
+            Task::Cran | Task::Requirements | Task::Advisories => false,
+        }
+    }
+
+    fn schedule(&self, task: Task) -> Option<Schedule> {
+        let schedule = task.schedule(&self.state.config.load()).parse();
+        schedule
+            .inspect_err(|error| tracing::error!(target: "sync", %error, "could not parse {}; no sync is scheduled", task.property()))
+            .ok()
+    }
+
+    fn next_run(&self, task: Task) -> Option<Timestamp> {
+        self.schedule(task).and_then(|schedule| schedule.next((self.state.clock)()))
+    }
+}

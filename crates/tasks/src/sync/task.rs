@@ -1,0 +1,139 @@
+//! The tasks of syncing: one table with the name, the schedule and the key of each; and what triggers them.
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use base::config::Config;
+use base::model::ids::SourceId;
+use base::model::source::SourceKind;
+
+/// A task that runs on a schedule, or when an administrator starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The sync of CRAN.
+    Cran,
+    /// The sync of Bioconductor.
+    Bioconductor,
+    /// The sync of PyPI.
+    Pypi,
+    /// The refresh of the rules for system requirements and of the package database.
+    Requirements,
+    /// The refresh of the package advisories.
+    Advisories,
+}
+
+/// The row of a task in the table.
+struct TaskRow {
+    /// Its name in keys, logs and metrics.
+    name: &'static str,
+    /// The property with its schedule.
+    property: &'static str,
+    /// Returns the value of the property.
+    schedule: fn(&Config) -> &str,
+    /// The source that it syncs, if any.
+    source: Option<(SourceKind, SourceId)>,
+}
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Task; 5] =
+        [Task::Cran, Task::Bioconductor, Task::Pypi, Task::Requirements, Task::Advisories];
+
+    fn row(self) -> TaskRow {
+        match self {
+            Task::Cran => TaskRow {
+                name: "cran",
+                property: "CRAN.SyncSchedule",
+                schedule: |config| &config.cran.sync_schedule,
+                source: Some((SourceKind::Cran, SourceId::CRAN)),
+            },
+            Task::Bioconductor => TaskRow {
+                name: "bioconductor",
+                property: "Bioconductor.SyncSchedule",
+                schedule: |config| &config.bioconductor.sync_schedule,
+                source: Some((SourceKind::Bioconductor, SourceId::BIOCONDUCTOR)),
+            },
+            Task::Pypi => TaskRow {
+                name: "pypi",
+                property: "PyPI.SyncSchedule",
+                schedule: |config| &config.pypi.sync_schedule,
+                source: Some((SourceKind::Pypi, SourceId::PYPI)),
+            },
+            Task::Requirements => TaskRow {
+                name: "sysreqs",
+                property: "SystemRequirements.SyncSchedule",
+                schedule: |config| &config.requirements.sync_schedule,
+                source: None,
+            },
+            Task::Advisories => TaskRow {
+                name: "vulns",
+                property: "Vulnerabilities.SyncSchedule",
+                schedule: |config| &config.vulnerabilities.sync_schedule,
+                source: None,
+            },
+        }
+    }
+
+    /// Returns the property with its schedule.
+    #[must_use]
+    pub fn property(self) -> &'static str {
+        self.row().property
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    pub(super) fn schedule(self, config: &Config) -> &str {
+        (self.row().schedule)(config)
+    }
+
+    /// Returns the kind of the source that it syncs, if any.
+    pub(super) fn kind(self) -> Option<SourceKind> {
+        self.row().source.map(|(kind, _)| kind)
+    }
+
+    /// Returns the key of the row of the last success: its `fetched_at` is the time, for a source its `etag` is the
+    /// mirror's address.
+    pub(super) fn success_key(self) -> String {
+        let row = self.row();
+        row.source.map_or_else(|| format!("sync:{}", row.name), |(_, id)| format!("sync:{id}"))
+    }
+}
+
+/// Serializes the writers of one source.
+pub(super) type SourceLock = tokio::sync::Mutex<()>;
+
+/// The shared state of a task.
+#[derive(Default)]
+pub(super) struct TaskState {
+    /// Held by a writer of the source: a sync (of one version, for Bioconductor), or the final phase of a back-fill.
+    pub(super) source_lock: SourceLock,
+    /// Notified when the schedule changes.
+    pub(super) schedule_changed: Notify,
+    /// Error of the last run, if it failed; for tasks that log an error only when it changes.
+    pub(super) last_error: Mutex<Option<String>>,
+}
+
+/// The trigger of a sync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SyncTrigger {
+    /// The schedule, or a missed run.
+    Schedule,
+    /// A package file that differs from the index.
+    Mismatch,
+    /// An administrator, under the name that the transaction records.
+    Administrator(String),
+    /// As [`SyncTrigger::Administrator`], who accepts a list of PyPI that has lost projects or whose serials decreased.
+    Confirmed(String),
+}
+
+impl SyncTrigger {
+    pub(super) fn actor(&self) -> &str {
+        match self {
+            SyncTrigger::Schedule => "schedule",
+            SyncTrigger::Mismatch => "a package that differs from the index",
+            SyncTrigger::Administrator(actor) | SyncTrigger::Confirmed(actor) => actor,
+        }
+    }
+}

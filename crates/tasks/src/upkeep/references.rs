@@ -1,0 +1,70 @@
+//! References from rows of the database to stored objects.
+
+use base::model::storage_class::StorageClass;
+use content::serve::RepoError;
+use runtime::state::State;
+use store::db;
+use store::storage::Key;
+
+/// All swept classes. `usage` sweeps its own data.
+pub(super) const SWEPT_CLASSES: [StorageClass; 7] = [
+    StorageClass::Launcher,
+    StorageClass::Packages,
+    StorageClass::Binaries,
+    StorageClass::Cran,
+    StorageClass::Bioconductor,
+    StorageClass::Pypi,
+    StorageClass::Persistent,
+];
+
+/// Returns true if a row refers to the object in its class.
+pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
+    match key {
+        Key::Package(..) | Key::Readme(_) => {
+            let sha256 = *key.digest();
+            match db::blob::get(c, sha256)? {
+                Some(blob) => Ok(blob.class == key.directory()),
+                // A lost file whose row in the table `blob` an earlier version removed.
+                None => Ok(db::blob::references(c, sha256)? > 0),
+            }
+        }
+        Key::Index(sha256) => db::rendered::is_referenced(c, *sha256),
+        Key::Rules(sha256) => {
+            Ok(db::upstream::get(c, db::upstream::RULES)?.is_some_and(|row| row.sha256 == *sha256))
+        }
+        Key::Advisories(sha256) => {
+            Ok(db::upstream::advisories(c)?.iter().any(|(_, row)| row.sha256 == *sha256))
+        }
+        Key::BuildLog(sha256) => db::git_build::has_log(c, *sha256),
+        // The rows of usage data are in another database; `usage` sweeps its own objects.
+        Key::Usage(_) => Ok(true),
+    }
+}
+
+/// Returns true if the object is needed: a row refers to it and, for packages and READMEs, another row refers to that
+/// row.
+pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
+    match key {
+        Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),
+        Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) | Key::BuildLog(_) => {
+            is_referenced(c, key)
+        }
+    }
+}
+
+/// Returns the object key of a blob's row.
+pub(super) fn object_key(directory: &str, sha256: base::model::digest::Sha256) -> Option<Key> {
+    match StorageClass::parse(directory) {
+        Some(class) => Some(Key::Package(class, sha256)),
+        None => (Key::Readme(sha256).directory() == directory).then_some(Key::Readme(sha256)),
+    }
+}
+
+/// Returns true if no mirror has the object.
+pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, RepoError> {
+    let sha256 = *key.digest();
+    match key {
+        Key::Package(..) => Ok(state.db.read(move |c| db::file::is_local(c, sha256)).await?),
+        _ => Ok(true),
+    }
+}

@@ -1,0 +1,122 @@
+//! Findings of a scrub: the bad object, its fault, its package and the outcome of its repair.
+
+use content::serve::RepoError;
+use runtime::state::State;
+use store::db::stored_file::{self, FileOrigin};
+use store::storage::Key;
+
+/// A fault of an object or of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The bytes have a different digest.
+    Damaged,
+    /// The disk cannot read the object.
+    Unreadable,
+    /// A row refers to it, and it is not in storage.
+    Missing,
+    /// Name or version in the DESCRIPTION of a package differ from its rows.
+    Facts,
+    /// The database is inconsistent.
+    Database,
+}
+
+impl Fault {
+    /// Returns the name in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Damaged => "damaged",
+            Fault::Unreadable => "unreadable",
+            Fault::Missing => "missing",
+            Fault::Facts => "facts",
+            Fault::Database => "database",
+        }
+    }
+}
+
+/// The outcome of a repair of a bad object, or the possible outcome if there was no repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairOutcome {
+    /// It was stored again.
+    Repaired,
+    /// It is generated again on request.
+    Generated,
+    /// It can be obtained: a package is fetched again on request, or by a scrub that repairs.
+    Obtainable,
+    /// It can be obtained only from a backup or its author.
+    Lost,
+}
+
+impl RepairOutcome {
+    /// Returns the name in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RepairOutcome::Repaired => "repaired",
+            RepairOutcome::Generated => "generated",
+            RepairOutcome::Obtainable => "obtainable",
+            RepairOutcome::Lost => "lost",
+        }
+    }
+
+    /// Returns true if the object remains bad.
+    #[must_use]
+    pub fn is_bad(self) -> bool {
+        match self {
+            RepairOutcome::Repaired | RepairOutcome::Generated => false,
+            RepairOutcome::Obtainable | RepairOutcome::Lost => true,
+        }
+    }
+}
+
+/// A bad object, or a problem of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The object; `None` for the database.
+    pub key: Option<Key>,
+    /// The fault.
+    pub fault: Fault,
+    /// The detail, as part of a sentence.
+    pub detail: String,
+    /// The outcome of the repair.
+    pub outcome: RepairOutcome,
+    /// The package that it belongs to.
+    pub origin: Option<FileOrigin>,
+}
+
+impl Finding {
+    /// Creates a finding about an object, with the package that it belongs to.
+    pub(super) async fn of_object(
+        state: &State,
+        key: Key,
+        fault: Fault,
+        detail: String,
+        outcome: RepairOutcome,
+    ) -> Result<Finding, RepoError> {
+        let origin = state.db.read(move |c| match key {
+            Key::Package(_, sha256) => stored_file::origin(c, sha256),
+            Key::Readme(sha256) => stored_file::origin_of_readme(c, sha256),
+            Key::Index(_) | Key::Rules(_) | Key::Advisories(_) | Key::Usage(_) | Key::BuildLog(_) => Ok(None),
+        });
+        Ok(Finding { key: Some(key), fault, detail, outcome, origin: origin.await? })
+    }
+
+    /// Creates a finding about the database.
+    pub(super) fn in_database(problem: String) -> Finding {
+        Finding {
+            key: None,
+            fault: Fault::Database,
+            detail: problem,
+            outcome: RepairOutcome::Lost,
+            origin: None,
+        }
+    }
+
+    /// Logs the finding.
+    pub(super) fn log(&self) {
+        let object = self.key.map(|key| key.to_string()).unwrap_or_default();
+        let file = self.origin.as_ref().map_or("", |origin| origin.file.as_str());
+        let (fault, outcome) = (self.fault.as_str(), self.outcome.as_str());
+        tracing::error!(object, file, fault, outcome, "the scrub found a fault: {}", self.detail);
+    }
+}

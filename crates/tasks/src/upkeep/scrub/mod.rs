@@ -1,0 +1,290 @@
+//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its
+//! rules; moves bad objects to the directory `damaged` and stores them again where that is possible. Files whose rows are
+//! lost although storage has their bytes are served again.
+
+mod finding;
+mod full;
+mod inspector;
+mod lost_rows;
+mod quick;
+mod ranges;
+mod records;
+mod repair;
+
+pub use finding::{Fault, Finding, RepairOutcome};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::job_results::JobNumber;
+use super::{Upkeep, lease, ownership};
+use crate::backup::stored_again::BackupFiles;
+use base::config::BackupPlace;
+use base::model::count::count_of;
+use base::model::storage_class::StorageClass;
+use content::serve::RepoError;
+use runtime::jobs::{AfterHalt, JobStart, Reporter};
+use store::storage::Ownership;
+
+/// The maximum number of findings in a result; more are only counted.
+const MAX_FINDINGS: usize = 10_000;
+/// The maximum number of findings of one scrub that are logged.
+const MAX_LOG_LINES: u64 = 100;
+
+/// The comparisons of a scrub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubLevel {
+    /// Existence and size of every object that a row refers to.
+    Quick,
+    /// The digest of every such object, and the DESCRIPTION of some packages.
+    Full,
+    /// The database: its own checks, and the rules of its rows.
+    Database,
+}
+
+impl ScrubLevel {
+    /// Returns the name in requests and reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ScrubLevel::Quick => "quick",
+            ScrubLevel::Full => "full",
+            ScrubLevel::Database => "database",
+        }
+    }
+}
+
+/// The objects that a scrub reads. Parts are divided by the first byte of the digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubExtent {
+    /// All objects; after an interruption, those that were not read since the interrupted scrub began.
+    Everything,
+    /// One of several equal parts.
+    Part {
+        /// Its number, from 1.
+        number: u16,
+        /// The number of parts.
+        total: u16,
+    },
+    /// The part of one night; all objects are read within eight weeks.
+    Night,
+}
+
+/// The options of a scrub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubOptions {
+    /// The level.
+    pub level: ScrubLevel,
+    /// The storage classes; all if empty.
+    pub classes: Vec<StorageClass>,
+    /// The extent.
+    pub extent: ScrubExtent,
+    /// Maximum duration; the next scrub continues where this one ends.
+    pub max_duration: Option<Duration>,
+    /// Maximum rate of reading, in bytes per second.
+    pub rate: u64,
+    /// Whether bad objects are stored again.
+    pub repair: bool,
+    /// A folder of backups that is tried first when a bad object is stored again.
+    pub from: Option<BackupPlace>,
+    /// The DESCRIPTION of one in this many packages is compared with its rows; 0 for none.
+    pub sample: u32,
+}
+
+impl ScrubOptions {
+    /// Returns the options that read all objects, without limits and without repairs.
+    #[must_use]
+    pub fn full() -> ScrubOptions {
+        ScrubOptions {
+            level: ScrubLevel::Full,
+            classes: Vec::new(),
+            extent: ScrubExtent::Everything,
+            max_duration: None,
+            rate: u64::MAX,
+            repair: false,
+            from: None,
+            sample: 100,
+        }
+    }
+
+    /// Returns the options of the nightly scrub.
+    #[must_use]
+    pub fn nightly() -> ScrubOptions {
+        ScrubOptions {
+            extent: ScrubExtent::Night,
+            max_duration: Some(Duration::from_secs(3600)),
+            rate: 50_000_000,
+            repair: true,
+            ..ScrubOptions::full()
+        }
+    }
+}
+
+/// The result of a scrub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrubResult {
+    /// The level.
+    pub level: ScrubLevel,
+    /// Whether all requested objects were compared; false if the maximum duration ended first.
+    pub is_complete: bool,
+    /// Whether it continued an interrupted scrub.
+    pub is_continued: bool,
+    /// Number of compared objects.
+    pub objects: u64,
+    /// Number of bytes that were read.
+    pub bytes: u64,
+    /// Objects without a row, found by the quick level: the sweep removes them.
+    pub unknown: u64,
+    /// Number of bad objects that were repaired, or are generated again.
+    pub repaired: u64,
+    /// Number of the other bad objects.
+    pub bad: u64,
+    /// The first findings, at most [`MAX_FINDINGS`].
+    pub findings: Vec<Finding>,
+    /// The checks that were done or omitted, as sentences.
+    pub notes: Vec<String>,
+}
+
+impl ScrubResult {
+    fn new(level: ScrubLevel) -> ScrubResult {
+        ScrubResult {
+            level,
+            is_complete: true,
+            is_continued: false,
+            objects: 0,
+            bytes: 0,
+            unknown: 0,
+            repaired: 0,
+            bad: 0,
+            findings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if self.bad + self.repaired < MAX_LOG_LINES {
+            finding.log();
+        }
+        match finding.outcome.is_bad() {
+            true => self.bad += 1,
+            false => self.repaired += 1,
+        }
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Returns true if there was no class to compare, as the notes state.
+    fn compared_nothing(&self) -> bool {
+        self.level != ScrubLevel::Database
+            && self.objects == 0
+            && self.bad + self.repaired == 0
+            && !self.notes.is_empty()
+    }
+
+    /// Returns the result as a sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if self.compared_nothing() {
+            return "Nothing was compared.".to_owned();
+        }
+        let work = match self.level {
+            ScrubLevel::Database => "Examined the database".to_owned(),
+            ScrubLevel::Quick => format!("Looked up {}", count_of(self.objects, "object", "objects")),
+            ScrubLevel::Full => format!(
+                "Read {} ({} MB)",
+                count_of(self.objects, "object", "objects"),
+                count_of(self.bytes / 1_000_000, "", "").trim_end()
+            ),
+        };
+        let outcome = match (self.bad, self.repaired) {
+            (0, 0) => "nothing is wrong".to_owned(),
+            (0, repaired) => format!("{repaired} bad, all of them repaired"),
+            (bad, 0) => format!("{bad} bad"),
+            (bad, repaired) => format!("{} bad, {repaired} of them repaired", bad + repaired),
+        };
+        format!("{work}: {outcome}.")
+    }
+}
+
+/// Starts a scrub as a job, unless one of its kind is running; attaches to one with the same options.
+pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> JobStart {
+    let key = match options.level {
+        ScrubLevel::Database => "scrub:database",
+        ScrubLevel::Quick | ScrubLevel::Full => "scrub",
+    };
+    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
+    let number = Arc::clone(&job);
+    let (now, text) = ((upkeep.state.clock)(), format!("{options:?}"));
+    let start = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {
+        let result = run(&this, &options, &reporter).await.map_err(|error| error.to_string())?;
+        let summary = result.summary();
+        let (bad, repaired) = (result.bad, result.repaired);
+        match bad + repaired {
+            0 => tracing::debug!("{summary}"),
+            _ => tracing::error!(bad, repaired, "{summary}"),
+        }
+        this.scrub_results.add(number, result);
+        Ok(summary)
+    });
+    if let JobStart::New(new_job) = &start {
+        // The number is known only after the start.
+        let _ = job.set(new_job.id);
+    }
+    start
+}
+
+/// Returns the result of a scrub by its job.
+#[must_use]
+pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<ScrubResult>> {
+    upkeep.scrub_results.get(job)
+}
+
+async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
+    if options.level == ScrubLevel::Database {
+        return examine_database(upkeep, reporter).await;
+    }
+    let backup = match &options.from {
+        Some(place) => {
+            let files = BackupFiles::open(&upkeep.state, place).await;
+            Some(files.map_err(|error| RepoError::Conflict(error.to_string()))?)
+        }
+        None => None,
+    };
+    let condition = upkeep.state.storage.condition();
+    if StorageClass::ALL.into_iter().any(|class| condition.ownership(class) == Ownership::Unchecked) {
+        // Right after a start, the owners of the classes are not determined yet.
+        ownership::claim(upkeep).await;
+    }
+    let lease = lease::claim(&upkeep.state, "scrub", "is scrubbing storage").await?;
+    let result = if options.level == ScrubLevel::Quick {
+        quick::run(upkeep, options, backup, &lease, reporter).await
+    } else {
+        full::run(upkeep, options, backup, &lease, reporter).await
+    };
+    // After the objects: those in the directory `damaged` are back.
+    let result = match result {
+        Ok(mut result) => lost_rows::recover(upkeep, options, &lease, &mut result).await.map(|()| result),
+        error => error,
+    };
+    lease.release().await;
+    result
+}
+
+async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
+    reporter.progress("examining the database", 0, None);
+    let examination = store::db::examine::examine(&upkeep.state.db).await?;
+    let mut notes = examination.notes;
+    // A damaged database is reported by its problems.
+    if examination.problems.is_empty() {
+        notes.extend(upkeep.state.db.read(records::unreadable).await?);
+    }
+    let mut result = ScrubResult { notes, ..ScrubResult::new(ScrubLevel::Database) };
+    examination.problems.into_iter().map(Finding::in_database).for_each(|finding| result.add(finding));
+    Ok(result)
+}
+
+/// Returns the error of a scrub that ended early because the server goes offline.
+fn interrupted() -> RepoError {
+    RepoError::Conflict("the scrub was interrupted; the next one continues from there".to_owned())
+}

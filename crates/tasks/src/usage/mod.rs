@@ -1,0 +1,132 @@
+//! Usage data: counts of downloads, and of requests that block rules refused, in a separate database.
+//!
+//! Downloads are counted in memory ([`tally`]). A task writes the counts every few seconds and when the
+//! server stops ([`writer`]). Nightly work aggregates past days into storage, and removes old days
+//! ([`rollup`]). Clients are not recorded, except for their kind in counts of refused requests.
+
+mod aggregate;
+mod blocked;
+mod database;
+mod rollup;
+mod summary;
+mod tally;
+mod writer;
+
+pub use blocked::{BlockedReport, BlockedRequest};
+pub use summary::UsageError;
+pub use tally::Download;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use base::metrics;
+use base::model::ids::SourceId;
+use blocked::BlockedTally;
+use database::UsageDb;
+use runtime::state::State;
+use summary::Summaries;
+use tally::Tally;
+use writer::UsageWriter;
+
+/// Timeout for writing the remaining counts when the server stops.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for querying the counts of a few packages, which are only a detail of a response, and for opening the
+/// database.
+const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The counter of downloads and refused requests; clones share their state. If `Server.UsageDataEnabled` is
+/// false, it counts nothing and opens no database.
+#[derive(Clone, Default)]
+pub struct Usage(Option<Arc<Inner>>);
+
+struct Inner {
+    state: Arc<State>,
+    tally: Tally,
+    blocked: BlockedTally,
+    database: UsageDb,
+    summaries: Summaries,
+    /// Notifies the task to write the remaining counts and end.
+    stop: Notify,
+    /// The task that writes the counts.
+    writer: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Usage {
+    /// Starts counting, and the task that opens the database and writes to it, so a Tokio runtime must be
+    /// running. If opening fails, the task retries; packages are served meanwhile.
+    #[must_use]
+    pub fn start(state: &Arc<State>) -> Usage {
+        let config = state.config.load_full();
+        if !config.server.usage_data_enabled {
+            return Usage(None);
+        }
+        let inner = Arc::new(Inner {
+            state: Arc::clone(state),
+            tally: Tally::default(),
+            blocked: BlockedTally::default(),
+            database: UsageDb::new(config),
+            summaries: Summaries::default(),
+            stop: Notify::new(),
+            writer: tokio::sync::Mutex::default(),
+        });
+        let task = tokio::spawn(UsageWriter::new(Arc::clone(&inner)).run());
+        *inner.writer.try_lock().expect("no other task has it yet") = Some(task);
+        Usage(Some(inner))
+    }
+
+    /// Returns whether downloads are counted.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Counts a download. The cost is a hash and an uncontended lock; memory is allocated only for the first equal
+    /// download since the last write.
+    pub fn count(&self, download: &Download<'_>) {
+        let Some(inner) = &self.0 else { return };
+        let catalog = inner.state.catalog.get();
+        // A source that was deleted meanwhile has no name any more, so the download is not counted.
+        let is_counted = catalog
+            .source_by_id(download.source)
+            .is_some_and(|source| inner.tally.count(source.kind.language(), source.name.as_str(), download));
+        if !is_counted {
+            metrics::add_lost_downloads(1);
+        }
+    }
+
+    /// Returns the total downloads of packages, each from its source; 0 if the database does not respond
+    /// within the timeout. The last seconds are not included, because their counts are not written yet.
+    pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
+        let zeros = vec![0; packages.len()];
+        let Some(inner) = &self.0 else { return zeros };
+        let Some(db) = inner.database.available_db() else { return zeros };
+        let catalog = inner.state.catalog.get();
+        let source_and_name = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
+            Some(source) => (source.kind.language().as_str(), source.name.to_string(), (*package).to_owned()),
+            None => ("", String::new(), String::new()),
+        };
+        let keys: Vec<_> = packages.iter().map(source_and_name).collect();
+        let totals = db.read(move |c| store::db::download::totals(c, &keys));
+        tokio::time::timeout(QUERY_TIMEOUT, totals).await.ok().and_then(Result::ok).unwrap_or(zeros)
+    }
+
+    /// Writes the remaining counts, for at most two seconds, and closes the database.
+    pub async fn close(&self) {
+        let Some(inner) = &self.0 else { return };
+        inner.stop.notify_one();
+        if let Some(mut task) = inner.writer.lock().await.take()
+            && tokio::time::timeout(FLUSH_TIMEOUT, &mut task).await.is_err()
+        {
+            task.abort();
+            tracing::warn!(target: "usage", "could not write the last downloads in time; they are not counted");
+        }
+        inner.database.close().await;
+    }
+}
+
+/// Returns the day as the database stores it: the number of days since the epoch.
+fn day_number(at: base::model::time::Timestamp) -> i64 {
+    at.seconds().div_euclid(86_400)
+}

@@ -1,0 +1,130 @@
+//! Download counts of all packages over a number of days. Aggregated days are read from storage, the others from the
+//! database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Inner, QUERY_TIMEOUT, Usage, aggregate, day_number};
+use base::model::ids::SourceId;
+use base::model::time::{Day, SECOND, Timestamp};
+use store::db::download::{self, PackageCount};
+use store::db::{Db, DbError};
+use store::storage::{Key, StorageError};
+
+/// Lifetime of cached results. They are cached because their computation is slow and any client can request them.
+const CACHE_LIFETIME: Duration = Duration::from_secs(30);
+/// Maximum number of cached results; there is one for each number of days.
+const CACHE_CAPACITY: usize = 16;
+
+/// The reason why usage data is not available.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// `Server.UsageDataEnabled` is false.
+    #[error("downloads are not counted (Server.UsageDataEnabled)")]
+    Disabled,
+    /// The database is unavailable.
+    #[error("usage data is temporarily unavailable")]
+    Unavailable,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Cached results, by number of days. The map is locked while a result is computed, so that concurrent requests share
+/// it.
+pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
+
+impl Usage {
+    /// Returns the downloads per package in the last `days` days including today, most downloaded first. The result is
+    /// at most 30 seconds old.
+    ///
+    /// # Errors
+    /// Downloads are not counted, or the database failed.
+    pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
+        let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
+        let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
+        let mut summaries = inner.summaries.lock().await;
+        if let Some((at, summary)) = summaries.get(&days)
+            && at.elapsed() < CACHE_LIFETIME
+        {
+            return Ok(Arc::clone(summary));
+        }
+        let new_summary = inner.summary(&db, days).await?;
+        if summaries.len() >= CACHE_CAPACITY {
+            summaries.clear();
+        }
+        summaries.insert(days, (Instant::now(), Arc::clone(&new_summary)));
+        Ok(new_summary)
+    }
+
+    /// Returns the weekly downloads of a package from a source: the first day of each week, and its downloads. The last
+    /// of the `weeks` weeks ends today. The last seconds are not included, because their counts are not written yet.
+    ///
+    /// # Errors
+    /// Downloads are not counted, or the database failed.
+    pub async fn weeks(
+        &self,
+        source: SourceId,
+        package: &str,
+        weeks: i64,
+    ) -> Result<Vec<(Day, i64)>, UsageError> {
+        let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
+        let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
+        let catalog = inner.state.catalog.get();
+        let Some(source) = catalog.source_by_id(source) else { return Ok(Vec::new()) };
+        let (language, name) = (source.kind.language().as_str(), source.name.to_string());
+        let package = package.to_owned();
+        let now = (inner.state.clock)();
+        let end = day_number(now) + 1;
+        let first = end.saturating_sub(weeks.saturating_mul(7));
+        let days =
+            db.read(move |c| download::package_days(c, (language, &name, &package), first, end)).await?;
+        let day_of = |number: i64| Timestamp(number.saturating_mul(86_400 * SECOND)).day();
+        let weeks = days.chunks(7).zip(0_i64..);
+        Ok(weeks.map(|(week, at)| (day_of(first + at * 7), week.iter().sum())).collect())
+    }
+}
+
+impl Inner {
+    async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
+        let end_day = day_number((self.state.clock)()) + 1;
+        let first_day = end_day.saturating_sub(days);
+        // Both are read in one transaction, so that each day is in exactly one of the two results.
+        let (aggregates, rows) = db
+            .read(move |c| {
+                Ok((
+                    download::aggregates(c, first_day, end_day)?,
+                    download::unaggregated_counts(c, first_day, end_day)?,
+                ))
+            })
+            .await?;
+        let mut sums: HashMap<(String, String, String), i64> = HashMap::new();
+        let mut add = |counts: Vec<PackageCount>| {
+            for PackageCount { language, source, package, count } in counts {
+                *sums.entry((language, source, package)).or_default() += count;
+            }
+        };
+        add(rows);
+        for download::Aggregate { day, sha256, .. } in aggregates {
+            let object = self.state.storage.read(&Key::Usage(sha256)).await;
+            match object.ok().as_deref().and_then(aggregate::parse) {
+                Some(counts) => add(counts),
+                None => {
+                    tracing::warn!(target: "usage", day, %sha256, "could not read the counts of a day from storage; aggregating it again");
+                    add(db.read(move |c| download::day_counts(c, day)).await?);
+                    db.bulk(move |c| download::remove_aggregate(c, day)).await?;
+                }
+            }
+        }
+        let mut counts: Vec<PackageCount> = sums
+            .into_iter()
+            .map(|((language, source, package), count)| PackageCount { language, source, package, count })
+            .collect();
+        counts.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cmp(b)));
+        Ok(counts.into())
+    }
+}

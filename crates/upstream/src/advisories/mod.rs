@@ -1,0 +1,193 @@
+//! Fetches advisories from the OSV database (one folder per ecosystem), an archive, JSON lines, a bundle, or
+//! a folder.
+
+mod bucket;
+mod bundle;
+mod feed_file;
+mod folder;
+
+use super::Upstream;
+use super::error::UpstreamError;
+use super::origin::bundle::Bundle;
+use super::transport::Transport;
+use super::transport::decompress::{self, UnpackLimits};
+use super::transport::file::{FileRequest, FileResponse, Validators};
+use base::config::without_userinfo;
+use feed_file::FeedFileFormat;
+use formats::advisory::{Batch, Ecosystem};
+use formats::bundle::layout;
+use formats::bundle::shared::SharedFolder;
+
+/// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
+const MAX_FETCHED_SIZE: u64 = 256 << 20;
+/// Limits of all advisories of a feed, in bytes and in number.
+const UNPACK_LIMITS: UnpackLimits =
+    UnpackLimits { total_size: 512 << 20, file_size: formats::advisory::MAX_FILE_SIZE, file_count: 500_000 };
+
+/// A file or folder of advisories with its own validators.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// The URL, which may contain user and password.
+    url: String,
+    form: Form,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// One file.
+    File(FeedFileFormat),
+    /// The folder of an ecosystem in the OSV database.
+    Bucket(Ecosystem),
+    /// The folder of advisories in a bundle.
+    Bundle(Vec<Ecosystem>),
+    /// A `file:///` folder: its contents determine whether it is a copy of the OSV database, a folder of separate
+    /// files, or the folder of a bundle.
+    Folder(Vec<Ecosystem>),
+}
+
+/// The result of refreshing a feed.
+#[derive(Debug)]
+pub enum FeedRefresh {
+    /// Unchanged since the given validators.
+    Unchanged,
+    /// The folder, or the file in it, does not exist.
+    Absent,
+    /// All advisories, and the new validators.
+    Read(Box<Batch>, Validators),
+}
+
+impl Feed {
+    /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder
+    /// (`file:///`), the folder `vulns` of a bundle, or the root of the OSV database, which has a folder per
+    /// ecosystem; only those of `ecosystems` become feeds.
+    #[must_use]
+    pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
+        let url = url.trim_end_matches('/');
+        let file = url.rsplit('/').next().unwrap_or_default();
+        let form = match FeedFileFormat::of(file) {
+            Some(format) => Form::File(format),
+            None if file == SharedFolder::Advisories.folder() && !url.starts_with("file:") => {
+                Form::Bundle(ecosystems.to_vec())
+            }
+            None if url.starts_with("file:") => Form::Folder(ecosystems.to_vec()),
+            None => {
+                let bucket =
+                    |ecosystem: &Ecosystem| Feed { url: url.to_owned(), form: Form::Bucket(*ecosystem) };
+                return ecosystems.iter().map(bucket).collect();
+            }
+        };
+        vec![Feed { url: url.to_owned(), form }]
+    }
+
+    /// Returns whether a folder belongs to a bundle.
+    fn is_bundle(&self, folder: &Transport) -> bool {
+        let is_shared_folder = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
+        is_shared_folder && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
+    }
+
+    /// Returns the name of the feed: its address, without user and password.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let url = without_userinfo(&self.url);
+        match &self.form {
+            Form::Bucket(ecosystem) => format!("{url}/{}", ecosystem.as_str()),
+            Form::File(_) | Form::Bundle(_) | Form::Folder(_) => url,
+        }
+    }
+}
+
+impl Upstream {
+    /// Refreshes a feed. `stored_batch` returns the last stored contents of the feed, if any. It is awaited
+    /// only if the feed is a changed folder of the OSV database, from which only the changes are fetched.
+    ///
+    /// # Errors
+    /// The feed cannot be fetched, or is invalid.
+    pub async fn advisories(
+        &self,
+        feed: &Feed,
+        known_validators: Option<Validators>,
+        stored_batch: impl Future<Output = Option<Batch>> + Send,
+    ) -> Result<FeedRefresh, UpstreamError> {
+        match &feed.form {
+            Form::File(format) => {
+                let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
+                fetch_file(&self.transport(folder)?, file, *format, known_validators).await
+            }
+            Form::Bucket(ecosystem) => {
+                bucket::refresh(&self.transport(&feed.url)?, *ecosystem, known_validators, stored_batch).await
+            }
+            Form::Bundle(ecosystems) => {
+                bundle::refresh(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+            }
+            Form::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
+                bundle::refresh(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+            }
+            Form::Folder(ecosystems) => {
+                folder::refresh(&self.transport(&feed.url)?, ecosystems, known_validators).await
+            }
+        }
+    }
+}
+
+impl Upstream {
+    /// Returns the bundle that a folder of shared data belongs to.
+    fn bundle_of(&self, url: &str) -> Result<Bundle, UpstreamError> {
+        let (root, _) = url.rsplit_once('/').unwrap_or((url, ""));
+        Ok(Bundle::at(self.transport(root)?))
+    }
+}
+
+/// Parses a fetched file of advisories; the extension of `file` determines the format.
+///
+/// # Errors
+/// The format is unknown, or the file damaged.
+pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
+    feed_file::unpack(FeedFileFormat::of(file).ok_or("not a file of advisories")?, file, bytes)
+}
+
+/// Fetches one file with all its advisories.
+async fn fetch_file(
+    transport: &Transport,
+    path: &str,
+    format: FeedFileFormat,
+    known_validators: Option<Validators>,
+) -> Result<FeedRefresh, UpstreamError> {
+    match transport.fetch(FileRequest { path, validators: known_validators, limit: MAX_FETCHED_SIZE }).await?
+    {
+        FileResponse::Unchanged => Ok(FeedRefresh::Unchanged),
+        FileResponse::Body { bytes, validators } => {
+            let name = path.to_owned();
+            let result = decompress::run_blocking(move || feed_file::unpack(format, &name, &bytes)).await;
+            let batch = result.and_then(|batch| batch.validate().map_err(|error| error.to_string()));
+            Ok(FeedRefresh::Read(
+                Box::new(batch.map_err(|reason| refusal(transport, path, reason))?),
+                validators,
+            ))
+        }
+    }
+}
+
+fn refusal(transport: &Transport, path: &str, reason: String) -> UpstreamError {
+    let address = transport.address();
+    UpstreamError::Refused {
+        url: if path.is_empty() { address } else { format!("{address}/{path}") },
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_determines_the_kind_of_feed() {
+        let names = |url: &str| {
+            Feed::of(url, &[Ecosystem::Cran, Ecosystem::Pypi]).iter().map(Feed::name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("https://u:p@h/osv/"), ["https://***@h/osv/CRAN", "https://***@h/osv/PyPI"]);
+        assert_eq!(names("https://h/main.tar.gz"), ["https://h/main.tar.gz"]);
+        assert_eq!(names("https://h/CRAN/all.zip"), ["https://h/CRAN/all.zip"]);
+        assert_eq!(names("file:///srv/data/vulns/"), ["file:///srv/data/vulns"]);
+        assert_eq!(names("file:///srv/all.ndjson.zst"), ["file:///srv/all.ndjson.zst"]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads
+//! bytes over HTTP or from a directory; `origin` determines what a mirror, a bundle or a binary server
+//! declares. Uses no store.
+
+pub mod advisories;
+pub mod error;
+pub mod origin;
+pub mod rule_base;
+pub mod transport;
+
+pub use error::UpstreamError;
+pub use origin::mirror::Mirror;
+pub use origin::python_index::PythonIndex;
+pub use transport::client::{Limits, reqwest_proxy, user_agent};
+pub use transport::download::ByteSink;
+pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
+pub use transport::page::{Page, PageAge, PageResponse};
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base::config::{BinaryServerKind, BinaryUrl, Config, Cran, Proxy};
+use origin::bundle::Bundle;
+use origin::bundle_cache::BundleCache;
+use transport::Transport;
+use transport::address::Address;
+use transport::client::HttpClient;
+
+/// The client for all origins; clones share its connections and its cache of bundles.
+#[derive(Clone)]
+pub struct Upstream {
+    http: Arc<HttpClient>,
+    bundle_cache: Arc<BundleCache>,
+}
+
+/// The name of the server in the header `User-Agent`.
+const SERVER: &str = "rstudio-pm";
+
+impl Upstream {
+    /// Reads the proxy settings; refuses an invalid proxy URL. Connections, and loading the platform's
+    /// certificates, are deferred to the first request over HTTP.
+    pub fn new(proxy: &Proxy) -> Result<Upstream, UpstreamError> {
+        Upstream::with_limits(proxy, Limits::default())
+    }
+
+    /// Like [`Upstream::new`], with other time limits.
+    pub fn with_limits(proxy: &Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
+        Upstream::with_agent(proxy, limits, user_agent(SERVER, None))
+    }
+
+    /// Like [`Upstream::with_limits`], with this header `User-Agent`, see [`user_agent`].
+    pub fn with_agent(proxy: &Proxy, limits: Limits, agent: String) -> Result<Upstream, UpstreamError> {
+        let http = Arc::new(HttpClient::new(proxy, limits, agent)?);
+        Ok(Upstream { http, bundle_cache: Arc::default() })
+    }
+
+    /// Creates the client of a server: with its proxy, and its contact in the header `User-Agent`.
+    pub fn of_server(config: &Config) -> Result<Upstream, UpstreamError> {
+        let agent = user_agent(SERVER, config.server.contact.as_deref());
+        Upstream::with_agent(&config.proxy, Limits::default(), agent)
+    }
+
+    /// Returns the files at `url` (`https://`, `http://`, `file://`) without accessing them.
+    pub fn transport(&self, url: &str) -> Result<Transport, UpstreamError> {
+        Ok(Transport::new(Address::parse(url)?, &self.http))
+    }
+
+    /// Returns the bundle at `url` without accessing it.
+    pub fn bundle(&self, url: &str) -> Result<Bundle, UpstreamError> {
+        self.transport(url).map(Bundle::at)
+    }
+
+    /// Returns the mirror or the bundle at `url`; HTTP is not accessed: see [`Mirror::check`].
+    pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
+        Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
+    }
+
+    /// As [`Upstream::mirror`], for the mirror at `url` that is a part of the one at `root`.
+    pub fn mirror_part(&self, root: &str, url: &str) -> Result<Mirror, UpstreamError> {
+        Ok(self.mirror(url)?.part_of(Address::parse(root)?))
+    }
+
+    /// Returns the index of Python packages at `url`, or the bundle with Python packages; `/simple` at the
+    /// end of `url` is optional. HTTP is not accessed.
+    pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
+        let url = url.trim_end_matches('/');
+        let url = url.strip_suffix("/simple").unwrap_or(url);
+        let transport = Transport::of_mirror(Address::parse(url)?, &self.http);
+        Ok(PythonIndex::at(transport, Arc::clone(&self.bundle_cache)))
+    }
+
+    /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
+    #[must_use]
+    pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
+        let is_from_bundle =
+            cran.binaries.is_empty() && self.mirror(&cran.url).is_ok_and(|mirror| mirror.is_bundle());
+        if !is_from_bundle {
+            return Cow::Borrowed(&cran.binaries);
+        }
+        let linux = BinaryServerKind::Linux { distribution: None, arch: None, r: None };
+        let base = cran.url.trim_end_matches('/').to_owned();
+        let binary_url = |kind| BinaryUrl { base: base.clone(), kind };
+        Cow::Owned(vec![binary_url(BinaryServerKind::Mirror), binary_url(linux)])
+    }
+}

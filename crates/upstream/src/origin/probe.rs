@@ -1,0 +1,152 @@
+//! Determines whether an address is a CRAN-like mirror or a bundle. For a directory this is done when the [`Layout`] is
+//! created. An HTTP address is a bundle if a file that all mirrors have is missing and a file that identifies bundles
+//! exists.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bundle::Bundle;
+use super::bundle_cache::BundleCache;
+use super::bundle_mirror::BundleMirror;
+use crate::error::UpstreamError;
+use crate::transport::Transport;
+use crate::transport::address::Address;
+use crate::transport::client::HttpClient;
+use crate::transport::file::{FileRequest, FileResponse};
+use formats::bundle::Product;
+
+/// Files that identify a directory as a bundle.
+const MARKERS: [&str; 2] = ["v3/version.txt", "bioc/v4/version.txt"];
+/// Maximum depth of a mirror's folders below a bundle: `packages/3.20/data/annotation`.
+const MAX_FOLDER_DEPTH: usize = 5;
+
+/// Files that all mirrors of CRAN and of Bioconductor have. `PACKAGES` is requested after its compressed forms, so that
+/// a 404 means that there is no index.
+const PROBED_FILES: [&str; 2] = ["src/contrib/PACKAGES", "config.yaml"];
+
+/// The layout of the files at an address.
+pub(super) enum Layout {
+    Mirror,
+    Bundle(BundleMirror),
+    /// An address over HTTP: a mirror until a probe finds a bundle.
+    Http(Probe),
+}
+
+impl Layout {
+    /// Returns the layout at an address; HTTP is not accessed yet.
+    pub(super) fn of(address: &Address, client: &Arc<HttpClient>, cache: &Arc<BundleCache>) -> Layout {
+        let bundle = |root: Address, folder: &str| {
+            BundleMirror::new(Transport::of_mirror(root, client), folder, Arc::clone(cache))
+        };
+        match address {
+            Address::Dir(path) => match enclosing_bundle(path) {
+                Some((root, folder)) => Layout::Bundle(bundle(Address::Dir(root), &folder)),
+                None => Layout::Mirror,
+            },
+            Address::Http(url) => {
+                let (path, folder) = split_path(url.path().trim_end_matches('/'));
+                let mut root = url.clone();
+                root.set_path(path);
+                let cache = Arc::clone(cache);
+                Layout::Http(Probe { bundle: bundle(Address::Http(root), folder), cache })
+            }
+        }
+    }
+}
+
+/// A possible bundle at an HTTP address.
+pub(super) struct Probe {
+    bundle: BundleMirror,
+    cache: Arc<BundleCache>,
+}
+
+impl Probe {
+    /// Returns the bundle if a probe found one.
+    pub(super) fn bundle(&self) -> Option<&BundleMirror> {
+        self.cache.is_bundle(&self.bundle.transport().address()).then_some(&self.bundle)
+    }
+
+    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file that all mirrors have is
+    /// missing.
+    pub(super) async fn fetch(
+        &self,
+        transport: &Transport,
+        request: FileRequest<'_>,
+    ) -> Result<FileResponse, UpstreamError> {
+        let is_probed = PROBED_FILES.contains(&request.path);
+        if self.bundle().is_some() {
+            let result = self.bundle.fetch(&request).await;
+            if result.is_err() && is_probed {
+                // The address may be a mirror now: the next request probes again.
+                self.cache.record_probe(&self.bundle.transport().address(), false);
+            }
+            return result;
+        }
+        match transport.fetch(request.clone()).await {
+            Err(UpstreamError::Missing(_)) if is_probed && self.probe().await => {
+                self.bundle.fetch(&request).await
+            }
+            result => result,
+        }
+    }
+
+    /// Requests the files that identify a bundle.
+    async fn probe(&self) -> bool {
+        let transport = self.bundle.transport();
+        let bundle = Bundle::at(transport.clone());
+        for product in [Product::Cran, Product::Bioconductor(String::new())] {
+            if bundle.has(&product).await.unwrap_or(false) {
+                self.cache.record_probe(&transport.address(), true);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Returns the bundle that contains a path, and the path inside it: a virtual folder of a mirror.
+fn enclosing_bundle(path: &Path) -> Option<(PathBuf, String)> {
+    // Each part of a bundle has a marker file.
+    let is_bundle = |root: &Path| MARKERS.iter().any(|marker| root.join(marker).is_file());
+    if is_bundle(path) {
+        return Some((path.to_owned(), String::new()));
+    }
+    let mut ancestors = path.ancestors().skip(1).take(MAX_FOLDER_DEPTH);
+    let root =
+        ancestors.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
+    let folder = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+    is_bundle(root).then(|| (root.to_owned(), folder))
+}
+
+/// Splits the path of an address into the root of a possible bundle and a folder of a mirror below it:
+/// `packages/3.20/data/annotation`.
+fn split_path(path: &str) -> (&str, &str) {
+    match path.rfind("/packages/") {
+        Some(at) if is_mirror_folder(&path[at + 1..]) => (&path[..at], &path[at + 1..]),
+        Some(_) | None => (path, ""),
+    }
+}
+
+fn is_mirror_folder(path: &str) -> bool {
+    let mut parts = path.trim_end_matches('/').split('/').skip(1);
+    parts.next().is_some_and(formats::bundle::layout::is_bioconductor_version) && parts.next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directories_of_versions_are_below_the_root() {
+        for (path, root, folder) in [
+            ("/b/packages/3.20/bioc", "/b", "packages/3.20/bioc"),
+            ("/b/packages/3.20/data/annotation", "/b", "packages/3.20/data/annotation"),
+            ("/packages/3.20/bioc", "", "packages/3.20/bioc"),
+            ("/packages/b", "/packages/b", ""),
+            ("/packages/3.20", "/packages/3.20", ""),
+            ("/b", "/b", ""),
+        ] {
+            assert_eq!(split_path(path), (root, folder));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Requests for pages: addresses that end in a slash, content negotiation, and the headers that state the age of a
+//! page.
+
+use std::io::Read;
+use std::time::Duration;
+
+use ::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use futures_util::StreamExt;
+use url::Url;
+
+use super::file::Validators;
+use super::http::{self, HttpTransport, Target};
+use super::retry;
+use crate::error::UpstreamError;
+use base::metrics;
+
+/// A request for a page.
+#[derive(Clone, Debug)]
+pub struct PageRequest<'a> {
+    /// Path relative to the address, without the slash at its end: `simple/requests`; empty for the address itself.
+    pub path: &'a str,
+    /// The media types that the client can read.
+    pub accept: &'static str,
+    /// Validators of the last response, for a conditional request.
+    pub validators: Option<&'a Validators>,
+    /// Maximum size of the response as sent, in bytes.
+    pub limit: u64,
+    /// Whether a failed request is repeated.
+    pub retries: bool,
+    /// Maximum duration of one request.
+    pub timeout: Duration,
+}
+
+/// The response to a request for a page.
+#[derive(Clone, Debug)]
+pub enum PageResponse {
+    /// The page has not changed: 304.
+    Unchanged(PageAge),
+    /// The page.
+    Page(Box<Page>),
+}
+
+/// Maximum number of times that a page is compressed: a proxy may compress again what its origin sends compressed.
+const MAX_GZIP_LAYERS: usize = 2;
+
+/// Maximum size of a page without its outer compression, in bytes: a few bytes can inflate to many.
+const MAX_INNER_LAYER: u64 = 1 << 30;
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The body as sent.
+    bytes: Bytes,
+    /// How often the body is compressed with gzip.
+    gzip_layers: usize,
+    /// `Content-Type`, or that of the file's name.
+    pub media_type: Option<String>,
+    /// Validators for the next request.
+    pub validators: Validators,
+    /// The serial and the age that the headers state.
+    pub age: PageAge,
+    /// The address after redirects; the base of relative links.
+    pub url: Url,
+}
+
+/// The age of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageAge {
+    /// `X-PyPI-Last-Serial`.
+    pub serial: Option<i64>,
+    /// `Age`, in seconds: the time since a cache received the page.
+    pub seconds: i64,
+}
+
+impl Page {
+    /// Creates the page of a file.
+    pub(crate) fn of_file(bytes: Bytes, media_type: &str, etag: Option<String>, url: Url) -> Page {
+        let media_type = Some(media_type.to_owned());
+        let validators = Validators { etag, modified: None };
+        Page { bytes, gzip_layers: 0, media_type, validators, age: PageAge::default(), url }
+    }
+
+    /// Returns a reader of the decoded body, which the caller has to limit.
+    #[must_use]
+    pub fn reader(&self) -> Box<dyn Read + Send + '_> {
+        let body: Box<dyn Read + Send + '_> = Box::new(&*self.bytes);
+        (0..self.gzip_layers).fold(body, |body, _| Box::new(MultiGzDecoder::new(body.take(MAX_INNER_LAYER))))
+    }
+
+    /// Returns the decoded body.
+    ///
+    /// # Errors
+    /// The body is damaged, or has more than `limit` bytes.
+    pub fn decoded(&self, limit: u64) -> Result<Bytes, UpstreamError> {
+        let refusal = |reason: String| UpstreamError::Refused { url: self.display_url(), reason };
+        let mut body = Vec::new();
+        self.reader()
+            .take(limit + 1)
+            .read_to_end(&mut body)
+            .map_err(|error| refusal(format!("could not decompress the page: {error}")))?;
+        if body.len() as u64 > limit {
+            return Err(refusal(format!("exceeds the limit of {limit} bytes")));
+        }
+        Ok(body.into())
+    }
+
+    /// Returns the address for messages. SECURITY: without user and password.
+    #[must_use]
+    pub fn display_url(&self) -> String {
+        let mut url = self.url.clone();
+        let _ = (url.set_username(""), url.set_password(None));
+        url.into()
+    }
+}
+
+/// Requests a page.
+pub(super) async fn page(
+    http: &HttpTransport,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let mut target = http.target(request.path)?;
+    for text in [&mut target.url, &mut target.display_url] {
+        text.push('/');
+    }
+    if !request.retries {
+        return page_in_time(http, &target, request).await;
+    }
+    let activity = retry::LastActivity::new();
+    let work = || async {
+        activity.record();
+        page_in_time(http, &target, request).await
+    };
+    retry::with_retries(http.limits(), &target.display_url, &activity, work).await
+}
+
+async fn page_in_time(
+    http: &HttpTransport,
+    target: &Target,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let work = page_once(http, target, request);
+    tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
+        Err(UpstreamError::Unavailable {
+            url: target.display_url.clone(),
+            reason: format!("not read within {} s", request.timeout.as_secs_f32()),
+            retry_after: None,
+            is_of_mirror: false,
+        })
+    })
+}
+
+async fn page_once(
+    http: &HttpTransport,
+    target: &Target,
+    request: &PageRequest<'_>,
+) -> Result<PageResponse, UpstreamError> {
+    let mut get = http.client()?.get(&target.url).header(header::ACCEPT, request.accept);
+    get = get.header(header::ACCEPT_ENCODING, "gzip");
+    if let Some(known_validators) = request.validators {
+        get = http::conditional(get, known_validators);
+    }
+    let response = target.send(get).await?;
+    let age = age(response.headers());
+    if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
+        return Ok(PageResponse::Unchanged(age));
+    }
+    let response = target.accept(response)?;
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let gzip_layers = gzip_layers(response.headers()).map_err(|reason| target.refusal(reason))?;
+    let media_type = text(header::CONTENT_TYPE).map(str::to_owned);
+    let validators = http::validators(response.headers());
+    let mut url = response.url().clone();
+    // SECURITY: links are resolved against this URL, and must not get user and password.
+    let _ = (url.set_username(""), url.set_password(None));
+    let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| target.request_error(error))?;
+        metrics::upstream_bytes_read(chunk.len());
+        if (bytes.len() + chunk.len()) as u64 > request.limit {
+            return Err(target.refusal(format!("exceeds the limit of {} bytes", request.limit)));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let page = Page { bytes: bytes.freeze(), gzip_layers, media_type, validators, age, url };
+    Ok(PageResponse::Page(Box::new(page)))
+}
+
+/// Returns how often a body is compressed with gzip, or why it cannot be decoded. Names of codings are not case-sensitive
+/// (RFC 9110, 8.4.1).
+fn gzip_layers(headers: &HeaderMap) -> Result<usize, String> {
+    let mut layers = 0;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let codings = value.to_str().unwrap_or("unknown").split(',').map(str::trim);
+        for coding in codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+        {
+            if !["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) {
+                let coding: String = coding.chars().take(40).collect();
+                return Err(format!("has the content encoding '{coding}', but only gzip was requested"));
+            }
+            layers += 1;
+        }
+    }
+    if layers > MAX_GZIP_LAYERS { Err("is compressed more than twice".to_owned()) } else { Ok(layers) }
+}
+
+fn age(headers: &HeaderMap) -> PageAge {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    PageAge {
+        serial: number("x-pypi-last-serial"),
+        // A proxy cannot state an age of years.
+        seconds: number("age").unwrap_or(0).clamp(0, 366 * 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn page(bytes: Vec<u8>, gzip_layers: usize) -> Page {
+        let url: Url = "http://me:secret@h/simple/".parse().expect("a URL");
+        let page = Page::of_file(bytes.into(), "text/html", None, url);
+        Page { gzip_layers, ..page }
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn codings_are_read_in_any_case_and_number() {
+        let layers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_ENCODING, value.parse().expect("a value"));
+            }
+            gzip_layers(&headers)
+        };
+        for (values, expected) in [
+            (&[][..], 0),
+            (&[""], 0),
+            (&["Identity"], 0),
+            (&["GZip"], 1),
+            (&["X-GZIP"], 1),
+            (&["gzip, gzip"], 2),
+            (&["gzip", "identity,GZIP"], 2),
+        ] {
+            assert_eq!(layers(values), Ok(expected), "{values:?}");
+        }
+        for values in [&["br"][..], &["gzip, deflate"], &["gzip", "zstd"], &["gzip,gzip,gzip"]] {
+            assert!(layers(values).is_err(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_body_is_limited() {
+        let bytes = gzip(&[b'x'; 100_000]);
+        assert_eq!(page(bytes.clone(), 1).decoded(100_000).expect("small").len(), 100_000);
+        assert_eq!(page(gzip(&bytes), 2).decoded(100_000).expect("small").len(), 100_000);
+        let error = page(bytes, 1).decoded(99_999).expect_err("too large").to_string();
+        assert!(error.contains("99999") && !error.contains("secret"), "{error}");
+        assert!(page(b"no gzip".to_vec(), 1).decoded(10).is_err());
+        assert_eq!(&*page(b"text".to_vec(), 0).decoded(4).expect("small"), b"text");
+    }
+
+    #[test]
+    fn headers_state_the_age() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(age(&headers), PageAge::default());
+        headers.insert("x-pypi-last-serial", header::HeaderValue::from_static("37"));
+        headers.insert("age", header::HeaderValue::from_static("-5"));
+        assert_eq!(age(&headers), PageAge { serial: Some(37), seconds: 0 });
+    }
+}

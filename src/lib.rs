@@ -10,16 +10,8 @@
 //! 3. **Serve.** [`http`] parses the address, gets an index or a file from [`serve`] and responds; [`daemon`] starts,
 //!    supervises and stops everything; [`cli`] is a client of the daemon's admin API.
 //!
-//! | band | rooms |
-//! |---|---|
-//! | pure | `model` `access` `r` `python` `bundle` `advisory` `policy` `api` `encryption` `web` `config` |
-//! | stores | `metrics` `db` `storage` `logs` `builder` |
-//! | services | `upstream` `catalog` `jobs` `control` `cluster` `state` `publish` `auth` `fetch` `pypi` |
-//! | | `serve` `edit` `sync` `upkeep` `usage` `backup` `build` |
-//! | interfaces | `http` `daemon` `cli` `offline` |
-//!
-//! A room may use the rooms of the bands above its own in this table. `docs/architecture.md` states the allowed
-//! dependencies within a band and further restrictions; `tests/architecture.rs` fails on any other dependency.
+//! `docs/architecture.md` has the crates and their rooms; `tests/architecture.rs` has the allowed dependencies between
+//! rooms, and fails on any other.
 
 pub use api;
 pub use base::{access, config, encryption, metrics, model};

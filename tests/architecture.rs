@@ -1,4 +1,4 @@
-//! The layer table of `docs/architecture.md` as data, checked against every line of the crates.
+//! The dependencies that the rooms of `docs/architecture.md` may have, checked against every line of the crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

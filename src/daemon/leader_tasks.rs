@@ -1,4 +1,4 @@
-//! The tasks that only one server of a cluster runs: schedules and nightly work.
+//! The tasks that only the leader of a cluster runs: schedules and nightly work.
 
 use std::sync::Arc;
 

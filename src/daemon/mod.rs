@@ -1,6 +1,11 @@
 //! Starts, supervises and stops the server.
 //!
 //! Exit codes: 0 after a requested stop, 1 if the server cannot start or a check failed, 2 for wrong usage.
+//!
+//! `start` does what must precede threads: it sets the umask, binds the sockets, changes the user, and opens the logs.
+//! `process` boots (the database and its migrations, storage, catalog, jobs; only then it accepts connections), reports
+//! readiness, serves and shuts down. On SIGTERM the server continues to accept connections, answers with `Connection:
+//! close`, waits for running requests, waits another half a second for idle clients, and closes.
 
 pub mod args;
 mod audit;

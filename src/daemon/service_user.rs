@@ -1,5 +1,5 @@
-//! The user and the sandbox of a server that root starts, through systemd or directly. Checks and commands that root
-//! runs use the rights of that user.
+//! The user and the sandbox of a server that root starts, through systemd or directly: with the rights of that user
+//! root checks the configuration and runs commands.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,11 @@
 //! Runs commands one after the other, and retries configurations and listeners that could not be used.
+//!
+//! It is the only task that replaces the running app, which is everything that a configuration names, opened by
+//! `stores`. Handlers of signals and of the admin API send it commands through `control::Control`. Going online opens a
+//! new app from the whole file and passes it to `http::switch`; going offline waits for jobs, removes the app from the
+//! switch, waits for its last response (every body holds a reference to its app), and closes its database. A reload
+//! changes parts of the running app: `state.config`, `state.upstream`, the site's headers, logs and certificate are
+//! values that can be swapped, and long operations keep the values with which they began.
 
 use std::sync::Arc;
 use std::time::Duration;

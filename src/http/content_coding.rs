@@ -1,4 +1,4 @@
-//! Negotiation of the compression of a response (`Accept-Encoding`).
+//! Which responses are compressed for the transfer: negotiation by `Accept-Encoding`.
 
 use http::header::{self, HeaderMap};
 

@@ -1,4 +1,5 @@
-//! Settings that apply to all requests and responses: common headers, the path prefix, trusted proxies.
+//! Settings that apply to all requests and responses: common headers, the path prefix, trusted proxies, and the address
+//! of a client.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,5 @@
-//! The command that runs a builder in its own namespaces with bubblewrap. It is used where systemd does not run.
+//! The command that runs a builder in its own namespaces with bubblewrap. It is used where systemd does not run. The
+//! units `rstudio-pm-fetch@.service` and `rstudio-pm-build@.service` are the sandbox elsewhere.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

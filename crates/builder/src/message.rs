@@ -1,5 +1,5 @@
-//! The messages between the server and a builder: JSON objects, each in one packet of at most 64 kB. The first one is
-//! the request, with its descriptors; the builder answers with events.
+//! The messages between the server and a builder in its sandbox, which are requests and events: JSON objects, each in
+//! one packet of at most 64 kB. The first one is the request, with its descriptors; the builder answers with events.
 
 use serde::{Deserialize, Serialize};
 

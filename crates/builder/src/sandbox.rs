@@ -1,4 +1,5 @@
-//! Chooses the sandbox for builders: systemd units, bubblewrap, or none if the administrator allows that.
+//! Chooses the sandbox for builders: systemd units, bubblewrap, or none if the administrator allows that; otherwise the
+//! reason why there is none.
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Seek};

@@ -1,4 +1,4 @@
-//! HTTP client of the admin API of a server on another machine, with a token.
+//! `rspm` with a server on another machine: the HTTP client of its admin API, with a token.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,5 +1,5 @@
-//! `rspm login sso`: the device flow (RFC 8628 with PKCE, RFC 7636) of Posit Package Manager, and the exchange of the
-//! identity token for an access token (RFC 8693).
+//! `rspm login sso`, single sign-on: the device flow (RFC 8628 with PKCE, RFC 7636) of Posit Package Manager, and the
+//! exchange of the identity token for an access token (RFC 8693).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The style sheet, the script and the icon of the pages, and the content security policy that names the script.
+//! The style sheet, the script and the icon of the pages (`static/`), and the content security policy that names the
+//! script.
 
 use std::sync::LazyLock;
 

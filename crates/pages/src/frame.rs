@@ -1,4 +1,4 @@
-//! The frame of all pages: head, navigation, search, footer.
+//! The frame of all pages, which determines what they look like: head, navigation, search, footer.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The commands of `rspm backup` that need no running server.
+//! The commands of `rspm backup` that need no running server; `rspm backup` executes `rstudio-pm` for them.
 
 mod report;
 mod test_result;

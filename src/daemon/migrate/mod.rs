@@ -1,4 +1,4 @@
-//! The program `migrate`, which copies the database to the other provider.
+//! The program `migrate`, which copies the database to the other provider; `rspm migrate` executes it.
 
 pub mod args;
 mod report;

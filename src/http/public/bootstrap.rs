@@ -1,4 +1,4 @@
-//! `POST /bootstrap`: a token for the owner of the key in `Bootstrap.PublicKey`.
+//! `POST /bootstrap`: the first token of a server, for the owner of the key in `Bootstrap.PublicKey`.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! Chooses the platform of a request: by its address, its parameters or its `User-Agent`.
+//! Chooses the platform of a request, whose binary the client gets: by its address, its parameters or its `User-Agent`.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,6 @@
 //! The action and the object of each route, which determine who may use it. The matches are exhaustive, so that a new
-//! route does not compile without an entry here. No I/O.
+//! route does not compile without an entry here. No I/O. `tests/access/matrix.rs` requests each address as each kind of
+//! client.
 
 use super::Route;
 use super::admin::{AdminRoute, ControlRoute, DataRoute};

@@ -1,4 +1,4 @@
-//! The route table: maps method, path and query to a [`Route`]. No I/O.
+//! The route table, which has all addresses: maps method, path and query to a [`Route`]. No I/O.
 
 pub mod access;
 pub mod admin;

@@ -1,4 +1,5 @@
-//! The part of an address after the snapshot: one variant for each layout of repositories. No I/O.
+//! The part of an address after the snapshot: one variant for each layout of repositories, which differ between
+//! languages. No I/O.
 
 use crate::http::error::Failure;
 use formats::python::{self, layout::PythonPath};

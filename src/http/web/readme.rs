@@ -1,4 +1,4 @@
-//! READMEs as HTML, in a cache.
+//! READMEs as HTML, in a cache, with limits of the conversions at the same time.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The decision about an actor, an action and an object.
+//! Decides which client may do what: the decision about an actor, an action and an object.
 
 use super::scope::{Grant, ScopeKind};
 use crate::model::ids::{RepoId, SourceId};

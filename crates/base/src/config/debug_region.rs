@@ -1,4 +1,5 @@
-//! `[Debug]`: parts of the server whose debug events are written to the server log.
+//! `[Debug]`: regions of the server log, which are parts of the server whose debug events are written to the server
+//! log.
 
 use super::value;
 

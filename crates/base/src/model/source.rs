@@ -1,4 +1,4 @@
-//! The kinds of source.
+//! The kinds of sources, with what each can do: the language of its packages, and how they are added.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Computes the SHA-256 of files for which a page declares only another digest, such as MD5, or none. Each such file is
-//! downloaded once; later downloads of the file are compared with the computed digest.
+//! Computes the SHA-256 of files for which the page of an index declares only another digest, such as MD5, or none.
+//! Each such file is downloaded once; later downloads of the file are compared with the computed digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The location of a file's bytes as a row stores it, and the address of a request for them. Pure.
+//! The location of a file's bytes as a row stores it, and the address of a request for them, on a host from which files
+//! of an index may come. Pure.
 //!
 //! The page of a project states the addresses of its files. An index can state any address, so each is checked before a
 //! request.

@@ -1,5 +1,10 @@
 //! Reads the page of a project of an index when a client requests it, and stores its content in the database. One
 //! request per project and server serves any number of waiting clients.
+//!
+//! The sequence numbers of the tree of an index are times. A stored reading is used if it is valid at the point: the
+//! list of projects states no newer serial, or the reading is later. Otherwise the page is requested, `plan` compares
+//! it with the rows, and `store` writes the reading and the lives in one transaction, under a lock of the project's
+//! row.
 
 mod digests;
 mod failures;

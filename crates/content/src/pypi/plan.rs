@@ -1,7 +1,12 @@
-//! Compares the page of a project with the rows of its files, and plans which lives begin and end. Pure.
+//! Plans what a reading of a project of an index writes: compares its page with the rows of its files, and determines
+//! which lives begin and end. Pure.
 //!
 //! A file exists from its upload time on, so one reading of a project provides its whole history. A final response
 //! never changes: later readings write no change before the instant up to which the previous reading is valid.
+//!
+//! The first life of a file that the project never had begins at the upload of the file, in the past. For a file that
+//! an earlier reading lacked, the table `file_reading` has the time of the reading that found it, from which block
+//! rules measure its age if the upload that the index claims is much earlier.
 
 use std::collections::HashMap;
 

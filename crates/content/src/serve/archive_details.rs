@@ -1,5 +1,6 @@
 //! Reads DESCRIPTION and README from stored archives of mirrors, when the details of a package are requested. Uploaded
-//! packages are read when they are added.
+//! packages are read when they are added. `state.detail_updates` counts the changes of stored descriptions; when it
+//! increases, cached data of a point is read again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

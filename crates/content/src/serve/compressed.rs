@@ -1,5 +1,6 @@
-//! Documents compressed for the transfer: only those that have no compressed file of their own. The first
-//! request that accepts gzip compresses a document; the result is cached in memory and not stored.
+//! Documents compressed for the transfer: only those that have no compressed file of their own, such as lists and pages
+//! of Python repositories. The first request that accepts gzip compresses a document; the result is cached in memory
+//! and not stored.
 
 use std::sync::Arc;
 

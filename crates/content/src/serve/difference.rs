@@ -1,4 +1,4 @@
-//! The packages that differ between two points.
+//! The packages that differ between two points, which are resolved snapshots.
 
 use std::collections::HashMap;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! A generated document of a point, and the key under which it is cached and stored.
+//! A generated document of a point, of a repository of either language, and the key under which it is cached and
+//! stored.
 
 use std::sync::OnceLock;
 

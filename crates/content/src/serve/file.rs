@@ -1,5 +1,8 @@
 //! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in
 //! progress.
+//!
+//! A file in storage is compared with its digest once per process (`fetch::integrity`). Located files are cached,
+//! because a step never changes.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,6 +1,12 @@
 //! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored
 //! once the point is closed. A compressed document is stored before the response, because the bytes of the server that
 //! stores it first apply; others are stored by a task shortly after it.
+//!
+//! A point is closed if its content cannot change any more, such as a past day; its documents are stored once and never
+//! rewritten. Compressed bytes depend on the version of the server: those that are stored first apply everywhere. Pages
+//! of Python repositories have the same bytes on every server, so a task stores them 50 ms after the response, and a
+//! stopping server waits for it. The ETag is computed from the decoded content and kept in the table `rendered`, so a
+//! 304 needs no rendering even after a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! The owner of a package name: the rule by which indexes, files and `Archive/` of several subscriptions are merged.
+//! The source that owns a package name: the rule by which indexes, files and `Archive/` of several subscriptions are
+//! merged.
 //!
 //! The first subscription that *lists* the name at the point owns it, regardless of the versions; if none lists it, the
 //! first that has it in its archive. Only the owner provides the name: a shadowed package is neither listed nor

@@ -1,4 +1,8 @@
 //! Resolves a repository's name and a snapshot to a point; closes past days when needed.
+//!
+//! Each tree of a point has a number of the block rules of the repository, so that every cache keyed by trees, and the
+//! key of every document, depends on them. A change of a rule leaves the numbers of the repositories outside its scope
+//! unchanged.
 
 use super::{RepoError, Repositories, allowed, find};
 use base::model::ids::RepoId;

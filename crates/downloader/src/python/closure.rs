@@ -1,5 +1,5 @@
-//! Reads the pages of the required projects and chooses their files; with dependencies also those that the metadata
-//! of the chosen versions requires, until nothing new is required.
+//! Reads the pages of the required Python projects and chooses their files; with dependencies also those that the
+//! metadata of the chosen versions requires, until nothing new is required.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;

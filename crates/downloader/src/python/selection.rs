@@ -1,4 +1,5 @@
-//! Chooses versions and files of a project: for each environment the newest version that has a file for it. Pure.
+//! Chooses versions and files of a Python project: for each environment the newest version that has a file for it.
+//! Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Reads pages, metadata and files of an index. The index states the addresses of files, which are therefore checked
-//! before each request.
+//! Reads pages, metadata and files of an index, the files only from allowed hosts. The index states the addresses of
+//! files, which are therefore checked before each request.
 
 use std::time::Duration;
 

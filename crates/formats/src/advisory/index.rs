@@ -1,5 +1,5 @@
-//! An index of advisories by package. Finds the advisories that affect a version and are not withdrawn, and merges
-//! duplicates.
+//! An index of advisories by package, by which vulnerable versions are found. Finds the advisories that affect a
+//! version and are not withdrawn, and merges duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,5 +1,5 @@
-//! Block rules: their criteria, their order, and the decision about the releases of a package. Pure: callers pass the
-//! facts about the releases.
+//! Block rules: their criteria, their order, and the decision which versions of a package they forbid. Pure: callers
+//! pass the facts about the releases.
 
 mod age;
 mod decide;

@@ -1,6 +1,6 @@
 //! The closure of requirements: the projects that the chosen versions of required projects require in turn. Pure: the
 //! caller reads pages and metadata, and chooses versions, in rounds until nothing new is required. There is no
-//! backtracking: a version that was chosen stays chosen.
+//! backtracking: a version that was chosen stays chosen. Curated sources and the downloader use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

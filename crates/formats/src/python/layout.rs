@@ -1,4 +1,4 @@
-//! Paths of a Python repository below a snapshot, parsed and rendered in one place.
+//! The addresses of a Python repository: paths below a snapshot, parsed and rendered in one place.
 
 use std::fmt;
 

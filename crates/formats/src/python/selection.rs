@@ -1,4 +1,5 @@
-//! Chooses files of a project: for each environment those of the newest version that has a file for it. Pure.
+//! Chooses wheels and other files of a project: for each environment those of the newest version that has a file for
+//! it. Pure.
 
 use std::collections::BTreeSet;
 

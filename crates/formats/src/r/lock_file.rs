@@ -1,5 +1,5 @@
-//! Lists of installed R packages with their versions: `renv.lock`, `rv.lock`, and the text that `sessionInfo()` prints.
-//! The format is recognized by the content.
+//! Lock files and other lists of installed R packages with their versions: `renv.lock`, `rv.lock`, and the text that
+//! `sessionInfo()` prints. The format is recognized by the content.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

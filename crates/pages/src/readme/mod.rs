@@ -1,4 +1,4 @@
-//! READMEs as HTML: Markdown, reStructuredText, and plain text.
+//! READMEs as HTML, and which HTML they may have: converts Markdown, reStructuredText, and plain text.
 //!
 //! SECURITY: authors of packages write READMEs, and no converter is trusted. [`clean`] removes from the result of every
 //! converter all elements and attributes that are not in its list.

@@ -1,4 +1,5 @@
-//! The credentials of a request, from its `Authorization` header fields. Pure.
+//! The credentials of a request, such as tokens, from the places where clients may send them: parts of the
+//! `Authorization` header field. Pure.
 
 use std::fmt;
 

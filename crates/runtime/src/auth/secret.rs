@@ -1,6 +1,5 @@
-//! The text of a token: `rspm_`, 30 random letters and digits, and their checksum, which has 6 letters and digits.
-//! Secret scanners can search for this form (`rspm_[0-9A-Za-z]{36}`), and a mistyped token is refused without a
-//! lookup.
+//! The format of a token: `rspm_`, 30 random letters and digits, and their checksum, which has 6 letters and digits.
+//! Secret scanners can search for this form (`rspm_[0-9A-Za-z]{36}`), and a mistyped token is refused without a lookup.
 
 use std::fmt;
 

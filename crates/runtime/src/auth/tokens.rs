@@ -1,5 +1,6 @@
-//! In-memory table of the tokens that are not revoked. Requests are checked only against this table. A change of tokens
-//! increments `clock.catalog`, as a publish does, so that each server reads the change when it refreshes its catalog.
+//! The valid tokens in memory: a table of those that are not revoked. Requests are checked only against this table. A
+//! change of tokens increments `clock.catalog`, as a publish does, so that each server reads the change when it
+//! refreshes its catalog.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};

@@ -1,4 +1,4 @@
-//! Fixed URLs in memory: the states of repositories that `rspm url create` names.
+//! Fixed URLs in memory: each has the state of a repository that `rspm url create` names.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Resolves a snapshot of a URL to a point: pure, over the in-memory catalog.
+//! Resolves a snapshot of a URL to a point, and applies the pin of a list of subscriptions: pure, over the in-memory
+//! catalog.
 
 use std::cmp::Ordering;
 

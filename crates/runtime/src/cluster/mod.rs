@@ -1,5 +1,11 @@
-//! The servers that share a PostgreSQL database: their heartbeats and their list, requests of administrators, and the
-//! leader. A server on SQLite is the only one of its database.
+//! The servers that share a PostgreSQL database: their heartbeats and their list, requests of administrators, and which
+//! server leads. A server on SQLite is the only one of its database.
+//!
+//! The room represents this process among the rows of the table `node`. It exists from start to end of the process,
+//! also while the server is offline; `daemon::stores` attaches each database that it opens. The heartbeat writes the
+//! row every five seconds over `db::link`, a connection that waits for no other transaction, receives requests for a
+//! mode, which it passes to `control` as the admin API does, and renews the lease of the leader. Before a server goes
+//! online, its storage is compared with that of the others.
 
 pub mod configuration;
 pub mod heartbeat;

@@ -1,5 +1,5 @@
-//! Files that belong to a distribution of a Python package: rows of `file` with a role of their own, and the name and
-//! revision of the distribution.
+//! Files that belong to a distribution of a Python package, such as signatures and provenance objects with
+//! attestations: rows of `file` with a role of their own, and the name and revision of the distribution.
 
 use super::file::FileState;
 use super::python_file::FileRole;

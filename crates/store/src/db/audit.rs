@@ -1,5 +1,6 @@
-//! The audit trail: a row for each change by an administrator, written in the transaction of the change. Each row
-//! contains the digest of the row before it, so that a changed, removed or moved row is detected.
+//! The audit trail, with digests and their verification: a row for each change by an administrator, written in the
+//! transaction of the change. Each row contains the digest of the row before it, so that a changed, removed or moved
+//! row is detected. A write calls `record`.
 
 use sha2::Digest;
 

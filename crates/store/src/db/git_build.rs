@@ -1,4 +1,4 @@
-//! Builds of commits and tags: the queue, and the history of builds.
+//! Builds of commits and tags of git repositories: the queue, and the history of builds.
 //!
 //! A server claims a build for a limited time and renews the claim while it builds. Times of claims are those of the
 //! database host's clock.

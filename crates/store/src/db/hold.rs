@@ -1,5 +1,6 @@
 //! Holds: while a hold has not expired, no object is removed from storage, because a backup reads the objects that the
-//! rows of its snapshot refer to. Times are those of the database host's clock; with SQLite, of the server's clock.
+//! rows of its snapshot refer to. Times are those of the database host's clock; with SQLite, of the server's clock. The
+//! row is checked in the transaction that removes the row of an object.
 
 use super::{Conn, DbError};
 use base::model::identity::Identity;

@@ -1,4 +1,5 @@
-//! Schema migrations: numbered scripts in pairs, one for each database, each run once under a lock.
+//! Migrations of the schema, and which of them earlier versions can work with: numbered scripts in pairs
+//! (`migrations/`), one for each database, each run once under a lock.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};

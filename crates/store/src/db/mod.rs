@@ -2,6 +2,10 @@
 //!
 //! Each file is named after its subject and contains free functions over `&mut dyn Conn`; only the driver files
 //! depend on the database.
+//!
+//! `Db` offers `read`, `write` and `bulk`; the closure is plain synchronous code and runs outside the async threads.
+//! Only the driver files, and `transfer`, contain DDL types, error codes, COPY and pragmas. Every database test runs on
+//! both engines; a test reads every statement and checks that it is portable.
 
 pub mod attached_file;
 pub mod audit;

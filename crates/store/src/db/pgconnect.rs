@@ -1,5 +1,8 @@
 //! Opens a connection to PostgreSQL: the servers of the URL, the attempts of each `sslmode`, the first statements of a
-//! session, and the detection of poolers.
+//! session, and whether it passes through a pooler.
+//!
+//! Through a pooler no state of a session outlasts a transaction: settings, the schema and prepared statements are set
+//! up in each one.
 
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;

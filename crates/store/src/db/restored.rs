@@ -1,4 +1,5 @@
-//! Changes to a restored database: rows of servers, the history, and the records of storage markers.
+//! Changes to a restored database: it has a new `clock.history`, markers of storage that are unconfirmed, and no nodes,
+//! leases, holds, sessions or uploads.
 
 use super::author::Author;
 use super::{Conn, DbError, audit};

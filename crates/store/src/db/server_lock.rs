@@ -1,5 +1,6 @@
 //! The advisory lock that indicates that servers use a PostgreSQL database: shared by the connections of servers,
-//! exclusive for a program that copies the database. PostgreSQL releases it with the connection.
+//! exclusive for a program that copies the database. PostgreSQL releases it with the connection. On SQLite both take
+//! the lock of the directory (`sqlite_dir`), exclusively.
 
 use std::time::Duration;
 

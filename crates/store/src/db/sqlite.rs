@@ -1,4 +1,5 @@
-//! SQLite: one writer thread, several readers, WAL, and a separate checkpoint thread.
+//! SQLite: one writer thread, which prefers an interactive queue to a bulk queue, several readers, WAL, and a separate
+//! checkpoint thread.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

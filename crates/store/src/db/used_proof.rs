@@ -1,5 +1,5 @@
-//! Proofs, which are signed requests and identity tokens. Each is accepted only once by all servers of the
-//! database together. Only their digests are stored.
+//! Proofs, which are signed requests and identity tokens that are accepted only once by all servers of the database
+//! together. Only their digests are stored.
 
 use super::{Conn, DbError};
 use base::model::digest::Sha256;

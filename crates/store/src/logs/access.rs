@@ -1,4 +1,4 @@
-//! The access log, in Apache's common and combined formats.
+//! The access log: the format of its lines, which are in Apache's common and combined formats.
 
 use std::cell::RefCell;
 use std::io::Write;

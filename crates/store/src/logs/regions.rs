@@ -1,4 +1,4 @@
-//! The targets of `tracing` events by region.
+//! The targets of `tracing` events by region of the server log.
 
 use base::config::DebugRegion;
 

@@ -1,4 +1,4 @@
-//! The package service log: one JSON line per request for a package file.
+//! The package service log: the format is one JSON line per request for a package file.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

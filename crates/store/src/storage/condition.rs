@@ -1,4 +1,5 @@
-//! The condition of each class: its owner, a sweep that awaits confirmation, damaged and lost objects.
+//! The condition of each class: its owner, whether objects may be stored in it, a sweep that awaits confirmation,
+//! damaged and lost objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Checks whether backups may be written to a folder.
+//! Checks where backups may be written: whether a folder is suitable.
 
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,11 @@
 //! A poll lists references of a remote repository and puts new commits and tags in the queue, which is a table. The
 //! leader claims builds and runs them: one sandbox fetches the commit, another one builds the package, and the result
 //! is added to the source like an upload.
+//!
+//! A server claims a build for half a minute and renews the claim while it fetches, builds and publishes; a build of a
+//! server that ended is claimed again. The transaction that publishes ends the claim too (`edit::add::add_built`), so a
+//! build whose claim is lost publishes nothing. Of the builders without a running build, the one that built least
+//! recently is next.
 
 pub mod builder;
 pub mod credential;

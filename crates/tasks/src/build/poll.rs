@@ -1,4 +1,4 @@
-//! Polls: a poll lists the references of a remote repository and puts new commits and tags in the queue.
+//! Polls: a poll lists the references of a remote git repository and puts new commits and tags in the queue.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The schedule of the leader: polls the builders that are due, and starts builds from the queue.
+//! The schedule of builds from git, on the leader: polls the builders that are due, and starts builds from the queue.
 
 use std::collections::HashSet;
 use std::sync::Arc;

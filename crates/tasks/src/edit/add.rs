@@ -1,4 +1,4 @@
-//! Adds uploaded source packages to a local source, in one transaction.
+//! Adds uploaded and built source packages to a local source, in one transaction.
 
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::StagedUpload;

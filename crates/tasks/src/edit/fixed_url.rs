@@ -1,4 +1,4 @@
-//! Creates fixed URLs of repositories.
+//! Creates fixed URLs of repositories, each of which names one state.
 
 use super::Actor;
 use base::model::ids::{Seq, TreeId};

@@ -1,4 +1,6 @@
-//! Receives a package archive: validates, rewrites and stores it.
+//! Receives a package archive: validates, rewrites and stores it. It streams the upload to a spool, recognizes and
+//! validates it (`r::archive`), rewrites `Repository:` (`r::rewrite`), and stores the blob and then the row of the
+//! upload, which any server can add.
 
 use std::io;
 use std::sync::Arc;

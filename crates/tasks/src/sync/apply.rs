@@ -1,5 +1,5 @@
 //! The transaction of a sync: writes the plan of each tree, then publishes all of them with the validators of the
-//! mirror.
+//! mirror. The rows are written in chunks of at most 2,000, with lower priority than interactive writes.
 
 use super::SyncError;
 use super::plan::Plan;

@@ -1,5 +1,8 @@
 //! Syncs Bioconductor: reads the versions that `config.yaml` declares, then syncs each version. A version is published
 //! as a whole or not at all; a failed one does not affect the others.
+//!
+//! The declarations of `config.yaml` are stored in a row that the catalog reads. Each repository of a version is a
+//! separate mirror to `fetch` and a tree to `plan`. The trees share releases: equal bytes are one release.
 
 use std::sync::Arc;
 

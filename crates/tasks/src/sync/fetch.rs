@@ -1,4 +1,5 @@
-//! Fetches the index and the `Meta/` tables of a mirror when they changed, as one consistent set.
+//! Fetches the index and the `Meta/` tables of a mirror when they changed, as one consistent set. The index is
+//! requested again after `Meta`, because mirrors write them seconds apart.
 
 use std::collections::HashMap;
 

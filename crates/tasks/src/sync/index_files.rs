@@ -1,4 +1,5 @@
-//! Parses the files of a mirror, refuses a declaration that lost too much, and plans the changes.
+//! Parses the files of a mirror, refuses a declaration that lost too much, and plans the changes. It refuses an HTML
+//! page, a truncated file, and an index that lost a fifth of its packages; the last good state is still served.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
-//! Computes the changes that turn the known state into the declaration of a mirror. Pure;
+//! Computes the changes of a sync, which turn the known state into the declaration of a mirror. Pure;
 //! `docs/admin/mirrors.md` has the rules.
+//!
+//! A superseded version moves to the archive; the same version with other bytes becomes a new revision; a package
+//! removed from index and archive ends and is not archived.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! Syncs PyPI: its list of projects, then the pages of projects that were requested before and changed.
+//!
+//! The `head` of the tree is the instant up to which the list of projects is known: the time of the sync less a margin.
+//! A project is a row of the table `project`; it has files once its page has been requested.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Refreshes the rules for system requirements (fetch, check, store, load), then the descriptions from the
-//! mirror's package database. A document that cannot be used changes nothing.
+//! Refreshes the rules for system requirements (fetch, check, store, load), then the descriptions from the mirror's
+//! package database. A document that cannot be used changes nothing. The rules are written first to storage, then to
+//! the row, then to memory; no tree changes and nothing is published.
 
 use std::sync::Arc;
 

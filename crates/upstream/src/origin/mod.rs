@@ -1,5 +1,5 @@
-//! Servers and directories of packages: what they declare, and where each file is. One file per kind; all use
-//! `transport`.
+//! Mirrors, bundles and binary servers, over HTTP or in directories: what they declare, and where each file is. One
+//! file per kind; all use `transport`.
 
 pub mod binary_indexes;
 pub mod bundle;

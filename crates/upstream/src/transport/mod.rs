@@ -1,5 +1,5 @@
-//! Reads the bytes at a path below an address, over HTTP or from a directory: conditional and resumable requests,
-//! retries, decompression. The callers define the meaning of a path.
+//! Reads the bytes at a path below an address, such as a file of a mirror, over HTTP or from a directory: conditional
+//! and resumable requests, retries, decompression. The callers define the meaning of a path.
 
 pub mod address;
 pub(super) mod client;

@@ -1,6 +1,8 @@
 //! A tree of a point as the clients of its repository see it: name guards hide packages of other sources,
 //! block rules hide releases, and the highest allowed version replaces a blocked one. All readers of R
 //! packages go through [`View`], so that index, file, archive, binaries, listings and explanations agree.
+//!
+//! The blocked releases of a state are computed once, by the first reader.
 
 pub(in crate::serve) mod blocked;
 mod decisions;

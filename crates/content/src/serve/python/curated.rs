@@ -1,4 +1,4 @@
-//! Curated sources: the files of an index at one state that a definition allows.
+//! Curated sources of Python packages: the files of an index at one state that a definition allows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Reads what the search for the dependencies of a definition needs: the pages of projects, the decisions of block rules
-//! and name guards about their files, and metadata.
+//! Reads what the search for the dependencies of the definition of a curated source needs: the pages of projects, the
+//! decisions of block rules and name guards about their files, and metadata.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

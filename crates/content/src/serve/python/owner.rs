@@ -1,4 +1,5 @@
-//! The owner of a project: the rule by which pages, files and metadata of several subscriptions are separated.
+//! The source that owns a Python project: the rule by which pages, files and metadata of several subscriptions are
+//! separated.
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
 //! project whose files were all removed is still owned: otherwise a package of the same name from a public index would

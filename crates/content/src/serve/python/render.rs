@@ -1,4 +1,4 @@
-//! Renders the documents of a Python repository.
+//! Renders the documents of a Python repository from rows: pages of the simple API and the list of projects.
 
 use std::borrow::Cow;
 use std::io;

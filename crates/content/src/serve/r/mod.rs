@@ -1,4 +1,4 @@
-//! Generated documents of R repositories.
+//! Generated documents of R repositories: which documents exist, and how they are rendered.
 
 pub mod base;
 pub mod document;

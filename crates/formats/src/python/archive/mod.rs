@@ -1,5 +1,5 @@
-//! Wheels and source distributions, read without unpacking and with bounded memory. `read` does all checks of an
-//! upload; `read_metadata` reads only the metadata, for published files.
+//! Wheels and source distributions, checked and read without unpacking and with bounded memory. `read` does all checks
+//! of an upload; `read_metadata` reads only the metadata, for published files.
 
 mod data_folder;
 mod error;

@@ -1,5 +1,5 @@
-//! The fields of an upload (PyPI's upload API), and their comparison with the file. The metadata of a package is taken
-//! from the file; the form must only agree with it.
+//! The fields of an upload (PyPI's upload API) with its signature and attestations, and their comparison with the file.
+//! The metadata of a package is taken from the file; the form must only agree with it.
 
 use super::digest::{FileDigests, decode};
 use crate::python::file_name::FileName;

@@ -1,4 +1,5 @@
-//! Reconstructs a mirror's history from the times of its files: the listed and archived files at the end of each day.
+//! Reconstructs a mirror's history before the first sync from the times of its files: the listed and archived files at
+//! the end of each day.
 //!
 //! Archiving does not change the time of a file, so the current files of a mirror determine its listing on every
 //! earlier day (rules and limits: `docs/admin/history.md`).

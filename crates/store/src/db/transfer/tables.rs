@@ -1,5 +1,6 @@
-//! The tables of both schemas, which a dump contains, ordered so that foreign keys refer only to earlier tables. A
-//! test compares this description with the migrated schemas.
+//! The tables of both schemas, which a dump contains, ordered so that foreign keys refer only to earlier tables. A test
+//! compares this description with the migrated schemas. Each table states the migration that created it, because a dump
+//! of an older schema is restored with that schema and migrated afterwards.
 
 use crate::db::schema::Schema;
 

@@ -1,4 +1,5 @@
-//! Adds uploaded files to a local source of Python packages, in one transaction.
+//! Adds uploaded files, with their signatures and attestations, to a local source of Python packages, in one
+//! transaction.
 
 use std::collections::BTreeMap;
 

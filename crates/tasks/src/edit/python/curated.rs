@@ -1,5 +1,6 @@
-//! Changes the definition of a curated source of Python packages. Each change is a step of the source, so that
-//! older snapshots do not change.
+//! Changes the definition of a curated source of Python packages. Each change is a step of the source, so that older
+//! snapshots do not change. The plan is a pure function of the current rules, the new definition and the files at the
+//! base; plan and commit both call it.
 
 use std::collections::BTreeMap;
 

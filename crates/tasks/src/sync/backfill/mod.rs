@@ -4,6 +4,8 @@
 //! first bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are
 //! written below the first step and published together (`run`). Records that were read are stored, so that a
 //! resumed run does not fetch them again.
+//!
+//! `run` does not depend on where the days come from.
 
 mod fetch_descriptions;
 mod files;

@@ -1,6 +1,9 @@
 //! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes,
 //! compares, publishes one transaction. An unavailable or faulty binary server does not fail the sync of the
 //! sources.
+//!
+//! Each list is a separate tree, and a binary in it belongs to a release of the sources. `indexes` has the possible
+//! indexes (pure); each is requested conditionally.
 
 mod apply;
 mod check;

@@ -1,5 +1,6 @@
-//! The sweep of storage: moves unreferenced objects to the trash of their class, deletes them after a grace period, and
-//! removes the rows of abandoned imports. At the start only refillable classes are swept.
+//! The sweep, which determines what is removed from storage: moves unreferenced objects to the trash of their class,
+//! deletes them after a grace period, and removes the rows of abandoned imports. At the start only refillable classes
+//! are swept.
 
 mod lost;
 mod objects;

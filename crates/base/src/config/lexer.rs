@@ -1,5 +1,8 @@
 //! Lexer from gcfg text to section headers and `Name = value` entries with their positions; it reports every syntax
 //! error. The dialect is git's configuration format with `=` mandatory; see `docs/admin/configuration.md`.
+//!
+//! No crate is used: rust-ini misreads constructs of this dialect, and gix-config gives no offsets, which the positions
+//! of errors need. gix-config is the reference of the tests, in `tests/admin/gcfg_oracle.rs`.
 
 use std::borrow::Cow;
 

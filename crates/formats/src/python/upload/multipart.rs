@@ -1,5 +1,8 @@
 //! An incremental reader of `multipart/form-data` (RFC 7578, RFC 2046) with bounded memory: it buffers the head of one
 //! part or a piece of its content, never a whole part. Pure: the caller pushes bytes and takes events.
+//!
+//! The crate multer 3.1 is not used: it reads its stream into memory until the stream is pending, and does not limit
+//! the head of a part. An upload that arrives faster than it is read would be in memory as a whole.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;

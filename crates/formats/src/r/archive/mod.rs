@@ -1,5 +1,9 @@
 //! Package archives: the format is detected by content, and the archive is validated in one pass without writing to
 //! disk.
+//!
+//! Tar archives are not read by the crate `tar`, which is lenient. What two programs read differently, such as a name
+//! whose prefix only some of them use, is refused here, and headers are kept byte by byte for copies. With
+//! `Entries::raw` the crate could step from header to header; each field of a header would still be checked here.
 
 mod decode;
 mod error;

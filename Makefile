@@ -1,4 +1,4 @@
-# Entry points for people and CI. The main ones are `make demo` and `make test`.
+# Entry points for people and CI. The main ones are `make demo`, `make check` and `make test`.
 
 # Build output goes to a cache folder if the environment names one, so that clones share it.
 ifndef CARGO_TARGET_DIR
@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
+.PHONY: demo check test setup compiler lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ demo: compiler
 	@[ -x $(CARGO_TARGET_DIR)/demo/rstudio-pm ] || echo "Compiling: the first time it takes about five minutes on two processors, later seconds."
 	$(CARGO) build --profile demo --bin rstudio-pm --bin rspm
 	@BIN=$(CARGO_TARGET_DIR)/demo CRAN_URL=$(CRAN_URL) examples/demo
+
+## make check   check formatting and lints, and run the tests that need only Rust and a C compiler: no root, no network
+check: compiler
+	@tests/check
 
 ## make test    install the tools that the tests need, then check formatting and lints and run all tests
 test:
@@ -36,6 +40,7 @@ setup:
 lint:
 	cargo fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	@. tests/setup.env && cargo deny --locked check licenses bans sources
 
 unit:
 	@tests/unit
@@ -181,10 +186,9 @@ rpm: portable
 sign:
 	@rpm/sign dist/*.deb dist/*.rpm dist/*.tar.gz
 
-## make deny    check licenses, duplicates and origins of all crates with cargo-deny and deny.toml
+## make deny    check the crates for known vulnerabilities, besides what lint checks of them: licenses, duplicates, origins (deny.toml)
 deny:
-	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
-	cargo deny --locked check licenses bans sources
+	. tests/setup.env && cargo deny --locked check
 
 ## make soak    run a hundred restarts, reloads and upgrades during a million requests, none of which may fail (15 minutes)
 soak:

@@ -496,7 +496,9 @@ mod tests {
     fn the_admin_socket_has_mode_0660_and_replaces_only_a_stale_socket() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rstudio-pm.sock");
-        drop(bind_admin(&path).expect("bound"));
+        // Not by binding: a process that another test begins has the descriptor for a moment.
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
+        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFSOCK, mode, 0).expect("a socket without a server");
         std::fs::write(dir.path().join("file"), "content").expect("written");
         let error = bind_admin(&dir.path().join("file")).expect_err("no socket").to_string();
         assert!(error.ends_with("it is not a socket; move it away"), "{error}");

@@ -121,11 +121,9 @@ mod tests {
         let path = dir.path().join("a.gcfg");
         std::fs::write(&path, "[HTTP]\nListen = x\n").expect("written");
         let message = load(&path, []).expect_err("x is no address").to_string();
-        assert!(
-            message
-                .starts_with(&format!("{}:2:10: [HTTP] Listen = \"x\": is not an address", path.display())),
-            "{message}"
-        );
+        // Another error is the key of an installed server, if it cannot be read.
+        let expected = format!("{}:2:10: [HTTP] Listen = \"x\": is not an address", path.display());
+        assert!(message.lines().any(|line| line.starts_with(&expected)), "{message}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo check test setup compiler lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
+.PHONY: demo check test setup compiler style lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ demo: compiler
 	@BIN=$(CARGO_TARGET_DIR)/demo CRAN_URL=$(CRAN_URL) examples/demo
 
 ## make check   check formatting and lints, and run the tests that need only Rust and a C compiler: no root, no network
-check: compiler
+check: compiler style
 	@tests/check
 
 ## make test    install the tools that the tests need, then check formatting and lints and run all tests
@@ -37,9 +37,11 @@ test:
 setup:
 	@tests/setup
 
-lint:
+style:
 	cargo fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+
+lint: style
 	@. tests/setup.env && cargo deny --locked check licenses bans sources
 
 unit:

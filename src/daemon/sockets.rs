@@ -453,6 +453,8 @@ fn require_listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::stat::{SFlag, mknod};
+
     use super::*;
 
     #[test]
@@ -497,8 +499,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rstudio-pm.sock");
         // Not by binding: a process that another test begins has the descriptor for a moment.
-        let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
-        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFSOCK, mode, 0).expect("a socket without a server");
+        mknod(&path, SFlag::S_IFSOCK, Mode::S_IRWXU, 0).expect("a socket without a server");
         std::fs::write(dir.path().join("file"), "content").expect("written");
         let error = bind_admin(&dir.path().join("file")).expect_err("no socket").to_string();
         assert!(error.ends_with("it is not a socket; move it away"), "{error}");

@@ -187,7 +187,8 @@ static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is valid")
 });
 
-/// What the tokens begin with. Nearly no field has it, and this search costs a tenth of the other one.
+/// What the tokens begin with, which hardly any field contains. These searches share no state between threads, as that of a
+/// regular expression does.
 static TOKEN_STARTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ["rspm_", "eyJ"].map(Finder::new));
 
 // SECURITY: a token that a client puts into an address or a header does not become readable in the log.

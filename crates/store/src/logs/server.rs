@@ -22,8 +22,8 @@ use super::sink::{OnFull, Sink};
 use super::stream::{StandardStream, Stream};
 use base::config::{DebugRegion, LogDestination, LogFormat, LogLevel, Logging};
 
-/// The crates of this program, whose names begin the targets of their events. Events of libraries below WARN are not written
-/// at any level: at DEBUG some libraries print the contents of messages.
+/// The crates of this program, whose names begin the targets of their events. Events of libraries below WARN are not
+/// written at any level: at DEBUG some libraries print the contents of messages.
 const CRATES: [&str; 14] = [
     "api",
     "base",

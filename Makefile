@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo check test setup compiler style lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
+.PHONY: demo check test test-exhaustive setup compiler style lint unit unit-data fuzz fuzz-lock map bench build portable install install-downloader downloader deb rpm sign deny package-test tested-packages packages soak docs screenshots clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -31,7 +31,11 @@ check: compiler style
 
 ## make test    install the tools that the tests need, then check formatting and lints and run all tests
 test:
-	@tests/stages setup lint unit packages
+	@tests/stages setup lint unit+packages
+
+## make test-exhaustive  make test with all tests of which it runs a tenth (tests/exhaustive.txt), and the packages on Debian 11 too
+test-exhaustive:
+	@EXHAUSTIVE=1 TENTH=0 tests/stages setup lint unit+packages
 
 ## make setup   install the tools that the tests need (Debian and Ubuntu, as root)
 setup:

@@ -48,8 +48,11 @@ fn server(gcfg: &str) -> Server {
 }
 
 fn builder_with(gcfg: &str) -> Builder {
-    // Repositories of git are below /tmp. 512 bytes of a key in hexadecimal.
+    // Repositories of git are below /tmp. 512 bytes of a key in hexadecimal. Builds run when no other process of the same
+    // session needs the processor (autogroups of sched(7)), so that in a session of its own a build does not wait for the
+    // tests beside it.
     Builder::default()
+        .wrapper(&["setpriv", "--pdeathsig", "KILL", "setsid"])
         .gcfg(&format!("[Git]\nSandbox = bubblewrap\nLocalPaths = /tmp\n{gcfg}"))
         .env("PACKAGEMANAGER_ENCRYPTION_KEY", &"5a".repeat(512))
 }

@@ -67,6 +67,10 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use args::{Cli, Command, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use backup::BackupCommand;
@@ -180,9 +184,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(address) => remote_client(&address, cli.config.as_deref(), cli.insecure_ssl_skip_verify)?,
     };
     if cli.verbose {
-        let filter = tracing_subscriber::EnvFilter::new("cli=debug");
-        let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_target(false);
-        log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
+        let filter = Targets::new().with_target("cli", LevelFilter::DEBUG);
+        let log = tracing_subscriber::fmt::layer().without_time().with_target(false);
+        let log = log.with_ansi(stderr().is_terminal()).with_writer(stderr);
+        tracing_subscriber::registry().with(log.with_filter(filter)).init();
     }
     runtime()?.block_on(async {
         let client = match remote {

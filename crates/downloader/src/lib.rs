@@ -40,6 +40,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use args::{Cli, Command, Get, Validate};
 use base::model::visible::for_terminal;
@@ -56,8 +60,10 @@ pub fn main() -> ExitCode {
     // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     if cli.verbose {
-        let filter = tracing_subscriber::EnvFilter::new("upstream=debug,info");
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let filter =
+            Targets::new().with_default(LevelFilter::INFO).with_target("upstream", LevelFilter::DEBUG);
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        tracing_subscriber::registry().with(log.with_filter(filter)).init();
     }
     match run(cli) {
         Ok(ExitStatus::Complete) => ExitCode::SUCCESS,

@@ -1,26 +1,19 @@
-//! Reads and writes all rows of a table of PostgreSQL, with `COPY … (FORMAT binary)`; its format is documented with the
-//! statement.
+//! Reads and writes all rows of a table of PostgreSQL, with `COPY … (FORMAT binary)`.
 
+use std::error::Error;
 use std::pin::Pin;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, TryStreamExt, pin_mut};
-use tokio_postgres::CopyInSink;
+use bytes::BytesMut;
+use futures_util::{TryStreamExt, pin_mut};
+use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutStream};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::reading::{BlockBuilder, RowSink};
 use super::row::{Field, Fields, RowBlock};
-use super::tables::{Column, ColumnKind, Table};
+use super::tables::{ColumnKind, Table};
 use crate::db::DbError;
 use crate::db::pgconn::PgConn;
 use crate::db::pgerror::map;
-
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Size of the header: the signature, the flags, and the length of the extension, which is empty.
-const HEAD: usize = SIGNATURE.len() + 8;
-/// The number of columns in the trailer.
-const END: i16 = -1;
-/// The length field of NULL.
-const NULL: i32 = -1;
 
 /// Reads a table.
 pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
@@ -33,105 +26,79 @@ pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) ->
     );
     runtime.block_on(async {
         let stream = client.copy_out(&sql).await.map_err(|e| map(target, e))?;
-        pin_mut!(stream);
-        let mut parser =
-            Parser { builder: BlockBuilder::new(table, sink), table, has_head: false, is_complete: false };
-        let mut rest = BytesMut::new();
-        while let Some(chunk) = stream.try_next().await.map_err(|e| map(target, e))? {
-            rest.extend_from_slice(&chunk);
-            let length = parser.parse(&rest)?;
-            let _ = rest.split_to(length);
+        let rows = BinaryCopyOutStream::new(stream, &types(table));
+        pin_mut!(rows);
+        let mut builder = BlockBuilder::new(table, sink);
+        // It ends with the trailer; without one, the end is an error.
+        while let Some(row) = rows.try_next().await.map_err(|e| map(target, e))? {
+            for (index, column) in table.columns.iter().enumerate() {
+                match row.try_get(index) {
+                    Ok(field) => builder.push(field),
+                    Err(_) => builder.push_problem(column, malformed(column.kind)),
+                }
+            }
+            builder.end_row()?;
         }
-        match parser.is_complete && rest.is_empty() {
-            true => parser.builder.finish(),
-            false => Err(unexpected("the end of the rows")),
-        }
+        builder.finish()
     })
 }
 
-fn unexpected(expected: &'static str) -> DbError {
-    DbError::Shape { column: 0, found: "other bytes of COPY", expected }
+fn malformed(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Int => "no BIGINT",
+        ColumnKind::Text => "text that is not UTF-8",
+        ColumnKind::Bytes => "no bytes",
+    }
 }
 
-/// Parses the bytes of COPY.
-struct Parser<'a> {
-    builder: BlockBuilder<'a>,
-    table: &'static Table,
-    /// Whether the header was read.
-    has_head: bool,
-    /// Whether the trailer was read.
-    is_complete: bool,
+/// Returns the types of the columns.
+fn types(table: &Table) -> Vec<Type> {
+    let types = table.columns.iter().map(|column| match column.kind {
+        ColumnKind::Int => Type::INT8,
+        ColumnKind::Text => Type::TEXT,
+        ColumnKind::Bytes => Type::BYTEA,
+    });
+    types.collect()
 }
 
-impl Parser<'_> {
-    /// Converts all complete rows and returns their length in bytes.
-    fn parse(&mut self, bytes: &[u8]) -> Result<usize, DbError> {
-        let mut rest = bytes;
-        if !self.has_head {
-            let Some((head, rows)) = rest.split_at_checked(HEAD) else { return Ok(0) };
-            if head != [SIGNATURE, &[0; 8]].concat() {
-                return Err(unexpected("the signature"));
-            }
-            (self.has_head, rest) = (true, rows);
+impl<'a> FromSql<'a> for Field<'a> {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Field<'a>, Box<dyn Error + Sync + Send>> {
+        match *ty {
+            Type::INT8 => i64::from_sql(ty, raw).map(Field::Int),
+            Type::TEXT => <&str>::from_sql(ty, raw).map(Field::Text),
+            _ => <&[u8]>::from_sql(ty, raw).map(Field::Bytes),
         }
-        while let Some(row) = complete_row(rest) {
-            let (count, mut values) = row.split_first_chunk().ok_or_else(|| unexpected("a row"))?;
-            rest = &rest[row.len()..];
-            if i16::from_be_bytes(*count) == END {
-                self.is_complete = true;
-                continue;
-            }
-            if usize::try_from(i16::from_be_bytes(*count)) != Ok(self.table.columns.len()) {
-                return Err(unexpected("the columns of the table"));
-            }
-            for column in self.table.columns {
-                let value = next_value(&mut values).ok_or_else(|| unexpected("a value"))?;
-                match value.map_or(Ok(Field::Null), |value| field(column, value)) {
-                    Ok(field) => self.builder.push(field),
-                    Err(reason) => self.builder.push_problem(column, reason),
-                }
-            }
-            self.builder.end_row()?;
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Field<'a>, Box<dyn Error + Sync + Send>> {
+        Ok(Field::Null)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        [Type::INT8, Type::TEXT, Type::BYTEA].contains(ty)
+    }
+}
+
+impl ToSql for Field<'_> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Field::Null => Ok(IsNull::Yes),
+            Field::Int(number) => number.to_sql(ty, out),
+            Field::Text(text) => text.to_sql(ty, out),
+            Field::Bytes(bytes) => bytes.to_sql(ty, out),
         }
-        Ok(bytes.len() - rest.len())
     }
-}
 
-/// Returns the first row or the trailer; `None` if it is not complete.
-fn complete_row(bytes: &[u8]) -> Option<&[u8]> {
-    let (count, mut rest) = bytes.split_first_chunk()?;
-    for _ in 0..i16::from_be_bytes(*count) {
-        next_value(&mut rest)?;
+    fn accepts(ty: &Type) -> bool {
+        <Field<'_> as FromSql<'_>>::accepts(ty)
     }
-    Some(&bytes[..bytes.len() - rest.len()])
-}
 
-/// Removes and returns the first value of `rest`; `None` if `rest` is malformed, `Some(None)` for NULL.
-fn next_value<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    let (length, after) = rest.split_first_chunk()?;
-    let length = i32::from_be_bytes(*length);
-    if length == NULL {
-        *rest = after;
-        return Some(None);
-    }
-    let (value, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
-    *rest = after;
-    Some(Some(value))
-}
-
-fn field<'a>(column: &Column, value: &'a [u8]) -> Result<Field<'a>, &'static str> {
-    match column.kind {
-        ColumnKind::Int => {
-            value.try_into().map(|number| Field::Int(i64::from_be_bytes(number))).map_err(|_| "no BIGINT")
-        }
-        ColumnKind::Text => std::str::from_utf8(value).map(Field::Text).map_err(|_| "text that is not UTF-8"),
-        ColumnKind::Bytes => Ok(Field::Bytes(value)),
-    }
+    to_sql_checked!();
 }
 
 /// A running COPY into a table.
 pub(super) struct CopyIn {
-    sink: Pin<Box<CopyInSink<Bytes>>>,
+    writer: Pin<Box<BinaryCopyInWriter>>,
 }
 
 impl CopyIn {
@@ -140,13 +107,8 @@ impl CopyIn {
     pub(super) fn begin(c: &PgConn, table: &'static Table) -> Result<CopyIn, DbError> {
         let (runtime, client, target) = c.parts();
         let sql = format!("COPY {} ({}) FROM STDIN (FORMAT binary, FREEZE)", table.name, table.column_list());
-        let result = runtime.block_on(async {
-            let mut sink = Box::pin(client.copy_in(&sql).await?);
-            let head = [SIGNATURE, &[0; 8]].concat();
-            sink.send(head.into()).await?;
-            Ok(CopyIn { sink })
-        });
-        result.map_err(|e| map(target, e))
+        let sink = runtime.block_on(client.copy_in(&sql)).map_err(|e| map(target, e))?;
+        Ok(CopyIn { writer: Box::pin(BinaryCopyInWriter::new(sink, &types(table))) })
     }
 
     pub(super) fn write(
@@ -156,86 +118,44 @@ impl CopyIn {
         block: &RowBlock,
     ) -> Result<(), DbError> {
         let (runtime, _, target) = c.parts();
-        let encoded = encode(table, block)?;
-        runtime.block_on(self.sink.send(encoded)).map_err(|e| map(target, e))
+        let mut fields = Fields::new(&block.bytes);
+        runtime.block_on(async {
+            for _ in 0..block.rows {
+                let row: Vec<Field<'_>> =
+                    table.columns.iter().map(|_| fields.read()).collect::<Result<_, _>>()?;
+                self.writer.as_mut().write_raw(row).await.map_err(|e| map(target, e))?;
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn finish(mut self, c: &PgConn) -> Result<(), DbError> {
         let (runtime, _, target) = c.parts();
-        let result = runtime.block_on(async {
-            self.sink.send(Bytes::copy_from_slice(&END.to_be_bytes())).await?;
-            self.sink.as_mut().finish().await
-        });
-        result.map(drop).map_err(|e| map(target, e))
+        runtime.block_on(self.writer.as_mut().finish()).map(drop).map_err(|e| map(target, e))
     }
-}
-
-fn encode(table: &'static Table, block: &RowBlock) -> Result<Bytes, DbError> {
-    let mut out = BytesMut::with_capacity(block.bytes.len() + block.bytes.len() / 4);
-    let columns = i16::try_from(table.columns.len()).unwrap_or(i16::MAX);
-    let mut fields = Fields::new(&block.bytes);
-    for _ in 0..block.rows {
-        out.put_i16(columns);
-        for _ in table.columns {
-            match fields.read()? {
-                Field::Null => out.put_i32(NULL),
-                Field::Int(number) => {
-                    out.put_i32(8);
-                    out.put_i64(number);
-                }
-                Field::Text(text) => put_length_prefixed(&mut out, text.as_bytes()),
-                Field::Bytes(bytes) => put_length_prefixed(&mut out, bytes),
-            }
-        }
-    }
-    Ok(out.freeze())
-}
-
-fn put_length_prefixed(out: &mut BytesMut, bytes: &[u8]) {
-    // Rows are at most `RowBlock::MAX_ROW` long.
-    out.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-    out.put_slice(bytes);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::transfer::tables::TABLES;
-
-    #[derive(Default)]
-    struct BlockSink(RowBlock);
-
-    impl RowSink for BlockSink {
-        fn rows(&mut self, _: &'static Table, block: &RowBlock) -> Result<(), DbError> {
-            self.0.rows += block.rows;
-            self.0.bytes.extend_from_slice(&block.bytes);
-            Ok(())
-        }
-    }
 
     #[test]
-    fn rows_are_converted_both_ways_however_the_bytes_are_split() {
-        let table = TABLES.iter().find(|table| table.name == "detail").expect("a table");
-        let mut block = RowBlock { rows: 2, bytes: Vec::new() };
-        for field in [Field::Int(i64::MAX), Field::Bytes(b"\0"), Field::Text("é"), Field::Null] {
-            block.push(field);
+    fn values_are_converted_both_ways() {
+        for (ty, field) in [
+            (Type::INT8, Field::Int(i64::MIN)),
+            (Type::TEXT, Field::Text("é")),
+            (Type::TEXT, Field::Text("")),
+            (Type::BYTEA, Field::Bytes(b"\0\xff")),
+        ] {
+            let mut bytes = BytesMut::new();
+            assert!(matches!(field.to_sql_checked(&ty, &mut bytes), Ok(IsNull::No)));
+            assert_eq!(Field::from_sql(&ty, &bytes).ok(), Some(field));
+            assert!(matches!(Field::Null.to_sql_checked(&ty, &mut bytes), Ok(IsNull::Yes)));
+            assert_eq!(Field::from_sql_null(&ty).ok(), Some(Field::Null));
         }
-        block.bytes.extend_from_within(..);
-        let rows = encode(table, &block).expect("rows");
-        let all = [SIGNATURE, &[0; 8], &rows, &END.to_be_bytes()].concat();
-        for size in [1, 7, all.len()] {
-            let mut sink = BlockSink::default();
-            let builder = BlockBuilder::new(table, &mut sink);
-            let mut parser = Parser { builder, table, has_head: false, is_complete: false };
-            let mut rest = Vec::new();
-            for chunk in all.chunks(size) {
-                rest.extend_from_slice(chunk);
-                let length = parser.parse(&rest).expect("rows");
-                rest.drain(..length);
-            }
-            assert!(parser.is_complete && rest.is_empty());
-            parser.builder.finish().expect("the sink takes all");
-            assert_eq!(sink.0, block, "in pieces of {size}");
-        }
+        assert!(Field::from_sql(&Type::INT8, b"short").is_err());
+        assert!(Field::from_sql(&Type::TEXT, b"\xff").is_err());
+        // A value of another type than its column is refused, not written.
+        assert!(Field::Text("1").to_sql_checked(&Type::JSON, &mut BytesMut::new()).is_err());
     }
 }

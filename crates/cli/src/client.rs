@@ -7,25 +7,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::body::Frame;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, StatusCode};
 use indicatif::{ProgressBar, ProgressStyle};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
 use tokio_util::io::ReaderStream;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::output::shortened;
-use super::remote::Remote;
+use super::remote::{Remote, client_builder};
 use api::{ADMIN_PREFIX, error::Error, upload::Upload};
 use base::config::{self, Config};
+use base::model::error_chain::error_chain;
 use base::model::visible::for_terminal;
 
 /// Minimum size of a file whose upload shows its progress, in bytes.
@@ -34,10 +31,8 @@ const MIN_PROGRESS: u64 = 4 << 20;
 /// Maximum length of a message of a server: lines, and characters in each.
 const MAX_MESSAGE: (usize, usize) = (1_000, 10_000);
 
-type Body = BoxBody<Bytes, std::io::Error>;
-
-/// Maximum number of connections per request: the process of the server may be replaced twice in succession.
-const MAX_CONNECTIONS: usize = 3;
+/// Maximum number of attempts of a request: the process of the server may be replaced twice in succession.
+const MAX_ATTEMPTS: usize = 3;
 
 /// A connection to the admin API.
 pub struct Client {
@@ -51,10 +46,10 @@ enum Transport {
     Network(Remote),
 }
 
-/// A connection to the socket.
+/// The socket of a server.
 struct Socket {
     path: PathBuf,
-    sender: Mutex<SendRequest<Body>>,
+    client: reqwest::Client,
 }
 
 /// The strictness with which the configuration that names the socket is read.
@@ -78,23 +73,20 @@ impl Client {
     /// # Errors
     /// The configuration cannot be used, or the server is not reachable.
     pub async fn connect(file: Option<&Path>, parse_mode: ParseMode) -> Result<Client, CliError> {
-        Client::open(socket_path(file, parse_mode)?).await
+        let path = socket_path(file, parse_mode)?;
+        // A command whose server is not reachable ends before it does anything else.
+        UnixStream::connect(&path).await.map_err(|error| connect_error(path.clone(), &error))?;
+        Client::open(path)
     }
 
-    /// Opens a second connection to the same server.
-    ///
-    /// # Errors
-    /// The server is no longer reachable.
-    pub async fn reconnect(&self) -> Result<Client, CliError> {
-        match &self.transport {
-            Transport::Socket(socket) => Client::open(socket.path.clone()).await,
-            Transport::Network(remote) => Ok(Client { transport: Transport::Network(remote.duplicate()) }),
-        }
-    }
-
-    async fn open(path: PathBuf) -> Result<Client, CliError> {
-        let sender = Mutex::new(connect(&path).await?);
-        Ok(Client { transport: Transport::Socket(Socket { path, sender }) })
+    fn open(path: PathBuf) -> Result<Client, CliError> {
+        // Nothing is encrypted on the socket: without this, the certificates of the system would be read.
+        let builder =
+            client_builder().unix_socket(path.clone()).no_proxy().tls_danger_accept_invalid_certs(true);
+        let client = builder
+            .build()
+            .map_err(|error| CliError::NoAnswer { path: path.clone(), reason: error.to_string() })?;
+        Ok(Client { transport: Transport::Socket(Socket { path, client }) })
     }
 
     /// Returns a client of a server on the network. It connects with the first request.
@@ -133,7 +125,7 @@ impl Client {
     /// # Errors
     /// The server refuses the request, or stops responding.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.call(Method::GET, path, empty()).await
+        self.call(Method::GET, path, Body::default()).await
     }
 
     /// Sends a request of any other method with a JSON body.
@@ -147,7 +139,7 @@ impl Client {
         body: &B,
     ) -> Result<T, CliError> {
         let json = serde_json::to_vec(body).map_err(|e| self.no_answer(e.to_string()))?;
-        self.call(method, path, Full::new(json.into()).map_err(|e| match e {}).boxed()).await
+        self.call(method, path, json.into()).await
     }
 
     /// Sends a `DELETE` request.
@@ -155,7 +147,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.call(Method::DELETE, path, empty()).await
+        self.call(Method::DELETE, path, Body::default()).await
     }
 
     /// Uploads a package file; `kind` is `source`, `binary` or `python`. On a terminal, the progress of a large
@@ -178,7 +170,7 @@ impl Client {
             bar.reset();
             let pieces = ReaderStream::with_capacity(file, 256 << 10);
             let pieces = pieces.inspect_ok(move |piece: &Bytes| bar.inc(piece.len() as u64));
-            BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)))
+            Body::wrap_stream(pieces)
         };
         let result = match self.call(Method::POST, &path, body(handle)).await {
             // The upload may be repeated: the server drops uploads that are not used.
@@ -196,7 +188,7 @@ impl Client {
         let target = format!("{method} {ADMIN_PREFIX}{path}");
         let (status, body) = match &self.transport {
             Transport::Socket(socket) => socket.call(method, path, body).await?,
-            Transport::Network(remote) => remote.call(method, path, reqwest::Body::wrap(body)).await?,
+            Transport::Network(remote) => remote.call(method, path, body).await?,
         };
         tracing::debug!("{target}: {status}");
         if status.is_success() {
@@ -237,82 +229,45 @@ fn upload_bar(name: &str, size: u64) -> ProgressBar {
 
 impl Socket {
     async fn call(&self, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), CliError> {
-        let no_answer = |reason: String| CliError::NoAnswer { path: self.path.clone(), reason };
-        let request = |body| {
-            Request::builder()
-                .method(method.clone())
-                .uri(format!("{ADMIN_PREFIX}{path}"))
-                .header("host", "localhost")
-                .header("user-agent", concat!("rspm/", env!("CARGO_PKG_VERSION")))
-                .body(body)
-                .map_err(|e| no_answer(e.to_string()))
-        };
-        let mut next_request = request(body)?;
-        let mut sender = self.sender.lock().await;
-        let mut connections = 1;
+        let address = format!("http://localhost{ADMIN_PREFIX}{path}");
+        let mut request = self.client.request(method.clone(), address).body(body);
+        let mut attempts = 0;
         loop {
-            let (retry, error) = match exchange(&mut sender, next_request).await {
+            attempts += 1;
+            // `None` if the body is that of an upload.
+            let retry = request.try_clone();
+            let error = match exchange(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(TransportError::Unsent(request, error)) => (*request, error),
-                Err(TransportError::Lost(error)) if method == Method::GET => (request(empty())?, error),
-                Err(TransportError::Lost(error)) => {
-                    let reason = error.to_string();
-                    return Err(CliError::Interrupted { path: self.path.clone(), reason });
-                }
+                Err(error) => error,
             };
-            if connections == MAX_CONNECTIONS {
-                return Err(no_answer(error.to_string()));
+            if error.is_connect()
+                && let Some(source) = source_of::<std::io::Error>(&error)
+            {
+                return Err(connect_error(self.path.clone(), source));
             }
-            connections += 1;
+            let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), error_chain);
             // A server that is replaced by a new process closes its connections after a response; the new process
             // accepts the next one.
-            *sender = connect(&self.path).await?;
-            next_request = retry;
+            let is_unsent = source_of::<hyper::Error>(&error).is_some_and(hyper::Error::is_canceled);
+            request = match retry.filter(|_| is_unsent || method == Method::GET) {
+                Some(retry) if attempts < MAX_ATTEMPTS => retry,
+                Some(_) => return Err(CliError::NoAnswer { path: self.path.clone(), reason }),
+                None => return Err(CliError::Interrupted { path: self.path.clone(), reason }),
+            };
         }
     }
-}
-
-/// The reason why there is no response.
-enum TransportError {
-    /// No part of the request was sent.
-    Unsent(Box<Request<Body>>, hyper::Error),
-    /// The request was sent, as a whole or in part.
-    Lost(hyper::Error),
 }
 
 /// Sends one request and reads its whole response.
-async fn exchange(
-    sender: &mut SendRequest<Body>,
-    request: Request<Body>,
-) -> Result<(StatusCode, Bytes), TransportError> {
-    if let Err(error) = sender.ready().await {
-        return Err(TransportError::Unsent(Box::new(request), error));
-    }
-    let response = match sender.try_send_request(request).await {
-        Ok(response) => response,
-        Err(mut error) => {
-            return Err(match error.take_message() {
-                Some(request) => TransportError::Unsent(Box::new(request), error.into_error()),
-                None => TransportError::Lost(error.into_error()),
-            });
-        }
-    };
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(TransportError::Lost)?;
-    Ok((status, body.to_bytes()))
+async fn exchange(request: reqwest::RequestBuilder) -> Result<(StatusCode, Bytes), reqwest::Error> {
+    let response = request.send().await?;
+    Ok((response.status(), response.bytes().await?))
 }
 
-async fn connect(socket: &Path) -> Result<SendRequest<Body>, CliError> {
-    let stream = UnixStream::connect(socket).await.map_err(|e| connect_error(socket.to_owned(), &e))?;
-    let (sender, connection) = handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| CliError::NoAnswer { path: socket.to_owned(), reason: e.to_string() })?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-fn empty() -> Body {
-    Full::new(Bytes::new()).map_err(|e| match e {}).boxed()
+/// Returns the cause of an error that has this type.
+fn source_of<T: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&T> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// Returns the socket path from the configuration `file`, or from the default file if `file` is `None`; the
@@ -398,7 +353,7 @@ mod tests {
             }
             methods
         });
-        work(Client::open(socket).await.unwrap()).await;
+        work(Client::open(socket).unwrap()).await;
         server.await.unwrap()
     }
 

@@ -94,16 +94,10 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message("Draining");
-    let mut status_client = client.reconnect().await.ok();
     loop {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        let node: Option<Node> = match &status_client {
-            Some(status_client) => status_client.get("/status").await.ok(),
-            None => None,
-        };
-        match node {
-            Some(node) => bar.set_message(for_terminal(&node.message)),
-            None => status_client = client.reconnect().await.ok(),
+        if let Ok(node) = client.get::<Node>("/status").await {
+            bar.set_message(for_terminal(&node.message));
         }
         bar.tick();
     }

@@ -66,22 +66,26 @@ pub(super) fn http_client(address: &str, verifies_tls: bool) -> Result<(reqwest:
         let host = address.rsplit('@').next().unwrap_or_default();
         return Err(CliError::BadAddress(host.to_owned()));
     };
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread installed it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        // SECURITY: a redirect would send the token to another server.
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_danger_accept_invalid_certs(!verifies_tls);
+    let builder =
+        client_builder().connect_timeout(CONNECT_TIMEOUT).tls_danger_accept_invalid_certs(!verifies_tls);
     // SECURITY: requests to a loopback address bypass the proxy, which could read the token.
     let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
     let client = builder
         .build()
         .map_err(|error| CliError::Unreachable { address: address.to_owned(), reason: error.to_string() })?;
     Ok((client, full_address.trim_end_matches('/').to_owned()))
+}
+
+/// Returns the properties of all clients.
+pub(super) fn client_builder() -> reqwest::ClientBuilder {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    reqwest::Client::builder()
+        .user_agent(concat!("rspm/", env!("CARGO_PKG_VERSION")))
+        // SECURITY: a redirect would send the token to another server.
+        .redirect(reqwest::redirect::Policy::none())
 }
 
 impl Remote {
@@ -107,16 +111,6 @@ impl Remote {
     /// Returns the address of the server.
     pub(super) fn address(&self) -> &str {
         &self.address
-    }
-
-    /// Returns a second client of the same server.
-    pub(super) fn duplicate(&self) -> Remote {
-        Remote {
-            client: self.client.clone(),
-            address: self.address.clone(),
-            token: self.token.clone(),
-            catalog: AtomicI64::new(self.catalog.load(Ordering::Relaxed)),
-        }
     }
 
     /// Sends a request and reads the response.

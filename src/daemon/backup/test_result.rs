@@ -1,17 +1,15 @@
 //! Sends the result of a test of a backup to the running server, which records it.
 
+use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
 use crate::daemon::{local_command, sockets};
 use api::ADMIN_PREFIX;
 use api::backup::{RecordBackupTest, RecordedBackupTest};
 use base::config::{BackupPlace, Config};
+use base::model::error_chain::error_chain;
 
 /// Timeout for the exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,10 +28,7 @@ pub(super) fn send(config: &Config, place: &BackupPlace, error: Option<String>, 
         None => place.to_string(),
     };
     let request = RecordBackupTest { place, error };
-    let exchange = async {
-        let stream = UnixStream::connect(&socket).await.map_err(|error| error.to_string())?;
-        exchange(stream, &request).await
-    };
+    let exchange = exchange(&socket, &request);
     match runtime.block_on(async { tokio::time::timeout(TIMEOUT, exchange).await }) {
         Ok(Ok(RecordedBackupTest { .. })) => {}
         Ok(Err(reason)) => note(&reason),
@@ -47,23 +42,21 @@ fn note(reason: &str) {
     ));
 }
 
-async fn exchange(stream: UnixStream, request: &RecordBackupTest) -> Result<RecordedBackupTest, String> {
+async fn exchange(socket: &Path, request: &RecordBackupTest) -> Result<RecordedBackupTest, String> {
+    let reason = |error: reqwest::Error| error_chain(&error.without_url());
     let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    // This task ends when the sender is dropped.
-    tokio::spawn(async move { connection.await.ok() });
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("{ADMIN_PREFIX}/backups/tests"))
-        .header("host", "localhost")
+    store::storage::install_tls_provider();
+    // Nothing is encrypted on the socket: without this, the certificates of the system would be read.
+    let builder =
+        reqwest::Client::builder().unix_socket(socket).no_proxy().tls_danger_accept_invalid_certs(true);
+    let client = builder.build().map_err(reason)?;
+    let request = client
+        .post(format!("http://localhost{ADMIN_PREFIX}/backups/tests"))
         .header("content-type", "application/json")
-        .body(Full::new(bytes::Bytes::from(body)))
-        .map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        .body(body);
+    let response = request.send().await.map_err(reason)?;
     let status = response.status();
-    let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+    let body = response.bytes().await.map_err(reason)?;
     if !status.is_success() {
         return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
     }

@@ -12,8 +12,8 @@ const MAX_UNUSUAL: usize = 100;
 const ATTRIBUTES: [&str; 12] =
     ["alt", "colspan", "dir", "height", "href", "id", "lang", "rowspan", "src", "start", "title", "width"];
 
-/// Writes the attributes of a start tag that READMEs may have, as they are written, and in quotes.
-pub(super) fn push_attributes(html: &mut String, attributes: &[(&str, &str)]) {
+/// Writes the attributes of a start tag that READMEs may have.
+pub(super) fn push_attributes(html: &mut String, attributes: &[(String, String)]) {
     for key in ATTRIBUTES {
         let Some(value) = value(attributes, key) else { continue };
         let is_written = match key {
@@ -29,6 +29,7 @@ pub(super) fn push_attributes(html: &mut String, attributes: &[(&str, &str)]) {
         html.push_str("=\"");
         for c in value.chars() {
             match c {
+                '&' => html.push_str("&amp;"),
                 '"' => html.push_str("&quot;"),
                 '<' => html.push_str("&lt;"),
                 '>' => html.push_str("&gt;"),
@@ -40,11 +41,11 @@ pub(super) fn push_attributes(html: &mut String, attributes: &[(&str, &str)]) {
 }
 
 /// Returns the value of an attribute; for the id of an anchor also its name.
-fn value<'a>(attributes: &[(&str, &'a str)], key: &str) -> Option<&'a str> {
-    let find = |key: &str| attributes.iter().find(|(found, _)| found.eq_ignore_ascii_case(key));
+fn value<'a>(attributes: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    let find = |key: &str| attributes.iter().find(|(found, _)| found == key);
     // Of equal attributes, the first one counts.
     let found = find(key).or_else(|| if key == "id" { find("name") } else { None });
-    found.map(|(_, value)| *value)
+    found.map(|(_, value)| value.as_str())
 }
 
 /// Returns true for an address whose host is plain, or has few other characters.

@@ -1,6 +1,9 @@
 //! The tags and texts of HTML of any author, found by reading it once (HTML standard, 13.2.5).
 
-use memchr::memchr_iter;
+use std::mem;
+
+use html5gum::emitters::callback::{Callback, CallbackEmitter, CallbackEvent};
+use html5gum::{Span, State, StringReader, Tokenizer};
 
 /// Maximum number of attributes of a tag that are read.
 const MAX_ATTRIBUTES: usize = 50;
@@ -20,185 +23,125 @@ const OMITTED: [&str; 11] = [
     "xmp",
 ];
 
-/// A tag or a text. Comments are omitted.
+/// A tag or a text, with its character references decoded. Comments are omitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token<'a> {
-    /// Text, in which a `<` begins no tag.
-    Text(&'a str),
-    /// A start tag: the name of the element, and the names and values of its attributes, as they are written.
-    Start(&'a str, Vec<(&'a str, &'a str)>),
+pub(super) enum Token {
+    /// Text.
+    Text(String),
+    /// A start tag: the name of the element, and the names and values of its attributes. Names are in lower case.
+    Start(String, Vec<(String, String)>),
     /// An end tag.
-    End(&'a str),
+    End(String),
 }
 
-/// The tokens of HTML. A tag or comment without an end omits the rest.
-pub(super) struct Tokens<'a> {
-    rest: &'a str,
+/// Makes tokens of the events of the tokenizer.
+#[derive(Debug, Default)]
+struct Collector {
+    /// The start tag that is being read.
+    name: String,
+    attributes: Vec<(String, String)>,
+    /// The number of its attributes.
+    count: usize,
 }
 
-impl<'a> Tokens<'a> {
-    pub(super) fn of(html: &'a str) -> Tokens<'a> {
-        Tokens { rest: html }
-    }
-
-    /// Takes the next bytes.
-    fn take(&mut self, length: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
-        self.rest = rest;
-        taken
-    }
-
-    /// Takes the rest of the content of an element, and its end tag.
-    fn take_content(&mut self, name: &str) {
-        let is_end = |at: &usize| {
-            let after = self.rest.get(at + 2..).unwrap_or_default();
-            let is_name = after.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name));
-            let next = after.as_bytes().get(name.len()).copied();
-            is_name && next.is_none_or(|byte| is_space(byte) || matches!(byte, b'/' | b'>'))
-        };
-        let end = self.rest.match_indices("</").map(|(at, _)| at).find(is_end);
-        self.take(end.unwrap_or(self.rest.len()));
-        let tag = tag(self.rest.get(2..).unwrap_or_default());
-        self.take(tag.map_or(self.rest.len(), |tag| 2 + tag.length));
-    }
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Token<'a>;
-
-    fn next(&mut self) -> Option<Token<'a>> {
-        while !self.rest.is_empty() {
-            let (is_end, start) = match self.rest.as_bytes() {
-                [b'<', b'/', next, ..] if next.is_ascii_alphabetic() => (true, 2),
-                [b'<', next, ..] if next.is_ascii_alphabetic() => (false, 1),
-                [b'<', b'!' | b'?', ..] | [b'<', b'/', _, ..] => {
-                    let length = comment_length(self.rest);
-                    self.take(length);
-                    continue;
-                }
-                bytes => {
-                    // A `<` at the beginning is text.
-                    let next = memchr_iter(b'<', bytes).find(|at| *at > 0);
-                    return Some(Token::Text(self.take(next.unwrap_or(bytes.len()))));
-                }
-            };
-            let Some(Tag { name, attributes, length }) = tag(self.rest.get(start..).unwrap_or_default())
-            else {
-                self.rest = "";
-                return None;
-            };
-            self.take(start + length);
-            if is_end {
-                return Some(Token::End(name));
+impl Callback<Token, ()> for Collector {
+    fn handle_event(&mut self, event: CallbackEvent<'_>, _: Span<()>) -> Option<Token> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match event {
+            CallbackEvent::OpenStartTag { name } => {
+                *self = Collector { name: text(name), ..Collector::default() };
             }
-            if OMITTED.iter().any(|omitted| omitted.eq_ignore_ascii_case(name)) {
-                self.take_content(name);
-                continue;
+            CallbackEvent::AttributeName { name } => {
+                self.count += 1;
+                if self.count <= MAX_ATTRIBUTES {
+                    self.attributes.push((text(name), String::new()));
+                }
             }
-            return Some(Token::Start(name, attributes));
+            CallbackEvent::AttributeValue { value: found } if self.count <= MAX_ATTRIBUTES => {
+                if let Some((_, value)) = self.attributes.last_mut() {
+                    *value = text(found);
+                }
+            }
+            CallbackEvent::CloseStartTag { .. } => {
+                return Some(Token::Start(mem::take(&mut self.name), mem::take(&mut self.attributes)));
+            }
+            CallbackEvent::EndTag { name } => return Some(Token::End(text(name))),
+            CallbackEvent::String { value } => return Some(Token::Text(text(value))),
+            CallbackEvent::AttributeValue { .. }
+            | CallbackEvent::Comment { .. }
+            | CallbackEvent::Doctype { .. }
+            | CallbackEvent::Error(_) => {}
         }
         None
     }
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
+/// The tokens of HTML. A tag or comment without an end omits the rest.
+pub(super) struct Tokens<'a> {
+    tokenizer: Tokenizer<StringReader<'a>, CallbackEmitter<Collector, Token>>,
 }
 
-/// A tag without its `<` or `</`.
-#[derive(Debug, PartialEq, Eq)]
-struct Tag<'a> {
-    name: &'a str,
-    attributes: Vec<(&'a str, &'a str)>,
-    /// The number of its bytes, with its `>`.
-    length: usize,
-}
+impl<'a> Tokens<'a> {
+    pub(super) fn of(html: &'a str) -> Tokens<'a> {
+        let emitter = CallbackEmitter::new(Collector::default());
+        Tokens { tokenizer: Tokenizer::new_with_emitter(html, emitter) }
+    }
 
-/// Reads a tag; `text` begins with its name. Returns `None` if it has no end.
-fn tag(text: &str) -> Option<Tag<'_>> {
-    let bytes = text.as_bytes();
-    let end = |start: usize, is_end: &dyn Fn(u8) -> bool| {
-        let rest = bytes.get(start..).unwrap_or_default();
-        start + rest.iter().position(|byte| is_end(*byte)).unwrap_or(rest.len())
-    };
-    let slice = |start: usize, end: usize| text.get(start..end).unwrap_or_default();
-    let name_end = end(0, &|byte| is_space(byte) || matches!(byte, b'/' | b'>'));
-    let (name, mut at, mut attributes) = (slice(0, name_end), name_end, Vec::new());
-    loop {
-        at = end(at, &|byte| !is_space(byte) && byte != b'/');
-        if *bytes.get(at)? == b'>' {
-            return Some(Tag { name, attributes, length: at + 1 });
-        }
-        let key_start = at;
-        // A name may begin with `=`.
-        at = end(at + 1, &|byte| is_space(byte) || matches!(byte, b'/' | b'>' | b'='));
-        let key = slice(key_start, at);
-        at = end(at, &|byte| !is_space(byte));
-        let mut value = "";
-        if bytes.get(at) == Some(&b'=') {
-            at = end(at + 1, &|byte| !is_space(byte));
-            let first = *bytes.get(at)?;
-            if matches!(first, b'"' | b'\'') {
-                let close = end(at + 1, &|byte| byte == first);
-                value = slice(at + 1, close);
-                at = close + 1;
-            } else {
-                let close = end(at, &|byte| is_space(byte) || byte == b'>');
-                value = slice(at, close);
-                at = close;
-            }
-        }
-        if attributes.len() < MAX_ATTRIBUTES {
-            attributes.push((key, value));
-        }
+    fn read(&mut self) -> Option<Token> {
+        self.tokenizer.next().map(|token| token.unwrap_or_else(|never| match never {}))
     }
 }
 
-/// Returns the number of bytes of a comment, and of other markup that is none (HTML standard, 13.2.5.41 to 13.2.5.52).
-fn comment_length(markup: &str) -> usize {
-    let Some(text) = markup.strip_prefix("<!--") else {
-        return markup.find('>').map_or(markup.len(), |at| at + 1);
-    };
-    if text.starts_with('>') {
-        return 5;
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        loop {
+            let token = self.read()?;
+            let Token::Start(name, _) = &token else { return Some(token) };
+            let Some(omitted) = OMITTED.iter().find(|omitted| *omitted == name) else { return Some(token) };
+            // Only its own end tag ends the text that follows.
+            self.tokenizer.set_state(State::RawText);
+            while self.read()? != Token::End((*omitted).to_owned()) {}
+        }
     }
-    if text.starts_with("->") {
-        return 6;
-    }
-    let is_end =
-        |at: &usize| text.get(..*at).is_some_and(|text| text.ends_with("--") || text.ends_with("--!"));
-    let end = text.match_indices('>').map(|(at, _)| at).find(is_end);
-    end.map_or(markup.len(), |at| 4 + at + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Token<'_> {
-        Token::Text(text)
+    fn text(text: &str) -> Token {
+        Token::Text(text.to_owned())
+    }
+
+    fn start(name: &str, attributes: &[(&str, &str)]) -> Token {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Token::Start(name.to_owned(), attributes.collect())
     }
 
     #[test]
     fn tags_end_where_a_browser_ends_them() {
         for (html, expected) in [
-            ("b>x", Some((2, vec![]))),
+            ("<b>x", vec![start("b", &[]), text("x")]),
             (
-                "a href='x>y' b=c/d e/f>z",
-                Some((23, vec![("href", "x>y"), ("b", "c/d"), ("e", ""), ("f", "")])),
+                "<a href='x>y' b=c/d e/f>z",
+                vec![start("a", &[("href", "x>y"), ("b", "c/d"), ("e", ""), ("f", "")]), text("z")],
             ),
-            ("p a>", Some((4, vec![("a", "")]))),
-            ("b =\"x>y", Some((6, vec![("=\"x", "")]))),
-            ("img a=\">", None),
-            ("img a = >", Some((9, vec![("a", "")]))),
-            ("b", None),
-            ("b a=", None),
-            ("b a='x'", None),
-            ("é a=é>", Some((8, vec![("a", "é")]))),
+            ("<p a>", vec![start("p", &[("a", "")])]),
+            ("<b =\"x>y", vec![start("b", &[("=\"x", "")]), text("y")]),
+            ("<img a=\">", vec![]),
+            ("<img a = >", vec![start("img", &[("a", "")])]),
+            ("<b", vec![]),
+            ("<b a=", vec![]),
+            ("<b a='x'", vec![]),
+            ("<bé a=é>", vec![start("bé", &[("a", "é")])]),
+            ("<b a=&lt;&eacute;&copy=1 a='&#60;'>", vec![start("b", &[("a", "<é&copy=1"), ("a", "<")])]),
         ] {
-            let found = tag(html).map(|tag| (tag.length, tag.attributes));
-            assert_eq!(found, expected, "{html}");
+            assert_eq!(Tokens::of(html).collect::<Vec<_>>(), expected, "{html}");
         }
+        let many = format!("<b{}>", " a=b".repeat(MAX_ATTRIBUTES + 1));
+        assert_eq!(Tokens::of(&many).next(), Some(start("b", &[("a", "b"); MAX_ATTRIBUTES])));
     }
 
     #[test]
@@ -210,12 +153,14 @@ mod tests {
             ("<!-- a --!>b", vec![text("b")]),
             ("<!-- > b", vec![]),
             ("<!doctype html>b<?a?>c</ x>d", vec![text("b"), text("c"), text("d")]),
-            ("a < b <", vec![text("a "), text("< b "), text("<")]),
+            ("a < b <", vec![text("a < b <")]),
             ("<script>a</b></scripts></Script >b", vec![text("b")]),
+            ("<script><!--<script></script>b", vec![text("b")]),
+            ("<template><b></template>c", vec![text("c")]),
             ("a<style>b", vec![text("a")]),
             ("<title>a</title b='>", vec![]),
             ("<plaintext></plaintext>a", vec![text("a")]),
-            ("<B a>c</B>", vec![Token::Start("B", vec![("a", "")]), text("c"), Token::End("B")]),
+            ("<B A>c</B>", vec![start("b", &[("a", "")]), text("c"), Token::End("b".to_owned())]),
         ] {
             assert_eq!(Tokens::of(html).collect::<Vec<_>>(), expected, "{html}");
         }

@@ -114,9 +114,9 @@ pub(super) fn well_nested(html: &str) -> Option<String> {
     for token in Tokens::of(html) {
         tags += usize::from(!matches!(token, Token::Text(_)));
         match token {
-            Token::Text(text) => writer.text(text),
-            Token::Start(name, attributes) => writer.start(name, &attributes),
-            Token::End(name) => writer.end(name),
+            Token::Text(text) => writer.text(&text),
+            Token::Start(name, attributes) => writer.start(&name, &attributes),
+            Token::End(name) => writer.end(&name),
         }
         if tags > MAX_TAGS || writer.open.len() > MAX_DEPTH || writer.html.len() > MAX_HTML {
             return None;
@@ -170,20 +170,22 @@ impl Writer {
             self.permit_content();
         }
         for c in text.chars() {
-            let is_outside_reference =
-                c.is_ascii_whitespace() || matches!(c, '&' | '<' | '>' | '\u{80}'..='\u{bf}');
-            if is_outside_reference && self.html.len() - self.text_start >= TEXT_BYTES {
+            let divides = c.is_ascii_whitespace() || matches!(c, '&' | '<' | '>' | '\u{80}'..='\u{bf}');
+            if divides && self.html.len() - self.text_start >= TEXT_BYTES {
                 self.html.push_str("<!---->");
                 self.text_start = self.html.len();
             }
             match c {
+                '&' => self.html.push_str("&amp;"),
                 '<' => self.html.push_str("&lt;"),
+                '>' => self.html.push_str("&gt;"),
+                '\u{a0}' => self.html.push_str("&nbsp;"),
                 c => self.html.push(c),
             }
         }
     }
 
-    fn start(&mut self, name: &str, attributes: &[(&str, &str)]) {
+    fn start(&mut self, name: &str, attributes: &[(String, String)]) {
         let Some(name) = known(name) else { return };
         match name {
             "br" | "img" => self.permit_content(),
@@ -193,7 +195,7 @@ impl Writer {
             "caption" if self.parent() == "table" && self.is_empty() => {}
             "caption" => return self.start("div", attributes),
             "a" => {
-                let is_link = attributes.iter().any(|(key, _)| key.eq_ignore_ascii_case("href"));
+                let is_link = attributes.iter().any(|(key, _)| key == "href");
                 if is_link && !self.end_link() {
                     // In a link, a further link is only its content.
                     return;
@@ -234,7 +236,7 @@ impl Writer {
         name: &'static str,
         items: &[&str],
         lists: &[&'static str],
-        attributes: &[(&str, &str)],
+        attributes: &[(String, String)],
     ) {
         if !self.end_nearest(items, &["p", "div"]) {
             self.end_nearest(&["p"], &[]);
@@ -275,7 +277,7 @@ impl Writer {
     }
 
     /// Starts a part of the innermost table. There is none in other elements.
-    fn start_part(&mut self, name: &'static str, attributes: &[(&str, &str)]) {
+    fn start_part(&mut self, name: &'static str, attributes: &[(String, String)]) {
         let Some(table) = self.open.iter().rposition(|element| element.tag == "table") else { return };
         if SECTIONS.contains(&name) {
             self.close_to(table + 1);
@@ -391,14 +393,14 @@ impl Writer {
         }
     }
 
-    fn push(&mut self, name: &'static str, tag: &'static str, attributes: &[(&str, &str)]) {
+    fn push(&mut self, name: &'static str, tag: &'static str, attributes: &[(String, String)]) {
         let start = self.html.len();
         self.write_tag(tag, attributes);
         let content = self.html.len();
         self.open.push(Element::new(name, tag, (start, content)));
     }
 
-    fn write_tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
+    fn write_tag(&mut self, name: &str, attributes: &[(String, String)]) {
         self.html.push('<');
         self.html.push_str(name);
         push_attributes(&mut self.html, attributes);
@@ -424,7 +426,7 @@ impl Writer {
 
 /// Returns the name of a known element.
 fn known(name: &str) -> Option<&'static str> {
-    let is_equal = |known: &&str| known.eq_ignore_ascii_case(name);
+    let is_equal = |known: &&str| *known == name;
     ELEMENTS.into_iter().find(is_equal).or_else(|| BLOCKS.iter().any(is_equal).then_some("div"))
 }
 

@@ -27,7 +27,7 @@ pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage> {
     Some(page)
 }
 
-fn meta(tag: &Tag<'_>, page: &mut RawPage) {
+fn meta(tag: &Tag, page: &mut RawPage) {
     let content = tag.attribute("content");
     match tag.attribute("name").as_deref() {
         Some("pypi:repository-version") => {
@@ -40,7 +40,7 @@ fn meta(tag: &Tag<'_>, page: &mut RawPage) {
     }
 }
 
-fn file(tag: &Tag<'_>) -> Option<RawFile> {
+fn file(tag: &Tag) -> Option<RawFile> {
     let metadata = tag.attribute("data-core-metadata").or_else(|| tag.attribute("data-dist-info-metadata"));
     Some(RawFile {
         name: None,

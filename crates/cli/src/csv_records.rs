@@ -1,4 +1,7 @@
 //! Records of a CSV file (RFC 4180).
+//!
+//! The crate csv is not used because it reads any text: a quoted field without an end would take all following records
+//! into one value, and text after a quote would become part of the field.
 
 /// Returns the records with the numbers of their first lines, from 1. Empty lines are left out; line breaks may lack
 /// the carriage return, and a byte order mark at the beginning is ignored.

@@ -1,4 +1,7 @@
 //! Parses the log paths and includes of a logrotate configuration, see logrotate.conf(5). Pure.
+//!
+//! To look only for the file of the package would not do: an administrator may name other log files in files of their own
+//! (docs/logging.md), and no log file may be rotated by two programs.
 
 /// The paths in one configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,9 @@ use std::mem;
 use html5gum::emitters::callback::{Callback, CallbackEmitter, CallbackEvent};
 use html5gum::{Span, StringReader, Tokenizer};
 
+/// Maximum number of attributes of a tag that are read: an index would else decide about the memory.
+const MAX_ATTRIBUTES: usize = 50;
+
 /// A token, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
@@ -44,8 +47,9 @@ impl Tag {
 /// Makes tokens of the events of the tokenizer.
 #[derive(Debug, Default)]
 struct Collector {
-    /// The start tag that is being read.
+    /// The start tag that is being read, and the number of its attributes.
     tag: Tag,
+    attributes: usize,
 }
 
 impl Callback<Token, ()> for Collector {
@@ -53,10 +57,15 @@ impl Callback<Token, ()> for Collector {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match event {
             CallbackEvent::OpenStartTag { name } => {
-                self.tag = Tag { name: text(name), attributes: Vec::new() }
+                *self = Collector { tag: Tag { name: text(name), attributes: Vec::new() }, attributes: 0 };
             }
-            CallbackEvent::AttributeName { name } => self.tag.attributes.push((text(name), String::new())),
-            CallbackEvent::AttributeValue { value: found } => {
+            CallbackEvent::AttributeName { name } => {
+                self.attributes += 1;
+                if self.attributes <= MAX_ATTRIBUTES {
+                    self.tag.attributes.push((text(name), String::new()));
+                }
+            }
+            CallbackEvent::AttributeValue { value: found } if self.attributes <= MAX_ATTRIBUTES => {
                 if let Some((_, value)) = self.tag.attributes.last_mut() {
                     *value = text(found);
                 }
@@ -65,7 +74,9 @@ impl Callback<Token, ()> for Collector {
             CallbackEvent::EndTag { name } => return Some(Token::End(text(name))),
             CallbackEvent::String { value } => return Some(Token::Text(text(value))),
             CallbackEvent::Comment { value } => return Some(Token::Comment(text(value))),
-            CallbackEvent::Doctype { .. } | CallbackEvent::Error(_) => {}
+            CallbackEvent::AttributeValue { .. }
+            | CallbackEvent::Doctype { .. }
+            | CallbackEvent::Error(_) => {}
         }
         None
     }
@@ -155,6 +166,14 @@ mod tests {
         assert_eq!(value("data-a").as_deref(), Some("1 > 2"));
         assert_eq!((value("b").as_deref(), value("c").as_deref(), value("d")), (Some(""), Some("d/e"), None));
         assert_eq!(first_tag("<a href=x>").attribute("href").as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn attributes_beyond_the_limit_are_not_kept() {
+        let many = "b=c ".repeat(MAX_ATTRIBUTES - 1);
+        let tag = first_tag(&format!("<a {many} href=x data-a=y>"));
+        assert_eq!((tag.attribute("href").as_deref(), tag.attribute("data-a")), (Some("x"), None));
+        assert_eq!(tag.attributes.len(), MAX_ATTRIBUTES);
     }
 
     #[test]

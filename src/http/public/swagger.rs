@@ -46,11 +46,9 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation
 }
 
 fn operation(method: &str, path: &str, operation: &Operation) -> Markup {
-    let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
-        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter),
-        _ => None,
-    });
-    let parameters: Vec<_> = parameters.collect();
+    let is_in_query =
+        |parameter: &&utoipa::openapi::path::Parameter| parameter.parameter_in == ParameterIn::Query;
+    let parameters: Vec<_> = operation.parameters.iter().flatten().filter(is_in_query).collect();
     html! {
         h3 { code { (method) " " (path) } }
         p.prose { (operation.summary.as_deref().unwrap_or_default()) "." }

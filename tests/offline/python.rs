@@ -439,9 +439,10 @@ fn an_incremental_bundle_is_copied_over_its_base() {
     assert_eq!(wheels.len(), 2, "the newest of each");
 }
 
-/// Today's day in UTC.
+/// The day in UTC whose first second `latest` has, which is the state of a quarter of an hour ago.
 fn today() -> String {
-    jiff::Timestamp::now().to_string()[..10].to_owned()
+    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(16);
+    now.to_string()[..10].to_owned()
 }
 
 #[test]

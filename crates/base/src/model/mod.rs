@@ -11,6 +11,7 @@ pub mod error_list;
 pub mod file_change;
 pub mod fingerprint;
 pub mod guarded;
+pub mod html;
 pub mod identity;
 pub mod ids;
 pub mod language;

@@ -1,12 +1,6 @@
-//! The tags and texts of HTML of any author, found by reading it once (HTML standard, 13.2.5).
+//! The tags and texts of the HTML of any author. Comments, and elements of another syntax, are omitted.
 
-use std::mem;
-
-use html5gum::emitters::callback::{Callback, CallbackEmitter, CallbackEvent};
-use html5gum::{Span, State, StringReader, Tokenizer};
-
-/// Maximum number of attributes of a tag that are read.
-const MAX_ATTRIBUTES: usize = 50;
+use base::model::html::{Token, Tokens};
 
 /// Elements whose content is omitted. That of most of them has another syntax.
 const OMITTED: [&str; 11] = [
@@ -23,92 +17,24 @@ const OMITTED: [&str; 11] = [
     "xmp",
 ];
 
-/// A tag or a text, with its character references decoded. Comments are omitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    /// Text.
-    Text(String),
-    /// A start tag: the name of the element, and the names and values of its attributes. Names are in lower case.
-    Start(String, Vec<(String, String)>),
-    /// An end tag.
-    End(String),
-}
-
-/// Makes tokens of the events of the tokenizer.
-#[derive(Debug, Default)]
-struct Collector {
-    /// The start tag that is being read.
-    name: String,
-    attributes: Vec<(String, String)>,
-    /// The number of its attributes.
-    count: usize,
-}
-
-impl Callback<Token, ()> for Collector {
-    fn handle_event(&mut self, event: CallbackEvent<'_>, _: Span<()>) -> Option<Token> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match event {
-            CallbackEvent::OpenStartTag { name } => {
-                *self = Collector { name: text(name), ..Collector::default() };
-            }
-            CallbackEvent::AttributeName { name } => {
-                self.count += 1;
-                if self.count <= MAX_ATTRIBUTES {
-                    self.attributes.push((text(name), String::new()));
-                }
-            }
-            CallbackEvent::AttributeValue { value: found } if self.count <= MAX_ATTRIBUTES => {
-                if let Some((_, value)) = self.attributes.last_mut() {
-                    *value = text(found);
-                }
-            }
-            CallbackEvent::CloseStartTag { .. } => {
-                return Some(Token::Start(mem::take(&mut self.name), mem::take(&mut self.attributes)));
-            }
-            CallbackEvent::EndTag { name } => return Some(Token::End(text(name))),
-            CallbackEvent::String { value } => return Some(Token::Text(text(value))),
-            CallbackEvent::AttributeValue { .. }
-            | CallbackEvent::Comment { .. }
-            | CallbackEvent::Doctype { .. }
-            | CallbackEvent::Error(_) => {}
-        }
-        None
-    }
-}
-
-/// The tokens of HTML. A tag or comment without an end omits the rest.
-pub(super) struct Tokens<'a> {
-    tokenizer: Tokenizer<StringReader<'a>, CallbackEmitter<Collector, Token>>,
-}
-
-impl<'a> Tokens<'a> {
-    pub(super) fn of(html: &'a str) -> Tokens<'a> {
-        let emitter = CallbackEmitter::new(Collector::default());
-        Tokens { tokenizer: Tokenizer::new_with_emitter(html, emitter) }
-    }
-
-    fn read(&mut self) -> Option<Token> {
-        self.tokenizer.next().map(|token| token.unwrap_or_else(|never| match never {}))
-    }
-}
-
-impl Iterator for Tokens<'_> {
-    type Item = Token;
-
-    fn next(&mut self) -> Option<Token> {
+/// Returns the start tags, end tags and texts.
+pub(super) fn tokens(html: &str) -> impl Iterator<Item = Token> {
+    let mut tokens = Tokens::of_fragment(html);
+    std::iter::from_fn(move || {
         loop {
-            let token = self.read()?;
-            let Token::Start(name, _) = &token else { return Some(token) };
-            let Some(omitted) = OMITTED.iter().find(|omitted| *omitted == name) else { return Some(token) };
-            // Only its own end tag ends the text that follows.
-            self.tokenizer.set_state(State::RawText);
-            while self.read()? != Token::End((*omitted).to_owned()) {}
+            match tokens.next()? {
+                Token::Comment(_) => {}
+                Token::Start(tag) if OMITTED.contains(&tag.name.as_str()) => tokens.skip_content(&tag.name),
+                token => return Some(token),
+            }
         }
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use base::model::html::{MAX_ATTRIBUTES, Tag};
+
     use super::*;
 
     fn text(text: &str) -> Token {
@@ -117,7 +43,7 @@ mod tests {
 
     fn start(name: &str, attributes: &[(&str, &str)]) -> Token {
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Token::Start(name.to_owned(), attributes.collect())
+        Token::Start(Tag { name: name.to_owned(), attributes: attributes.collect() })
     }
 
     #[test]
@@ -138,10 +64,10 @@ mod tests {
             ("<bé a=é>", vec![start("bé", &[("a", "é")])]),
             ("<b a=&lt;&eacute;&copy=1 a='&#60;'>", vec![start("b", &[("a", "<é&copy=1"), ("a", "<")])]),
         ] {
-            assert_eq!(Tokens::of(html).collect::<Vec<_>>(), expected, "{html}");
+            assert_eq!(tokens(html).collect::<Vec<_>>(), expected, "{html}");
         }
         let many = format!("<b{}>", " a=b".repeat(MAX_ATTRIBUTES + 1));
-        assert_eq!(Tokens::of(&many).next(), Some(start("b", &[("a", "b"); MAX_ATTRIBUTES])));
+        assert_eq!(tokens(&many).next(), Some(start("b", &[("a", "b"); MAX_ATTRIBUTES])));
     }
 
     #[test]
@@ -162,7 +88,7 @@ mod tests {
             ("<plaintext></plaintext>a", vec![text("a")]),
             ("<B A>c</B>", vec![start("b", &[("a", "")]), text("c"), Token::End("b".to_owned())]),
         ] {
-            assert_eq!(Tokens::of(html).collect::<Vec<_>>(), expected, "{html}");
+            assert_eq!(tokens(html).collect::<Vec<_>>(), expected, "{html}");
         }
     }
 }

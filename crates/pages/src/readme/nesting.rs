@@ -5,8 +5,9 @@
 //! end elements around the text. Of the result of [`well_nested`], a parser makes the elements that are written there.
 
 use super::attributes::push_attributes;
-use super::html_tokens::{Token, Tokens};
+use super::html_tokens::tokens;
 use super::tag::is_blank;
+use base::model::html::Token;
 
 /// Maximum length of HTML, in bytes.
 pub(super) const MAX_HTML: usize = 1 << 20;
@@ -111,12 +112,13 @@ pub(super) fn well_nested(html: &str) -> Option<String> {
         return None;
     }
     let (mut writer, mut tags) = (Writer::default(), 0_usize);
-    for token in Tokens::of(html) {
+    for token in tokens(html) {
         tags += usize::from(!matches!(token, Token::Text(_)));
         match token {
             Token::Text(text) => writer.text(&text),
-            Token::Start(name, attributes) => writer.start(&name, &attributes),
+            Token::Start(tag) => writer.start(&tag.name, &tag.attributes),
             Token::End(name) => writer.end(&name),
+            Token::Comment(_) => {}
         }
         if tags > MAX_TAGS || writer.open.len() > MAX_DEPTH || writer.html.len() > MAX_HTML {
             return None;

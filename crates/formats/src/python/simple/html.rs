@@ -1,17 +1,17 @@
 //! Project pages in HTML: anchors, `base`, `meta` and the comment with the serial. Everything else is skipped.
 
-use super::markup::{Tag, Token, Tokens};
 use super::page::MetadataFile;
 use super::raw::{RawFile, RawPage};
+use base::model::html::{Tag, Token, Tokens};
 
 /// Parses a page of at most `max_files` links; `None` if it has more.
 pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage> {
     let mut page = RawPage::default();
-    for token in Tokens::new(document) {
+    for token in Tokens::of_page(document) {
         match token {
-            Token::Start(tag) if tag.is("a") => page.files.extend(file(&tag)),
-            Token::Start(tag) if tag.is("base") && page.base.is_none() => page.base = tag.attribute("href"),
-            Token::Start(tag) if tag.is("meta") => meta(&tag, &mut page),
+            Token::Start(tag) if tag.name == "a" => page.files.extend(file(&tag)),
+            Token::Start(tag) if tag.name == "base" && page.base.is_none() => page.base = owned(&tag, "href"),
+            Token::Start(tag) if tag.name == "meta" => meta(&tag, &mut page),
             Token::Comment(text) => {
                 let serial = text.trim().strip_prefix("SERIAL ");
                 page.last_serial = serial.map(str::to_owned).or(page.last_serial);
@@ -27,9 +27,13 @@ pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage> {
     Some(page)
 }
 
+fn owned(tag: &Tag, attribute: &str) -> Option<String> {
+    tag.attribute(attribute).map(str::to_owned)
+}
+
 fn meta(tag: &Tag, page: &mut RawPage) {
-    let content = tag.attribute("content");
-    match tag.attribute("name").as_deref() {
+    let content = owned(tag, "content");
+    match tag.attribute("name") {
         Some("pypi:repository-version") => {
             page.is_project_page = true;
             page.api_version = content;
@@ -44,10 +48,10 @@ fn file(tag: &Tag) -> Option<RawFile> {
     let metadata = tag.attribute("data-core-metadata").or_else(|| tag.attribute("data-dist-info-metadata"));
     Some(RawFile {
         name: None,
-        url: tag.attribute("href")?,
+        url: owned(tag, "href")?,
         hashes: Vec::new(),
-        requires_python: tag.attribute("data-requires-python"),
-        core_metadata: match metadata.as_deref().map(str::trim) {
+        requires_python: owned(tag, "data-requires-python"),
+        core_metadata: match metadata.map(str::trim) {
             None | Some("false") => MetadataFile::None,
             Some(value) => value
                 .strip_prefix("sha256=")
@@ -55,9 +59,9 @@ fn file(tag: &Tag) -> Option<RawFile> {
                 .map_or(MetadataFile::Unverified, MetadataFile::Sha256),
         },
         gpg_sig: tag.attribute("data-gpg-sig").and_then(|value| value.parse().ok()),
-        yanked: tag.attribute("data-yanked"),
+        yanked: owned(tag, "data-yanked"),
         size: None,
-        upload_time: tag.attribute("data-upload-time"),
-        provenance: tag.attribute("data-provenance"),
+        upload_time: owned(tag, "data-upload-time"),
+        provenance: owned(tag, "data-provenance"),
     })
 }

@@ -8,12 +8,13 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use url::Url;
 
 use super::json::Value;
-use super::markup::{Token, Tokens, escape};
+use super::markup::{escape, text_until};
 use super::page::API_VERSION;
 use super::read::{BYTE_ORDER_MARK, BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
+use base::model::html::{Token, Tokens};
 
 /// Maximum size of a root, in bytes. The root of PyPI has 45 MB.
 pub const MAX_ROOT: u64 = 512 << 20;
@@ -77,16 +78,16 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root,
     check_format(SimpleFormat::TextHtml, body)?;
     let text = String::from_utf8_lossy(body);
     let mut reader = Reader { on_project, root: Root::default(), api_version: None };
-    let mut tokens = Tokens::new(&text);
+    let mut tokens = Tokens::of_page(&text);
     while let Some(token) = tokens.next() {
         match token {
-            Token::Start(tag) if tag.is("a") && tag.attribute("href").is_some() => {
-                let name = tokens.text_until("a");
+            Token::Start(tag) if tag.name == "a" && tag.attribute("href").is_some() => {
+                let name = text_until(&mut tokens, "a");
                 reader.add(name, None);
             }
-            Token::Start(tag) if tag.is("meta") => {
-                if tag.attribute("name").as_deref() == Some("pypi:repository-version") {
-                    reader.api_version = tag.attribute("content");
+            Token::Start(tag) if tag.name == "meta" => {
+                if tag.attribute("name") == Some("pypi:repository-version") {
+                    reader.api_version = tag.attribute("content").map(str::to_owned);
                 }
             }
             Token::Comment(text) => {
@@ -113,15 +114,15 @@ pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
         return read_json(body, |_| ()).is_ok();
     }
     let text = String::from_utf8_lossy(body);
-    let mut tokens = Tokens::new(&text);
+    let mut tokens = Tokens::of_page(&text);
     let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
     while let Some(token) = tokens.next() {
         let Token::Start(tag) = token else { continue };
-        let Some(href) = tag.attribute("href").filter(|_| tag.is("a")) else { continue };
+        let Some(href) = tag.attribute("href").filter(|_| tag.name == "a") else { continue };
         let Ok(target) = url.join(href.trim()) else { return false };
         let (parent, last) = target.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
         let last = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
-        let text = tokens.text_until("a");
+        let text = text_until(&mut tokens, "a");
         let name = text.trim().parse::<NormalName>();
         let is_project = parent == folder && name.is_ok_and(|name| name.matches(&last));
         if !is_project || FileName::parse(text.trim()).is_ok() {

@@ -3,11 +3,11 @@
 //!
 //! The crate zip is not used because it reads leniently, nor rawzip (0.5) for the records: it resolves zip64 itself and
 //! gives no access to the version, the disk and the sizes of 32 bits that a record states, nor to its bytes, which are
-//! compared and copied here. Anything that programs may interpret differently (other bytes
-//! before, between or after the records or after the compressed data of a member, data descriptors, zip64, contradictory
-//! records, names in an undeclared encoding) is refused here. Files written as a stream, such as public advisories, have
-//! data descriptors and may have a zip64 end record: both are accepted on request, and must agree with the other records.
-//! In wheels, which may be larger than 4 GiB, zip64 sizes are accepted under the same condition.
+//! compared and copied here. Anything that programs may interpret differently (other bytes before, between or after the
+//! records or after the compressed data of a member, data descriptors, zip64, contradictory records, names in an
+//! undeclared encoding) is refused here. Files written as a stream, such as public advisories, have data descriptors
+//! and may have a zip64 end record: both are accepted on request, and must agree with the other records. In wheels,
+//! which may be larger than 4 GiB, zip64 sizes are accepted under the same condition.
 
 mod copy;
 mod end;

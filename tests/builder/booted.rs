@@ -309,6 +309,10 @@ fn limits_end_a_build_and_nothing_else() {
     let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits { seconds: 20, ..limits });
     assert!(outcome.result.is_ok(), "{outcome:?}");
     wait_until("no process of the fork bomb is left", || processes("cleanup").is_empty());
+    // Commands run on idle processors (field 41 of proc(5): the policy 5 is SCHED_IDLE) and cannot choose another policy.
+    let script = "#!/bin/sh\nchrt --other --pid 0 $$\ncut -d ' ' -f 41 /proc/$$/stat > policy\n";
+    let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
+    assert_eq!(member(&outcome.content, "tested/policy").trim(), "5", "{outcome:?}");
     // Memory: the process gets none beyond its limit.
     let script =
         "#!/bin/sh\nperl -e '$x = \"x\" x 5e9; print length $x' > memory 2>&1\necho exit $? >> memory\n";

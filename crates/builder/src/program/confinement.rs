@@ -2,7 +2,9 @@
 //! resource limits, no new privileges. Without a sandbox, there are no other restrictions.
 
 use std::io::{Error, Result};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
@@ -86,13 +88,11 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
     // Prevents other processes of the same user from reading the builder's memory and descriptors.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_child_subreaper(Some(getpid()))?;
-    // A low priority, so that requests to the server come first. An error is ignored: a systemd unit has a weight and a
-    // policy instead, and may not change its priority.
+    // A low priority, so that requests to the server come first. An error is ignored: a systemd unit has a weight
+    // instead, and may not change its priority.
     let _ = nice(19);
-    if limits.idle {
-        let _ = run_when_idle();
-    }
     lower_limit(Resource::Core, 0)?;
+    lower_limit(Resource::Nice, 0)?;
     lower_limit(Resource::Fsize, limits.file_size)?;
     lower_limit(Resource::Nofile, 4096)?;
     if let Some(bytes) = limits.memory {
@@ -104,17 +104,21 @@ pub(super) fn confine(workspace: &Workspace, readable_paths: &[PathBuf], limits:
     landlock(workspace, readable_paths).map_err(|error| Error::other(format!("Landlock: {error}")))
 }
 
-/// Gives this process and its commands the scheduling policy `SCHED_IDLE` (sched(7)): they run only when no other
+/// Lets a command and its descendants have the scheduling policy `SCHED_IDLE` (sched(7)): they run only when no other
 /// process of the same control group and session needs the processor, and, unlike processes with a low priority, do not
-/// delay a process that wakes up. The low priority prevents them from changing the policy.
-#[allow(unsafe_code, reason = "neither rustix nor nix has this system call")]
-fn run_when_idle() -> Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the pointer refers to an initialized structure, which the call only reads; 0 means the calling process.
-    match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) } {
-        0 => Ok(()),
-        _ => Err(Error::last_os_error()),
-    }
+/// delay a process that wakes up. They cannot change the policy, because their limit for priorities is 0. The builder
+/// itself keeps its policy, so that it observes the time limit however many processes a command has. An error of the
+/// kernel is ignored: the restrictions of a system may not permit the call.
+#[allow(unsafe_code, reason = "neither rustix nor nix has these calls")]
+pub(super) fn run_when_idle(command: &mut Command) {
+    let set_policy = || {
+        let parameters = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the pointer refers to an initialized structure, which the call only reads; 0 means the calling process.
+        let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec, the function makes one system call and allocates nothing.
+    unsafe { command.pre_exec(set_policy) };
 }
 
 /// Lowers a resource limit to `value`, unless it is lower already.

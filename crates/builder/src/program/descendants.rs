@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two checks for children that have ended.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Number of checks for processes that are about to end; they take at least a second. A time limit is not used, because
-/// builds run only on otherwise idle processors: when this process has to wait, its children have to wait too.
+/// the control group of builds runs only on otherwise idle processors: this process may have to wait as its children do.
 const CHECKS: u32 = 500;
 
 /// Waits until all children of this process have ended, but not much longer than a second; returns whether they

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::descendants;
 use super::memory::OomKills;
 use super::starvation::Starvation;
 use super::workspace::Workspace;
+use super::{confinement, descendants};
 use crate::channel;
-use crate::message::{Cause, Event, Failure, Limits, VERSION};
+use crate::message::{Cause, Event, Failure, Limits, Role, VERSION};
 
 /// The reason why a job ends early.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub(super) struct Job {
     connection: OwnedFd,
     log: File,
     deadline: Instant,
+    // Whether commands run only on otherwise idle processors.
+    is_idle: bool,
     has_leftovers: Cell<bool>,
     starvation: RefCell<Starvation>,
 }
@@ -59,11 +61,13 @@ impl Job {
         connection: OwnedFd,
         log: File,
         limits: Limits,
+        role: Role,
         workspace: Workspace,
         deadline: Instant,
     ) -> Job {
         let (has_leftovers, starvation) = (Cell::new(false), RefCell::new(Starvation::begin()));
-        Job { limits, workspace, connection, log, deadline, has_leftovers, starvation }
+        let is_idle = role == Role::Build;
+        Job { limits, workspace, connection, log, deadline, is_idle, has_leftovers, starvation }
     }
 
     /// Sends an event; fails with [`Stop::Disconnected`] if the connection is closed.
@@ -99,7 +103,7 @@ impl Job {
     /// Runs a command, with its output in the log, and returns its exit status.
     pub(super) fn exit_status(&self, name: &str, command: &mut Command) -> Result<ExitStatus, Stop> {
         let output = || self.log.try_clone().map_err(io_failure("could not forward the log"));
-        let child = spawn(name, command.stdout(output()?).stderr(output()?))?;
+        let child = self.spawn(name, command.stdout(output()?).stderr(output()?))?;
         self.wait(child)
     }
 
@@ -139,7 +143,7 @@ impl Job {
     ) -> Result<(), Stop> {
         let log = self.log.try_clone().map_err(io_failure("could not forward the log"))?;
         let oom_kills = OomKills::now();
-        let mut child = spawn(name, command.stdout(Stdio::piped()).stderr(log))?;
+        let mut child = self.spawn(name, command.stdout(Stdio::piped()).stderr(log))?;
         let mut stdout = child.stdout.take().expect("piped");
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
@@ -152,6 +156,17 @@ impl Job {
                 reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
             self.check(name, status?, oom_kills)?;
             read_result.map_err(io_failure(format!("could not read the output of {name}")))
+        })
+    }
+
+    /// Starts a command in a new process group, without standard input.
+    fn spawn(&self, name: &str, command: &mut Command) -> Result<Child, Stop> {
+        if self.is_idle {
+            confinement::run_when_idle(command);
+        }
+        command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
+            let reason = format!("could not run {name} ({}): {error}", command.get_program().display());
+            Failure::new(Cause::Builder, reason).into()
         })
     }
 
@@ -241,11 +256,3 @@ impl Job {
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum length of a line that [`Job::lines`] passes on, in bytes; a longer line is passed on in pieces.
 const MAX_LINE: u64 = 64 << 10;
-
-/// Starts a command in a new process group, without standard input.
-fn spawn(name: &str, command: &mut Command) -> Result<Child, Stop> {
-    command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
-        let reason = format!("could not run {name} ({}): {error}", command.get_program().display());
-        Failure::new(Cause::Builder, reason).into()
-    })
-}

@@ -39,8 +39,7 @@ impl Starvation {
     }
 
     /// Adds the time since the last sample to the total if the processes got almost no processor time in it. The
-    /// times of this process are included: it has the same scheduling policy, so it takes samples late when the
-    /// job has to wait.
+    /// times of this process are included: it takes samples late when others of its control group have to wait.
     pub(super) fn sample(&mut self) {
         // This process is running now, but this does not show whether the others can run.
         let own = times(std::process::id()).map(|own| Times { is_runnable: false, ..own });

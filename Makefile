@@ -206,7 +206,7 @@ soak:
 TESTED ?= tested
 
 tested-packages:
-	@PROFILE=$(TESTED) COMPRESSION="-Zxz -z1" $(MAKE) --no-print-directory deb rpm downloader
+	@PROFILE=$(TESTED) COMPRESSION="-Zgzip -z1" $(MAKE) --no-print-directory deb rpm downloader
 
 ## make package-test  install, run, upgrade and remove the packages, follow the runbooks, and build packages from git, on booted systems (as root, on Debian or Ubuntu)
 package-test: tested-packages

@@ -47,6 +47,7 @@ style:
 
 lint: style
 	@. tests/setup.env && cargo deny --locked check licenses bans sources
+	@$(CARGO) metadata --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null || { echo "fuzz/Cargo.lock differs from Cargo.lock: make fuzz-lock" >&2; exit 1; }
 
 unit:
 	@tests/unit

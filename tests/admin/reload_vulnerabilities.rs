@@ -21,7 +21,7 @@ pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
     let server = Server::start();
     server.hup_applies(
         "[Vulnerabilities]\nSyncSchedule = 19 4 * * *",
-        &["Vulnerabilities.SyncSchedule is '19 4 * * *' now, was '0 0 30 2 *'"],
+        &["Vulnerabilities.SyncSchedule is '19 4 * * *' now, was '0 0 29 2 *'"],
     );
     let next = || {
         let lines = server.log_lines();

@@ -4,11 +4,11 @@
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::attempts::Targets;
 use super::hostile::all_attempts_fail;
 use super::job::{build, fetch, list_references, member, package, readable_file, run};
+use crate::support::fixtures::until;
 use rstudio_pm::builder::connection::{Connection, JobError, credential_file};
 use rstudio_pm::builder::message::{BuildRPackage, Cause, Credential, Event, Job, Limits, Purpose, Role};
 use rstudio_pm::builder::sandbox::{Choice, Kind, Paths, Sandbox, detect};
@@ -65,15 +65,6 @@ fn processes(word: &str) -> Vec<(u32, u32)> {
         })
         .filter_map(|(pid, path)| Some((pid, path.metadata().ok()?.uid())))
         .collect()
-}
-
-/// Waits until the condition is true; panics with its description after 90 s.
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(90);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within 90 s: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Starts a build of a package whose `cleanup` is the script. Returns its connection, its log and its result file.
@@ -258,11 +249,11 @@ fn hostile_code_reaches_nothing() {
     }
     assert!(!processes("86405").is_empty(), "the process of another user does not run");
     let (other_build, _files) = start(&sandbox, "#!/bin/sh\necho x > /build/canary\nsleep 86406\n");
-    wait_until("the other build runs", || !processes("86406").is_empty());
+    until("the other build runs", || !processes("86406").is_empty());
     all_attempts_fail(&sandbox, &targets);
     assert!(!processes("86406").is_empty(), "the other build still runs");
     drop(other_build);
-    wait_until("the other build has ended", || processes("86406").is_empty());
+    until("the other build has ended", || processes("86406").is_empty());
 }
 
 #[test]
@@ -278,15 +269,13 @@ fn each_build_has_its_own_user_and_their_number_is_limited() {
         users.dedup();
         users
     };
-    wait_until("two users run builds", || users().len() == 2);
+    until("two users run builds", || users().len() == 2);
     assert!(users().iter().all(|uid| (61184..=65519).contains(uid)), "{:?}", users());
     let third_outcome = build(&sandbox, &package(&[]), Limits::default());
     assert!(matches!(third_outcome.result, Err(JobError::Busy)), "{third_outcome:?}");
     drop((first_build, second_build));
-    wait_until("all processes of the builds have ended", || processes("86407").is_empty());
-    wait_until("builders are free again", || {
-        build(&sandbox, &package(&[]), Limits::default()).result.is_ok()
-    });
+    until("all processes of the builds have ended", || processes("86407").is_empty());
+    until("builders are free again", || build(&sandbox, &package(&[]), Limits::default()).result.is_ok());
 }
 
 #[test]
@@ -308,7 +297,7 @@ fn limits_end_a_build_and_nothing_else() {
     let script = "#!/bin/sh\nf() { f | f & sleep 1; f; }; f; sleep 86408\n";
     let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), Limits { seconds: 20, ..limits });
     assert!(outcome.result.is_ok(), "{outcome:?}");
-    wait_until("no process of the fork bomb is left", || processes("cleanup").is_empty());
+    until("no process of the fork bomb is left", || processes("cleanup").is_empty());
     // Commands run on idle processors (field 41 of proc(5): the policy 5 is SCHED_IDLE) and cannot choose another policy.
     let script = "#!/bin/sh\nchrt --other --pid 0 $$\ncut -d ' ' -f 41 /proc/$$/stat > policy\n";
     let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
@@ -326,6 +315,6 @@ fn limits_end_a_build_and_nothing_else() {
         Ok(report) => assert!(report.failure.is_some(), "{report:?}"),
         other => panic!("{other:?}"),
     }
-    wait_until("builders are free again", || build(&sandbox, &package(&[]), limits).result.is_ok());
+    until("builders are free again", || build(&sandbox, &package(&[]), limits).result.is_ok());
     assert!(Path::new(&system()).join("run/rstudio-pm-build.sock").exists());
 }

@@ -66,8 +66,14 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(90), "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(interval(start.elapsed()));
     }
+}
+
+/// The time to the next check of a condition, of which checks take processor time that other tests need: a twentieth of the
+/// time that has been waited for it.
+pub(crate) fn interval(waited: Duration) -> Duration {
+    (waited / 20).clamp(Duration::from_millis(10), Duration::from_secs(1))
 }
 
 /// Sets the modification time of all files to three hours ago, so that a sweep does not skip them as new.

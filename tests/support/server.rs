@@ -89,7 +89,7 @@ impl Builder {
         let base = format!(
             "[Server]\nDataDir = {root}/data\nTempDir = {root}/tmp\nSockFileDir = {root}/run\n\
              AccessLog = {root}/access.log\n[HTTP]\nListen = 127.0.0.1:0\n[Metrics]\nListen = 127.0.0.2:0\n[Logging]\nSystemLog = STDERR\n\
-             [CRAN]\nURL = file://{root}/no-mirror\n[Vulnerabilities]\nSyncSchedule = 0 0 30 2 *\n"
+             [CRAN]\nURL = file://{root}/no-mirror\n[Vulnerabilities]\nSyncSchedule = 0 0 29 2 *\n"
         );
         fs::create_dir(dir.path().join("tmp")).expect("a directory for TempDir");
         let gcfg = base + &self.gcfg.replace("{dir}", &root);

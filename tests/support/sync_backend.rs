@@ -19,6 +19,7 @@ use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::{Limits, Upstream};
 
 use super::db::{self, Engine};
+use super::fixtures::interval;
 
 /// Limits of upstream requests, short enough for tests.
 pub(crate) fn limits() -> Limits {
@@ -52,7 +53,7 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
     let start = tokio::time::Instant::now();
     while !condition().await {
         assert!(start.elapsed() < Duration::from_secs(120), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(interval(start.elapsed())).await;
     }
 }
 

@@ -64,7 +64,7 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
     const dark = matchMedia('(prefers-color-scheme: dark)').matches;
     const rules = dark ? { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } : tags;
     const text = (node) => `${node.html.slice(0, 300)}: ${node.failureSummary}`;
-    axe.run({ runOnly: rules }).then(
+    axe.run({ runOnly: rules, resultTypes: ['violations'], selectors: false }).then(
         (result) => done(result.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${text(node)}`))),
         (error) => done([String(error)]));";
 

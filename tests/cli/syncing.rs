@@ -37,7 +37,8 @@ fn a_second_sync_follows_the_first() {
 
 #[test]
 fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
-    let server = Builder::default().gcfg("[CRAN]\nSyncSchedule = 30 4 * * *").start();
+    let gcfg = "[CRAN]\nSyncSchedule = 30 4 * * *\n[Vulnerabilities]\nSyncSchedule = 0 0 30 2 *";
+    let server = Builder::default().gcfg(gcfg).start();
     fixtures::create_mirror(&server.dir().join("no-mirror"));
     let rows = |server: &Server| -> Vec<String> {
         let text = timeless(&server.rspm_stdout("status"));

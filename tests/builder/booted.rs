@@ -282,7 +282,7 @@ fn each_build_has_its_own_user_and_their_number_is_limited() {
 #[ignore = "needs a booted system"]
 fn limits_end_a_build_and_nothing_else() {
     let sandbox = sandbox();
-    let limits = Limits { seconds: 180, ..Limits::default() };
+    let limits = Limits { seconds: 180, idle: true, ..Limits::default() };
     let failure_cause = |script: &str, limits: Limits| {
         let outcome = build(&sandbox, &package(&[("cleanup", 0o755, script)]), limits);
         let (cause, reason) = outcome.failure();

@@ -88,6 +88,8 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Number of processes of the user. Only set if the job has its own user or user namespace.
     pub processes: Option<u64>,
+    /// Whether commands run only on otherwise idle processors.
+    pub idle: bool,
 }
 
 impl Default for Limits {
@@ -99,6 +101,7 @@ impl Default for Limits {
             file_size: 2 << 30,
             memory: None,
             processes: None,
+            idle: false,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::starvation::Starvation;
 use super::workspace::Workspace;
 use super::{confinement, descendants};
 use crate::channel;
-use crate::message::{Cause, Event, Failure, Limits, Role, VERSION};
+use crate::message::{Cause, Event, Failure, Limits, VERSION};
 
 /// The reason why a job ends early.
 #[derive(Debug)]
@@ -50,8 +50,6 @@ pub(super) struct Job {
     connection: OwnedFd,
     log: File,
     deadline: Instant,
-    // Whether commands run only on otherwise idle processors.
-    is_idle: bool,
     has_leftovers: Cell<bool>,
     starvation: RefCell<Starvation>,
 }
@@ -61,13 +59,11 @@ impl Job {
         connection: OwnedFd,
         log: File,
         limits: Limits,
-        role: Role,
         workspace: Workspace,
         deadline: Instant,
     ) -> Job {
         let (has_leftovers, starvation) = (Cell::new(false), RefCell::new(Starvation::begin()));
-        let is_idle = role == Role::Build;
-        Job { limits, workspace, connection, log, deadline, is_idle, has_leftovers, starvation }
+        Job { limits, workspace, connection, log, deadline, has_leftovers, starvation }
     }
 
     /// Sends an event; fails with [`Stop::Disconnected`] if the connection is closed.
@@ -161,7 +157,7 @@ impl Job {
 
     /// Starts a command in a new process group, without standard input.
     fn spawn(&self, name: &str, command: &mut Command) -> Result<Child, Stop> {
-        if self.is_idle {
+        if self.limits.idle {
             confinement::run_when_idle(command);
         }
         command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {

@@ -114,7 +114,7 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         return refuse(format!("could not restrict the builder: {error}"));
     }
     let deadline = start + Duration::from_secs(request.limits.seconds.min(86_400));
-    let job = Job::new(connection, log.into(), request.limits, request.job.role(), workspace, deadline);
+    let job = Job::new(connection, log.into(), request.limits, workspace, deadline);
     let result = match &request.job {
         message::Job::ListReferences(list) => fetch::list_references(&job, list, &program, descriptors),
         message::Job::FetchCommit(fetch) => fetch::fetch_commit(&job, fetch, &program, descriptors),

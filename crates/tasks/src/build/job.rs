@@ -14,7 +14,7 @@ use super::log::BuildLog;
 use super::ssh::agent;
 use super::ssh::key::PrivateKey;
 use builder::connection::{Connection, Interrupter};
-use builder::message::{Event, Job, Limits, Purpose, Report};
+use builder::message::{Event, Job, Limits, Purpose, Report, Role};
 use builder::sandbox::Sandbox;
 
 /// Time limit for reading the rest of the log after the end of a job.
@@ -153,7 +153,8 @@ fn attempt_job(
         })?;
     // The receiver exists until the job has ended.
     let _ = interrupters.send(connection.interrupter()?);
-    let limits = sandbox.limits(Limits { seconds: request.timeout.as_secs().max(1), ..Limits::default() });
+    let (seconds, idle) = (request.timeout.as_secs().max(1), request.job.role() == Role::Build);
+    let limits = sandbox.limits(Limits { seconds, idle, ..Limits::default() });
     let mut descriptors = vec![(Purpose::Log, write_end.as_fd()), (Purpose::Result, out.as_fd())];
     descriptors.extend(request.source.iter().map(|file| (Purpose::Source, file.as_fd())));
     descriptors.extend(request.dependencies.iter().map(|file| (Purpose::Dependencies, file.as_fd())));

@@ -272,7 +272,7 @@ fn a_job_without_a_processor_may_succeed_later() {
                 command.args(["timeout", "120", "sh", "-c", "while :; do :; done"]).spawn().unwrap()
             })
             .collect();
-        let outcome = build(&sandbox, &package, Limits { seconds: 4, ..Limits::default() });
+        let outcome = build(&sandbox, &package, Limits { seconds: 6, ..Limits::default() });
         for mut process in busy_processes {
             // `timeout` passes this signal on.
             let pid = nix::unistd::Pid::from_raw(process.id().try_into().unwrap());
@@ -284,7 +284,7 @@ fn a_job_without_a_processor_may_succeed_later() {
     let outcome = worker.join().unwrap();
     let (cause, reason) = outcome.failure();
     assert!(cause == Cause::Processor && cause.is_temporary(), "{cause:?}: {reason}");
-    assert!(reason.contains("time limit of 4 seconds") && reason.contains("otherwise idle"), "{reason}");
+    assert!(reason.contains("time limit of 6 seconds") && reason.contains("otherwise idle"), "{reason}");
 }
 
 /// The first processor that this process may use.

@@ -120,6 +120,12 @@ fn the_sockets_of_builders_are_those_of_the_program_and_are_enabled() {
     assert_eq!(value(&build, "PrivateNetwork"), "yes");
     // In the slice of templates its weight would be compared with that of other builds only.
     assert_eq!(value(&build, "Slice"), "system.slice");
+    // Otherwise commands would not run on idle processors only: the builder ignores that it may not set their policy.
+    assert!(
+        build
+            .lines()
+            .any(|line| line.starts_with("SystemCallFilter=") && line.ends_with(" sched_setscheduler"))
+    );
     let minutes: u64 = value(&build, "RuntimeMaxSec").strip_suffix("min").unwrap().parse().unwrap();
     assert!(limits.seconds < minutes * 60, "the program reports the time limit before systemd ends it");
     for script in ["debian/postinst", "rpm/rstudio-pm.spec"] {

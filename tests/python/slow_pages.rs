@@ -1,7 +1,6 @@
 //! Slow pages of an index do not use all requests that the server may send to it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rstudio_pm::model::ids::Seq;
 use rstudio_pm::pypi::{PageError, PageReads, Priority, Validity};
@@ -9,6 +8,7 @@ use rstudio_pm::pypi::{PageError, PageReads, Priority, Validity};
 use super::index_history::{subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::pypi::Pypi;
+use crate::support::sync_backend::until;
 
 const OLD: &str = "2024-02-01T08:00:00Z";
 const PROJECTS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
@@ -34,16 +34,6 @@ async fn read(
     reads.at(&project.parse().unwrap(), Seq(0), priority).await
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..6_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("not reached: {what}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn background_work_leaves_half_of_the_requests_to_clients() {
     let index = Pypi::start();
@@ -54,9 +44,9 @@ async fn background_work_leaves_half_of_the_requests_to_clients() {
         .into_iter()
         .map(|project| tokio::spawn(read(reads.clone(), project, Priority::Background)))
         .collect();
-    until("two requests of background work wait", || index.max_held_pages() == 2).await;
+    until("two requests of background work wait", async || index.max_held_pages() == 2).await;
     let client = tokio::spawn(read(reads, project, Priority::Client));
-    until("the request of the client waits, too", || index.max_held_pages() == 3).await;
+    until("the request of the client waits, too", async || index.max_held_pages() == 3).await;
     index.hold_pages(false);
     client.await.unwrap().expect("a page");
     for read in background {
@@ -73,7 +63,7 @@ async fn a_page_that_is_requested_again_later_does_not_delay_others() {
     index.set_page_serial("one", Some(0));
     index.take_requests();
     let slow = tokio::spawn(read(reads.clone(), "one", Priority::Client));
-    until("the page is requested", || !index.take_requests().is_empty()).await;
+    until("the page is requested", async || !index.take_requests().is_empty()).await;
     read(reads, "two", Priority::Client).await.expect("a page");
     assert!(!slow.is_finished(), "the other page is still to be requested again");
     assert!(matches!(slow.await.unwrap(), Ok(Validity::Outdated) | Err(PageError::Upstream(_))));

@@ -77,12 +77,17 @@ fn communicate(mut child: Child, text: &str, time: Duration) -> std::io::Result<
     };
     std::thread::scope(|scope| {
         let (ended, end) = mpsc::channel::<()>();
-        scope.spawn(move || {
+        let timer = std::thread::Builder::new().spawn_scoped(scope, move || {
             if end.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
                 // An error means that it has ended.
                 let _ = pidfd_send_signal(&process, Signal::KILL);
             }
         });
+        if let Err(error) = timer {
+            child.kill()?;
+            child.wait()?;
+            return Err(error);
+        }
         // The child process reads all of it before it writes. If it has ended, its exit status states the reason.
         let _ = child.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
         let output = child.wait_with_output();

@@ -137,21 +137,26 @@ impl Job {
         command: &mut Command,
         read: impl FnOnce(&mut dyn Read) -> std::io::Result<()> + Send,
     ) -> Result<(), Stop> {
+        let failure = || io_failure(format!("could not read the output of {name}"));
         let log = self.log.try_clone().map_err(io_failure("could not forward the log"))?;
+        let (mut stdout, writer) = std::io::pipe().map_err(failure())?;
         let oom_kills = OomKills::now();
-        let mut child = self.spawn(name, command.stdout(Stdio::piped()).stderr(log))?;
-        let mut stdout = child.stdout.take().expect("piped");
         std::thread::scope(|scope| {
-            let reader = scope.spawn(move || {
+            // Before the command, which may create all processes that the limit permits.
+            let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
                 let result = read(&mut stdout);
                 // Reads the rest, because a command that writes more than is read would block.
                 std::io::copy(&mut stdout, &mut std::io::sink()).and(result)
             });
-            let status = self.wait(child);
+            let reader = reader.map_err(failure())?;
+            let child = self.spawn(name, command.stdout(writer).stderr(log));
+            // Closes the end of the pipe that `command` holds.
+            command.stdout(Stdio::null());
+            let status = self.wait(child?);
             let read_result =
                 reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
             self.check(name, status?, oom_kills)?;
-            read_result.map_err(io_failure(format!("could not read the output of {name}")))
+            read_result.map_err(failure())
         })
     }
 

@@ -2,7 +2,7 @@
 //! value` lines with continuation lines. They are parsed without copying, as slices of the input.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 
 /// Fields whose white space is significant; R's package tools read them unchanged (`keep.white`).
 pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
@@ -189,7 +189,7 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.text;
-        let mut fields: Vec<Field<'a>> = Vec::with_capacity(16);
+        let mut fields: Vec<Field<'a>> = Vec::with_capacity(8);
         // Byte offsets: of the record, of the current field's value, and of the end of its last line so far.
         let (mut record_start, mut value_start, mut end) = (self.position, self.position, self.position);
         // Lenient mode only: the number of fields before the last blank line, and whether the current field is ignored.
@@ -199,7 +199,7 @@ impl<'a> Iterator for Records<'a> {
             let (line, rest) = split_line(&text[start..]);
             self.position = text.len() - rest.len();
             self.line += 1;
-            if line.contains(&0) {
+            if memchr::memchr(0, line).is_some() {
                 return self.fail(DcfError::Zero { line: self.line });
             }
             let is_blank_line = is_empty(line);
@@ -225,7 +225,7 @@ impl<'a> Iterator for Records<'a> {
                 }
                 continue;
             }
-            match line.iter().position(|&b| b == b':') {
+            match memchr::memchr(b':', line) {
                 Some(colon) if colon > 0 => {
                     let tag = match self.mode {
                         Mode::Strict => &line[..colon],
@@ -260,18 +260,9 @@ impl<'a> Iterator for Records<'a> {
 
 /// Splits off the first line, without its line end. This is LF, CRLF or CR, as in R's connections.
 pub(in crate::r) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
-    let mut rest = text;
-    // `skip_until` of a slice is the platform's memchr and cannot fail.
-    let length = rest.skip_until(b'\n').unwrap_or(text.len());
-    let line = text[..length].strip_suffix(b"\n").unwrap_or(&text[..length]);
-    if !line.contains(&b'\r') {
-        return (line, rest);
-    }
-    let cr = line.iter().position(|&b| b == b'\r').expect("the line contains a CR");
-    if cr + 1 == line.len() {
-        return (&line[..cr], rest);
-    }
-    (&line[..cr], &text[cr + 1..])
+    let Some(end) = memchr::memchr2(b'\n', b'\r', text) else { return (text, &[]) };
+    let rest = &text[end..];
+    (&text[..end], rest.strip_prefix(b"\r\n").unwrap_or(&rest[1..]))
 }
 
 fn is_blank(byte: &u8) -> bool {

@@ -42,14 +42,22 @@ impl Version {
 /// separated by `.` or `-`.
 #[must_use]
 pub fn is_package_version(text: &str) -> bool {
-    is_numeric(text) && text.contains(['.', '-'])
+    is_numeric(text) && text.bytes().any(|byte| matches!(byte, b'.' | b'-'))
 }
 
 /// Returns whether the text is one or more numbers, separated by `.` or `-`. One number is valid in requirements such
 /// as `R (>= 4)`.
 #[must_use]
 pub fn is_numeric(text: &str) -> bool {
-    text.split(['.', '-']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    let mut has_digits = false;
+    let is_valid = text.bytes().all(|byte| match byte {
+        b'.' | b'-' => std::mem::take(&mut has_digits),
+        _ => {
+            has_digits = byte.is_ascii_digit();
+            has_digits
+        }
+    });
+    is_valid && has_digits
 }
 
 /// The greatest number in a version that R can compare: it reads greater ones as `NA`.
@@ -59,9 +67,13 @@ pub const MAX_COMPONENT: i32 = i32::MAX;
 /// [`MAX_COMPONENT`].
 #[must_use]
 pub fn is_comparable(text: &str) -> bool {
-    text.split(['.', '-']).all(|part| {
-        let digits = part.trim_start_matches('0');
-        digits.len() <= 10 && digits.parse::<u64>().unwrap_or(0) <= MAX_COMPONENT.unsigned_abs().into()
+    let mut number = 0_u64;
+    text.bytes().all(|byte| {
+        number = match byte {
+            b'.' | b'-' => 0,
+            _ => number.saturating_mul(10).saturating_add(byte.wrapping_sub(b'0').into()),
+        };
+        number <= MAX_COMPONENT.unsigned_abs().into()
     })
 }
 

@@ -7,14 +7,17 @@ use std::fmt::Write as _;
 /// because many errors include the message of their source.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            let _ = write!(text, ": {cause_text}");
+        next = cause.source();
+        // The wrapper of hyper-util's client names only the step that failed.
+        let is_wrapper = cause_text.starts_with("client error (") && next.is_some();
+        if !is_wrapper && !text.contains(&cause_text) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            let _ = write!(text, "{separator}{cause_text}");
         }
-        source = cause.source();
     }
     text
 }
@@ -35,6 +38,14 @@ mod tests {
     #[error("reset by peer")]
     struct Inner;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("no answer")]
+    struct Request(#[source] Wrapper);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (SendRequest)")]
+    struct Wrapper(#[source] Inner);
+
     #[test]
     fn each_text_appears_once() {
         assert_eq!(
@@ -42,5 +53,7 @@ mod tests {
             "cannot read the index: connection lost: reset by peer"
         );
         assert_eq!(error_chain(&Inner), "reset by peer");
+        assert_eq!(error_chain(&Request(Wrapper(Inner))), "no answer: reset by peer");
+        assert_eq!(error_chain(&Wrapper(Inner)), "reset by peer");
     }
 }

@@ -1,5 +1,5 @@
-//! The tokens of HTML, as browsers and installers find them (HTML standard, 13.2.5): start tags with attributes, end tags,
-//! texts and comments. Any text is HTML; nothing is repaired. A tag or comment without an end omits the rest.
+//! The tokens of HTML (HTML standard, 13.2.5): start tags with attributes, end tags, texts and comments. Any text is HTML;
+//! nothing is repaired. A tag or comment without an end omits the rest.
 
 use std::mem;
 
@@ -7,7 +7,7 @@ use html5gum::emitters::callback::{Callback, CallbackEmitter, CallbackEvent};
 use html5gum::{Span, State, StringReader, Tokenizer};
 
 /// Maximum number of attributes of a tag that are read: the author of the HTML would else decide about the memory.
-pub const MAX_ATTRIBUTES: usize = 50;
+pub const MAX_ATTRIBUTES: usize = 1000;
 
 /// A token, with its character references decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Tag {
     pub name: String,
     /// Names in lower case, and values.
     pub attributes: Vec<(String, String)>,
+    /// Whether it is written `<name …/>`.
+    pub is_self_closing: bool,
 }
 
 impl Tag {
@@ -53,7 +55,7 @@ impl Callback<Token, ()> for Collector {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match event {
             CallbackEvent::OpenStartTag { name } => {
-                *self = Collector { tag: Tag { name: text(name), attributes: Vec::new() }, attributes: 0 };
+                *self = Collector { tag: Tag { name: text(name), ..Tag::default() }, attributes: 0 };
             }
             CallbackEvent::AttributeName { name } => {
                 self.attributes += 1;
@@ -66,7 +68,10 @@ impl Callback<Token, ()> for Collector {
                     *value = text(found);
                 }
             }
-            CallbackEvent::CloseStartTag { .. } => return Some(Token::Start(mem::take(&mut self.tag))),
+            CallbackEvent::CloseStartTag { self_closing } => {
+                self.tag.is_self_closing = self_closing;
+                return Some(Token::Start(mem::take(&mut self.tag)));
+            }
             CallbackEvent::EndTag { name } => return Some(Token::End(text(name))),
             CallbackEvent::String { value } => return Some(Token::Text(text(value))),
             CallbackEvent::Comment { value } => return Some(Token::Comment(text(value))),
@@ -82,10 +87,12 @@ impl Callback<Token, ()> for Collector {
 #[derive(Debug)]
 pub struct Tokens<'a> {
     tokenizer: Tokenizer<StringReader<'a>, CallbackEmitter<Collector, Token>>,
+    is_page: bool,
 }
 
 impl<'a> Tokens<'a> {
-    /// The content of `script`, `style` and the like is text.
+    /// The content of `script` and `style` is text, as for installers, which read pages with Python's `html.parser`: a tag
+    /// that ends in `/>` has no content, and `title`, `iframe` and the like have tags (browsers: text).
     #[must_use]
     pub fn of_page(html: &'a str) -> Tokens<'a> {
         Tokens::new(html, true)
@@ -97,10 +104,9 @@ impl<'a> Tokens<'a> {
         Tokens::new(html, false)
     }
 
-    fn new(html: &'a str, has_text_elements: bool) -> Tokens<'a> {
-        let mut emitter = CallbackEmitter::new(Collector::default());
-        emitter.naively_switch_states(has_text_elements);
-        Tokens { tokenizer: Tokenizer::new_with_emitter(html, emitter) }
+    fn new(html: &'a str, is_page: bool) -> Tokens<'a> {
+        let emitter = CallbackEmitter::new(Collector::default());
+        Tokens { tokenizer: Tokenizer::new_with_emitter(html, emitter), is_page }
     }
 
     /// Skips the content of the element whose start tag is the last token, as text, and its end tag.
@@ -114,7 +120,15 @@ impl Iterator for Tokens<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
-        self.tokenizer.next().map(|token| token.unwrap_or_else(|never| match never {}))
+        let token = self.tokenizer.next()?.unwrap_or_else(|never| match never {});
+        if let Token::Start(tag) = &token
+            && self.is_page
+            && !tag.is_self_closing
+            && matches!(tag.name.as_str(), "script" | "style")
+        {
+            self.tokenizer.set_state(State::RawText);
+        }
+        Some(token)
     }
 }
 
@@ -167,11 +181,30 @@ mod tests {
             [text("1 < 2"), Token::Comment(" <a> ".to_owned()), Token::End("a".to_owned()), text("<")];
         assert_eq!(tokens, expected);
         assert_eq!(Tokens::of_page("<!-- open").count(), 1);
-        let mut tokens = Tokens::of_page("<script>'<a href=x>'</script><a href=y>z</a>");
-        assert_eq!(
-            tokens.find(|token| matches!(token, Token::Start(tag) if tag.name == "a")),
-            Some(Token::Start(first_tag("<a href=y>")))
-        );
+    }
+
+    /// The links that `html.parser` of Python finds.
+    #[test]
+    fn only_scripts_and_styles_have_no_tags() {
+        let links = |document: &str| -> Vec<String> {
+            let link = |token| match token {
+                Token::Start(tag) if tag.name == "a" => tag.attribute("href").map(str::to_owned),
+                Token::Start(_) | Token::End(_) | Token::Text(_) | Token::Comment(_) => None,
+            };
+            Tokens::of_page(document).filter_map(link).collect()
+        };
+        for name in ["script", "STYLE"] {
+            let end = name.to_lowercase();
+            assert_eq!(links(&format!("<{name}>'<a href=x>'</{end} ><a href=y>z</a>")), ["y"]);
+            assert_eq!(links(&format!("<{name} a=b />'<a href=x>'</{end}><a href=y>z</a>")), ["x", "y"]);
+        }
+        for name in ["title", "textarea", "iframe", "noscript", "xmp", "plaintext", "svg"] {
+            assert_eq!(
+                links(&format!("<{name}><a href=x></{name}><{name}/><a href=y>")),
+                ["x", "y"],
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod tests {
 
     fn start(name: &str, attributes: &[(&str, &str)]) -> Token {
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Token::Start(Tag { name: name.to_owned(), attributes: attributes.collect() })
+        Token::Start(Tag { name: name.to_owned(), attributes: attributes.collect(), is_self_closing: false })
     }
 
     #[test]

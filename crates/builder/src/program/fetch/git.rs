@@ -218,7 +218,8 @@ pub(super) fn remote_failure(stop: Stop) -> Stop {
     }
 }
 
-/// Returns the name of a command in messages, such as `git fetch`.
+/// Returns the name of a command in messages, such as `git fetch` or `git --version`.
 fn name(arguments: &[&str]) -> String {
-    format!("git {}", arguments.iter().find(|argument| !argument.starts_with('-')).unwrap_or(&""))
+    let command = arguments.iter().find(|argument| !argument.starts_with('-'));
+    format!("git {}", command.or(arguments.first()).unwrap_or(&""))
 }

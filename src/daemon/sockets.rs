@@ -1,17 +1,16 @@
 //! Opens the listening sockets: inherited from systemd or bound here; once, before threads are started.
 
-use std::fs::Permissions;
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
+use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
-use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, getsockopt};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, umask};
 
 use super::bind::{SocketError, bind, display_address};
 use base::config::{Config, Listen};
@@ -344,30 +343,21 @@ fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(admin_error(format!("could not remove the old one: {error}"))),
     }
-    bind_private(path).map_err(|error| {
+    // The socket must be created with this mode: before a later chmod, other users could connect.
+    let old_umask = umask(Mode::from_bits_truncate(0o117));
+    let result = UnixListener::bind(path);
+    umask(old_umask);
+    result.map_err(|error| {
         admin_error(match error.kind() {
             ErrorKind::PermissionDenied => {
                 format!("{error}; this user must be able to write to the directory (Server.SockFileDir)")
             }
-            ErrorKind::InvalidFilename => {
+            ErrorKind::InvalidInput => {
                 "the path is too long for a socket (107 bytes); shorten Server.SockFileDir".to_owned()
             }
             _ => error.to_string(),
         })
     })
-}
-
-/// Binds a socket to which only its owner and group can connect, at any time. The umask, which has the same effect, is that of
-/// all threads.
-fn bind_private(path: &Path) -> std::io::Result<UnixListener> {
-    let mode = Mode::from_bits_truncate(0o660);
-    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // Linux creates the file with the mode of the socket, without the bits of the umask.
-    fchmod(&socket, mode)?;
-    socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode.bits()))?;
-    socket::listen(&socket, Backlog::MAXCONN)?;
-    Ok(socket.into())
 }
 
 /// Sockets from systemd or from the old server.

@@ -195,18 +195,24 @@ impl Job {
             // The server sends nothing after the request, so any event on the connection means that it was closed.
             Ok::<_, std::io::Error>(poll_fds[0].revents().is_empty())
         })();
-        if !matches!(has_exited, Ok(true)) {
+        let status = if matches!(has_exited, Ok(true)) {
+            Some(child.wait())
+        } else {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = child.kill();
-        }
-        let status = child.wait();
-        if matches!(has_exited, Ok(true)) && !descendants::wait_for_end() {
+            // Waiting could take longer than the server waits: a process that runs only when the processor is idle needs it
+            // to end, too.
+            None
+        };
+        if status.is_some() && !descendants::wait_for_end() {
             self.has_leftovers.set(true);
         }
         descendants::end_all();
+        if let Some(status) = status {
+            return status.map_err(io_failure("could not wait for a command"));
+        }
         match has_exited {
-            Ok(true) => status.map_err(io_failure("could not wait for a command")),
-            Ok(false) => Err(Stop::Disconnected),
+            Ok(_) => Err(Stop::Disconnected),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 let reason = format!("the time limit of {} seconds was reached", self.limits.seconds);
                 if self.starvation.borrow().is_most_of(Duration::from_secs(self.limits.seconds)) {

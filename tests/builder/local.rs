@@ -266,7 +266,7 @@ fn a_job_without_a_processor_may_succeed_later() {
         let mut processors = nix::sched::CpuSet::new();
         processors.set(first_processor()).unwrap();
         nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &processors).unwrap();
-        let busy_processes: Vec<_> = (0..12)
+        let busy_processes: Vec<_> = (0..5)
             .map(|_| {
                 let mut command = std::process::Command::new("setsid");
                 command.args(["timeout", "120", "sh", "-c", "while :; do :; done"]).spawn().unwrap()

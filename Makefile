@@ -89,12 +89,12 @@ fuzz-lock:
 
 ## make docs    regenerate the generated pages of docs/
 docs:
-	UPDATE_DOCS=1 $(CARGO) test --test integration -- packaging::generated
+	UPDATE_DOCS=1 $(CARGO) test --test interfaces -- packaging::generated
 
 ## make screenshots  write the pictures of the README, and pictures of all main pages to SCREENSHOTS (target/screenshots)
 SCREENSHOTS ?= $(CARGO_TARGET_DIR)/screenshots
 screenshots: setup
-	. tests/setup.env && RSPM_SCREENSHOTS=$(SCREENSHOTS) $(CARGO) test --test integration -- web::screenshots::pictures
+	. tests/setup.env && RSPM_SCREENSHOTS=$(SCREENSHOTS) $(CARGO) test --test interfaces -- web::screenshots::pictures
 	@echo "$(SCREENSHOTS)"
 
 # Profile of the programs in the packages.

@@ -1,28 +1,21 @@
-//! The integration tests: one binary, one folder for each concern.
+//! The integration tests, in three programs that are compiled beside each other, with a folder for each concern:
+//! `integration` tests what is inside, `interfaces` what administrators and clients see, and `quick` needs only the programs of
+//! this project.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test with its location")]
 
-mod access;
 mod admin;
 mod advisories;
-mod api;
-mod backup;
 mod binaries;
 mod builder;
-mod cli;
-mod clients;
 mod cluster;
 mod contract;
 mod daemon;
 mod encryption;
-mod fuzz;
 mod git;
-mod offline;
-mod packaging;
-mod python;
 mod r;
 mod repo;
 mod security;
+#[allow(dead_code, reason = "the other tests use more of it")]
 mod support;
 mod sync;
-mod web;

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::sign_in::form;
 use super::{bearer, get, private_repository, send, token};
-use crate::cluster::Shared;
-use crate::support::fixtures::{free_port, until};
+use crate::support::cluster::Shared;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::issuer::Issuer;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 
 fn exported(server: &Server) -> Vec<Value> {

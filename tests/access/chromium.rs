@@ -5,8 +5,8 @@ use serde_json::json;
 use super::sign_in::{access_token, begin_device, poll, server, with_mock_at};
 use super::{bearer, get, token};
 use crate::support::chromium::Chromium;
-use crate::support::fixtures::free_port;
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
+use crate::support::port::free_port;
 
 #[test]
 fn people_sign_in_decide_about_devices_and_sign_out() {

@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use super::sign_in::confirm;
 use crate::support::browser::Browser;
-use crate::support::fixtures::free_port;
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 
 /// The title of the check.

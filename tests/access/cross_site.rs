@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use super::{basic, private_repository, token};
 use crate::support::browser::Browser;
-use crate::support::fixtures::free_port;
 use crate::support::http;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 
 const PAGE: &str = "/__ui__/admin/sources/";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::{basic, bearer, get, private_repository, send};
-use crate::cluster::Shared;
+use crate::support::cluster::Shared;
 use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::issuer::Issuer;

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::sign_in::confirm_device;
 use crate::python::clients::{command, installed_version, program, run, text};
-use crate::python::package::{Package, add, repository};
 use crate::support::browser::Browser;
-use crate::support::fixtures::free_port;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::{Builder, Server};
 
 /// The name of the client that `tests/setup` installed, with pip and the plug-in.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{bearer, private_repository, send, token};
 use crate::support::browser::Browser;
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{bearer, get};
 use crate::support::browser::Browser;
-use crate::support::fixtures::free_port;
 use crate::support::http;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

@@ -7,10 +7,12 @@ use serde_json::json;
 use super::sign_in::{access_token, allow, begin_device, form, poll};
 use super::{basic, bearer, get, private_repository, send, token};
 use crate::support::browser::Browser;
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::issuer::Issuer;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
+use crate::support::secrets::files_with_tokens;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -170,4 +172,22 @@ fn secrets_of_sign_in_and_federation_are_in_no_log_database_or_backup() {
         assert!(!log.contains(secret.as_str()), "the log has {secret}");
     }
     assert!(!files_with(server.dir(), b"exchange token").is_empty(), "the trail names the exchange");
+}
+
+#[test]
+fn a_search_finds_tokens_of_both_forms() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("written");
+    };
+    let signed = format!("eyJ{0}.eyJ{0}.{0}", "aB3_".repeat(6));
+    write("data/db/a", &format!("\0rspm_{}\0", "Zq7".repeat(12)));
+    write("access.log.1", &signed);
+    write("netrc", &signed);
+    write("data/b", "rspm_short and eyJhbGciOi");
+    let mut found = files_with_tokens(directory.path());
+    found.sort();
+    assert_eq!(found, [directory.path().join("access.log.1"), directory.path().join("data/db/a")]);
 }

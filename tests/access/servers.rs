@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::sign_in::{access_token, allow, begin_device};
 use super::{bearer, get, private_repository, token};
-use crate::cluster::Shared;
 use crate::support::browser::Browser;
-use crate::support::fixtures::{free_port, until};
+use crate::support::cluster::Shared;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
 use crate::support::server::Server;
 
 const INDEX: &str = "/team/latest/src/contrib/PACKAGES";

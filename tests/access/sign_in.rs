@@ -9,9 +9,10 @@ use sha2::Digest;
 
 use super::{basic, bearer, get, private_repository, send, token};
 use crate::support::browser::{Browser, Page};
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::openid_provider::{OpenIdProvider, SECRET};
+use crate::support::port::free_port;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

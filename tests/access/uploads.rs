@@ -1,7 +1,7 @@
 //! Uploads belong to the client that sent them, whichever server received them.
 
 use super::{bearer, get, token};
-use crate::cluster::Shared;
+use crate::support::cluster::Shared;
 use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::server::Server;

@@ -2,8 +2,8 @@
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::support::fixtures::free_port;
 use crate::support::http;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 

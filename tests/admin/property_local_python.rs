@@ -1,8 +1,8 @@
 //! `[LocalPython]`: one test per property, which sets it and checks its effect, at the start and by a reload.
 
-use crate::python::form::{Form, publisher};
-use crate::python::package::{Package, repository, write};
 use crate::support::http::Answer;
+use crate::support::python::form::{Form, publisher};
+use crate::support::python::package::{Package, repository, write};
 use crate::support::server::{Builder, Server};
 
 fn server(gcfg: &str) -> Server {
@@ -42,7 +42,7 @@ pub(super) fn max_upload_size_limits_the_files_of_clients() {
     // A size that is declared is refused before the body.
     let head = [("Content-Type", "multipart/form-data; boundary=b"), ("Content-Length", "99999999999")];
     let token = publisher(&limited);
-    let authorization = crate::python::form::authorization(&token);
+    let authorization = crate::support::python::form::authorization(&token);
     let text = format!(
         "POST /upload/pypi/team HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\n{}: {}\r\n{}: {}\r\n\r\n",
         limited.host(),

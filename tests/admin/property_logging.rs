@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use super::property_server::text;
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 
 /// A server whose output is in the files `out` and `err` of its directory, and which is killed on drop.

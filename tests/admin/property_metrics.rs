@@ -1,7 +1,8 @@
 //! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: one test per property, which sets it and checks its effect.
 
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 use crate::support::statfs;
 

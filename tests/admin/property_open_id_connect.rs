@@ -4,9 +4,10 @@
 use serde_json::json;
 
 use crate::support::browser::Browser;
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::openid_provider::OpenIdProvider;
+use crate::support::port::free_port;
 use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use crate::python::index::{files, get, names, start};
 use crate::support::fixtures::until;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{files, get, names, start};
 use crate::support::server::{Builder, Server};
 
 const OLD: &str = "2021-03-05T00:00:00Z";

@@ -5,10 +5,11 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use super::{Shared, leaders, modes, within};
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::haproxy::Haproxy;
 use crate::support::load::{Client, ExpectedFile, Load, Protocol, Target, packages};
 use crate::support::nginx::Nginx;
+use crate::support::port::free_port;
 use crate::support::postgres::DedicatedServer;
 use crate::support::server::{Program, Server};
 

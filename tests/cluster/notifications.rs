@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Shared, within};
-use crate::support::fixtures::{free_port, until};
+use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::port::free_port;
 use crate::support::postgres;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::server::Server;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::python::package::Package;
 use crate::support::binary_server::{self, AGENT, TREE};
 use crate::support::faulty_s3::{self, FaultyProxy};
 use crate::support::fixtures::{make_old, until};
 use crate::support::http::{self, Answer};
 use crate::support::pypi::{Pypi, hex};
+use crate::support::python::package::Package;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};

@@ -6,7 +6,7 @@ use rstudio_pm::config::Config;
 
 use super::{append, encrypt, encrypt_lines, fingerprint, key_path, write_key};
 use crate::support::db::{Engine, settings};
-use crate::support::fixtures::free_port;
+use crate::support::port::free_port;
 use crate::support::server::{Builder, Server};
 
 fn entries(server: &Server) -> Vec<String> {

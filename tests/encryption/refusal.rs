@@ -1,7 +1,7 @@
 //! A server with a different key than the one its database was written with does not start.
 
 use super::{key_path, write_key};
-use crate::cluster::Shared;
+use crate::support::cluster::Shared;
 use crate::support::db::{Engine, settings};
 use crate::support::server::Builder;
 

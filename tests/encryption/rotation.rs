@@ -129,7 +129,7 @@ fn a_key_of_the_environment_is_replaced_in_the_database_and_then_by_the_administ
 
 #[test]
 fn a_rotation_is_refused_while_other_servers_use_the_database() {
-    let shared = crate::cluster::Shared::new();
+    let shared = crate::support::cluster::Shared::new();
     let mut pm1 = shared.builder("pm1").prepare();
     encrypt(&pm1, "s3cret");
     pm1.launch();

@@ -2,7 +2,7 @@
 
 use super::{builder_with, builds, wait_for, wait_for_build};
 use crate::builder::repository::Repository;
-use crate::python::form;
+use crate::support::python::form;
 use crate::support::server::Server;
 
 const BACKEND: &str =

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::fixtures::free_port;
 use crate::support::helper_program::HelperProgram;
+use crate::support::port::free_port;
 
 /// The server; it ends when it is dropped.
 pub(super) struct SshServer {

@@ -2,12 +2,10 @@
 
 mod binaries;
 mod bioconductor;
-mod bundles;
 mod copies;
 mod difference;
 mod downloads;
 mod faults;
-mod incremental;
 mod memory;
 mod mutations;
 mod progress;

@@ -6,8 +6,6 @@ use serde_json::json;
 
 use crate::python::clients::{command, installed_version, program, run, text};
 use crate::python::flask;
-use crate::python::index::{get, names};
-use crate::python::package::Package;
 use crate::python::provenance::object;
 use crate::support::data;
 use crate::support::downloader::{self, copy_over, objects, tree, validate};
@@ -17,6 +15,8 @@ use crate::support::mirror_dir::file_url;
 use crate::support::nginx::Nginx;
 use crate::support::process::{ProcessOutput, run_to_end};
 use crate::support::pypi::{Pypi, hex};
+use crate::support::python::index::{get, names};
+use crate::support::python::package::Package;
 use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 

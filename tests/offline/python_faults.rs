@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::mutations::{ALL, Random, mutate};
 use super::python::{assert_complete, get_pypi, index, must_get_pypi, publish};
-use crate::python::package::Package;
 use crate::support::downloader::{copy_over, objects, tree, validate};
 use crate::support::pypi::Pypi;
+use crate::support::python::package::Package;
 
 const THREADS: usize = 4;
 

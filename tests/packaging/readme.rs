@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::python::clients::program;
-use crate::python::package::Package;
 use crate::support::fixtures::create_mirror;
 use crate::support::helper_program::HelperProgram;
 use crate::support::port::free_port;
+use crate::support::python::package::Package;
 
 /// The code blocks of the section with their languages.
 fn blocks() -> Vec<(String, String)> {

@@ -9,8 +9,8 @@ use sha2::Digest;
 
 use super::clients::{program, text};
 use super::local::servers;
-use super::package::{Package, add, repository, transaction, write};
 use crate::support::http::{self, Answer};
+use crate::support::python::package::{Package, add, repository, transaction, write};
 use crate::support::server::{Builder, Server};
 
 /// A package with a license, a requirement of an extra, and addresses.

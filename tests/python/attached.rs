@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::form::{Form, Part, publisher, send};
-use super::package::{Package, add, repository, transaction, write};
 use super::provenance::object;
 use crate::support::http::{self, Answer};
 use crate::support::postgres;
 use crate::support::pypi::hex;
+use crate::support::python::form::{Form, Part, publisher, send};
+use crate::support::python::package::{Package, add, repository, transaction, write};
 use crate::support::server::{Builder, Server};
 
 /// The address of the server for clients: a secure origin, because it is on this machine.
@@ -399,8 +399,8 @@ fn clients_of_an_authenticated_repository_need_a_token_for_them() {
     let form = signed(&package).with("attestations", &attested(&package, "1").to_string());
     must_send(&server, &token, &form);
     server.rspm_stdout("edit repo --name=py --authenticated");
-    let reader = super::form::token(&server, "--scope=repos:read --repos=py");
-    let authorization = super::form::authorization(&reader);
+    let reader = crate::support::python::form::token(&server, "--scope=repos:read --repos=py");
+    let authorization = crate::support::python::form::authorization(&reader);
     for base in ["/py/latest/packages", "/packages/py/latest"] {
         for suffix in [".asc", ".provenance"] {
             let path = format!("{base}/{}/{}{suffix}", hex(&package.wheel()), package.wheel_name());

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::index::{get, names, start};
 use crate::support::fixtures::until;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, names, start};
 
 const OLD: &str = "2021-03-05T00:00:00Z";
 const JSON: &str = "application/vnd.pypi.simple.v1+json";

@@ -8,9 +8,9 @@ use serde_json::Value;
 use sha2::Digest;
 
 use super::clients::{command, program, run, text};
-use super::index::{get, start};
-use super::package::{Package, add, repository};
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, start};
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::{Builder, Server};
 
 const OLD: &str = "2021-03-05T10:20:30.123456Z";

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use sha2::Digest;
 
 use super::clients::{command, installed_version, program, run, text};
-use super::index::{files, get, names, start, wheel};
-use super::package::{Package, add, repository};
 use crate::support::advisories::{folder, record};
 use crate::support::http::{self, Answer};
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{files, get, names, start, wheel};
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::Server;
 
 /// A local source with versions 1.0 and 2.0 of the package `one`.

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use sha2::Digest;
 
-use super::package::{Package, add, repository, transaction, write};
+use crate::support::python::package::{Package, add, repository, transaction, write};
 use crate::support::server::Server;
 
 /// Returns the path of a program of a client that `tests/setup` installed.

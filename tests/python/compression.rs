@@ -3,10 +3,10 @@
 
 use std::io::Read as _;
 
-use super::index::{start, wheel};
-use super::package::{Package, add, repository};
 use crate::support::http::{self, Answer};
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{start, wheel};
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::Server;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -117,7 +117,7 @@ fn pages_of_every_transaction_of_a_local_source_are_compressed() {
     let server = Server::start();
     repository(&server);
     add(&server, "team", &Package::new("one", "1.0"));
-    let transaction = super::package::transaction(&server, "team");
+    let transaction = crate::support::python::package::transaction(&server, "team");
     add(&server, "team", &Package::new("one", "2.0"));
     let gzip = [("Accept", JSON), ("Accept-Encoding", "gzip")];
     let page = |snapshot: &str| {

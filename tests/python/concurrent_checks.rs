@@ -7,8 +7,8 @@ use rstudio_pm::edit::{self, Upload, UploadKind, Uploads};
 use rstudio_pm::serve::RepoError;
 use tokio::task::JoinHandle;
 
-use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::python::package::Package;
 use crate::support::tarball::Tarball;
 use crate::support::zip::zip;
 

@@ -13,11 +13,11 @@ use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
 use super::clients::{command, installed_version, program, run, text};
-use super::index::{get, names};
-use super::package::{Package, write};
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, names};
+use crate::support::python::package::{Package, write};
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 

@@ -12,13 +12,13 @@ use serde_json::json;
 use super::clients::{command, installed_version, program, run, text};
 use super::curated::{Curated, start, update};
 use super::flask;
-use super::index::{get, names, wheel};
 use super::oracle;
-use super::package::{Package, write};
 use crate::support::backend::actor;
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, names, wheel};
+use crate::support::python::package::{Package, write};
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 

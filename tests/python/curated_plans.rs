@@ -3,10 +3,10 @@
 use rstudio_pm::model::snapshot::Snapshot;
 
 use super::curated::{Curated, file, start, update, wheel};
-use super::index::{get, names};
-use super::package::{Package, write};
 use crate::support::db::Engine;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, names};
+use crate::support::python::package::{Package, write};
 
 const DEFINITION: &str = "lib>=1.5\nodd<2\nother\n";
 const PLANNED_DAY: &str = "2026-11-21";

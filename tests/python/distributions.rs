@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::form::{Form, publisher};
 use super::local::{files, servers};
-use super::package::{Package, transaction, write};
+use crate::support::python::form::{Form, publisher};
+use crate::support::python::package::{Package, transaction, write};
 use crate::support::server::Server;
 
 /// The wheel of a project under another name; the code differs, so that the bytes differ.

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::package::Package;
 use crate::support::pypi::hex;
+use crate::support::python::package::Package;
 
 /// A project, and the version, the day of the upload and the requirements of each release.
 type Project = (&'static str, &'static [(&'static str, &'static str, &'static [&'static str])]);

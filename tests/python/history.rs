@@ -18,9 +18,9 @@ use rstudio_pm::serve::python::document::PythonDocument;
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{self, SweepOptions};
 
-use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
+use crate::support::python::package::Package;
 
 /// The names of files, with the reason for their yank.
 type Files = BTreeMap<String, Option<String>>;

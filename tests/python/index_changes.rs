@@ -20,10 +20,10 @@ use rstudio_pm::serve::located::{FileBody, LocatedFile};
 use sha2::Digest;
 
 use super::index_history::{Files, files, find_page, page, subscribe, sync};
-use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::db;
 use crate::support::pypi::Pypi;
+use crate::support::python::package::Package;
 
 const PROJECTS: [&str; 3] = ["one", "two", "three"];
 const ROUNDS: u32 = 28;

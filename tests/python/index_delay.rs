@@ -7,9 +7,9 @@ use rstudio_pm::python::simple::page::MetadataFile;
 
 use super::index_changes::store_wheel;
 use super::index_history::{Files, files, find_page, page, subscribe, sync};
-use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::pypi::Pypi;
+use crate::support::python::package::Package;
 
 const OLD: &str = "2024-02-01T08:00:00Z";
 const PAST_DAY: &str = "2024-02-20";

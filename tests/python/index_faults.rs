@@ -1,9 +1,9 @@
 //! Faults of an index: of the page of one project, of several pages in a row, and of the whole index.
 
-use super::index::{files, get, names, start};
 use crate::support::fixtures::until;
 use crate::support::listener::ClosedPort;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{files, get, names, start};
 
 const OLD: &str = "2021-03-05T00:00:00Z";
 

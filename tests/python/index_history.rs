@@ -23,12 +23,12 @@ use rstudio_pm::serve::python::document::PythonDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
-use super::index::wheel;
-use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::data;
 use crate::support::db;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::wheel;
+use crate::support::python::package::Package;
 
 /// The names of files, with the reason for their yank.
 pub(super) type Files = BTreeMap<String, Option<String>>;

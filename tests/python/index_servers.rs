@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::Shared;
+use crate::support::cluster::Shared;
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::pypi::Pypi;

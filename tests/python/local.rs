@@ -2,9 +2,9 @@
 
 use sha2::Digest;
 
-use super::package::{Package, add, repository, transaction, write};
 use crate::support::http::{self, Answer};
 use crate::support::postgres;
+use crate::support::python::package::{Package, add, repository, transaction, write};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

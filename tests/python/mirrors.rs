@@ -3,10 +3,10 @@
 
 use sha2::Digest;
 
-use super::index::{files, get, names, start};
-use super::package::{Package, add, repository};
 use crate::support::http;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{files, get, names, start};
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::{Builder, Server};
 
 const OLD: &str = "2021-03-05T00:00:00Z";

@@ -5,9 +5,9 @@ use serde_json::json;
 use sha2::Digest;
 
 use super::clients::{command, installed_version, program, run, text};
-use super::package::{Package, add};
 use crate::support::http::{self, Answer};
 use crate::support::pypi::Pypi;
+use crate::support::python::package::{Package, add};
 use crate::support::server::{Builder, Server};
 use crate::support::today::stable_today;
 
@@ -132,7 +132,8 @@ fn start(pypi: &Pypi) -> Server {
         assert_eq!(page.status == 200, case.guard != Guard::Automatic, "{case:?}: before the guard");
         if case.own != Own::Absent || case.guard == Guard::Automatic {
             let package = case.upload();
-            let path = super::package::write(&server, &package.wheel_name(), &package.wheel());
+            let path =
+                crate::support::python::package::write(&server, &package.wheel_name(), &package.wheel());
             let output = server.rspm(&format!("add --source={name} --path={}", path.display()));
             assert_eq!(output.code, 0, "{}", output.err);
         }
@@ -313,7 +314,7 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_python() {
 fn a_name_that_appears_in_the_index_is_reported_once() {
     let pypi = Pypi::start();
     pypi.add("other", "other-1.0.tar.gz", b"x", "2020-01-01T00:00:00Z");
-    let server = super::index::start(&pypi, "");
+    let server = crate::support::python::index::start(&pypi, "");
     server.sync_of("pypi").expect("an index");
     server.rspm_stdout("create source --name=team --type=local-python");
     add(&server, "team", &Package::new("Our.Tools", "1.0"));
@@ -338,14 +339,14 @@ fn a_name_that_appears_in_the_index_is_reported_once() {
 fn server_for_clients(pypi: &Pypi, has_package: bool) -> Server {
     publish(pypi, "acme-tools", &upstream("acme-tools"));
     publish(pypi, "free", &Package::new("free", "1.0"));
-    let server = super::index::start(pypi, "");
+    let server = crate::support::python::index::start(pypi, "");
     server.sync_of("pypi").expect("an index");
     server.rspm_stdout("create source --name=team --type=local-python");
     server.rspm_stdout("subscribe --repo=py --source=team");
     server.rspm_stdout("create name-guard --name=acme-* --source=team");
     if has_package {
         let package = Package::new("acme-tools", "1.0").code("origin = 'own'\n");
-        let path = super::package::write(&server, &package.wheel_name(), &package.wheel());
+        let path = crate::support::python::package::write(&server, &package.wheel_name(), &package.wheel());
         assert_eq!(server.rspm(&format!("add --source=team --path={}", path.display())).code, 0);
     }
     server
@@ -417,11 +418,11 @@ fn pip_and_uv_install_nothing_if_the_own_source_lacks_the_package_and_uv_tries_n
 fn explanations_and_addresses_of_a_source_do_not_reveal_the_names_of_private_projects() {
     let pypi = Pypi::start();
     publish(&pypi, "free", &Package::new("free", "1.0"));
-    let server = super::index::start(&pypi, "");
+    let server = crate::support::python::index::start(&pypi, "");
     server.sync_of("pypi").expect("an index");
     server.rspm_stdout("create source --name=private --type=local-python");
     let package = Package::new("secret-py", "1.0");
-    let path = super::package::write(&server, &package.wheel_name(), &package.wheel());
+    let path = crate::support::python::package::write(&server, &package.wheel_name(), &package.wheel());
     assert_eq!(server.rspm(&format!("add --source=private --path={}", path.display())).code, 0);
     let answer = |path: String, name: &str| {
         let answer = server.get(&path);

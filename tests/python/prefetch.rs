@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::index::{get, start, wheel};
-use super::package::Package;
 use crate::support::fixtures::until;
 use crate::support::pypi::{Pypi, hex};
+use crate::support::python::index::{get, start, wheel};
+use crate::support::python::package::Package;
 use crate::support::server::Server;
 
 /// The versions 1.0 and 2.0 of `one`, each with a wheel and a source distribution, and a later pre-release; `two` 1.0 and

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::index::{get, wheel};
-use super::package::{Package, add, write};
 use crate::support::postgres;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, wheel};
+use crate::support::python::package::{Package, add, write};
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 

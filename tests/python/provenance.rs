@@ -8,13 +8,13 @@ use rstudio_pm::python::file_name::FileName;
 use rstudio_pm::serve::{self, RepoError};
 use serde_json::{Value, json};
 
-use super::index::{get, start};
 use super::index_history::{subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};
 use crate::support::db;
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::pypi::{Pypi, hex};
+use crate::support::python::index::{get, start};
 use crate::support::server::Server;
 
 const OLD: &str = "2021-03-05T00:00:00Z";

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::attached::{SIGNATURE, attestations};
 use super::clients::{command, installed_version, program, run, text};
-use super::form::{publisher, token};
 use super::local::files;
-use super::package::{Package, add, repository, write};
 use crate::support::issuer::Issuer;
 use crate::support::pypi::hex;
+use crate::support::python::form::{publisher, token};
+use crate::support::python::package::{Package, add, repository, write};
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::clients::{command, installed_version, program, request_count, run, text};
-use super::package::{Package, add, repository};
 use crate::support::listener::Listener;
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::Server;
 
 /// A response is cut after this many bytes.

@@ -4,10 +4,10 @@
 use serde_json::Value;
 
 use super::curated;
-use super::index::{get, wheel};
-use super::package::{Package, add, write};
 use crate::support::postgres;
 use crate::support::pypi::{Pypi, hex};
+use crate::support::python::index::{get, wheel};
+use crate::support::python::package::{Package, add, write};
 use crate::support::server::{Builder, Server};
 
 /// The changed packages of a plan: name, change, versions, source.

@@ -13,9 +13,9 @@ use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::python::document::PythonDocument;
 
 use super::index_history::{subscribe, sync};
-use super::package::Package;
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::pypi::Pypi;
+use crate::support::python::package::Package;
 
 /// The serials of a list of projects.
 #[derive(Debug, PartialEq, Eq)]

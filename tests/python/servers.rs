@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::attached;
-use super::form::{Form, publisher, send};
-use super::package::{Package, repository};
 use crate::backup::machines::{back_up, blank, copy_folder, database, folder};
-use crate::cluster::Shared;
+use crate::support::cluster::Shared;
 use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::python::form::{Form, publisher, send};
+use crate::support::python::package::{Package, repository};
 use crate::support::server::{Builder, Server};
 
 /// Status, ETag and body of the pages of a repository in both formats, at `latest` and at each transaction, and of each
@@ -78,8 +78,10 @@ fn two_servers_serve_the_same_bytes_of_files_that_either_published() {
         statuses
     });
     assert_eq!(statuses, [200, 400]);
-    let last = super::package::transaction(&pm1, "team");
-    until("both have the last transaction", || super::package::transaction(&pm2, "team") == last);
+    let last = crate::support::python::package::transaction(&pm1, "team");
+    until("both have the last transaction", || {
+        crate::support::python::package::transaction(&pm2, "team") == last
+    });
     let page = |server: &Server| server.get("/py/latest/simple/one/").text();
     until("both serve it", || page(&pm1) == page(&pm2));
     let found = answers(&pm1, last);
@@ -102,7 +104,7 @@ fn restored(from: &str, to: &str) {
     }
     server.rspm_stdout("yank --source=team --name=one@1.0 --reason=it~<breaks>");
     server.rspm_stdout("remove package --source=team --name=one@one-1.0.tar.gz");
-    let last = super::package::transaction(&server, "team");
+    let last = crate::support::python::package::transaction(&server, "team");
     let before = answers(&server, last);
     back_up(&server);
     let mut other = blank(to);

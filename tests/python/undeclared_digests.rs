@@ -1,11 +1,11 @@
 //! Indexes whose pages declare MD5 or no digests: each file is received once, and served with its SHA-256.
 
 use super::clients::{command, installed_version, program, run, text};
-use super::index::{files, get, names, start};
-use super::package::Package;
 use crate::support::http;
 use crate::support::mirror_dir::file_url;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{files, get, names, start};
+use crate::support::python::package::Package;
 use crate::support::server::{Builder, Server};
 
 const OLD: &str = "2021-03-05T00:00:00Z";

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 
-use super::form::{Form, Part, authorization, content_type, publisher, send, token};
 use super::local::{files, servers};
-use super::package::{Package, add, repository, transaction, write};
 use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::python::form::{Form, Part, authorization, content_type, publisher, send, token};
+use crate::support::python::package::{Package, add, repository, transaction, write};
 use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 
@@ -57,7 +57,7 @@ fn each_upload_is_one_transaction_of_its_user_and_equal_to_an_addition() {
         server.rspm_stdout("create repo --name=other --type=python");
         server.rspm_stdout("subscribe --repo=other --source=added");
         add(&server, "added", &package);
-        let sdist = super::package::write(&server, &package.sdist_name(), &package.sdist());
+        let sdist = crate::support::python::package::write(&server, &package.sdist_name(), &package.sdist());
         server.rspm_stdout(&format!("add --source=added --path={}", sdist.display()));
         let page = |repo: &str| {
             let accept = [("Accept", "application/vnd.pypi.simple.v1+json")];

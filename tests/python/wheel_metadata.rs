@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::clients::{command, installed_version, program, request_count, run, text};
-use super::index::{get, start};
-use super::package::Package;
 use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::pypi::{Pypi, hex};
+use crate::support::python::index::{get, start};
+use crate::support::python::package::Package;
 use crate::support::server::Server;
 
 const OLD: &str = "2021-03-05T00:00:00Z";

@@ -1,7 +1,6 @@
 //! R's formats, compared with real R on real packages.
 
 mod curated;
-mod rds_hostile;
 mod rds_matrix;
 mod rds_meta;
 mod rds_read;
@@ -9,4 +8,3 @@ mod sysreqs;
 mod text;
 mod zip;
 mod zip64;
-mod zip_members;

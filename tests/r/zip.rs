@@ -1,23 +1,14 @@
 //! Zip files: only files that all programs read in the same way are accepted.
 
-use std::io::Cursor;
-
-use rstudio_pm::r::archive::{ArchiveError, Limits};
-use rstudio_pm::r::zip::{Zip, ZipFormat};
+use rstudio_pm::r::archive::ArchiveError;
+use rstudio_pm::r::zip::ZipFormat;
 
 use crate::support::data;
-use crate::support::zip::{streamed, zip};
+use crate::support::zip::{read, streamed, zip};
 
 /// Opens a zip file and reads all its contents.
 fn read_plain(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     read(bytes, ZipFormat::Plain)
-}
-
-/// Opens a zip file of this format and reads all its contents.
-pub(super) fn read(bytes: &[u8], format: ZipFormat) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
-    let mut file = Cursor::new(bytes);
-    let zip = Zip::open(&mut file, format, Limits::default())?;
-    zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
 }
 
 /// Names and contents of the files of a folder.

@@ -2,7 +2,7 @@
 
 use rstudio_pm::r::zip::ZipFormat;
 
-use super::zip::read;
+use crate::support::zip::read;
 
 const CONTENT: &[u8] = b"some text";
 /// The size of the content.

@@ -1,7 +1,5 @@
 //! Hostile clients: addresses, malformed requests, connections that only consume resources.
 
 mod http2;
-mod requests;
 mod slow;
 mod unread;
-mod urls;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::http;
-pub(crate) use super::port::free_port;
 use super::server::Server;
 use super::tarball::Tarball;
 

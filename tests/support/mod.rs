@@ -1,15 +1,18 @@
 //! Helpers shared by the tests of several folders.
 
+pub(crate) mod access;
 pub(crate) mod advisories;
 pub(crate) mod backend;
 pub(crate) mod binary;
 pub(crate) mod binary_server;
 pub(crate) mod browser;
 pub(crate) mod chromium;
+pub(crate) mod cluster;
 pub(crate) mod cran_history;
 pub(crate) mod data;
 pub(crate) mod data_root;
 pub(crate) mod db;
+pub(crate) mod documents;
 pub(crate) mod downloader;
 pub(crate) mod faulty_s3;
 pub(crate) mod fixtures;
@@ -35,6 +38,7 @@ pub(crate) mod postgres_proxy;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod pypi;
+pub(crate) mod python;
 pub(crate) mod recording_server;
 pub(crate) mod reload;
 pub(crate) mod rerun;
@@ -48,6 +52,7 @@ pub(crate) mod statfs;
 pub(crate) mod storage;
 pub(crate) mod sync_backend;
 pub(crate) mod tarball;
+pub(crate) mod team;
 pub(crate) mod tls;
 pub(crate) mod today;
 pub(crate) mod upstream;

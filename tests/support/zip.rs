@@ -1,4 +1,16 @@
-//! Generated small zip files: with stored members, or written as a stream.
+//! Generated small zip files: with stored members, or written as a stream; and a reader.
+
+use std::io::Cursor;
+
+use rstudio_pm::r::archive::{ArchiveError, Limits};
+use rstudio_pm::r::zip::{Zip, ZipFormat};
+
+/// Opens a zip file of this format and reads all its contents.
+pub(crate) fn read(bytes: &[u8], format: ZipFormat) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+    let mut file = Cursor::new(bytes);
+    let zip = Zip::open(&mut file, format, Limits::default())?;
+    zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
+}
 
 /// A zip file of the members in order, not compressed; names that end in `/` are folders.
 pub(crate) fn zip<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {

@@ -10,9 +10,6 @@ mod bioconductor;
 mod crash;
 mod http;
 mod mirrors;
-mod model;
-mod plan;
-mod plan_properties;
 mod refusals;
 
 /// Runs the same test on both databases.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::administration;
 use super::links::crawl;
-use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
 use crate::support::node;
+use crate::support::python::package::{Package, add};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 

@@ -1,8 +1,8 @@
 //! Pages of packages and lock files under block rules.
 
 use super::document;
-use crate::python::package::{Package, add, repository};
 use crate::support::http;
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::Server;
 
 fn page(server: &Server, path: &str, body: &str) -> String {

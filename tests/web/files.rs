@@ -1,10 +1,10 @@
 //! Pages of the files of a package, of its license and news, of its downloads, and its history with a feed.
 
 use super::document;
-use crate::python::package::{Package, add, repository, write};
 use crate::support::chromium::Chromium;
 use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
+use crate::support::python::package::{Package, add, repository, write};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

@@ -15,8 +15,8 @@ use rstudio_pm::serve::history::{ListingScope, Listings, Subscriptions};
 use rstudio_pm::serve::lock_file::{self, ComparisonPermit, Interval, LockedPackage, MAX_WAIT};
 
 use super::document;
-use crate::repo::package_versions;
 use crate::support::backend::{Backend, StoresConfig, actor, day, person};
+use crate::support::documents::package_versions;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 use crate::support::today::stable_today;

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::document;
-use crate::python::index;
-use crate::python::package::{Package, add};
 use crate::support::chromium::Chromium;
 use crate::support::http::{self, Answer};
 use crate::support::pypi::Pypi;
+use crate::support::python::index;
+use crate::support::python::package::{Package, add};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::document::{self, Tag};
-use crate::python::package::{Package, add, repository};
 use crate::support::http::Answer;
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::{Builder, Server};
 
 /// Resolves a reference against the path of a page (RFC 3986, 5.2, for the forms that pages have).

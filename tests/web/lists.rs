@@ -6,10 +6,10 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::document::{self, unescape};
-use crate::python::index::{self, wheel};
-use crate::python::package::{Package, add, repository};
 use crate::support::full_mirror::{self, Size};
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{self, wheel};
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

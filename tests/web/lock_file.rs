@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use super::document;
-use crate::python::package::{Package, add, repository};
 use crate::support::data;
 use crate::support::http::{self, Answer};
+use crate::support::python::package::{Package, add, repository};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

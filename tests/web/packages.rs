@@ -1,8 +1,8 @@
 //! The package list, pages of packages, and texts that others wrote.
 
 use super::document;
-use crate::python::package::{self as python, transaction};
 use crate::support::http;
+use crate::support::python::package::{self as python, transaction};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 

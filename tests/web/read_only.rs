@@ -6,8 +6,8 @@ use rusqlite::types::ValueRef;
 
 use super::administration;
 use super::links::crawl_with;
-use crate::python::package::{Package, add};
 use crate::support::fixtures::until;
+use crate::support::python::package::{Package, add};
 use crate::support::server::Server;
 
 /// Tables whose rows may change during requests with GET: they record the last day of use of a token and of a file, the

@@ -1,7 +1,7 @@
 //! Pages of several servers on one database: a browser behind a load balancer gets them from any of them.
 
 use super::links::crawl_with;
-use crate::cluster::{Shared, modes};
+use crate::support::cluster::{Shared, modes};
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::Server;

@@ -6,8 +6,8 @@ use std::process::Command;
 use super::document::unescape;
 use crate::clients::bioconductor::mirror;
 use crate::python::clients::{command, program, run, text};
-use crate::python::form::publisher;
-use crate::python::package::{Package, add, repository};
+use crate::support::python::form::publisher;
+use crate::support::python::package::{Package, add, repository};
 use crate::support::rscript;
 use crate::support::server::{Builder, Server};
 

@@ -1,9 +1,9 @@
 //! Yanked releases of Python projects: a release is yanked if all its files are.
 
 use super::document;
-use crate::python::index::{self, wheel};
-use crate::python::package::Package;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{self, wheel};
+use crate::support::python::package::Package;
 use crate::support::server::Server;
 
 fn page(server: &Server, path: &str) -> String {

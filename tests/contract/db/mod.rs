@@ -31,7 +31,6 @@ mod postgres;
 mod samples;
 mod schema;
 mod sessions;
-mod sqlite;
 mod statements;
 mod tables;
 mod tokens;

@@ -2,8 +2,7 @@
 
 use rstudio_pm::r::zip::ZipFormat;
 
-use super::zip::read;
-use crate::support::zip::{RawMember, raw_zip};
+use crate::support::zip::{RawMember, raw_zip, read};
 
 const FORMATS: [ZipFormat; 3] = [ZipFormat::Plain, ZipFormat::Streamed, ZipFormat::Wheel];
 const UTF8: u16 = 1 << 11;

@@ -1,9 +1,9 @@
 //! Indexes whose pages are not below `/simple/`: those of devpi and PyTorch.
 
-use super::index::{get, names};
-use super::package::Package;
 use crate::support::http;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, names};
+use crate::support::python::package::Package;
 use crate::support::server::{Builder, Server};
 
 const OLD: &str = "2021-03-05T00:00:00Z";

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use rstudio_pm::db::{Db, DbError, repo};
+use rstudio_pm::model::time::Timestamp;
 
-use super::samples::NEW_YEAR;
 use crate::support::db::{Engine, TestDb};
 
 fn failure(db: &TestDb) -> DbError {
@@ -86,7 +86,7 @@ fn a_full_disk_is_an_error_until_there_is_space() {
                 authenticated: false,
                 changes: rstudio_pm::model::repository::ChangePolicy::Any,
             };
-            repo::create(c, &new, NEW_YEAR)
+            repo::create(c, &new, Timestamp(0))
         })
     };
     let error = (0..20).find_map(|n| fill(n).err()).expect("it is full");

@@ -315,7 +315,11 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
     server.add("own", &Tarball::new("alpha", "1.0"));
     server.rspm_stdout("create source --name=ownpy --type=local-python");
     server.rspm_stdout("subscribe --repo=hiddenpy --source=ownpy");
-    crate::python::package::add(&server, "ownpy", &crate::python::package::Package::new("alpha", "1.0"));
+    crate::support::python::package::add(
+        &server,
+        "ownpy",
+        &crate::support::python::package::Package::new("alpha", "1.0"),
+    );
     let reader = bearer(&token(&server, "--scope=repos:read --repos=*"));
     let (mut pages, mut api_answers) = (0, 0);
     for id in 1..=3 {

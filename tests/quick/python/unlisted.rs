@@ -1,8 +1,8 @@
 //! Indexes without a list of projects, or with an incomplete one: `PyPI.Unlisted`.
 
-use super::index::{get, names, start};
-use super::package::{Package, add};
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, names, start};
+use crate::support::python::package::{Package, add};
 use crate::support::server::Server;
 
 const OLD: &str = "2021-03-05T00:00:00Z";

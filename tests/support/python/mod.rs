@@ -1,0 +1,5 @@
+//! Python packages, an index of them, and uploads.
+
+pub(crate) mod form;
+pub(crate) mod index;
+pub(crate) mod package;

@@ -55,10 +55,6 @@ mod r {
     mod zip_members;
 }
 
-mod repo {
-    mod name_guards;
-}
-
 mod security {
     mod requests;
     mod urls;

@@ -13,6 +13,7 @@ mod memory;
 mod merge;
 mod metadata;
 mod name_guard_edits;
+mod name_guards;
 mod ownership;
 mod packages;
 mod promoted_rules;

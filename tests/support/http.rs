@@ -1,6 +1,6 @@
 //! A small blocking HTTP/1.1 client that sends its input unchanged, over TCP or the admin socket.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -60,7 +60,7 @@ pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &
     let (host, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let mut stream = connect(host);
     send(&mut stream, host, method, target, headers, body);
-    read(&mut stream, method)
+    read(&mut BufReader::new(stream), method)
 }
 
 /// Sends a request with a JSON body to the admin socket.
@@ -69,7 +69,7 @@ pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> A
     stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let json = [("Content-Type", "application/json")];
     send(&mut stream, "localhost", method, target, &json, body);
-    read(&mut stream, method)
+    read(&mut BufReader::new(stream), method)
 }
 
 /// Connects to `host:port`.
@@ -104,7 +104,7 @@ fn send(
 pub(crate) fn raw(host: &str, bytes: &[u8]) -> Answer {
     let mut stream = connect(host);
     let _ = stream.write_all(bytes);
-    read(&mut stream, "GET")
+    read(&mut BufReader::new(stream), "GET")
 }
 
 /// Reads one answer; panics if the connection ends before its end.

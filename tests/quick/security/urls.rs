@@ -1,7 +1,7 @@
 //! Tens of thousands of hostile addresses: each gets 4xx, none reaches a file, none breaks the server.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 
 use crate::support::http;
@@ -93,11 +93,11 @@ fn targets(canary: &str) -> Vec<String> {
 /// Sends a request for each target, and reconnects when the server closes the connection; calls `check` with each
 /// answer.
 fn send_all(host: &str, targets: &[String], mut check: impl FnMut(&str, &http::Answer)) {
-    let mut stream: Option<TcpStream> = None;
+    let mut stream: Option<BufReader<TcpStream>> = None;
     for target in targets {
-        let connection = stream.get_or_insert_with(|| http::connect(host));
+        let connection = stream.get_or_insert_with(|| BufReader::new(http::connect(host)));
         let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
-        connection.write_all(request.as_bytes()).expect("sent");
+        connection.get_mut().write_all(request.as_bytes()).expect("sent");
         let answer = http::read(connection, "GET");
         if answer.header("connection") == Some("close")
             || answer.status == 400 && answer.header("server").is_none()

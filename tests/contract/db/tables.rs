@@ -1,9 +1,13 @@
 //! Sources, repositories, blobs, details, rendered indexes, validators of upstreams, leases, ids.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rstudio_pm::db::repo::NewRepoStep;
 use rstudio_pm::db::repo::{self, Edit, NewRepo, Subscription};
 use rstudio_pm::db::{
-    DbError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx, upstream,
+    DbError, WriteError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx,
+    upstream,
 };
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;
@@ -21,6 +25,7 @@ both! {
     subscriptions_have_steps
     a_name_is_unique
     an_error_rolls_everything_back
+    a_refused_write_is_rolled_back_once
     a_refusal_is_returned_with_its_type
     packages_keep_their_ids
     a_blob_is_deleted_only_if_nothing_refers_to_it
@@ -154,6 +159,21 @@ fn an_error_rolls_everything_back(db: &mut TestDb) {
     assert!(matches!(result, Err(DbError::Conflict(_))));
     assert!(db.read(|c| repo::list(c)).is_empty());
     assert_eq!(db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR)), RepoId(1));
+}
+
+fn a_refused_write_is_rolled_back_once(db: &mut TestDb) {
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&attempts);
+    let write = db.db.write_unless_refused(move |c| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        repo::create(c, &new_repo("prod"), NEW_YEAR)?;
+        Err::<(), _>(WriteError::Refused("on purpose"))
+    });
+    let result = db.block(write);
+    assert!(matches!(result, Err(WriteError::Refused("on purpose"))), "{result:?}");
+    assert_eq!(attempts.load(Ordering::Relaxed), 1);
+    assert!(db.read(|c| repo::list(c)).is_empty(), "it was rolled back");
+    db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
 }
 
 fn a_refusal_is_returned_with_its_type(db: &mut TestDb) {

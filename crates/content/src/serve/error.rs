@@ -4,7 +4,7 @@ use crate::pypi::PageError;
 use base::model::digest::Sha256;
 use formats::python::upload::form::BadUpload;
 use runtime::catalog::resolve::Unresolved;
-use store::db::DbError;
+use store::db::{DbError, WriteError};
 use store::storage::StorageError;
 use upstream::UpstreamError;
 
@@ -256,6 +256,21 @@ impl RepoError {
             | RepoError::Busy { .. } => return self.to_string(),
         };
         phrase.to_owned()
+    }
+}
+
+impl From<RepoError> for WriteError<RepoError> {
+    fn from(refusal: RepoError) -> WriteError<RepoError> {
+        WriteError::Refused(refusal)
+    }
+}
+
+impl From<WriteError<RepoError>> for RepoError {
+    fn from(error: WriteError<RepoError>) -> RepoError {
+        match error {
+            WriteError::Db(error) => error.into(),
+            WriteError::Refused(refusal) => refusal,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Edits: one write that claims trees, changes them and publishes, and that reads the new catalog.
 
+use std::convert::Infallible;
+
 use crate::state::State;
 use base::model::change::{Change, Counts};
 use base::model::file_change::FileChange;
@@ -10,7 +12,7 @@ use store::db::import::{self, ImportTarget};
 use store::db::repo::NewRepoStep;
 use store::db::repo::Subscription;
 use store::db::tx::Publish;
-use store::db::{Conn, DbError, python_write, tree};
+use store::db::{Conn, DbError, WriteError, python_write, tree};
 
 use super::transaction::CHUNK;
 
@@ -28,12 +30,27 @@ where
     T: Send + 'static,
     F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
 {
+    Ok(apply_unless_refused(state, move |c| edit(c).map_err(WriteError::<Infallible>::Db)).await?)
+}
+
+/// Like [`apply_edit`], for an edit that may be refused, which changes nothing then. Its reason may be a change by another
+/// server, so the catalog is read then too, for the next attempt.
+pub async fn apply_unless_refused<T, R, F>(state: &State, edit: F) -> Result<T, WriteError<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    F: Fn(&mut dyn Conn) -> Result<T, WriteError<R>> + Send + 'static,
+{
     let catalog = state.catalog.clone();
-    let write = state.db.write(move |c| {
+    let write = state.db.write_unless_refused(move |c| {
         let result = edit(c)?;
         Ok((result, catalog.read_in_write(c)?))
     });
-    let (result, new_catalog) = write.await?;
+    let written = write.await;
+    if let Err(WriteError::Refused(_)) = written {
+        state.catalog.refresh(&state.db).await?;
+    }
+    let (result, new_catalog) = written?;
     if let Some(new_catalog) = new_catalog {
         state.catalog.install(new_catalog);
     }
@@ -123,32 +140,30 @@ pub struct EditPlan<T, C = Change> {
 }
 
 /// Claims a tree of a local or git source, writes the changes that `plan` returns for the pending step, and publishes
-/// them. A refusal of `plan` changes nothing. The transaction is `None` when nothing changed.
+/// them. The transaction is `None` when nothing changed.
 ///
 /// # Errors
-/// Database errors.
-pub fn publish_step<T, E, C: TreeChange>(
+/// Those of `plan`; database errors.
+pub fn publish_step<T, R, C: TreeChange>(
     c: &mut dyn Conn,
     (source, tree): (SourceId, TreeId),
     publish: &Publish,
-    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<Result<EditPlan<T, C>, E>, DbError>,
-) -> Result<Result<(Option<TxId>, T), E>, DbError> {
+    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<EditPlan<T, C>, WriteError<R>>,
+) -> Result<(Option<TxId>, T), WriteError<R>> {
     let mut trees = ClaimedTrees::default();
     let pending = trees.claim(c, tree)?;
-    let EditPlan { changes, counts, result } = match plan(c, pending)? {
-        Ok(plan) if !plan.changes.is_empty() => plan,
-        unchanged => {
-            tree::end_claim(c, tree)?;
-            return Ok(unchanged.map(|plan| (None, plan.result)));
-        }
-    };
+    let EditPlan { changes, counts, result } = plan(c, pending)?;
+    if changes.is_empty() {
+        tree::end_claim(c, tree)?;
+        return Ok((None, result));
+    }
     let target = ImportTarget { tree, pending, origin: source };
     for chunk in changes.chunks(CHUNK) {
         C::apply(c, &target, chunk)?;
     }
     let new_names = changes.iter().filter_map(C::new_name).map(str::to_owned).collect();
     let publish = Publish { source: Some(source), counts, new_names, ..publish.clone() };
-    Ok(Ok((trees.publish(c, &publish)?, result)))
+    Ok((trees.publish(c, &publish)?, result))
 }
 
 /// Publishes a complete new subscription list of a repository, without a pin: the repository serves the newest states

@@ -1,5 +1,6 @@
 //! Errors of SQLite and PostgreSQL, in common classes; the texts contain the remedies.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -8,6 +9,30 @@ use base::model::time::Timestamp;
 
 /// The error of the driver, which is the `source()` of a [`DbError`].
 pub type Source = Box<dyn Error + Send + Sync>;
+
+/// Why a write was rolled back.
+#[derive(Debug)]
+pub enum WriteError<R> {
+    /// The database failed.
+    Db(DbError),
+    /// The write itself found a reason against it.
+    Refused(R),
+}
+
+impl From<WriteError<Infallible>> for DbError {
+    fn from(error: WriteError<Infallible>) -> DbError {
+        match error {
+            WriteError::Db(error) => error,
+            WriteError::Refused(never) => match never {},
+        }
+    }
+}
+
+impl<R> From<DbError> for WriteError<R> {
+    fn from(error: DbError) -> WriteError<R> {
+        WriteError::Db(error)
+    }
+}
 
 /// An error of the database. No text contains a password.
 #[derive(Debug, thiserror::Error)]

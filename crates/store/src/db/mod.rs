@@ -104,8 +104,9 @@ pub mod withheld_alarm;
 mod workers;
 
 pub use conn::{Conn, Row, Value};
-pub use error::DbError;
+pub use error::{DbError, WriteError};
 
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -291,7 +292,7 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.pool(TransactionKind::Read).run(TransactionKind::Read, f).await
+        self.run(TransactionKind::Read, f).await
     }
 
     /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes run one
@@ -301,6 +302,16 @@ impl Db {
     where
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        self.run(TransactionKind::Write, f).await
+    }
+
+    /// Like [`Db::write`], for a write that may be refused, which rolls back too.
+    pub async fn write_unless_refused<T, R, F>(&self, f: F) -> Result<T, WriteError<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, WriteError<R>> + Send + 'static,
     {
         self.pool(TransactionKind::Write).run(TransactionKind::Write, f).await
     }
@@ -312,7 +323,15 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.pool(TransactionKind::Bulk).run(TransactionKind::Bulk, f).await
+        self.run(TransactionKind::Bulk, f).await
+    }
+
+    async fn run<T, F>(&self, kind: TransactionKind, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        Ok(self.pool(kind).run(kind, move |c| f(c).map_err(WriteError::<Infallible>::Db)).await?)
     }
 
     /// Checks that the database answers, may be written, and that `now` is not too far ahead of its host's clock for a

@@ -11,7 +11,7 @@ use super::pgerror::{check_writable, is_retryable};
 use super::schema::Schema;
 use super::target::{ServerLock, Target};
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
-use super::{Conn, DbError, pgcheck};
+use super::{Conn, DbError, WriteError, pgcheck};
 use base::config::Config;
 use base::metrics;
 
@@ -128,13 +128,13 @@ impl PgSession {
         &mut self,
         kind: TransactionKind,
         work: &mut TransactionBody<'_>,
-    ) -> Result<Option<()>, DbError> {
+    ) -> Result<Option<()>, WriteError<()>> {
         let c = self.connection()?;
         let id = match c.begin(kind) {
             Ok(id) => id,
             // The server closed the idle connection: nothing was sent in this transaction yet.
             Err(DbError::Lost(_)) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         match work(c) {
             Ok(()) => {}
@@ -142,17 +142,20 @@ impl PgSession {
                 if !c.rollback() {
                     self.connection = None;
                 }
-                let may_retry = matches!(&error, DbError::Driver { source, .. } if is_retryable(source.as_ref()))
-                    || (kind == TransactionKind::Read && matches!(error, DbError::Lost(_)));
+                let may_retry = match &error {
+                    WriteError::Db(DbError::Driver { source, .. }) => is_retryable(source.as_ref()),
+                    WriteError::Db(DbError::Lost(_)) => kind == TransactionKind::Read,
+                    WriteError::Db(_) | WriteError::Refused(()) => false,
+                };
                 return if may_retry { Ok(None) } else { Err(error) };
             }
         }
         match c.commit() {
             Ok(()) => Ok(Some(())),
             Err(DbError::Lost(_)) if kind == TransactionKind::Read => Ok(None),
-            Err(DbError::Lost(lost)) => self.commit_outcome(id, lost),
+            Err(DbError::Lost(lost)) => Ok(self.commit_outcome(id, lost)?),
             Err(DbError::Driver { source, .. }) if is_retryable(source.as_ref()) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -177,7 +180,7 @@ impl PgSession {
 }
 
 impl Session for PgSession {
-    fn run(&mut self, kind: TransactionKind, mut work: TransactionBody<'_>) -> Result<(), DbError> {
+    fn run(&mut self, kind: TransactionKind, mut work: TransactionBody<'_>) -> Result<(), WriteError<()>> {
         for attempt in 1..MAX_ATTEMPTS {
             if let Some(()) = self.attempt(kind, &mut work)? {
                 return Ok(());
@@ -187,9 +190,8 @@ impl Session for PgSession {
         }
         self.attempt(kind, &mut work)?.ok_or_else(|| {
             let database = self.target.database_name();
-            DbError::Conflict(format!(
-                "{MAX_ATTEMPTS} attempts of a transaction on {database} failed; try again"
-            ))
+            let text = format!("{MAX_ATTEMPTS} attempts of a transaction on {database} failed; try again");
+            DbError::Conflict(text).into()
         })
     }
 }

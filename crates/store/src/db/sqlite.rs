@@ -19,7 +19,7 @@ use super::page_checksum::{self, ComparedPages, Pages, compared_pages};
 use super::schema::Schema;
 use super::sqlite_dir;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Row, Value, WriteError};
 use base::metrics;
 use base::model::time::Timestamp;
 
@@ -248,17 +248,17 @@ impl SqliteConn {
 }
 
 impl Session for SqliteConn {
-    fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), DbError> {
+    fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), WriteError<()>> {
         self.execute_prepared(match kind {
             TransactionKind::Read => "BEGIN",
             TransactionKind::Write | TransactionKind::Bulk => "BEGIN IMMEDIATE",
         })?;
-        let result = work(self).and_then(|()| self.execute_prepared("COMMIT"));
+        let result = work(self).and_then(|()| Ok(self.execute_prepared("COMMIT")?));
         if result.is_err() && !self.connection.is_autocommit() {
             self.execute_batch("ROLLBACK")?;
         }
         if let Some(wal) = &mut self.wal {
-            let is_disk_full = matches!(result, Err(DbError::Full { .. }));
+            let is_disk_full = matches!(result, Err(WriteError::Db(DbError::Full { .. })));
             if wal.limit.enforce(wal.pages.load(Ordering::Relaxed), is_disk_full) {
                 wal.pages.store(0, Ordering::Relaxed);
             }

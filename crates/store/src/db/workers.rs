@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Conn, DbError, author};
+use super::{Conn, DbError, WriteError, author};
 use base::metrics::GaugeHandle;
 
 /// The kind of a transaction.
@@ -22,13 +22,13 @@ pub(super) enum TransactionKind {
     Bulk,
 }
 
-/// The body of one transaction. It may be called again after a roll-back.
-pub(super) type TransactionBody<'a> = &'a mut dyn FnMut(&mut dyn Conn) -> Result<(), DbError>;
+/// The body of one transaction. It may be called again after a roll-back, but not after a refusal.
+pub(super) type TransactionBody<'a> = &'a mut dyn FnMut(&mut dyn Conn) -> Result<(), WriteError<()>>;
 
 /// A connection that runs transactions, on the thread that created it.
 pub(super) trait Session {
     /// Begins, calls `work`, commits on `Ok`, rolls back on `Err`.
-    fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), DbError>;
+    fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), WriteError<()>>;
 }
 
 /// Opens a session on the thread that will use it.
@@ -76,21 +76,33 @@ impl WorkerPool {
     }
 
     /// Queues a job and waits for its result.
-    pub(super) async fn run<T, F>(&self, kind: TransactionKind, f: F) -> Result<T, DbError>
+    pub(super) async fn run<T, R, F>(&self, kind: TransactionKind, f: F) -> Result<T, WriteError<R>>
     where
         T: Send + 'static,
-        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+        R: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, WriteError<R>> + Send + 'static,
     {
         let (answer, result) = tokio::sync::oneshot::channel();
         let author = author::of_task();
         let job: Job = Box::new(move |session| {
-            let result = session.and_then(|session| {
-                let mut out = None;
-                session.run(kind, &mut |c| {
-                    out = Some(author::run(author.as_ref(), || f(c))?);
-                    Ok(())
-                })?;
-                out.ok_or(DbError::Closed)
+            let result = session.map_err(WriteError::Db).and_then(|session| {
+                let mut result = None;
+                let ended = session.run(kind, &mut |c| match author::run(author.as_ref(), || f(c)) {
+                    Ok(value) => {
+                        result = Some(Ok(value));
+                        Ok(())
+                    }
+                    Err(WriteError::Refused(refusal)) => {
+                        result = Some(Err(WriteError::Refused(refusal)));
+                        Err(WriteError::Refused(()))
+                    }
+                    Err(WriteError::Db(error)) => Err(error.into()),
+                });
+                match (ended, result) {
+                    (Err(WriteError::Db(error)), _) => Err(error.into()),
+                    (_, Some(result)) => result,
+                    (_, None) => Err(DbError::Closed.into()),
+                }
             });
             // If the caller was dropped, the result is not needed. A committed transaction remains committed.
             let _ = answer.send(result);
@@ -98,7 +110,7 @@ impl WorkerPool {
         {
             let mut pending = self.queue.pending.lock();
             if pending.is_closed {
-                return Err(DbError::Closed);
+                return Err(DbError::Closed.into());
             }
             match kind {
                 TransactionKind::Read | TransactionKind::Write => pending.interactive.push_back(job),
@@ -107,7 +119,7 @@ impl WorkerPool {
             self.queue.length.inc();
         }
         self.queue.available.notify_one();
-        result.await.unwrap_or(Err(DbError::Closed))
+        result.await.unwrap_or(Err(WriteError::Db(DbError::Closed)))
     }
 
     /// Waits until the threads have finished the queued jobs and ended.

@@ -18,7 +18,7 @@ use content::serve::{RepoError, find};
 use formats::python::name::{is_valid, normalize};
 use store::db::git_build::{self, GitBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
-use store::db::{self, DbError, audit, git_credential};
+use store::db::{self, DbError, WriteError, audit, git_credential};
 
 /// A builder to create.
 pub struct NewBuilder {
@@ -208,7 +208,7 @@ pub async fn create(
     let first = if new.all_tags { usize::MAX } else { builds.state.config.load().git.first_tags };
     let tag_rules = TagRules { first, language };
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
-    let transaction = builds.state.db.write(move |c| {
+    let transaction = builds.state.db.write_unless_refused(move |c| {
         if let Some(key) = &key {
             check_key(c, key)?;
         }
@@ -220,24 +220,23 @@ pub async fn create(
         };
         if !has_source || !has_credential {
             let object = if has_source { "credential" } else { "source" };
-            return Ok(Err(RepoError::Conflict(format!(
-                "the {object} was deleted while the repository was fetched"
-            ))));
+            let text = format!("the {object} was deleted while the repository was fetched");
+            return Err(RepoError::Conflict(text).into());
         }
         let id = git_builder::insert(c, &row)?;
         audit::record(c, "create git builder", ("git builder", &row.name), &row.url)?;
         let builder = GitBuilder { id, ..row.clone() };
         let result = poll::record(c, &builder, &references, tag_rules, &actor, now)?;
         git_builder::record_poll(c, id, &builder.head, now, due_at)?;
-        Ok(Ok((builder, result)))
+        Ok((builder, result))
     });
     let (builder, result) = transaction.await.map_err(|error| match error {
-        DbError::Conflict(_) => RepoError::Conflict(format!(
+        WriteError::Db(DbError::Conflict(_)) => RepoError::Conflict(format!(
             "the source '{source_name}' has a builder for the package '{name}' already; change it with rspm edit \
              git-builder, or delete it"
         )),
         error => error.into(),
-    })??;
+    })?;
     builds.wake.notify_one();
     Ok((builder, result, accepted_keys))
 }

@@ -233,23 +233,21 @@ pub async fn list(builds: &Builds) -> Result<Vec<(GitCredential, Vec<String>)>, 
 /// [`RepoError::Conflict`] while a builder uses it.
 pub async fn delete(builds: &Builds, kind: CredentialKind, name: &str) -> Result<(), RepoError> {
     let lookup = name.to_owned();
-    let deletion = builds.state.db.write(move |c| {
-        let Some(credential) = git_credential::by_name(c, kind, &lookup)? else {
-            return Ok(Err(unknown(kind, &lookup)));
-        };
+    let deletion = builds.state.db.write_unless_refused(move |c| {
+        let credential = git_credential::by_name(c, kind, &lookup)?.ok_or_else(|| unknown(kind, &lookup))?;
         let users = git_builder::using_credential(c, credential.id)?;
         if !users.is_empty() {
-            return Ok(Err(RepoError::Conflict(format!(
+            return Err(RepoError::Conflict(format!(
                 "the credential '{lookup}' is used by the builders '{}'; first: rspm edit git-builder \
                  --remove-credential",
                 users.join("', '")
-            ))));
+            ))
+            .into());
         }
         audit::record(c, "delete git credential", ("git credential", &lookup), "")?;
-        git_credential::delete(c, credential.id)?;
-        Ok(Ok(()))
+        Ok(git_credential::delete(c, credential.id)?)
     });
-    deletion.await?
+    Ok(deletion.await?)
 }
 
 fn unknown(kind: CredentialKind, name: &str) -> RepoError {

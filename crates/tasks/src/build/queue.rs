@@ -43,25 +43,27 @@ pub async fn rerun(
     let builder = get(builds, source, name).await?;
     let (tag, commit) = find(builds, &builder, revision).await?;
     let (id, actor, now) = (builder.id, actor.to_owned(), (builds.state.clock)());
-    let write = builds.state.db.write(move |c| {
+    let write = builds.state.db.write_unless_refused(move |c| {
         let earlier = git_build::of_commit(c, id, &tag, &commit)?;
         if earlier.iter().any(|build| !build.state.is_final()) {
-            return Ok(Err(RepoError::Conflict(format!("{} is in the queue already", poll::short(&commit)))));
+            let text = format!("{} is in the queue already", poll::short(&commit));
+            return Err(RepoError::Conflict(text).into());
         }
         if !replace && let Some(published) = earlier.iter().find(|b| b.state == BuildState::Published) {
-            return Ok(Err(RepoError::Conflict(format!(
+            return Err(RepoError::Conflict(format!(
                 "{} was published as {}; with --replace it is built again and replaces that version, so that its checksum \
                  changes",
                 poll::short(&commit),
                 published.version
-            ))));
+            ))
+            .into());
         }
         let new = NewBuild { replaces: replace, ..new_build(&builder, &tag, &commit, &actor) };
         audit::record(c, "rerun git builder", ("git builder", &builder.name), &commit)?;
         let build = git_build::insert(c, &new, now)?;
-        Ok(Ok(git_build::get(c, build)?))
+        Ok(git_build::get(c, build)?)
     });
-    let build = write.await??;
+    let build = write.await?;
     builds.wake.notify_one();
     build.ok_or_else(|| RepoError::NotFound("the build was deleted".to_owned()))
 }

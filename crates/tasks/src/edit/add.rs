@@ -3,7 +3,7 @@
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::StagedUpload;
 use super::uploads::Uploads;
-use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
+use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish};
 use base::model::change::{Counts, NewFile, NewRelease};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
@@ -12,7 +12,7 @@ use base::model::source::{SourceKind, Supply};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
 use runtime::catalog::{Catalog, Source};
-use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::life::CurrentLife;
 use store::db::tx::Publish;
 use store::db::tx::TxKind;
@@ -64,10 +64,8 @@ pub async fn add(
     let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
     let consumption_of_write = consumption.clone();
     let result =
-        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
-    let result = result.await;
-    consumption.end(matches!(result, Ok(Ok(_))));
-    let result = result?;
+        apply(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input))).await;
+    consumption.end(result.is_ok());
     if let Err(RepoError::Storage(_)) = &result {
         // The objects were not stored, so the files must be uploaded again.
         uploads.remove(ids);
@@ -105,16 +103,14 @@ where
     let staged = uploads.get(&[upload.id], &actor.0, now).await?;
     let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, tree, existing, publish };
-    let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
-        Ok((tx, statuses)) => {
-            finish(c, tx, statuses.first().copied().unwrap_or(AddStatus::Existing))?;
-            Ok(Ok(tx))
-        }
-        Err(refusal) => Ok(Err(refusal)),
+    let result = apply(&uploads.state, move |c| {
+        let (tx, statuses) = transaction.write(c, &staged)?;
+        finish(c, tx, statuses.first().copied().unwrap_or(AddStatus::Existing))?;
+        Ok(tx)
     });
     let result = result.await;
     uploads.remove(&[upload.id]);
-    result?
+    result
 }
 
 /// Returns the source of a builder, whatever its name is now: it may have been renamed, and the name given to another
@@ -188,7 +184,7 @@ struct AddTransaction {
 }
 
 impl AddTransaction {
-    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
+    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
         let tree = (self.source.id, self.tree);
         publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
     }
@@ -198,7 +194,7 @@ impl AddTransaction {
         c: &mut dyn Conn,
         pending: Seq,
         staged: &[StagedUpload],
-    ) -> Result<EditResult<EditPlan<Vec<AddStatus>>>, DbError> {
+    ) -> Write<EditPlan<Vec<AddStatus>>> {
         let mut statuses = vec![AddStatus::Existing; staged.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
         for package in package_names(staged) {
@@ -206,10 +202,7 @@ impl AddTransaction {
                 (0..staged.len()).filter(|i| staged[*i].upload.package == package).collect();
             let mut package_plan = PackagePlan::read(c, self, pending, package)?;
             for index in indexes {
-                match package_plan.plan_upload(c, &staged[index], self)? {
-                    Ok(status) => statuses[index] = status,
-                    Err(refusal) => return Ok(Err(refusal)),
-                }
+                statuses[index] = package_plan.plan_upload(c, &staged[index], self)?;
             }
             let removed_releases = package_plan.removed;
             let (package_changes, count) = plan_changes(
@@ -221,14 +214,12 @@ impl AddTransaction {
             counts += count;
         }
         // Waits for uploads of existing releases, too: the same bytes replace a damaged or lost object.
-        if let Err(error) = staged.iter().try_for_each(StagedUpload::wait_durable) {
-            return Ok(Err(error.into()));
-        }
+        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
         for (staged, _) in staged.iter().zip(&statuses).filter(|(_, status)| **status != AddStatus::Existing)
         {
             insert_blobs(c, staged, self.publish.now)?;
         }
-        Ok(Ok(EditPlan { changes, counts, result: statuses }))
+        Ok(EditPlan { changes, counts, result: statuses })
     }
 }
 
@@ -281,7 +272,7 @@ impl PackagePlan {
         c: &mut dyn Conn,
         staged: &StagedUpload,
         transaction: &AddTransaction,
-    ) -> Result<EditResult<AddStatus>, DbError> {
+    ) -> Write<AddStatus> {
         let Upload { package, version, sha256, .. } = &staged.upload;
         let current = self
             .current
@@ -297,15 +288,16 @@ impl PackagePlan {
             (None, _) => {
                 let release = self.incoming_release(c, staged, transaction)?;
                 self.push(version, *sha256, release);
-                Ok(Ok(AddStatus::New))
+                Ok(AddStatus::New)
             }
-            (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
+            (Some(_), OnExisting::Fail) => Err(RepoError::Conflict(format!(
                 "{package} {version} is in the source '{}' already; use --replace to replace it with this file, or \
                  --succeed-on-existing to leave it",
                 transaction.source.name
-            )))),
-            (Some(_), OnExisting::Succeed) => Ok(Ok(AddStatus::Existing)),
-            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(AddStatus::Existing)),
+            ))
+            .into()),
+            (Some(_), OnExisting::Succeed) => Ok(AddStatus::Existing),
+            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(AddStatus::Existing),
             (Some(_), OnExisting::Replace) => {
                 if let Some(index) = incoming_index {
                     self.incoming.remove(index);
@@ -315,7 +307,7 @@ impl PackagePlan {
                 }
                 let release = self.incoming_release(c, staged, transaction)?;
                 self.push(version, *sha256, release);
-                Ok(Ok(AddStatus::Replaced))
+                Ok(AddStatus::Replaced)
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::add::{insert_blobs, local_tree, require_language};
 use super::uploads::Uploads;
 use super::uploads::{BinaryTarget, StagedUpload};
-use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
+use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish};
 use base::config::platforms::Distribution;
 use base::model::ids::{PackageId, ReleaseId, TreeId, TxId};
 use base::model::language::Language;
@@ -11,7 +11,7 @@ use content::serve::binary_rows::target;
 use content::serve::{RepoError, find};
 use formats::r::platform::{Arch, Platform};
 use runtime::catalog::Source;
-use runtime::publish::edit::{ClaimedTrees, apply_edit};
+use runtime::publish::edit::ClaimedTrees;
 use store::db::binary::{self, NewBinary};
 use store::db::tx::Publish;
 use store::db::tx::TxKind;
@@ -63,10 +63,9 @@ pub async fn add(
     let (input, consumption) = (binaries.clone(), uploads.consumption(ids, &actor.0, now));
     let consumption_of_write = consumption.clone();
     let result =
-        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
-    let result = result.await;
-    consumption.end(matches!(result, Ok(Ok(_))));
-    let (tx, outcomes) = result??;
+        apply(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input))).await;
+    consumption.end(result.is_ok());
+    let (tx, outcomes) = result?;
     let results = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,
         arch: binary.arch,
@@ -135,15 +134,8 @@ struct BinaryPlan {
 }
 
 impl AddBinaryTransaction {
-    fn write(
-        &self,
-        c: &mut dyn Conn,
-        binaries: &[BinaryUpload],
-    ) -> Result<EditResult<AddBinaryResult>, DbError> {
-        let plans = match self.plan(c, binaries)? {
-            Ok(plans) => plans,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+    fn write(&self, c: &mut dyn Conn, binaries: &[BinaryUpload]) -> Write<AddBinaryResult> {
+        let plans = self.plan(c, binaries)?;
         let outcomes: Vec<AddStatus> = plans.iter().map(|plan| plan.outcome).collect();
         let mut trees = ClaimedTrees::default();
         for (binary, plan) in
@@ -165,25 +157,22 @@ impl AddBinaryTransaction {
             };
             binary::insert(c, tree, pending_step, &new_binary)?;
         }
-        Ok(Ok((trees.publish(c, &self.publish)?, outcomes)))
+        Ok((trees.publish(c, &self.publish)?, outcomes))
     }
 
-    /// Plans the change for each binary. Nothing is written yet, so that a refusal needs no cleanup.
-    fn plan(
-        &self,
-        c: &mut dyn Conn,
-        binaries: &[BinaryUpload],
-    ) -> Result<EditResult<Vec<BinaryPlan>>, DbError> {
+    /// Plans the change for each binary.
+    fn plan(&self, c: &mut dyn Conn, binaries: &[BinaryUpload]) -> Write<Vec<BinaryPlan>> {
         let trees = db::tree::of_source(c, self.source.id)?;
         let mut plans: Vec<BinaryPlan> = Vec::with_capacity(binaries.len());
         for (index, binary) in binaries.iter().enumerate() {
             let Upload { package: name, version, sha256, .. } = &binary.staged.upload;
             let Some((package, release)) = self.release(c, binary)? else {
-                return Ok(Err(RepoError::Invalid(format!(
+                return Err(RepoError::Invalid(format!(
                     "the source '{0}' has no {name} {version}; add its source package first, for clients without \
                      a matching binary: rspm add --source={0}",
                     self.source.name
-                ))));
+                ))
+                .into());
             };
             let tree = trees.iter().find(|t| t.role == db::tree::Role::Binary && t.label == binary.label);
             let existing = match tree.and_then(|tree| Some((tree.id, tree.head?))) {
@@ -206,16 +195,17 @@ impl AddBinaryTransaction {
                 (Some(old), OnExisting::Replace) if old == Some(*sha256) => AddStatus::Existing,
                 (Some(_), OnExisting::Replace) => AddStatus::Replaced,
                 (Some(_), OnExisting::Fail) => {
-                    return Ok(Err(RepoError::Conflict(format!(
+                    return Err(RepoError::Conflict(format!(
                         "{name} {version} is in the source '{}' for {} already; use --replace to replace it with this \
                         file, or --succeed-on-existing to leave it",
                         self.source.name, binary.platform
-                    ))));
+                    ))
+                    .into());
                 }
             };
             plans.push(BinaryPlan { package, release, outcome });
         }
-        Ok(Ok(plans))
+        Ok(plans)
     }
 
     /// Returns the release that a binary belongs to: the listed or archived release of its version in the source.

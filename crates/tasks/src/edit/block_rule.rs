@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Actor;
+use super::{Actor, apply};
 use base::model::ids::{RepoId, SourceId};
 use base::model::rule_effect::RuleEffect;
 use content::serve::RepoError;
@@ -107,20 +107,19 @@ pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoE
         row.source.into_iter().filter(|source| known.criteria.source != Some(*source)).collect();
     let repos: BTreeSet<RepoId> =
         row.repo.into_iter().filter(|repo| known.criteria.repo != Some(*repo)).collect();
-    let write = apply_edit(state, move |c| {
+    apply(state, move |c| {
         let id = known.id;
-        let Some(stored) = block_rule::range(c, (id, id), 1)?.pop() else { return Ok(Err(unknown(id))) };
+        let stored = block_rule::range(c, (id, id), 1)?.pop().ok_or_else(|| unknown(id))?;
         if rule_of_row(stored).ok().as_ref() != Some(&known) {
-            return Ok(Err(RepoError::Conflict(format!(
-                "block rule {id} was changed by another command in the meantime; repeat this one"
-            ))));
+            let text =
+                format!("block rule {id} was changed by another command in the meantime; repeat this one");
+            return Err(RepoError::Conflict(text).into());
         }
         check_exist(c, &sources, &repos)?;
         block_rule::update(c, &row)?;
-        audit::record(c, "change block rule", ("block rule", &id.to_string()), &describe(&row))?;
-        Ok(Ok(()))
-    });
-    write.await?
+        Ok(audit::record(c, "change block rule", ("block rule", &id.to_string()), &describe(&row))?)
+    })
+    .await
 }
 
 /// Deletes the rules with ids in these inclusive ranges; returns the number of deleted rules.
@@ -128,12 +127,12 @@ pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoE
 /// # Errors
 /// [`RepoError::NotFound`] if a range that is a single id has no rule; nothing is deleted then.
 pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoError> {
-    let write = apply_edit(state, move |c| {
+    apply(state, move |c| {
         let mut details = Vec::with_capacity(ranges.len());
         for (first, last) in &ranges {
             let rules = block_rule::range(c, (*first, *last), MAX_AUDITED_RULES as i64)?;
             if rules.is_empty() && first == last {
-                return Ok(Err(*first));
+                return Err(unknown(*first).into());
             }
             details.push(rules.iter().map(describe).collect::<Vec<_>>().join("; "));
         }
@@ -143,9 +142,9 @@ pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoE
             let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
             audit::record(c, "delete block rules", ("block rule", &object), detail)?;
         }
-        Ok(Ok(deleted_count))
-    });
-    write.await?.map_err(unknown)
+        Ok(deleted_count)
+    })
+    .await
 }
 
 fn unknown(id: i64) -> RepoError {

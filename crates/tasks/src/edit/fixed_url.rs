@@ -1,6 +1,6 @@
 //! Creates fixed URLs of repositories, each of which names one state.
 
-use super::Actor;
+use super::{Actor, apply};
 use base::model::ids::{Seq, TreeId};
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::snapshot::{Alias, Snapshot};
@@ -9,7 +9,6 @@ use content::serve::{RepoError, Repositories, find, point};
 use formats::r::bioconductor::{Part, Version};
 use runtime::catalog::resolve::{self, Unresolved};
 use runtime::catalog::{Catalog, Repository, Subscription};
-use runtime::publish::edit::apply_edit;
 use runtime::state::State;
 use store::db;
 use store::db::audit;
@@ -92,17 +91,16 @@ async fn insert(
     now: Timestamp,
 ) -> Result<Alias, RepoError> {
     let actor = actor.0.clone();
-    let write = apply_edit(state, move |c| {
-        // The repository may have been deleted meanwhile.
+    apply(state, move |c| {
         if db::repo::get(c, alias_state.repo)?.is_none() {
-            return Ok(None);
+            return Err(RepoError::NotFound("the repository was deleted meanwhile".to_owned()).into());
         }
         let alias = url_alias::create(c, &alias_state, &actor, now)?;
         audit::record(c, "create fixed URL", ("repository", &repo), &alias.to_string())?;
         db::clock::bump_catalog(c)?;
-        Ok(Some(alias))
-    });
-    write.await?.ok_or_else(|| RepoError::NotFound("the repository was deleted meanwhile".to_owned()))
+        Ok(alias)
+    })
+    .await
 }
 
 fn check_version(repo: &Repository, request: &Request) -> Result<(), RepoError> {

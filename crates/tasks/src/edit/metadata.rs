@@ -96,7 +96,7 @@ pub async fn set(
     if is_atomic && let Some(text) = refusal(&rows) {
         return Err(RepoError::Invalid(text));
     }
-    let write = state.db.write(move |c| {
+    let write = state.db.write_unless_refused(move |c| {
         let mut present = Vec::with_capacity(rows.len());
         for row in &rows {
             present.push(match row {
@@ -118,7 +118,7 @@ pub async fn set(
             });
         }
         if is_atomic && let Some(text) = refusal(&results) {
-            return Ok(Err(RepoError::Conflict(text)));
+            return Err(RepoError::Conflict(text).into());
         }
         let mut done = Vec::with_capacity(results.len());
         for result in results {
@@ -127,9 +127,9 @@ pub async fn set(
                 Err(reason) => Err(reason),
             });
         }
-        Ok(Ok(done))
+        Ok(done)
     });
-    write.await?
+    Ok(write.await?)
 }
 
 /// Returns the reasons of refused values: the reason of a single value, otherwise a line for each refused one with its
@@ -211,7 +211,7 @@ fn write_row(
 /// [`RepoError::NotFound`] if there is no row with one of the ids; nothing is deleted.
 pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata>, RepoError> {
     let catalog = state.catalog.get();
-    let write = state.db.write(move |c| {
+    let write = state.db.write_unless_refused(move |c| {
         let rows = match &ids {
             None => metadata::list(c)?,
             Some(ids) => {
@@ -220,7 +220,12 @@ pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata
                     match metadata::get(c, *id)? {
                         Some(row) if rows.iter().all(|other| other.id != row.id) => rows.push(row),
                         Some(_) => {}
-                        None => return Ok(Err(*id)),
+                        None => {
+                            let message =
+                                format!("there is no metadata with the id {id}; nothing was deleted");
+                            let hint = "rspm list metadata shows all";
+                            return Err(RepoError::Unknown { message, hint }.into());
+                        }
                     }
                 }
                 rows
@@ -232,12 +237,9 @@ pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata
             let detail = format!("{}value: {}", places(&catalog, &row.scope), row.value);
             audit::record(c, "delete metadata", ("metadata", &object), &detail)?;
         }
-        Ok(Ok(rows))
+        Ok(rows)
     });
-    write.await?.map_err(|id| RepoError::Unknown {
-        message: format!("there is no metadata with the id {id}; nothing was deleted"),
-        hint: "rspm list metadata shows all",
-    })
+    Ok(write.await?)
 }
 
 /// Checks a value and finds its source and repository.

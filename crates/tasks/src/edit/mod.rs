@@ -33,8 +33,10 @@ use base::model::name::Name;
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 use content::serve::RepoError;
-use store::db::DbError;
+use runtime::publish::edit::apply_unless_refused;
+use runtime::state::State;
 use store::db::tx::{Publish, TxKind};
+use store::db::{Conn, DbError, WriteError};
 
 /// The user who made the edit, as recorded in the transaction.
 #[derive(Clone, Debug)]
@@ -123,13 +125,22 @@ pub struct RepoEdit {
     pub changes: Option<ChangePolicy>,
 }
 
-/// The result of a write that may be refused; a refused write changes nothing.
-type EditResult<T> = Result<T, RepoError>;
+/// The result of a write that may be refused.
+pub(crate) type Write<T> = Result<T, WriteError<RepoError>>;
+
+/// Runs `edit` as [`apply_unless_refused`].
+async fn apply<T, F>(state: &State, edit: F) -> Result<T, RepoError>
+where
+    T: Send + 'static,
+    F: Fn(&mut dyn Conn) -> Write<T> + Send + 'static,
+{
+    Ok(apply_unless_refused(state, edit).await?)
+}
 
 /// Converts a database conflict: another edit used the name between the check and the write.
-fn name_conflict(error: DbError, noun: &str, name: &Name) -> RepoError {
+fn name_conflict(error: WriteError<RepoError>, noun: &str, name: &Name) -> RepoError {
     match error {
-        DbError::Conflict(_) => exists_already(noun, name.as_str()),
+        WriteError::Db(DbError::Conflict(_)) => exists_already(noun, name.as_str()),
         other => other.into(),
     }
 }

@@ -1,13 +1,12 @@
 //! Creates, changes and ends name guards.
 
-use super::Actor;
+use super::{Actor, apply};
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use content::serve::guard_effects::{self, NameChange};
 use content::serve::{RepoError, Repositories, find};
 use formats::policy::NamePattern;
 use runtime::catalog::{Catalog, Source};
-use runtime::publish::edit::apply_edit;
 use runtime::state::State;
 use store::db::name_guard::{self, NameGuardRow};
 use store::db::{Conn, DbError, audit, clock, name_overlap, source};
@@ -96,11 +95,11 @@ pub async fn create(
             None => Ok((row, hidden)),
         };
     }
-    let write = apply_edit(state, move |c| {
+    apply(state, move |c| {
         clock::lock(c)?;
         source::check_exists(c, row.source)?;
         if let Some(other) = conflict(c, &row)? {
-            return Ok(Err((row.clone(), other)));
+            return Err(conflict_error(&catalog, &row, &other).into());
         }
         clock::bump_catalog(c)?;
         let hidden = name_guard::hidden(c, &row)?;
@@ -108,9 +107,9 @@ pub async fn create(
         let row = NameGuardRow { id, ..row.clone() };
         name_overlap::record_present(c, &row, now)?;
         audit::record(c, "create name guard", ("name guard", &id.to_string()), &describe(&row))?;
-        Ok(Ok((row, hidden)))
-    });
-    write.await?.map_err(|(row, other)| conflict_error(&catalog, &row, &other))
+        Ok((row, hidden))
+    })
+    .await
 }
 
 /// Changes a guard, or only validates the change in a dry run. Only the description of an automatic guard can be changed.
@@ -167,12 +166,12 @@ pub async fn update(
         return Ok(ChangedGuard { row, changes: name_changes });
     }
     let now = (state.clock)();
-    let write = apply_edit(state, move |c| {
+    let write = apply(state, move |c| {
         let Some(stored) = name_guard::list(c)?.into_iter().find(|stored| stored.id == id) else {
-            return Ok(Err(unknown(id)));
+            return Err(unknown(id).into());
         };
         if stored != current {
-            return Ok(Err(changed_meanwhile(id)));
+            return Err(changed_meanwhile(id).into());
         }
         // The guard of a deleted source can be changed without a new source.
         if row.source != current.source {
@@ -180,7 +179,7 @@ pub async fn update(
             source::check_exists(c, row.source)?;
         }
         if let Some(other) = conflict_of_change(c, &row)? {
-            return Ok(Err(conflict_error(&catalog, &row, &other)));
+            return Err(conflict_error(&catalog, &row, &other).into());
         }
         clock::bump_catalog(c)?;
         name_guard::update(c, &row)?;
@@ -189,9 +188,9 @@ pub async fn update(
         }
         let detail = format!("{}; before: {}", describe(&row), describe(&current));
         audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;
-        Ok(Ok(row.clone()))
+        Ok(row.clone())
     });
-    Ok(ChangedGuard { row: write.await??, changes: name_changes })
+    Ok(ChangedGuard { row: write.await?, changes: name_changes })
 }
 
 /// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of
@@ -213,10 +212,10 @@ pub async fn delete(
     if is_dry_run {
         return Ok(ChangedGuard { row: known, changes });
     }
-    let write = apply_edit(state, move |c| {
-        let Some(row) = deletable(c, id)? else { return Ok(Err(unknown(id))) };
+    let write = apply(state, move |c| {
+        let row = deletable(c, id)?.ok_or_else(|| unknown(id))?;
         if row != known {
-            return Ok(Err(changed_meanwhile(id)));
+            return Err(changed_meanwhile(id).into());
         }
         clock::bump_catalog(c)?;
         if row.automatic {
@@ -225,9 +224,9 @@ pub async fn delete(
             name_guard::delete(c, id)?;
         }
         audit::record(c, "delete name guard", ("name guard", &id.to_string()), &describe(&row))?;
-        Ok(Ok(row))
+        Ok(row)
     });
-    Ok(ChangedGuard { row: write.await??, changes })
+    Ok(ChangedGuard { row: write.await?, changes })
 }
 
 /// Returns a guard, unless it was ended.

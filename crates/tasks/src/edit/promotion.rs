@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use self::plan::{Pair, Plan};
 use super::subscription::subscription_label;
-use super::{Actor, EditResult, publish};
+use super::{Actor, Write, apply, publish};
 use api::promotion::PromotionPlan;
 use base::access::person::{is_same, may_be_same};
 use base::model::ids::{RepoId, SourceId};
@@ -139,29 +139,24 @@ pub async fn request(
     let (recorded, planned_list) =
         (RecordedPlan { plan, withheld }, pair.to.steps.last().map(|step| step.tx));
     let (Person { actor, unique_id }, handle) = (person.clone(), state.catalog.clone());
-    apply_edit(state, move |c| {
+    apply(state, move |c| {
         let catalog = current_catalog(c, &handle)?;
-        let pair = match Pair::find(&catalog, &request.from, &request.to) {
-            Ok(pair) => pair,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let pair = Pair::find(&catalog, &request.from, &request.to)?;
         if pair.to.steps.last().map(|step| step.tx) != planned_list {
             let name = &pair.to.name;
             let text = format!(
                 "the repository '{name}' changed while the plan was made; request the promotion again"
             );
-            return Ok(Err(RepoError::Conflict(text)));
+            return Err(RepoError::Conflict(text).into());
         }
         // SECURITY: either repository may have been opened, or authenticated, while the plan was made.
         let sources = selection.list.iter().map(|entry| entry.source);
-        if let Err(refusal) = check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening) {
-            return Ok(Err(refusal));
-        }
+        check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening)?;
         let present =
             pair.to.steps.last().map(|step| db::repo::withheld(c, pair.to.id, step.seq)).transpose()?;
         // A version that has become old enough since, or a rule that was deleted, is a change that a promotion makes.
         if pair.is_promoted(&catalog, &selection) && present.unwrap_or_default() == recorded.withheld {
-            return Ok(Ok(None));
+            return Ok(None);
         }
         let new = new_promotion(&pair, &request, &selection, (&actor, now));
         let id = promotion::create(c, &new)?;
@@ -174,11 +169,11 @@ pub async fn request(
             audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
         } else {
             let decision = Decision { by: actor.0.clone(), at: now, reason: String::new() };
-            apply(c, (id, &new), (&new.to_name, &recorded), decision)?;
+            apply_promotion(c, (id, &new), (&new.to_name, &recorded), decision)?;
         }
-        promotion::get(c, id).map(Ok)
+        Ok(promotion::get(c, id)?)
     })
-    .await?
+    .await
 }
 
 /// The state of a repository that is fixed, with the versions that rules withhold in it.
@@ -216,12 +211,9 @@ pub async fn approve(
 ) -> Result<Promotion, RepoError> {
     let (now, Person { actor, unique_id }, handle) = ((state.clock)(), person.clone(), state.catalog.clone());
     let decision = Decision { by: actor.0, at: now, reason: reason.to_owned() };
-    apply_edit(state, move |c| {
+    apply(state, move |c| {
         let catalog = current_catalog(c, &handle)?;
-        let promotion = match pending_promotion(c, id)? {
-            Ok(promotion) => promotion,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let promotion = pending_promotion(c, id)?;
         let request = &promotion.request;
         // SECURITY: a provider may let users change the claim of the name, but not that of the identity.
         let has_same_identity = unique_id.is_some() && promotion::identity_of_requester(c, id)? == unique_id;
@@ -232,18 +224,20 @@ pub async fn approve(
                 let (action, object) = ("approve promotion", ("repository", request.to_name.as_str()));
                 let detail = format!("{}; {refusal}", describe(id, request));
                 audit::record_by(c, &author, action, object, (audit::REFUSED, &detail))?;
+                // A success, so that the record remains.
                 return Ok(Err(refusal));
             }
         };
         let Some(recorded) = promotion::recorded_plan(c, id)? else {
-            return Ok(Err(RepoError::Conflict(format!(
+            return Err(RepoError::Conflict(format!(
                 "promotion {id} was requested with a version of this program that recorded no plan; request it again with rspm \
                  promote --from={} --to={to_name}",
                 request.from_name
-            ))));
+            ))
+            .into());
         };
-        apply(c, (id, request), (&to_name, &recorded), decision.clone())?;
-        Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id)))
+        apply_promotion(c, (id, request), (&to_name, &recorded), decision.clone())?;
+        Ok(Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id))?))
     })
     .await?
 }
@@ -254,18 +248,15 @@ pub async fn approve(
 /// [`RepoError::NotFound`]; [`RepoError::Conflict`] if it does not await approval.
 pub async fn reject(state: &State, id: i64, reason: &str, actor: &Actor) -> Result<Promotion, RepoError> {
     let decision = Decision { by: actor.0.clone(), at: (state.clock)(), reason: reason.to_owned() };
-    apply_edit(state, move |c| {
+    apply(state, move |c| {
         db::clock::lock(c)?;
-        let promotion = match pending_promotion(c, id)? {
-            Ok(promotion) => promotion,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let promotion = pending_promotion(c, id)?;
         promotion::decide(c, id, PromotionState::Rejected, &decision, None)?;
         let detail = format!("{}; {}", describe(id, &promotion.request), decision.reason);
         audit::record(c, "reject promotion", ("repository", &promotion.request.to_name), &detail)?;
-        Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id)))
+        Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id))?)
     })
-    .await?
+    .await
 }
 
 /// Returns a promotion.
@@ -347,7 +338,7 @@ fn selection_of(request: &NewPromotion) -> Selection {
 }
 
 /// Publishes a promotion, and records the decision.
-fn apply(
+fn apply_promotion(
     c: &mut dyn Conn,
     (id, new): (i64, &NewPromotion),
     (to_name, recorded): (&str, &RecordedPlan),
@@ -378,11 +369,11 @@ fn apply(
 }
 
 /// Returns a promotion that waits for an approval.
-fn pending_promotion(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>, DbError> {
-    let Some(promotion) = promotion::get(c, id)? else { return Ok(Err(not_found(id))) };
+fn pending_promotion(c: &mut dyn Conn, id: i64) -> Write<Promotion> {
+    let promotion = promotion::get(c, id)?.ok_or_else(|| not_found(id))?;
     let to = &promotion.request.to_name;
     let reason = match promotion.state {
-        PromotionState::Requested => return Ok(Ok(promotion)),
+        PromotionState::Requested => return Ok(promotion),
         PromotionState::Applied => "was applied already".to_owned(),
         PromotionState::Rejected => "was rejected".to_owned(),
         PromotionState::Superseded => format!(
@@ -391,7 +382,7 @@ fn pending_promotion(c: &mut dyn Conn, id: i64) -> Result<EditResult<Promotion>,
             promotion.request.from_name
         ),
     };
-    Ok(Err(RepoError::Conflict(format!("promotion {id} {reason}"))))
+    Err(RepoError::Conflict(format!("promotion {id} {reason}")).into())
 }
 
 /// Refuses a promotion that makes packages readable for everyone, unless the client is an administrator. `from` is the
@@ -401,7 +392,7 @@ fn check_opening(
     (from, to): (Option<&Repository>, &Repository),
     mut sources: impl Iterator<Item = SourceId>,
     opening: Opening,
-) -> EditResult<()> {
+) -> Result<(), RepoError> {
     if to.authenticated || opening == Opening::Permitted {
         return Ok(());
     }
@@ -426,7 +417,7 @@ fn check_approval(
     decision: &Decision,
     has_same_identity: bool,
     opening: Opening,
-) -> EditResult<String> {
+) -> Result<String, RepoError> {
     let Promotion { id, request, .. } = promotion;
     let to = catalog.repo_by_id(request.repo).ok_or_else(|| {
         RepoError::Conflict(format!("the repository '{}' of promotion {id} was deleted", request.to_name))

@@ -2,17 +2,17 @@
 
 use super::add::{local_tree, require_language};
 use super::plan::plan_changes;
-use super::{Actor, EditResult, RemoveScope};
+use super::{Actor, RemoveScope, Write, apply};
 use base::model::change::LifeState;
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::language::Language;
 use content::serve::{RepoError, find};
-use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
 use store::db::life::CurrentLife;
 use store::db::tx::Publish;
 use store::db::tx::TxKind;
-use store::db::{self, Conn, DbError};
+use store::db::{self, Conn};
 
 /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
 /// removed, the highest archived one is listed again. Returns the removed versions.
@@ -37,7 +37,7 @@ pub async fn remove(
     let (package, name) = (package.to_owned(), source.name.to_string());
     let transaction =
         RemoveTransaction { tree, source_id: source.id, source_name: name, package, scope, publish };
-    let (_, versions) = apply_edit(state, move |c| transaction.write(c)).await??;
+    let (_, versions) = apply(state, move |c| transaction.write(c)).await?;
     Ok(versions)
 }
 
@@ -54,11 +54,11 @@ struct RemoveTransaction {
 }
 
 impl RemoveTransaction {
-    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<RemoveResult>, DbError> {
+    fn write(&self, c: &mut dyn Conn) -> Write<RemoveResult> {
         publish_step(c, (self.source_id, self.tree), &self.publish, |c, pending| self.plan(c, pending))
     }
 
-    fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Result<EditResult<EditPlan<Vec<String>>>, DbError> {
+    fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Write<EditPlan<Vec<String>>> {
         let mut lives = match db::package::by_name(c, self.source_id, &self.package)? {
             Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
@@ -67,11 +67,11 @@ impl RemoveTransaction {
         let mut versions: Vec<String> =
             lives.iter().filter(|life| self.selects(life)).map(|life| life.version.clone()).collect();
         if versions.is_empty() {
-            return Ok(Err(self.nothing_to_remove(&lives)));
+            return Err(self.nothing_to_remove(&lives).into());
         }
         let (changes, counts) = plan_changes(&lives, |life| !self.selects(life), Vec::new());
         versions.sort_by(|a, b| formats::r::version::compare(b, a));
-        Ok(Ok(EditPlan { changes, counts, result: versions }))
+        Ok(EditPlan { changes, counts, result: versions })
     }
 
     /// Returns true if the scope of the removal includes a life.

@@ -1,14 +1,14 @@
 //! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
 
 use super::add::local_tree;
-use super::{Actor, EditResult};
+use super::{Actor, Write, apply};
 use base::config::platforms::Platforms;
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
 use content::serve::binary_selector::runs_on;
 use content::serve::{RepoError, find};
 use formats::r::platform::{Arch, Platform, Target};
-use runtime::publish::edit::{ClaimedTrees, apply_edit};
+use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
 use store::db::binary::{self, Binary};
 use store::db::tx::Publish;
@@ -55,7 +55,7 @@ pub async fn remove(
         platform: platform.clone(),
         publish,
     };
-    let binaries = apply_edit(state, move |c| transaction.write(c)).await??;
+    let binaries = apply(state, move |c| transaction.write(c)).await?;
     Ok((platform, binaries))
 }
 
@@ -84,8 +84,8 @@ struct RemoveBinaryTransaction {
 }
 
 impl RemoveBinaryTransaction {
-    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<Vec<RemovedBinary>>, DbError> {
-        let Some((package, release)) = self.release(c)? else { return Ok(Err(self.no_version())) };
+    fn write(&self, c: &mut dyn Conn) -> Write<Vec<RemovedBinary>> {
+        let (package, release) = self.release(c)?.ok_or_else(|| self.no_version())?;
         let trees = db::tree::of_source(c, self.source.0)?;
         let trees = trees.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
         let mut other_platforms: Vec<String> = Vec::new();
@@ -112,9 +112,9 @@ impl RemoveBinaryTransaction {
                 arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
                 sha256: binary.sha256,
             });
-            return Ok(Ok(matches.collect()));
+            return Ok(matches.collect());
         }
-        Ok(Err(self.no_binary(other_platforms)))
+        Err(self.no_binary(other_platforms).into())
     }
 
     /// Returns the listed or archived release of the version in the source.

@@ -1,17 +1,17 @@
 //! Creates, changes and deletes repositories.
 
 use super::promotion::{FixedState, fixed_state};
-use super::{Actor, EditResult, NewRepo, OnExisting, RepoEdit, exists_already, name_conflict, publish};
+use super::{Actor, NewRepo, OnExisting, RepoEdit, Write, exists_already, name_conflict, publish};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
 use runtime::catalog::{RepoStep, Repository};
-use runtime::publish::edit::{apply_edit, publish_list};
+use runtime::publish::edit::{apply_edit, apply_unless_refused, publish_list};
 use runtime::state::State;
 use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::{Publish, TxKind};
-use store::db::{self, Conn, DbError, audit};
+use store::db::{self, Conn, audit};
 
 /// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
 ///
@@ -63,7 +63,7 @@ pub async fn create(
             }
         }
     });
-    creation.await.map_err(|error| name_conflict(error, "repository", &name))
+    creation.await.map_err(|error| name_conflict(error.into(), "repository", &name))
 }
 
 /// Changes a repository's name, description, visibility, authentication, or the changes that it accepts. A repository
@@ -91,17 +91,15 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
         }
         Some(_) | None => None,
     };
-    let update = apply_edit(state, move |c| {
-        if let Some(changes) = edit.changes
-            && let Err(refusal) = change_policy(c, &repo, changes, (fixed.as_ref(), &publish))?
-        {
-            return Ok(Err(refusal));
+    let update = apply_unless_refused(state, move |c| {
+        if let Some(changes) = edit.changes {
+            change_policy(c, &repo, changes, (fixed.as_ref(), &publish))?;
         }
         db::repo::edit(c, repo.id, &edit)?;
         audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
-        db::clock::bump_catalog(c).map(Ok)
+        Ok(db::clock::bump_catalog(c)?)
     });
-    update.await.map_err(|error| name_conflict(error, "repository", &new_name))?
+    update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
 /// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one. Requested
@@ -111,23 +109,24 @@ fn change_policy(
     repo: &Repository,
     changes: ChangePolicy,
     (fixed, publish): (Option<&FixedState>, &Publish),
-) -> Result<EditResult<()>, DbError> {
+) -> Write<()> {
     db::clock::lock(c)?;
-    let Some(old) = db::repo::get(c, repo.id)? else { return Ok(Ok(())) };
+    let Some(old) = db::repo::get(c, repo.id)? else { return Ok(()) };
     if (old.changes == ChangePolicy::Any) == (changes == ChangePolicy::Any) {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let subscriptions = db::repo::subscriptions(c, repo.id)?;
     let list = |fixed: &FixedState| fixed.list.iter().map(|entry| entry.source).collect::<Vec<_>>();
     let present: Vec<SourceId> = subscriptions.iter().map(|entry| entry.source).collect();
     if (changes != ChangePolicy::Any) && fixed.is_none_or(|fixed| list(fixed) != present) {
         let text = format!("the repository '{}' changed at the same time; run the command again", repo.name);
-        return Ok(Err(RepoError::Conflict(text)));
+        return Err(RepoError::Conflict(text).into());
     }
     if subscriptions.is_empty() {
-        return db::repo::supersede_promotions(c, repo.id).map(Ok);
+        return Ok(db::repo::supersede_promotions(c, repo.id)?);
     }
-    publish_list(c, new_step(repo.id, subscriptions, fixed), publish).map(|_| Ok(()))
+    publish_list(c, new_step(repo.id, subscriptions, fixed), publish)?;
+    Ok(())
 }
 
 /// Returns a list of subscriptions, with the state that it fixes.

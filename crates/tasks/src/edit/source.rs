@@ -1,7 +1,7 @@
 //! Creates, renames and deletes sources.
 
 use super::subscription::unsubscribe_advice;
-use super::{EditResult, OnExisting, exists_already, name_conflict};
+use super::{OnExisting, apply, exists_already, name_conflict};
 use base::model::language::Language;
 use base::model::name::Name;
 use base::model::repository::ChangePolicy;
@@ -47,7 +47,7 @@ pub async fn create(
         audit::record(c, "create source", ("source", new_name.as_str()), kind.as_str())?;
         db::clock::bump_catalog(c)
     });
-    creation.await.map_err(|error| name_conflict(error, "source", name))
+    creation.await.map_err(|error| name_conflict(error.into(), "source", name))
 }
 
 /// Renames a source.
@@ -65,7 +65,7 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
         audit::record(c, "rename source", ("source", source.name.as_str()), &format!("new name: {new}"))?;
         db::clock::bump_catalog(c)
     });
-    update.await.map_err(|error| name_conflict(error, "source", new_name))
+    update.await.map_err(|error| name_conflict(error.into(), "source", new_name))
 }
 
 /// Deletes a source that no repository subscribes to. Snapshots of days on which a repository was subscribed to it
@@ -81,7 +81,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         )));
     }
     let now = (state.clock)();
-    let deletion = apply_edit(state, move |c| {
+    let deletion = apply(state, move |c| {
         db::clock::lock(c)?;
         let mut subscribers = Vec::new();
         for repo in db::repo::list(c)? {
@@ -90,7 +90,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
             }
         }
         if !subscribers.is_empty() {
-            return Ok(still_subscribed(source.name.as_str(), &subscribers));
+            return Err(still_subscribed(source.name.as_str(), &subscribers).into());
         }
         for builder in db::git_builder::list(c)?.iter().filter(|builder| builder.source == source.id) {
             db::git_builder::delete(c, builder.id, now)?;
@@ -98,20 +98,19 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         db::metadata::delete_of_source(c, source.id)?;
         db::source::delete(c, source.id, now)?;
         audit::record(c, "delete source", ("source", source.name.as_str()), "")?;
-        db::clock::bump_catalog(c)?;
-        Ok(Ok(()))
+        Ok(db::clock::bump_catalog(c)?)
     });
-    deletion.await?
+    deletion.await
 }
 
-fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> EditResult<()> {
+fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> RepoError {
     let names: Vec<&str> = repos.iter().map(|(name, _)| name.as_str()).collect();
     let advice = repos.first().map(|(name, changes)| unsubscribe_advice((name, *changes), source));
-    Err(RepoError::Conflict(format!(
+    RepoError::Conflict(format!(
         "the source '{source}' is subscribed to by '{}'; {}",
         names.join("', '"),
         advice.unwrap_or_default()
-    )))
+    ))
 }
 
 fn check_kind(kind: SourceKind) -> Result<(), RepoError> {

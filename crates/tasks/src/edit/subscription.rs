@@ -1,13 +1,13 @@
 //! The ordered subscriptions of a repository; if several sources have a package, the first one serves it.
 
-use super::{Actor, EditResult, OnExisting, publish};
+use super::{Actor, OnExisting, apply, publish};
 use base::model::ids::SourceId;
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::source::SourceKind;
 use content::serve::{RepoError, find};
 use formats::r::bioconductor::Version;
 use runtime::catalog::{Catalog, Repository, Source};
-use runtime::publish::edit::{apply_edit, publish_subscriptions};
+use runtime::publish::edit::publish_subscriptions;
 use runtime::state::State;
 use store::db;
 use store::db::repo::Subscription;
@@ -137,27 +137,26 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
 /// `None`, nothing is written.
 async fn change_list<F>(state: &State, repo: &Repository, actor: &Actor, change: F) -> Result<(), RepoError>
 where
-    F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,
+    F: Fn(&[Subscription]) -> Result<Option<Vec<Subscription>>, RepoError> + Send + 'static,
 {
     let now = (state.clock)();
     let publish = publish(TxKind::Subscribe, now, actor);
     let (id, name) = (repo.id, repo.name.clone());
-    let update = apply_edit(state, move |c| {
+    apply(state, move |c| {
         // Without the lock, two concurrent changes would start from the same list, and one would be lost.
         db::clock::lock(c)?;
         match db::repo::get(c, id)? {
-            Some(row) if row.changes != ChangePolicy::Any => return Ok(Err(promotion_only(&row.name))),
+            Some(row) if row.changes != ChangePolicy::Any => return Err(promotion_only(&row.name).into()),
             Some(_) => {}
-            None => return Ok(Err(deleted(name.as_str()))),
+            None => return Err(deleted(name.as_str()).into()),
         }
         let list = db::repo::subscriptions(c, id)?;
-        match change(&list) {
-            Ok(Some(subscriptions)) => publish_subscriptions(c, id, subscriptions, &publish).map(Ok),
-            Ok(None) => Ok(Ok(())),
-            Err(refusal) => Ok(Err(refusal)),
+        if let Some(subscriptions) = change(&list)? {
+            publish_subscriptions(c, id, subscriptions, &publish)?;
         }
-    });
-    update.await?
+        Ok(())
+    })
+    .await
 }
 
 /// Returns the id of a source that is to be a subscription of a repository or is one, and its name for messages. A

@@ -164,9 +164,10 @@ impl CostFixture {
         let publish = publish(TxKind::Add, Timestamp(1), &actor);
         let transaction = AddTransaction { source, tree, existing: OnExisting::Fail, publish };
         let cost = self.cost.clone();
-        let result =
-            self.db.write(move |c| transaction.write(&mut CountingConn { inner: c, cost: &cost }, &uploads));
-        result.await.expect("a write").expect("added");
+        let result = self.db.write_unless_refused(move |c| {
+            transaction.write(&mut CountingConn { inner: c, cost: &cost }, &uploads)
+        });
+        result.await.expect("added");
         let (cost, last_transaction) =
             (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
         // The part of a catalog refresh that grows with the history.

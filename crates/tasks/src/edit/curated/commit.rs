@@ -3,18 +3,17 @@
 use std::collections::HashSet;
 
 use super::definition::CurrentDefinition;
-use crate::edit::EditResult;
+use crate::edit::apply;
 use base::model::change::{Change, LifeState};
 use base::model::ids::{ReleaseId, TxId};
 use content::serve::RepoError;
 use content::serve::r::base::BaseRelease;
 use runtime::catalog::Source;
-use runtime::publish::edit::{ClaimedTrees, apply_edit};
+use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
 use store::db::curation::{self, Curation, RuleRow};
 use store::db::import::{self, ImportTarget};
 use store::db::tx::Publish;
-use store::db::{DbError, tree};
 
 /// Maximum number of changes that are written at once.
 const CHUNK: usize = 2000;
@@ -50,28 +49,27 @@ pub(super) async fn commit(
     let publish = Publish { source: Some(source.id), ..publish };
     let (tree, seq, origin, name) = (current.tree, current.seq, source.id, source.name.to_string());
     let NewStep { curation, rules, .. } = step;
-    let edit = apply_edit(state, move |c| {
+    apply(state, move |c| {
         let mut trees = ClaimedTrees::default();
         let pending = trees.claim(c, tree)?;
         if pending.0 != seq.0 + 1 {
-            tree::end_claim(c, tree)?;
-            return Ok(changed_meanwhile(&name));
+            return Err(changed_meanwhile(&name).into());
         }
         curation::insert(c, (tree, pending), &curation, &rules)?;
         let target = ImportTarget { tree, pending, origin };
         for chunk in changes.chunks(CHUNK) {
             import::apply(c, &target, chunk)?;
         }
-        Ok::<_, DbError>(Ok(trees.publish(c, &publish)?))
-    });
-    edit.await?
+        Ok(trees.publish(c, &publish)?)
+    })
+    .await
 }
 
 /// Returns the error for a source that was changed after the plan.
-fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
-    Err(RepoError::Conflict(format!(
+fn changed_meanwhile(source: &str) -> RepoError {
+    RepoError::Conflict(format!(
         "the source '{source}' was changed since the plan; repeat the command to plan again"
-    )))
+    ))
 }
 
 /// Returns the changes that end and begin lives. Packages that the definition no longer selects are not archived.

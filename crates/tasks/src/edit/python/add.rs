@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::selection::{self, EditedSource};
 use crate::edit::add::{built_source, file_names, insert_blobs, local_tree, require_language};
 use crate::edit::uploads::{StagedPython, StagedUpload};
-use crate::edit::{Actor, AddStatus, EditResult, OnExisting, Upload, Uploads, publish};
+use crate::edit::{Actor, AddStatus, OnExisting, Upload, Uploads, Write, apply, publish};
 use base::model::change::{Counts, LifeKey};
 use base::model::digest::Sha256;
 use base::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
@@ -18,7 +18,7 @@ use formats::python::distribution::Distribution;
 use formats::python::facts::FileFacts;
 use formats::python::version::Version;
 use runtime::catalog::{Catalog, Source};
-use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::attached_file;
 use store::db::python_file::{self, KnownFile, ListedFile};
 use store::db::tx::{Publish, TxKind};
@@ -56,10 +56,9 @@ pub async fn add(
     let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
     let consumption_of_write = consumption.clone();
     let result =
-        apply_edit(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input)));
-    let result = result.await;
-    consumption.end(matches!(result, Ok(Ok(_))));
-    let (tx, outcomes) = result??;
+        apply(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input))).await;
+    consumption.end(result.is_ok());
+    let (tx, outcomes) = result?;
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
 
@@ -112,22 +111,20 @@ where
     let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let replaces_versions = existing == OnExisting::Replace;
     let transaction = AddTransaction { source, existing, replaces_versions, publish };
-    let result = apply_edit(&uploads.state, move |c| match transaction.write(c, &staged)? {
-        Ok((tx, outcomes)) => {
-            let has = |status: AddStatus| outcomes.contains(&status);
-            let status = match (has(AddStatus::Replaced), has(AddStatus::New)) {
-                (true, _) => AddStatus::Replaced,
-                (false, true) => AddStatus::New,
-                (false, false) => AddStatus::Existing,
-            };
-            finish(c, tx, status)?;
-            Ok(Ok(tx))
-        }
-        Err(refusal) => Ok(Err(refusal)),
+    let result = apply(&uploads.state, move |c| {
+        let (tx, outcomes) = transaction.write(c, &staged)?;
+        let has = |status: AddStatus| outcomes.contains(&status);
+        let status = match (has(AddStatus::Replaced), has(AddStatus::New)) {
+            (true, _) => AddStatus::Replaced,
+            (false, true) => AddStatus::New,
+            (false, false) => AddStatus::Existing,
+        };
+        finish(c, tx, status)?;
+        Ok(tx)
     });
     let result = result.await;
     uploads.remove(&ids);
-    result?
+    result
 }
 
 struct AddTransaction {
@@ -164,7 +161,7 @@ impl Project {
 type AddResult = (Option<TxId>, Vec<AddStatus>);
 
 impl AddTransaction {
-    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
+    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
         let tree = (self.source.source, self.source.tree);
         publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
     }
@@ -174,7 +171,7 @@ impl AddTransaction {
         c: &mut dyn Conn,
         pending: Seq,
         staged: &[StagedUpload],
-    ) -> Result<EditResult<EditPlan<Vec<AddStatus>, FileChange>>, DbError> {
+    ) -> Write<EditPlan<Vec<AddStatus>, FileChange>> {
         let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
         let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
         let mut new_uploads: Vec<&StagedUpload> = Vec::new();
@@ -186,18 +183,14 @@ impl AddTransaction {
             let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
                 continue;
             };
-            match self.plan_file(c, project, upload, python)? {
-                Err(refusal) => return Ok(Err(refusal)),
-                Ok((status, file_changes)) => {
-                    outcomes.push(status);
-                    if !file_changes.is_empty() {
-                        let Upload { file, version, sha256, .. } = &upload.upload;
-                        project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
-                        new_uploads.push(upload);
-                    }
-                    changes.extend(file_changes);
-                }
+            let (status, file_changes) = self.plan_file(c, project, upload, python)?;
+            outcomes.push(status);
+            if !file_changes.is_empty() {
+                let Upload { file, version, sha256, .. } = &upload.upload;
+                project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
+                new_uploads.push(upload);
             }
+            changes.extend(file_changes);
         }
         if self.replaces_versions {
             let versions: Vec<Version> =
@@ -213,7 +206,6 @@ impl AddTransaction {
                 changes.extend(ends);
             }
         }
-        // Rows are written after all files are planned, so that a refusal changes nothing.
         for upload in new_uploads {
             insert_blobs(c, upload, self.publish.now)?;
         }
@@ -225,7 +217,7 @@ impl AddTransaction {
                 counts.updated += 1;
             }
         }
-        Ok(Ok(EditPlan { changes, counts, result: outcomes }))
+        Ok(EditPlan { changes, counts, result: outcomes })
     }
 
     fn plan_file(
@@ -234,17 +226,17 @@ impl AddTransaction {
         project: &Project,
         staged: &StagedUpload,
         python: &StagedPython,
-    ) -> Result<EditResult<(AddStatus, Vec<FileChange>)>, DbError> {
+    ) -> Write<(AddStatus, Vec<FileChange>)> {
         let Upload { file, sha256, version, .. } = &staged.upload;
         let distribution = Distribution::of_file(file, version);
         if project.added.get(file).is_some_and(|(_, other)| other == sha256) {
-            return Ok(Ok((AddStatus::Existing, Vec::new())));
+            return Ok((AddStatus::Existing, Vec::new()));
         }
         let is_other_name = |name: &&String| *name != file;
         let mut added =
             project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
         if let Some((name, _)) = added.next() {
-            return Ok(Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
+            return Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
                 None => {
                     format!("two of the files are named '{file}' and have different bytes; add one of them")
                 }
@@ -252,7 +244,8 @@ impl AddTransaction {
                     "the files '{name}' and '{file}' stand for one distribution, of which installers would choose different \
                      ones; add one of them"
                 ),
-            })));
+            })
+            .into());
         }
         let earlier_files: Vec<&KnownFile> = project
             .known
@@ -266,10 +259,10 @@ impl AddTransaction {
         let listed_file = listed_files.iter().find(|listed| listed.name == *file);
         if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {
             let changes = attach(c, listed_file, python)?;
-            return Ok(Ok((AddStatus::Existing, changes)));
+            return Ok((AddStatus::Existing, changes));
         }
         if !listed_files.is_empty() && self.existing == OnExisting::Succeed {
-            return Ok(Ok((AddStatus::Existing, Vec::new())));
+            return Ok((AddStatus::Existing, Vec::new()));
         }
         let is_same_name = |known: &&&KnownFile| known.name == *file;
         let same_bytes =
@@ -279,13 +272,14 @@ impl AddTransaction {
             let removed = earlier_files.iter().find(is_same_name).or(earlier_files.first());
             let removed = removed.filter(|_| same_bytes.is_none()).map(|known| (&known.name, known.sha256));
             if let Some((name, sha256)) = existing.or(removed) {
-                return Ok(Err(RepoError::FileExists(Box::new(ExistingFile {
+                return Err(RepoError::FileExists(Box::new(ExistingFile {
                     source_name: self.source.name.clone(),
                     file: name.clone(),
                     new_file: file.clone(),
                     sha256,
                     is_listed: existing.is_some(),
-                }))));
+                }))
+                .into());
             }
         }
         let yanked = match listed_file.or(listed_files.first()) {
@@ -319,7 +313,7 @@ impl AddTransaction {
             }),
         }
         let status = if listed_files.is_empty() { AddStatus::New } else { AddStatus::Replaced };
-        Ok(Ok((status, changes)))
+        Ok((status, changes))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::definition::{self, CurrentDefinition};
 use super::remove::parse_project;
 use crate::edit::last_plan::{self, Selected};
-use crate::edit::{Actor, EditResult, RemoveScope, publish};
+use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
 use base::model::ids::{SourceId, TxId};
@@ -26,11 +26,10 @@ use formats::python::curated::plan::{Plan, PlanRow, RowState, plan};
 use formats::python::curated::rule::Rule;
 use formats::python::name::NormalName;
 use runtime::catalog::Source;
-use runtime::publish::edit::{ClaimedTrees, apply_edit};
+use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
 use store::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile, Dependency, RuleRow};
 use store::db::tx::{Publish, TxKind};
-use store::db::{DbError, tree};
 
 /// The change to the definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -433,22 +432,21 @@ async fn commit(
     let rows: Vec<RuleRow> = rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect();
     let publish = Publish { source: Some(source.id), ..publish };
     let (tree, seq, name) = (current.tree, current.seq, source.name.to_string());
-    let edit = apply_edit(state, move |c| {
+    apply(state, move |c| {
         let mut trees = ClaimedTrees::default();
         let pending = trees.claim(c, tree)?;
         if pending.0 != seq.0 + 1 {
-            tree::end_claim(c, tree)?;
-            return Ok(changed_meanwhile(&name));
+            return Err(changed_meanwhile(&name).into());
         }
         curation::insert(c, (tree, pending), &curation, &rows)?;
-        Ok::<_, DbError>(Ok(trees.publish(c, &publish)?))
-    });
-    edit.await?
+        Ok(trees.publish(c, &publish)?)
+    })
+    .await
 }
 
 /// Returns the error for a source that was changed after the plan.
-fn changed_meanwhile(source: &str) -> EditResult<Option<TxId>> {
-    Err(RepoError::Conflict(format!(
+fn changed_meanwhile(source: &str) -> RepoError {
+    RepoError::Conflict(format!(
         "the source '{source}' was changed since the plan; repeat the command to plan again"
-    )))
+    ))
 }

@@ -2,13 +2,13 @@
 
 use super::selection::{self, EditedSource, Selection};
 use crate::edit::add::{local_tree, require_language};
-use crate::edit::{Actor, RemoveScope, publish};
+use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::Counts;
 use base::model::file_change::FileChange;
 use base::model::language::Language;
 use content::serve::{RepoError, find};
 use formats::python::name::NormalName;
-use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
 use store::db::tx::{Publish, TxKind};
 
@@ -35,28 +35,26 @@ pub async fn remove(
     let selection = Selection::from(scope);
     let publish =
         Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
-    let removal = apply_edit(state, move |c| {
+    let removal = apply(state, move |c| {
         publish_step(c, (source.source, source.tree), &publish, |c, pending| {
-            let files = selection::select(c, &source, pending, &project, &selection)?;
-            Ok(files.map(|(files, count)| {
-                let mut labels: Vec<String> = match &selection {
-                    Selection::File(name) => vec![name.clone()],
-                    Selection::All | Selection::Current | Selection::Version(_) => {
-                        files.iter().map(|file| file.version.clone()).collect()
-                    }
-                };
-                labels.dedup();
-                let counts = if files.len() == count {
-                    Counts { removed: 1, ..Counts::default() }
-                } else {
-                    Counts { updated: 1, ..Counts::default() }
-                };
-                let changes = files.into_iter().map(|file| FileChange::EndLife(file.key)).collect();
-                EditPlan { changes, counts, result: labels }
-            }))
+            let (files, count) = selection::select(c, &source, pending, &project, &selection)?;
+            let mut labels: Vec<String> = match &selection {
+                Selection::File(name) => vec![name.clone()],
+                Selection::All | Selection::Current | Selection::Version(_) => {
+                    files.iter().map(|file| file.version.clone()).collect()
+                }
+            };
+            labels.dedup();
+            let counts = if files.len() == count {
+                Counts { removed: 1, ..Counts::default() }
+            } else {
+                Counts { updated: 1, ..Counts::default() }
+            };
+            let changes = files.into_iter().map(|file| FileChange::EndLife(file.key)).collect();
+            Ok(EditPlan { changes, counts, result: labels })
         })
     });
-    let (_, labels) = removal.await??;
+    let (_, labels) = removal.await?;
     Ok(labels)
 }
 

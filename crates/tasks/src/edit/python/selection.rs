@@ -1,6 +1,6 @@
 //! Selection of files of a project.
 
-use crate::edit::{EditResult, RemoveScope};
+use crate::edit::{RemoveScope, Write};
 use base::model::ids::{PackageId, Seq, SourceId, TreeId};
 use content::serve::RepoError;
 use formats::python::file_name::FileName;
@@ -66,7 +66,7 @@ pub(super) fn select(
     pending: Seq,
     project: &NormalName,
     selection: &Selection,
-) -> Result<EditResult<(Vec<ListedFile>, usize)>, DbError> {
+) -> Write<(Vec<ListedFile>, usize)> {
     let (_, files) = read(c, source, pending, project.as_str())?;
     let count = files.len();
     let highest = files.first().map(|file| Version::lenient(&file.version));
@@ -79,9 +79,9 @@ pub(super) fn select(
     let (selected_files, others): (Vec<ListedFile>, Vec<ListedFile>) =
         files.into_iter().partition(is_selected);
     if selected_files.is_empty() {
-        return Ok(Err(nothing_selected(source, project, selection, &others)));
+        return Err(nothing_selected(source, project, selection, &others).into());
     }
-    Ok(Ok((selected_files, count)))
+    Ok((selected_files, count))
 }
 
 fn nothing_selected(

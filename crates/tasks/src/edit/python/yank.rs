@@ -4,13 +4,13 @@
 use super::remove::parse_project;
 use super::selection::{self, EditedSource, Selection};
 use crate::edit::add::local_tree;
-use crate::edit::{Actor, RemoveScope, publish};
+use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::Counts;
 use base::model::file_change::FileChange;
 use base::model::ids::TxId;
 use base::model::language::Language;
 use content::serve::{RepoError, find};
-use runtime::publish::edit::{EditPlan, apply_edit, publish_step};
+use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
 use store::db::tx::{Publish, TxKind};
 
@@ -64,28 +64,26 @@ pub async fn set(
         comment: reason.clone().unwrap_or_default(),
         ..publish(TxKind::Yank, (state.clock)(), actor)
     };
-    let edit = apply_edit(state, move |c| {
+    let edit = apply(state, move |c| {
         publish_step(c, (source.source, source.tree), &publish, |c, pending| {
-            let files = selection::select(c, &source, pending, &project, &selection)?;
-            Ok(files.map(|(files, _)| {
-                let mut changes = Vec::new();
-                for file in files.iter().filter(|file| file.yanked != reason) {
-                    changes.push(FileChange::EndLife(file.key.clone()));
-                    changes.push(FileChange::BeginLife {
-                        package: file.key.package,
-                        release: file.key.release,
-                        file: file.key.file,
-                        variant: file.variant,
-                        yanked: reason.clone(),
-                    });
-                }
-                let counts = Counts { updated: i64::from(!changes.is_empty()), ..Counts::default() };
-                let files: Vec<String> = files.into_iter().map(|file| file.name).collect();
-                EditPlan { changes, counts, result: files }
-            }))
+            let (files, _) = selection::select(c, &source, pending, &project, &selection)?;
+            let mut changes = Vec::new();
+            for file in files.iter().filter(|file| file.yanked != reason) {
+                changes.push(FileChange::EndLife(file.key.clone()));
+                changes.push(FileChange::BeginLife {
+                    package: file.key.package,
+                    release: file.key.release,
+                    file: file.key.file,
+                    variant: file.variant,
+                    yanked: reason.clone(),
+                });
+            }
+            let counts = Counts { updated: i64::from(!changes.is_empty()), ..Counts::default() };
+            let files: Vec<String> = files.into_iter().map(|file| file.name).collect();
+            Ok(EditPlan { changes, counts, result: files })
         })
     });
-    let (transaction, files) = edit.await??;
+    let (transaction, files) = edit.await?;
     Ok(YankResult { transaction, project: name, files })
 }
 

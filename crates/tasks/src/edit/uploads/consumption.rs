@@ -5,10 +5,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::registry::Registry;
-use crate::edit::EditResult;
+use crate::edit::Write;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
-use store::db::{self, Conn, DbError};
+use store::db::{self, Conn};
 
 /// The uploads that one write adds to a source.
 #[derive(Clone)]
@@ -31,15 +31,15 @@ impl Consumption {
         Consumption { registry, ids: ids.into(), owner: owner.into(), now, write: rand::random() }
     }
 
-    /// Runs `write` in a database write, and removes the rows of the uploads if it is not refused.
+    /// Runs `write` in a database write, and removes the rows of the uploads.
     ///
     /// # Errors
     /// Database errors; [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
     pub(in crate::edit) fn run<T>(
         &self,
         c: &mut dyn Conn,
-        write: impl FnOnce(&mut dyn Conn) -> Result<EditResult<T>, DbError>,
-    ) -> Result<EditResult<T>, DbError> {
+        write: impl FnOnce(&mut dyn Conn) -> Write<T>,
+    ) -> Write<T> {
         // Locked before the rows are read, so that they include the last write of another server.
         db::clock::lock(c)?;
         for id in self.ids.iter().copied() {
@@ -49,14 +49,12 @@ impl Consumption {
                 None => db::upload::get(c, row_id(id), &self.owner, self.now)?.is_some(),
             };
             if !is_present {
-                return Ok(Err(RepoError::NoUpload(id)));
+                return Err(RepoError::NoUpload(id).into());
             }
         }
         let result = write(c)?;
-        if result.is_ok() {
-            for id in self.ids.iter().copied() {
-                db::upload::remove(c, row_id(id))?;
-            }
+        for id in self.ids.iter().copied() {
+            db::upload::remove(c, row_id(id))?;
         }
         Ok(result)
     }

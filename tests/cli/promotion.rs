@@ -152,9 +152,9 @@ fn two_persons_promote_from_other_machines() {
 fn unknown_values_are_refused_with_the_known_values() {
     let server = team();
     let refusal = server.refused("create repo --name=x --changes=some");
-    assert!(refusal.contains("the policies are any, promotion and two-persons"), "{refusal}");
+    assert!(refusal.contains("use any, promotion or two-persons"), "{refusal}");
     let refusal = server.refused("list promotions --state=open");
-    assert!(refusal.contains("the states are requested, applied, rejected and superseded"), "{refusal}");
+    assert!(refusal.contains("use requested, applied, rejected or superseded"), "{refusal}");
     let refusal = server.refused("promote --from=prod --to=prod --snapshot=yesterday");
     assert!(refusal.contains("'yesterday' is not a snapshot"), "{refusal}");
     let refusal = server.refused("promote --approve=99");

@@ -44,7 +44,7 @@ pub(super) fn selected_platforms(
         );
     }
     let archs = args.architectures.iter().map(|text| {
-        Arch::parse(text).ok_or_else(|| {
+        Arch::of_spelling(text).ok_or_else(|| {
             OfflineError::Usage(format!("--architectures: '{text}' is neither x86_64 nor arm64"))
         })
     });
@@ -114,7 +114,8 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
             names.collect::<Vec<_>>().join(", ")
         )));
     };
-    let archs: Vec<Arch> = distribution.architectures.iter().filter_map(|text| Arch::parse(text)).collect();
+    let archs: Vec<Arch> =
+        distribution.architectures.iter().filter_map(|text| Arch::of_spelling(text)).collect();
     Ok(platforms_with_archs(Target::Linux(distribution.name.clone()), &archs))
 }
 

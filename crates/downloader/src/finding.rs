@@ -1,26 +1,19 @@
 //! A file of a bundle that has a problem.
 
-/// The problem of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Problem {
-    /// The contents of the file have changed.
-    Damaged,
-    /// The file does not exist.
-    Missing,
-    /// The account that owns the bundle cannot read the file.
-    Unreadable,
-    /// Nothing in the bundle refers to the file.
-    Extra,
-}
+use base::words;
 
-impl Problem {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Problem::Damaged => "damaged",
-            Problem::Missing => "missing",
-            Problem::Unreadable => "unreadable",
-            Problem::Extra => "extra",
-        }
+words! {
+    /// The problem of a file.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub(super) enum Problem {
+        /// The contents of the file have changed.
+        Damaged = "damaged",
+        /// The file does not exist.
+        Missing = "missing",
+        /// The account that owns the bundle cannot read the file.
+        Unreadable = "unreadable",
+        /// Nothing in the bundle refers to the file.
+        Extra = "extra",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::http::error::Failure;
 use crate::http::response;
 use api::error::Code;
 use api::job::{Job, JobStatus, StartSync};
-use base::model::source::UnknownSourceKind;
+use base::words::UnknownWord;
 use formats::r::bioconductor::BadName;
 use runtime::jobs::{self, JobStart, JobState};
 use store::db::audit;
@@ -75,7 +75,7 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
             return Err(Failure::bad_request(text.to_owned()));
         }
         kind => {
-            let kind = kind.parse().map_err(|e: UnknownSourceKind| {
+            let kind = kind.parse().map_err(|e: UnknownWord| {
                 Failure::bad_request(format!(
                     "{e}; and sysreqs, the rules for system requirements, and vulns, the advisories about packages"
                 ))

@@ -8,7 +8,8 @@ use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_source;
 use api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
-use base::model::repository::{ChangePolicy, UnknownChangePolicy, UnknownRepoKind};
+use base::model::repository::ChangePolicy;
+use base::words::UnknownWord;
 use content::serve;
 use runtime::catalog::{self, Catalog, Repository};
 use tasks::edit::{self, NewRepo, RepoEdit};
@@ -43,7 +44,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
 
 /// Parses a change policy.
 fn policy(text: &str) -> Result<ChangePolicy, Failure> {
-    text.parse().map_err(|e: UnknownChangePolicy| Failure::bad_request(e.to_string()))
+    text.parse().map_err(|e: UnknownWord| Failure::bad_request(e.to_string()))
 }
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
@@ -79,7 +80,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (CreateRepo, _) = call.json().await?;
     let name = name(&body.name)?;
-    let kind = body.kind.parse().map_err(|e: UnknownRepoKind| Failure::bad_request(e.to_string()))?;
+    let kind = body.kind.parse().map_err(|e: UnknownWord| Failure::bad_request(e.to_string()))?;
     let existing = on_existing(body.succeed_on_existing);
     let default = || app.state.config.load().authentication.new_repos_auth_by_default;
     let new = NewRepo {

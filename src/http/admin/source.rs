@@ -11,7 +11,8 @@ use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
 use base::model::snapshot::{BadSnapshot, Snapshot};
-use base::model::source::{SourceKind, UnknownSourceKind};
+use base::model::source::SourceKind;
+use base::words::UnknownWord;
 use content::serve;
 use content::serve::RepoError;
 use content::serve::info::SourceInfo;
@@ -20,7 +21,7 @@ use tasks::edit;
 use tasks::edit::curated::snapshot;
 
 fn kind(text: &str) -> Result<SourceKind, Failure> {
-    text.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))
+    text.parse().map_err(|e: UnknownWord| Failure::bad_request(e.to_string()))
 }
 
 fn wire(info: SourceInfo) -> Source {

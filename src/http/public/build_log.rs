@@ -94,7 +94,7 @@ async fn reason(
     })?;
     let arch = parameter("arch").unwrap_or(Arch::X86_64.as_str());
     let is_available = |arch: &Arch| distribution.architectures.iter().any(|name| name == arch.as_str());
-    let arch = Arch::parse(arch).filter(is_available).ok_or_else(|| {
+    let arch = Arch::of_spelling(arch).filter(is_available).ok_or_else(|| {
         Failure::bad_request(format!(
             "the parameter arch: {} has {}, not '{}'",
             distribution.name,

@@ -67,7 +67,9 @@ pub(in crate::http) fn choose<'a>(
     let Some((distro, distribution)) = linux else { return Ok(PlatformRequest::NoBinaries) };
     let version = query.get("r_version").and_then(|text| RVersion::parse(text.as_bytes()));
     let client = match version {
-        Some(r) => negotiate::ClientPlatform::Explicit { r, arch: query.get("arch").and_then(Arch::parse) },
+        Some(r) => {
+            negotiate::ClientPlatform::Explicit { r, arch: query.get("arch").and_then(Arch::of_spelling) }
+        }
         None => negotiate::ClientPlatform::Header(user_agent(parts)),
     };
     let choice = serve::binaries::choose_platform(&app.state, distribution, &client);

@@ -125,7 +125,7 @@ pub(super) async fn binary_of_version(
 pub(super) fn plain_name(path: &RPath, tree_platform: &LinuxPlatform) -> Result<Option<FileName>, Failure> {
     let RPath::File { tree: Tree::Source, file } = path else { return Ok(None) };
     let Some((plain_name, platform)) = file.split_platform() else { return Ok(None) };
-    let arch = platform.split_once('-').and_then(|(arch, _)| Arch::parse(arch));
+    let arch = platform.split_once('-').and_then(|(arch, _)| Arch::of_spelling(arch));
     if arch != Some(tree_platform.arch) || !platform.contains("-linux") {
         return Err(no_binary(file));
     }

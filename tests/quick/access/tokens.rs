@@ -131,7 +131,7 @@ fn a_token_survives_a_restart() {
 fn invalid_properties_of_a_token_are_refused_with_the_remedy() {
     let server = Server::start();
     for (flags, words) in [
-        ("--scope=repos:write --description=x", "the scopes are repos:read"),
+        ("--scope=repos:write --description=x", "use repos:read"),
         ("--scope=blocklist:write --description=x", "blocklist:read, blocklist:admin, metadata:admin"),
         (
             "--scope=blocklist:admin --repos=* --description=x",

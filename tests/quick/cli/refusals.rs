@@ -97,7 +97,7 @@ fn names_types_and_orders_are_checked() {
     let error = server.refused("create source --name=x --type=pypi");
     assert!(error.starts_with("the source of type pypi is built in: there is one, named 'pypi'"), "{error}");
     let error = server.refused("create source --name=x --type=locl");
-    assert!(error.starts_with("'locl' is not a source type; known types are cran, "), "{error}");
+    assert!(error.starts_with("'locl' is not a source type; use cran, "), "{error}");
     assert_eq!(
         server.refused("sync --type=local"),
         "this version cannot sync sources of type local; it supports cran, bioconductor and pypi"

@@ -7,4 +7,4 @@ mod scope;
 
 pub use named_scope::{BadNamedScope, NamedScope, Names, named_scopes};
 pub use permit::{Action, Actor, Object, Refusal, SourceObject, permit};
-pub use scope::{BadScope, Grant, Scope, ScopeKind, Selection};
+pub use scope::{Grant, Scope, ScopeKind, Selection};

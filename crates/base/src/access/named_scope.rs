@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::scope::{BadScope, ScopeKind};
+use super::scope::ScopeKind;
+use crate::words::UnknownWord;
 
 /// Maximum number of scopes and names that are read from one text.
 const MAX_PARTS: usize = 1_000;
@@ -40,7 +41,7 @@ pub enum Names {
 pub enum BadNamedScope {
     /// The word does not name a scope.
     #[error(transparent)]
-    Word(#[from] BadScope),
+    Word(#[from] UnknownWord),
     /// The scope has no objects.
     #[error("the scope {0} needs its objects: {0}:name, several names separated by commas, or {0}:* for all")]
     NoObjects(ScopeKind),

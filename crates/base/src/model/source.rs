@@ -1,46 +1,41 @@
 //! The kinds of sources, with what each can do: the language of its packages, and how they are added.
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::ids::SourceId;
 use super::language::Language;
 use super::storage_class::StorageClass;
+use crate::words::UnknownWord;
 
-/// The kinds of source, spelled as in `rspm create source --type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SourceKind {
-    /// CRAN or a CRAN-like mirror; built in, updated by sync.
-    Cran,
-    /// All of CRAN at one date.
-    CranSnapshot,
-    /// Selected CRAN packages with their dependencies.
-    CuratedCran,
-    /// Bioconductor; built in, updated by sync.
-    Bioconductor,
-    /// R packages that administrators upload.
-    Local,
-    /// R packages built from git.
-    Git,
-    /// PyPI; built in, updated by sync.
-    Pypi,
-    /// Selected PyPI projects.
-    CuratedPypi,
-    /// Python packages that administrators upload.
-    LocalPython,
-    /// Python packages built from git.
-    GitPython,
+words! {
+    /// The kinds of source, spelled as in `rspm create source --type`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum SourceKind {
+        /// CRAN or a CRAN-like mirror; built in, updated by sync.
+        Cran = "cran",
+        /// All of CRAN at one date.
+        CranSnapshot = "cran-snapshot",
+        /// Selected CRAN packages with their dependencies.
+        CuratedCran = "curated-cran",
+        /// Bioconductor; built in, updated by sync.
+        Bioconductor = "bioconductor",
+        /// R packages that administrators upload.
+        Local = "local",
+        /// R packages built from git.
+        Git = "git",
+        /// PyPI; built in, updated by sync.
+        Pypi = "pypi",
+        /// Selected PyPI projects.
+        CuratedPypi = "curated-pypi",
+        /// Python packages that administrators upload.
+        LocalPython = "local-python",
+        /// Python packages built from git.
+        GitPython = "git-python",
+    }
 }
-
-/// A word that names no kind of source.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a source type; known types are {known}", known = SourceKind::ALL.map(SourceKind::as_str).join(", "))]
-pub struct UnknownSourceKind(pub String);
 
 /// The properties of a kind of source.
 struct Properties {
-    /// The word used by the command line and the tables.
-    name: &'static str,
     /// The word shown in listings, as in Posit Package Manager.
     label: &'static str,
     /// The language of its packages.
@@ -67,42 +62,22 @@ pub enum Supply {
 }
 
 impl SourceKind {
-    /// Every kind.
-    pub const ALL: [SourceKind; 10] = [
-        SourceKind::Cran,
-        SourceKind::CranSnapshot,
-        SourceKind::CuratedCran,
-        SourceKind::Bioconductor,
-        SourceKind::Local,
-        SourceKind::Git,
-        SourceKind::Pypi,
-        SourceKind::CuratedPypi,
-        SourceKind::LocalPython,
-        SourceKind::GitPython,
-    ];
-
     fn properties(self) -> Properties {
         use Language::{Python, R};
         use StorageClass::{Bioconductor, Cran, Packages, Pypi};
-        let (name, label, language, storage_class, supply) = match self {
-            SourceKind::Cran => ("cran", "CRAN", R, Cran, Supply::Mirror),
-            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, Supply::Snapshot),
-            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, Supply::Curated),
-            SourceKind::Bioconductor => ("bioconductor", "Bioconductor", R, Bioconductor, Supply::Mirror),
-            SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
-            SourceKind::Git => ("git", "Git", R, Packages, Supply::Builds),
-            SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, Supply::Mirror),
-            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, Supply::Curated),
-            SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, Supply::Uploads),
-            SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, Supply::Builds),
+        let (label, language, storage_class, supply) = match self {
+            SourceKind::Cran => ("CRAN", R, Cran, Supply::Mirror),
+            SourceKind::CranSnapshot => ("CRAN Snapshot", R, Cran, Supply::Snapshot),
+            SourceKind::CuratedCran => ("Curated CRAN", R, Cran, Supply::Curated),
+            SourceKind::Bioconductor => ("Bioconductor", R, Bioconductor, Supply::Mirror),
+            SourceKind::Local => ("Local", R, Packages, Supply::Uploads),
+            SourceKind::Git => ("Git", R, Packages, Supply::Builds),
+            SourceKind::Pypi => ("PyPI", Python, Pypi, Supply::Mirror),
+            SourceKind::CuratedPypi => ("Curated PyPI", Python, Pypi, Supply::Curated),
+            SourceKind::LocalPython => ("Local Python", Python, Packages, Supply::Uploads),
+            SourceKind::GitPython => ("Git Python", Python, Packages, Supply::Builds),
         };
-        Properties { name, label, language, storage_class, supply }
-    }
-
-    /// Returns the word used by the command line and the tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.properties().name
+        Properties { label, language, storage_class, supply }
     }
 
     /// Returns the word shown in listings, as in Posit Package Manager.
@@ -159,16 +134,11 @@ impl SourceKind {
 }
 
 impl FromStr for SourceKind {
-    type Err = UnknownSourceKind;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, UnknownSourceKind> {
-        let kind = SourceKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
-        kind.ok_or_else(|| UnknownSourceKind(text.chars().take(40).collect()))
-    }
-}
-
-impl fmt::Display for SourceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    /// Parses a word in any case.
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let kind = SourceKind::parse(&text.to_ascii_lowercase());
+        kind.ok_or_else(|| UnknownWord::new(text, "source type", &SourceKind::ALL.map(SourceKind::as_str)))
     }
 }

@@ -14,6 +14,7 @@ use base::model::ids::{ReleaseId, SourceId};
 use base::model::language::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
+use base::words;
 use formats::python::version::Version;
 use formats::r::version;
 use runtime::state::policies::RepoPolicy;
@@ -123,32 +124,20 @@ pub struct FileChange {
     pub kind: FileChangeKind,
 }
 
-/// The kind of difference of a file of a Python project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileChangeKind {
-    /// Listed only by the second point.
-    Added,
-    /// Other bytes under the same name.
-    Replaced,
-    /// No longer listed.
-    Removed,
-    /// Yanked only in the second point.
-    Yanked,
-    /// Yanked only in the first point.
-    Unyanked,
-}
-
-impl FileChangeKind {
-    /// Returns the name of the kind in responses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FileChangeKind::Added => "added",
-            FileChangeKind::Replaced => "replaced",
-            FileChangeKind::Removed => "removed",
-            FileChangeKind::Yanked => "yanked",
-            FileChangeKind::Unyanked => "unyanked",
-        }
+words! {
+    /// The kind of difference of a file of a Python project.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum FileChangeKind {
+        /// Listed only by the second point.
+        Added = "added",
+        /// Other bytes under the same name.
+        Replaced = "replaced",
+        /// No longer listed.
+        Removed = "removed",
+        /// Yanked only in the second point.
+        Yanked = "yanked",
+        /// Yanked only in the first point.
+        Unyanked = "unyanked",
     }
 }
 

@@ -7,6 +7,7 @@ use super::{RepoError, name_guards};
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::time::Timestamp;
+use base::words;
 use formats::policy::{NamePattern, comparison_key};
 use formats::python::name::normalize;
 use runtime::state::State;
@@ -41,35 +42,22 @@ pub struct Finding {
     pub note: String,
 }
 
-/// The kinds of finding, in the order of the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FindingKind {
-    /// A guard that an administrator created.
-    Pattern,
-    /// A guard that an upload created.
-    Automatic,
-    /// An uploaded name without a guard in force.
-    Unguarded,
-    /// A guarded or uploaded name that a mirror has.
-    Overlap,
-    /// A name of a mirror that differs from an uploaded one in case, `.` and `_` only.
-    Similar,
-    /// A suspicious version of a name that a mirror has too.
-    Version,
-}
-
-impl FindingKind {
-    /// Returns the name of the kind in lists.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FindingKind::Pattern => "pattern",
-            FindingKind::Automatic => "automatic",
-            FindingKind::Unguarded => "unguarded",
-            FindingKind::Overlap => "overlap",
-            FindingKind::Similar => "similar",
-            FindingKind::Version => "version",
-        }
+words! {
+    /// The kinds of finding, in the order of the list.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum FindingKind {
+        /// A guard that an administrator created.
+        Pattern = "pattern",
+        /// A guard that an upload created.
+        Automatic = "automatic",
+        /// An uploaded name without a guard in force.
+        Unguarded = "unguarded",
+        /// A guarded or uploaded name that a mirror has.
+        Overlap = "overlap",
+        /// A name of a mirror that differs from an uploaded one in case, `.` and `_` only.
+        Similar = "similar",
+        /// A suspicious version of a name that a mirror has too.
+        Version = "version",
     }
 }
 

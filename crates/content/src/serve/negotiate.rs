@@ -1,6 +1,7 @@
 //! Selects the platform whose binary a client on Linux gets, or the reason why it gets the source package. Pure.
 
 use base::config::platforms::Distribution;
+use base::words;
 use formats::r::platform::{Arch, Platform, Target};
 use formats::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
 use formats::r::version::RMinor;
@@ -28,60 +29,39 @@ pub struct PlatformChoice {
     pub platform: Result<(Platform, RVersionMatch), MatchFailure>,
 }
 
-/// The kind of match of an R version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RVersionMatch {
-    /// The client has the distribution's own version of R, including the patch version.
-    Exact,
-    /// There are binaries for the client's minor version.
-    Best,
-    /// The client has the minor version that the distribution is forced to.
-    Forced,
+words! {
+    /// The kind of match of an R version.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RVersionMatch {
+        /// The client has the distribution's own version of R, including the patch version.
+        Exact = "exact",
+        /// There are binaries for the client's minor version.
+        Best = "best",
+        /// The client has the minor version that the distribution is forced to.
+        Forced = "forced",
+    }
 }
 
-/// The reason why the source package is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MatchFailure {
-    /// No `User-Agent`.
-    NoAgent,
-    /// The `User-Agent` names no operating system that has binaries.
-    UnsupportedOs,
-    /// The `User-Agent` has the form of R's, but names another program or no version.
-    NoR,
-    /// The client has a different operating system than the distribution.
-    OtherSystem,
-    /// There are no binaries for this version of R, or for this architecture.
-    NoMatch,
-    /// The distribution is forced to another version of R.
-    ForcedOther,
-}
-
-impl RVersionMatch {
-    /// Returns the name in the service log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RVersionMatch::Exact => "exact",
-            RVersionMatch::Best => "best",
-            RVersionMatch::Forced => "forced",
-        }
+words! {
+    /// The reason why the source package is served.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum MatchFailure {
+        /// No `User-Agent`.
+        NoAgent = "ua_error_none",
+        /// The `User-Agent` names no operating system that has binaries.
+        UnsupportedOs = "ua_error_unsupported_os",
+        /// The `User-Agent` has the form of R's, but names another program or no version.
+        NoR = "ua_error_no_r",
+        /// The client has a different operating system than the distribution.
+        OtherSystem = "ua_error_distro_mismatch",
+        /// There are no binaries for this version of R, or for this architecture.
+        NoMatch = "match_error_no_best_match",
+        /// The distribution is forced to another version of R.
+        ForcedOther = "match_error_force_mismatch",
     }
 }
 
 impl MatchFailure {
-    /// Returns the name in the service log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MatchFailure::NoAgent => "ua_error_none",
-            MatchFailure::UnsupportedOs => "ua_error_unsupported_os",
-            MatchFailure::NoR => "ua_error_no_r",
-            MatchFailure::OtherSystem => "ua_error_distro_mismatch",
-            MatchFailure::NoMatch => "match_error_no_best_match",
-            MatchFailure::ForcedOther => "match_error_force_mismatch",
-        }
-    }
-
     /// Returns true if the `User-Agent` is the reason, not the version of R or the architecture that it declares.
     #[must_use]
     pub fn is_agent_error(self) -> bool {

@@ -117,7 +117,7 @@ impl Affected {
     /// Returns the ecosystem of the package, if it is supported.
     #[must_use]
     pub fn ecosystem(&self) -> Option<Ecosystem> {
-        self.package.as_ref()?.ecosystem.parse().ok()
+        Ecosystem::parse(&self.package.as_ref()?.ecosystem)
     }
 }
 

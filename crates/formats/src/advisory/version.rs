@@ -1,37 +1,27 @@
 //! The supported ecosystems, and the orders of their versions.
 
+use base::words;
 use std::cmp::Ordering;
-use std::str::FromStr;
 
 use crate::python;
 
 use crate::r;
 
-/// An ecosystem of packages, as named in advisories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ecosystem {
-    /// `CRAN`.
-    Cran,
-    /// `Bioconductor`.
-    Bioconductor,
-    /// `PyPI`.
-    Pypi,
+words! {
+    /// An ecosystem of packages, as named in advisories. A name with a suffix (`PyPI:…`) is none of these: the suffix restricts
+    /// the ecosystem to another repository, which is not supported.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Ecosystem {
+        /// `CRAN`.
+        Cran = "CRAN",
+        /// `Bioconductor`.
+        Bioconductor = "Bioconductor",
+        /// `PyPI`.
+        Pypi = "PyPI",
+    }
 }
 
 impl Ecosystem {
-    /// All supported ecosystems.
-    pub const ALL: [Ecosystem; 3] = [Ecosystem::Cran, Ecosystem::Bioconductor, Ecosystem::Pypi];
-
-    /// Returns the name in advisories, which is also the name of the directory in the OSV database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Ecosystem::Cran => "CRAN",
-            Ecosystem::Bioconductor => "Bioconductor",
-            Ecosystem::Pypi => "PyPI",
-        }
-    }
-
     /// Returns the name for files of a bundle, in lower case.
     #[must_use]
     pub fn file_name(self) -> String {
@@ -52,16 +42,6 @@ impl Ecosystem {
             Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
             Ecosystem::Pypi => python::name::normalize(name),
         }
-    }
-}
-
-impl FromStr for Ecosystem {
-    type Err = ();
-
-    /// Parses a name as in advisories. A name with a suffix (`PyPI:…`) is an error: the suffix restricts the ecosystem
-    /// to another repository, which is not supported.
-    fn from_str(text: &str) -> Result<Ecosystem, ()> {
-        Ecosystem::ALL.into_iter().find(|ecosystem| ecosystem.as_str() == text).ok_or(())
     }
 }
 
@@ -116,8 +96,8 @@ mod tests {
     fn names_of_python_projects_are_normalized_and_others_are_not() {
         assert_eq!(Ecosystem::Pypi.lookup_name("Zope.Interface__x"), "zope-interface-x");
         assert_eq!(Ecosystem::Cran.lookup_name("R6.x_y"), "R6.x_y");
-        assert_eq!("Bioconductor".parse(), Ok(Ecosystem::Bioconductor));
-        assert!("cran".parse::<Ecosystem>().is_err() && "PyPI:x".parse::<Ecosystem>().is_err());
+        assert_eq!(Ecosystem::parse("Bioconductor"), Some(Ecosystem::Bioconductor));
+        assert!(Ecosystem::parse("cran").is_none() && Ecosystem::parse("PyPI:x").is_none());
     }
 
     #[test]

@@ -380,7 +380,7 @@ impl BuiltPlatform {
             "" => None,
             triplet => {
                 let arch_name = triplet.split('-').next().unwrap_or_default();
-                Some(Arch::parse(arch_name).ok_or_else(|| BinaryError::BadArch(excerpt(triplet)))?)
+                Some(Arch::of_spelling(arch_name).ok_or_else(|| BinaryError::BadArch(excerpt(triplet)))?)
             }
         };
         Ok(BuiltPlatform {

@@ -351,7 +351,7 @@ impl LinuxPlatform {
     fn parse(name: &str, r: &str) -> Option<LinuxPlatform> {
         let (distribution, arch) = name.rsplit_once('-')?;
         let distribution = Segment::parse(distribution).filter(|d| !d.as_str().contains('-'))?;
-        Some(LinuxPlatform { distribution, arch: Arch::parse(arch)?, r: RMinor::parse(r)? })
+        Some(LinuxPlatform { distribution, arch: Arch::of_spelling(arch)?, r: RMinor::parse(r)? })
     }
 
     /// Parses the segments of [`RPath::BinaryIndex`]: `4.5-noble` or `4.5-noble-arm64`, the same version of R, and the

@@ -1,46 +1,31 @@
 //! The platform of a binary package. A *label* consists of the version of R and the system (`4.5-noble`). A *tag* also
 //! has the architecture, unless it is `x86_64` (`4.5-noble-arm64`).
 
+use base::words;
 use std::fmt;
 
 use super::version::RMinor;
 
-/// The architectures for which packages are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Arch {
-    /// Intel and AMD, 64 bits.
-    X86_64,
-    /// ARM, 64 bits.
-    Arm64,
+words! {
+    /// The architectures for which packages are built.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Arch {
+        /// Intel and AMD, 64 bits.
+        X86_64 = "x86_64",
+        /// ARM, 64 bits.
+        Arm64 = "arm64",
+    }
 }
 
 impl Arch {
-    /// Every architecture.
-    pub const ALL: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
-
-    /// Parses any common spelling: for example, Linux uses `aarch64`, macOS `arm64`.
+    /// Returns the architecture with any of its common spellings: for example, Linux uses `aarch64`, macOS `arm64`.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Arch> {
+    pub fn of_spelling(text: &str) -> Option<Arch> {
         match text {
             "x86_64" | "amd64" | "x86-64" => Some(Arch::X86_64),
             "arm64" | "aarch64" => Some(Arch::Arm64),
             _ => None,
         }
-    }
-
-    /// Returns the spelling in the status response.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86_64",
-            Arch::Arm64 => "arm64",
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -75,7 +60,7 @@ impl Platform {
     pub fn parse(tag: &str) -> Option<Platform> {
         let (r, rest) = tag.split_once('-')?;
         let (target, arch) = match rest.rsplit_once('-') {
-            Some((target, arch)) => (target, Arch::parse(arch)?),
+            Some((target, arch)) => (target, Arch::of_spelling(arch)?),
             None => (rest, Arch::X86_64),
         };
         Platform::from_parts(r, target, arch)
@@ -86,7 +71,7 @@ impl Platform {
     pub fn parse_database_form(text: &str) -> Option<Platform> {
         let (label, arch) = text.rsplit_once('/')?;
         let (r, target) = label.split_once('-')?;
-        let arch = if arch == ANY_ARCH { Arch::X86_64 } else { Arch::parse(arch)? };
+        let arch = if arch == ANY_ARCH { Arch::X86_64 } else { Arch::of_spelling(arch)? };
         Platform::from_parts(r, target, arch)
     }
 

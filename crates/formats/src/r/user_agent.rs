@@ -140,7 +140,7 @@ fn parse_group(product: &[u8], group: &[u8]) -> Option<UserAgent> {
 }
 
 fn parse_arch(word: &[u8]) -> Option<Arch> {
-    std::str::from_utf8(word).ok().and_then(Arch::parse)
+    std::str::from_utf8(word).ok().and_then(Arch::of_spelling)
 }
 
 /// Parses the system from a word, such as `linux-gnu`, `darwin20`, `mingw32`, or a triplet.

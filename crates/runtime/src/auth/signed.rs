@@ -18,6 +18,7 @@ use base::access::Grant;
 use base::model::identity::Identity;
 use base::model::time::Timestamp;
 use base::model::trusted_publisher::TrustedPublisher;
+use base::words;
 use store::db;
 
 /// The audience of access tokens.
@@ -25,21 +26,14 @@ const ACCESS: &str = "packagemanager";
 /// The audience of the tokens that a device exchanges for an access token.
 const DEVICE: &str = "packagemanager-device";
 
-/// The method by which the user of a signed token proved an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignInKind {
-    /// With the company's provider.
-    OpenIdConnect,
-    /// With a token of a federated issuer.
-    Federation,
-}
-
-impl SignInKind {
-    fn as_str(self) -> &'static str {
-        match self {
-            SignInKind::OpenIdConnect => "oidc",
-            SignInKind::Federation => "federation",
-        }
+words! {
+    /// The method by which the user of a signed token proved an identity.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum SignInKind {
+        /// With the company's provider.
+        OpenIdConnect = "oidc",
+        /// With a token of a federated issuer.
+        Federation = "federation",
     }
 }
 

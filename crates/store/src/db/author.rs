@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use base::model::time::Timestamp;
+use base::words;
 
 /// The author of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,29 +19,18 @@ pub struct Author {
     pub at: Timestamp,
 }
 
-/// How the server identified an author.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthorKind {
-    /// By the credentials of the client process on the admin socket.
-    Socket,
-    /// By a token.
-    Token,
-    /// By the session of a browser, or by a sign-in with an identity provider.
-    Session,
-    /// The server itself, on a schedule or as the continuation of a request.
-    Job,
-}
-
-impl AuthorKind {
-    /// Returns the word that the audit trail contains.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AuthorKind::Socket => "socket",
-            AuthorKind::Token => "token",
-            AuthorKind::Session => "session",
-            AuthorKind::Job => "job",
-        }
+words! {
+    /// How the server identified an author.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum AuthorKind {
+        /// By the credentials of the client process on the admin socket.
+        Socket = "socket",
+        /// By a token.
+        Token = "token",
+        /// By the session of a browser, or by a sign-in with an identity provider.
+        Session = "session",
+        /// The server itself, on a schedule or as the continuation of a request.
+        Job = "job",
     }
 }
 

@@ -2,24 +2,16 @@
 
 use super::{Conn, DbError};
 use base::model::time::Timestamp;
+use base::words;
 
-/// A command whose result is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordedCommand {
-    /// `rspm backup create`.
-    Create,
-    /// `rspm backup test`.
-    Test,
-}
-
-impl RecordedCommand {
-    /// Returns the word for the column `command`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RecordedCommand::Create => "create",
-            RecordedCommand::Test => "test",
-        }
+words! {
+    /// A command whose result is recorded.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RecordedCommand {
+        /// `rspm backup create`.
+        Create = "create",
+        /// `rspm backup test`.
+        Test = "test",
     }
 }
 

@@ -8,54 +8,34 @@ use super::{Conn, DbError, Row, Value};
 use base::model::digest::Sha256;
 use base::model::ids::TxId;
 use base::model::time::{SECOND, Timestamp};
+use base::words;
 
 /// Duration of a claim without renewal, in microseconds.
 pub const TERM: i64 = 30 * SECOND;
 
-/// The state of a build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BuildState {
-    /// Waiting in the queue.
-    Queued,
-    /// git fetches the commit.
-    Fetching,
-    /// R builds the package.
-    Building,
-    /// The package is published.
-    Published,
-    /// The build failed and is not retried.
-    Failed,
-    /// Not built: superseded by a newer commit, or one of the older tags of a new builder.
-    Skipped,
-    /// Not built: the tag was built before and now names another commit.
-    Moved,
+words! {
+    /// The state of a build.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum BuildState {
+        /// Waiting in the queue.
+        Queued = "queued",
+        /// git fetches the commit.
+        Fetching = "fetching",
+        /// R builds the package.
+        Building = "building",
+        /// The package is published.
+        Published = "published",
+        /// The build failed and is not retried.
+        Failed = "failed",
+        /// Not built: superseded by a newer commit, or one of the older tags of a new builder.
+        Skipped = "skipped",
+        /// Not built: the tag was built before and now names another commit.
+        Moved = "moved",
+    }
+    else "state of a build"
 }
 
 impl BuildState {
-    const ALL: [BuildState; 7] = [
-        BuildState::Queued,
-        BuildState::Fetching,
-        BuildState::Building,
-        BuildState::Published,
-        BuildState::Failed,
-        BuildState::Skipped,
-        BuildState::Moved,
-    ];
-
-    /// Returns the name stored in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            BuildState::Queued => "queued",
-            BuildState::Fetching => "fetching",
-            BuildState::Building => "building",
-            BuildState::Published => "published",
-            BuildState::Failed => "failed",
-            BuildState::Skipped => "skipped",
-            BuildState::Moved => "moved",
-        }
-    }
-
     /// Returns true if the state does not change any more.
     #[must_use]
     pub fn is_final(self) -> bool {
@@ -109,14 +89,12 @@ macro_rules! select {
 }
 
 fn decode(mut row: Row) -> Result<GitBuild, DbError> {
-    let word = row.text(4)?;
-    let state = BuildState::ALL.into_iter().find(|state| state.as_str() == word);
     Ok(GitBuild {
         id: row.int(0)?,
         builder: row.int(1)?,
         tag: row.text(2)?,
         commit: row.text(3)?,
-        state: state.ok_or(DbError::Shape { column: 4, found: "another word", expected: "a state" })?,
+        state: row.parse(4, "a state")?,
         attempt: row.int(5)?,
         replaces: row.int(6)? != 0,
         actor: row.text(7)?,

@@ -4,31 +4,18 @@ use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value};
 use base::model::ids::SourceId;
 use base::model::time::Timestamp;
+use base::words;
 
-/// The references that a builder builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// The newest commit of a branch.
-    Commits,
-    /// Every tag.
-    Tags,
-}
-
-impl Trigger {
-    /// Returns the name on the command line and in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::Commits => "commits",
-            Trigger::Tags => "tags",
-        }
+words! {
+    /// The references that a builder builds.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Trigger {
+        /// The newest commit of a branch.
+        Commits = "commits",
+        /// Every tag.
+        Tags = "tags",
     }
-
-    /// Returns the trigger with this word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Trigger> {
-        [Trigger::Commits, Trigger::Tags].into_iter().find(|trigger| trigger.as_str() == word)
-    }
+    else "trigger of builds"
 }
 
 /// A builder.
@@ -84,8 +71,6 @@ macro_rules! select {
 }
 
 fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
-    let trigger = row.text(5)?;
-    let trigger_error = DbError::Shape { column: 5, found: "another word", expected: "a trigger" };
     let number = |value: i64| u32::try_from(value).unwrap_or(0);
     Ok(GitBuilder {
         id: row.int(0)?,
@@ -93,7 +78,7 @@ fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
         name: row.text(2)?,
         url: row.text(3)?,
         branch: row.text(4)?,
-        trigger: Trigger::parse(&trigger).ok_or(trigger_error)?,
+        trigger: row.parse(5, "a trigger")?,
         sub_dir: row.text(6)?,
         clone_depth: number(row.int(7)?),
         submodules: number(row.int(8)?),

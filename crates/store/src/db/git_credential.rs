@@ -4,31 +4,18 @@ use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value, encryption_key};
 use base::model::fingerprint::Fingerprint;
 use base::model::time::Timestamp;
+use base::words;
 
-/// The kind of a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialKind {
-    /// A private key for SSH.
-    Ssh,
-    /// A user name and a password for HTTPS.
-    Https,
-}
-
-impl CredentialKind {
-    /// Returns the word stored in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CredentialKind::Ssh => "ssh",
-            CredentialKind::Https => "https",
-        }
+words! {
+    /// The kind of a credential.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum CredentialKind {
+        /// A private key for SSH.
+        Ssh = "ssh",
+        /// A user name and a password for HTTPS.
+        Https = "https",
     }
-
-    /// Returns the kind with this word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<CredentialKind> {
-        [CredentialKind::Ssh, CredentialKind::Https].into_iter().find(|kind| kind.as_str() == word)
-    }
+    else "type of a credential"
 }
 
 /// A credential.
@@ -64,11 +51,9 @@ macro_rules! select {
 }
 
 fn decode(mut row: Row) -> Result<GitCredential, DbError> {
-    let kind = row.text(1)?;
-    let shape = DbError::Shape { column: 1, found: "another word", expected: "a kind of credential" };
     Ok(GitCredential {
         id: row.int(0)?,
-        kind: CredentialKind::parse(&kind).ok_or(shape)?,
+        kind: row.parse(1, "a kind of credential")?,
         name: row.text(2)?,
         host: row.text(3)?,
         username: row.text(4)?,

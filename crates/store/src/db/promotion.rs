@@ -1,9 +1,6 @@
 //! Promotions: requests to set a repository to the state of another one, with the persons who requested them and
 //! decided. Rows are never removed.
 
-use std::fmt;
-use std::str::FromStr;
-
 use sha2::Digest;
 
 use super::repo::Subscription;
@@ -11,58 +8,22 @@ use super::{Conn, DbError, Row, Value, ids};
 use base::model::digest::Sha256;
 use base::model::ids::{RepoId, SourceId, TxId};
 use base::model::time::Timestamp;
+use base::words;
 
-/// The state of a promotion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PromotionState {
-    /// It waits for an approval.
-    Requested,
-    /// It was published.
-    Applied,
-    /// A person rejected it.
-    Rejected,
-    /// The repository changed before it was approved, or was deleted.
-    Superseded,
-}
-
-impl PromotionState {
-    const ALL: [PromotionState; 4] = [
-        PromotionState::Requested,
-        PromotionState::Applied,
-        PromotionState::Rejected,
-        PromotionState::Superseded,
-    ];
-
-    /// Returns the word in the table and in responses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PromotionState::Requested => "requested",
-            PromotionState::Applied => "applied",
-            PromotionState::Rejected => "rejected",
-            PromotionState::Superseded => "superseded",
-        }
+words! {
+    /// The state of a promotion.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum PromotionState {
+        /// It waits for an approval.
+        Requested = "requested",
+        /// It was published.
+        Applied = "applied",
+        /// A person rejected it.
+        Rejected = "rejected",
+        /// The repository changed before it was approved, or was deleted.
+        Superseded = "superseded",
     }
-}
-
-impl fmt::Display for PromotionState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no state of a promotion.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a state of a promotion; the states are requested, applied, rejected and superseded")]
-pub struct UnknownPromotionState(String);
-
-impl FromStr for PromotionState {
-    type Err = UnknownPromotionState;
-
-    fn from_str(text: &str) -> Result<PromotionState, UnknownPromotionState> {
-        let state = PromotionState::ALL.into_iter().find(|state| state.as_str() == text);
-        state.ok_or_else(|| UnknownPromotionState(text.chars().take(40).collect()))
-    }
+    else "state of a promotion"
 }
 
 /// A request for a promotion.

@@ -5,6 +5,7 @@ use super::{Conn, DbError, Row, audit, clock};
 use base::model::digest::Sha256;
 use base::model::identity::Identity;
 use base::model::time::Timestamp;
+use base::words;
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,24 +30,16 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
-/// The state of a device's sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceState {
-    /// The user has not decided.
-    Pending,
-    /// The user allowed it.
-    Allowed,
-    /// The user denied it.
-    Denied,
-}
-
-impl DeviceState {
-    fn as_str(self) -> &'static str {
-        match self {
-            DeviceState::Pending => "pending",
-            DeviceState::Allowed => "allowed",
-            DeviceState::Denied => "denied",
-        }
+words! {
+    /// The state of a device's sign-in.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum DeviceState {
+        /// The user has not decided.
+        Pending = "pending",
+        /// The user allowed it.
+        Allowed = "allowed",
+        /// The user denied it.
+        Denied = "denied",
     }
 }
 
@@ -252,17 +245,12 @@ pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<Device
 }
 
 fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
-    let state = match row.text(4)?.as_str() {
-        "pending" => DeviceState::Pending,
-        "allowed" => DeviceState::Allowed,
-        _ => DeviceState::Denied,
-    };
     Ok(DeviceLogin {
         digest: row.parse(0, "a SHA-256")?,
         user_code: row.opt_text(1)?,
         challenge: row.text(2)?,
         address: row.text(3)?,
-        state,
+        state: DeviceState::parse(&row.text(4)?).unwrap_or(DeviceState::Denied),
         user: row.text(5)?,
         unique_id: row.text(6)?,
         scopes: row.text(7)?,

@@ -3,41 +3,30 @@
 use super::{Conn, DbError, Row, ids, step};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
+use base::words;
 
-/// The kind of packages in a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Source packages.
-    Source,
-    /// Binaries for one platform.
-    Binary,
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Role::Source => "source",
-            Role::Binary => "binary",
-        }
+words! {
+    /// The kind of packages in a tree.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Role {
+        /// Source packages.
+        Source = "source",
+        /// Binaries for one platform.
+        Binary = "binary",
     }
+    else "role"
 }
 
-/// The meaning of a tree's sequence numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Axis {
-    /// Published steps.
-    Step,
-    /// Microseconds since the epoch.
-    Time,
-}
-
-impl Axis {
-    fn as_str(self) -> &'static str {
-        match self {
-            Axis::Step => "step",
-            Axis::Time => "time",
-        }
+words! {
+    /// The meaning of a tree's sequence numbers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Axis {
+        /// Published steps.
+        Step = "step",
+        /// Microseconds since the epoch.
+        Time = "time",
     }
+    else "axis"
 }
 
 /// A tree.
@@ -73,22 +62,12 @@ macro_rules! select {
 }
 
 fn decode(mut row: Row) -> Result<Tree, DbError> {
-    let role = match row.text(3)?.as_str() {
-        "source" => Role::Source,
-        "binary" => Role::Binary,
-        _ => return Err(DbError::Shape { column: 3, found: "other text", expected: "a role" }),
-    };
-    let axis = match row.text(4)?.as_str() {
-        "step" => Axis::Step,
-        "time" => Axis::Time,
-        _ => return Err(DbError::Shape { column: 4, found: "other text", expected: "an axis" }),
-    };
     Ok(Tree {
         id: TreeId(row.int(0)?),
         source: SourceId(row.int(1)?),
         label: row.text(2)?,
-        role,
-        axis,
+        role: row.parse(3, "a role")?,
+        axis: row.parse(4, "an axis")?,
         first: row.opt_int(5)?.map(Seq),
         head: row.opt_int(6)?.map(Seq),
         pending: row.opt_int(7)?.map(Seq),

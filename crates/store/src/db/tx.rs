@@ -1,14 +1,13 @@
 //! Transactions: the log of publishes, with time, actor and counts.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use super::repo::NewRepoStep;
 use super::{Conn, DbError, Row};
 use base::model::change::Counts;
 use base::model::ids::{RepoId, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
+use base::words;
 
 /// A publish: one transaction over any number of trees and repositories.
 #[derive(Clone, Debug)]
@@ -66,68 +65,26 @@ impl Publish {
     }
 }
 
-/// The kind of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TxKind {
-    /// A sync with an upstream.
-    Sync,
-    /// Packages were added by an administrator.
-    Add,
-    /// Packages were removed or archived by an administrator.
-    Remove,
-    /// Files were yanked by an administrator, or the yank was undone.
-    Yank,
-    /// A repository's list of sources changed.
-    Subscribe,
-    /// A repository got the state of another one.
-    Promote,
-    /// A step before the first sync was added.
-    Backfill,
-}
-
-impl TxKind {
-    const ALL: [TxKind; 7] = [
-        TxKind::Sync,
-        TxKind::Add,
-        TxKind::Remove,
-        TxKind::Yank,
-        TxKind::Subscribe,
-        TxKind::Promote,
-        TxKind::Backfill,
-    ];
-
-    /// Returns the word stored in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            TxKind::Sync => "sync",
-            TxKind::Add => "add",
-            TxKind::Remove => "remove",
-            TxKind::Yank => "yank",
-            TxKind::Subscribe => "subscribe",
-            TxKind::Promote => "promote",
-            TxKind::Backfill => "backfill",
-        }
+words! {
+    /// The kind of a transaction.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum TxKind {
+        /// A sync with an upstream.
+        Sync = "sync",
+        /// Packages were added by an administrator.
+        Add = "add",
+        /// Packages were removed or archived by an administrator.
+        Remove = "remove",
+        /// Files were yanked by an administrator, or the yank was undone.
+        Yank = "yank",
+        /// A repository's list of sources changed.
+        Subscribe = "subscribe",
+        /// A repository got the state of another one.
+        Promote = "promote",
+        /// A step before the first sync was added.
+        Backfill = "backfill",
     }
-}
-
-impl fmt::Display for TxKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no kind of transaction.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a kind of transaction")]
-pub struct UnknownTxKind(String);
-
-impl FromStr for TxKind {
-    type Err = UnknownTxKind;
-
-    fn from_str(text: &str) -> Result<TxKind, UnknownTxKind> {
-        TxKind::ALL.into_iter().find(|k| k.as_str() == text).ok_or_else(|| UnknownTxKind(text.to_owned()))
-    }
+    else "kind of transaction"
 }
 
 /// A published transaction.

@@ -1,5 +1,6 @@
 //! The package service log: the format is one JSON line per request for a package file.
 
+use base::words;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write;
@@ -49,23 +50,14 @@ pub struct BinaryDetails<'a> {
     pub user_agent: Option<Cow<'a, [u8]>>,
 }
 
-/// A failure of the service itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceError {
-    /// The binary cannot be identified, or its stored bytes do not match its record.
-    Binary,
-    /// The bytes cannot be fetched.
-    Fetch,
-}
-
-impl ServiceError {
-    /// The value in the log, which is part of its format.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ServiceError::Binary => "service_error_ash",
-            ServiceError::Fetch => "service_error_fetch",
-        }
+words! {
+    /// A failure of the service itself.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ServiceError {
+        /// The binary cannot be identified, or its stored bytes do not match its record.
+        Binary = "service_error_ash",
+        /// The bytes cannot be fetched.
+        Fetch = "service_error_fetch",
     }
 }
 

@@ -109,7 +109,7 @@ impl RemoveBinaryTransaction {
             binary::remove(c, tree.id, pending_step, (package, release), &files)?;
             claimed_trees.publish(c, &self.publish)?;
             let matches = matches.iter().rev().map(|binary| RemovedBinary {
-                arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
+                arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::of_spelling(arch)),
                 sha256: binary.sha256,
             });
             return Ok(matches.collect());

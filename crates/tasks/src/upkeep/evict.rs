@@ -10,6 +10,7 @@ use crate::upkeep::references::is_referenced;
 use base::model::count::count_of;
 use base::model::storage_class::StorageClass;
 use base::model::time::{SECOND, Timestamp};
+use base::words;
 use content::serve::{self, RepoError};
 use runtime::jobs::lease::Lease;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
@@ -26,29 +27,18 @@ const PAGE: i64 = 500;
 const CACHED_CLASSES: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Binaries];
 
-/// The files that an eviction selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvictionKind {
-    /// Files of mirrors that were not requested for [`UNUSED_DAYS`] days.
-    Normal,
-    /// Objects in the classes of mirrors to which no row refers.
-    Sweep,
-    /// Objects in the class `packages` to which no row refers.
-    Packages,
-    /// All files of mirrors.
-    Clear,
-}
-
-impl EvictionKind {
-    /// Returns the name in requests and messages.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EvictionKind::Normal => "normal",
-            EvictionKind::Sweep => "sweep",
-            EvictionKind::Packages => "packages",
-            EvictionKind::Clear => "clear",
-        }
+words! {
+    /// The files that an eviction selects.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum EvictionKind {
+        /// Files of mirrors that were not requested for [`UNUSED_DAYS`] days.
+        Normal = "normal",
+        /// Objects in the classes of mirrors to which no row refers.
+        Sweep = "sweep",
+        /// Objects in the class `packages` to which no row refers.
+        Packages = "packages",
+        /// All files of mirrors.
+        Clear = "clear",
     }
 }
 

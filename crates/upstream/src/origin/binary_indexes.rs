@@ -113,8 +113,8 @@ fn linux(
     };
     let mut indexes = Vec::new();
     for (name, distribution) in distributions {
-        let supported_archs = distribution.architectures.iter().filter_map(|name| Arch::parse(name));
-        let requested_arch = arch.and_then(Arch::parse);
+        let supported_archs = distribution.architectures.iter().filter_map(|name| Arch::of_spelling(name));
+        let requested_arch = arch.and_then(Arch::of_spelling);
         let archs: Vec<Arch> = supported_archs
             .filter(|arch| requested_arch.is_none_or(|requested| requested == *arch))
             .collect();

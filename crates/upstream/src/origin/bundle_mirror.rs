@@ -58,7 +58,7 @@ fn platform_tag(folder: &str) -> Option<String> {
     let (target, arch, r) = match parts[..] {
         ["linux", name, r, "src", "contrib"] => {
             let (distribution, arch) = name.rsplit_once('-')?;
-            (Target::Linux(distribution.to_owned()), Arch::parse(arch)?, r)
+            (Target::Linux(distribution.to_owned()), Arch::of_spelling(arch)?, r)
         }
         ["windows", "contrib", r] => (Target::Windows, Arch::X86_64, r),
         ["macosx", macos_folder, "contrib", r] => {

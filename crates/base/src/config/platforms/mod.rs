@@ -42,26 +42,16 @@ pub struct Distribution {
     pub has_status_row: bool,
 }
 
-/// Operating systems of R packages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Os {
-    /// Any Linux.
-    Linux,
-    /// Windows.
-    Windows,
-    /// macOS.
-    MacOs,
-}
-
-impl Os {
-    /// Returns the name in the status response.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Os::Linux => "linux",
-            Os::Windows => "windows",
-            Os::MacOs => "macOS",
-        }
+words! {
+    /// Operating systems of R packages.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Os {
+        /// Any Linux.
+        Linux = "linux",
+        /// Windows.
+        Windows = "windows",
+        /// macOS.
+        MacOs = "macOS",
     }
 }
 

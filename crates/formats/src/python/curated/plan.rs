@@ -10,6 +10,7 @@ use crate::python::name::NormalName;
 use crate::python::specifier::Specifiers;
 use crate::python::version::Version;
 use base::model::digest::Sha256;
+use base::words;
 
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
@@ -36,17 +37,19 @@ pub struct BaseFile {
     pub sha256: Sha256,
 }
 
-/// The change of a project by an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowState {
-    /// It was not in the source.
-    Added,
-    /// Different files are allowed.
-    Changed,
-    /// It is no longer in the source.
-    Removed,
-    /// The rule is the same.
-    Kept,
+words! {
+    /// The change of a project by an update.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RowState {
+        /// It was not in the source.
+        Added = "added",
+        /// Different files are allowed.
+        Changed = "changed",
+        /// It is no longer in the source.
+        Removed = "removed",
+        /// The rule is the same.
+        Kept = "kept",
+    }
 }
 
 /// A project of a plan.
@@ -73,19 +76,6 @@ pub struct Plan {
     pub rows: Vec<PlanRow>,
     /// The problems that prevent the update.
     pub problems: Vec<String>,
-}
-
-impl RowState {
-    /// Returns the word for tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RowState::Added => "added",
-            RowState::Changed => "changed",
-            RowState::Removed => "removed",
-            RowState::Kept => "kept",
-        }
-    }
 }
 
 impl Plan {

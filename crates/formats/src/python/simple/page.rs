@@ -7,6 +7,7 @@ use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
+use base::words;
 
 /// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
 pub const API_VERSION: &str = "1.4";
@@ -52,45 +53,27 @@ impl ProjectPage {
     }
 }
 
-/// The status of a project (PEP 792). An unknown status counts as `Active`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ProjectStatus {
-    /// Maintained.
-    #[default]
-    Active,
-    /// No further uploads are expected.
-    Archived,
-    /// Unsafe: no file may be served.
-    Quarantined,
-    /// Obsolete.
-    Deprecated,
+words! {
+    /// The status of a project (PEP 792). An unknown status counts as `Active`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum ProjectStatus {
+        /// Maintained.
+        #[default]
+        Active = "active",
+        /// No further uploads are expected.
+        Archived = "archived",
+        /// Unsafe: no file may be served.
+        Quarantined = "quarantined",
+        /// Obsolete.
+        Deprecated = "deprecated",
+    }
 }
 
 impl ProjectStatus {
-    /// Every status.
-    pub const ALL: [ProjectStatus; 4] = [
-        ProjectStatus::Active,
-        ProjectStatus::Archived,
-        ProjectStatus::Quarantined,
-        ProjectStatus::Deprecated,
-    ];
-
-    /// Returns the word for the status on pages.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ProjectStatus::Active => "active",
-            ProjectStatus::Archived => "archived",
-            ProjectStatus::Quarantined => "quarantined",
-            ProjectStatus::Deprecated => "deprecated",
-        }
-    }
-
     /// Returns the status of a word; [`ProjectStatus::Active`] for an unknown one.
     #[must_use]
     pub fn of_word(word: &str) -> ProjectStatus {
-        let status = ProjectStatus::ALL.into_iter().find(|status| status.as_str() == word.trim());
-        status.unwrap_or_default()
+        ProjectStatus::parse(word.trim()).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::selection::Selection;
 use crate::r::version;
 use base::model::ids::ReleaseId;
+use base::words;
 
 /// A release that a source lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +16,21 @@ pub struct ListedRelease {
     pub version: String,
 }
 
-/// The change of a package by an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It was not in the source.
-    Added,
-    /// It has a higher version, or different bytes under the same version.
-    Updated,
-    /// It has a lower version.
-    Downgraded,
-    /// It is no longer in the source.
-    Removed,
-    /// The release is the same.
-    Kept,
+words! {
+    /// The change of a package by an update.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Change {
+        /// It was not in the source.
+        Added = "added",
+        /// It has a higher version, or different bytes under the same version.
+        Updated = "updated",
+        /// It has a lower version.
+        Downgraded = "downgraded",
+        /// It is no longer in the source.
+        Removed = "removed",
+        /// The release is the same.
+        Kept = "kept",
+    }
 }
 
 /// A package of a plan.
@@ -45,20 +48,6 @@ pub struct PlanRow {
     pub chain: Vec<String>,
     /// The selected release; `None` for a package that is removed.
     pub release: Option<ReleaseId>,
-}
-
-impl Change {
-    /// Returns the word in tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Change::Added => "added",
-            Change::Updated => "updated",
-            Change::Downgraded => "downgraded",
-            Change::Removed => "removed",
-            Change::Kept => "kept",
-        }
-    }
 }
 
 /// Returns the rows, by name. `present` has the current releases of the source, and `listed` the releases that the

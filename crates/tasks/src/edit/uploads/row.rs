@@ -101,7 +101,7 @@ pub(super) fn decode(row: &UploadRow, now: Timestamp) -> Option<StagedUpload> {
             system: system(&target.system)?,
             arch: match target.arch {
                 None => None,
-                Some(arch) => Some(Arch::parse(&arch)?),
+                Some(arch) => Some(Arch::of_spelling(&arch)?),
             },
         }),
     };

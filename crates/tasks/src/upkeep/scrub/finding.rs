@@ -1,64 +1,44 @@
 //! Findings of a scrub: the bad object, its fault, its package and the outcome of its repair.
 
+use base::words;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db::stored_file::{self, FileOrigin};
 use store::storage::Key;
 
-/// A fault of an object or of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The bytes have a different digest.
-    Damaged,
-    /// The disk cannot read the object.
-    Unreadable,
-    /// A row refers to it, and it is not in storage.
-    Missing,
-    /// Name or version in the DESCRIPTION of a package differ from its rows.
-    Facts,
-    /// The database is inconsistent.
-    Database,
-}
-
-impl Fault {
-    /// Returns the name in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Fault::Damaged => "damaged",
-            Fault::Unreadable => "unreadable",
-            Fault::Missing => "missing",
-            Fault::Facts => "facts",
-            Fault::Database => "database",
-        }
+words! {
+    /// A fault of an object or of the database.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fault {
+        /// The bytes have a different digest.
+        Damaged = "damaged",
+        /// The disk cannot read the object.
+        Unreadable = "unreadable",
+        /// A row refers to it, and it is not in storage.
+        Missing = "missing",
+        /// Name or version in the DESCRIPTION of a package differ from its rows.
+        Facts = "facts",
+        /// The database is inconsistent.
+        Database = "database",
     }
 }
 
-/// The outcome of a repair of a bad object, or the possible outcome if there was no repair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RepairOutcome {
-    /// It was stored again.
-    Repaired,
-    /// It is generated again on request.
-    Generated,
-    /// It can be obtained: a package is fetched again on request, or by a scrub that repairs.
-    Obtainable,
-    /// It can be obtained only from a backup or its author.
-    Lost,
+words! {
+    /// The outcome of a repair of a bad object, or the possible outcome if there was no repair.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RepairOutcome {
+        /// It was stored again.
+        Repaired = "repaired",
+        /// It is generated again on request.
+        Generated = "generated",
+        /// It can be obtained: a package is fetched again on request, or by a scrub that repairs.
+        Obtainable = "obtainable",
+        /// It can be obtained only from a backup or its author.
+        Lost = "lost",
+    }
 }
 
 impl RepairOutcome {
-    /// Returns the name in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RepairOutcome::Repaired => "repaired",
-            RepairOutcome::Generated => "generated",
-            RepairOutcome::Obtainable => "obtainable",
-            RepairOutcome::Lost => "lost",
-        }
-    }
-
     /// Returns true if the object remains bad.
     #[must_use]
     pub fn is_bad(self) -> bool {

@@ -22,6 +22,7 @@ use crate::backup::stored_again::BackupFiles;
 use base::config::BackupPlace;
 use base::model::count::count_of;
 use base::model::storage_class::StorageClass;
+use base::words;
 use content::serve::RepoError;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
 use store::storage::Ownership;
@@ -31,26 +32,16 @@ const MAX_FINDINGS: usize = 10_000;
 /// The maximum number of findings of one scrub that are logged.
 const MAX_LOG_LINES: u64 = 100;
 
-/// The comparisons of a scrub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScrubLevel {
-    /// Existence and size of every object that a row refers to.
-    Quick,
-    /// The digest of every such object, and the DESCRIPTION of some packages.
-    Full,
-    /// The database: its own checks, and the rules of its rows.
-    Database,
-}
-
-impl ScrubLevel {
-    /// Returns the name in requests and reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ScrubLevel::Quick => "quick",
-            ScrubLevel::Full => "full",
-            ScrubLevel::Database => "database",
-        }
+words! {
+    /// The comparisons of a scrub.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ScrubLevel {
+        /// Existence and size of every object that a row refers to.
+        Quick = "quick",
+        /// The digest of every such object, and the DESCRIPTION of some packages.
+        Full = "full",
+        /// The database: its own checks, and the rules of its rows.
+        Database = "database",
     }
 }
 

@@ -1,0 +1,97 @@
+//! Enumerations with a word for each value, which the tables, the command line and the API have for it.
+
+/// A word that names no value of an enumeration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{word}' is not a {noun}; use {words}")]
+pub struct UnknownWord {
+    /// The beginning of the word.
+    word: String,
+    noun: &'static str,
+    words: String,
+}
+
+impl UnknownWord {
+    /// The error for a word that is none of `words`, which name values of `noun`.
+    #[must_use]
+    pub fn new(word: &str, noun: &'static str, words: &[&str]) -> UnknownWord {
+        let words = match words {
+            [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+            words => words.concat(),
+        };
+        UnknownWord { word: word.chars().take(40).collect(), noun, words }
+    }
+}
+
+/// Declares an enumeration and the word of each value: `ALL`, `as_str` and `parse` as associated items, and `Display`. With
+/// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun.
+#[macro_export]
+macro_rules! words {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $Name:ident {
+            $($(#[$value_attribute:meta])* $Value:ident = $word:literal,)+
+        }
+        $(else $noun:literal)?
+    ) => {
+        $(#[$attribute])*
+        $visibility enum $Name {
+            $($(#[$value_attribute])* $Value,)+
+        }
+
+        #[allow(dead_code, reason = "not every enumeration is listed and parsed")]
+        impl $Name {
+            /// All values.
+            $visibility const ALL: [$Name; [$($word),+].len()] = [$($Name::$Value),+];
+
+            /// Returns the word of the value.
+            #[must_use]
+            $visibility const fn as_str(self) -> &'static str {
+                match self {
+                    $($Name::$Value => $word,)+
+                }
+            }
+
+            /// Returns the value of a word.
+            #[must_use]
+            $visibility fn parse(word: &str) -> Option<$Name> {
+                $Name::ALL.into_iter().find(|value| value.as_str() == word)
+            }
+        }
+
+        impl std::fmt::Display for $Name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        $(impl std::str::FromStr for $Name {
+            type Err = $crate::words::UnknownWord;
+
+            fn from_str(word: &str) -> Result<$Name, $crate::words::UnknownWord> {
+                $Name::parse(word).ok_or_else(|| $crate::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
+            }
+        })?
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    words! {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Colour {
+            Red = "red",
+            DarkBlue = "dark-blue",
+            Green = "green",
+        }
+        else "colour"
+    }
+
+    #[test]
+    fn a_value_is_parsed_from_its_word_and_others_are_refused_with_all_words() {
+        for value in Colour::ALL {
+            assert_eq!(value.to_string().parse(), Ok(value));
+        }
+        let error = format!("Red{}", "d".repeat(100)).parse::<Colour>().expect_err("unknown").to_string();
+        assert_eq!(error, format!("'Red{}' is not a colour; use red, dark-blue or green", "d".repeat(37)));
+    }
+}

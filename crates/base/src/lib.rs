@@ -1,9 +1,5 @@
 //! The basic types, access control, encryption, configuration and metrics.
 
-/// Enumerations with a word for each value.
-#[macro_use]
-pub mod words;
-
 /// Access control: scopes of tokens, and the decision about an actor, an action and an object.
 pub mod access;
 /// The configuration file `rstudio-pm.gcfg`: as written, merged, validated.

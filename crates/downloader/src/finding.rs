@@ -1,6 +1,6 @@
 //! A file of a bundle that has a problem.
 
-use base::words;
+use base::model::words;
 
 words! {
     /// The problem of a file.

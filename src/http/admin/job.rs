@@ -9,7 +9,7 @@ use crate::http::error::Failure;
 use crate::http::response;
 use api::error::Code;
 use api::job::{Job, JobStatus, StartSync};
-use base::words::UnknownWord;
+use base::model::words::UnknownWord;
 use formats::r::bioconductor::BadName;
 use runtime::jobs::{self, JobStart, JobState};
 use store::db::audit;

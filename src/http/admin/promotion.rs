@@ -14,7 +14,7 @@ use api::promotion::{
 use base::access::ScopeKind;
 use base::model::ids::SourceId;
 use base::model::snapshot::{BadSnapshot, Snapshot};
-use base::words::UnknownWord;
+use base::model::words::UnknownWord;
 use content::serve::find;
 use runtime::catalog::{Catalog, Repository};
 use store::db::promotion::{self, PromotionState};

@@ -9,7 +9,7 @@ use crate::http::response;
 use crate::http::route::access::inspect_source;
 use api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use base::model::repository::ChangePolicy;
-use base::words::UnknownWord;
+use base::model::words::UnknownWord;
 use content::serve;
 use runtime::catalog::{self, Catalog, Repository};
 use tasks::edit::{self, NewRepo, RepoEdit};

@@ -12,7 +12,7 @@ use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use base::model::source::SourceKind;
-use base::words::UnknownWord;
+use base::model::words::UnknownWord;
 use content::serve;
 use content::serve::RepoError;
 use content::serve::info::SourceInfo;

@@ -16,7 +16,7 @@ use base::access::person::is_invisible;
 use base::access::{Grant, Scope, ScopeKind, Selection};
 use base::metrics::{self, IssuedToken};
 use base::model::time::{SECOND, Timestamp};
-use base::words::UnknownWord;
+use base::model::words::UnknownWord;
 use content::serve;
 use runtime::auth::{self, NewToken, Purpose};
 use runtime::catalog::Catalog;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::scope::ScopeKind;
-use crate::words::UnknownWord;
+use crate::model::words::UnknownWord;
 
 /// Maximum number of scopes and names that are read from one text.
 const MAX_PARTS: usize = 1_000;

@@ -1,5 +1,7 @@
 //! The languages whose packages are served.
 
+use super::words;
+
 words! {
     /// A language. Within one language, a name refers to the same package in all sources.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

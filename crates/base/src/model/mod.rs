@@ -32,3 +32,6 @@ pub mod text_file;
 pub mod time;
 pub mod trusted_publisher;
 pub mod visible;
+pub mod words;
+
+pub use crate::words;

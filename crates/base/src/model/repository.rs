@@ -1,10 +1,11 @@
 //! The kinds of repositories, and the changes that a repository accepts. A repository is an ordered list of subscribed
 //! sources under one name.
 
+use super::words;
 use std::str::FromStr;
 
 use super::language::Language;
-use crate::words::UnknownWord;
+use super::words::UnknownWord;
 
 words! {
     /// The kinds of repository, spelled as in `rspm create repo --type`.

@@ -1,11 +1,12 @@
 //! The kinds of sources, with what each can do: the language of its packages, and how they are added.
 
+use super::words;
 use std::str::FromStr;
 
 use super::ids::SourceId;
 use super::language::Language;
 use super::storage_class::StorageClass;
-use crate::words::UnknownWord;
+use super::words::UnknownWord;
 
 words! {
     /// The kinds of source, spelled as in `rspm create source --type`.

@@ -1,5 +1,7 @@
 //! The classes of stored data, each with its own location.
 
+use super::words;
+
 words! {
     /// The nine classes of variable data.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! The supported ecosystems, and the orders of their versions.
 
-use base::words;
+use base::model::words;
 use std::cmp::Ordering;
 
 use crate::python;

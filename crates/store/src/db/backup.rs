@@ -2,7 +2,7 @@
 
 use super::{Conn, DbError};
 use base::model::time::Timestamp;
-use base::words;
+use base::model::words;
 
 words! {
     /// A command whose result is recorded.

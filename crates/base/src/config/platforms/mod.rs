@@ -42,6 +42,8 @@ pub struct Distribution {
     pub has_status_row: bool,
 }
 
+use crate::model::words;
+
 words! {
     /// Operating systems of R packages.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

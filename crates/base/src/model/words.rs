@@ -65,10 +65,10 @@ macro_rules! words {
         }
 
         $(impl std::str::FromStr for $Name {
-            type Err = $crate::words::UnknownWord;
+            type Err = $crate::model::words::UnknownWord;
 
-            fn from_str(word: &str) -> Result<$Name, $crate::words::UnknownWord> {
-                $Name::parse(word).ok_or_else(|| $crate::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
+            fn from_str(word: &str) -> Result<$Name, $crate::model::words::UnknownWord> {
+                $Name::parse(word).ok_or_else(|| $crate::model::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
             }
         })?
     };

@@ -287,7 +287,9 @@ fn rooms_used(source: &Source, packages: &BTreeSet<String>) -> Vec<String> {
         };
         let first = path[0];
         if first == "crate" && !packages.contains(&source.room) || is_of_rooms(first) && !is_local {
-            used.extend(path.get(1).map(|room| (*room).to_owned()));
+            // A macro is at the root of its crate, whichever room declares it.
+            let room = path.get(1).map(|room| if *room == "words" { "model" } else { *room });
+            used.extend(room.map(str::to_owned));
         } else if packages.contains(first) && !is_local {
             used.push(first.to_owned());
         }

@@ -1,6 +1,6 @@
 //! A file of a bundle that has a problem.
 
-use base::model::words;
+use base::words;
 
 words! {
     /// The problem of a file.

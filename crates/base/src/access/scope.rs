@@ -1,7 +1,7 @@
 //! Scopes of tokens. They refer to repositories and sources by id, so that a scope still applies to a renamed
 //! source, and does not apply to a new source with the former name of another one.
 
-use crate::model::words;
+use crate::words;
 use std::sync::Arc;
 
 use crate::model::ids::{RepoId, SourceId};

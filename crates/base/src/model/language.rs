@@ -1,6 +1,6 @@
 //! The languages whose packages are served.
 
-use super::words;
+use crate::words;
 
 words! {
     /// A language. Within one language, a name refers to the same package in all sources.

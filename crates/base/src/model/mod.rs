@@ -33,5 +33,3 @@ pub mod time;
 pub mod trusted_publisher;
 pub mod visible;
 pub mod words;
-
-pub use crate::words;

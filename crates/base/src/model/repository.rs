@@ -1,7 +1,7 @@
 //! The kinds of repositories, and the changes that a repository accepts. A repository is an ordered list of subscribed
 //! sources under one name.
 
-use super::words;
+use crate::words;
 use std::str::FromStr;
 
 use super::language::Language;

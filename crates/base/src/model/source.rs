@@ -1,6 +1,6 @@
 //! The kinds of sources, with what each can do: the language of its packages, and how they are added.
 
-use super::words;
+use crate::words;
 use std::str::FromStr;
 
 use super::ids::SourceId;

@@ -1,6 +1,6 @@
 //! The classes of stored data, each with its own location.
 
-use super::words;
+use crate::words;
 
 words! {
     /// The nine classes of variable data.

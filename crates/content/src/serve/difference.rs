@@ -14,7 +14,7 @@ use base::model::ids::{ReleaseId, SourceId};
 use base::model::language::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 use formats::python::version::Version;
 use formats::r::version;
 use runtime::state::policies::RepoPolicy;

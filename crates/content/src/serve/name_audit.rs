@@ -7,7 +7,7 @@ use super::{RepoError, name_guards};
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 use formats::policy::{NamePattern, comparison_key};
 use formats::python::name::normalize;
 use runtime::state::State;

@@ -1,7 +1,7 @@
 //! Selects the platform whose binary a client on Linux gets, or the reason why it gets the source package. Pure.
 
 use base::config::platforms::Distribution;
-use base::model::words;
+use base::words;
 use formats::r::platform::{Arch, Platform, Target};
 use formats::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
 use formats::r::version::RMinor;

@@ -1,6 +1,6 @@
 //! The supported ecosystems, and the orders of their versions.
 
-use base::model::words;
+use base::words;
 use std::cmp::Ordering;
 
 use crate::python;

@@ -18,7 +18,7 @@ use base::access::Grant;
 use base::model::identity::Identity;
 use base::model::time::Timestamp;
 use base::model::trusted_publisher::TrustedPublisher;
-use base::model::words;
+use base::words;
 use store::db;
 
 /// The audience of access tokens.

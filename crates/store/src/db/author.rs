@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 /// The author of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::{Conn, DbError};
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 words! {
     /// A command whose result is recorded.

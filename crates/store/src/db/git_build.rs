@@ -8,7 +8,7 @@ use super::{Conn, DbError, Row, Value};
 use base::model::digest::Sha256;
 use base::model::ids::TxId;
 use base::model::time::{SECOND, Timestamp};
-use base::model::words;
+use base::words;
 
 /// Duration of a claim without renewal, in microseconds.
 pub const TERM: i64 = 30 * SECOND;

@@ -4,7 +4,7 @@ use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value};
 use base::model::ids::SourceId;
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 words! {
     /// The references that a builder builds.

@@ -4,7 +4,7 @@ use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value, encryption_key};
 use base::model::fingerprint::Fingerprint;
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 words! {
     /// The kind of a credential.

@@ -8,7 +8,7 @@ use super::{Conn, DbError, Row, Value, ids};
 use base::model::digest::Sha256;
 use base::model::ids::{RepoId, SourceId, TxId};
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 words! {
     /// The state of a promotion.

@@ -5,7 +5,7 @@ use super::{Conn, DbError, Row, audit, clock};
 use base::model::digest::Sha256;
 use base::model::identity::Identity;
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]

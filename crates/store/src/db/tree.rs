@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Row, ids, step};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 words! {
     /// The kind of packages in a tree.

@@ -7,7 +7,7 @@ use super::{Conn, DbError, Row};
 use base::model::change::Counts;
 use base::model::ids::{RepoId, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 /// A publish: one transaction over any number of trees and repositories.
 #[derive(Clone, Debug)]

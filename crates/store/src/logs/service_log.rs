@@ -1,6 +1,6 @@
 //! The package service log: the format is one JSON line per request for a package file.
 
-use base::model::words;
+use base::words;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write;

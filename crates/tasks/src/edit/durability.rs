@@ -31,7 +31,7 @@ impl PendingWrite {
     /// Blocks.
     ///
     /// # Errors
-    /// The storage error; calls after the first one return only its text.
+    /// The storage error; calls after the first one return only its text, unless no space was left.
     pub(super) fn wait(&self) -> Result<(), StorageError> {
         let mut result = self.0.result.lock();
         while result.is_none() {
@@ -39,7 +39,10 @@ impl PendingWrite {
         }
         match result.take() {
             Some(Err(error)) => {
-                *result = Some(Err(StorageError::Other(format!("a package was not stored: {error}"))));
+                *result = Some(Err(match &error {
+                    StorageError::Full(place) => StorageError::Full(place.clone()),
+                    error => StorageError::Other(format!("a package was not stored: {error}")),
+                }));
                 Err(error)
             }
             other => {
@@ -69,6 +72,15 @@ impl Drop for PendingWriteGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_waiter_learns_that_no_space_was_left() {
+        let (pending_write, writer) = PendingWrite::begin();
+        writer.complete(Err(StorageError::Full("packages".to_owned())));
+        for _ in 0..3 {
+            assert!(matches!(pending_write.wait(), Err(StorageError::Full(_))));
+        }
+    }
 
     #[test]
     fn a_row_waits_for_its_bytes() {

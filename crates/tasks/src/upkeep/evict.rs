@@ -10,7 +10,7 @@ use crate::upkeep::references::is_referenced;
 use base::model::count::count_of;
 use base::model::storage_class::StorageClass;
 use base::model::time::{SECOND, Timestamp};
-use base::model::words;
+use base::words;
 use content::serve::{self, RepoError};
 use runtime::jobs::lease::Lease;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};

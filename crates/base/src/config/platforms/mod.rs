@@ -42,7 +42,7 @@ pub struct Distribution {
     pub has_status_row: bool,
 }
 
-use crate::model::words;
+use crate::words;
 
 words! {
     /// Operating systems of R packages.

@@ -10,7 +10,7 @@ use crate::python::name::NormalName;
 use crate::python::specifier::Specifiers;
 use crate::python::version::Version;
 use base::model::digest::Sha256;
-use base::model::words;
+use base::words;
 
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;

@@ -7,7 +7,7 @@ use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
-use base::model::words;
+use base::words;
 
 /// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
 pub const API_VERSION: &str = "1.4";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::selection::Selection;
 use crate::r::version;
 use base::model::ids::ReleaseId;
-use base::model::words;
+use base::words;
 
 /// A release that a source lists.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Findings of a scrub: the bad object, its fault, its package and the outcome of its repair.
 
-use base::model::words;
+use base::words;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db::stored_file::{self, FileOrigin};

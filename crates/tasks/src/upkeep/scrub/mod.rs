@@ -22,7 +22,7 @@ use crate::backup::stored_again::BackupFiles;
 use base::config::BackupPlace;
 use base::model::count::count_of;
 use base::model::storage_class::StorageClass;
-use base::model::words;
+use base::words;
 use content::serve::RepoError;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
 use store::storage::Ownership;

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use api::error::Code;
 use base::access::ScopeKind;
+use base::model::words::UnknownWord;
 use content::serve::{BlockedRelease, GuardedName, RepoError};
 use runtime::auth::CreateTokenError;
 use store::db::DbError;
@@ -327,6 +328,12 @@ impl From<RepoError> for Failure {
             tracing::error!(status = failure.status.as_u16(), "could not serve a request: {error}");
         }
         Failure { detail: Some(error.to_string().into()), ..failure }
+    }
+}
+
+impl From<UnknownWord> for Failure {
+    fn from(error: UnknownWord) -> Failure {
+        Failure::bad_request(error.to_string())
     }
 }
 

@@ -249,27 +249,13 @@ fn a_client_that_expects_100_sends_no_body_to_a_refusal() {
         stream.read_to_end(&mut rest).expect("closed");
         assert!(rest.is_empty());
     }
-    let mut stream = http::connect(server.host());
-    stream.write_all(head(&authorization(&token)).as_bytes()).expect("sent");
-    let mut line = [0; 25];
-    stream.read_exact(&mut line).expect("an interim response");
-    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    let mut stream = begin(&server, &token, &body);
     stream.write_all(&body).expect("sent");
     assert_eq!(http::read(&mut stream, "POST").status, 200);
     // A token that is revoked before the end of the body.
     let before = transaction(&server, "team");
     let body = Form::wheel(&Package::new("one", "1.1")).encode();
-    let head = format!(
-        "POST {PATH} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\
-         Authorization: {}\r\nConnection: close\r\n\r\n",
-        server.host(),
-        content_type(),
-        body.len(),
-        authorization(&token)
-    );
-    let mut stream = http::connect(server.host());
-    stream.write_all(head.as_bytes()).expect("sent");
-    stream.read_exact(&mut line).expect("an interim response");
+    let mut stream = begin(&server, &token, &body);
     server.rspm_stdout(&format!("revoke token --token={token}"));
     stream.write_all(&body).expect("sent");
     assert_eq!(http::read(&mut stream, "POST").status, 401);
@@ -286,12 +272,7 @@ fn begin(server: &Server, token: &str, body: &[u8]) -> std::net::TcpStream {
         body.len(),
         authorization(token)
     );
-    let mut stream = http::connect(server.host());
-    stream.write_all(head.as_bytes()).expect("sent");
-    let mut line = [0; 25];
-    stream.read_exact(&mut line).expect("an interim response");
-    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
-    stream
+    http::begin(http::connect(server.host()), &head)
 }
 
 #[test]

@@ -80,6 +80,16 @@ pub(crate) fn connect(host: &str) -> TcpStream {
     stream
 }
 
+/// Sends the head of a request with `Expect: 100-continue`, and returns when the server reads the body: it has checked the
+/// head before.
+pub(crate) fn begin<S: Stream>(mut stream: S, head: &str) -> S {
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut line = [0; 25];
+    stream.read_exact(&mut line).expect("an interim response");
+    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
 fn send(
     stream: &mut dyn Stream,
     host: &str,

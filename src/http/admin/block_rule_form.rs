@@ -261,8 +261,7 @@ fn source(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<SourceId>,
         return Ok(Some(source.ok_or_else(unknown)?.id));
     }
     let Some(kind) = rule.source_type.as_deref() else { return Ok(None) };
-    let kind: SourceKind =
-        kind.parse().map_err(|error: base::model::words::UnknownWord| bad(error.to_string()))?;
+    let kind: SourceKind = kind.parse()?;
     let mut sources = catalog.sources.iter().filter(|source| source.kind == kind);
     match (sources.next(), sources.next()) {
         (Some(only), None) => Ok(Some(only.id)),

@@ -14,7 +14,6 @@ use api::promotion::{
 use base::access::ScopeKind;
 use base::model::ids::SourceId;
 use base::model::snapshot::{BadSnapshot, Snapshot};
-use base::model::words::UnknownWord;
 use content::serve::find;
 use runtime::catalog::{Catalog, Repository};
 use store::db::promotion::{self, PromotionState};
@@ -63,8 +62,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         None => None,
         Some(name) => Some(find::repo(&app.state.catalog.get(), name)?.id),
     };
-    let state = call.query.get("state").map(str::parse::<PromotionState>).transpose();
-    let state = state.map_err(|error: UnknownWord| Failure::bad_request(error.to_string()))?;
+    let state = call.query.get("state").map(str::parse::<PromotionState>).transpose()?;
     let catalog = app.state.catalog.get();
     let is_permitted = |promotion: &promotion::Promotion| match catalog.repo_by_id(promotion.request.repo) {
         Some(repo) => call.principal.may_promote(repo),

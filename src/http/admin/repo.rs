@@ -9,7 +9,6 @@ use crate::http::response;
 use crate::http::route::access::inspect_source;
 use api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use base::model::repository::ChangePolicy;
-use base::model::words::UnknownWord;
 use content::serve;
 use runtime::catalog::{self, Catalog, Repository};
 use tasks::edit::{self, NewRepo, RepoEdit};
@@ -40,11 +39,6 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
         warnings: Vec::new(),
     }
-}
-
-/// Parses a change policy.
-fn policy(text: &str) -> Result<ChangePolicy, Failure> {
-    text.parse().map_err(|e: UnknownWord| Failure::bad_request(e.to_string()))
 }
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
@@ -80,7 +74,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (CreateRepo, _) = call.json().await?;
     let name = name(&body.name)?;
-    let kind = body.kind.parse().map_err(|e: UnknownWord| Failure::bad_request(e.to_string()))?;
+    let kind = body.kind.parse()?;
     let existing = on_existing(body.succeed_on_existing);
     let default = || app.state.config.load().authentication.new_repos_auth_by_default;
     let new = NewRepo {
@@ -88,7 +82,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
         kind,
         description: body.description,
         authenticated: body.authenticated.unwrap_or_else(default),
-        changes: policy(&body.changes)?,
+        changes: body.changes.parse()?,
     };
     edit::repo::create(&app.state, new, existing, &actor).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
@@ -110,7 +104,7 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
         description: body.description,
         hidden: body.hidden,
         authenticated: body.authenticated,
-        changes: body.changes.as_deref().map(policy).transpose()?,
+        changes: body.changes.as_deref().map(str::parse).transpose()?,
     };
     let before =
         serve::find::repo(&app.state.catalog.get(), old).map(|repo| (repo.authenticated, repo.changes));

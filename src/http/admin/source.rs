@@ -12,17 +12,12 @@ use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use base::model::source::SourceKind;
-use base::model::words::UnknownWord;
 use content::serve;
 use content::serve::RepoError;
 use content::serve::info::SourceInfo;
 use runtime::catalog::{self, Repository};
 use tasks::edit;
 use tasks::edit::curated::snapshot;
-
-fn kind(text: &str) -> Result<SourceKind, Failure> {
-    text.parse().map_err(|e: UnknownWord| Failure::bad_request(e.to_string()))
-}
 
 fn wire(info: SourceInfo) -> Source {
     Source {
@@ -72,7 +67,7 @@ fn parse_snapshot(text: Option<&str>) -> Result<Option<Snapshot>, Failure> {
 
 /// `GET /sources?repo=&type=`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    let kind_filter = call.query.get("type").map(kind).transpose()?;
+    let kind_filter = call.query.get("type").map(str::parse::<SourceKind>).transpose()?;
     let repo = call.query.get("repo");
     if let Some(repo) = repo {
         call.principal.require(&call.app.state.catalog.get(), inspect_repository(repo))?;
@@ -97,7 +92,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (CreateSource, _) = call.json().await?;
-    let (name, kind) = (name(&body.name)?, kind(&body.kind)?);
+    let (name, kind) = (name(&body.name)?, body.kind.parse::<SourceKind>()?);
     let (snapshot, include) =
         (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
     let is_snapshot = kind == SourceKind::CranSnapshot;

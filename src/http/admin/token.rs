@@ -16,7 +16,6 @@ use base::access::person::is_invisible;
 use base::access::{Grant, Scope, ScopeKind, Selection};
 use base::metrics::{self, IssuedToken};
 use base::model::time::{SECOND, Timestamp};
-use base::model::words::UnknownWord;
 use content::serve;
 use runtime::auth::{self, NewToken, Purpose};
 use runtime::catalog::Catalog;
@@ -210,8 +209,7 @@ fn grant(catalog: &Catalog, scopes: &[WireScope]) -> Result<Grant, Failure> {
     }
     let mut granted: Vec<Scope> = Vec::new();
     for WireScope { scope, objects } in scopes {
-        let kind: ScopeKind =
-            scope.parse().map_err(|error: UnknownWord| Failure::bad_request(error.to_string()))?;
+        let kind: ScopeKind = scope.parse()?;
         granted.push(match kind {
             ScopeKind::ReposRead => Scope::ReposRead(selection(objects, "--repos", |name| {
                 Ok(serve::find::repo(catalog, name)?.id)

@@ -1,6 +1,6 @@
 //! Malformed and forged credentials, and tokens that are revoked during a request.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
 use super::{basic, bearer, get, private_repository, token};
@@ -133,12 +133,7 @@ fn begin(server: &Server, request: &str, secret: &str, body: &str) -> TcpStream 
         body.len(),
         bearer(secret)
     );
-    let mut stream = http::connect(server.host());
-    stream.write_all(head.as_bytes()).expect("sent");
-    let mut line = [0; 25];
-    stream.read_exact(&mut line).expect("an interim response");
-    assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 100 Continue\r\n\r\n");
-    stream
+    http::begin(http::connect(server.host()), &head)
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Uploads as twine sends them.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use sha2::Digest;
 
 use super::package::Package;
+use crate::support::access::basic;
 use crate::support::http::{self, Answer};
 use crate::support::server::Server;
 
@@ -101,7 +100,7 @@ pub(crate) fn content_type() -> String {
 
 /// The value of Authorization.
 pub(crate) fn authorization(token: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("__token__:{token}")))
+    basic("__token__", token)
 }
 
 /// Posts a form.

@@ -1,10 +1,10 @@
 //! Scopes of tokens. They refer to repositories and sources by id, so that a scope still applies to a renamed
 //! source, and does not apply to a new source with the former name of another one.
 
-use crate::words;
 use std::sync::Arc;
 
 use crate::model::ids::{RepoId, SourceId};
+use crate::words;
 
 /// The objects of a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +194,7 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::UnknownWord;
 
     #[test]
     fn a_scope_is_parsed_from_its_name() {
@@ -201,7 +202,8 @@ mod tests {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         for bad in ["", "repos", "REPOS:READ", "repos:read:*", "global:admin "] {
-            assert!(bad.parse::<ScopeKind>().is_err(), "{bad}");
+            let unknown = UnknownWord::new(bad, "scope", &ScopeKind::ALL.map(ScopeKind::as_str));
+            assert_eq!(bad.parse::<ScopeKind>(), Err(unknown), "{bad}");
         }
         let error = "metadata:read".parse::<ScopeKind>().expect_err("unknown").to_string();
         for kind in ScopeKind::ALL {

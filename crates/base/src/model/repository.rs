@@ -1,11 +1,8 @@
 //! The kinds of repositories, and the changes that a repository accepts. A repository is an ordered list of subscribed
 //! sources under one name.
 
-use crate::words;
-use std::str::FromStr;
-
 use super::language::Language;
-use super::words::UnknownWord;
+use crate::words;
 
 words! {
     /// The kinds of repository, spelled as in `rspm create repo --type`.
@@ -18,6 +15,7 @@ words! {
         /// Python packages.
         Python = "python",
     }
+    else "repository type" in any case
 }
 
 impl RepoKind {
@@ -54,14 +52,4 @@ words! {
         TwoPersons = "two-persons",
     }
     else "change policy"
-}
-
-impl FromStr for RepoKind {
-    type Err = UnknownWord;
-
-    /// Parses a word in any case.
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let kind = RepoKind::parse(&text.to_ascii_lowercase());
-        kind.ok_or_else(|| UnknownWord::new(text, "repository type", &RepoKind::ALL.map(RepoKind::as_str)))
-    }
 }

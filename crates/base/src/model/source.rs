@@ -1,12 +1,9 @@
 //! The kinds of sources, with what each can do: the language of its packages, and how they are added.
 
-use crate::words;
-use std::str::FromStr;
-
 use super::ids::SourceId;
 use super::language::Language;
 use super::storage_class::StorageClass;
-use super::words::UnknownWord;
+use crate::words;
 
 words! {
     /// The kinds of source, spelled as in `rspm create source --type`.
@@ -33,6 +30,7 @@ words! {
         /// Python packages built from git.
         GitPython = "git-python",
     }
+    else "source type" in any case
 }
 
 /// The properties of a kind of source.
@@ -131,15 +129,5 @@ impl SourceKind {
     #[must_use]
     pub fn is_built_in(self) -> bool {
         self.supply() == Supply::Mirror
-    }
-}
-
-impl FromStr for SourceKind {
-    type Err = UnknownWord;
-
-    /// Parses a word in any case.
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let kind = SourceKind::parse(&text.to_ascii_lowercase());
-        kind.ok_or_else(|| UnknownWord::new(text, "source type", &SourceKind::ALL.map(SourceKind::as_str)))
     }
 }

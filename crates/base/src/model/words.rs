@@ -23,7 +23,7 @@ impl UnknownWord {
 }
 
 /// Declares an enumeration and the word of each value: `ALL`, `as_str` and `parse` as associated items, and `Display`. With
-/// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun.
+/// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun; with `else "noun" in any case`, it also parses capitals.
 #[macro_export]
 macro_rules! words {
     (
@@ -31,7 +31,7 @@ macro_rules! words {
         $visibility:vis enum $Name:ident {
             $($(#[$value_attribute:meta])* $Value:ident = $word:literal,)+
         }
-        $(else $noun:literal)?
+        $(else $noun:literal $(in $any:ident case)?)?
     ) => {
         $(#[$attribute])*
         $visibility enum $Name {
@@ -68,7 +68,12 @@ macro_rules! words {
             type Err = $crate::model::words::UnknownWord;
 
             fn from_str(word: &str) -> Result<$Name, $crate::model::words::UnknownWord> {
-                $Name::parse(word).ok_or_else(|| $crate::model::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
+                let value = $Name::parse(word);
+                $(
+                    let $any = $Name::parse(&word.to_ascii_lowercase());
+                    let value = value.or($any);
+                )?
+                value.ok_or_else(|| $crate::model::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
             }
         })?
     };
@@ -84,6 +89,20 @@ mod tests {
             Green = "green",
         }
         else "colour"
+    }
+
+    words! {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Shape {
+            Circle = "circle",
+        }
+        else "shape" in any case
+    }
+
+    #[test]
+    fn capitals_are_parsed_only_if_declared() {
+        assert_eq!("CirCle".parse(), Ok(Shape::Circle));
+        assert!("RED".parse::<Colour>().is_err() && "circles".parse::<Shape>().is_err());
     }
 
     #[test]

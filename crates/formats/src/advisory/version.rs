@@ -1,11 +1,11 @@
 //! The supported ecosystems, and the orders of their versions.
 
-use base::words;
 use std::cmp::Ordering;
 
 use crate::python;
 
 use crate::r;
+use base::words;
 
 words! {
     /// An ecosystem of packages, as named in advisories. A name with a suffix (`PyPI:…`) is none of these: the suffix restricts

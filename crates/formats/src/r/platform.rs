@@ -1,10 +1,10 @@
 //! The platform of a binary package. A *label* consists of the version of R and the system (`4.5-noble`). A *tag* also
 //! has the architecture, unless it is `x86_64` (`4.5-noble-arm64`).
 
-use base::words;
 use std::fmt;
 
 use super::version::RMinor;
+use base::words;
 
 words! {
     /// The architectures for which packages are built.

@@ -81,12 +81,8 @@ pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
         "SELECT place, command, at, error, succeeded_at, missing FROM backup_result ORDER BY place, command";
     let mut results = Vec::new();
     for mut row in c.query(ALL, &[])? {
-        let command = match row.text(1)?.as_str() {
-            "create" => RecordedCommand::Create,
-            "test" => RecordedCommand::Test,
-            // A command of a later version.
-            _ => continue,
-        };
+        // Others are commands of a later version.
+        let Some(command) = RecordedCommand::parse(&row.text(1)?) else { continue };
         results.push(BackupResult {
             folder: row.text(0)?,
             command,

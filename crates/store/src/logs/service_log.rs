@@ -1,6 +1,5 @@
 //! The package service log: the format is one JSON line per request for a package file.
 
-use base::words;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write;
@@ -11,6 +10,7 @@ use super::event::redact_urls;
 use super::open::SinkError;
 use super::optional_log::OptionalLog;
 use super::sink::Sink;
+use base::words;
 
 /// The entry of a request for a package file. Texts are unmodified; the formatter escapes and truncates them.
 #[derive(Clone, Debug)]

@@ -62,10 +62,7 @@ pub async fn add(
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, tree, existing, publish };
     let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
-    let consumption_of_write = consumption.clone();
-    let result =
-        apply(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input))).await;
-    consumption.end(result.is_ok());
+    let result = consumption.apply(&uploads.state, move |c| transaction.write(c, &input)).await;
     if let Err(RepoError::Storage(_)) = &result {
         // The objects were not stored, so the files must be uploaded again.
         uploads.remove(ids);

@@ -3,7 +3,7 @@
 use super::add::{insert_blobs, local_tree, require_language};
 use super::uploads::Uploads;
 use super::uploads::{BinaryTarget, StagedUpload};
-use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish};
+use super::{Actor, AddStatus, OnExisting, Upload, Write, publish};
 use base::config::platforms::Distribution;
 use base::model::ids::{PackageId, ReleaseId, TreeId, TxId};
 use base::model::language::Language;
@@ -61,10 +61,7 @@ pub async fn add(
     let publish = Publish { source: Some(source.id), subject, ..publish(TxKind::Add, now, actor) };
     let transaction = AddBinaryTransaction { source, source_tree, existing, publish };
     let (input, consumption) = (binaries.clone(), uploads.consumption(ids, &actor.0, now));
-    let consumption_of_write = consumption.clone();
-    let result =
-        apply(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input))).await;
-    consumption.end(result.is_ok());
+    let result = consumption.apply(&uploads.state, move |c| transaction.write(c, &input)).await;
     let (tx, outcomes) = result?;
     let results = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,

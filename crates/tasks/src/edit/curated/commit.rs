@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::definition::CurrentDefinition;
 use crate::edit::apply;
+use crate::edit::python::curated::claim_planned;
 use base::model::change::{Change, LifeState};
 use base::model::ids::{ReleaseId, TxId};
 use content::serve::RepoError;
@@ -51,10 +52,7 @@ pub(super) async fn commit(
     let NewStep { curation, rules, .. } = step;
     apply(state, move |c| {
         let mut trees = ClaimedTrees::default();
-        let pending = trees.claim(c, tree)?;
-        if pending.0 != seq.0 + 1 {
-            return Err(changed_meanwhile(&name).into());
-        }
+        let pending = claim_planned(c, &mut trees, tree, seq, &name)?;
         curation::insert(c, (tree, pending), &curation, &rules)?;
         let target = ImportTarget { tree, pending, origin };
         for chunk in changes.chunks(CHUNK) {
@@ -63,13 +61,6 @@ pub(super) async fn commit(
         Ok(trees.publish(c, &publish)?)
     })
     .await
-}
-
-/// Returns the error for a source that was changed after the plan.
-fn changed_meanwhile(source: &str) -> RepoError {
-    RepoError::Conflict(format!(
-        "the source '{source}' was changed since the plan; repeat the command to plan again"
-    ))
 }
 
 /// Returns the changes that end and begin lives. Packages that the definition no longer selects are not archived.

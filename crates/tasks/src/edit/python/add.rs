@@ -54,10 +54,7 @@ pub async fn add(
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let transaction = AddTransaction { source, existing, replaces_versions: false, publish };
     let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
-    let consumption_of_write = consumption.clone();
-    let result =
-        apply(&uploads.state, move |c| consumption_of_write.run(c, |c| transaction.write(c, &input))).await;
-    consumption.end(result.is_ok());
+    let result = consumption.apply(&uploads.state, move |c| transaction.write(c, &input)).await;
     let (tx, outcomes) = result?;
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use super::definition::{self, CurrentDefinition};
 use super::remove::parse_project;
 use crate::edit::last_plan::{self, Selected};
-use crate::edit::{Actor, RemoveScope, apply, publish};
+use crate::edit::{Actor, RemoveScope, Write, apply, publish};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
-use base::model::ids::{SourceId, TxId};
+use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use base::model::source::SourceKind;
@@ -28,6 +28,7 @@ use formats::python::name::NormalName;
 use runtime::catalog::Source;
 use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
+use store::db::Conn;
 use store::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile, Dependency, RuleRow};
 use store::db::tx::{Publish, TxKind};
 
@@ -434,19 +435,25 @@ async fn commit(
     let (tree, seq, name) = (current.tree, current.seq, source.name.to_string());
     apply(state, move |c| {
         let mut trees = ClaimedTrees::default();
-        let pending = trees.claim(c, tree)?;
-        if pending.0 != seq.0 + 1 {
-            return Err(changed_meanwhile(&name).into());
-        }
+        let pending = claim_planned(c, &mut trees, tree, seq, &name)?;
         curation::insert(c, (tree, pending), &curation, &rows)?;
         Ok(trees.publish(c, &publish)?)
     })
     .await
 }
 
-/// Returns the error for a source that was changed after the plan.
-fn changed_meanwhile(source: &str) -> RepoError {
-    RepoError::Conflict(format!(
-        "the source '{source}' was changed since the plan; repeat the command to plan again"
-    ))
+/// Claims the tree of a source, and refuses if the source was changed since step `seq`, for which the edit was planned.
+pub(in crate::edit) fn claim_planned(
+    c: &mut dyn Conn,
+    trees: &mut ClaimedTrees,
+    tree: TreeId,
+    seq: Seq,
+    source: &str,
+) -> Write<Seq> {
+    let pending = trees.claim(c, tree)?;
+    if pending.0 == seq.0 + 1 {
+        return Ok(pending);
+    }
+    let text = format!("the source '{source}' was changed since the plan; repeat the command to plan again");
+    Err(RepoError::Conflict(text).into())
 }

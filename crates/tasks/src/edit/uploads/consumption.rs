@@ -5,9 +5,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::registry::Registry;
-use crate::edit::Write;
+use crate::edit::{Write, apply};
 use base::model::time::Timestamp;
 use content::serve::RepoError;
+use runtime::state::State;
 use store::db::{self, Conn};
 
 /// The uploads that one write adds to a source.
@@ -31,15 +32,23 @@ impl Consumption {
         Consumption { registry, ids: ids.into(), owner: owner.into(), now, write: rand::random() }
     }
 
+    /// Applies an edit that adds the uploads. Afterwards they are removed from memory, or released for another attempt.
+    pub(in crate::edit) async fn apply<T, F>(self, state: &State, write: F) -> Result<T, RepoError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Write<T> + Send + 'static,
+    {
+        let claimed = self.clone();
+        let result = apply(state, move |c| claimed.run(c, &write)).await;
+        self.end(result.is_ok());
+        result
+    }
+
     /// Runs `write` in a database write, and removes the rows of the uploads.
     ///
     /// # Errors
     /// Database errors; [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
-    pub(in crate::edit) fn run<T>(
-        &self,
-        c: &mut dyn Conn,
-        write: impl FnOnce(&mut dyn Conn) -> Write<T>,
-    ) -> Write<T> {
+    fn run<T>(&self, c: &mut dyn Conn, write: impl FnOnce(&mut dyn Conn) -> Write<T>) -> Write<T> {
         // Locked before the rows are read, so that they include the last write of another server.
         db::clock::lock(c)?;
         for id in self.ids.iter().copied() {
@@ -61,7 +70,7 @@ impl Consumption {
 
     /// Ends the write: if it was committed, removes the uploads from memory, otherwise releases them for another
     /// attempt.
-    pub(in crate::edit) fn end(&self, is_committed: bool) {
+    fn end(&self, is_committed: bool) {
         let mut registry = self.registry.lock();
         if is_committed {
             registry.remove(&self.ids);

@@ -1,10 +1,11 @@
 //! Findings of a scrub: the bad object, its fault, its package and the outcome of its repair.
 
-use base::words;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db::stored_file::{self, FileOrigin};
 use store::storage::Key;
+
+use base::words;
 
 words! {
     /// A fault of an object or of the database.

@@ -145,7 +145,7 @@ while at < len(data):
     let input = std::fs::File::open(dir.path().join("frames")).expect("written");
     let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let output = Command::new(python).args(["-c", READER]).stdin(input).output().expect("python runs");
-    let expected = format!("{} [1, 2] 1\n6 6 0\n", "07".repeat(32));
+    let expected = format!("{} [1, 2] 1\n7 7 0\n", "07".repeat(32));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         expected,

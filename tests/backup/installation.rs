@@ -117,7 +117,13 @@ impl Installation {
 
     /// Executes `migrate`, which must fail; returns its error text.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        self.refused_by(env!("CARGO_BIN_EXE_migrate"), arguments)
+    }
+
+    /// Executes a program `migrate`, which must fail; returns its error text.
+    pub(crate) fn refused_by(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(program);
+        let output = run_to_end(command.arg("--config").arg(self.config_file()).args(arguments));
         assert_eq!((output.code, output.out.as_str()), (Some(1), ""), "{}", output.err);
         output.err.strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", output.err)).trim_end().to_owned()
     }

@@ -6,6 +6,7 @@ use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::{Db, DbError};
 
 use super::installation::{Installation, other};
+use crate::support::server::Program;
 
 #[test]
 fn a_database_that_is_not_blank_is_named_and_kept() {
@@ -73,11 +74,10 @@ fn values_that_postgresql_cannot_store_are_named_with_table_and_row() {
 fn a_schema_that_is_not_the_newest_is_refused() {
     for first in [Provider::Sqlite, Provider::Postgres] {
         let installation = Installation::with_data(first, 10);
-        installation.write(Schema::Core, |c| {
-            c.execute("DELETE FROM migration WHERE number = (SELECT max(number) FROM migration)", &[])
-                .map(drop)
-        });
-        let error = installation.refused(&[]);
+        let programs = tempfile::tempdir().expect("a directory");
+        let next_version = programs.path().join("migrate");
+        std::os::unix::fs::symlink(Program::Next.path(), &next_version).expect("a link");
+        let error = installation.refused_by(&next_version.display().to_string(), &[]);
         assert!(error.contains("start the server once"), "{error}");
         let newer = Installation::with_data(first, 10);
         newer.write(Schema::Core, |c| {

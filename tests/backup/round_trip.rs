@@ -101,7 +101,7 @@ fn usage_data_in_a_separate_database_is_copied() {
     assert_eq!(installation.dry_run(Provider::Postgres).tables, expected);
     let config = installation.config(Provider::Postgres);
     let usage = rstudio_pm::db::transfer::occupancy(&config, Provider::Postgres, Schema::Usage);
-    assert_eq!(usage.expect("it answers").as_deref(), Some("schema 2 with 500 counts of downloads"));
+    assert_eq!(usage.expect("it answers").as_deref(), Some("schema 1 with 500 counts of downloads"));
 }
 
 #[test]

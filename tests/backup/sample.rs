@@ -68,7 +68,7 @@ pub(crate) fn fill(c: &mut dyn Conn, releases: i64) -> Result<(), DbError> {
         let name = format!("Päckage{id}");
         vec![int(id + 1), text("r"), text(name.clone()), text(name.to_lowercase())]
     });
-    c.batch_insert("package", &["id", "language", "name", "fold"], &packages.collect::<Vec<_>>())?;
+    c.batch_insert("package", &["id", "language", "name", "normalized_name"], &packages.collect::<Vec<_>>())?;
     let (mut rows, mut records, mut files, mut lives, mut details) = (vec![], vec![], vec![], vec![], vec![]);
     for id in 1..=releases {
         let (package, version) = (id / 7 + 1, format!("1.{}", id % 7));
@@ -184,8 +184,8 @@ fn transactions(c: &mut dyn Conn) -> Result<(), DbError> {
 fn repository(c: &mut dyn Conn) -> Result<(), DbError> {
     c.batch_insert(
         "repo",
-        &["id", "name", "kind", "description", "hidden", "authenticated", "created_at"],
-        &[vec![int(1), text("prod"), text("r"), text(""), int(0), int(0), int(BEGIN)]],
+        &["id", "name", "kind", "description", "hidden", "authenticated", "changes", "created_at"],
+        &[vec![int(1), text("prod"), text("r"), text(""), int(0), int(0), text("any"), int(BEGIN)]],
     )?;
     let step = vec![int(1), int(1), int(BEGIN + 1), int(1)];
     c.batch_insert("repo_step", &["repo_id", "seq", "at", "tx_id"], &[step])?;

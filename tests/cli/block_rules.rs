@@ -424,7 +424,7 @@ fn criteria_that_python_packages_do_not_have_are_refused_for_them() {
     server.rspm_stdout("create blocklist-rule --license=GPL");
     let refused = server.refused("edit blocklist-rule --id=1 --repo=py");
     assert!(refused.contains(licenses), "{refused}");
-    // One that an earlier version stored is listed with the reason.
+    // One that is stored nevertheless is listed with the reason.
     let path = file(&server, &json!([{ "license": "GPL", "repo": "py", "without_effect": "known" }]));
     server.rspm_stdout(&format!("create bulk-blocklist-rules --path={path}"));
     let listed = server.rspm_stdout("list blocklist-rules");

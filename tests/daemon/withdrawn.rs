@@ -391,16 +391,6 @@ fn an_absent_directory_of_a_mirror_is_unavailable_and_loses_nothing() {
     }
 }
 
-/// Records the stored files of mirrors as lost, as an earlier version did.
-fn lose(server: &Server) {
-    let lost = "UPDATE file SET state = 3 WHERE state = 1 AND sha256 IN \
-                (SELECT sha256 FROM blob WHERE class IN ('cran', 'bioconductor', 'pypi', 'binaries'))";
-    let database = database(server);
-    assert!(database.execute(lost, []).expect("SQL") >= 4);
-    // An earlier version wrote no checksums of pages.
-    database.execute_batch("VACUUM").expect("SQL");
-}
-
 /// Asserts that no stored file is a 404: storage cannot give it, and its mirror has it no more.
 fn assert_unavailable(server: &Server, files: &[Stored], case: &str) {
     for file in files {
@@ -432,7 +422,7 @@ fn damage(folder: &Path) {
 fn a_stored_file_that_neither_storage_nor_its_mirror_has_is_a_503() {
     let mirrors = Mirrors::new();
     let gcfg = mirrors.gcfg(&mirrors.upstream.url());
-    for case in ["damaged", "removed", "lost"] {
+    for case in ["damaged", "removed"] {
         let mut server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
         let files = mirrors.store(&server);
         server.stop();
@@ -442,9 +432,6 @@ fn a_stored_file_that_neither_storage_nor_its_mirror_has_is_a_503() {
                 "damaged" => damage(&objects),
                 _ => std::fs::remove_dir_all(objects).expect("removed"),
             }
-        }
-        if case == "lost" {
-            lose(&server);
         }
         let paths: Vec<&String> = files.iter().flat_map(|file| &file.upstream).collect();
         for path in &paths {
@@ -456,60 +443,6 @@ fn a_stored_file_that_neither_storage_nor_its_mirror_has_is_a_503() {
         assert_unavailable(&server, &files, case);
         paths.iter().for_each(|path| mirrors.upstream.release(path));
     }
-}
-
-#[test]
-fn a_file_that_an_earlier_version_recorded_as_lost_is_served_kept_and_recovered() {
-    let mirrors = Mirrors::new();
-    let gcfg = mirrors.gcfg(&mirrors.upstream.url());
-    let mut server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    let files = mirrors.store(&server);
-    let (rows, folders) = (states(&server), data_folders(&server));
-    for path in files.iter().flat_map(|file| &file.upstream) {
-        mirrors.upstream.always(path, Fault::Status(404, "X-Test: 1"));
-    }
-    // In the second round, a sweep has removed the row of the blob and moved the object to the trash.
-    server.stop();
-    lose(&server);
-    age(&server, &folders);
-    server.launch();
-    let swept = server.rspm("storage sweep");
-    assert!(swept.out.contains("0 objects were moved to the trash"), "{swept:?}");
-    let backup = server.dir().join("backup");
-    std::fs::create_dir(&backup).expect("a folder");
-    let created = server.rspm(&format!("backup create --to={}", backup.display()));
-    assert_eq!(created.code, 0, "{created:?}");
-    assert_intact(&mut server, &files, &rows, &folders, "requested");
-    let scrubs: [&str; 2] = ["scrub", "scrub --quick"];
-    for scrub in scrubs {
-        server.stop();
-        lose(&server);
-        server.launch();
-        let output = server.rspm(scrub);
-        assert!(output.code == 0 && output.out.contains("repaired"), "{output:?}");
-        assert_eq!(states(&server), rows, "{scrub}");
-        let output = server.rspm(scrub);
-        assert!(output.out.contains("nothing is wrong"), "{output:?}");
-        assert_intact(&mut server, &files, &rows, &folders, scrub);
-    }
-    // The sweep of an earlier version.
-    server.stop();
-    lose(&server);
-    let swept = "DELETE FROM blob WHERE class IN ('cran', 'bioconductor', 'pypi', 'binaries')";
-    database(&server).execute(swept, []).expect("SQL");
-    age(&server, &folders);
-    server.launch();
-    let output = server.rspm("storage sweep");
-    assert!(output.out.contains("0 objects were moved to the trash"), "{output:?}");
-    server.stop();
-    for class in ["cran", "bioconductor", "pypi", "binaries"] {
-        let folder = server.dir().join("data").join(class);
-        std::fs::create_dir_all(folder.join("trash")).expect("a folder");
-        let _ = std::fs::remove_dir_all(folder.join("trash").join(class));
-        std::fs::rename(folder.join(class), folder.join("trash").join(class)).expect("moved");
-    }
-    server.launch();
-    assert_intact(&mut server, &files, &rows, &folders, "from the trash");
 }
 
 #[test]

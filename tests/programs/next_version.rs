@@ -1,5 +1,5 @@
-//! `rstudio-pm` of a later version, for tests of upgrades: with one further migration, or with two (`FURTHER_MIGRATIONS=2`),
-//! the second of which earlier versions cannot work with.
+//! `rstudio-pm` of a later version, and `migrate` under that name, for tests of upgrades: with one further migration, or with
+//! two (`FURTHER_MIGRATIONS=2`), the second of which earlier versions cannot work with.
 
 use rstudio_pm::db::migrate::{self, MIGRATIONS, Migration};
 
@@ -23,5 +23,8 @@ fn main() -> std::process::ExitCode {
         Ok("2") => migrate::extend(&[expansion, contraction]),
         _ => migrate::extend(&[expansion]),
     }
-    rstudio_pm::daemon::main()
+    match std::env::args().next() {
+        Some(program) if program.ends_with("/migrate") => rstudio_pm::daemon::migrate::main(),
+        _ => rstudio_pm::daemon::main(),
+    }
 }

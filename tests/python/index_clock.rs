@@ -56,7 +56,7 @@ fn later_rows(c: &mut dyn Conn, now: Timestamp) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT (SELECT count(*) FROM life l JOIN tree t ON t.id = l.tree_id AND t.axis = 'time' \
         WHERE l.from_seq > $1 OR l.to_seq > $1 AND l.to_seq < $2) \
         + (SELECT count(*) FROM project WHERE from_at > $1 OR to_at > $1 AND to_at < $2 OR changed_at > $1) \
-        + (SELECT count(*) FROM look WHERE valid_at > $1 OR fetched_at > $1) \
+        + (SELECT count(*) FROM reading WHERE valid_at > $1 OR fetched_at > $1) \
         + (SELECT count(*) FROM file_reading WHERE read_at > $1)";
     c.query(COUNT, &[now.into(), Seq::OPEN.into()])?[0].int(0)
 }

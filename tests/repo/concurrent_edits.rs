@@ -189,8 +189,8 @@ async fn a_second_server_states_the_changes_of_the_first_one() {
     let third = first.open_second().await;
     first.add("other", "delta", "1.0").await;
     let recorded = async || {
-        let plan = promotion::plan_of(&third.repositories, &third.state, &requested).await.expect("no error");
-        plan.expect("a plan").packages.into_iter().map(|package| package.name).collect::<Vec<_>>()
+        let plan = promotion::plan_of(&third.state, requested.id).await.expect("a plan");
+        plan.packages.into_iter().map(|package| package.name).collect::<Vec<_>>()
     };
     assert_eq!(recorded().await, ["beta", "gamma"], "the requested state");
     create_rule(&first, &rule("beta")).await;

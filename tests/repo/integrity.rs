@@ -266,7 +266,7 @@ async fn a_truncated_answer_of_a_bucket_moves_nothing_and_an_undamaged_object_co
         proxy.clear_faults();
         assert!(open(&backend).await.is_ok(), "{size}");
     }
-    // An object that lies in `damaged` with the right bytes, as an earlier version left it.
+    // An object that lies in `damaged` with the right bytes.
     let [object] = backend
         .state
         .storage

@@ -315,12 +315,11 @@ async fn stored_records_that_r_cannot_read_are_served_without_their_defect_and_r
     for package in ["alpha", "beta", "gamma"] {
         backend.add("team", package, "1.0").await;
     }
-    // As earlier versions of the server stored them.
-    let old_stanzas: [(&'static str, &[u8]); 2] = [
+    let stanzas: [(&'static str, &[u8]); 2] = [
         ("alpha", b"Package: alpha\nVersion: 1.0\nDepends:\n .\n R (>=3.5.0), utils\nLicense: MIT\n"),
         ("beta", b"Package: beta\nVersion: 1.0.20240115123456\nLicense: MIT\n"),
     ];
-    for (package, stanza) in old_stanzas {
+    for (package, stanza) in stanzas {
         let write = backend.state.db.write(move |c| {
             c.execute(
                 "UPDATE record SET stanza = $1 WHERE release_id IN \

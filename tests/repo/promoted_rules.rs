@@ -110,8 +110,7 @@ impl Server {
         let ann = person("ann (uid 1)");
         let (requested, ()) = tokio::join!(promotion::request(repositories, state, request, &ann), change);
         let Some(promotion) = requested.expect("accepted") else { return false };
-        let plan =
-            promotion::plan_of(repositories, state, &promotion).await.expect("a plan").expect("recorded");
+        let plan = promotion::plan_of(state, promotion.id).await.expect("a plan");
         let planned = plan.packages.iter().find(|package| package.name == "old");
         let planned = planned.map(|package| [&package.from_version, &package.to_version].map(Clone::clone));
         let versions = [before, self.old(to, "latest").await];

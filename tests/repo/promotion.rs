@@ -369,9 +369,8 @@ async fn a_request_for_a_deleted_source_or_repository_is_not_approved(backend: B
         .expect_err("deleted")
         .to_string();
     assert!(error.starts_with("promotion 2 was superseded"), "{error}");
-    let found = promotion::get(&backend.state, 2).await.expect("the record stays");
-    let plan = promotion::plan_of(&backend.repositories, &backend.state, &found).await.expect("no error");
-    assert_eq!(plan.expect("the plan as it was").packages[0].name, "alpha");
+    let plan = promotion::plan_of(&backend.state, 2).await.expect("the record stays");
+    assert_eq!(plan.packages[0].name, "alpha");
     edit::subscription::unsubscribe(&backend.state, "dev", "team", None, &actor())
         .await
         .expect("unsubscribed");
@@ -450,10 +449,7 @@ async fn a_plan_is_what_the_promotion_changes(backend: Backend) {
         .expect("accepted")
         .expect("a promotion");
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.1, gamma 0.1");
-    let recorded = promotion::plan_of(&backend.repositories, &backend.state, &promoted)
-        .await
-        .expect("no error")
-        .expect("a plan");
+    let recorded = promotion::plan_of(&backend.state, promoted.id).await.expect("a plan");
     let planned = promotion::plan::record(&backend.state.catalog.get(), planned);
     assert_eq!((recorded.packages, recorded.sources), (planned.packages, planned.sources), "the record");
     let sha256 = recorded.sha256.expect("a digest");

@@ -265,9 +265,7 @@ async fn later_rules_take_versions_of_an_approved_plan_away_and_add_none(server:
     let planned = server.plan().await;
     let requested = promotion::request(repositories, state, request(), &person("ann (uid 1)")).await;
     let requested = requested.expect("accepted").expect("a promotion");
-    let show = async || {
-        promotion::plan_of(repositories, state, &requested).await.expect("no error").expect("a plan")
-    };
+    let show = async || promotion::plan_of(state, requested.id).await.expect("a plan");
     let before = show().await;
     assert_eq!(before.packages.len(), 14, "{:?}", server.plan_text(&planned));
     server.rule(&about("yaml", ">2.3.7")).await;

@@ -92,7 +92,7 @@ pub struct PromotionPlan {
     /// Sources whose packages are not compared, because their versions are known only for projects that were requested.
     pub not_compared: Vec<String>,
     /// SHA-256 of the plan as it was recorded with the request, which the audit trail names too; absent for a plan that was
-    /// not requested, and for requests of versions that recorded no plans: these are compared under the current rules.
+    /// not requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The transaction whose snapshot is the new state, even after later changes.

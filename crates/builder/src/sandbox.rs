@@ -75,7 +75,7 @@ pub struct Sandbox {
     pub kind: Kind,
     /// The version of R or Python that was detected in it.
     pub version: String,
-    /// The installation directory; empty if the builder is of an earlier version, which does not report it.
+    /// The installation directory.
     pub directory: String,
     paths: Paths,
 }

@@ -93,7 +93,7 @@ pub fn archive(data: &[u8]) {
 pub fn metadata(data: &[u8]) {
     let Ok(metadata) = Metadata::parse(data) else { return };
     assert!(name::is_valid(&metadata.name) && !metadata.version.is_empty());
-    let _ = (metadata.license_summary(), metadata.is_static("Requires-Dist"));
+    let _ = metadata.license_summary();
     for text in metadata.requires_dist.iter().take(100) {
         let _ = Requirement::parse(text).map(|requirement| requirement.may_apply(&[]));
     }

@@ -78,13 +78,12 @@ pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
     let (app, principal) = (call.app, call.principal);
     let found = permitted(app, principal, number(id)?).await?;
     require_readable(app, principal, &found)?;
-    let plan = edit::plan_of(&app.repositories, &app.state, &found).await?;
+    let plan = edit::plan_of(&app.state, found.id).await?;
     let catalog = app.state.catalog.get();
     let to = catalog.repo_by_id(found.request.repo);
     let is_applied = found.state == PromotionState::Applied;
-    let plan =
-        plan.map(|plan| if is_applied { plan } else { with_warnings((&catalog, principal), to, plan) });
-    ok(&Promotion { plan, ..wire(app, found) })
+    let plan = if is_applied { plan } else { with_warnings((&catalog, principal), to, plan) };
+    ok(&Promotion { plan: Some(plan), ..wire(app, found) })
 }
 
 /// `POST /promotions/{id}/approve`.

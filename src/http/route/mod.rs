@@ -185,8 +185,7 @@ pub fn parse(
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
-        // These names are reserved. Only `robots.txt` may be the name of an existing repository, created by an earlier
-        // version.
+        // No repository has one of these names.
         ["client"] | ["client", "" | "index.html"] => Route::Home,
         ["assets", file] => Route::Asset((*file).to_owned()),
         ["favicon.ico"] => Route::Favicon,

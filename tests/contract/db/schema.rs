@@ -88,7 +88,7 @@ fn migrations_are_numbered_from_one_and_each_is_a_pair() {
         assert_eq!(files.len(), 2 * all.len(), "{files:?}");
         for m in all {
             for engine in ["sqlite", "postgres"] {
-                let name = format!("{:04}_{}.{engine}.sql", m.number, m.name);
+                let name = format!("{}_{}.{engine}.sql", m.number, m.name);
                 assert!(files.iter().any(|f| *f == *name), "{name}");
             }
         }

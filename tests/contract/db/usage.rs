@@ -144,7 +144,7 @@ fn scheduled_work_and_writers_are_recorded(test_db: &mut TestDb) {
 fn both_databases_share_a_location_and_are_independent(test_db: &mut TestDb) {
     assert!(Db::check_usage(&test_db.config).expect("it can be made").contains("first start"));
     let db = open(test_db);
-    assert!(Db::check_usage(&test_db.config).expect("it answers").contains("schema 2"));
+    assert!(Db::check_usage(&test_db.config).expect("it answers").contains("schema 1"));
     assert!(Db::check(&test_db.config).expect("it answers").contains("answers (schema "));
     add(test_db, &db, "w", 1, vec![count(10, "a", "source", 1)]);
     test_db.reopen();

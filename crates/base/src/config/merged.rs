@@ -6,7 +6,7 @@ use super::parsed_file::{Heading, ParsedFile};
 use super::problem::{Origin, Position, Problem, ProblemCategory};
 use super::rows::SECTIONS;
 use super::spelling::{did_you_mean, nearest};
-use super::table::{Property, Section, Subsection};
+use super::table::{Property, Section};
 
 /// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,19 +75,6 @@ pub struct Settings {
     pub(super) temp_dir: Option<String>,
 }
 
-/// One effective property, as `config show` prints it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EffectiveProperty {
-    /// The section header, such as `[FileStorage "cache"]`.
-    pub section: String,
-    /// The name of the property.
-    pub property: &'static str,
-    /// Safe to print: secrets, and user and password in URLs, are `***`; empty if unset.
-    pub value: String,
-    /// The position at which the property is set.
-    pub origin: Origin,
-}
-
 /// `[Name]` or `[Name "sub"]`.
 pub(super) fn heading(section: &str, sub: Option<&str>) -> String {
     let position = Position { line: 0, column: 0 };
@@ -127,47 +114,6 @@ impl Settings {
                 (format!("{}: {heading} {}", value.origin, setting.property.name), value.form)
             })
         })
-    }
-
-    /// Returns every property with its effective value: the settings, and the defaults of sections without a
-    /// subsection name.
-    #[must_use]
-    pub fn effective_properties(&self) -> Vec<EffectiveProperty> {
-        let mut rows = Vec::new();
-        for section in SECTIONS {
-            let mut subs: Vec<Option<&str>> = Vec::new();
-            if matches!(section.sub, Subsection::Never | Subsection::ClassOrNone) {
-                subs.push(None);
-            }
-            for setting in self.settings.iter().filter(|setting| std::ptr::eq(setting.section, section)) {
-                if !subs.contains(&setting.sub.as_deref()) {
-                    subs.push(setting.sub.as_deref());
-                }
-            }
-            for sub in subs {
-                for property in section.properties {
-                    let row = |value, origin| EffectiveProperty {
-                        section: heading(section.name, sub),
-                        property: property.name,
-                        value,
-                        origin,
-                    };
-                    match self.get(section.name, sub, property.name) {
-                        Some(setting) => rows.extend(
-                            setting
-                                .values
-                                .iter()
-                                .map(|v| row(property.kind.printable(&v.text), v.origin.clone())),
-                        ),
-                        None if sub.is_none() => {
-                            rows.push(row(self.effective(section.name, None, property), Origin::Default));
-                        }
-                        None => {}
-                    }
-                }
-            }
-        }
-        rows
     }
 
     /// Returns the effective value as text: the last one set, otherwise the default with its references resolved.
@@ -383,22 +329,5 @@ mod tests {
                 "f:4:1: [IdentityFederation]: needs a name; write `[IdentityFederation \"name\"]`",
             ]
         );
-    }
-
-    #[test]
-    fn printed_properties_have_an_origin_and_no_secret() {
-        let (settings, _) =
-            merge_text("[Server]\nDataDir = /d\n[Proxy]\nURL = http://u:p@h:1\nPassword = hunter2\n");
-        let rows = settings.effective_properties();
-        let line = |section: &str, property: &str| {
-            let row =
-                rows.iter().find(|row| row.section == section && row.property == property).expect("a row");
-            format!("{} {}", row.value, row.origin)
-        };
-        assert_eq!(line("[Server]", "DataDir"), "/d f:2:11");
-        assert_eq!(line("[SQLite]", "Dir"), "/d/db default");
-        assert_eq!(line("[Proxy]", "URL"), "http://***@h:1 f:4:7");
-        assert_eq!(line("[Proxy]", "Password"), "*** f:5:12");
-        assert_eq!(line("[Storage]", "CRAN"), "file default");
     }
 }

@@ -73,7 +73,7 @@ pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use local_python::LocalPython;
 pub use logging::{LogFormat, LogLevel, Logging};
-pub use merged::{EffectiveProperty, Settings, ValueForm};
+pub use merged::{Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
 pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;

@@ -35,7 +35,6 @@ pub use limits::FetchLimits;
 pub use progress::{FetchOutcome, Progress};
 pub use reader::{is_near, read};
 pub use registry::{FetchRequest, Fetches};
-pub use store::recover;
 pub use verify::PackageForm;
 
 /// Bytes at the end of a file that are released once it is verified.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
 
-use super::integrity::{IntegrityCheck, IntegrityError};
+use super::integrity::IntegrityCheck;
 use super::spool::CompleteFile;
 use super::task::{FetchTask, blocking};
 use super::verify::{ExpectedFile, PackageForm};
@@ -13,70 +13,23 @@ use base::model::ids::FileId;
 use base::model::storage_class::StorageClass;
 use store::db;
 use store::db::blob::Blob;
-use store::db::file::{FetchedFacts, FileState, LostFile};
+use store::db::file::{FetchedFacts, FileState};
 use store::storage::{Key, StorageError};
 
 /// Maximum size of a binary that is checked in memory when it cannot be stored, in bytes.
 const MAX_BYTES_IN_MEMORY: u64 = 64 << 20;
 
 /// Returns true, after notifying the readers, if storage has the file: it was stored between the lookup of a client and the
-/// start of this fetch, or its row is lost although its bytes are in storage.
+/// start of this fetch.
 pub(super) async fn complete_from_storage(task: &FetchTask) -> bool {
     if task.request.is_unusable {
         return false;
     }
-    let (fetches, file) = (&task.fetches, task.request.file);
-    let rows =
-        fetches.state.db.read(move |c| Ok((db::file::stored_blob(c, file)?, db::file::lost(c, file)?)));
+    let file = task.request.file;
     // A database error is reported when the row is written.
-    let Ok((stored, lost)) = rows.await else { return false };
-    let key = match (stored, lost) {
-        (Some((class, digest)), _) => StorageClass::parse(&class).map(|class| Key::Package(class, digest)),
-        (None, Some(lost)) => recover(fetches, &lost, task.request.class).await.unwrap_or_else(|error| {
-            let file = &task.request.expected.name;
-            tracing::warn!(%file, %error, "could not look up a lost file in storage");
-            None
-        }),
-        (None, None) => None,
-    };
+    let stored = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await.ok().flatten();
+    let key = stored.and_then(|(class, digest)| Some(Key::Package(StorageClass::parse(&class)?, digest)));
     key.inspect(|key| task.complete(Delivery::Stored(*key))).is_some()
-}
-
-/// Records a lost file as stored if storage has its bytes, in the class of its blob or, without one, in `class`; objects in
-/// the trash are restored. Returns its object. Nothing is recorded while the class may not be used.
-///
-/// # Errors
-/// Storage errors.
-pub async fn recover(
-    fetches: &Fetches,
-    lost: &LostFile,
-    class: StorageClass,
-) -> Result<Option<Key>, StorageError> {
-    let storage = &fetches.state.storage;
-    let class = lost.class.as_deref().and_then(StorageClass::parse).unwrap_or(class);
-    let key = Key::Package(class, lost.sha256);
-    if storage.may_store(class).await.is_err() {
-        return Ok(None);
-    }
-    match fetches.integrity.check(&key).await {
-        Ok(()) => {}
-        Err(IntegrityError::Storage(StorageError::NotFound(_))) => return Ok(None),
-        Err(
-            error @ (IntegrityError::Damaged(_)
-            | IntegrityError::Storage(StorageError::Io { .. } | StorageError::UnstableRead(_))),
-        ) => {
-            tracing::warn!(object = %key, %error, "could not read the object of a file whose row is lost");
-            return Ok(None);
-        }
-        Err(IntegrityError::Storage(error)) => return Err(error),
-    }
-    // The sweep removes no blob between this and the row.
-    let _guard = fetches.blob_lock.read().await;
-    let Some(size) = storage.size(&key).await? else { return Ok(None) };
-    let facts = stored_facts(lost.file, lost.sha256, size);
-    fetches.updates.record_stored(facts, blob_of(fetches, &key, size)).await;
-    tracing::warn!(object = %key, "a file whose row was lost is in storage, and is served again");
-    Ok(Some(key))
 }
 
 fn stored_facts(file: FileId, sha256: Sha256, size: u64) -> FetchedFacts {

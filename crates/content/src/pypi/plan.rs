@@ -65,8 +65,7 @@ pub struct Plan {
 
 impl Instants {
     /// Returns the instant of the changes since the previous reading: the last instant for which this reading is valid
-    /// and that a client can request. Readings of an index without serials that earlier versions of this server stored
-    /// may be valid beyond the head.
+    /// and that a client can request.
     fn change(self) -> i64 {
         self.previous_valid_at.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
     }

@@ -115,8 +115,7 @@ pub async fn open(
 ) -> Result<OpenFile, RepoError> {
     // The other futures are boxed: most requests need only this one, and the future of each request is moved.
     let Some(key) = located.key() else {
-        let result = Box::pin(open_absent(repositories, located, range)).await;
-        return result.map_err(|error| undeliverable(located, None, error));
+        return Box::pin(open_absent(repositories, located, range)).await;
     };
     let attempt = || open_for_client(repositories, located, &key, range.clone());
     match visibility::when_visible(repositories, located, &key, attempt).await {
@@ -141,18 +140,14 @@ async fn open_again(
     }
     tracing::error!(file = %located.name, "could not serve a stored package: {error}; fetching it again");
     let result = open_absent(repositories, located, range).await;
-    result.map_err(|of_mirror| undeliverable(located, Some(error), of_mirror))
+    result.map_err(|of_mirror| undeliverable(error, of_mirror))
 }
 
 /// Returns the error for a file that neither storage (`of_storage`) nor its mirror (`of_mirror`) delivers. One that was
 /// stored is not gone, whatever the mirror answers: its storage may not be mounted, may not be readable for a while, or can
 /// be restored.
-fn undeliverable(located: &LocatedFile, of_storage: Option<RepoError>, of_mirror: RepoError) -> RepoError {
-    match (of_mirror, of_storage) {
-        (RepoError::NotFound(_), Some(of_storage)) => of_storage,
-        (RepoError::NotFound(_), None) if located.is_lost() => upstream::no_upstream(located),
-        (of_mirror, _) => of_mirror,
-    }
+fn undeliverable(of_storage: RepoError, of_mirror: RepoError) -> RepoError {
+    if matches!(of_mirror, RepoError::NotFound(_)) { of_storage } else { of_mirror }
 }
 
 /// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror. METADATA that an index does
@@ -227,7 +222,11 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
     };
     let (candidates, ..) = upstream::candidates(&repositories.state, located)?;
     let Err(error) = repositories.fetches.check(located.row.file, &candidates) else { return Ok(()) };
-    Err(undeliverable(located, stored_error, fetch_error(repositories, located, error).await))
+    let of_mirror = fetch_error(repositories, located, error).await;
+    Err(match stored_error {
+        Some(of_storage) => undeliverable(of_storage, of_mirror),
+        None => of_mirror,
+    })
 }
 
 /// Stores a located file that can be fetched, without a client that waits for it. Returns false if it is in storage, or

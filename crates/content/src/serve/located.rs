@@ -126,12 +126,6 @@ impl LocatedFile {
         }
     }
 
-    /// Returns true if the row states that no mirror has the file, which an earlier version recorded even of stored files,
-    /// and its bytes are known.
-    pub(super) fn is_lost(&self) -> bool {
-        self.row.file_state == FileState::Lost && self.sha256.is_some()
-    }
-
     /// Replaces a source package by one of its binaries.
     pub(super) fn with_binary(&self, binary: &db::binary::Binary, platform: &Platform) -> LocatedFile {
         let row = ReleaseFile {

@@ -37,12 +37,6 @@ impl NormalName {
         &self.0
     }
 
-    /// Returns the form that is used in file names: with `_` instead of `-` (PEP 427, 625).
-    #[must_use]
-    pub fn file_form(&self) -> String {
-        self.0.replace('-', "_")
-    }
-
     /// Returns true if the text is a spelling of this name.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
@@ -114,7 +108,6 @@ mod tests {
         ] {
             assert_eq!(text.parse::<NormalName>().map(|name| name.to_string()), Ok(normal.to_owned()));
         }
-        assert_eq!("a.b-c".parse::<NormalName>().map(|name| name.file_form()), Ok("a_b_c".to_owned()));
     }
 
     #[test]
@@ -146,7 +139,7 @@ mod tests {
             prop_assert_eq!(normalize(&once), once);
             let normal: NormalName = name.parse().unwrap();
             prop_assert_eq!(normal.as_str().parse::<NormalName>(), Ok(normal.clone()));
-            prop_assert!(normal.matches(&name) && normal.matches(&normal.file_form()));
+            prop_assert!(normal.matches(&name) && normal.matches(&normal.as_str().replace('-', "_")));
         }
     }
 }

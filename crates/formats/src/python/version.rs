@@ -60,12 +60,6 @@ impl Version {
     pub fn is_pre_release(&self) -> bool {
         self.value.as_ref().is_none_or(pep440_rs::Version::any_prerelease)
     }
-
-    /// Returns true if the version has a local part, as in `1.0+cu121`.
-    #[must_use]
-    pub fn has_local(&self) -> bool {
-        self.value.as_ref().is_some_and(pep440_rs::Version::is_local)
-    }
 }
 
 impl FromStr for Version {
@@ -175,7 +169,7 @@ mod tests {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
         assert!(Version::lenient("2004d").is_pre_release() && Version::lenient("1rc1").is_pre_release());
-        assert!(!Version::lenient("1.0.post1").is_pre_release() && Version::lenient("1+x").has_local());
+        assert!(!Version::lenient("1.0.post1").is_pre_release());
     }
 
     proptest! {

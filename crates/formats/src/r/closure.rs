@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::dependency::{DependencyKind, Operator, Requirement};
 use super::description::Description;
-use super::{name, version};
+use super::name;
 
 /// A set of kinds of dependencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -252,26 +252,6 @@ impl DependencyIndex {
         closure
     }
 
-    /// Returns the highest minimum version of R that a closure needs, and the first member that declares it.
-    #[must_use]
-    pub fn minimum_r<'a>(&'a self, closure: &Closure<'a>) -> Option<(&'a str, &'a str)> {
-        let mut highest: Option<(&str, &str)> = None;
-        for member in &closure.members {
-            let Some(package) = self.numbers.get(member.name).and_then(|number| self.package(*number)) else {
-                continue;
-            };
-            for number in &package.r {
-                let Requirement { operator, version } = self.requirement_at(*number);
-                let is_minimum = matches!(operator, Operator::Greater | Operator::GreaterEqual);
-                let is_higher = highest.is_none_or(|(_, highest)| version::compare(version, highest).is_gt());
-                if is_minimum && is_higher && version::is_numeric(version) {
-                    highest = Some((member.name, version));
-                }
-            }
-        }
-        highest
-    }
-
     /// Returns the members of a closure in an order in which they can be installed: each member follows its strong
     /// dependencies. The members of a cycle, which cannot be installed, have an arbitrary order.
     #[must_use]
@@ -412,7 +392,6 @@ mod tests {
         assert_eq!(closure.chain(3), ["a1", "b2", "c3"]);
         assert_eq!(closure.chain(0), ["a1"]);
         assert_eq!(closure.chain(4), [""; 0]);
-        assert_eq!(index.minimum_r(&closure), Some(("MASS", "4.0")));
         assert_eq!(index.r_requirements("a1").count(), 1);
 
         // Suggested packages are added only for roots: s2 is in the closure as a dependency of s1, not because b2
@@ -486,10 +465,9 @@ mod tests {
         let unmet: Vec<(&str, &str, &str)> =
             closure.unmet.iter().map(|u| (u.dependency, u.requirement.version, u.kind.field())).collect();
         assert_eq!(unmet, [("b2", "2.0", "Imports"), ("b2", "1.0", "Depends")]);
-        assert_eq!(index.minimum_r(&closure), Some(("a1", "99")));
 
         let closure = index.closure(&[root("b2", Kinds::NONE)], Kinds::STRONG);
-        assert_eq!((closure.missing.len(), index.minimum_r(&closure)), (0, None));
+        assert_eq!(closure.missing.len(), 0);
     }
 
     #[test]

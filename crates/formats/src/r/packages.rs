@@ -6,7 +6,6 @@ use base::model::digest::{Md5, Sha256};
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 
 /// The fields of a source index, in R's order (`tools:::.get_standard_repository_db_fields()`); `File` and `Path`, if
@@ -30,14 +29,6 @@ pub const SOURCE_FIELDS: [&str; 15] = [
 ];
 /// The fields of an index of binary packages: those of a source index without `NeedsCompilation`.
 pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
-
-/// Compares names in the order of packages in an index: by lower-case name, then by name. Use a stable sort, so that
-/// further records of a package (with `Path`) follow its first one, and equal versions keep their order.
-#[must_use]
-pub fn compare_names(a: &str, b: &str) -> Ordering {
-    let to_lower = |b: u8| b.to_ascii_lowercase();
-    a.bytes().map(to_lower).cmp(b.bytes().map(to_lower)).then_with(|| a.cmp(b))
-}
 
 /// Writes an index: the unchanged records in the given order, separated by one empty line.
 ///
@@ -283,13 +274,6 @@ mod tests {
         out.clear();
         render(&mut out, [""; 0]).expect("writing to a Vec succeeds");
         assert_eq!(out, b"");
-    }
-
-    #[test]
-    fn packages_are_sorted_case_insensitively() {
-        let mut names = ["zoo", "A3", "abc", "ABC", "R6", "r6", "a3x"];
-        names.sort_by(|a, b| compare_names(a, b));
-        assert_eq!(names, ["A3", "a3x", "ABC", "abc", "R6", "r6", "zoo"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Catalog, RepoStep, Repository};
 use base::model::ids::{Seq, TreeId};
 use base::model::snapshot::Alias;
 use base::model::time::Timestamp;
-use store::db::url_alias::UrlAlias;
+use store::db::fixed_url::FixedUrl;
 
 /// All fixed URLs.
 #[derive(Debug, Default)]
@@ -14,13 +14,13 @@ pub struct FixedUrls {
     /// A number that changes when a fixed URL is created.
     pub revision: i64,
     /// The states, by name.
-    pub states: BTreeMap<Alias, UrlAlias>,
+    pub states: BTreeMap<Alias, FixedUrl>,
 }
 
 impl Catalog {
     /// Returns the state that a fixed URL of a repository names.
     #[must_use]
-    pub fn fixed_url(&self, repo: &Repository, alias: Alias) -> Option<&UrlAlias> {
+    pub fn fixed_url(&self, repo: &Repository, alias: Alias) -> Option<&FixedUrl> {
         self.fixed_urls.states.get(&alias).filter(|state| state.repo == repo.id)
     }
 
@@ -33,7 +33,7 @@ impl Catalog {
 
     /// Returns the name of the fixed URL for a state, if there is one.
     #[must_use]
-    pub fn fixed_url_of(&self, state: &UrlAlias) -> Option<Alias> {
+    pub fn fixed_url_of(&self, state: &FixedUrl) -> Option<Alias> {
         self.fixed_urls.states.iter().find(|(_, known)| *known == state).map(|(alias, _)| *alias)
     }
 }
@@ -50,7 +50,7 @@ pub(super) enum FixedState {
 }
 
 /// Returns the state of a tree in a fixed URL.
-pub(super) fn state_of(url: Option<&UrlAlias>, tree: TreeId) -> FixedState {
+pub(super) fn state_of(url: Option<&FixedUrl>, tree: TreeId) -> FixedState {
     let Some(url) = url else { return FixedState::NotFixed };
     match url.trees.binary_search_by_key(&tree, |(id, _)| *id) {
         Ok(index) => url.trees.get(index).map_or(FixedState::NotFixed, |(_, seq)| FixedState::At(*seq)),
@@ -60,7 +60,7 @@ pub(super) fn state_of(url: Option<&UrlAlias>, tree: TreeId) -> FixedState {
 }
 
 /// Returns the list of subscriptions that a fixed URL fixes.
-pub(super) fn fixed_list<'a>(url: Option<&UrlAlias>, repo: &'a Repository) -> Option<&'a RepoStep> {
+pub(super) fn fixed_list<'a>(url: Option<&FixedUrl>, repo: &'a Repository) -> Option<&'a RepoStep> {
     let seq = url?.repo_seq?;
     repo.steps.iter().find(|step| step.seq == seq)
 }

@@ -332,12 +332,12 @@ fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Confi
 
 /// Reads the fixed URLs if one was created since the previous catalog.
 fn fixed_urls(c: &mut dyn Conn, previous: &Catalog, extent: ReadExtent) -> Result<Arc<FixedUrls>, DbError> {
-    let revision = db::url_alias::revision(c)?;
+    let revision = db::fixed_url::revision(c)?;
     let is_known = previous.clock_at.is_some() && previous.fixed_urls.revision == revision;
     if is_known && extent == ReadExtent::Changes {
         return Ok(Arc::clone(&previous.fixed_urls));
     }
-    Ok(Arc::new(FixedUrls { revision, states: db::url_alias::list(c)?.into_iter().collect() }))
+    Ok(Arc::new(FixedUrls { revision, states: db::fixed_url::list(c)?.into_iter().collect() }))
 }
 
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {

@@ -10,8 +10,8 @@ use base::model::point::{Base, Point, PointTree, PromotedList};
 use base::model::snapshot::{Alias, Snapshot};
 use base::model::time::{Day, Timestamp};
 use formats::r::bioconductor::Part;
+use store::db::fixed_url::FixedUrl;
 use store::db::skew::TOLERANCE;
-use store::db::url_alias::UrlAlias;
 
 /// The reason why a snapshot cannot be resolved. The response is 404 with this reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -297,7 +297,7 @@ pub fn snapshot_end(
 }
 
 /// Returns the state of the fixed URL that a snapshot names; `None` for other snapshots.
-fn url_of<'a>(catalog: &'a Catalog, repo: &Repository, snapshot: Snapshot) -> Option<&'a UrlAlias> {
+fn url_of<'a>(catalog: &'a Catalog, repo: &Repository, snapshot: Snapshot) -> Option<&'a FixedUrl> {
     match snapshot {
         Snapshot::Alias(alias) => catalog.fixed_url(repo, alias),
         Snapshot::Latest | Snapshot::Date(_) | Snapshot::Transaction(_) => None,
@@ -318,7 +318,7 @@ fn is_after_first_subscription(repo: &Repository, end: Timestamp) -> bool {
 }
 
 /// Returns the list that a fixed URL fixes, otherwise the list in force before `end`.
-fn list_of<'a>(repo: &'a Repository, url: Option<&UrlAlias>, end: Timestamp) -> Option<ListInForce<'a>> {
+fn list_of<'a>(repo: &'a Repository, url: Option<&FixedUrl>, end: Timestamp) -> Option<ListInForce<'a>> {
     match fixed_list(url, repo) {
         Some(step) => Some(ListInForce { step, list_end: end }),
         None => list_at(repo, end),
@@ -361,7 +361,7 @@ fn states(
     catalog: &Catalog,
     list: &[Subscription],
     part: Option<Part>,
-    (end, url): (Timestamp, Option<&UrlAlias>),
+    (end, url): (Timestamp, Option<&FixedUrl>),
 ) -> Vec<State> {
     let of_entry = |entry: &Subscription| {
         let source = entry.source;

@@ -77,10 +77,10 @@ pub fn put_descriptions(
     source: SourceId,
     results: &[(Archive, DescriptionResult)],
 ) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, trouble) \
+    const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, error) \
         VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6) \
         ON CONFLICT (source_id, file, size, published_at) \
-        DO UPDATE SET stanza = excluded.stanza, trouble = excluded.trouble";
+        DO UPDATE SET stanza = excluded.stanza, error = excluded.error";
     let row = |(archive, result): &(Archive, DescriptionResult)| {
         let (stanza, error): (&[u8], &str) = match result {
             DescriptionResult::Record(stanza) => (stanza, ""),
@@ -107,7 +107,7 @@ pub fn each_description(
     each: &mut dyn FnMut(Archive, DescriptionResult) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
     const ALL: &str =
-        "SELECT file, size, published_at, stanza, trouble FROM backfill_record WHERE source_id = $1";
+        "SELECT file, size, published_at, stanza, error FROM backfill_record WHERE source_id = $1";
     c.each(ALL, &[source.into()], &mut |mut row| {
         let archive = Archive { file: row.text(0)?, size: row.int(1)?, published_at: row.time(2)? };
         let (stanza, error) = (row.bytes(3)?, row.text(4)?);

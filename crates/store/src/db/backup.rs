@@ -53,19 +53,12 @@ pub fn record(
         VALUES ($1, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) \
         ON CONFLICT (place, command) DO UPDATE SET at = excluded.at, error = excluded.error, missing = excluded.missing, \
         succeeded_at = CASE WHEN excluded.error = '' THEN excluded.succeeded_at ELSE backup_result.succeeded_at END";
-    // Servers of earlier versions on the same database read this table.
-    const OLD_TABLE: &str = "INSERT INTO backup (place, made_at) VALUES ($1, CAST($2 AS BIGINT)) \
-        ON CONFLICT (place) DO UPDATE SET made_at = excluded.made_at";
     let (error, succeeded_at, missing) = match result {
         CommandResult::Success(missing) => ("", at, i64::try_from(*missing).unwrap_or(i64::MAX)),
         CommandResult::Failure(error) => (error.as_str(), Timestamp(0), 0),
     };
     let (name, missing) = (command.as_str().into(), missing.into());
-    c.execute(RECORD, &[folder.into(), name, at.into(), error.into(), succeeded_at.into(), missing])?;
-    if command == RecordedCommand::Create && matches!(result, CommandResult::Success(_)) {
-        c.execute(OLD_TABLE, &[folder.into(), at.into()])?;
-    }
-    Ok(())
+    c.execute(RECORD, &[folder.into(), name, at.into(), error.into(), succeeded_at.into(), missing]).map(drop)
 }
 
 /// Returns the time of the last successful backup in a folder; `None` if there is none.

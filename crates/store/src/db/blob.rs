@@ -50,14 +50,13 @@ pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
         .transpose()
 }
 
-// The condition that no row refers to the blob with this digest. The state 3 (lost) counts: the bytes of such a file can be
-// in storage, see `FileState::Lost`.
+// The condition that no row refers to the blob with this digest.
 macro_rules! is_unreferenced {
     ($sha256:literal) => {
         concat!(
             "NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = ",
             $sha256,
-            " AND f.state IN (1, 3)) AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = ",
+            " AND f.state = 1) AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = ",
             $sha256,
             ") AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = ",
             $sha256,
@@ -68,9 +67,9 @@ macro_rules! is_unreferenced {
     };
 }
 
-/// Returns the number of rows that refer to a blob, as a stored or lost file or as the README of a release.
+/// Returns the number of rows that refer to a blob, as a stored file or as the README of a release.
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
-    const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state IN (1, 3)) \
+    const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
     let rows = c.query(COUNT, &[sha256.to_string().into()])?;
     rows.first().map_or(Ok(0), |row| row.int(0))

@@ -60,8 +60,7 @@ pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 }
 
 /// Returns the ids of the rules that changed after the change number `from`, up to the change number `to`: inclusive
-/// ranges in unspecified order. Returns `None` if the record of one of these changes is missing, because it is too old, or
-/// an older version of this program made the change.
+/// ranges in unspecified order. Returns `None` if the record of one of these changes is missing, because it is too old.
 pub fn changed_ids(c: &mut dyn Conn, (from, to): (i64, i64)) -> Result<Option<Vec<(i64, i64)>>, DbError> {
     const LIST: &str =
         "SELECT first_id, last_id FROM block_rule_change WHERE revision > $1 AND revision <= $2";

@@ -1,4 +1,4 @@
-//! Gives the pages of a SQLite database of a previous version checksums.
+//! Gives the pages of a SQLite database that another program has copied checksums.
 
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -16,7 +16,7 @@ use super::{DbError, sqlite_dir};
 /// Maximum size of a database whose pages get checksums at a start; copying it takes some seconds.
 const MAX_COPIED: u64 = 1 << 30;
 
-/// Gives the pages of a database of a previous version, or one that another program has copied, checksums, by copying
+/// Gives the pages of a database that another program has copied checksums, by copying
 /// it. The caller holds the lock of the directory, and no connection is open.
 pub(super) fn add_checksums(file: &Path, wait: Duration) -> Result<(), DbError> {
     let io_error = |error| sqlite_dir::io_error(file, error);

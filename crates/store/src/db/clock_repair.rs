@@ -150,10 +150,10 @@ fn set_pins(
     now: Timestamp,
     transactions: &[(TxId, Timestamp, Timestamp)],
 ) -> Result<(), DbError> {
-    const FUTURE: &str = "SELECT pinned_at FROM repo_pin WHERE pinned_at > CAST($1 AS BIGINT) \
+    const FUTURE: &str = "SELECT pinned_at FROM repo_step WHERE pinned_at > CAST($1 AS BIGINT) \
         UNION SELECT pinned_at FROM promotion WHERE pinned_at > CAST($1 AS BIGINT) ORDER BY pinned_at";
     const STATEMENTS: [&str; 2] = [
-        "UPDATE repo_pin SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
+        "UPDATE repo_step SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
         "UPDATE promotion SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
     ];
     for row in c.query(FUTURE, &[now.into()])? {
@@ -184,7 +184,7 @@ fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     c.execute(LEASES, &[tomorrow.into()])?;
     c.execute("DELETE FROM hold WHERE until > CAST($1 AS BIGINT)", &[tomorrow.into()])?;
     const LOOKS: &str =
-        "UPDATE look SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";
+        "UPDATE reading SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";
     const READINGS: &str =
         "UPDATE file_reading SET read_at = CAST($1 AS BIGINT) WHERE read_at > CAST($1 AS BIGINT)";
     let statements = [FETCHED, BLOBS, GUARDS, OVERLAPS, LOOKS, READINGS];

@@ -2,11 +2,12 @@
 //! source: its base. The rows of a step are written with it and never change.
 //!
 //! A step has a row in `curation`, with the tree and the sequence number of its base, the files of its definition
-//! (`curation_file`), a rule for each project (`curation_rule`), and the projects that others require
-//! (`curation_dependency`). A curated source of Python packages has no lives: the catalog contains the bases, so that a
+//! (`curation_file`), and a rule for each project (`curation_rule`). A curated source of Python packages has no lives: the catalog contains the bases, so that a
 //! point contains them (`model::point::Base`), and every reader of files reads those of the base and leaves out what
 //! the rule does not allow. A curated source of CRAN has lives, too: those of the selected releases, which are releases
 //! of `cran`, with their records. A snapshot of CRAN has only a base (`Base::is_whole`).
+
+use std::collections::HashMap;
 
 use super::pypi::ListedProject;
 use super::{Conn, DbError, Row, Value};
@@ -85,19 +86,16 @@ pub fn bases(c: &mut dyn Conn) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
 
 /// Returns the definition of a step; `None` if it has none.
 pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>, DbError> {
-    const FIND: &str =
-        "SELECT base_tree_id, base_seq, snapshot, sha256 FROM curation WHERE tree_id = $1 AND seq = $2";
+    const FIND: &str = "SELECT base_tree_id, base_seq, snapshot, sha256, include FROM curation WHERE tree_id = $1 AND seq = $2";
     const FILES: &str =
         "SELECT name, content FROM curation_file WHERE tree_id = $1 AND seq = $2 ORDER BY position";
     let Some(mut row) = c.query(FIND, &[tree.into(), seq.into()])?.into_iter().next() else {
         return Ok(None);
     };
-    const INCLUDE: &str = "SELECT include FROM curation_include WHERE tree_id = $1 AND seq = $2";
-    let include = c.query(INCLUDE, &[tree.into(), seq.into()])?.into_iter().next();
     let files = c.query(FILES, &[tree.into(), seq.into()])?.into_iter();
     let file = |mut row: Row| Ok(DefinitionFile { name: row.text(0)?, content: row.bytes(1)? });
-    const DEPENDENCY: &str =
-        "SELECT fold, chain FROM curation_dependency WHERE tree_id = $1 AND seq = $2 ORDER BY fold";
+    const DEPENDENCY: &str = "SELECT normalized_name, chain FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND chain IS NOT NULL \
+        ORDER BY normalized_name";
     let dependencies = c.query(DEPENDENCY, &[tree.into(), seq.into()])?.into_iter();
     let dependency = |mut row: Row| {
         let chain = row.text(1)?;
@@ -108,7 +106,7 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
         base_seq: Seq(row.int(1)?),
         snapshot: row.text(2)?,
         sha256: row.parse(3, "a digest")?,
-        include: include.map(|mut row| row.text(0)).transpose()?,
+        include: row.opt_text(4)?,
         files: files.map(file).collect::<Result<_, DbError>>()?,
         dependencies: dependencies.map(dependency).collect::<Result<_, DbError>>()?,
     }))
@@ -116,7 +114,7 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
 
 /// Returns the rules of a step in the order of the names.
 pub fn rules(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<RuleRow>, DbError> {
-    const LIST: &str = "SELECT fold, rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 ORDER BY fold";
+    const LIST: &str = "SELECT normalized_name, rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 ORDER BY normalized_name";
     let rows = c.query(LIST, &[tree.into(), seq.into()])?;
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?))).collect()
 }
@@ -128,9 +126,9 @@ pub fn projects(
     (tree, seq): (TreeId, Seq),
     base: Base,
 ) -> Result<Vec<ListedProject>, DbError> {
-    const LIST: &str = "SELECT k.fold, r.name FROM curation_rule k LEFT JOIN project r ON r.source_id = $1 \
-        AND r.fold = k.fold AND r.from_at <= $2 AND r.to_at > $2 \
-        WHERE k.tree_id = $3 AND k.seq = $4 ORDER BY k.fold";
+    const LIST: &str = "SELECT k.normalized_name, r.name FROM curation_rule k LEFT JOIN project r ON r.source_id = $1 \
+        AND r.normalized_name = k.normalized_name AND r.from_at <= $2 AND r.to_at > $2 \
+        WHERE k.tree_id = $3 AND k.seq = $4 ORDER BY k.normalized_name";
     let rows = c.query(LIST, &[base.source.into(), base.seq.into(), tree.into(), seq.into()])?;
     let decode = |mut row: Row| {
         Ok(ListedProject { normalized_name: row.text(0)?, name: row.opt_text(1)?, changed_at: None })
@@ -145,7 +143,8 @@ pub fn rule(
     seq: Seq,
     normalized_name: &str,
 ) -> Result<Option<String>, DbError> {
-    const FIND: &str = "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND fold = $3";
+    const FIND: &str =
+        "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND normalized_name = $3";
     let row = c.query(FIND, &[tree.into(), seq.into(), normalized_name.into()])?.into_iter().next();
     row.map(|mut row| row.text(0)).transpose()
 }
@@ -157,10 +156,10 @@ pub fn insert(
     curation: &Curation,
     rules: &[RuleRow],
 ) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO curation (tree_id, seq, base_tree_id, base_seq, snapshot, sha256) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6)";
+    const INSERT: &str = "INSERT INTO curation (tree_id, seq, base_tree_id, base_seq, snapshot, sha256, include) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6, $7)";
     const FILE_COLUMNS: [&str; 5] = ["tree_id", "seq", "position", "name", "content"];
-    const RULE_COLUMNS: [&str; 4] = ["tree_id", "seq", "fold", "rule"];
+    const RULE_COLUMNS: [&str; 5] = ["tree_id", "seq", "normalized_name", "rule", "chain"];
     let row = [
         tree.into(),
         seq.into(),
@@ -168,25 +167,20 @@ pub fn insert(
         curation.base_seq.into(),
         curation.snapshot.as_str().into(),
         curation.sha256.to_string().into(),
+        Value::opt_text(curation.include.as_ref()),
     ];
     c.execute(INSERT, &row)?;
-    if let Some(include) = &curation.include {
-        let row = vec![tree.into(), seq.into(), include.as_str().into()];
-        c.batch_insert("curation_include", &["tree_id", "seq", "include"], &[row])?;
-    }
     let file = |(position, file): (i64, &DefinitionFile)| {
         let (name, content) = (file.name.as_str().into(), file.content.as_slice().into());
         vec![tree.into(), seq.into(), position.into(), name, content]
     };
     let files: Vec<Vec<Value>> = (0_i64..).zip(&curation.files).map(file).collect();
     c.batch_insert("curation_file", &FILE_COLUMNS, &files)?;
-    let dependency = |dependency: &Dependency| {
-        vec![tree.into(), seq.into(), dependency.name.as_str().into(), dependency.chain.join(" ").into()]
-    };
-    let dependencies: Vec<Vec<Value>> = curation.dependencies.iter().map(dependency).collect();
-    c.batch_insert("curation_dependency", &["tree_id", "seq", "fold", "chain"], &dependencies)?;
+    let chains: HashMap<&str, String> =
+        curation.dependencies.iter().map(|d| (d.name.as_str(), d.chain.join(" "))).collect();
     let rule = |(normalized_name, rule): &RuleRow| {
-        vec![tree.into(), seq.into(), normalized_name.as_str().into(), rule.as_str().into()]
+        let chain = Value::opt_text(chains.get(normalized_name.as_str()));
+        vec![tree.into(), seq.into(), normalized_name.as_str().into(), rule.as_str().into(), chain]
     };
     c.batch_insert("curation_rule", &RULE_COLUMNS, &rules.iter().map(rule).collect::<Vec<_>>())
 }

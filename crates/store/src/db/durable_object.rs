@@ -5,11 +5,10 @@ use super::{Conn, DbError, Row};
 use base::model::digest::Sha256;
 
 /// The condition that no mirror has the object of a row `b` of the table `blob`: one of its files has no location on a
-/// mirror (METADATA that was read from a wheel has the locator `wheel`), is lost (state 3), or is neither listed nor archived
-/// now. The life of a listed binary or Python file names the file; the life of a listed source package names only the release.
+/// mirror (METADATA that was read from a wheel has the locator `wheel`), or is neither listed nor archived now. The life of a listed binary or Python file names the file; the life of a listed source package names only the release.
 macro_rules! is_only_copy {
     () => {
-        "EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state IN (1, 3) AND (f.state = 3 OR f.locator IN ('', 'wheel') \
+        "EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1 AND (f.locator IN ('', 'wheel') \
          OR NOT EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id WHERE l.release_id = f.release_id \
          AND (f.role NOT IN ('binary', 'python', 'metadata', 'provenance') OR l.file_id = f.id \
          OR EXISTS (SELECT 1 FROM file d WHERE d.id = l.file_id AND d.role = 'python' \

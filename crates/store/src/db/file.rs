@@ -13,16 +13,12 @@ pub enum FileState {
     Stored,
     /// The blob was removed to save space; upstream still has it.
     Evicted,
-    /// A mirror did not have it when it was requested. Only earlier versions recorded that, even of files that were in
-    /// storage: see [`lost`].
-    Lost,
     /// The bytes from upstream failed the checks.
     Refused,
 }
 
 impl FileState {
-    const ALL: [FileState; 5] =
-        [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Lost, FileState::Refused];
+    const ALL: [FileState; 4] = [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Refused];
 
     /// Returns the number stored in the table.
     #[must_use]
@@ -31,8 +27,7 @@ impl FileState {
             FileState::Known => 0,
             FileState::Stored => 1,
             FileState::Evicted => 2,
-            FileState::Lost => 3,
-            FileState::Refused => 4,
+            FileState::Refused => 3,
         }
     }
 
@@ -64,9 +59,9 @@ pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
 }
 
-/// Returns the name of a stored or lost file with this digest.
+/// Returns the name of a stored file with this digest.
 pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
-    const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state IN (1, 3) ORDER BY id LIMIT 1";
+    const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state = 1 ORDER BY id LIMIT 1";
     let rows = c.query(FIND, &[sha256.to_string().into()])?;
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
@@ -132,53 +127,6 @@ pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha
     let rows = c.query(FIND, &[file.into()])?;
     let decode = |mut r: super::Row| Ok((r.text(0)?, r.parse(1, "a digest")?));
     rows.into_iter().next().map(decode).transpose()
-}
-
-/// A file of the state [`FileState::Lost`] whose digest is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LostFile {
-    /// The file.
-    pub file: FileId,
-    /// The digest of its bytes.
-    pub sha256: Sha256,
-    /// The storage class of the blob with this digest, if there is one.
-    pub class: Option<String>,
-    /// The source that its release comes from.
-    pub origin: SourceId,
-    /// Whether it is a binary.
-    pub is_binary: bool,
-}
-
-macro_rules! lost_files {
-    ($rest:literal) => {
-        concat!(
-            "SELECT f.id, f.sha256, b.class, r.origin_id, CAST(CASE WHEN f.role = 'binary' THEN 1 ELSE 0 END AS BIGINT) \
-             FROM file f JOIN release r ON r.id = f.release_id LEFT JOIN blob b ON b.sha256 = f.sha256 \
-             WHERE f.state = 3 AND f.sha256 IS NOT NULL ",
-            $rest
-        )
-    };
-}
-
-fn decode_lost(mut row: super::Row) -> Result<LostFile, DbError> {
-    Ok(LostFile {
-        file: FileId(row.int(0)?),
-        sha256: row.parse(1, "a digest")?,
-        class: row.opt_text(2)?,
-        origin: SourceId(row.int(3)?),
-        is_binary: row.int(4)? != 0,
-    })
-}
-
-/// Returns this file if it is lost and its digest is known.
-pub fn lost(c: &mut dyn Conn, file: FileId) -> Result<Option<LostFile>, DbError> {
-    c.query(lost_files!("AND f.id = $1"), &[file.into()])?.into_iter().next().map(decode_lost).transpose()
-}
-
-/// Returns at most `limit` lost files whose digest is known, by id, after the id `after`.
-pub fn lost_after(c: &mut dyn Conn, after: FileId, limit: i64) -> Result<Vec<LostFile>, DbError> {
-    let rows = c.query(lost_files!("AND f.id > $1 ORDER BY f.id LIMIT $2"), &[after.into(), limit.into()])?;
-    rows.into_iter().map(decode_lost).collect()
 }
 
 /// Returns true if the bytes of a file were evicted.

@@ -63,8 +63,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, submodules, credential_id, \
-             webhook_secret, created_at, polled_at, due_at, failures, head, error, (SELECT count(*) FROM git_vignettes v \
-             WHERE v.builder_id = git_builder.id) FROM git_builder ",
+             webhook_secret, created_at, polled_at, due_at, failures, head, error, vignettes FROM git_builder ",
             $rest
         )
     };
@@ -82,7 +81,7 @@ fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
         sub_dir: row.text(6)?,
         clone_depth: number(row.int(7)?),
         submodules: number(row.int(8)?),
-        vignettes: row.int(17)? > 0,
+        vignettes: row.int(17)? != 0,
         credential: row.opt_int(9)?,
         webhook_secret: row.opt_text(10)?,
         created_at: row.time(11)?,
@@ -151,9 +150,9 @@ pub fn using_credential(c: &mut dyn Conn, credential: i64) -> Result<Vec<String>
 /// [`DbError::Conflict`] if the source has a builder for the package.
 pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO git_builder (id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, \
-        submodules, credential_id, webhook_secret, created_at, due_at, failures, head, error) VALUES ( \
+        submodules, credential_id, webhook_secret, created_at, due_at, failures, head, error, vignettes) VALUES ( \
         CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT), \
-        CAST($10 AS BIGINT), $11, CAST($12 AS BIGINT), CAST($13 AS BIGINT), 0, $14, '')";
+        CAST($10 AS BIGINT), $11, CAST($12 AS BIGINT), CAST($13 AS BIGINT), 0, $14, '', CAST($15 AS BIGINT))";
     let id = ids::reserve(c, Sequence::GitBuilder, 1)?;
     let params = [
         id.into(),
@@ -170,26 +169,18 @@ pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
         builder.created_at.into(),
         builder.due_at.into(),
         builder.head.as_str().into(),
+        builder.vignettes.into(),
     ];
     c.execute(INSERT, &params)?;
-    set_vignettes(c, id, builder.vignettes)?;
     Ok(id)
-}
-
-/// Records whether a builder builds vignettes.
-fn set_vignettes(c: &mut dyn Conn, id: i64, vignettes: bool) -> Result<(), DbError> {
-    c.execute("DELETE FROM git_vignettes WHERE builder_id = $1", &[id.into()])?;
-    if vignettes {
-        c.execute("INSERT INTO git_vignettes (builder_id) VALUES (CAST($1 AS BIGINT))", &[id.into()])?;
-    }
-    Ok(())
 }
 
 /// Replaces the settings of a builder, including the time of its next poll. Returns false if it does not exist.
 pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
     const UPDATE: &str = "UPDATE git_builder SET url = $1, branch = $2, sub_dir = $3, clone_depth = CAST($4 AS BIGINT), \
         submodules = CAST($5 AS BIGINT), credential_id = CAST($6 AS BIGINT), webhook_secret = $7, \
-        due_at = CAST($8 AS BIGINT), failures = 0, error = '' WHERE id = CAST($9 AS BIGINT) AND deleted_at IS NULL";
+        due_at = CAST($8 AS BIGINT), vignettes = CAST($9 AS BIGINT), failures = 0, error = '' \
+        WHERE id = CAST($10 AS BIGINT) AND deleted_at IS NULL";
     let params = [
         builder.url.as_str().into(),
         builder.branch.as_str().into(),
@@ -199,9 +190,9 @@ pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
         builder.credential.into(),
         Value::opt_text(builder.webhook_secret.as_ref()),
         builder.due_at.into(),
+        builder.vignettes.into(),
         builder.id.into(),
     ];
-    set_vignettes(c, builder.id, builder.vignettes)?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 

@@ -27,8 +27,8 @@ pub enum Sequence {
     GitBuild,
     /// `metadata.id`.
     Metadata,
-    /// The number in `url_alias.token`.
-    UrlAlias,
+    /// The number in `fixed_url.token`.
+    FixedUrl,
     /// `promotion.id`.
     Promotion,
     /// `block_rule.id`.
@@ -57,7 +57,7 @@ impl Sequence {
             Sequence::GitBuilder => "git_builder",
             Sequence::GitBuild => "git_build",
             Sequence::Metadata => "metadata",
-            Sequence::UrlAlias => "url_alias",
+            Sequence::FixedUrl => "fixed_url",
             Sequence::Promotion => "promotion",
             Sequence::BlockRule => "block_rule",
             Sequence::BlockRuleChange => "block_rule_change",

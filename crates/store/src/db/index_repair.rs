@@ -43,7 +43,7 @@ pub fn reset(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(),
         "UPDATE curation SET base_seq = CAST($1 AS BIGINT) WHERE base_tree_id = $2 AND base_seq >= $3 AND base_seq < $4",
     ];
     const OF_SOURCE: [&str; 4] = [
-        "UPDATE look SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at >= $3 AND valid_at < $4",
+        "UPDATE reading SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at >= $3 AND valid_at < $4",
         "UPDATE project SET changed_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND changed_at >= $3 AND changed_at < $4",
         "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 AND to_at < $4",
         "UPDATE project SET from_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND from_at >= $3 AND from_at < $4",

@@ -104,8 +104,8 @@ const RULES: &[Rule] = &[
     Rule {
         violation: "two rows of a project of an index overlap",
         columns: &["source", "project", "from", "and from"],
-        sql: "SELECT a.source_id, a.fold, a.from_at, b.from_at FROM project a JOIN project b ON b.source_id = a.source_id \
-            AND b.fold = a.fold AND b.from_at > a.from_at AND b.from_at < a.to_at LIMIT $1",
+        sql: "SELECT a.source_id, a.normalized_name, a.from_at, b.from_at FROM project a JOIN project b ON b.source_id = a.source_id \
+            AND b.normalized_name = a.normalized_name AND b.from_at > a.from_at AND b.from_at < a.to_at LIMIT $1",
     },
     Rule {
         violation: "a life refers to facts about its file that no row contains",
@@ -160,10 +160,9 @@ const RULES: &[Rule] = &[
     Rule {
         violation: "a repository that changes only by promotion has no cut-off time, or another repository has one",
         columns: &["repository", "list"],
-        sql: "SELECT s.repo_id, s.seq FROM repo_step s LEFT JOIN repo_pin p ON p.repo_id = s.repo_id AND p.seq = s.seq \
-            LEFT JOIN repo_policy y ON y.repo_id = s.repo_id \
+        sql: "SELECT s.repo_id, s.seq FROM repo_step s JOIN repo r ON r.id = s.repo_id \
             WHERE s.seq = (SELECT max(n.seq) FROM repo_step n WHERE n.repo_id = s.repo_id) \
-            AND (y.repo_id IS NULL AND p.repo_id IS NOT NULL OR y.repo_id IS NOT NULL AND p.repo_id IS NULL) \
+            AND (r.changes = 'any') <> (s.pinned_at IS NULL) \
             AND EXISTS (SELECT 1 FROM subscription u WHERE u.repo_id = s.repo_id AND u.seq = s.seq) \
             ORDER BY s.repo_id LIMIT $1",
     },

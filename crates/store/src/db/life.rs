@@ -40,7 +40,7 @@ impl ListedRelease {
 macro_rules! listed {
     ($rest:literal) => {
         concat!(
-            "SELECT p.name, p.fold, l.path, l.package_id, l.release_id, r.stanza FROM life l \
+            "SELECT p.name, p.normalized_name, l.path, l.package_id, l.release_id, r.stanza FROM life l \
              JOIN package p ON p.id = l.package_id \
              JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
              WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
@@ -120,7 +120,7 @@ pub struct ListedName {
 
 /// Returns the names listed in a tree at a step, each once, by lower-case name and name.
 pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>, DbError> {
-    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path, r.id \
+    const NAMES: &str = "SELECT p.name, p.normalized_name, l.package_id, r.version, r.published_at, l.path, r.id \
         FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2";
     let mut names: Vec<(ListedName, String)> = Vec::new();
@@ -327,7 +327,7 @@ impl FileInfo {
 macro_rules! files {
     ($rest:literal) => {
         concat!(
-            "SELECT p.name, p.fold, f.name, f.size, r.published_at FROM life l \
+            "SELECT p.name, p.normalized_name, f.name, f.size, r.published_at FROM life l \
              JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
              JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
              WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",

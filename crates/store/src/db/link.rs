@@ -227,7 +227,10 @@ impl LinkThread {
     fn serve(&mut self) -> Result<(), DbError> {
         let (sender, mut notifications) = unbounded_channel();
         let mut connection = PgConn::open(&self.target, Some(sender))?;
-        let channels = if connection.is_pooled() { None } else { Some(connection.listen()?) };
+        let is_notified = !connection.is_pooled();
+        if is_notified {
+            connection.listen()?;
+        }
         self.signals.is_connected.store(true, Ordering::Release);
         self.signals.connections.fetch_add(1, Ordering::Release);
         // Changes before LISTEN sent no notification.
@@ -235,14 +238,14 @@ impl LinkThread {
         self.signals.nodes.notify_one();
         let mut canary = Canary { pending: None, next: Instant::now() };
         let mut poll = Instant::now() + POLL_INTERVAL;
-        if channels.is_none() {
+        if !is_notified {
             self.report_lost_notifications();
             poll = Instant::now() + SHORT_POLL_INTERVAL;
         }
         loop {
-            let wakeup = match channels {
-                Some(_) => canary.pending.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll),
-                None => poll,
+            let wakeup = match is_notified {
+                true => canary.pending.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll),
+                false => poll,
             };
             let (shutdown, work) = (&self.shutdown, &mut self.work);
             let event = connection.wait(async {
@@ -258,11 +261,7 @@ impl LinkThread {
                 Event::Shutdown => return Ok(()),
                 Event::Notification(None) => return Err(connection_lost()),
                 Event::Notification(Some(notification)) => {
-                    if let Some(payload) =
-                        channels.as_ref().and_then(|channels| channels.payload(&notification))
-                    {
-                        self.receive(payload, &mut canary);
-                    }
+                    self.receive(notification.payload(), &mut canary);
                 }
                 Event::Transaction(work) => {
                     work(Ok(&mut connection));
@@ -271,7 +270,7 @@ impl LinkThread {
                     }
                 }
                 Event::Timer => {
-                    if channels.is_some() {
+                    if is_notified {
                         self.check(&mut canary, &mut connection)?;
                     }
                     if Instant::now() >= poll {

@@ -42,7 +42,7 @@ pub struct Metadata {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, fold, version, source_id, repo_id, key, value, actor, changed_at FROM metadata ",
+            "SELECT id, name, normalized_name, version, source_id, repo_id, key, value, actor, changed_at FROM metadata ",
             $rest
         )
     };
@@ -78,7 +78,7 @@ pub fn of_r(c: &mut dyn Conn, names: &[String]) -> Result<Vec<Vec<Metadata>>, Db
 
 /// Returns the rows of each of these Python projects by their normalized names, in the same order.
 pub fn of_python(c: &mut dyn Conn, normalized_names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
-    of(c, select!("WHERE fold = $1 ORDER BY id"), normalized_names)
+    of(c, select!("WHERE normalized_name = $1 ORDER BY id"), normalized_names)
 }
 
 /// Returns the rows that `sql` selects for each name, in the same order.
@@ -98,7 +98,7 @@ pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metada
         key.into(),
     ];
     let sql = select!(
-        "WHERE fold = $1 AND version = $2 AND source_id = CAST($3 AS BIGINT) AND repo_id = CAST($4 AS BIGINT) AND key = $5 \
+        "WHERE normalized_name = $1 AND version = $2 AND source_id = CAST($3 AS BIGINT) AND repo_id = CAST($4 AS BIGINT) AND key = $5 \
          ORDER BY id"
     );
     c.query(sql, &params)?.into_iter().map(decode).collect()
@@ -109,7 +109,7 @@ pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metada
 /// # Errors
 /// [`DbError::Conflict`] if there is a row with this scope and key.
 pub fn insert(c: &mut dyn Conn, row: &Metadata) -> Result<i64, DbError> {
-    const INSERT: &str = "INSERT INTO metadata (id, name, fold, version, source_id, repo_id, key, value, actor, changed_at) \
+    const INSERT: &str = "INSERT INTO metadata (id, name, normalized_name, version, source_id, repo_id, key, value, actor, changed_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), $7, $8, $9, CAST($10 AS BIGINT))";
     let id = ids::reserve(c, Sequence::Metadata, 1)?;
     let Scope { name, normalized_name, version, source, repo } = &row.scope;

@@ -7,7 +7,7 @@ use base::model::time::Timestamp;
 
 /// Finds names by their comparison key, with the same expression as that of the index `package_similar`.
 const FIND_BY_KEY: &str = "SELECT name FROM package WHERE language = $1 \
-    AND replace(replace(replace(fold, '.', ''), '-', ''), '_', '') = $2";
+    AND replace(replace(replace(normalized_name, '.', ''), '-', ''), '_', '') = $2";
 
 /// A name of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +60,8 @@ pub fn first_listed(
     const STEPS: &str = "SELECT min(st.at) FROM package p JOIN tree t ON t.source_id = $1 AND t.role = 'source' \
         JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
         JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq WHERE p.language = $2 AND p.name = $3";
-    const PROJECTS: &str = "SELECT min(r.from_at) FROM project r WHERE r.source_id = $1 AND r.fold = $2";
+    const PROJECTS: &str =
+        "SELECT min(r.from_at) FROM project r WHERE r.source_id = $1 AND r.normalized_name = $2";
     let steps = c.query(STEPS, &[source.into(), language.into(), name.into()])?;
     let projects = c.query(PROJECTS, &[source.into(), name.into()])?;
     for rows in [steps, projects] {

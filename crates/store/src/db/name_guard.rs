@@ -277,7 +277,7 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
         " AND l.state IN (0, 1) AND l.from_seq <= t.head ORDER BY s.id LIMIT 1"
     );
     const PROJECTS: &str = "SELECT s.name FROM source s JOIN project r ON r.source_id = s.id \
-        WHERE s.id = $1 AND r.fold = $2 LIMIT 1";
+        WHERE s.id = $1 AND r.normalized_name = $2 LIMIT 1";
     if let Some(row) = c.query(PACKAGES, &[language.into(), name.into()])?.first_mut() {
         return row.text(0).map(Some);
     }
@@ -311,9 +311,9 @@ pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, Sou
         WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 AND s.id <> $4 AND s.kind = 'cran-snapshot' \
         AND s.deleted_at IS NULL AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = k.base_tree_id \
         AND l.state IN (0, 1) AND l.package_id = p.id AND l.from_seq <= k.base_seq AND l.to_seq > k.base_seq)";
-    const PROJECTS: &str = "SELECT DISTINCT k.fold, s.id FROM curation_rule k \
+    const PROJECTS: &str = "SELECT DISTINCT k.normalized_name, s.id FROM curation_rule k \
         JOIN tree t ON t.id = k.tree_id AND k.seq <= t.head JOIN source s ON s.id = t.source_id \
-        WHERE s.language = $1 AND k.fold >= $2 AND k.fold < $3 AND s.id <> $4 AND s.kind = 'curated-pypi' \
+        WHERE s.language = $1 AND k.normalized_name >= $2 AND k.normalized_name < $3 AND s.id <> $4 AND s.kind = 'curated-pypi' \
         AND s.deleted_at IS NULL";
     let mut found = present(c, guard)?;
     found.extend(matching(c, guard, &[SELECTED, SNAPSHOTS, PROJECTS])?);
@@ -330,8 +330,8 @@ pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, So
         AND s.kind NOT IN ('curated-cran', 'cran-snapshot', 'curated-pypi') \
         AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
         AND l.from_seq <= t.head)";
-    const PROJECTS: &str = "SELECT r.fold, s.id FROM project r JOIN source s ON s.id = r.source_id \
-        WHERE s.language = $1 AND r.fold >= $2 AND r.fold < $3 AND s.id <> $4";
+    const PROJECTS: &str = "SELECT r.normalized_name, s.id FROM project r JOIN source s ON s.id = r.source_id \
+        WHERE s.language = $1 AND r.normalized_name >= $2 AND r.normalized_name < $3 AND s.id <> $4";
     let mut found = matching(c, guard, &[PACKAGES, PROJECTS])?;
     found.sort_unstable();
     found.dedup();

@@ -119,9 +119,9 @@ fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> R
         AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = $4 AND l.state IN (0, 1) AND l.package_id = p.id) \
         AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = p.language AND o.name = p.name \
         AND o.source_id = $5) ORDER BY p.name";
-    const PROJECTS: &str = "SELECT DISTINCT r.fold FROM project r WHERE r.source_id = $1 AND r.fold >= $2 AND r.fold < $3 \
-        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = 'python' AND o.name = r.fold \
-        AND o.source_id = r.source_id) ORDER BY r.fold";
+    const PROJECTS: &str = "SELECT DISTINCT r.normalized_name FROM project r WHERE r.source_id = $1 AND r.normalized_name >= $2 AND r.normalized_name < $3 \
+        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = 'python' AND o.name = r.normalized_name \
+        AND o.source_id = r.source_id) ORDER BY r.normalized_name";
     let (first, end) = range(pattern);
     let rows = match published.kind {
         SourceKind::Pypi => c.query(PROJECTS, &[published.source.into(), first.into(), end.into()])?,

@@ -8,7 +8,7 @@ use base::model::ids::{PackageId, SourceId};
 /// Returns the id of each name in the language of a source, in the order of `names`, and inserts new names. At most
 /// 2,000 names per call.
 pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
-    const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
+    const INSERT: &str = "INSERT INTO package (id, language, name, normalized_name) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";
     let language = language(c, source)?;
     let mut ids = find_many(c, &language, names)?;
@@ -70,7 +70,7 @@ pub fn by_normalized_name(
     // The rows are sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the
     // language.
     const FIND: &str = "SELECT id, name FROM package \
-        WHERE language = (SELECT language FROM source WHERE id = $1) AND fold = $2";
+        WHERE language = (SELECT language FROM source WHERE id = $1) AND normalized_name = $2";
     let rows = c.query(FIND, &[source.into(), name.to_lowercase().into()])?;
     let packages = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));
     let mut packages: Vec<(PackageId, String)> = packages.collect::<Result<_, DbError>>()?;

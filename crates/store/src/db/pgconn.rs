@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Notification, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::pgconnect::{self, NotificationSender, SessionKind};
@@ -30,27 +30,6 @@ pub(super) struct PgConn {
     /// transaction, because another session may have one of the same name.
     pooled_settings: Option<String>,
     target: Arc<Target>,
-}
-
-/// The channels of notifications, which differ by schema, because a database may contain several installations.
-pub(super) struct Channels {
-    channel: String,
-    /// The name of the schema, which is the payload on [`OLD_CHANNEL`].
-    schema: String,
-}
-
-/// The channel of versions before 0.2, whose payload is the schema.
-const OLD_CHANNEL: &str = "rspm_catalog";
-
-impl Channels {
-    /// Returns the payload of a notification for this schema; `None` if it is for another schema.
-    pub(super) fn payload<'a>(&self, notification: &'a Notification) -> Option<&'a str> {
-        if notification.channel() == self.channel {
-            Some(notification.payload())
-        } else {
-            (notification.payload() == self.schema).then_some("catalog")
-        }
-    }
 }
 
 impl PgConn {
@@ -120,17 +99,13 @@ impl PgConn {
         check_writable(self, &target)
     }
 
-    /// Subscribes to the notifications of this schema.
-    pub(super) fn listen(&mut self) -> Result<Channels, DbError> {
-        const NAMES: &str =
-            "SELECT 'rspm_' || to_hex(hashtext(current_schema())), CAST(current_schema() AS TEXT)";
-        let shape = DbError::Shape { column: 0, found: "no row", expected: "the name of the schema" };
-        let mut row = self.query(NAMES, &[])?.pop().ok_or(shape)?;
-        let channels = Channels { channel: row.text(0)?, schema: row.text(1)? };
+    /// Subscribes to the notifications of this schema: a database may contain several installations.
+    pub(super) fn listen(&mut self) -> Result<(), DbError> {
+        const CHANNEL: &str = "SELECT 'rspm_' || to_hex(hashtext(current_schema()))";
+        let shape = DbError::Shape { column: 0, found: "no row", expected: "the name of the channel" };
+        let channel = self.query(CHANNEL, &[])?.pop().ok_or(shape)?.text(0)?;
         // The name distinguishes this session from others in pg_stat_activity.
-        let batch = "SET application_name = 'rstudio-pm link'";
-        self.execute_batch(&format!("{batch}; LISTEN {}; LISTEN {OLD_CHANNEL}", channels.channel))?;
-        Ok(channels)
+        self.execute_batch(&format!("SET application_name = 'rstudio-pm link'; LISTEN {channel}"))
     }
 
     /// Sends a notification on the channel of this schema, at the commit if in a transaction.
@@ -299,9 +274,7 @@ impl Conn for PgConn {
 
     fn announce(&mut self) -> Result<(), DbError> {
         // Delivered if and only if this transaction is committed.
-        const OLD: &str = "SELECT CAST(pg_notify('rspm_catalog', current_schema()) AS TEXT)";
-        self.notify("catalog")?;
-        self.query(OLD, &[]).map(drop)
+        self.notify("catalog")
     }
 
     fn announce_nodes(&mut self) -> Result<(), DbError> {

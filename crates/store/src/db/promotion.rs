@@ -158,18 +158,24 @@ fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
     })
 }
 
-/// Writes a request; returns its number.
+/// Writes a request with its plan; returns its number. `unique_id` is the identity of the person who requests it, as the
+/// identity provider states it; `None` for another credential than a sign-in.
 ///
 /// # Errors
 /// Database errors.
-pub fn create(c: &mut dyn Conn, new: &NewPromotion) -> Result<i64, DbError> {
+pub fn create(
+    c: &mut dyn Conn,
+    new: &NewPromotion,
+    recorded: &RecordedPlan,
+    unique_id: Option<&str>,
+) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO promotion (id, repo_id, to_name, from_name, snapshot, pinned_at, state, requested_by, \
-        requested_at, comment, decided_by, reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, \
-        CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT), $10, '', '')";
+        requested_at, comment, plan, plan_sha256, withheld, requested_by_id, decided_by, reason) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), $3, $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT), $10, $11, $12, $13, $14, '', '')";
     const SOURCE: &str = "INSERT INTO promotion_source (promotion_id, position, source_id, label) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4)";
     let id = ids::reserve(c, ids::Sequence::Promotion, 1)?;
-    let params: [Value; 10] = [
+    let params: [Value; 14] = [
         id.into(),
         new.repo.into(),
         new.to_name.as_str().into(),
@@ -180,6 +186,10 @@ pub fn create(c: &mut dyn Conn, new: &NewPromotion) -> Result<i64, DbError> {
         new.requested_by.as_str().into(),
         new.requested_at.into(),
         new.comment.as_str().into(),
+        recorded.plan.as_slice().into(),
+        recorded.digest().to_string().into(),
+        recorded.withheld.as_slice().into(),
+        Value::opt_text(unique_id),
     ];
     c.execute(INSERT, &params)?;
     for (position, entry) in (1_i64..).zip(&new.subscriptions) {
@@ -189,43 +199,21 @@ pub fn create(c: &mut dyn Conn, new: &NewPromotion) -> Result<i64, DbError> {
     Ok(id)
 }
 
-/// Writes the plan of a request.
+/// Returns the plan of a request.
 ///
 /// # Errors
-/// Database errors.
-pub fn record_plan(c: &mut dyn Conn, id: i64, recorded: &RecordedPlan) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO promotion_plan (promotion_id, plan, sha256, items) VALUES (CAST($1 AS BIGINT), $2, $3, $4)";
-    let RecordedPlan { plan, withheld } = recorded;
-    let digest = recorded.digest().to_string();
-    let params: [Value; 4] =
-        [id.into(), plan.as_slice().into(), digest.as_str().into(), withheld.as_slice().into()];
-    c.execute(INSERT, &params).map(drop)
-}
-
-/// Returns the plan of a request; `None` for a request of a version that recorded no plans.
-///
-/// # Errors
-/// Database errors; [`DbError::Shape`] if the plan does not have its digest.
-pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<Option<RecordedPlan>, DbError> {
-    const SELECT: &str = "SELECT plan, sha256, items FROM promotion_plan WHERE promotion_id = $1";
-    let Some(mut row) = c.query(SELECT, &[id.into()])?.pop() else { return Ok(None) };
+/// Database errors; [`DbError::Shape`] if there is no such request, or its plan does not have its digest.
+pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<RecordedPlan, DbError> {
+    const SELECT: &str = "SELECT plan, plan_sha256, withheld FROM promotion WHERE id = $1";
+    let missing = DbError::Shape { column: 0, found: "no row", expected: "a promotion" };
+    let mut row = c.query(SELECT, &[id.into()])?.pop().ok_or(missing)?;
     let recorded = RecordedPlan { plan: row.bytes(0)?, withheld: row.bytes(2)? };
     let digest = row.text(1)?;
     if recorded.digest().to_string() != digest {
         let expected = "the plan of a promotion with the digest of its row";
         return Err(DbError::Shape { column: 0, found: "other bytes", expected });
     }
-    Ok(Some(recorded))
-}
-
-/// Records the identity of the person who requests a promotion, as the identity provider states it.
-///
-/// # Errors
-/// Database errors.
-pub fn record_identity(c: &mut dyn Conn, id: i64, unique_id: &str) -> Result<(), DbError> {
-    const INSERT: &str =
-        "INSERT INTO promotion_identity (promotion_id, unique_id) VALUES (CAST($1 AS BIGINT), $2)";
-    c.execute(INSERT, &[id.into(), unique_id.into()]).map(drop)
+    Ok(recorded)
 }
 
 /// Returns the identity of the person who requested a promotion; `None` if that person used another credential than a
@@ -234,8 +222,8 @@ pub fn record_identity(c: &mut dyn Conn, id: i64, unique_id: &str) -> Result<(),
 /// # Errors
 /// Database errors.
 pub fn identity_of_requester(c: &mut dyn Conn, id: i64) -> Result<Option<String>, DbError> {
-    const SELECT: &str = "SELECT unique_id FROM promotion_identity WHERE promotion_id = $1";
-    c.query(SELECT, &[id.into()])?.pop().map(|mut row| row.text(0)).transpose()
+    const SELECT: &str = "SELECT requested_by_id FROM promotion WHERE id = $1";
+    c.query(SELECT, &[id.into()])?.pop().map_or(Ok(None), |mut row| row.opt_text(0))
 }
 
 /// Records a decision.

@@ -75,8 +75,7 @@ pub fn is_listed(
     normalized_name: &str,
     seq: Seq,
 ) -> Result<bool, DbError> {
-    const FIND: &str =
-        "SELECT 1 FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
+    const FIND: &str = "SELECT 1 FROM project WHERE source_id = $1 AND normalized_name = $2 AND from_at <= $3 AND to_at > $3";
     Ok(!c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?.is_empty())
 }
 
@@ -99,8 +98,8 @@ pub fn each_at(
     seq: Seq,
     each: &mut dyn FnMut(ListedProject),
 ) -> Result<(), DbError> {
-    const LIST: &str = "SELECT fold, name, CASE WHEN serial IS NULL THEN NULL ELSE changed_at END FROM project \
-        WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY fold";
+    const LIST: &str = "SELECT normalized_name, name, CASE WHEN serial IS NULL THEN NULL ELSE changed_at END FROM project \
+        WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY normalized_name";
     c.each(LIST, &[source.into(), seq.into()], &mut |mut row| {
         each(ListedProject {
             normalized_name: row.text(0)?,
@@ -119,7 +118,7 @@ pub fn changed_at(
     normalized_name: &str,
     seq: Seq,
 ) -> Result<Option<i64>, DbError> {
-    const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 \
+    const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND normalized_name = $2 AND from_at <= $3 \
         AND to_at > $3 AND serial IS NOT NULL";
     let rows = c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?;
     rows.first().map(|row| row.int(0)).transpose()
@@ -133,8 +132,7 @@ pub fn display_names(
     projects: &[&str],
     seq: Seq,
 ) -> Result<Vec<Option<String>>, DbError> {
-    const FIND: &str =
-        "SELECT name FROM project WHERE source_id = $1 AND fold = $2 AND from_at <= $3 AND to_at > $3";
+    const FIND: &str = "SELECT name FROM project WHERE source_id = $1 AND normalized_name = $2 AND from_at <= $3 AND to_at > $3";
     let params: Vec<Vec<Value>> =
         projects.iter().map(|project| vec![source.into(), (*project).into(), seq.into()]).collect();
     let name = |rows: Vec<Row>| match rows.into_iter().next() {
@@ -151,7 +149,7 @@ pub fn unlisted_until(
     source: SourceId,
     package: PackageId,
 ) -> Result<Option<i64>, DbError> {
-    const FIND: &str = "SELECT min(r.from_at) FROM package p JOIN project r ON r.source_id = $1 AND r.fold = p.name \
+    const FIND: &str = "SELECT min(r.from_at) FROM package p JOIN project r ON r.source_id = $1 AND r.normalized_name = p.name \
         WHERE p.id = $2";
     let rows = c.query(FIND, &[source.into(), package.into()])?;
     let first = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten();
@@ -175,8 +173,8 @@ pub fn known(
 ) -> Result<Option<KnownProject>, DbError> {
     const FIND: &str = "SELECT r.from_at, r.to_at, r.serial, p.id, coalesce(t.head, 0) FROM project r \
         JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \
-        LEFT JOIN package p ON p.language = s.language AND p.name = r.fold \
-        WHERE r.source_id = $1 AND r.fold = $2 ORDER BY r.from_at DESC LIMIT 1";
+        LEFT JOIN package p ON p.language = s.language AND p.name = r.normalized_name \
+        WHERE r.source_id = $1 AND r.normalized_name = $2 ORDER BY r.from_at DESC LIMIT 1";
     let Some(row) = c.query(FIND, &[source.into(), normalized_name.into()])?.into_iter().next() else {
         return Ok(None);
     };
@@ -201,8 +199,8 @@ pub fn add_unlisted(
     normalized_name: &str,
     head: i64,
 ) -> Result<Option<Vec<NameGuardRow>>, DbError> {
-    const ADD: &str = "INSERT INTO project (source_id, fold, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
-        CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, fold, from_at) DO NOTHING";
+    const ADD: &str = "INSERT INTO project (source_id, normalized_name, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
+        CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, normalized_name, from_at) DO NOTHING";
     // The newest instant that a client can request.
     let from = Seq((head - 1).max(0));
     if is_listed(c, source, normalized_name, from)? {
@@ -224,7 +222,8 @@ pub fn add_unlisted(
 /// Locks the rows of a project until the end of the transaction, so that two servers do not apply readings of the
 /// project at the same time.
 pub fn lock(c: &mut dyn Conn, source: SourceId, normalized_name: &str) -> Result<(), DbError> {
-    const LOCK: &str = "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND fold = $2";
+    const LOCK: &str =
+        "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND normalized_name = $2";
     c.execute(LOCK, &[source.into(), normalized_name.into()]).map(drop)
 }
 
@@ -252,7 +251,7 @@ pub fn last_reading(
     source: SourceId,
     package: PackageId,
 ) -> Result<Option<PageState>, DbError> {
-    const FIND: &str = "SELECT serial, etag, page_sha256, fetched_at, valid_at, status, reason FROM look \
+    const FIND: &str = "SELECT serial, etag, page_sha256, fetched_at, valid_at, status, reason FROM reading \
         WHERE source_id = $1 AND package_id = $2";
     let decode = |mut row: Row| {
         Ok(PageState {
@@ -275,12 +274,12 @@ pub fn put_reading(
     package: PackageId,
     reading: &PageState,
 ) -> Result<bool, DbError> {
-    const PUT: &str = "INSERT INTO look (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, status, \
+    const PUT: &str = "INSERT INTO reading (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, status, \
         reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), \
         CAST($7 AS BIGINT), $8, $9) ON CONFLICT (source_id, package_id) DO UPDATE SET serial = excluded.serial, \
         etag = excluded.etag, page_sha256 = excluded.page_sha256, fetched_at = excluded.fetched_at, \
         valid_at = excluded.valid_at, status = excluded.status, reason = excluded.reason \
-        WHERE look.fetched_at < excluded.fetched_at";
+        WHERE reading.fetched_at < excluded.fetched_at";
     let params = [
         source.into(),
         package.into(),
@@ -302,8 +301,7 @@ pub fn each_listed(
     source: SourceId,
     each: &mut dyn FnMut(String, i64, Option<i64>),
 ) -> Result<(), DbError> {
-    const LIST: &str =
-        "SELECT fold, from_at, serial FROM project WHERE source_id = $1 AND to_at = $2 ORDER BY fold";
+    const LIST: &str = "SELECT normalized_name, from_at, serial FROM project WHERE source_id = $1 AND to_at = $2 ORDER BY normalized_name";
     c.each(LIST, &[source.into(), Seq::OPEN.into()], &mut |mut row| {
         each(row.text(0)?, row.int(1)?, row.opt_int(2)?);
         Ok(())
@@ -358,20 +356,20 @@ pub fn apply(
     instants: ListInstants,
     changes: &[ListChange],
 ) -> Result<(), DbError> {
-    const LIMIT: &str = "UPDATE look SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at < $1 \
+    const LIMIT: &str = "UPDATE reading SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at < $1 \
         AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
-        WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.fold = $3 \
+        WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.normalized_name = $3 \
         AND r.from_at = $4)";
     // Serials of one index never decrease: a lower serial is of another index, so the page must be read again.
-    const RESET: &str = "UPDATE look SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
+    const RESET: &str = "UPDATE reading SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
         (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 WHERE p.name = $2) \
-        AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.fold = $2 AND r.from_at = $3 \
+        AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.normalized_name = $2 AND r.from_at = $3 \
         AND r.serial > CAST($4 AS BIGINT))";
     const CHANGE: &str = "UPDATE project SET serial = CAST($1 AS BIGINT), changed_at = CAST($2 AS BIGINT) \
-        WHERE source_id = $3 AND fold = $4 AND from_at = $5";
-    const REMOVE: &str =
-        "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND fold = $3 AND from_at = $4";
-    const COLUMNS: [&str; 7] = ["source_id", "fold", "from_at", "to_at", "name", "serial", "changed_at"];
+        WHERE source_id = $3 AND normalized_name = $4 AND from_at = $5";
+    const REMOVE: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND normalized_name = $3 AND from_at = $4";
+    const COLUMNS: [&str; 7] =
+        ["source_id", "normalized_name", "from_at", "to_at", "name", "serial", "changed_at"];
     let ListInstants { old_head, head } = instants;
     let (mut limits, mut resets) = (Vec::new(), Vec::new());
     let (mut changed, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new());
@@ -443,9 +441,9 @@ pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbErr
 /// Removes the serials of all readings, so that their pages are read again: another index, or a restored copy, assigns
 /// different serials. `head` is the head of the tree, up to which the readings of unchanged projects remain valid.
 pub fn remove_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
-    const FORGET: &str = "UPDATE look SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
+    const FORGET: &str = "UPDATE reading SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
         (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
-        ON r.source_id = s.id AND r.fold = p.name AND r.to_at = $3 WHERE p.id = look.package_id) \
+        ON r.source_id = s.id AND r.normalized_name = p.name AND r.to_at = $3 WHERE p.id = reading.package_id) \
         THEN CAST($1 AS BIGINT) ELSE valid_at END WHERE source_id = $2";
     c.execute(FORGET, &[head.into(), source.into(), Seq::OPEN.into()]).map(drop)
 }
@@ -465,12 +463,12 @@ pub fn outdated_readings(
     removed_at: i64,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
-    const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
-        JOIN project r ON r.source_id = k.source_id AND r.fold = p.name \
-        WHERE k.source_id = $1 AND (r.to_at = $2 AND (r.serial > k.serial OR r.serial IS NOT NULL AND k.serial IS NULL) \
-        OR r.to_at >= $3 AND r.to_at < $2 AND k.status <> 'quarantined' AND NOT EXISTS (SELECT 1 FROM project n \
-        WHERE n.source_id = r.source_id AND n.fold = r.fold AND n.from_at > r.from_at)) \
-        ORDER BY k.fetched_at DESC, r.fold LIMIT $4";
+    const LIST: &str = "SELECT j.normalized_name FROM reading r JOIN package p ON p.id = r.package_id \
+        JOIN project j ON j.source_id = r.source_id AND j.normalized_name = p.name \
+        WHERE r.source_id = $1 AND (j.to_at = $2 AND (j.serial > r.serial OR j.serial IS NOT NULL AND r.serial IS NULL) \
+        OR j.to_at >= $3 AND j.to_at < $2 AND r.status <> 'quarantined' AND NOT EXISTS (SELECT 1 FROM project n \
+        WHERE n.source_id = j.source_id AND n.normalized_name = j.normalized_name AND n.from_at > j.from_at)) \
+        ORDER BY r.fetched_at DESC, j.normalized_name LIMIT $4";
     let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
@@ -483,9 +481,9 @@ pub fn old_readings(
     before: Timestamp,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
-    const LIST: &str = "SELECT r.fold FROM look k JOIN package p ON p.id = k.package_id \
-        JOIN project r ON r.source_id = k.source_id AND r.fold = p.name AND r.serial IS NOT NULL \
-        WHERE k.source_id = $1 AND r.to_at = $2 AND k.fetched_at < $3 ORDER BY k.fetched_at, r.fold LIMIT $4";
+    const LIST: &str = "SELECT j.normalized_name FROM reading r JOIN package p ON p.id = r.package_id \
+        JOIN project j ON j.source_id = r.source_id AND j.normalized_name = p.name AND j.serial IS NOT NULL \
+        WHERE r.source_id = $1 AND j.to_at = $2 AND r.fetched_at < $3 ORDER BY r.fetched_at, j.normalized_name LIMIT $4";
     let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), before.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
@@ -503,7 +501,7 @@ pub struct IndexCounts {
 
 /// Counts the projects and the readings of a source.
 pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError> {
-    const COUNT: &str = "SELECT count(*), max(serial), (SELECT count(*) FROM look WHERE source_id = $1) FROM project \
+    const COUNT: &str = "SELECT count(*), max(serial), (SELECT count(*) FROM reading WHERE source_id = $1) FROM project \
         WHERE source_id = $1 AND to_at = $2";
     let rows = c.query(COUNT, &[source.into(), Seq::OPEN.into()])?;
     let Some(row) = rows.first() else { return Ok(IndexCounts::default()) };
@@ -516,7 +514,7 @@ pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec
     const FIND: &str = "SELECT p.name FROM package p WHERE p.language = 'python' AND EXISTS (SELECT 1 FROM release r \
         JOIN source s ON s.id = r.origin_id WHERE r.package_id = p.id AND s.deleted_at IS NULL \
         AND s.kind IN ('local-python', 'git-python')) AND EXISTS (SELECT 1 FROM project j WHERE j.source_id = $1 \
-        AND j.fold = p.name AND j.from_at = $2 AND j.to_at = $3) ORDER BY p.name";
+        AND j.normalized_name = p.name AND j.from_at = $2 AND j.to_at = $3) ORDER BY p.name";
     let rows = c.query(FIND, &[source.into(), from_at.into(), Seq::OPEN.into()])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

@@ -36,7 +36,7 @@ pub struct TreeRelease {
 macro_rules! lives {
     ($rest:literal) => {
         concat!(
-            "SELECT p.name, p.fold, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
+            "SELECT p.name, p.normalized_name, l.package_id, l.release_id, l.state, l.path, r.version, r.published_at, \
              (SELECT COUNT(*) FROM record c WHERE c.release_id = l.release_id AND c.variant <= 0), l.from_seq, l.to_seq \
              FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
              WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 ",

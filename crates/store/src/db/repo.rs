@@ -90,8 +90,7 @@ pub struct RepoStep {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, kind, description, hidden, authenticated, created_at, coalesce(changes, 'any') \
-             FROM repo LEFT JOIN repo_policy ON repo_id = id ",
+            "SELECT id, name, kind, description, hidden, authenticated, created_at, changes FROM repo ",
             $rest
         )
     };
@@ -130,10 +129,10 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
 /// # Errors
 /// [`DbError::Conflict`] if the name is taken.
 pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
-    const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT))";
+    const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at, changes) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), $8)";
     let id = RepoId(ids::reserve(c, ids::Sequence::Repo, 1)?);
-    let params: [Value; 7] = [
+    let params: [Value; 8] = [
         id.into(),
         repo.name.as_str().into(),
         repo.kind.as_str().into(),
@@ -141,20 +140,10 @@ pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId
         repo.hidden.into(),
         repo.authenticated.into(),
         now.into(),
+        repo.changes.as_str().into(),
     ];
     c.execute(CREATE, &params)?;
-    set_policy(c, id, repo.changes)?;
     Ok(id)
-}
-
-/// Sets the changes that a repository accepts.
-fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO repo_policy (repo_id, changes) VALUES (CAST($1 AS BIGINT), $2)";
-    c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
-    match changes {
-        ChangePolicy::Any => Ok(()),
-        changes => c.execute(INSERT, &[id.into(), changes.as_str().into()]).map(drop),
-    }
 }
 
 /// Changes a repository. Call `clock::bump_catalog` afterwards. Returns false if the repository does not exist.
@@ -163,18 +152,16 @@ fn set_policy(c: &mut dyn Conn, id: RepoId, changes: ChangePolicy) -> Result<(),
 /// [`DbError::Conflict`] if the new name is taken.
 pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> {
     const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = CAST($3 AS BIGINT), \
-        authenticated = CAST($4 AS BIGINT) WHERE id = $5";
+        authenticated = CAST($4 AS BIGINT), changes = $5 WHERE id = $6";
     let Some(old) = get(c, id)? else { return Ok(false) };
-    let params: [Value; 5] = [
+    let params: [Value; 6] = [
         edit.name.as_ref().map_or(old.name.as_str(), Name::as_str).into(),
         edit.description.as_deref().unwrap_or(&old.description).into(),
         edit.hidden.unwrap_or(old.hidden).into(),
         edit.authenticated.unwrap_or(old.authenticated).into(),
+        edit.changes.unwrap_or(old.changes).as_str().into(),
         id.into(),
     ];
-    if let Some(changes) = edit.changes {
-        set_policy(c, id, changes)?;
-    }
     Ok(c.execute(EDIT, &params)? == 1)
 }
 
@@ -183,27 +170,23 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
-    c.execute("DELETE FROM repo_pin WHERE repo_id = $1", &[id.into()])?;
-    c.execute("DELETE FROM repo_withheld WHERE repo_id = $1", &[id.into()])?;
-    c.execute("DELETE FROM repo_policy WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM withheld_alarm WHERE repo_id = $1", &[id.into()])?;
-    super::url_alias::delete_of_repo(c, id)?;
+    super::fixed_url::delete_of_repo(c, id)?;
     supersede_promotions(c, id)?;
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
 }
 
 /// Returns every subscription list of every repository, by repository, oldest first.
 pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
-    const STEPS: &str = "SELECT s.repo_id, s.seq, s.at, s.tx_id, p.pinned_at, w.seq FROM repo_step s LEFT JOIN repo_pin p \
-        ON p.repo_id = s.repo_id AND p.seq = s.seq LEFT JOIN repo_withheld w ON w.repo_id = s.repo_id AND w.seq = s.seq \
-        ORDER BY s.repo_id, s.seq";
+    const STEPS: &str = "SELECT repo_id, seq, at, tx_id, pinned_at, CASE WHEN withheld IS NULL THEN 0 ELSE 1 END FROM repo_step \
+        ORDER BY repo_id, seq";
     const SUBSCRIPTIONS: &str =
         "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
     let mut steps = Vec::new();
     for row in c.query(STEPS, &[])? {
         let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
         let (seq, at, pinned_at) = (row.int(1)?, row.time(2)?, row.opt_time(4)?);
-        let has_withheld = row.opt_int(5)?.is_some();
+        let has_withheld = row.int(5)? != 0;
         steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at, has_withheld });
     }
     let mut index = 0;
@@ -247,7 +230,8 @@ pub struct NewRepoStep {
 /// # Errors
 /// Database errors.
 pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbError> {
-    const SELECT: &str = "SELECT items FROM repo_withheld WHERE repo_id = $1 AND seq = $2";
+    const SELECT: &str =
+        "SELECT withheld FROM repo_step WHERE repo_id = $1 AND seq = $2 AND withheld IS NOT NULL";
     let mut rows = c.query(SELECT, &[repo.into(), seq.into()])?;
     rows.pop().map_or(Ok(Vec::new()), |mut row| row.bytes(0))
 }
@@ -259,14 +243,10 @@ pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbE
 /// [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
 pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
     const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
-    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
+    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id, pinned_at, withheld) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT), $6)";
     const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
-    const PIN: &str = "INSERT INTO repo_pin (repo_id, seq, pinned_at) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
-    const WITHHELD: &str =
-        "INSERT INTO repo_withheld (repo_id, seq, items) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3)";
     if get(c, step.repo)?.is_none() {
         return Err(DbError::NoRepo(step.repo));
     }
@@ -276,13 +256,16 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
     }
     let rows = c.query(NEXT, &[step.repo.into()])?;
     let seq = rows.first().ok_or(DbError::NoRepo(step.repo))?.int(0)?;
-    c.execute(STEP, &[step.repo.into(), seq.into(), at.into(), tx.into()])?;
-    if let Some(pinned_at) = step.pinned_at {
-        c.execute(PIN, &[step.repo.into(), seq.into(), pinned_at.into()])?;
-    }
-    if !step.withheld.is_empty() {
-        c.execute(WITHHELD, &[step.repo.into(), seq.into(), step.withheld.as_slice().into()])?;
-    }
+    let withheld = (!step.withheld.is_empty()).then_some(step.withheld.as_slice());
+    let params: [Value; 6] = [
+        step.repo.into(),
+        seq.into(),
+        at.into(),
+        tx.into(),
+        step.pinned_at.map(|at| at.0).into(),
+        withheld.map_or(Value::Null, Value::from),
+    ];
+    c.execute(STEP, &params)?;
     supersede_promotions(c, step.repo)?;
     for (position, s) in (1_i64..).zip(&step.subscriptions) {
         let label = s.label.as_str().into();

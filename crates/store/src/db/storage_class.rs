@@ -40,8 +40,8 @@ impl StorageClassRow {
         (self.marked && self.place != location).then_some(self.place.as_str())
     }
 
-    /// Returns true if this database wrote a marker of this generation. A marker without a generation was written by an
-    /// older version of the program: it counts as written by this database until `marked` is set.
+    /// Returns true if this database wrote a marker of this generation. A marker without a generation
+    /// counts as written by this database until `marked` is set.
     #[must_use]
     pub fn has_written(&self, generation: Option<Identity>) -> bool {
         generation.map_or(!self.marked, |generation| self.generations.contains(&generation))

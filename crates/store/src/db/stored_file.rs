@@ -21,13 +21,13 @@ pub struct MirroredFile {
     pub file: ReleaseFile,
 }
 
-/// Returns the stored and lost files with this digest that a mirror has, each with its newest life.
+/// Returns the stored files with this digest that a mirror has, each with its newest life.
 pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, DbError> {
     const FIND: &str = "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
         f.name, f.locator, f.size, f.md5, b.class, e.source_id, l.tree_id, l.from_seq, p.name, f.platform \
         FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         JOIN blob b ON b.sha256 = f.sha256 JOIN life l ON l.release_id = f.release_id JOIN tree e ON e.id = l.tree_id \
-        WHERE f.sha256 = $1 AND f.state IN (1, 3) AND f.locator NOT IN ('', 'wheel') AND l.state IN (0, 1) \
+        WHERE f.sha256 = $1 AND f.state = 1 AND f.locator NOT IN ('', 'wheel') AND l.state IN (0, 1) \
         AND (f.platform = '' AND e.role = 'source' OR l.file_id = f.id) ORDER BY f.id, l.from_seq DESC";
     let decode = |mut row: Row| {
         Ok(MirroredFile {
@@ -98,9 +98,9 @@ macro_rules! origin {
     };
 }
 
-/// Returns the package of a stored or lost file with this digest.
+/// Returns the package of a stored file with this digest.
 pub fn origin(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<FileOrigin>, DbError> {
-    const FIND: &str = origin!("WHERE f.sha256 = $1 AND f.state IN (1, 3) ORDER BY f.id LIMIT 1");
+    const FIND: &str = origin!("WHERE f.sha256 = $1 AND f.state = 1 ORDER BY f.id LIMIT 1");
     find_origin(c, FIND, sha256)
 }
 

@@ -22,7 +22,7 @@ pub struct MarkerContent {
     pub identity: Identity,
     /// The token of the last adoption. Earlier copies of the database do not have it.
     pub adoption: Option<Identity>,
-    /// The generation, renewed at each start and at each sweep; `None` in markers of older versions.
+    /// The generation, renewed at each start and at each sweep.
     pub generation: Option<Identity>,
     /// Set once a server found a generation that its database had not written: two databases of this identity
     /// use the class.

@@ -12,7 +12,7 @@ use runtime::catalog::{Catalog, Repository, Subscription};
 use runtime::state::State;
 use store::db;
 use store::db::audit;
-use store::db::url_alias::{self, UrlAlias};
+use store::db::fixed_url::{self, FixedUrl};
 
 /// Maximum number of fixed URLs of a server: all of them are in memory.
 const MAX_URLS: usize = 100_000;
@@ -85,7 +85,7 @@ pub async fn create(
 
 async fn insert(
     state: &State,
-    alias_state: UrlAlias,
+    alias_state: FixedUrl,
     repo: String,
     actor: &Actor,
     now: Timestamp,
@@ -95,7 +95,7 @@ async fn insert(
         if db::repo::get(c, alias_state.repo)?.is_none() {
             return Err(RepoError::NotFound("the repository was deleted meanwhile".to_owned()).into());
         }
-        let alias = url_alias::create(c, &alias_state, &actor, now)?;
+        let alias = fixed_url::create(c, &alias_state, &actor, now)?;
         audit::record(c, "create fixed URL", ("repository", &repo), &alias.to_string())?;
         db::clock::bump_catalog(c)?;
         Ok(alias)
@@ -138,7 +138,7 @@ fn requested_state(
     repo: &Repository,
     request: &Request,
     (base, now): (Snapshot, Timestamp),
-) -> Result<UrlAlias, RepoError> {
+) -> Result<FixedUrl, RepoError> {
     let list = resolve::subscriptions(catalog, repo, base, now);
     let mut trees: Vec<(TreeId, Seq)> = Vec::new();
     let mut selected: Vec<&str> = Vec::new();
@@ -185,7 +185,7 @@ fn requested_state(
     };
     let list = resolve::list_number(catalog, repo, base, now);
     let repo_seq = list.filter(|_| request.lock);
-    Ok(UrlAlias { repo: repo.id, repo_seq, at, trees })
+    Ok(FixedUrl { repo: repo.id, repo_seq, at, trees })
 }
 
 /// Returns the states of subscribed sources before `end`.

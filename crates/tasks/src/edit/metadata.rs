@@ -173,7 +173,7 @@ fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Resul
             other.scope.name,
             other.id
         )),
-        // An earlier version of this program stored names of Python projects as written.
+        // Names of Python projects are normalized.
         other => Ok(other),
     }
 }

@@ -78,33 +78,15 @@ pub async fn plan(repositories: &Repositories, state: &State, request: &Request)
     plan::compare(repositories, &catalog, pair.to, (before, selection), rules.as_ref()).await
 }
 
-/// Returns the changes that a promotion made or would make, as they were recorded with the request. Requests of versions
-/// without such a record are compared under the current rules; `None` if their repository was deleted.
+/// Returns the changes that a promotion made or would make, as they were recorded with the request.
 ///
 /// # Errors
-/// Database errors.
-pub async fn plan_of(
-    repositories: &Repositories,
-    state: &State,
-    promotion: &Promotion,
-) -> Result<Option<PromotionPlan>, RepoError> {
-    let id = promotion.id;
-    if let Some(recorded) = state.db.read(move |c| promotion::recorded_plan(c, id)).await? {
-        let plan: PromotionPlan = serde_json::from_slice(&recorded.plan).map_err(|error| {
-            RepoError::Invalid(format!("the plan of promotion {id} cannot be read: {error}"))
-        })?;
-        return Ok(Some(PromotionPlan { sha256: Some(recorded.digest().to_string()), ..plan }));
-    }
-    let catalog = newest_catalog(state).await?;
-    let Some(to) = catalog.repo_by_id(promotion.request.repo) else { return Ok(None) };
-    let before = match promotion.tx {
-        Some(tx) => plan::selection_before(to, tx),
-        None => plan::newest_selection(to),
-    };
-    let after = selection_of(&promotion.request);
-    let rules = plan::rules(state, to, &after).await;
-    let plan = plan::compare(repositories, &catalog, to, (before, after), rules.as_ref()).await?;
-    Ok(Some(plan::record(&catalog, plan)))
+/// Database errors; [`RepoError::Invalid`] if the record cannot be read.
+pub async fn plan_of(state: &State, id: i64) -> Result<PromotionPlan, RepoError> {
+    let recorded = state.db.read(move |c| promotion::recorded_plan(c, id)).await?;
+    let plan: PromotionPlan = serde_json::from_slice(&recorded.plan)
+        .map_err(|error| RepoError::Invalid(format!("the plan of promotion {id} cannot be read: {error}")))?;
+    Ok(PromotionPlan { sha256: Some(recorded.digest().to_string()), ..plan })
 }
 
 /// Requests a promotion. It is applied at once unless the repository requires the approval of another person. Returns
@@ -159,11 +141,7 @@ pub async fn request(
             return Ok(None);
         }
         let new = new_promotion(&pair, &request, &selection, (&actor, now));
-        let id = promotion::create(c, &new)?;
-        promotion::record_plan(c, id, &recorded)?;
-        if let Some(unique_id) = &unique_id {
-            promotion::record_identity(c, id, unique_id)?;
-        }
+        let id = promotion::create(c, &new, &recorded, unique_id.as_deref())?;
         if pair.to.changes == ChangePolicy::TwoPersons {
             let detail = format!("{}; plan {}; {}", describe(id, &new), recorded.digest(), new.comment);
             audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
@@ -228,14 +206,7 @@ pub async fn approve(
                 return Ok(Err(refusal));
             }
         };
-        let Some(recorded) = promotion::recorded_plan(c, id)? else {
-            return Err(RepoError::Conflict(format!(
-                "promotion {id} was requested with a version of this program that recorded no plan; request it again with rspm \
-                 promote --from={} --to={to_name}",
-                request.from_name
-            ))
-            .into());
-        };
+        let recorded = promotion::recorded_plan(c, id)?;
         apply_promotion(c, (id, request), (&to_name, &recorded), decision.clone())?;
         Ok(Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id))?))
     })
@@ -325,16 +296,6 @@ fn new_promotion(
         requested_at: now,
         comment: request.comment.trim().to_owned(),
     }
-}
-
-/// Returns the state of the repository after a promotion.
-fn selection_of(request: &NewPromotion) -> Selection {
-    let entry = |entry: &Subscription| runtime::catalog::Subscription {
-        source: entry.source,
-        version: entry.label.parse().ok(),
-    };
-    let list = request.subscriptions.iter().map(entry).collect();
-    Selection::of_sources(list, request.pinned_at).promoted(request.repo, request.pinned_at)
 }
 
 /// Publishes a promotion, and records the decision.

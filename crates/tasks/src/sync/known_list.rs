@@ -39,7 +39,7 @@ pub(super) async fn validators(
         .db
         .read(|c| Ok::<_, DbError>((upstream::get(c, &key())?, upstream::get(c, &Task::Pypi.success_key())?)))
         .await?;
-    // An earlier version of the program does not store validators.
+    // Those of an earlier sync describe another list.
     let is_of_last_sync = |list: &StoredValidators| {
         success.as_ref().is_some_and(|success| success.fetched_at == list.fetched_at)
     };

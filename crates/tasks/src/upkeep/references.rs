@@ -21,12 +21,7 @@ pub(super) const SWEPT_CLASSES: [StorageClass; 7] = [
 pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => {
-            let sha256 = *key.digest();
-            match db::blob::get(c, sha256)? {
-                Some(blob) => Ok(blob.class == key.directory()),
-                // A lost file whose row in the table `blob` an earlier version removed.
-                None => Ok(db::blob::references(c, sha256)? > 0),
-            }
+            Ok(db::blob::get(c, *key.digest())?.is_some_and(|blob| blob.class == key.directory()))
         }
         Key::Index(sha256) => db::rendered::is_referenced(c, *sha256),
         Key::Rules(sha256) => {

@@ -203,13 +203,6 @@ impl Metadata {
         self.name.parse()
     }
 
-    /// Returns true if a field of a source distribution has the same value in every wheel built from it. This is so
-    /// from Metadata-Version 2.2 on, unless `Dynamic` names the field.
-    #[must_use]
-    pub fn is_static(&self, field: &str) -> bool {
-        self.metadata_version >= (2, 2) && !self.dynamic.iter().any(|name| name.eq_ignore_ascii_case(field))
-    }
-
     /// Returns the approximate size in memory of all fields, in bytes.
     #[must_use]
     pub fn memory_size(&self) -> usize {
@@ -361,7 +354,6 @@ mod tests {
         assert_eq!(metadata.description.as_deref(), Some("# Odd\n"));
         assert_eq!(metadata.other, [("X-New".to_owned(), "y".to_owned())]);
         assert_eq!(metadata.license_summary().as_deref(), Some("MIT OR Apache-2.0"));
-        assert!(metadata.is_static("Requires-Dist"));
     }
 
     #[test]
@@ -391,12 +383,10 @@ mod tests {
         let metadata = Metadata::parse(text.as_bytes()).expect("metadata");
         assert_eq!(metadata.description.as_deref(), Some("a\nb"));
         assert_eq!(metadata.license_summary().as_deref(), Some("BSD"));
-        assert!(!metadata.is_static("Requires-Dist"));
         let text = "Metadata-Version: 2.9\nName: odd\nVersion: 1\nDynamic: requires-dist\nLicense: x\n\
             Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved\n";
         let metadata = Metadata::parse(text.as_bytes()).expect("a later minor version");
         assert_eq!(metadata.license_summary().as_deref(), Some("MIT License"));
-        assert!(!metadata.is_static("Requires-Dist") && metadata.is_static("Name"));
     }
 
     #[test]

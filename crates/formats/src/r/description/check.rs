@@ -354,8 +354,8 @@ pub enum ServedRecord {
     Omitted,
 }
 
-/// Returns the form of a record in an index that R can read. New records were checked when they were added; this is for
-/// those that were stored by earlier versions, and for requirements and line ends in the index of a mirror.
+/// Returns the form of a record in an index that R can read. Records of packages that were added are checked before; this is for
+/// requirements and line ends in the index of a mirror.
 #[must_use]
 pub fn served_record(stanza: &[u8]) -> ServedRecord {
     let record = match dcf::records(stanza).next() {

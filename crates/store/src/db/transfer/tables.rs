@@ -15,7 +15,7 @@ pub struct Table {
     pub columns: &'static [Column],
     /// Number of columns of the primary key.
     pub key: usize,
-    /// The migration that created it; [`FIRST_DUMP_SCHEMA`] for older tables of [`Schema::Core`].
+    /// The migration that created it.
     pub since: i64,
 }
 
@@ -51,12 +51,9 @@ impl ColumnKind {
     }
 }
 
-/// The oldest migration of [`Schema::Core`] that a dump can have.
-pub const FIRST_DUMP_SCHEMA: i64 = 9;
-
 /// Describes a table of [`Schema::Core`] with `key` columns in its primary key.
 const fn core(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
-    Table { schema: Schema::Core, name, columns, key, since: FIRST_DUMP_SCHEMA }
+    Table { schema: Schema::Core, name, columns, key, since: 1 }
 }
 
 /// Describes a table of [`Schema::Usage`] with `key` columns in its primary key.
@@ -93,7 +90,7 @@ pub const TABLES: &[Table] = &[
         int("published_to"), int("added"), int("updated"), int("archived"), int("removed"), text("actor"), text("comment"),
     ]),
     core("step", 2, &[int("tree_id"), int("seq"), int("at"), int("tx_id")]),
-    core("package", 1, &[int("id"), text("language"), text("name"), text("fold")]),
+    core("package", 1, &[int("id"), text("language"), text("name"), text("normalized_name")]),
     core("release", 1, &[
         int("id"), int("origin_id"), int("package_id"), text("version"), int("revision"), int("published_at"),
     ]),
@@ -109,9 +106,12 @@ pub const TABLES: &[Table] = &[
         int("to_seq"), int("variant"), int("mark"), text("note"),
     ]),
     core("repo", 1, &[
-        int("id"), text("name"), text("kind"), text("description"), int("hidden"), int("authenticated"), int("created_at"),
+        int("id"), text("name"), text("kind"), text("description"), int("hidden"), int("authenticated"), text("changes"),
+        int("created_at"),
     ]),
-    core("repo_step", 2, &[int("repo_id"), int("seq"), int("at"), int("tx_id")]),
+    core("repo_step", 2, &[
+        int("repo_id"), int("seq"), int("at"), int("tx_id"), int("pinned_at"), bytes("withheld"),
+    ]),
     core("subscription", 3, &[int("repo_id"), int("seq"), int("position"), int("source_id"), text("label")]),
     core("rendered", 1, &[
         text("key"), text("content"), text("encoder"), text("sha256"), int("size"), int("created_at"),
@@ -120,7 +120,7 @@ pub const TABLES: &[Table] = &[
     core("lease", 1, &[text("name"), text("holder"), int("fence"), int("until")]),
     core("backfill", 1, &[int("source_id"), int("since"), int("rate"), text("actor"), int("asked_at")]),
     core("backfill_record", 4, &[
-        int("source_id"), text("file"), int("size"), int("published_at"), bytes("stanza"), text("trouble"),
+        int("source_id"), text("file"), int("size"), int("published_at"), bytes("stanza"), text("error"),
     ]),
     core("bioconductor", 1, &[int("id"), text("config")]),
     core("storage_class", 1, &[
@@ -135,110 +135,104 @@ pub const TABLES: &[Table] = &[
         text("requested_mode"), text("requested_by"), int("requested_at"), int("requested_timeout"), int("answered_at"),
     ]),
     core("hold", 1, &[text("id"), int("until")]),
-    core("backup", 1, &[text("place"), int("made_at")]),
     core("scrub", 2, &[
         text("directory"), int("prefix"), text("position"), int("read_at"), int("objects"), int("bad"),
-    ]).since(10),
+    ]),
     core("backup_result", 2, &[
         text("place"), text("command"), int("at"), text("error"), int("succeeded_at"), int("missing"),
-    ]).since(11),
+    ]),
     core("token", 1, &[
         int("id"), text("guid"), text("digest"), text("excerpt"), text("user_name"), text("description"), text("created_by"),
         int("created_at"), int("expires_at"), int("revoked_at"), int("revision"),
-    ]).since(12),
-    core("token_scope", 3, &[int("token_id"), text("scope"), int("object")]).since(12),
+    ]),
+    core("token_scope", 3, &[int("token_id"), text("scope"), int("object")]),
     core("git_credential", 1, &[
         int("id"), text("kind"), text("name"), text("host"), text("username"), text("secret"), text("fingerprint"),
         text("known_hosts"), int("created_at"),
-    ]).since(13),
+    ]),
     core("git_builder", 1, &[
         int("id"), int("source_id"), text("name"), text("url"), text("branch"), text("build_trigger"), text("sub_dir"),
-        int("clone_depth"), int("submodules"), int("credential_id"), text("webhook_secret"), int("created_at"),
-        int("deleted_at"), int("polled_at"), int("due_at"), int("failures"), text("head"), text("error"),
-    ]).since(13),
+        int("clone_depth"), int("submodules"), int("vignettes"), int("credential_id"), text("webhook_secret"),
+        int("created_at"), int("deleted_at"), int("polled_at"), int("due_at"), int("failures"), text("head"), text("error"),
+    ]),
     core("git_build", 1, &[
         int("id"), int("builder_id"), text("tag"), text("commit_sha"), text("state"), int("attempt"), int("replaces"),
         text("actor"), int("queued_at"), int("due_at"), int("started_at"), int("ended_at"), text("claim"),
         int("claim_until"), int("tx_id"), text("version"), text("reason"), text("log_sha256"), int("log_size"),
-    ]).since(13),
+    ]),
     core("audit", 1, &[
         int("id"), int("at"), text("actor_kind"), text("actor"), text("address"), text("action"), text("object_kind"),
         text("object"), text("outcome"), text("detail"), text("previous"), text("sha256"),
-    ]).since(14),
-    core("audit_head", 1, &[int("id"), int("last"), text("sha256")]).since(14),
-    core("token_use", 1, &[int("token_id"), int("day")]).since(14),
+    ]),
+    core("audit_head", 1, &[int("id"), int("last"), text("sha256")]),
+    core("token_use", 1, &[int("token_id"), int("day")]),
     core("session", 1, &[
         text("digest"), text("guid"), text("user_name"), text("unique_id"), text("scopes"), int("revision"),
         int("created_at"), int("seen_at"), int("expires_at"),
-    ]).since(15),
-    core("login", 1, &[text("digest"), text("return_to"), int("expires_at")]).since(15),
+    ]),
+    core("login", 1, &[text("digest"), text("return_to"), int("expires_at")]),
     core("device_login", 1, &[
         text("digest"), text("user_code"), text("challenge"), text("address"), text("state"), text("user_name"),
         text("unique_id"), text("scopes"), int("pause"), int("polled_at"), int("expires_at"),
-    ]).since(15),
-    core("revoked_user", 1, &[text("user_name"), int("revoked_at"), int("revision")]).since(15),
-    core("used_proof", 1, &[text("sha256"), int("expires_at")]).since(16),
+    ]),
+    core("revoked_user", 1, &[text("user_name"), int("revoked_at"), int("revision")]),
+    core("used_proof", 1, &[text("sha256"), int("expires_at")]),
     core("upload", 1, &[
         int("id"), text("owner"), text("kind"), text("sha256"), text("other_sha256"), int("size"), bytes("facts"),
         int("created_at"), int("expires_at"),
-    ]).since(17),
+    ]),
     core("project", 3, &[
-        int("source_id"), text("fold"), int("from_at"), int("to_at"), text("name"), int("serial"), int("changed_at"),
-    ]).since(18),
-    core("look", 2, &[
+        int("source_id"), text("normalized_name"), int("from_at"), int("to_at"), text("name"), int("serial"), int("changed_at"),
+    ]),
+    core("reading", 2, &[
         int("source_id"), int("package_id"), int("serial"), text("etag"), text("page_sha256"), int("fetched_at"),
         int("valid_at"), text("status"), text("reason"),
-    ]).since(18),
-    core("file_fact", 2, &[int("file_id"), int("variant"), bytes("facts")]).since(18),
-    core("git_vignettes", 1, &[int("builder_id")]).since(19),
+    ]),
+    core("file_fact", 2, &[int("file_id"), int("variant"), bytes("facts")]),
     core("curation", 2, &[
         int("tree_id"), int("seq"), int("base_tree_id"), int("base_seq"), text("snapshot"), text("sha256"),
-    ]).since(20),
+        text("include"),
+    ]),
     core("curation_file", 3, &[
         int("tree_id"), int("seq"), int("position"), text("name"), bytes("content"),
-    ]).since(20),
-    core("curation_rule", 3, &[int("tree_id"), int("seq"), text("fold"), text("rule")]).since(20),
+    ]),
+    core("curation_rule", 3, &[
+        int("tree_id"), int("seq"), text("normalized_name"), text("rule"), text("chain"),
+    ]),
     core("metadata", 1, &[
-        int("id"), text("name"), text("fold"), text("version"), int("source_id"), int("repo_id"), text("key"), text("value"),
+        int("id"), text("name"), text("normalized_name"), text("version"), int("source_id"), int("repo_id"), text("key"), text("value"),
         text("actor"), int("changed_at"),
-    ]).since(21),
-    core("url_alias", 1, &[
+    ]),
+    core("fixed_url", 1, &[
         text("token"), int("repo_id"), int("repo_seq"), int("at"), text("actor"), int("created_at"),
-    ]).since(21),
-    core("url_alias_tree", 2, &[text("token"), int("tree_id"), int("seq")]).since(21),
-    core("repo_policy", 1, &[int("repo_id"), text("changes")]).since(22),
-    core("repo_pin", 2, &[int("repo_id"), int("seq"), int("pinned_at")]).since(22),
+    ]),
+    core("fixed_url_tree", 2, &[text("token"), int("tree_id"), int("seq")]),
     core("promotion", 1, &[
-        int("id"), int("repo_id"), text("to_name"), text("from_name"), text("snapshot"), int("pinned_at"), text("state"),
-        text("requested_by"), int("requested_at"), text("comment"), text("decided_by"), int("decided_at"), text("reason"),
-        int("tx_id"),
-    ]).since(22),
+        int("id"), int("repo_id"), text("to_name"), text("from_name"), text("snapshot"), int("pinned_at"), bytes("plan"),
+        text("plan_sha256"), bytes("withheld"), text("state"), text("requested_by"), text("requested_by_id"),
+        int("requested_at"), text("comment"), text("decided_by"), int("decided_at"), text("reason"), int("tx_id"),
+    ]),
     core("promotion_source", 2, &[
         int("promotion_id"), int("position"), int("source_id"), text("label"),
-    ]).since(22),
-    core("promotion_plan", 1, &[int("promotion_id"), bytes("plan"), text("sha256"), bytes("items")]).since(33),
-    core("promotion_identity", 1, &[int("promotion_id"), text("unique_id")]).since(34),
-    core("repo_withheld", 2, &[int("repo_id"), int("seq"), bytes("items")]).since(33),
-    core("revoked_signed_token", 1, &[text("guid"), int("expires_at"), int("revision")]).since(33),
-    core("withheld_alarm", 2, &[int("repo_id"), int("at"), text("message")]).since(33),
+    ]),
+    core("revoked_signed_token", 1, &[text("guid"), int("expires_at"), int("revision")]),
+    core("withheld_alarm", 2, &[int("repo_id"), int("at"), text("message")]),
     core("block_rule", 1, &[
         int("id"), int("priority"), int("exception"), int("source_id"), int("repo_id"), text("criteria"), text("description"),
         text("created_by"), int("created_at"),
-    ]).since(23),
+    ]),
     core("job_run", 1, &[
         text("id"), text("key"), text("node"), int("started_at"), int("ended_at"), int("succeeded"), text("message"),
-    ]).since(24),
-    core("blob_access", 1, &[text("sha256"), int("day")]).since(25),
+    ]),
+    core("blob_access", 1, &[text("sha256"), int("day")]),
     core("name_guard", 1, &[
         int("id"), text("language"), text("pattern"), int("source_id"), int("automatic"), int("state"), text("description"),
         text("created_by"), int("created_at"),
-    ]).since(26),
-    core("name_overlap", 3, &[text("language"), text("name"), int("source_id"), int("seen_at"), int("appeared")]).since(26),
-    core("curation_include", 2, &[int("tree_id"), int("seq"), text("include")]).since(27),
-    core("curation_plan", 2, &[int("tree_id"), text("request"), int("planned_at"), bytes("selection")]).since(27),
-    core("file_reading", 1, &[int("file_id"), int("read_at")]).since(28),
-    core("block_rule_change", 1, &[int("revision"), int("first_id"), int("last_id")]).since(29),
-    core("curation_dependency", 3, &[int("tree_id"), int("seq"), text("fold"), text("chain")]).since(31),
+    ]),
+    core("name_overlap", 3, &[text("language"), text("name"), int("source_id"), int("seen_at"), int("appeared")]),
+    core("curation_plan", 2, &[int("tree_id"), text("request"), int("planned_at"), bytes("selection")]),
+    core("file_reading", 1, &[int("file_id"), int("read_at")]),
+    core("block_rule_change", 1, &[int("revision"), int("first_id"), int("last_id")]),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),
@@ -249,7 +243,7 @@ pub const TABLES: &[Table] = &[
     usage("usage_work", 1, &[text("name"), int("at")]),
     usage("usage_blocked", 5, &[
         int("day"), int("rule"), text("package"), text("version"), text("client"), int("count"),
-    ]).since(2),
+    ]),
 ];
 
 /// Returns the tables of a schema, in order.
@@ -263,11 +257,6 @@ pub fn tables_at(schema: Schema, level: i64) -> impl DoubleEndedIterator<Item = 
 }
 
 impl Table {
-    /// Sets the migration that created the table.
-    const fn since(self, migration: i64) -> Table {
-        Table { since: migration, ..self }
-    }
-
     /// Returns the names of the columns, separated by commas.
     #[must_use]
     pub fn column_list(&self) -> String {

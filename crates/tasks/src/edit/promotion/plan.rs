@@ -132,15 +132,6 @@ pub(super) fn newest_selection(repo: &Repository) -> Selection {
     }
 }
 
-/// Returns the state of a repository before one of its transactions.
-pub(super) fn selection_before(repo: &Repository, tx: TxId) -> Selection {
-    let index = repo.steps.iter().position(|step| step.tx == tx).unwrap_or(0);
-    match index.checked_sub(1).and_then(|index| Some((repo.steps.get(index)?, repo.steps.get(index + 1)?))) {
-        Some((step, next)) => selection_of_step(step, next.at),
-        None => Selection::of_sources(Vec::new(), Timestamp(i64::MAX)),
-    }
-}
-
 fn selection_of_step(step: &RepoStep, end: Timestamp) -> Selection {
     Selection { list: step.list.clone(), end: step.states_end(end), promotion: step.promotion() }
 }

@@ -5,7 +5,6 @@
 mod finding;
 mod full;
 mod inspector;
-mod lost_rows;
 mod quick;
 mod ranges;
 mod records;
@@ -252,11 +251,6 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
         quick::run(upkeep, options, backup, &lease, reporter).await
     } else {
         full::run(upkeep, options, backup, &lease, reporter).await
-    };
-    // After the objects: those in the directory `damaged` are back.
-    let result = match result {
-        Ok(mut result) => lost_rows::recover(upkeep, options, &lease, &mut result).await.map(|()| result),
-        error => error,
     };
     lease.release().await;
     result

@@ -1,4 +1,5 @@
--- Download counts. Expand-only. Days are counted since the epoch, times are microseconds since the epoch.
+-- Download counts, and requests refused by block rules. Days are counted since the epoch, times are microseconds since the
+-- epoch.
 
 CREATE TABLE usage_download (
     day BIGINT NOT NULL, language TEXT NOT NULL, source TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, platform TEXT NOT NULL,
@@ -19,3 +20,8 @@ CREATE TABLE usage_aggregate (day INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, tot
 
 -- The last run of each scheduled task.
 CREATE TABLE usage_work (name TEXT PRIMARY KEY, at BIGINT NOT NULL);
+
+CREATE TABLE usage_blocked (
+    day BIGINT NOT NULL, rule BIGINT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, client TEXT NOT NULL, count BIGINT NOT NULL,
+    PRIMARY KEY (day, rule, package, version, client)
+) WITHOUT ROWID;

@@ -9,7 +9,7 @@ use base::model::time::Timestamp;
 
 /// The state of a repository that a fixed URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UrlAlias {
+pub struct FixedUrl {
     /// The repository.
     pub repo: RepoId,
     /// The number of the fixed list of subscriptions; `None` if the list is not fixed. With a fixed list, trees
@@ -23,14 +23,14 @@ pub struct UrlAlias {
 
 /// Returns a number that changes when a fixed URL is created.
 pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
-    let rows = c.query("SELECT next FROM sequence WHERE name = 'url_alias'", &[])?;
+    let rows = c.query("SELECT next FROM sequence WHERE name = 'fixed_url'", &[])?;
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
 /// Returns all fixed URLs. Those that this version of the server cannot read are omitted.
-pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, UrlAlias)>, DbError> {
-    const ALIASES: &str = "SELECT token, repo_id, repo_seq, at FROM url_alias ORDER BY token";
-    const TREES: &str = "SELECT token, tree_id, seq FROM url_alias_tree ORDER BY token, tree_id";
+pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, FixedUrl)>, DbError> {
+    const ALIASES: &str = "SELECT token, repo_id, repo_seq, at FROM fixed_url ORDER BY token";
+    const TREES: &str = "SELECT token, tree_id, seq FROM fixed_url_tree ORDER BY token, tree_id";
     let mut trees: HashMap<String, Vec<(TreeId, Seq)>> = HashMap::new();
     for mut row in c.query(TREES, &[])? {
         trees.entry(row.text(0)?).or_default().push((TreeId(row.int(1)?), Seq(row.int(2)?)));
@@ -41,18 +41,18 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, UrlAlias)>, DbError> {
         let trees = trees.remove(&token).unwrap_or_default();
         let Ok(alias) = token.parse() else { continue };
         let (repo, repo_seq, at) = (RepoId(row.int(1)?), row.opt_int(2)?.map(Seq), row.opt_time(3)?);
-        aliases.push((alias, UrlAlias { repo, repo_seq, at, trees }));
+        aliases.push((alias, FixedUrl { repo, repo_seq, at, trees }));
     }
     Ok(aliases)
 }
 
 /// Creates a fixed URL and returns its name, which begins with the day of `now`. Call `clock::bump_catalog` afterwards.
-pub fn create(c: &mut dyn Conn, alias: &UrlAlias, actor: &str, now: Timestamp) -> Result<Alias, DbError> {
-    const CREATE: &str = "INSERT INTO url_alias (token, repo_id, repo_seq, at, actor, created_at) VALUES ($1, \
+pub fn create(c: &mut dyn Conn, alias: &FixedUrl, actor: &str, now: Timestamp) -> Result<Alias, DbError> {
+    const CREATE: &str = "INSERT INTO fixed_url (token, repo_id, repo_seq, at, actor, created_at) VALUES ($1, \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT))";
-    const TREE: &str = "INSERT INTO url_alias_tree (token, tree_id, seq) VALUES ($1, CAST($2 AS BIGINT), \
+    const TREE: &str = "INSERT INTO fixed_url_tree (token, tree_id, seq) VALUES ($1, CAST($2 AS BIGINT), \
         CAST($3 AS BIGINT))";
-    let number = ids::reserve(c, ids::Sequence::UrlAlias, 1)?;
+    let number = ids::reserve(c, ids::Sequence::FixedUrl, 1)?;
     let name = Alias::new(now.day(), number).ok_or(DbError::Shape {
         column: 0,
         found: "a larger number",
@@ -77,7 +77,7 @@ pub fn create(c: &mut dyn Conn, alias: &UrlAlias, actor: &str, now: Timestamp) -
 /// Deletes the fixed URLs of a repository.
 pub(super) fn delete_of_repo(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
     const TREES: &str =
-        "DELETE FROM url_alias_tree WHERE token IN (SELECT token FROM url_alias WHERE repo_id = $1)";
+        "DELETE FROM fixed_url_tree WHERE token IN (SELECT token FROM fixed_url WHERE repo_id = $1)";
     c.execute(TREES, &[repo.into()])?;
-    c.execute("DELETE FROM url_alias WHERE repo_id = $1", &[repo.into()]).map(drop)
+    c.execute("DELETE FROM fixed_url WHERE repo_id = $1", &[repo.into()]).map(drop)
 }

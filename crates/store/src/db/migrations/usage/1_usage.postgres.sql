@@ -1,4 +1,5 @@
--- Download counts. Expand-only. Days are counted since the epoch, times are microseconds since the epoch.
+-- Download counts, and requests refused by block rules. Days are counted since the epoch, times are microseconds since the
+-- epoch.
 
 CREATE TABLE usage_download (
     day BIGINT NOT NULL, language TEXT COLLATE "C" NOT NULL, source TEXT COLLATE "C" NOT NULL, package TEXT COLLATE "C" NOT NULL, version TEXT COLLATE "C" NOT NULL, platform TEXT COLLATE "C" NOT NULL,
@@ -19,3 +20,8 @@ CREATE TABLE usage_aggregate (day BIGINT PRIMARY KEY, sha256 TEXT COLLATE "C" NO
 
 -- The last run of each scheduled task.
 CREATE TABLE usage_work (name TEXT COLLATE "C" PRIMARY KEY, at BIGINT NOT NULL);
+
+CREATE TABLE usage_blocked (
+    day BIGINT NOT NULL, rule BIGINT NOT NULL, package TEXT COLLATE "C" NOT NULL, version TEXT COLLATE "C" NOT NULL, client TEXT COLLATE "C" NOT NULL, count BIGINT NOT NULL,
+    PRIMARY KEY (day, rule, package, version, client)
+);

@@ -1,8 +1,0 @@
--- Dependencies of curated sources of Python packages. Expand-only.
-
--- The projects of a step that its definition does not name, each with the shortest chain of projects from one that it
--- names, separated by spaces. Their rules are in curation_rule, as those of the others.
-CREATE TABLE curation_dependency (
-    tree_id BIGINT NOT NULL, seq BIGINT NOT NULL, fold TEXT COLLATE "C" NOT NULL, chain TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (tree_id, seq, fold)
-);

@@ -14,6 +14,7 @@ pub(crate) enum CommitFault {
     /// After the server has carried it out, and before its answer.
     CloseAfterCommit,
     /// Nothing is closed: the answer and all that follow on the connection are withheld until [`PostgresProxy::release`].
+    /// Only of a transaction that copied rows, not of a heartbeat.
     WithholdAnswer,
 }
 
@@ -120,14 +121,18 @@ fn forward(
         let _ = back.shutdown(Shutdown::Both);
     });
     // The first message has no type in front of its length.
-    let mut message_type = 0;
+    let (mut message_type, mut has_copied) = (0, false);
     loop {
         let mut length = [0; 4];
         client.read_exact(&mut length)?;
         let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
         client.read_exact(&mut body)?;
+        has_copied |= message_type == b'd';
         let fault = if message_type == b'Q' && body == b"COMMIT\0" {
-            next_fault.lock().unwrap().take()
+            let is_applicable = |fault: &mut _| has_copied || *fault != CommitFault::WithholdAnswer;
+            let fault = next_fault.lock().unwrap().take_if(is_applicable);
+            has_copied = false;
+            fault
         } else {
             None
         };

@@ -14,7 +14,7 @@ use super::table::Kind::*;
 use super::table::Subsection::{Class, ClassOrNone, Free, Never};
 use super::table::{Effect, Kind, Property, Section, Subsection};
 
-const FIRST_VERSION: Effect = Effect::Since("0.1.0");
+const FIRST_VERSION: Effect = Effect::Since("1.0.0");
 const BACKEND: Kind = Choice(&["file", "s3"]);
 const COUNT: Kind = Integer(0, i64::MAX);
 /// Maximum of `Server.PackageRewriteBufferSize`, in bytes.

@@ -396,7 +396,7 @@ fn sign_in(server: &Server) -> String {
 }
 
 /// The status of a request as a page of the server sends it.
-fn send_with_session(server: &Server, cookie: &str, (method, path): (&str, &str), body: &str) -> u16 {
+fn send_with_session(server: &Server, cookie: &str, method: &str, path: &str, body: &str) -> u16 {
     let fields =
         [("Cookie", cookie), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", "application/json")];
     http::request(method, &server.url(path), &fields, body.as_bytes()).status
@@ -442,7 +442,7 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
             .iter()
             .map(|authorization| send(&server, method, &path, authorization.as_deref(), body).status)
             .collect();
-        statuses.insert(6, send_with_session(&server, &session, (*method, path.as_str()), body));
+        statuses.insert(6, send_with_session(&server, &session, *method, path.as_str(), body));
         if *address == "/__logout__" {
             session = sign_in(&server);
         }

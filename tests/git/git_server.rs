@@ -49,7 +49,7 @@ impl GitServer {
                 let next = Arc::clone(&next);
                 // A client that disconnects is no failure of the server.
                 std::thread::spawn(move || {
-                    drop(answer(client, &root, authorization.as_deref(), (&log, has_version_2, &next)))
+                    drop(answer(client, &root, authorization.as_deref(), &log, has_version_2, &next))
                 });
             }
         });
@@ -65,7 +65,9 @@ fn answer(
     client: TcpStream,
     root: &std::path::Path,
     authorization: Option<&str>,
-    (log, has_version_2, hold): (&Mutex<Vec<String>>, bool, &Hold),
+    log: &Mutex<Vec<String>>,
+    has_version_2: bool,
+    hold: &Hold,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = Vec::new();

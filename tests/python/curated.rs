@@ -370,8 +370,7 @@ async fn scenario(engine: db::Engine) {
     }
     assert_eq!(curated.update(None, "2022-01-01").await.unwrap().transaction, None, "nothing changed");
     let (repositories, state) = (&curated.backend.repositories, &curated.backend.state);
-    let removed =
-        curated::remove(repositories, state, ("subset", "odd"), RemoveScope::All, "", &actor()).await;
+    let removed = curated::remove(repositories, state, "subset", "odd", RemoveScope::All, "", &actor()).await;
     assert_eq!(removed.unwrap(), ["all versions"]);
     let curated = Curated { backend: curated.backend.restart().await };
     for (transaction, lib, odd) in steps {

@@ -412,7 +412,7 @@ async fn open_day(engine: Engine) {
     let first = first.transaction.expect("a transaction");
     assert_eq!(with_dependencies(&curated, None, "2026-11-20", true).await.unwrap().transaction, None);
     let (repositories, state) = (&curated.backend.repositories, &curated.backend.state);
-    curated::remove(repositories, state, ("subset", "app"), RemoveScope::All, "", &actor()).await.unwrap();
+    curated::remove(repositories, state, "subset", "app", RemoveScope::All, "", &actor()).await.unwrap();
     let definition = curated::definition(state, "subset").await.unwrap().expect("a definition");
     assert_eq!((definition.dependencies, definition.include.as_deref()), (Vec::new(), Some("dependencies")));
 

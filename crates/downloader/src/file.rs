@@ -123,7 +123,7 @@ impl<'a> FileTarget<'a> {
         // The semaphore is never closed.
         let permit = self.inspections.clone().acquire_owned().await;
         let task = tokio::task::spawn_blocking(move || {
-            let result = process_blocking(buffer, &destination, &product, &fetch, (url, &claims));
+            let result = process_blocking(buffer, &destination, &product, &fetch, url, &claims);
             drop(permit);
             result
         });
@@ -137,7 +137,8 @@ fn process_blocking(
     destination: &Destination,
     product: &Product,
     fetch: &PlannedFetch,
-    (url, claims): (String, &Claims),
+    url: String,
+    claims: &Claims,
 ) -> Result<FetchedFile, Failure> {
     let download =
         buffer.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;

@@ -103,7 +103,7 @@ impl Files {
             h1 { "Files of " (visible(&self.package)) " " (visible(&self.version)) }
             @if !distributions.is_empty() { (self.distributions(root, distributions)) }
             @if distributions.is_empty() || self.distribution.is_some() {
-                (self.table(root, (files, page), (pages, total)))
+                (self.table(root, files, page, pages, total))
             }
         })
     }
@@ -135,8 +135,10 @@ impl Files {
     fn table(
         &self,
         root: &Root,
-        (files, page): (&[(String, u64)], usize),
-        (pages, total): (&[(&str, String)], usize),
+        files: &[(String, u64)],
+        page: usize,
+        pages: &[(&str, String)],
+        total: usize,
     ) -> Markup {
         let last = files.len().div_ceil(PER_PAGE).max(1);
         let page = page.clamp(1, last);

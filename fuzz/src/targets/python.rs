@@ -62,9 +62,9 @@ pub fn provenance(data: &[u8]) {
     if provenance::check(object, &file, Sha256([0xab; 32])).is_ok() {
         assert!(provenance::check(object, &file, Sha256([0xcd; 32])).is_err());
     }
-    if let Ok(made) = provenance::of_attestations(object, (&file, Sha256([0xab; 32])), None) {
+    if let Ok(made) = provenance::of_attestations(object, &file, Sha256([0xab; 32]), None) {
         assert!(provenance::check(&made, &file, Sha256([0xab; 32])).is_ok());
-        assert!(provenance::of_attestations(object, (&file, Sha256([0xcd; 32])), None).is_err());
+        assert!(provenance::of_attestations(object, &file, Sha256([0xcd; 32]), None).is_err());
     }
 }
 

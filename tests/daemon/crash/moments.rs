@@ -35,7 +35,7 @@ fn kill_repeatedly(mut test: CrashTest, kills: usize, seed: u64) {
         }
         // On a loaded machine an add completes before a sync does: without this, every sync could be interrupted.
         let counted = if kill % 3 == 0 { Counted::Syncs } else { Counted::All };
-        run_and_kill(&mut test, (counted, done), delay, usize::try_from(choice).expect("small"));
+        run_and_kill(&mut test, counted, done, delay, usize::try_from(choice).expect("small"));
     }
     test.server.launch();
     test.audit(true);
@@ -74,7 +74,7 @@ enum Counted {
 }
 
 /// Adds, syncs and fetches concurrently until `done` operations have completed, waits for `delay` and kills the server.
-fn run_and_kill(test: &mut CrashTest, (counted, done): (Counted, usize), delay: Duration, choice: usize) {
+fn run_and_kill(test: &mut CrashTest, counted: Counted, done: usize, delay: Duration, choice: usize) {
     let addresses = test.addresses();
     let pid = nix::unistd::Pid::from_raw(i32::try_from(test.server.pid()).expect("a process id"));
     let count = AtomicUsize::new(0);

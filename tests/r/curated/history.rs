@@ -146,7 +146,7 @@ async fn scenario(engine: db::Engine) {
     step(&server, Some("app ==1.0\nother\n"), "2024-03-04", "app 1.0, lib 2.0, other 1.0").await;
     let Backend { repositories, state, .. } = &server.backend;
     let removed =
-        curated::remove(repositories, state, ("subset", "other"), RemoveScope::All, "", &actor()).await;
+        curated::remove(repositories, state, "subset", "other", RemoveScope::All, "", &actor()).await;
     assert_eq!(removed.expect("removed"), ["1.0"]);
     let pin = ("pin", "2024-03-02".parse().expect("a day"), None);
     let pinned = snapshot::set(repositories, state, pin, (true, "", &actor())).await;

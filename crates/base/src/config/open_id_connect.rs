@@ -90,11 +90,11 @@ impl OpenIdConnect {
             .into_iter()
             .map(|group| {
                 let texts = reader.texts_in((MAPPING, &group), "Scope");
-                GroupScopes { scopes: scopes(reader, (MAPPING, Some(&group)), &texts), group }
+                GroupScopes { scopes: scopes(reader, MAPPING, Some(&group), &texts), group }
             })
             .collect();
         let texts = reader.values(SECTION, "Scope", text);
-        let scopes = scopes(reader, (SECTION, None), &texts);
+        let scopes = scopes(reader, SECTION, None, &texts);
         let role_claim = reader.optional(SECTION, "RoleClaim", text);
         if scopes.is_empty() && role_claim.is_none() && groups.is_empty() {
             let message = "must be set, or RoleClaim or [GroupToScopeMapping \"group\"]; otherwise a user who signs in \
@@ -167,11 +167,7 @@ fn requested_scopes(reader: &Reader<'_>) -> String {
     words.join(" ")
 }
 
-fn scopes(
-    reader: &mut Reader<'_>,
-    (section, sub): (&str, Option<&str>),
-    texts: &[String],
-) -> Vec<NamedScope> {
+fn scopes(reader: &mut Reader<'_>, section: &str, sub: Option<&str>, texts: &[String]) -> Vec<NamedScope> {
     let mut scopes = Vec::new();
     for scope in texts.iter().flat_map(|text| named_scopes(text)) {
         match scope {

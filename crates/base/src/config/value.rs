@@ -242,8 +242,8 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
         return Err("must have weekdays from 0 (Sunday) to 6 (Saturday)".to_owned());
     }
     let normalized = fields.join(" ");
-    let invalid = |error| format!("is not a schedule: {error}");
-    normalized.parse::<croner::Cron>().map_err(invalid)?;
+    cronexpr::parse_crontab(&format!("{normalized} UTC"))
+        .map_err(|error| format!("is not a schedule: {error}"))?;
     Ok(normalized)
 }
 

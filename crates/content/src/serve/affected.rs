@@ -86,7 +86,7 @@ async fn read(
 ) -> Result<Arc<AffectedPackages>, RepoError> {
     let _permit = READS.acquire().await.ok();
     let language = python::language(&repositories.state, point);
-    let packages = advised_packages(repositories, point, (advisories, language)).await?;
+    let packages = advised_packages(repositories, point, advisories, language).await?;
     let advisories = advisories.clone();
     // Thousands of versions are compared.
     let rows = task::run_blocking(move || {
@@ -99,7 +99,8 @@ async fn read(
 async fn advised_packages(
     repositories: &Repositories,
     point: &Point,
-    (advisories, language): (&Vulnerabilities, Language),
+    advisories: &Vulnerabilities,
+    language: Language,
 ) -> Result<Vec<AdvisedPackage>, RepoError> {
     let is_advised = |name: &str, source: SourceId| advisories.has_package(source, name);
     let names = listing::owned_names(repositories, point, is_advised).await?;

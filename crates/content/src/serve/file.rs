@@ -119,7 +119,7 @@ pub async fn open(
     };
     let attempt = || open_for_client(repositories, located, &key, range.clone());
     match visibility::when_visible(repositories, located, &key, attempt).await {
-        Err(error) => Box::pin(open_again(repositories, located, (&key, error), range)).await,
+        Err(error) => Box::pin(open_again(repositories, located, &key, error, range)).await,
         result => result,
     }
 }
@@ -128,7 +128,8 @@ pub async fn open(
 async fn open_again(
     repositories: &Repositories,
     located: &LocatedFile,
-    (key, error): (&Key, RepoError),
+    key: &Key,
+    error: RepoError,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
     if !is_fetched_instead(repositories, located, key, &error) {

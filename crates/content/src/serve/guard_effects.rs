@@ -80,7 +80,7 @@ pub async fn of_change(
     let catalog = state.catalog.get();
     let indexes = policies::indexes(state, &catalog, language);
     for repo in catalog.repos.iter().filter(|repo| repo.kind.language() == language) {
-        changes.extend(in_repository(repositories, repo, (&indexes, &guards), &names).await?);
+        changes.extend(in_repository(repositories, repo, &indexes, &guards, &names).await?);
     }
     Ok(changes)
 }
@@ -89,11 +89,12 @@ pub async fn of_change(
 async fn in_repository(
     repositories: &Repositories,
     repo: &Repository,
-    (indexes, guards): (&RuleIndexes, &NameGuards),
+    indexes: &RuleIndexes,
+    guards: &NameGuards,
     names: &[String],
 ) -> Result<Vec<NameChange>, RepoError> {
     let state = &repositories.state;
-    let policy = policies::of_indexes(state, repo, (indexes, guards)).await;
+    let policy = policies::of_indexes(state, repo, indexes, guards).await;
     let in_force = policies::of_repo(state, repo.id);
     if guards_of(in_force.as_ref()) == guards_of(policy.as_ref()) {
         return Ok(Vec::new());

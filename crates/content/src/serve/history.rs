@@ -205,7 +205,7 @@ impl<'a> Subscriptions<'a> {
             for id in &trees {
                 let Some(tree) = catalog.tree(*id) else { continue };
                 let lives = match &policy {
-                    Some(policy) => PackageLives::read(c, (policy, &catalog), tree, &name)?,
+                    Some(policy) => PackageLives::read(c, policy, &catalog, tree, &name)?,
                     None => None,
                 };
                 let of_tree = match lives {

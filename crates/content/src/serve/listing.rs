@@ -249,7 +249,7 @@ pub(super) async fn listed_state(
     language: Language,
 ) -> Result<ListedState, RepoError> {
     let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
-    Ok(ListedState { names: read_names(repositories, views, (language, true)).await?, trees })
+    Ok(ListedState { names: read_names(repositories, views, language, true).await?, trees })
 }
 
 impl ListedState {
@@ -310,7 +310,7 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
     let point = list_point(repositories, point).await?;
     let read = async {
         let language = python::language(&repositories.state, &point);
-        let names = read_names(repositories, View::of(&repositories.state, &point), (language, false));
+        let names = read_names(repositories, View::of(&repositories.state, &point), language, false);
         Ok::<_, RepoError>(Arc::new(names.await?))
     };
     repositories.name_lists.get_or_insert_async(&point.trees, read).await
@@ -335,7 +335,8 @@ async fn list_point(repositories: &Repositories, point: &Point) -> Result<Point,
 async fn read_names(
     repositories: &Repositories,
     views: Vec<View>,
-    (language, with_files): (Language, bool),
+    language: Language,
+    with_files: bool,
 ) -> Result<Names, RepoError> {
     let _turn = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
         Some(repositories.index_names_queue.wait().await?)

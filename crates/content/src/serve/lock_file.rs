@@ -122,7 +122,7 @@ pub async fn r_packages(
     let mut rows = Vec::with_capacity(packages.len());
     for ((name, version), detail) in packages.into_iter().zip(details) {
         let is_version = |other: &str| r::version::compare(other, &version).is_eq();
-        let (state, spelling) = r_state(repositories, point, detail.as_ref(), (&name, &version));
+        let (state, spelling) = r_state(repositories, point, detail.as_ref(), &name, &version);
         let vulnerabilities = detail.as_ref().map_or_else(Vec::new, |detail| {
             let found = advisories.of(detail.source, &name, &version);
             found.iter().map(|finding| finding.id.to_owned()).collect()
@@ -168,7 +168,7 @@ pub async fn r_states(
     let details = info::packages(&repositories.state, point, requested).await?;
     let of_package = packages.iter().zip(details);
     let state = |((name, version), detail): (&(String, String), Option<info::PackageDetail>)| {
-        r_state(repositories, point, detail.as_ref(), (name, version)).0
+        r_state(repositories, point, detail.as_ref(), name, version).0
     };
     Ok(of_package.map(state).collect())
 }
@@ -178,7 +178,8 @@ fn r_state(
     repositories: &Repositories,
     point: &Point,
     detail: Option<&info::PackageDetail>,
-    (name, version): (&str, &str),
+    name: &str,
+    version: &str,
 ) -> (State, Option<String>) {
     let Some(detail) = detail else {
         let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);

@@ -40,7 +40,8 @@ pub(super) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoPolicy>> {
 pub(super) async fn of_indexes(
     state: &State,
     repo: &Repository,
-    (indexes, guards): (&RuleIndexes, &NameGuards),
+    indexes: &RuleIndexes,
+    guards: &NameGuards,
 ) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
     let catalog = state.catalog.load();

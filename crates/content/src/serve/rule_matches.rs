@@ -170,15 +170,15 @@ impl Preview {
     async fn comparison(&self, state: &State, repo: &Repository, point: &Point) -> Option<Comparison> {
         let Preview { rule, guards, .. } = self;
         let with_effect = |policy: &Arc<RepoPolicy>| !policy.set.is_empty();
-        let mut policy = policies::of_indexes(state, repo, (&self.after, guards)).await.filter(with_effect);
+        let mut policy = policies::of_indexes(state, repo, &self.after, guards).await.filter(with_effect);
         if policy.is_none() && rule.effect == RuleEffect::Allow {
             // A set that consists of exceptions is empty. A warning matches the same versions, and blocks none either.
             let warning = Arc::new(Rule { effect: RuleEffect::Warn, ..(**rule).clone() });
             let warning = RuleIndexes::of(Language::R, &[warning]);
-            policy = policies::of_indexes(state, repo, (&warning, guards)).await.filter(with_effect);
+            policy = policies::of_indexes(state, repo, &warning, guards).await.filter(with_effect);
         }
         let after = policy?;
-        let before = policies::of_indexes(state, repo, (&self.before, guards)).await;
+        let before = policies::of_indexes(state, repo, &self.before, guards).await;
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &after)) {
             return None;
         }

@@ -24,7 +24,7 @@ pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>
     let catalog = state.catalog.get();
     let (indexes, guards) =
         (policies::indexes(state, &catalog, repo.kind.language()), policies::guards(state, &catalog));
-    policies::of_indexes(state, repo, (&indexes, &guards)).await
+    policies::of_indexes(state, repo, &indexes, &guards).await
 }
 
 /// Returns the versions that rules and advisories withhold in a state that is promoted, as [`store::db::repo::withheld`]

@@ -192,7 +192,8 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
 /// [`BadProvenance`].
 pub fn of_attestations(
     list: &[u8],
-    (file, sha256): (&FileName, Sha256),
+    file: &FileName,
+    sha256: Sha256,
     publisher: Option<&TrustedPublisher>,
 ) -> Result<Vec<u8>, BadProvenance> {
     let list = std::str::from_utf8(list).map_err(|_| BadProvenance::Utf8)?;
@@ -430,7 +431,7 @@ mod tests {
         let second = list[0].clone();
         list.as_array_mut().expect("a list").push(second);
         for text in [list.to_string(), format!("\n{list:#}\t")] {
-            let object = of_attestations(text.as_bytes(), (&file(), DIGEST), None).expect("valid");
+            let object = of_attestations(text.as_bytes(), &file(), DIGEST, None).expect("valid");
             assert!(check(&object, &file(), DIGEST).is_ok());
             let object = String::from_utf8(object).expect("UTF-8");
             assert!(object.contains(&text), "unchanged: {object}");
@@ -454,8 +455,7 @@ mod tests {
             });
             let publisher =
                 TrustedPublisher { issuer: "https://i".to_owned(), subject: "s".to_owned(), workflow };
-            let object =
-                of_attestations(list.as_bytes(), (&file(), DIGEST), Some(&publisher)).expect("valid");
+            let object = of_attestations(list.as_bytes(), &file(), DIGEST, Some(&publisher)).expect("valid");
             assert!(check(&object, &file(), DIGEST).is_ok());
             serde_json::from_slice::<Value>(&object).expect("JSON")["attestation_bundles"][0]["publisher"]
                 .take()
@@ -531,21 +531,20 @@ mod tests {
             (attestations(&statement(name, &digest.to_uppercase())).to_string(), "with the SHA-256 'ABAB"),
             (format!("{padding}{good}"), "more than the 1048576 allowed"),
         ] {
-            let error =
-                of_attestations(text.as_bytes(), (&file(), DIGEST), None).expect_err(part).to_string();
+            let error = of_attestations(text.as_bytes(), &file(), DIGEST, None).expect_err(part).to_string();
             assert!(error.contains(part) && error.len() < 500, "{part}: {error}");
         }
         let mut bytes = good.to_string().into_bytes();
         let at = bytes.windows(3).position(|bytes| bytes == b"log").expect("a key that is not read");
         bytes[at] = 0xff;
-        assert!(matches!(of_attestations(&bytes, (&file(), DIGEST), None), Err(BadProvenance::Utf8)));
+        assert!(matches!(of_attestations(&bytes, &file(), DIGEST, None), Err(BadProvenance::Utf8)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..1000) {
             let _ = check(&bytes, &file(), DIGEST);
-            let _ = of_attestations(&bytes, (&file(), DIGEST), None);
+            let _ = of_attestations(&bytes, &file(), DIGEST, None);
             let object = object(&statement("odd_lib-1.0-py3-none-any.whl", &DIGEST.to_string()));
             let mut damaged = object.to_string().into_bytes();
             let at = at % damaged.len();

@@ -252,9 +252,9 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
                     let is_empty = is_empty_header(after);
                     headers.push(is_empty);
                     let name = if is_empty { "td" } else { "th" };
-                    push_tag(&mut out, &format!("{name}{attributes}"), (id, after), &known);
+                    push_tag(&mut out, &format!("{name}{attributes}"), id, after, &known);
                 }
-                None => push_tag(&mut out, tag, (id, after), &known),
+                None => push_tag(&mut out, tag, id, after, &known),
             }
         }
     }
@@ -283,12 +283,7 @@ fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. An address is written only
 /// if it is a [`link_target`]. Links without text get a name, links of images a class, headers of tables a scope, and
 /// preformatted text, which may be wider than the page, is scrolled with the keyboard.
-fn push_tag(
-    out: &mut CleanHtml,
-    tag: &str,
-    (id, after): (Option<&str>, &[Part<'_>]),
-    known: &BTreeSet<&str>,
-) {
+fn push_tag(out: &mut CleanHtml, tag: &str, id: Option<&str>, after: &[Part<'_>], known: &BTreeSet<&str>) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.html.push('<');
     out.html.push_str(name);

@@ -150,7 +150,7 @@ struct Element {
 
 impl Element {
     /// Creates an element whose start tag and content begin at these offsets.
-    fn new(name: &'static str, tag: &'static str, (start, content): (usize, usize)) -> Element {
+    fn new(name: &'static str, tag: &'static str, start: usize, content: usize) -> Element {
         let is_inline = INLINE.contains(&tag);
         Element { name, tag, is_inline, is_ended: false, is_optional: false, is_added: false, start, content }
     }
@@ -268,7 +268,7 @@ impl Writer {
         }
         self.html.truncate(end);
         self.text_start = end;
-        self.open.push(Element::new("li", "li", (end, end)));
+        self.open.push(Element::new("li", "li", end, end));
         true
     }
 
@@ -399,7 +399,7 @@ impl Writer {
         let start = self.html.len();
         self.write_tag(tag, attributes);
         let content = self.html.len();
-        self.open.push(Element::new(name, tag, (start, content)));
+        self.open.push(Element::new(name, tag, start, content));
     }
 
     fn write_tag(&mut self, name: &str, attributes: &[(String, String)]) {

@@ -156,7 +156,8 @@ impl Sessions {
         }
         let token = Token::without_row(
             TokenKind::Session { revision: row.revision },
-            (row.guid, digest),
+            row.guid,
+            digest,
             &row.user,
             &row.unique_id,
             grant(&row.scopes),

@@ -161,7 +161,8 @@ pub fn verify(
     let expires_at = claims.time("exp")?.ok_or(Invalid::Missing("exp"))?;
     let mut token = Token::without_row(
         TokenKind::Signed { revision },
-        (guid, secret::digest(text)),
+        guid,
+        secret::digest(text),
         field("name")?,
         field("sub")?,
         grant(&claims)?,

@@ -109,7 +109,8 @@ impl Token {
     /// Returns a token that is not a row of the table of tokens.
     pub(super) fn without_row(
         kind: TokenKind,
-        (guid, digest): (Identity, Sha256),
+        guid: Identity,
+        digest: Sha256,
         user: &str,
         unique_id: &str,
         grant: Grant,

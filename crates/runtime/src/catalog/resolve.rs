@@ -90,7 +90,7 @@ pub fn resolve(
         return if is_now { Ok(empty_point(repo)) } else { Err(Unresolved::Empty) };
     };
     let states_end = list.step.states_end(end);
-    let states = states(catalog, &list.step.list, part, (states_end, url));
+    let states = states(catalog, &list.step.list, part, states_end, url);
     let Some(newest_at) = states.iter().map(|state| state.at).max() else {
         if part.is_some() || !is_after_first_subscription(repo, end) {
             return Err(unresolved_reason(catalog, repo, part, snapshot, end));
@@ -187,7 +187,7 @@ pub fn list_number(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, now
 /// Returns the point of a selection, without trees that had no state before its end.
 #[must_use]
 pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, part: Option<Part>) -> Point {
-    let states = states(catalog, &selection.list, part, (selection.end, None));
+    let states = states(catalog, &selection.list, part, selection.end, None);
     Point {
         repo,
         open: true,
@@ -352,7 +352,7 @@ struct State {
 /// Returns the subscribed trees of a selection with their sequence numbers, as a fixed URL names them.
 #[must_use]
 pub fn selected_steps(catalog: &Catalog, selection: &Selection, part: Option<Part>) -> Vec<(TreeId, Seq)> {
-    let states = states(catalog, &selection.list, part, (selection.end, None));
+    let states = states(catalog, &selection.list, part, selection.end, None);
     states.into_iter().map(|state| state.step).collect()
 }
 
@@ -361,7 +361,8 @@ fn states(
     catalog: &Catalog,
     list: &[Subscription],
     part: Option<Part>,
-    (end, url): (Timestamp, Option<&FixedUrl>),
+    end: Timestamp,
+    url: Option<&FixedUrl>,
 ) -> Vec<State> {
     let of_entry = |entry: &Subscription| {
         let source = entry.source;
@@ -421,7 +422,7 @@ fn unresolved_reason(
         let is_served_empty = part.is_none() && is_after_first_subscription(repo, end);
         is_served_empty
             || list_at(repo, end).is_some_and(|list| {
-                !states(catalog, &list.step.list, part, (list.step.states_end(end), None)).is_empty()
+                !states(catalog, &list.step.list, part, list.step.states_end(end), None).is_empty()
             })
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.

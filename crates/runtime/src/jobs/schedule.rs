@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
+use cronexpr::{Crontab, MakeTimestamp};
 
 use base::model::time::{Clock, Timestamp};
 
 /// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is detected.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
+/// The year 9000: no schedule has a run later than some years after it.
+const END_OF_SCHEDULES: i64 = 221_845_392_000_000_000;
+
 /// A cron expression of five fields, in UTC.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    cron: Cron,
+    cron: Crontab,
 }
 
 /// An invalid schedule.
@@ -32,8 +34,7 @@ impl std::str::FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Schedule, InvalidSchedule> {
         let invalid = |reason: String| InvalidSchedule { text: text.chars().take(80).collect(), reason };
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|e| invalid(e.to_string()))?;
+        let cron = cronexpr::parse_crontab(&format!("{text} UTC")).map_err(|e| invalid(e.to_string()))?;
         Ok(Schedule { cron })
     }
 }
@@ -42,8 +43,9 @@ impl Schedule {
     /// Returns the first run after `now`; `None` if there is no further run (`0 0 30 2 *`).
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
-        let next = self.cron.find_next_occurrence(&now, false).ok()?;
+        // The library adds four years to the time, and panics if there is no such year.
+        let now = MakeTimestamp::from_microsecond(now.0.min(END_OF_SCHEDULES)).ok()?;
+        let next = self.cron.find_next(now).ok()?;
         Some(Timestamp(next.timestamp().as_microsecond()))
     }
 
@@ -110,11 +112,25 @@ mod tests {
         assert_eq!(next("0 0 * * *", "2026-02-28T23:59:59.5Z"), expected("2026-03-01T00:00:00Z"));
         assert_eq!(next("*/15 6 * * MON", "2026-03-01T00:00:00Z"), expected("2026-03-02T06:00:00Z"));
         assert_eq!(next("0 12 29 2 *", "2026-01-01T00:00:00Z"), expected("2028-02-29T12:00:00Z"));
+        assert_eq!(next("0 0 30 2 *", "2026-01-01T00:00:00Z"), None);
+        assert_eq!(
+            schedule("0 0 * * *").next(Timestamp(i64::MAX)).map(|run| run.day().to_string().len()),
+            Some(10)
+        );
     }
 
     #[test]
     fn other_schedules_are_refused_with_an_example() {
-        for bad in ["", "* * * *", "0 0 0 * * *", "0 0 * * * 2027", "61 0 * * *", "every day", "a b c d e"] {
+        for bad in [
+            "",
+            "* * * *",
+            "0 0 0 * * *",
+            "0 0 * * * 2027",
+            "0 0 * * * UTC",
+            "61 0 * * *",
+            "every day",
+            "a b c d e",
+        ] {
             let error = bad.parse::<Schedule>().expect_err(bad).to_string();
             assert!(error.contains("'0 0 * * *'"), "{error}");
         }

@@ -218,7 +218,7 @@ impl Policies {
         (indexes, guards): (&RuleIndexes, &NameGuards),
     ) -> Option<Arc<RepoPolicy>> {
         let in_force = self.with_current(inputs, |current| current.by_repo.get(&repo.id).cloned());
-        self.prepare(inputs, repo, (indexes, guards), (in_force.as_ref(), &HashMap::new()))
+        self.prepare(inputs, repo, indexes, guards, in_force.as_ref(), &HashMap::new())
     }
 
     /// Returns the rules in force that name no repository, prepared for a source; `None` if they block nothing there.
@@ -227,7 +227,7 @@ impl Policies {
         let language = source.kind.language();
         let indexes = self.indexes(inputs, language);
         let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id], has_withheld: false };
-        self.prepare_scope(inputs, scope, (&indexes, &NameGuards::default()), (None, &HashMap::new()))
+        self.prepare_scope(inputs, scope, &indexes, &NameGuards::default(), None, &HashMap::new())
     }
 
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
@@ -274,7 +274,7 @@ impl Policies {
             let indexes = previous.indexes_of(&catalog.rules, language);
             for repo in repos {
                 let before = previous.by_repo.get(&repo.id);
-                let policy = self.prepare(inputs, repo, (&indexes, guards), (before, &by_repo));
+                let policy = self.prepare(inputs, repo, &indexes, guards, before, &by_repo);
                 let is_unchanged = match (before, &policy) {
                     (Some(before), Some(policy)) => Arc::ptr_eq(before, policy),
                     (None, None) => true,
@@ -305,23 +305,27 @@ impl Policies {
         &self,
         inputs: &PolicyInputs<'_>,
         repo: &Repository,
-        (indexes, guards): (&RuleIndexes, &NameGuards),
-        (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
+        indexes: &RuleIndexes,
+        guards: &NameGuards,
+        before: Option<&Arc<RepoPolicy>>,
+        others: &HashMap<RepoId, Arc<RepoPolicy>>,
     ) -> Option<Arc<RepoPolicy>> {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
         let (language, has_withheld) = (repo.kind.language(), repo.has_withheld());
         let scope = PolicyScope { repo: repo.id, language, sources, has_withheld };
-        self.prepare_scope(inputs, scope, (indexes, guards), (before, others))
+        self.prepare_scope(inputs, scope, indexes, guards, before, others)
     }
 
     fn prepare_scope(
         &self,
         inputs: &PolicyInputs<'_>,
         PolicyScope { repo, language, sources, has_withheld }: PolicyScope,
-        (indexes, guards): (&RuleIndexes, &NameGuards),
-        (before, others): (Option<&Arc<RepoPolicy>>, &HashMap<RepoId, Arc<RepoPolicy>>),
+        indexes: &RuleIndexes,
+        guards: &NameGuards,
+        before: Option<&Arc<RepoPolicy>>,
+        others: &HashMap<RepoId, Arc<RepoPolicy>>,
     ) -> Option<Arc<RepoPolicy>> {
         let origins: Vec<(SourceId, SourceId)> =
             sources.iter().filter_map(|source| Some((*source, origin(inputs.catalog, *source)?))).collect();

@@ -165,7 +165,7 @@ async fn copy(
     let file = File::open(target.path())?;
     let mut total = 0;
     for Selected { name, version, requirements } in selected {
-        let size = match append(builds, point, (&name, &version), &mut target, MAX_BYTES - total).await {
+        let size = match append(builds, point, &name, &version, &mut target, MAX_BYTES - total).await {
             Ok(Some(size)) => size,
             Ok(None) => {
                 let note = format!(
@@ -205,7 +205,8 @@ async fn copy(
 async fn append(
     builds: &Builds,
     point: &Point,
-    (name, version): (&str, &str),
+    name: &str,
+    version: &str,
     target: &mut tempfile::NamedTempFile,
     limit: u64,
 ) -> Result<Option<u64>, RepoError> {

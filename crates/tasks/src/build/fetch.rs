@@ -134,7 +134,7 @@ pub(super) async fn references(
     let output =
         detection::run(builds, builds.language(builder), request, &log, std::future::pending()).await;
     let (report, out) =
-        output.map_err(|failure| with_cause(builds, failure, builder, (&known, &host), &log))?;
+        output.map_err(|failure| with_cause(builds, failure, builder, &known, &host, &log))?;
     if out.metadata()?.len() > MAX_REFERENCES {
         return Err(BuildFailure::Final("the repository has too many references".to_owned()));
     }
@@ -152,7 +152,8 @@ fn with_cause(
     builds: &Builds,
     failure: BuildFailure,
     builder: &GitBuilder,
-    (known, host): (&str, &str),
+    known: &str,
+    host: &str,
     log: &BuildLog,
 ) -> BuildFailure {
     let remedy = match builder.id {
@@ -208,9 +209,7 @@ pub(super) async fn commit(
     let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
     let fetched = detection::run(builds, builds.language(builder), request, log, interrupted).await;
-    fetched
-        .map(|(_, tree)| tree)
-        .map_err(|failure| with_cause(builds, failure, builder, (&known, &host), log))
+    fetched.map(|(_, tree)| tree).map_err(|failure| with_cause(builds, failure, builder, &known, &host, log))
 }
 
 fn request(builds: &Builds, job: Job, access: Access, timeout: Duration) -> Request {

@@ -71,7 +71,7 @@ pub async fn create(
     if request.no_alias {
         return without_alias(&catalog, base, request);
     }
-    let alias_state = requested_state(&catalog, repo, request, (base, now))?;
+    let alias_state = requested_state(&catalog, repo, request, base, now)?;
     if let Some(alias) = catalog.fixed_url_of(&alias_state) {
         return Ok(Snapshot::Alias(alias));
     }
@@ -137,7 +137,8 @@ fn requested_state(
     catalog: &Catalog,
     repo: &Repository,
     request: &Request,
-    (base, now): (Snapshot, Timestamp),
+    base: Snapshot,
+    now: Timestamp,
 ) -> Result<FixedUrl, RepoError> {
     let list = resolve::subscriptions(catalog, repo, base, now);
     let mut trees: Vec<(TreeId, Seq)> = Vec::new();

@@ -49,7 +49,8 @@ pub(super) async fn store(
     state: &State,
     tree: TreeId,
     request: Sha256,
-    (selected, transaction): (&[Selected], Option<TxId>),
+    selected: &[Selected],
+    transaction: Option<TxId>,
 ) -> Result<(), RepoError> {
     let mut text = transaction.map(|id| format!("{TRANSACTION}{id}\n")).unwrap_or_default();
     for Selected { name, version, files } in selected {
@@ -69,7 +70,8 @@ pub(super) async fn store(
 /// [`RepoError::Conflict`] with the differences from a valid plan.
 pub(super) async fn compare(
     state: &State,
-    (tree, index): (TreeId, &str),
+    tree: TreeId,
+    index: &str,
     request: Sha256,
     selected: &[Selected],
 ) -> Result<Option<String>, RepoError> {

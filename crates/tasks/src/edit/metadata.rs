@@ -123,7 +123,7 @@ pub async fn set(
         let mut done = Vec::with_capacity(results.len());
         for result in results {
             done.push(match result {
-                Ok((row, present)) => Ok(write_row(c, &catalog, row, (present, existing))?),
+                Ok((row, present)) => Ok(write_row(c, &catalog, row, present, existing)?),
                 Err(reason) => Err(reason),
             });
         }
@@ -183,7 +183,8 @@ fn write_row(
     c: &mut dyn Conn,
     catalog: &Catalog,
     row: &Metadata,
-    (present, existing): (Option<&Metadata>, OnExisting),
+    present: Option<&Metadata>,
+    existing: OnExisting,
 ) -> Result<SetMetadata, DbError> {
     let object = format!("{} {}", row.scope.name, row.key);
     let detail = format!("{}value: {}", places(catalog, &row.scope), row.value);

@@ -71,11 +71,11 @@ pub async fn remove(
 ) -> Result<Vec<String>, RepoError> {
     match find::source(&state.catalog.get(), source)?.kind {
         SourceKind::CuratedPypi => {
-            return python::curated::remove(repositories, state, (source, package), scope, comment, actor)
+            return python::curated::remove(repositories, state, source, package, scope, comment, actor)
                 .await;
         }
         SourceKind::CuratedCran => {
-            return curated::remove(repositories, state, (source, package), scope, comment, actor).await;
+            return curated::remove(repositories, state, source, package, scope, comment, actor).await;
         }
         _ => {}
     }

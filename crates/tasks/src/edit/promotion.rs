@@ -110,7 +110,7 @@ pub async fn request(
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
     let selection = pair.selection(&catalog, request.snapshot, now, end)?;
     let sources = selection.list.iter().map(|entry| entry.source);
-    check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening)?;
+    check_opening(&catalog, Some(pair.from), pair.to, sources, request.opening)?;
     let before = plan::newest_selection(pair.to);
     // SECURITY: the plan and what the promoted state withholds are made under the same rules, which may change meanwhile.
     let rules = plan::rules(state, pair.to, &selection).await;
@@ -133,21 +133,21 @@ pub async fn request(
         }
         // SECURITY: either repository may have been opened, or authenticated, while the plan was made.
         let sources = selection.list.iter().map(|entry| entry.source);
-        check_opening(&catalog, (Some(pair.from), pair.to), sources, request.opening)?;
+        check_opening(&catalog, Some(pair.from), pair.to, sources, request.opening)?;
         let present =
             pair.to.steps.last().map(|step| db::repo::withheld(c, pair.to.id, step.seq)).transpose()?;
         // A version that has become old enough since, or a rule that was deleted, is a change that a promotion makes.
         if pair.is_promoted(&catalog, &selection) && present.unwrap_or_default() == recorded.withheld {
             return Ok(None);
         }
-        let new = new_promotion(&pair, &request, &selection, (&actor, now));
+        let new = new_promotion(&pair, &request, &selection, &actor, now);
         let id = promotion::create(c, &new, &recorded, unique_id.as_deref())?;
         if pair.to.changes == ChangePolicy::TwoPersons {
             let detail = format!("{}; plan {}; {}", describe(id, &new), recorded.digest(), new.comment);
             audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
         } else {
             let decision = Decision { by: actor.0.clone(), at: now, reason: String::new() };
-            apply_promotion(c, (id, &new), (&new.to_name, &recorded), decision)?;
+            apply_promotion(c, id, &new, &new.to_name, &recorded, decision)?;
         }
         Ok(promotion::get(c, id)?)
     })
@@ -207,7 +207,7 @@ pub async fn approve(
             }
         };
         let recorded = promotion::recorded_plan(c, id)?;
-        apply_promotion(c, (id, request), (&to_name, &recorded), decision.clone())?;
+        apply_promotion(c, id, request, &to_name, &recorded, decision.clone())?;
         Ok(Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id))?))
     })
     .await?
@@ -279,7 +279,8 @@ fn new_promotion(
     pair: &Pair<'_>,
     request: &Request,
     selection: &Selection,
-    (actor, now): (&Actor, Timestamp),
+    actor: &Actor,
+    now: Timestamp,
 ) -> NewPromotion {
     let subscription = |entry: &runtime::catalog::Subscription| Subscription {
         source: entry.source,
@@ -301,8 +302,10 @@ fn new_promotion(
 /// Publishes a promotion, and records the decision.
 fn apply_promotion(
     c: &mut dyn Conn,
-    (id, new): (i64, &NewPromotion),
-    (to_name, recorded): (&str, &RecordedPlan),
+    id: i64,
+    new: &NewPromotion,
+    to_name: &str,
+    recorded: &RecordedPlan,
     decision: Decision,
 ) -> Result<(), DbError> {
     let subject = format!(
@@ -350,7 +353,8 @@ fn pending_promotion(c: &mut dyn Conn, id: i64) -> Write<Promotion> {
 /// promoted repository, if it exists.
 fn check_opening(
     catalog: &Catalog,
-    (from, to): (Option<&Repository>, &Repository),
+    from: Option<&Repository>,
+    to: &Repository,
     mut sources: impl Iterator<Item = SourceId>,
     opening: Opening,
 ) -> Result<(), RepoError> {
@@ -410,7 +414,7 @@ fn check_approval(
     }
     // SECURITY: either repository may have been opened, or authenticated, after the request.
     let sources = request.subscriptions.iter().map(|entry| entry.source);
-    check_opening(catalog, (catalog.repo(&request.from_name), to), sources, opening)?;
+    check_opening(catalog, catalog.repo(&request.from_name), to, sources, opening)?;
     Ok(to.name.to_string())
 }
 

@@ -93,7 +93,7 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
     };
     let update = apply_unless_refused(state, move |c| {
         if let Some(changes) = edit.changes {
-            change_policy(c, &repo, changes, (fixed.as_ref(), &publish))?;
+            change_policy(c, &repo, changes, fixed.as_ref(), &publish)?;
         }
         db::repo::edit(c, repo.id, &edit)?;
         audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
@@ -108,7 +108,8 @@ fn change_policy(
     c: &mut dyn Conn,
     repo: &Repository,
     changes: ChangePolicy,
-    (fixed, publish): (Option<&FixedState>, &Publish),
+    fixed: Option<&FixedState>,
+    publish: &Publish,
 ) -> Write<()> {
     db::clock::lock(c)?;
     let Some(old) = db::repo::get(c, repo.id)? else { return Ok(()) };

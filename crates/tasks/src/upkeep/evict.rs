@@ -222,7 +222,7 @@ async fn evict_pages(
             let Some(class) = StorageClass::parse(&blob.class).filter(|class| own.contains(class)) else {
                 continue;
             };
-            evict_object(upkeep, lease, unused, (class, &blob), result).await?;
+            evict_object(upkeep, lease, unused, class, &blob, result).await?;
         }
         reporter.progress("evicting files", result.files, None);
     }
@@ -233,7 +233,8 @@ async fn evict_object(
     upkeep: &Upkeep,
     lease: &Lease,
     unused: Unused,
-    (class, blob): (StorageClass, &EvictableBlob),
+    class: StorageClass,
+    blob: &EvictableBlob,
     result: &mut EvictionResult,
 ) -> Result<(), RepoError> {
     let (state, sha256) = (&upkeep.state, blob.sha256);

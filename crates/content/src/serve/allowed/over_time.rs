@@ -139,7 +139,8 @@ impl PackageLives {
     /// Reads the releases of a package; `None` if no rule can match the package.
     pub(in crate::serve) fn read(
         c: &mut dyn Conn,
-        (repo, catalog): (&Arc<RepoPolicy>, &Arc<Catalog>),
+        repo: &Arc<RepoPolicy>,
+        catalog: &Arc<Catalog>,
         tree: &Tree,
         package: &str,
     ) -> Result<Option<PackageLives>, DbError> {

@@ -102,7 +102,7 @@ pub async fn of_release_within(
             return Some(metadata);
         }
         let part = if name.kind() == FileKind::Wheel { FilePart::Metadata } else { FilePart::Distribution };
-        match read(repositories, point, (file, &name, part), budget).await {
+        match read(repositories, point, file, &name, part, budget).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
@@ -149,7 +149,7 @@ pub(super) async fn of_any_file(
         if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
             return Ok(ReleaseMetadata { metadata, kind });
         }
-        match read(repositories, point, (file, &name, part), None).await {
+        match read(repositories, point, file, &name, part, None).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
@@ -204,7 +204,9 @@ impl ReadError {
 async fn read(
     repositories: &Repositories,
     point: &Point,
-    (file, name, part): (&ListedFile, &FileName, FilePart),
+    file: &ListedFile,
+    name: &FileName,
+    part: FilePart,
     budget: Option<&RequestBudget>,
 ) -> Result<Metadata, ReadError> {
     let located = locate(repositories, point, file.sha256, name, part).await?;

@@ -246,7 +246,7 @@ impl Reader<'_> {
                 Entry::Requirement { line, text, requirement, sha256 } => {
                     let origin = format!("{name}, line {line}");
                     // In a file that constraints include by `-r`, requirements are constraints too.
-                    self.requirement(origin, &text, requirement, (sha256, is_constraint))
+                    self.requirement(origin, &text, requirement, sha256, is_constraint)
                 }
                 Entry::File { line, path, is_constraint: names_constraints } => {
                     let included = included_path(name, &path);
@@ -271,7 +271,8 @@ impl Reader<'_> {
         origin: String,
         text: &str,
         requirement: Requirement,
-        (sha256, is_constraint): (Vec<Sha256>, bool),
+        sha256: Vec<Sha256>,
+        is_constraint: bool,
     ) -> Result<(), BadDefinition> {
         if requirement.marker.as_ref().is_some_and(|marker| self.leaves_out(&origin, marker)) {
             return Ok(());

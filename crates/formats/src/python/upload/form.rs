@@ -243,7 +243,7 @@ impl UploadForm {
         };
         let provenance = match self.attestations.take() {
             Some(list) => Some(
-                provenance::of_attestations(&list, (file, sha256), self.publisher.as_ref())
+                provenance::of_attestations(&list, file, sha256, self.publisher.as_ref())
                     .map_err(|error| BadUpload::Attestations(error.to_string()))?,
             ),
             None => None,

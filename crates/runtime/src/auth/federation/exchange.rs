@@ -148,7 +148,7 @@ pub async fn exchange(
         publisher: if found.writes() { trusted_publisher::of_issuer(&claims) } else { None },
     };
     let token = signed::issue(server.tokens, server.issuer, &properties, now)?;
-    record(server, &found, (&claims, subject_token), &token, now).await?;
+    record(server, &found, &claims, subject_token, &token, now).await?;
     if sections.iter().any(|section| section.logging && found.sections.contains(&section.name)) {
         tracing::info!("[IdentityFederation] {names}: issued token {} for {}", token.guid, found.user);
     }
@@ -206,7 +206,8 @@ fn restrict(found: &mut Match) {
 async fn record(
     server: Exchange<'_>,
     found: &Match,
-    (claims, subject_token): (&Claims, &str),
+    claims: &Claims,
+    subject_token: &str,
     token: &SignedToken,
     now: Timestamp,
 ) -> Result<(), ExchangeError> {

@@ -145,7 +145,7 @@ async fn apply(
     let input = SelectionInput { definition, include, name, allow_missing: request.allow_missing };
     let (selection, index) = selection(state, base, input).await?;
     notices.extend(selection.notices.iter().cloned());
-    let rows = update_rows(repositories, state, (source, current, base), &selection, &index).await?;
+    let rows = update_rows(repositories, state, source, current, base, &selection, &index).await?;
     let mut update = Update {
         rows,
         problems: selection.problems,
@@ -170,12 +170,12 @@ async fn apply(
     let key = last_plan::request_digest(sha256, &update.snapshot, &flags);
     if !request.commit {
         let transaction = state_transaction(state, &base);
-        last_plan::store(state, current.tree, key, (&selected, transaction)).await?;
+        last_plan::store(state, current.tree, key, &selected, transaction).await?;
         return Ok(update);
     }
     // A removal has no plan.
     if kind != TxKind::Remove {
-        let notice = last_plan::compare(state, (current.tree, "CRAN"), key, &selected).await?;
+        let notice = last_plan::compare(state, current.tree, "CRAN", key, &selected).await?;
         update.notices.extend(notice);
     }
     let step = NewStep {
@@ -211,7 +211,8 @@ async fn apply(
 pub async fn remove(
     repositories: &Repositories,
     state: &State,
-    (source, package): (&str, &str),
+    source: &str,
+    package: &str,
     scope: RemoveScope,
     comment: &str,
     actor: &Actor,
@@ -336,7 +337,9 @@ async fn selection(
 async fn update_rows(
     repositories: &Repositories,
     state: &State,
-    (source, current, base): (&Source, &CurrentDefinition, BaseState),
+    source: &Source,
+    current: &CurrentDefinition,
+    base: BaseState,
     selection: &Selection,
     index: &BaseIndex,
 ) -> Result<Vec<UpdateRow>, RepoError> {

@@ -188,7 +188,7 @@ pub async fn update(
     let flags: Vec<&str> = flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).collect();
     let key = last_plan::request_digest(new.sha256, &update.snapshot, &flags.join(" "));
     if request.commit {
-        let notice = last_plan::compare(state, (current.tree, "PyPI"), key, &selected).await?;
+        let notice = last_plan::compare(state, current.tree, "PyPI", key, &selected).await?;
         update.notices.extend(notice);
         let curation = Curation {
             base_tree: base.base.tree,
@@ -210,7 +210,7 @@ pub async fn update(
             commit(state, &source, &current, curation, &new.definition.rules, publish).await?;
     } else {
         // No transaction names the state of an index.
-        last_plan::store(state, current.tree, key, (&selected, None)).await?;
+        last_plan::store(state, current.tree, key, &selected, None).await?;
     }
     Ok(update)
 }
@@ -238,7 +238,8 @@ fn dependency_rows(chains: &BTreeMap<NormalName, Vec<NormalName>>) -> Vec<Depend
 pub async fn remove(
     repositories: &Repositories,
     state: &State,
-    (source, project): (&str, &str),
+    source: &str,
+    project: &str,
     scope: RemoveScope,
     comment: &str,
     actor: &Actor,

@@ -51,8 +51,7 @@ const OSV: &str = "osv.dev (commit 14482f8)";
 const PYTHON: &[(&str, &str)] = &[("User-Agent", "python-requests/2.32.3"), ("Accept", "*/*")];
 
 const fn get(
-    client: &'static str,
-    headers: &'static [(&'static str, &'static str)],
+    (client, headers): (&'static str, &'static [(&'static str, &'static str)]),
     line: &'static str,
     path: &'static str,
     reads: fn(&str) -> bool,
@@ -205,37 +204,32 @@ fn osv_reads(text: &str) -> bool {
 
 const ROWS: &[Row] = &[
     get(
-        RV,
-        RV_HEADERS,
+        (RV, RV_HEADERS),
         "src/system_req.rs:159",
         "/__api__/repos/team/sysreqs?all=true&distribution=ubuntu&release=24.04",
         |text| rv_finds(text, "maps", "libgeos-dev"),
     ),
     // src/system_info.rs:213 names the distributions: Rocky Linux as os-release does, SUSE as `sle`.
     get(
-        RV,
-        RV_HEADERS,
+        (RV, RV_HEADERS),
         "src/system_req.rs:159",
         "/__api__/repos/team/sysreqs?all=true&distribution=rocky&release=8",
         |text| rv_finds(text, "maps", "geos-devel"),
     ),
     get(
-        RV,
-        RV_HEADERS,
+        (RV, RV_HEADERS),
         "src/system_req.rs:159",
         "/__api__/repos/team/sysreqs?all=true&distribution=sle&release=15.6",
         |text| rv_finds(text, "web", "libcurl-devel"),
     ),
     get(
-        UVR,
-        UVR_HEADERS,
+        (UVR, UVR_HEADERS),
         "crates/uvr-core/src/sysreqs.rs:535",
         "/__api__/repos/1/sysreqs?all=true&distribution=ubuntu&release=22.04",
         uvr_finds_packages_and_post_install,
     ),
     get(
-        UVR,
-        UVR_HEADERS,
+        (UVR, UVR_HEADERS),
         "crates/uvr-core/src/sysreqs.rs:240",
         "/__api__/repos/1/sysreqs?all=true&distribution=redhat&release=8",
         uvr_finds_pre_install,
@@ -250,8 +244,7 @@ const ROWS: &[Row] = &[
         )
     },
     get(
-        REMOTES,
-        CURL,
+        (REMOTES, CURL),
         "R/system_requirements.R:52",
         "/__api__/repos/1/sysreqs?all=false&pkgname=maps&pkgname=jvm&distribution=ubuntu&release=20.04",
         |text| {
@@ -298,39 +291,43 @@ const ROWS: &[Row] = &[
             },
         )
     },
-    get(OLD_PAK, CURL, "R/ppm.R:124", "/__api__/sources/1/transactions?_limit=10000", old_pak_reads),
+    get((OLD_PAK, CURL), "R/ppm.R:124", "/__api__/sources/1/transactions?_limit=10000", old_pak_reads),
     Row {
         body: r#"{"repo":"team","snapshot":"latest","names":["maps==1.0"],"metadata":true,"vulns":true,
                   "omit_dependencies":true,"omit_downloads":true,"omit_package_details":true}"#,
         ..get((RENV, RENV_HEADERS), "R/vulns.R:105", "/__api__/filter/packages", renv_reads)
     },
-    get(RSPMAPI, HTTR2, "R/misc_endpoints.R:9", "/__api__/alerts", is_list),
-    get(RSPMAPI, HTTR2, "R/misc_endpoints.R:19", "/__api__/status", names_its_version),
-    get(RSPMAPI, HTTR2, "R/misc_endpoints.R:35", "/__api__/metrics/packages?_sourceType=r&_days=7", is_list),
-    get(RSPMAPI, HTTR2, "R/repos.R:8", "/__api__/repos?type=R", is_list),
-    get(RSPMAPI, HTTR2, "R/repos.R:23", "/__api__/repos/1/first-transaction", |text| {
+    get((RSPMAPI, HTTR2), "R/misc_endpoints.R:9", "/__api__/alerts", is_list),
+    get((RSPMAPI, HTTR2), "R/misc_endpoints.R:19", "/__api__/status", names_its_version),
+    get(
+        (RSPMAPI, HTTR2),
+        "R/misc_endpoints.R:35",
+        "/__api__/metrics/packages?_sourceType=r&_days=7",
+        is_list,
+    ),
+    get((RSPMAPI, HTTR2), "R/repos.R:8", "/__api__/repos?type=R", is_list),
+    get((RSPMAPI, HTTR2), "R/repos.R:23", "/__api__/repos/1/first-transaction", |text| {
         parse::<Value>(text)["date"].is_string()
     }),
-    get(RSPMAPI, HTTR2, "R/repos.R:45", "/__api__/repos/1/packages/maps", names_its_version),
-    get(RSPMAPI, HTTR2, "R/repos.R:45", "/__api__/repos/1/packages/?name=maps", is_list),
-    get(RSPMAPI, HTTR2, "R/repos.R:87", "/__api__/repos/1/sources", is_list),
+    get((RSPMAPI, HTTR2), "R/repos.R:45", "/__api__/repos/1/packages/maps", names_its_version),
+    get((RSPMAPI, HTTR2), "R/repos.R:45", "/__api__/repos/1/packages/?name=maps", is_list),
+    get((RSPMAPI, HTTR2), "R/repos.R:87", "/__api__/repos/1/sources", is_list),
     get(
-        RSPMAPI,
-        HTTR2,
+        (RSPMAPI, HTTR2),
         "R/repos.R:106",
         "/__api__/repos/1/sysreqs?all=true&distribution=ubuntu&release=22.04",
         |text| parse::<Value>(text)["requirements"].is_array(),
     ),
-    get(RSPMAPI, HTTR2, "R/sources.R:7", "/__api__/sources", is_list),
-    get(RSPMAPI, HTTR2, "R/sources.R:20", "/__api__/sources/team/packages?_limit=5", is_list),
-    get(RSPMAPI, HTTR2, "R/sources.R:40", "/__api__/sources/team/packages/maps/releases", is_list),
-    get(RSPMAPI, HTTR2, "R/sources.R:61", "/__api__/sources/1/transactions", is_list),
-    get(VIP, PYTHON, "src/vip/clients/packagemanager.py:63", "/__api__/repos", |text| {
+    get((RSPMAPI, HTTR2), "R/sources.R:7", "/__api__/sources", is_list),
+    get((RSPMAPI, HTTR2), "R/sources.R:20", "/__api__/sources/team/packages?_limit=5", is_list),
+    get((RSPMAPI, HTTR2), "R/sources.R:40", "/__api__/sources/team/packages/maps/releases", is_list),
+    get((RSPMAPI, HTTR2), "R/sources.R:61", "/__api__/sources/1/transactions", is_list),
+    get((VIP, PYTHON), "src/vip/clients/packagemanager.py:63", "/__api__/repos", |text| {
         // `auth` states that no repository needs a token.
         let repos: Vec<Value> = parse(text);
         repos.len() == 2 && repos.iter().all(|repo| repo["name"].is_string() && repo["auth"] == false)
     }),
-    get(OSV, PYTHON, "osv/ecosystems/cran.py:35", "/__api__/repos/2/packages/alpha", osv_reads),
+    get((OSV, PYTHON), "osv/ecosystems/cran.py:35", "/__api__/repos/2/packages/alpha", osv_reads),
     Row {
         status: 404,
         ..get((OSV, PYTHON), "osv/ecosystems/cran.py:36", "/__api__/repos/2/packages/nothing", |text| {

@@ -19,7 +19,6 @@ use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
 use super::resolve_cache::{Entry, EntryKey, Validity};
 use super::response::{self, ErrorFormat};
-use super::route::access;
 use super::route::repo_path::RepoPath;
 use super::route::web::WebPath;
 use super::route::{self, Route};
@@ -311,7 +310,7 @@ fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Times
 /// # Errors
 /// 401, 403.
 fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bool, Failure> {
-    client.require_public(app, access::route_access(route), route.is_interface())
+    client.require_public(app, route.access(), route.is_interface())
 }
 
 /// Makes a response within the memory budget of responses.

@@ -1,131 +1,79 @@
-//! Builds OpenAPI documents from tables of addresses and wire types, for both APIs.
+//! Builds the OpenAPI documents of both APIs from their operations.
 
-use utoipa::PartialSchema;
-use utoipa::ToSchema;
+use http::Method;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathsBuilder};
-use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
-    Components, ComponentsBuilder, ContentBuilder, Info, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    Required, ResponseBuilder, Schema,
+    ComponentsBuilder, Content, ContentBuilder, Info, OpenApi, OpenApiBuilder, PathItem, Required,
+    ResponseBuilder,
 };
+use utoipa::{PartialSchema, openapi};
 
-pub(super) const JSON: &str = "application/json";
+use api::error::Error;
+use api::operations::{Description, JSON, NamedSchema, Wire};
 
-/// One operation of an API: a method at a path.
-#[derive(Clone)]
-pub(super) struct Row {
-    pub(super) method: HttpMethod,
-    /// The path without the prefix; `{name}` is a parameter.
-    pub(super) path: &'static str,
-    pub(super) summary: &'static str,
-    /// Query parameters with their descriptions.
-    pub(super) query: &'static [(&'static str, &'static str)],
-    /// Media type and the schema's name, which is empty for types other than JSON; `None` if a request has no body.
-    pub(super) body: Option<(&'static str, &'static str)>,
-    /// Media type and the schema's name; `[Name]` is an array of it, and an empty name means any content.
-    pub(super) response: Option<(&'static str, &'static str)>,
-}
-
-/// Builds an OpenAPI 3.1 document.
+/// Builds an OpenAPI 3.1 document from descriptions of operations and the schemas of their types.
 pub(super) fn document(
     info: Info,
     prefix: &str,
-    rows: impl Iterator<Item = Row>,
-    components: Components,
+    descriptions: Vec<Description>,
+    mut schemas: Vec<NamedSchema>,
 ) -> OpenApi {
-    let paths = rows.fold(PathsBuilder::new(), |paths, row| {
+    let error = ResponseBuilder::new()
+        .description("Refused or failed")
+        .content(JSON, ContentBuilder::new().schema(Some(Error::reference(&mut schemas))).build());
+    let error = error.build();
+    let paths = descriptions.into_iter().fold(PathsBuilder::new(), |paths, row| {
         let mut operation = OperationBuilder::new().summary(Some(row.summary));
         for name in row.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')) {
-            operation = operation.parameter(
-                ParameterBuilder::new()
-                    .name(name)
-                    .parameter_in(ParameterIn::Path)
-                    .required(Required::True)
-                    .schema(Some(String::schema())),
-            );
+            operation =
+                operation.parameter(parameter(name).parameter_in(ParameterIn::Path).required(Required::True));
         }
-        for (name, description) in row.query {
+        for row_parameter in row.query {
+            let lines = row_parameter.description.iter().map(|line| line.trim());
+            let description = lines.collect::<Vec<_>>().join(" ");
             operation = operation.parameter(
-                ParameterBuilder::new()
-                    .name(*name)
+                parameter(row_parameter.name)
                     .parameter_in(ParameterIn::Query)
                     .required(Required::False)
-                    .description(Some(*description))
-                    .schema(Some(String::schema())),
+                    .description(Some(description)),
             );
         }
-        if let Some((media, schema)) = row.body {
-            operation = operation.request_body(Some(body(media, schema)));
+        if let Some(body) = row.body {
+            let request = RequestBodyBuilder::new().required(Some(Required::True));
+            operation =
+                operation.request_body(Some(request.content(body.media, content(body.schema)).build()));
         }
-        let response = ResponseBuilder::new().description("Done");
+        let success = ResponseBuilder::new().description("Done");
         let success = match row.response {
-            Some((media, "")) => response.content(media, ContentBuilder::new().build()),
-            Some((media, schema)) => {
-                response.content(media, ContentBuilder::new().schema(Some(schema_ref(schema))).build())
-            }
-            None => response,
+            Some(response) => success.content(response.media, content(response.schema)),
+            None => success,
         };
-        let error = ResponseBuilder::new()
-            .description("Refused or failed")
-            .content(JSON, ContentBuilder::new().schema(Some(schema_ref("Error"))).build());
-        let operation = operation.response("2XX", success.build()).response("default", error.build());
-        paths.path(format!("{prefix}{}", row.path), PathItem::new(row.method, operation.build()))
+        let operation = operation.response("2XX", success.build()).response("default", error.clone());
+        paths.path(format!("{prefix}{}", row.path), PathItem::new(method(&row.method), operation.build()))
     });
-    OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
+    let components =
+        schemas.into_iter().fold(ComponentsBuilder::new(), |c, (name, schema)| c.schema(name, schema));
+    OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components.build())).build()
 }
 
-fn body(media: &str, schema: &str) -> RequestBody {
-    let content = ContentBuilder::new();
-    let content = if schema.is_empty() { content } else { content.schema(Some(schema_ref(schema))) };
-    RequestBodyBuilder::new().required(Some(Required::True)).content(media, content.build()).build()
+fn parameter(name: &str) -> ParameterBuilder {
+    ParameterBuilder::new().name(name).schema(Some(String::schema()))
 }
 
-/// Returns a reference to a schema; `[Name]` is an array of it.
-fn schema_ref(name: &str) -> RefOr<Schema> {
-    match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
-        Some(item) => {
-            RefOr::T(Schema::Array(utoipa::openapi::schema::Array::new(Ref::from_schema_name(item))))
-        }
-        None => RefOr::Ref(Ref::from_schema_name(name)),
+fn content(schema: Option<openapi::RefOr<openapi::Schema>>) -> Content {
+    match schema {
+        Some(schema) => ContentBuilder::new().schema(Some(schema)).build(),
+        None => ContentBuilder::new().build(),
     }
 }
 
-/// Collects schemas.
-#[derive(Default)]
-pub(super) struct Schemas(Vec<(String, RefOr<Schema>)>);
-
-impl Schemas {
-    /// Adds a type and the types of its fields.
-    pub(super) fn with<T: ToSchema>(mut self) -> Schemas {
-        self.0.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut self.0);
-        self
+fn method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+        _ => HttpMethod::Get,
     }
-
-    /// Builds the components section with all schemas.
-    pub(super) fn build(self) -> Components {
-        self.0.into_iter().fold(ComponentsBuilder::new(), |c, (name, schema)| c.schema(name, schema)).build()
-    }
-}
-
-/// Returns the names of the schemas that a document refers to but does not define.
-#[cfg(test)]
-pub(super) fn undefined_schemas(document: &OpenApi) -> Vec<String> {
-    let text = serde_json::to_string(document).expect("a document");
-    let names = text.split("#/components/schemas/").skip(1).filter_map(|part| part.split('"').next());
-    names.filter(|name| !text.contains(&format!("\"{name}\":{{"))).map(str::to_owned).collect()
-}
-
-/// Returns method and path of an operation, as in the route table.
-#[cfg(test)]
-pub(super) fn method_and_path(row: &Row) -> (&'static str, &'static str) {
-    let method = match row.method {
-        HttpMethod::Get => "GET",
-        HttpMethod::Post => "POST",
-        HttpMethod::Put => "PUT",
-        HttpMethod::Delete => "DELETE",
-        HttpMethod::Patch => "PATCH",
-        HttpMethod::Options | HttpMethod::Head | HttpMethod::Trace => "another method",
-    };
-    (method, row.path)
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::error::Failure;
+use api::query::Parameters;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 
 /// Splits a raw path into decoded segments. A trailing slash results in an empty last segment.
@@ -65,6 +66,15 @@ impl Query {
             Ok((decode(name, true)?.into_owned(), decode(value, true)?.into_owned()))
         });
         pairs.collect::<Result<_, Failure>>().map(Query)
+    }
+
+    /// Reads the parameters of an operation.
+    ///
+    /// # Errors
+    /// 400 for a value that one of them cannot have.
+    pub fn read<T: Parameters>(&self) -> Result<T, Failure> {
+        T::read(&|name| self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect())
+            .map_err(Failure::bad_request)
     }
 
     /// Returns the first value of a parameter.

@@ -1,7 +1,47 @@
 //! The audit trail on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /audit`.
+    ListAudit {
+        /// oldest (default) or newest: the order of the rows
+        order: Option<String>,
+        /// Only rows after the one with this number
+        after: Option<usize>,
+        /// Maximum number of rows, at most 10000; default 100
+        limit: Option<usize>,
+        /// Rows from this time on (RFC 3339)
+        since: Option<String>,
+        /// Rows before this time (RFC 3339)
+        until: Option<String>,
+        /// Rows of this user
+        actor: Option<String>,
+        /// Rows with this action
+        action: Option<String>,
+        /// Rows about the object with this name
+        object: Option<String>,
+        /// Rows with this outcome: success or refused
+        outcome: Option<String>,
+    }
+}
+
+query! {
+    /// The query of `GET /audit/verify`.
+    #[derive(Args)]
+    VerifyAudit {
+        /// Number of a row that was recorded on another system
+        #[arg(long, requires = "sha256")]
+        row: Option<usize>,
+        /// Digest of that row
+        #[arg(long, requires = "row")]
+        sha256: Option<String>,
+    }
+}
 
 /// A row of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -5,6 +5,16 @@ use utoipa::ToSchema;
 
 use super::source::AddOutcome;
 
+use crate::query::query;
+
+query! {
+    /// The query of `GET /sources/{name}/binaries`.
+    ListBinaries {
+        /// The package
+        package: Option<String>,
+    }
+}
+
 /// `POST /sources/{name}/binaries`: adds uploaded binaries to a local source in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddBinaries {

@@ -1,10 +1,23 @@
 //! Block rules on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::row::Row;
 use base::model::rule_effect::RuleEffect;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /blocked`.
+    #[derive(Args)]
+    CountBlocked {
+        /// First day, YYYY-MM-DD in UTC (default: the last seven days)
+        #[arg(long, value_name = "DAY")]
+        since: Option<String>,
+    }
+}
 
 /// A block rule, in lists and in requests. The keys are those of `rspm create bulk-blocklist-rules`; the output of a
 /// list is accepted as input.

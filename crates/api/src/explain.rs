@@ -1,7 +1,36 @@
 //! Explanation of which file a client gets, on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /repos/{name}/explain`.
+    #[derive(Args)]
+    #[group(skip)]
+    Explain {
+        /// The package
+        #[arg(required = true)]
+        package: Option<String>,
+        /// The requested version (default: the version in the index)
+        #[arg(long)]
+        version: Option<String>,
+        /// The client's distribution, as after `__linux__/` in a URL (default: none, as in a URL without it)
+        #[arg(long, value_name = "NAME")]
+        distribution: Option<String>,
+        /// The client's User-Agent header (default: none)
+        #[arg(long, value_name = "TEXT")]
+        user_agent: Option<String>,
+        /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
+        #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
+        date: Option<String>,
+        /// The version of Bioconductor, in a Bioconductor repository (default: the current release)
+        #[arg(long, value_name = "VERSION")]
+        bioc_version as "bioconductor": Option<String>,
+    }
+}
 
 /// The topic of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

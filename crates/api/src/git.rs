@@ -1,7 +1,47 @@
 //! Builders of git repositories, builds and credentials.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /git-builders`.
+    #[derive(Args)]
+    ListGitBuilders {
+        /// Only builders of this source
+        #[arg(long)]
+        source: Option<String>,
+    }
+}
+
+query! {
+    /// The query of `GET /git-builds`.
+    #[derive(Args)]
+    ListGitBuilds {
+        /// Only builds of this source
+        #[arg(long)]
+        source: Option<String>,
+        /// Only builds of this package
+        #[arg(long)]
+        name: Option<String>,
+        /// Number of builds per page
+        #[arg(long, default_value = "100", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+        count: Option<usize>,
+        /// Page number, from 1
+        #[arg(long, default_value = "1", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+        page: Option<usize>,
+    }
+}
+
+query! {
+    /// The query of `GET /git-builds/{id}/log`.
+    ReadGitBuildLog {
+        /// The byte with which the part begins
+        offset: Option<usize>,
+    }
+}
 
 /// `POST /sources/{name}/git-builders`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,7 +1,20 @@
 //! Types of licenses.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /license-types`.
+    #[derive(Args)]
+    ListLicenseTypes {
+        /// Only types of R packages that sources list now, with the number of packages
+        #[arg(long)]
+        current: bool,
+    }
+}
 
 /// A type of license.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

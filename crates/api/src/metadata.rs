@@ -1,9 +1,31 @@
 //! Metadata of packages that administrators set.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::row::Row;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /metadata`.
+    #[derive(Args)]
+    ListMetadata {
+        /// Only of this package
+        #[arg(long)]
+        package_name as "package": Option<String>,
+        /// Only this key
+        #[arg(long)]
+        key: Option<String>,
+        /// Only metadata limited to this source
+        #[arg(long)]
+        source: Option<String>,
+        /// Only metadata limited to this repository
+        #[arg(long)]
+        repo: Option<String>,
+    }
+}
 
 /// A key with its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

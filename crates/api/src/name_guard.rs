@@ -3,6 +3,16 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::query;
+
+query! {
+    /// The query of `DELETE /name-guards/{id}`.
+    DeleteNameGuard {
+        /// true: show which packages of repositories would change, and delete nothing
+        dry_run: Option<String>,
+    }
+}
+
 /// A name guard: only one source may provide packages whose names match it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NameGuard {

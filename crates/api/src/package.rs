@@ -1,7 +1,30 @@
 //! Packages in listings of the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /sources/{name}/packages` and `GET /repos/{name}/packages`.
+    #[derive(Args)]
+    #[group(skip)]
+    ListPackages {
+        /// The version of Bioconductor (default: the current release)
+        #[arg(long)]
+        version: Option<String>,
+        /// Only names that contain this text
+        #[arg(long)]
+        search: Option<String>,
+        /// Number of packages per page
+        #[arg(long, default_value = "100", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+        count: Option<usize>,
+        /// Page number, from 1
+        #[arg(long, default_value = "1", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+        page: Option<usize>,
+    }
+}
 
 /// One listed package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

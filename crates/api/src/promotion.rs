@@ -1,7 +1,24 @@
 //! Promotions on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+use crate::suggested_values::SuggestedValues;
+
+query! {
+    /// The query of `GET /promotions`.
+    #[derive(Args)]
+    ListPromotions {
+        /// Only promotions to this repository
+        #[arg(long)]
+        repo: Option<String>,
+        /// Only promotions in this state
+        #[arg(long, value_name = "STATE", value_parser = SuggestedValues(&["requested", "applied", "rejected", "superseded"]))]
+        state: Option<String>,
+    }
+}
 
 /// `POST /repos/{name}/promotions`: plans or requests a promotion to the repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,7 +1,31 @@
 //! Repositories on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::query::query;
+
+query! {
+    /// The query of `GET /repos`.
+    #[derive(Args)]
+    ListRepos {
+        /// Only repositories subscribed to this source
+        #[arg(long)]
+        source: Option<String>,
+    }
+}
+
+query! {
+    /// The query of `DELETE /repos/{name}/sources/{source}`.
+    #[derive(Args)]
+    #[group(skip)]
+    Unsubscribe {
+        /// Remove only the subscription for this version of Bioconductor
+        #[arg(long)]
+        version: Option<String>,
+    }
+}
 
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,9 +1,26 @@
 //! Sources on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::definition::Definition;
+
+use crate::query::query;
+use crate::suggested_values::SuggestedValues;
+
+query! {
+    /// The query of `GET /sources`.
+    #[derive(Args)]
+    ListSources {
+        /// Only sources that this repository is subscribed to
+        #[arg(long)]
+        repo: Option<String>,
+        /// Only sources of this type
+        #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "pypi", "local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]))]
+        kind as "type": Option<String>,
+    }
+}
 
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

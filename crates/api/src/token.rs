@@ -3,6 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::query;
+
+query! {
+    /// The query of `GET /tokens`.
+    ListTokens {
+        /// true: only expired tokens; false: only others
+        expired: Option<bool>,
+        /// true: only revoked tokens; false: only others
+        revoked: Option<bool>,
+    }
+}
+
 /// A scope and its objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scope {

@@ -3,6 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::query;
+
+query! {
+    /// The query of `POST /uploads`.
+    UploadFile {
+        /// The name of the file
+        file: Option<String>,
+        /// source (default), binary or python
+        kind as "type": Option<String>,
+    }
+}
+
 /// Response to `POST /uploads?file={name}` with the archive as body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Upload {

@@ -11,14 +11,14 @@ use super::cluster::ClusterCommand;
 use super::config_args::Config;
 use super::curated::{DefinitionFlags, Update};
 use super::job::JobFlags;
-use super::license_types::ListLicenseTypes;
-use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs, ListMetadata};
+use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs};
 use super::output::Format;
-use super::suggested_values::SuggestedValues;
 use super::token::{CreateToken, ListTokens, Revoke};
 use super::units::seconds;
 use super::yank::{Unyank, Yank};
 use super::{git_args, name_guard};
+use api::suggested_values::SuggestedValues;
+use api::{block_rule, git, license, metadata, package, promotion, repo, source};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -270,19 +270,19 @@ pub enum Delete {
 #[derive(Debug, Subcommand)]
 pub enum List {
     /// List repositories
-    Repos(ListRepos),
+    Repos(repo::ListRepos),
     /// List sources
-    Sources(ListSources),
+    Sources(source::ListSources),
     /// List access tokens
     Tokens(ListTokens),
     /// List promotions of repositories, the newest first
-    Promotions(super::promote::ListPromotions),
+    Promotions(promotion::ListPromotions),
     /// List block rules in the order in which they are evaluated
     BlocklistRules,
     /// Count the stored files of each storage class
     Storage,
     /// Count the requests that block rules refused
-    Blocked(super::blocked::ListBlocked),
+    Blocked(block_rule::CountBlocked),
     /// List name guards, also those that uploads created
     NameGuards,
     /// List the packages of a source or a repository
@@ -292,13 +292,13 @@ pub enum List {
     /// List the distributions that binaries can be served for
     Distributions,
     /// List metadata of packages
-    Metadata(ListMetadata),
+    Metadata(metadata::ListMetadata),
     /// List types of licenses, by identifier of SPDX
-    LicenseTypes(ListLicenseTypes),
+    LicenseTypes(license::ListLicenseTypes),
     /// List git builders
-    GitBuilders(git_args::ListGitBuilders),
+    GitBuilders(git::ListGitBuilders),
     /// List builds from git, newest first
-    GitBuilds(git_args::ListGitBuilds),
+    GitBuilds(git::ListGitBuilds),
     /// List credentials for git repositories
     GitCredentials,
     /// List versions of Bioconductor
@@ -433,25 +433,6 @@ pub struct EditRepo {
     pub changes: Option<String>,
 }
 
-/// Flags of `list repos`.
-#[derive(Debug, Args)]
-pub struct ListRepos {
-    /// Only repositories subscribed to this source
-    #[arg(long)]
-    pub source: Option<String>,
-}
-
-/// Flags of `list sources`.
-#[derive(Debug, Args)]
-pub struct ListSources {
-    /// Only sources that this repository is subscribed to
-    #[arg(long)]
-    pub repo: Option<String>,
-    /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "pypi", "local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]))]
-    pub kind: Option<String>,
-}
-
 /// Flags of `list packages`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("object").required(true).args(["repo", "source"]))]
@@ -462,18 +443,9 @@ pub struct ListPackages {
     /// The source
     #[arg(long)]
     pub source: Option<String>,
-    /// The version of Bioconductor (default: the current release)
-    #[arg(long)]
-    pub version: Option<String>,
-    /// Only names that contain this text
-    #[arg(long)]
-    pub search: Option<String>,
-    /// Number of packages per page
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
-    pub count: i64,
-    /// Page number, from 1
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
-    pub page: i64,
+    /// The parameters of the request.
+    #[command(flatten)]
+    pub query: package::ListPackages,
 }
 
 /// Flags of `info`.
@@ -515,9 +487,9 @@ pub struct Unsubscribe {
     /// The source to unsubscribe from
     #[arg(long)]
     pub source: String,
-    /// Remove only the subscription for this version of Bioconductor
-    #[arg(long)]
-    pub version: Option<String>,
+    /// The parameters of the request.
+    #[command(flatten)]
+    pub query: repo::Unsubscribe,
 }
 
 /// Flags of `reorder`.

@@ -2,11 +2,12 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::name_guard;
 use super::output::{Output, format_time, print_document, table};
-use api::audit::{AuditRow, AuditVerification};
+use api::audit::{self, AuditRow};
+use api::operations::admin as operations;
 use base::model::csv;
 use base::model::time::Day;
 
@@ -19,7 +20,7 @@ pub enum AuditCommand {
     /// List rows of the audit trail, newest first
     List(ListAudit),
     /// Verify that no row of the audit trail was changed, removed or moved
-    Verify(VerifyAudit),
+    Verify(audit::VerifyAudit),
     /// Print rows of the audit trail, oldest first, one on each line
     Export(ExportAudit),
     /// List guarded names, and names that local and git sources share with mirrors
@@ -27,7 +28,7 @@ pub enum AuditCommand {
 }
 
 /// Flags that select rows.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct AuditFilter {
     /// Rows from this time on: a day (YYYY-MM-DD, in UTC) or a time (2026-11-22T12:00:00Z)
     #[arg(long, value_parser = time, value_name = "TIME")]
@@ -68,17 +69,6 @@ pub struct ListAudit {
     pub limit: usize,
 }
 
-/// Flags of `audit verify`.
-#[derive(Debug, Args)]
-pub struct VerifyAudit {
-    /// Number of a row that was recorded on another system
-    #[arg(long, requires = "sha256")]
-    pub row: Option<i64>,
-    /// Digest of that row
-    #[arg(long, requires = "row")]
-    pub sha256: Option<String>,
-}
-
 /// Flags of `audit export`.
 #[derive(Debug, Args)]
 pub struct ExportAudit {
@@ -86,7 +76,7 @@ pub struct ExportAudit {
     filter: AuditFilter,
     /// Only rows after the one with this number
     #[arg(long, default_value_t = 0)]
-    pub after: i64,
+    pub after: usize,
     /// Format of a line
     #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
     pub format: ExportFormat,
@@ -127,28 +117,20 @@ fn time(text: &str) -> Result<String, String> {
 }
 
 impl AuditFilter {
-    /// Returns the parameters for the query of a request, each after `&`.
-    fn query(&self) -> String {
+    fn query(&self) -> audit::ListAudit {
         let outcome = self.outcome.map(|outcome| match outcome {
             AuditOutcome::Success => "success".to_owned(),
             AuditOutcome::Refused => "refused".to_owned(),
         });
-        let filters = [
-            ("since", &self.since),
-            ("until", &self.until),
-            ("actor", &self.actor),
-            ("action", &self.action),
-            ("object", &self.object),
-            ("outcome", &outcome),
-        ];
-        let parameters = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        parameters.map(|(name, value)| format!("&{name}={}", segment(value))).collect()
+        let AuditFilter { since, until, actor, action, object, .. } = self.clone();
+        audit::ListAudit { since, until, actor, action, object, outcome, ..audit::ListAudit::default() }
     }
 }
 
 async fn list(client: &Client, output: &Output, args: &ListAudit) -> Result<(), CliError> {
-    let path = format!("/audit?order=newest&limit={}{}", args.limit, args.filter.query());
-    let rows: Vec<AuditRow> = client.get(&path).await?;
+    let query =
+        audit::ListAudit { order: Some("newest".to_owned()), limit: Some(args.limit), ..args.filter.query() };
+    let rows = client.call::<operations::Audit>([], &query).await?;
     output.print(&rows, || {
         let cells = |row: &AuditRow| {
             let refused = if row.outcome == "refused" { " (refused)" } else { "" };
@@ -166,12 +148,8 @@ async fn list(client: &Client, output: &Output, args: &ListAudit) -> Result<(), 
     })
 }
 
-async fn verify(client: &Client, output: &Output, args: VerifyAudit) -> Result<(), CliError> {
-    let query = match (args.row, args.sha256) {
-        (Some(row), Some(sha256)) => format!("?row={row}&sha256={}", segment(&sha256)),
-        _ => String::new(),
-    };
-    let result: AuditVerification = client.get(&format!("/audit/verify{query}")).await?;
+async fn verify(client: &Client, output: &Output, args: audit::VerifyAudit) -> Result<(), CliError> {
+    let result = client.call::<operations::VerifyAudit>([], &args).await?;
     output.print(&result, || {
         let mut text = format!("Rows: {}\n", result.rows);
         if result.last > 0 {
@@ -196,15 +174,19 @@ async fn export(client: &Client, args: &ExportAudit) -> Result<(), CliError> {
     if args.format == ExportFormat::Csv {
         write(&format!("{}\r\n", COLUMNS.join(",")))?;
     }
-    let (mut after, query) = (args.after, args.filter.query());
+    let mut query = audit::ListAudit {
+        order: Some("oldest".to_owned()),
+        after: Some(args.after),
+        limit: Some(PAGE),
+        ..args.filter.query()
+    };
     loop {
-        let rows: Vec<AuditRow> =
-            client.get(&format!("/audit?order=oldest&after={after}&limit={PAGE}{query}")).await?;
+        let rows = client.call::<operations::Audit>([], &query).await?;
         for row in &rows {
             write(&line(row, args.format)?)?;
         }
         match rows.last() {
-            Some(last) if rows.len() == PAGE => after = last.id,
+            Some(last) if rows.len() == PAGE => query.after = usize::try_from(last.id).ok(),
             _ => break,
         }
     }

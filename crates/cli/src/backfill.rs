@@ -1,14 +1,13 @@
 //! `rspm backfill`: starts and stops the back-fill of a source's history before its first sync.
 
 use clap::Args;
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::Output;
-use api::backfill::{StartBackfill, StoppedBackfill};
-use api::job::Job;
+use api::backfill::StartBackfill;
+use api::operations::admin as operations;
 use base::model::time::Day;
 
 /// Flags of `backfill`.
@@ -41,7 +40,7 @@ pub struct Backfill {
 /// The server refuses, or the back-fill fails.
 pub async fn run(client: &Client, output: &Output, args: Backfill) -> Result<(), CliError> {
     let Some(since) = args.since else {
-        let result: StoppedBackfill = client.delete(&format!("/backfill/{}", args.source)).await?;
+        let result = client.call::<operations::StopBackfill>([&args.source.to_string()], &()).await?;
         return output.print(&result, || result.message.clone());
     };
     let start = StartBackfill {
@@ -50,6 +49,6 @@ pub async fn run(client: &Client, output: &Output, args: Backfill) -> Result<(),
         rate: Some(args.rate),
         dry_run: args.dry_run,
     };
-    let job: Job = client.send(Method::POST, "/backfill", &start).await?;
+    let job = client.send::<operations::StartBackfill>([], &start).await?;
     job::follow_or_print(client, output, job, &args.job_flags, &format!("back-fill of {}", args.source)).await
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
@@ -13,8 +12,7 @@ use super::output::{Format, Output};
 use super::programs::{exec, program_command};
 use super::units::{bytes, seconds};
 use api::backup::{LocalBackup, LocalCommand, StartBackup};
-use api::control::Node;
-use api::job::Job;
+use api::operations::admin as operations;
 use base::config::BackupPlace;
 
 /// `rspm backup …`
@@ -155,7 +153,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
     let to = args.to.as_deref().map(place).transpose()?;
     let CreateBackup { with_cache, rate, allow_missing, init, adopt, lock_timeout, .. } = args;
     let body = StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout };
-    let job: Job = client.send(Method::POST, "/backups", &body).await?;
+    let job = client.send::<operations::StartBackup>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "backup").await? else {
         return Ok(());
     };
@@ -163,7 +161,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
     if !allow_missing {
         return Ok(());
     }
-    let node: Node = client.get("/status").await?;
+    let node = client.call::<operations::Status>([], &()).await?;
     let place = job.key.trim_start_matches("backup:");
     let result = node.backups.iter().find(|result| result.command == "create" && result.place == place);
     match result.map_or(0, |result| result.missing) {

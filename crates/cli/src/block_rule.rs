@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
 use super::input;
 use super::output::Output;
-use super::suggested_values::SuggestedValues;
 use api::block_rule::{
-    BlockRule, BlockRuleMatches, BlockRulesTest, CreateBlockRules, CreatedBlockRules, DeleteBlockRules,
-    DeletedBlockRules, EditBlockRule, MAX_COUNTED_RULES, TestBlockRules,
+    BlockRule, BlockRuleMatches, CreateBlockRules, CreatedBlockRules, DeleteBlockRules, EditBlockRule,
+    MAX_COUNTED_RULES, TestBlockRules,
 };
+use api::operations::admin as operations;
 use api::row::Row;
+use api::suggested_values::SuggestedValues;
 use base::model::count::count_of;
 use base::model::language::Language;
 use base::model::refused_rows::refused_rows;
@@ -222,7 +222,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
     values.insert("all".to_owned(), args.all.into());
     let rules = vec![Value::Object(values).into()];
     let body = CreateBlockRules { rules, fail_all: true, dry_run: args.dry_run };
-    let created: CreatedBlockRules = client.send(Method::POST, "/block-rules", &body).await?;
+    let created = client.send::<operations::CreateBlockRules>([], &body).await?;
     output.print(&created, || {
         let mut lines: Vec<String> = created.rules.iter().map(describe).collect();
         lines.extend(created.rules.iter().flat_map(|rule| describe_matches(rule, &created.matches)));
@@ -245,7 +245,7 @@ pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> 
         CliError::refused(format!("{} is not an array of rules: {error}", input::name(path)))
     })?;
     let body = CreateBlockRules { rules, fail_all: args.fail_all, dry_run: args.dry_run };
-    let created = client.send(Method::POST, "/block-rules", &body).await;
+    let created = client.send::<operations::CreateBlockRules>([], &body).await;
     let created: CreatedBlockRules = created.map_err(|error: CliError| match body.rules.as_slice() {
         // The server gives no number to the only row of a request.
         [_] => error.of_row("rule", 1),
@@ -294,7 +294,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
         changes.insert("all".to_owned(), true.into());
     }
     let body = EditBlockRule { dry_run: args.dry_run, changes };
-    let rule: BlockRule = client.send(Method::PATCH, &format!("/block-rules/{}", args.id), &body).await?;
+    let rule = client.send::<operations::EditBlockRule>([&args.id.to_string()], &body).await?;
     output.print(&rule, || {
         let mut lines = vec![describe(&rule)];
         lines.extend(describe_matches(&rule, &rule.matches));
@@ -311,7 +311,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteRule) -> Result<(), CliError> {
     let body = DeleteBlockRules { id: args.id };
-    let deleted: DeletedBlockRules = client.send(Method::POST, "/block-rules/delete", &body).await?;
+    let deleted = client.send::<operations::DeleteBlockRules>([], &body).await?;
     output.print(&deleted, || format!("Deleted {}.", count_of(deleted.deleted, "rule", "rules")))
 }
 
@@ -320,7 +320,7 @@ pub async fn delete(client: &Client, output: &Output, args: DeleteRule) -> Resul
 /// # Errors
 /// The server refuses.
 pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
-    let rules: Vec<BlockRule> = client.get("/block-rules").await?;
+    let rules = client.call::<operations::BlockRules>([], &()).await?;
     output.print(&rules, || {
         if rules.is_empty() {
             return "There is no rule. Create one: rspm create blocklist-rule".to_owned();
@@ -342,7 +342,7 @@ pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(
         version: args.version,
         bioc_version: args.bioc_version,
     };
-    let test: BlockRulesTest = client.send(Method::POST, "/block-rules/test", &body).await?;
+    let test = client.send::<operations::TestBlockRules>([], &body).await?;
     let subject = format!("{} {}", test.package_name, test.version);
     output.print(&test, || {
         let result = match (&test.rule, test.blocked) {

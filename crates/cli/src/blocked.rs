@@ -1,30 +1,20 @@
 //! `rspm list blocked`: requests that block rules refused.
 
-use clap::Args;
-
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, table};
-use api::block_rule::{BlockedCount, BlockedRequests};
+use api::block_rule::{BlockedCount, BlockedRequests, CountBlocked};
+use api::operations::admin as operations;
 
 /// Maximum number of rows in the table.
 const MAX_ROWS: usize = 200;
-
-/// Flags of `list blocked`.
-#[derive(Debug, Args)]
-pub struct ListBlocked {
-    /// First day, YYYY-MM-DD in UTC (default: the last seven days)
-    #[arg(long, value_name = "DAY")]
-    pub since: Option<String>,
-}
 
 /// `rspm list blocked`.
 ///
 /// # Errors
 /// The server refuses.
-pub async fn list(client: &Client, output: &Output, args: ListBlocked) -> Result<(), CliError> {
-    let query = args.since.map(|since| format!("?since={}", segment(&since))).unwrap_or_default();
-    let blocked: BlockedRequests = client.get(&format!("/blocked{query}")).await?;
+pub async fn list(client: &Client, output: &Output, args: CountBlocked) -> Result<(), CliError> {
+    let blocked = client.call::<operations::BlockedRequests>([], &args).await?;
     output.print(&blocked, || describe(&blocked))
 }
 

@@ -1,14 +1,14 @@
 //! `rspm clear`: removes all packages of CRAN from its newest state.
 
 use clap::Args;
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::Output;
-use super::suggested_values::SuggestedValues;
-use api::job::{ClearSource, Job};
+use api::job::ClearSource;
+use api::operations::admin as operations;
+use api::suggested_values::SuggestedValues;
 
 /// Flags of `clear`.
 #[derive(Debug, Args)]
@@ -34,6 +34,6 @@ pub struct ClearArgs {
 /// The server refuses, or the job fails.
 pub async fn run(client: &Client, output: &Output, args: ClearArgs) -> Result<(), CliError> {
     let body = ClearSource { kind: args.kind, confirm: args.confirm };
-    let job: Job = client.send(Method::POST, "/clear", &body).await?;
+    let job = client.send::<operations::ClearSource>([], &body).await?;
     job::follow_or_print(client, output, job, &args.job_flags, "clearing of cran").await
 }

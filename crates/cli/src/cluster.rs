@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde::Serialize;
 
 use super::client::Client;
@@ -12,6 +11,7 @@ use super::error::CliError;
 use super::output::{Output, format_time, table};
 use super::units::seconds;
 use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
+use api::operations::admin as operations;
 
 /// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -64,7 +64,7 @@ pub struct ClusterOnline {
 /// # Errors
 /// The server does not answer; with `--strict`, an upgrade may not begin.
 pub async fn nodes(client: &Client, output: &Output, args: ClusterNodes) -> Result<(), CliError> {
-    let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
+    let nodes = client.call::<operations::Nodes>([], &()).await?;
     output.print(&nodes, || describe(&nodes))?;
     let problems = problems(&nodes);
     match args.strict && !problems.is_empty() {
@@ -156,7 +156,7 @@ pub async fn change_mode(
     timeout: u64,
     requested_mode: &str,
 ) -> Result<(), CliError> {
-    let servers: Vec<ClusterNode> = client.get("/nodes").await?;
+    let servers = client.call::<operations::Nodes>([], &()).await?;
     let names: BTreeSet<String> = match names.iter().any(|name| name == "*") {
         true => servers.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
         false => names.iter().map(|name| name.trim().to_owned()).collect(),
@@ -166,8 +166,10 @@ pub async fn change_mode(
     let mut changes = Vec::new();
     for nodes in [other_names, own_names].into_iter().filter(|names| !names.is_empty()) {
         let change = ChangeNodes { nodes, timeout };
-        let request: RecordedRequest =
-            client.send(Method::POST, &format!("/nodes/{requested_mode}"), &change).await?;
+        let request = match requested_mode {
+            "online" => client.send::<operations::NodesOnline>([], &change).await?,
+            _ => client.send::<operations::NodesOffline>([], &change).await?,
+        };
         let deadline = Instant::now() + Duration::from_secs(timeout) + REPORT_TIME;
         wait(client, output, request, requested_mode, deadline, &mut changes).await?;
     }
@@ -193,7 +195,7 @@ async fn wait(
 ) -> Result<(), CliError> {
     let mut targets = request.nodes;
     loop {
-        let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
+        let nodes = client.call::<operations::Nodes>([], &()).await?;
         let is_past_deadline = Instant::now() >= deadline;
         let mut remaining_targets = Vec::new();
         for target in targets {

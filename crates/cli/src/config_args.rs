@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::debug_log::DebugCommand;
-use super::suggested_values::SuggestedValues;
+use api::suggested_values::SuggestedValues;
 
 /// `rspm config …`
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use hyper::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Offline;
@@ -13,6 +12,7 @@ use super::error::CliError;
 use super::output::{Output, format_time, table};
 use api::backup::LastBackupResult;
 use api::control::{Change, GoOffline, LogLevel, Node, Reload, Schedule};
+use api::operations::admin as operations;
 use base::config::RESTART_COMMAND;
 use base::model::visible::for_terminal;
 
@@ -21,7 +21,7 @@ use base::model::visible::for_terminal;
 /// # Errors
 /// The server does not answer.
 pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
-    let node: Node = client.get("/status").await?;
+    let node = client.call::<operations::Status>([], &()).await?;
     output.print(&node, || {
         let jobs: String = node.jobs.iter().map(|job| format!("Running: {job}\n")).collect();
         let warnings: String = node.warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
@@ -73,7 +73,7 @@ fn schedules(node: &Node) -> String {
 /// server continues to serve.
 pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
     let body = GoOffline { timeout: args.timeout };
-    let request = client.send(Method::POST, "/offline", &body);
+    let request = client.send::<operations::Offline>([], &body);
     let node: Node = if output.is_human() && std::io::stderr().is_terminal() {
         let bar = ProgressBar::new_spinner();
         let node = tokio::select! {
@@ -96,7 +96,7 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     bar.set_message("Draining");
     loop {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        if let Ok(node) = client.get::<Node>("/status").await {
+        if let Ok(node) = client.call::<operations::Status>([], &()).await {
             bar.set_message(for_terminal(&node.message));
         }
         bar.tick();
@@ -108,7 +108,7 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
 /// # Errors
 /// The configuration, or something that it names, cannot be used.
 pub async fn online(client: &Client, output: &Output) -> Result<(), CliError> {
-    let node: Node = client.send(Method::POST, "/online", &serde_json::json!({})).await?;
+    let node = client.call::<operations::Online>([], &()).await?;
     output.print(&node, || node.message.clone())
 }
 
@@ -117,7 +117,7 @@ pub async fn online(client: &Client, output: &Output) -> Result<(), CliError> {
 /// # Errors
 /// The configuration cannot be used; nothing was changed.
 pub async fn hup(client: &Client, output: &Output) -> Result<(), CliError> {
-    let reload: Reload = client.send(Method::POST, "/reload", &serde_json::json!({})).await?;
+    let reload = client.call::<operations::Reload>([], &()).await?;
     output.print(&reload, || describe(&reload))
 }
 
@@ -171,7 +171,7 @@ fn display_value(value: &str) -> &str {
 /// # Errors
 /// There is no such level.
 pub async fn log_level(client: &Client, output: &Output, args: ConfigLog) -> Result<(), CliError> {
-    let result: LogLevel = client.send(Method::PUT, "/log/level", &LogLevel { level: args.level }).await?;
+    let result = client.send::<operations::LogLevel>([], &LogLevel { level: args.level }).await?;
     output.print(&result, || format!("The level of the server log is {} until the next start.", result.level))
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hyper::Method;
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::curated_r::{self, chain_text};
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, note, table};
 use api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
+use api::operations::admin as operations;
 use base::model::count::count_of;
 use base::model::csv;
 use base::model::definition_path::{included_files, included_path};
@@ -149,8 +149,7 @@ async fn send(
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
         opened.map_err(|source| unwritable(file, source))?;
     }
-    let path = format!("/sources/{}/definition", segment(source));
-    let plan: DefinitionPlan = client.send(Method::POST, &path, &body).await?;
+    let plan = client.send::<operations::UpdateDefinition>([source], &body).await?;
     if let Some(file) = &flags.csv_out {
         let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv_text(&plan.packages) };
         std::fs::write(file, text).map_err(|source| unwritable(file, source))?;

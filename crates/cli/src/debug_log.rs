@@ -1,13 +1,13 @@
 //! `rspm config debug logger`: debug events of single regions of the server.
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, table};
-use super::suggested_values::SuggestedValues;
 use api::control::{DebugRegion, SetDebugRegions};
+use api::operations::admin as operations;
+use api::suggested_values::SuggestedValues;
 use base::config::DebugRegion as Region;
 
 /// `rspm config debug …`
@@ -57,7 +57,7 @@ pub async fn run(client: &Client, output: &Output, command: DebugCommand) -> Res
     let (regions, selection): (Vec<DebugRegion>, Show) = match command {
         LoggerCommand::Activate(args) => set(client, args.regions, true).await?,
         LoggerCommand::Deactivate(args) => set(client, args.regions, false).await?,
-        LoggerCommand::Show(args) => (client.get("/log/regions").await?, args),
+        LoggerCommand::Show(args) => (client.call::<operations::DebugRegions>([], &()).await?, args),
     };
     for name in &selection.regions {
         Region::parse(name)
@@ -78,7 +78,7 @@ async fn set(
     active: bool,
 ) -> Result<(Vec<DebugRegion>, Show), CliError> {
     let body = SetDebugRegions { regions: regions.clone(), active };
-    let all = client.send(Method::PUT, "/log/regions", &body).await?;
+    let all = client.send::<operations::SetDebugRegions>([], &body).await?;
     Ok((all, Show { regions, show_disabled: true }))
 }
 

@@ -1,7 +1,6 @@
 //! `rspm evict`: starts an eviction, follows it until it ends, and prints the number and size of the files.
 
 use clap::{Args, ValueEnum};
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
@@ -9,7 +8,7 @@ use super::job::{self, JobFlags};
 use super::output::Output;
 use api::error::Code;
 use api::eviction::{Eviction, EvictionKind, StartEviction};
-use api::job::Job;
+use api::operations::admin as operations;
 
 /// Flags of `evict`.
 #[derive(Debug, Args)]
@@ -54,11 +53,11 @@ pub async fn run(client: &Client, output: &Output, args: EvictArgs) -> Result<()
         Kind::Clear => EvictionKind::Clear,
     };
     let body = StartEviction { kind, dry_run: args.dry_run };
-    let job: Job = client.send(Method::POST, "/evict", &body).await?;
+    let job = client.send::<operations::StartEviction>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "eviction").await? else {
         return Ok(());
     };
-    let eviction: Eviction = match client.get(&format!("/evict/{}", job.id)).await {
+    let eviction: Eviction = match client.call::<operations::Eviction>([&job.id.to_string()], &()).await {
         Err(error) if error.has_code(Code::NotFound) => {
             return Err(CliError::refused(
                 "the server was upgraded or restarted before it sent the result of the eviction, which is in its log; \

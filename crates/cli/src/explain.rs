@@ -4,33 +4,20 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
-use api::explain::{Decision, Explanation, Topic};
+use api::explain::{self, Decision, Explanation, Topic};
+use api::operations::admin as operations;
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
     /// The repository
     pub repo: String,
-    /// The package
-    pub package: String,
-    /// The requested version (default: the version in the index)
-    #[arg(long)]
-    pub version: Option<String>,
-    /// The client's distribution, as after `__linux__/` in a URL (default: none, as in a URL without it)
-    #[arg(long, value_name = "NAME")]
-    pub distribution: Option<String>,
-    /// The client's User-Agent header (default: none)
-    #[arg(long, value_name = "TEXT")]
-    pub user_agent: Option<String>,
-    /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
-    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
-    pub date: String,
-    /// The version of Bioconductor, in a Bioconductor repository (default: the current release)
-    #[arg(long, value_name = "VERSION")]
-    pub bioc_version: Option<String>,
+    /// The parameters of the request.
+    #[command(flatten)]
+    pub query: explain::Explain,
 }
 
 /// `rspm explain`.
@@ -38,20 +25,7 @@ pub struct Explain {
 /// # Errors
 /// The server refuses: no such repository, snapshot or distribution.
 pub async fn explain(client: &Client, output: &Output, args: Explain) -> Result<(), CliError> {
-    let parameters = [
-        ("package", Some(args.package)),
-        ("version", args.version),
-        ("distribution", args.distribution),
-        ("user_agent", args.user_agent),
-        ("date", Some(args.date)),
-        ("bioconductor", args.bioc_version),
-    ];
-    let query: Vec<String> = parameters
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))))
-        .collect();
-    let path = format!("/repos/{}/explain?{}", segment(&args.repo), query.join("&"));
-    let explanation: Explanation = client.get(&path).await?;
+    let explanation = client.call::<operations::Explain>([&args.repo], &args.query).await?;
     output.print(&explanation, || text(&explanation))
 }
 

@@ -4,16 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use hyper::Method;
-
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::git_args::{
-    CreateGitBuilder, DeleteGitBuilder, EditGitBuilder, ListGitBuilders, ListGitBuilds, RerunGitBuilder,
-    RunGitBuilder, WaitFlags,
+    CreateGitBuilder, DeleteGitBuilder, EditGitBuilder, RerunGitBuilder, RunGitBuilder, WaitFlags,
 };
 use super::output::{Output, format_time, print_part, table};
-use api::git::{self, GitBuild, GitBuildLog, GitBuilder, GitPoll};
+use api::git::{self, GitBuild, GitBuilder, GitPoll, ListGitBuilders, ListGitBuilds, ReadGitBuildLog};
+use api::operations::admin as operations;
 
 /// Interval of polls of the state and the log of a build.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
@@ -67,10 +65,6 @@ fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
     }
 }
 
-fn path(source: &str, name: &str) -> String {
-    format!("/sources/{}/git-builders/{}", segment(source), segment(name))
-}
-
 /// `rspm create git-builder`.
 ///
 /// # Errors
@@ -89,8 +83,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
         credential: args.credential,
         webhook_secret: secret(args.webhook_secret_path.as_deref())?,
     };
-    let path = format!("/sources/{}/git-builders", segment(&args.source));
-    let poll: GitPoll = client.send(Method::POST, &path, &body).await?;
+    let poll = client.send::<operations::CreateGitBuilder>([&args.source], &body).await?;
     if output.is_human() {
         output.print(&poll, || {
             format!("{}Git Builders:\n{}", host_key_lines(&poll.builder), describe(&poll.builder))
@@ -116,7 +109,8 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
         webhook_secret: new_value(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
         accept_host_key: args.accept_host_key,
     };
-    let builder: GitBuilder = client.send(Method::PATCH, &path(&args.source, &args.name), &body).await?;
+    let path = [args.source.as_str(), args.name.as_str()];
+    let builder = client.send::<operations::EditGitBuilder>(path, &body).await?;
     output.print(&builder, || format!("{}Git Builders:\n{}", host_key_lines(&builder), describe(&builder)))
 }
 
@@ -135,7 +129,7 @@ fn host_key_lines(builder: &GitBuilder) -> String {
 /// # Errors
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGitBuilder) -> Result<(), CliError> {
-    let _: serde_json::Value = client.delete(&path(&args.source, &args.name)).await?;
+    client.call::<operations::DeleteGitBuilder>([&args.source, &args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
         format!("Deleted git builder '{}'. Its packages remain in the source '{}'.", args.name, args.source)
     })
@@ -146,8 +140,7 @@ pub async fn delete(client: &Client, output: &Output, args: DeleteGitBuilder) ->
 /// # Errors
 /// The server refuses, or a build fails.
 pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Result<(), CliError> {
-    let path = format!("{}/poll", path(&args.source, &args.name));
-    let poll: GitPoll = client.send(Method::POST, &path, &()).await?;
+    let poll = client.call::<operations::PollGitBuilder>([&args.source, &args.name], &()).await?;
     if output.is_human() {
         output.print(&poll, || poll.message.clone())?;
     }
@@ -160,8 +153,7 @@ pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Resul
 /// The server refuses, or the build fails.
 pub async fn rerun(client: &Client, output: &Output, args: RerunGitBuilder) -> Result<(), CliError> {
     let body = git::RerunGitBuilder { tag: args.tag, commit: args.commit_sha, replace: args.replace };
-    let path = format!("{}/rerun", path(&args.source, &args.name));
-    let build: GitBuild = client.send(Method::POST, &path, &body).await?;
+    let build = client.send::<operations::RerunGitBuilder>([&args.source, &args.name], &body).await?;
     follow_all(client, output, &[build.id], &args.wait_flags).await
 }
 
@@ -208,7 +200,7 @@ async fn follow_all(
 }
 
 async fn fetch(client: &Client, id: i64) -> Result<GitBuild, CliError> {
-    client.get(&format!("/git-builds/{id}")).await
+    client.call::<operations::GitBuild>([&id.to_string()], &()).await
 }
 
 async fn wait(client: &Client, id: i64) -> Result<GitBuild, CliError> {
@@ -230,7 +222,8 @@ pub(super) async fn print_log(
 ) -> Result<(), CliError> {
     let (mut offset, mut attempt) = (0, fetch(client, id).await?.attempt);
     loop {
-        let page: GitBuildLog = client.get(&format!("/git-builds/{id}/log?offset={offset}")).await?;
+        let query = ReadGitBuildLog { offset: usize::try_from(offset).ok() };
+        let page = client.call::<operations::GitBuildLog>([&id.to_string()], &query).await?;
         let current = fetch(client, id).await?.attempt;
         if current != attempt {
             // A new attempt began, and the page may belong to the log of the previous one: the new log is read
@@ -255,8 +248,7 @@ pub(super) async fn print_log(
 /// # Errors
 /// The server refuses.
 pub async fn list_builders(client: &Client, output: &Output, args: ListGitBuilders) -> Result<(), CliError> {
-    let query = args.source.map(|source| format!("?source={}", segment(&source))).unwrap_or_default();
-    let builders: Vec<GitBuilder> = client.get(&format!("/git-builders{query}")).await?;
+    let builders = client.call::<operations::GitBuilders>([], &args).await?;
     output.print(&builders, || match builders.as_slice() {
         [] => {
             "There is no git builder. Create one: rspm create git-builder --source=NAME --url=URL".to_owned()
@@ -270,12 +262,7 @@ pub async fn list_builders(client: &Client, output: &Output, args: ListGitBuilde
 /// # Errors
 /// The server refuses.
 pub async fn list_builds(client: &Client, output: &Output, args: ListGitBuilds) -> Result<(), CliError> {
-    let parameter = |name: &str, value: Option<String>| {
-        value.map(|value| format!("&{name}={}", segment(&value))).unwrap_or_default()
-    };
-    let (source, name) = (parameter("source", args.source), parameter("name", args.name));
-    let path = format!("/git-builds?count={}&page={}{source}{name}", args.count, args.page);
-    let builds: Vec<GitBuild> = client.get(&path).await?;
+    let builds = client.call::<operations::GitBuilds>([], &args).await?;
     output.print(&builds, || {
         if builds.is_empty() {
             return "There is no build.".to_owned();

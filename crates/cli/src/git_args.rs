@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::suggested_values::SuggestedValues;
+use api::suggested_values::SuggestedValues;
 
 /// `rspm import …`
 #[derive(Debug, Subcommand)]
@@ -185,31 +185,6 @@ pub struct RerunGitBuilder {
     /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
-}
-
-/// Flags of `list git-builders`.
-#[derive(Debug, Args)]
-pub struct ListGitBuilders {
-    /// Only builders of this source
-    #[arg(long)]
-    pub source: Option<String>,
-}
-
-/// Flags of `list git-builds`.
-#[derive(Debug, Args)]
-pub struct ListGitBuilds {
-    /// Only builds of this source
-    #[arg(long)]
-    pub source: Option<String>,
-    /// Only builds of this package
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Number of builds per page
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
-    pub count: i64,
-    /// Page number, from 1
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
-    pub page: i64,
 }
 
 /// Flags of `import https-credential`.

@@ -4,9 +4,7 @@
 use std::io::{IsTerminal, Read, stdin};
 use std::path::Path;
 
-use hyper::Method;
-
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::git_args::{
     DeleteGitCredential, EditHttpsCredential, EditSshKey, ImportHttpsCredential, ImportSshKey,
@@ -14,6 +12,7 @@ use super::git_args::{
 use super::input;
 use super::output::{Output, format_time, table};
 use api::git::{GitCredential, ImportGitCredential};
+use api::operations::admin as operations;
 
 /// Maximum length of a password on standard input, in bytes.
 const MAX_INPUT: u64 = 64 << 10;
@@ -32,7 +31,7 @@ pub async fn import(client: &Client, output: &Output, args: ImportHttpsCredentia
         succeed_on_existing: args.succeed_on_existing,
         ..ImportGitCredential::default()
     };
-    let credential: GitCredential = client.send(Method::POST, "/git-credentials", &body).await?;
+    let credential = client.send::<operations::ImportGitCredential>([], &body).await?;
     output.print(&credential, || format!("Imported HTTPS credential '{}'.", credential.name))
 }
 
@@ -52,8 +51,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditHttpsCredential) -
         host: args.host,
         ..ImportGitCredential::default()
     };
-    let path = format!("/git-credentials/https/{}", segment(&args.name));
-    let credential: GitCredential = client.send(Method::PATCH, &path, &body).await?;
+    let credential = client.send::<operations::EditGitCredential>(["https", &args.name], &body).await?;
     output.print(&credential, || format!("Changed HTTPS credential '{}'.", credential.name))
 }
 
@@ -72,7 +70,7 @@ pub async fn import_ssh_key(client: &Client, output: &Output, args: ImportSshKey
         succeed_on_existing: args.succeed_on_existing,
         ..ImportGitCredential::default()
     };
-    let credential: GitCredential = client.send(Method::POST, "/git-credentials", &body).await?;
+    let credential = client.send::<operations::ImportGitCredential>([], &body).await?;
     output
         .print(&credential, || format!("Imported SSH key '{}', {}.", credential.name, credential.fingerprint))
 }
@@ -89,8 +87,7 @@ pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) ->
         host: args.host,
         ..ImportGitCredential::default()
     };
-    let path = format!("/git-credentials/ssh/{}", segment(&args.name));
-    let credential: GitCredential = client.send(Method::PATCH, &path, &body).await?;
+    let credential = client.send::<operations::EditGitCredential>(["ssh", &args.name], &body).await?;
     output
         .print(&credential, || format!("Changed SSH key '{}', {}.", credential.name, credential.fingerprint))
 }
@@ -129,7 +126,7 @@ fn password(flag: Option<String>) -> Result<String, CliError> {
 /// # Errors
 /// The server refuses.
 pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
-    let credentials: Vec<GitCredential> = client.get("/git-credentials").await?;
+    let credentials = client.call::<operations::GitCredentials>([], &()).await?;
     output.print(&credentials, || {
         if credentials.is_empty() {
             return "There is no credential. Import one: rspm import ssh-key or rspm import https-credential"
@@ -156,8 +153,7 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
 /// # Errors
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGitCredential) -> Result<(), CliError> {
-    let path = format!("/git-credentials/{}/{}", segment(&args.kind), segment(&args.name));
-    let _: serde_json::Value = client.delete(&path).await?;
+    let _ = client.call::<operations::DeleteGitCredential>([&args.kind, &args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
         format!("Deleted credential '{}'.", args.name)
     })

@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::output::{Output, note};
 use api::error::Code;
 use api::job::{Job, JobStatus};
+use api::operations::admin as operations;
 use base::model::visible::for_terminal;
 
 /// Flags of commands that start a job.
@@ -80,7 +81,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
         update_bar(&bar, &job);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
-        job = match client.get(&format!("/jobs/{}", job.id)).await {
+        job = match client.call::<operations::Job>([&job.id.to_string()], &()).await {
             Err(error) if error.has_code(Code::NotFound) => {
                 return Err(CliError::refused(format!(
                     "the server was upgraded or restarted while job {} ran and has no result of it; see the server log. \

@@ -52,7 +52,6 @@ pub mod scrub;
 pub mod source;
 mod sso;
 pub mod storage;
-mod suggested_values;
 pub mod sync;
 pub mod token;
 mod tokens_file;

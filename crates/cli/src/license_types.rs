@@ -1,27 +1,17 @@
 //! `rspm list license-types`.
 
-use clap::Args;
-
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, table};
-use api::license::LicenseType;
-
-/// Flags of `list license-types`.
-#[derive(Debug, Args)]
-pub struct ListLicenseTypes {
-    /// Only types of R packages that sources list now, with the number of packages
-    #[arg(long)]
-    pub current: bool,
-}
+use api::license::{LicenseType, ListLicenseTypes};
+use api::operations::admin as operations;
 
 /// `rspm list license-types`.
 ///
 /// # Errors
 /// The server refuses.
 pub(super) async fn list(client: &Client, output: &Output, args: ListLicenseTypes) -> Result<(), CliError> {
-    let query = if args.current { "?current=true" } else { "" };
-    let types: Vec<LicenseType> = client.get(&format!("/license-types{query}")).await?;
+    let types = client.call::<operations::LicenseTypes>([], &args).await?;
     output.print(&types, || {
         if types.is_empty() {
             return "No packages.".to_owned();

@@ -2,17 +2,16 @@
 
 use serde::Serialize;
 
-use super::args::{Info, ListPackages, ListRepos, ListSources};
+use super::args::{Info, ListPackages};
 use super::binary_args::ListBinaries;
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
-use api::binary::Binary;
+use api::binary::{self, Binary};
 use api::bioconductor::BioconductorVersion;
-use api::distribution::Distribution;
-use api::package::Packages;
-use api::repo::{Repo, Subscription};
-use api::source::Source;
+use api::operations::admin as operations;
+use api::repo::{ListRepos, Repo, Subscription};
+use api::source::{ListSources, Source};
 use base::model::count::count_of;
 use base::model::language::Language;
 use base::model::source::SourceKind;
@@ -27,7 +26,10 @@ pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> 
         repos: Vec<Repo>,
         sources: Vec<Source>,
     }
-    let overview = Overview { repos: client.get("/repos").await?, sources: client.get("/sources").await? };
+    let overview = Overview {
+        repos: client.call::<operations::Repos>([], &ListRepos::default()).await?,
+        sources: client.call::<operations::Sources>([], &ListSources::default()).await?,
+    };
     output.print(&overview, || {
         format!("Repositories\n{}\nSources\n{}", repo_table(&overview.repos), source_table(&overview.sources))
     })
@@ -38,8 +40,7 @@ pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> 
 /// # Errors
 /// The server refuses.
 pub async fn repos(client: &Client, output: &Output, args: ListRepos) -> Result<(), CliError> {
-    let query = args.source.map(|s| format!("?source={}", segment(&s))).unwrap_or_default();
-    let repos: Vec<Repo> = client.get(&format!("/repos{query}")).await?;
+    let repos = client.call::<operations::Repos>([], &args).await?;
     output.print(&repos, || repo_table(&repos))
 }
 
@@ -48,11 +49,7 @@ pub async fn repos(client: &Client, output: &Output, args: ListRepos) -> Result<
 /// # Errors
 /// The server refuses.
 pub async fn sources(client: &Client, output: &Output, args: ListSources) -> Result<(), CliError> {
-    let query: Vec<String> = [("repo", args.repo), ("type", args.kind)]
-        .into_iter()
-        .filter_map(|(key, value)| value.map(|v| format!("{key}={}", segment(&v))))
-        .collect();
-    let sources: Vec<Source> = client.get(&format!("/sources?{}", query.join("&"))).await?;
+    let sources = client.call::<operations::Sources>([], &args).await?;
     output.print(&sources, || source_table(&sources))
 }
 
@@ -61,7 +58,7 @@ pub async fn sources(client: &Client, output: &Output, args: ListSources) -> Res
 /// # Errors
 /// The server refuses.
 pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliError> {
-    let distributions: Vec<Distribution> = client.get("/distributions").await?;
+    let distributions = client.call::<operations::Distributions>([], &()).await?;
     output.print(&distributions, || {
         let rows: Vec<Vec<String>> = distributions
             .iter()
@@ -83,7 +80,7 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
 /// # Errors
 /// The server refuses.
 pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(), CliError> {
-    let versions: Vec<BioconductorVersion> = client.get("/bioconductor/versions").await?;
+    let versions = client.call::<operations::BioconductorVersions>([], &()).await?;
     output.print(&versions, || {
         if versions.is_empty() {
             return "Bioconductor has not been synced yet. Sync it: rspm sync --type=bioconductor".to_owned();
@@ -104,8 +101,8 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
 /// # Errors
 /// The server refuses.
 pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> Result<(), CliError> {
-    let path = format!("/sources/{}/binaries?package={}", segment(&args.source), segment(&args.name));
-    let binaries: Vec<Binary> = client.get(&path).await?;
+    let query = binary::ListBinaries { package: Some(args.name.clone()) };
+    let binaries = client.call::<operations::SourceBinaries>([&args.source], &query).await?;
     output.print(&binaries, || {
         if binaries.is_empty() {
             return format!("No binaries of {} in source '{}'.", args.name, args.source);
@@ -126,14 +123,14 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
 /// # Errors
 /// The server refuses.
 pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> Result<(), CliError> {
-    let base = match (&args.repo, &args.source) {
-        (Some(repo), _) => format!("/repos/{}", segment(repo)),
-        (None, source) => format!("/sources/{}", segment(source.as_deref().unwrap_or_default())),
+    let ListPackages { repo, source, query } = args;
+    let page = match (&repo, &source) {
+        (Some(repo), _) => client.call::<operations::RepoPackages>([repo], &query).await?,
+        (None, source) => {
+            let source = source.as_deref().unwrap_or_default();
+            client.call::<operations::SourcePackages>([source], &query).await?
+        }
     };
-    let search = args.search.map(|s| format!("&search={}", segment(&s))).unwrap_or_default();
-    let version = args.version.map(|v| format!("&version={}", segment(&v))).unwrap_or_default();
-    let path = format!("{base}/packages?count={}&page={}{search}{version}", args.count, args.page);
-    let page: Packages = client.get(&path).await?;
     output.print(&page, || {
         let rows: Vec<Vec<String>> = page
             .packages
@@ -146,8 +143,8 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
         let (count, total) = (rows.len(), format_count(page.total));
         match (count, page.total) {
             (0, 0) => "No packages.".to_owned(),
-            (0, 1) => format!("Page {} is past the end: there is 1 package.", args.page),
-            (0, _) => format!("Page {} is past the end: there are {total} packages.", args.page),
+            (0, 1) => format!("Page {} is past the end: there is 1 package.", page.page),
+            (0, _) => format!("Page {} is past the end: there are {total} packages.", page.page),
             _ => format!("{}\n{count} of {total}", table(&["Name", "Version", "Source", "Published"], &rows)),
         }
     })
@@ -159,7 +156,7 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
 /// The server refuses.
 pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), CliError> {
     if let Some(name) = args.repo {
-        let repo: Repo = client.get(&format!("/repos/{}", segment(&name))).await?;
+        let repo = client.call::<operations::Repo>([&name], &()).await?;
         return output.print(&repo, || {
             let state_at =
                 repo.state_at.as_deref().map(|at| format!("; serves the state of {}", format_time(at)));
@@ -186,8 +183,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             ])
         });
     }
-    let source: Source =
-        client.get(&format!("/sources/{}", segment(&args.source.unwrap_or_default()))).await?;
+    let source = client.call::<operations::Source>([&args.source.unwrap_or_default()], &()).await?;
     output.print(&source, || {
         // The sources that a migration of the schema creates have the epoch as their time of creation.
         let is_built_in = source.created.starts_with("1970-01-01");

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
 use super::{sso, tokens_file};
-use api::token::Verification;
+use api::operations::admin as operations;
 
 /// Maximum size of standard input with a token, in bytes.
 const MAX_INPUT: u64 = 1 << 16;
@@ -66,7 +66,7 @@ pub(super) async fn login(server: &Server, output: &Output, args: Login) -> Resu
         None => {
             let token = read_token(args.token_stdin)?;
             let client = Client::of_address(&server.address, token.clone(), server.verifies_tls)?;
-            let verification: Verification = client.get("/verify").await?;
+            let verification = client.call::<operations::Verify>([], &()).await?;
             (token, "token", verification.user)
         }
     };

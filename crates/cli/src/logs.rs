@@ -3,15 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 
-use hyper::Method;
-
 use super::client::Client;
 use super::error::CliError;
 use super::git::print_log;
 use super::git_args::{Logs, LogsCommand};
 use super::output::{Output, print_part};
-use api::git::GitBuild;
-use api::log::ReopenResult;
+use api::operations::admin as operations;
 
 /// `rspm logs …`.
 ///
@@ -19,17 +16,19 @@ use api::log::ReopenResult;
 /// The server refuses, or a file cannot be opened.
 pub async fn run(client: &Client, output: &Output, args: Logs) -> Result<(), CliError> {
     if let Some(LogsCommand::Reopen) = args.command {
-        let result: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
+        let result = client.call::<operations::ReopenLogs>([], &()).await?;
         return output.print(&result, || match result.files.as_slice() {
             [] => "The server has no log files.".to_owned(),
             files => format!("Reopened:\n  {}", files.join("\n  ")),
         });
     }
-    let path = match (args.build_id, args.transaction_id) {
-        (Some(id), _) => format!("/git-builds/{id}"),
-        (None, id) => format!("/transactions/{}/git-build", id.unwrap_or_default()),
+    let build = match (args.build_id, args.transaction_id) {
+        (Some(id), _) => client.call::<operations::GitBuild>([&id.to_string()], &()).await?,
+        (None, id) => {
+            let id = id.unwrap_or_default().to_string();
+            client.call::<operations::TransactionGitBuild>([&id], &()).await?
+        }
     };
-    let build: GitBuild = client.get(&path).await?;
     match args.file_out {
         Some(file) => {
             let create = File::create(&file);

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, table};
 use super::{csv_records, input};
-use api::metadata::{DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata};
+use api::metadata::{
+    DeleteMetadata, ListMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
+};
+use api::operations::admin as operations;
 use api::row::Row;
 use base::model::count::count_of;
 use base::model::refused_rows::refused_rows;
@@ -76,23 +78,6 @@ pub struct CreateBulkMetadata {
     pub existing: ExistingFlags,
 }
 
-/// Flags of `list metadata`.
-#[derive(Debug, Args)]
-pub struct ListMetadata {
-    /// Only of this package
-    #[arg(long)]
-    pub package_name: Option<String>,
-    /// Only this key
-    #[arg(long)]
-    pub key: Option<String>,
-    /// Only metadata limited to this source
-    #[arg(long)]
-    pub source: Option<String>,
-    /// Only metadata limited to this repository
-    #[arg(long)]
-    pub repo: Option<String>,
-}
-
 /// Flags of `delete metadata`.
 #[derive(Debug, Args)]
 pub struct DeleteMetadataArgs {
@@ -116,7 +101,7 @@ pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadat
         succeed_on_existing: existing.succeed_on_existing,
         update_existing: existing.update_existing,
     };
-    let result: MetadataResult = client.send(Method::POST, "/metadata", &body).await?;
+    let result = client.send::<operations::SetMetadata>([], &body).await?;
     let (rows, word) = match (&result.created[..], &result.updated[..]) {
         ([], []) => (&result.unchanged, "exists already"),
         ([], _) => (&result.updated, "was updated"),
@@ -175,7 +160,7 @@ pub(super) async fn create_bulk(
         succeed_on_existing: args.existing.succeed_on_existing,
         update_existing: args.existing.update_existing,
     };
-    let result = client.send(Method::POST, "/metadata", &body).await;
+    let result = client.send::<operations::SetMetadata>([], &body).await;
     let mut result: MetadataResult = result.map_err(|error: CliError| match positions.as_slice() {
         // The server gives no number to the only row of a request.
         [only] => error.of_row("record", only + 1),
@@ -232,13 +217,7 @@ pub(super) fn show_example(output: &Output) -> Result<(), CliError> {
 /// # Errors
 /// The server refuses.
 pub(super) async fn list(client: &Client, output: &Output, args: ListMetadata) -> Result<(), CliError> {
-    let filters =
-        [("package", args.package_name), ("key", args.key), ("source", args.source), ("repo", args.repo)];
-    let query: Vec<String> = filters
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))))
-        .collect();
-    let rows: Vec<Metadata> = client.get(&format!("/metadata?{}", query.join("&"))).await?;
+    let rows = client.call::<operations::Metadata>([], &args).await?;
     output.print(&rows, || {
         if rows.is_empty() {
             return "No metadata.".to_owned();
@@ -279,7 +258,7 @@ pub(super) async fn delete(
             DeleteMetadata { all: false, ids: ids.iter().map(number).collect::<Result<_, _>>()? }
         }
     };
-    let rows: Vec<Metadata> = client.send(Method::POST, "/metadata/delete", &body).await?;
+    let rows = client.send::<operations::DeleteMetadata>([], &body).await?;
     output.print(&rows, || match rows.as_slice() {
         [] => "There was no metadata.".to_owned(),
         rows => rows

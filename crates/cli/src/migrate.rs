@@ -8,7 +8,7 @@ use clap::Args;
 use super::error::CliError;
 use super::output::Format;
 use super::programs::{exec, program_command};
-use super::suggested_values::SuggestedValues;
+use api::suggested_values::SuggestedValues;
 
 /// Flags of `migrate`.
 #[derive(Debug, Args)]

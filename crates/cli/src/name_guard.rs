@@ -1,15 +1,13 @@
 //! `rspm create|edit|delete|list name-guard(s)` and `rspm audit names`.
 
 use clap::{Args, ValueEnum};
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, print_document, table};
-use super::suggested_values::SuggestedValues;
-use api::name_guard::{
-    AuditedName, ChangedNameGuard, CreateNameGuard, CreatedNameGuard, EditNameGuard, NameChange, NameGuard,
-};
+use api::name_guard::{AuditedName, CreateNameGuard, DeleteNameGuard, EditNameGuard, NameChange, NameGuard};
+use api::operations::admin as operations;
+use api::suggested_values::SuggestedValues;
 use base::model::csv::cell;
 
 /// Number of hidden packages that are printed.
@@ -97,7 +95,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Resu
         description: args.description,
         dry_run: args.dry_run,
     };
-    let created: CreatedNameGuard = client.send(Method::POST, "/name-guards", &body).await?;
+    let created = client.send::<operations::CreateNameGuard>([], &body).await?;
     output.print(&created, || {
         let NameGuard { id, name, source, .. } = &created.guard;
         let mut lines = vec![match id {
@@ -134,7 +132,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(
     let EditGuard { id, name, source, description, dry_run } = args;
     let changes_names = name.is_some() || source.is_some();
     let body = EditNameGuard { name, source, description, dry_run };
-    let changed: ChangedNameGuard = client.send(Method::PATCH, &format!("/name-guards/{id}"), &body).await?;
+    let changed = client.send::<operations::EditNameGuard>([&id.to_string()], &body).await?;
     output.print(&changed, || {
         let NameGuard { name, source, .. } = &changed.guard;
         let mut text = match dry_run {
@@ -157,8 +155,8 @@ pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGuard) -> Result<(), CliError> {
     let DeleteGuard { id, dry_run } = args;
-    let parameter = if dry_run { "?dry_run=true" } else { "" };
-    let deleted: ChangedNameGuard = client.delete(&format!("/name-guards/{id}{parameter}")).await?;
+    let query = DeleteNameGuard { dry_run: dry_run.then(|| "true".to_owned()) };
+    let deleted = client.call::<operations::DeleteNameGuard>([&id.to_string()], &query).await?;
     output.print(&deleted, || {
         let NameGuard { name, automatic, .. } = &deleted.guard;
         let first = match (dry_run, automatic) {
@@ -205,7 +203,7 @@ fn describe_changes(changes: &[NameChange], is_dry_run: bool) -> String {
 /// # Errors
 /// The server refuses.
 pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
-    let guards: Vec<NameGuard> = client.get("/name-guards").await?;
+    let guards = client.call::<operations::NameGuards>([], &()).await?;
     output.print(&guards, || {
         if guards.is_empty() {
             return "There is no name guard. Create one: rspm create name-guard".to_owned();
@@ -232,7 +230,7 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
 /// # Errors
 /// The server refuses; standard output cannot be written.
 pub async fn audit(client: &Client, output: &Output, args: &AuditNames) -> Result<(), CliError> {
-    let names: Vec<AuditedName> = client.get("/audit/names").await?;
+    let names = client.call::<operations::AuditNames>([], &()).await?;
     if args.format == NameFormat::Csv {
         return print_document(&csv(&names)).map_err(CliError::Output);
     }

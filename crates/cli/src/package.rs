@@ -2,18 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use hyper::Method;
-
 use super::args::{Add, RemovePackage};
 use super::binary_args::{AddBinary, AddKind, RemoveBinary};
-use super::client::{Client, segment};
+use super::client::Client;
 use super::curated;
 use super::error::CliError;
 use super::output::{Output, note, shortened, warn};
 use super::package_scope::name_and_scope;
 use api::binary::{self, AddedBinaries, RemovedBinary};
 use api::error::Code;
-use api::source::{self, AddOutcome, AddedPackages, RemovedPackage};
+use api::operations::admin as operations;
+use api::source::{self, AddOutcome, AddedPackages};
 use base::model::language::Language;
 use base::model::source::{SourceKind, Supply};
 
@@ -21,17 +20,17 @@ async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Res
     let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
     let body =
         source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
-    client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
+    client.send::<operations::AddPackages>([source], &body).await
 }
 
 async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
-    let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
+    let source = client.call::<operations::Source>([source], &()).await?;
     Ok(source.kind.parse::<SourceKind>().is_ok_and(|kind| kind.supply() == Supply::Curated))
 }
 
 /// Returns the kind of the uploads for a source, as the admin API names it.
 async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
-    let source: source::Source = client.get(&format!("/sources/{}", segment(source))).await?;
+    let source = client.call::<operations::Source>([source], &()).await?;
     let language = source.kind.parse::<SourceKind>().map_or(Language::R, SourceKind::language);
     Ok(match language {
         Language::R => "source",
@@ -162,7 +161,7 @@ async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<Adde
         replace: args.replace,
         succeed_on_existing: args.succeed_on_existing,
     };
-    client.send(Method::POST, &format!("/sources/{}/binaries", segment(&args.source)), &body).await
+    client.send::<operations::AddBinaries>([&args.source], &body).await
 }
 
 /// `rspm add binary`: does the same as `rspm add`, with binaries for one distribution.
@@ -207,8 +206,7 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
         scope: scope.to_owned(),
         comment: args.comment.clone(),
     };
-    let path = format!("/sources/{}/packages/remove", segment(&args.source));
-    let result: RemovedPackage = client.send(Method::POST, &path, &body).await?;
+    let result = client.send::<operations::RemovePackage>([&args.source], &body).await?;
     output.print(&result, || {
         if result.versions.is_empty() {
             // For a curated source: another package of the definition needs it.
@@ -232,8 +230,7 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
         platform: args.platform,
         comment: args.comment,
     };
-    let path = format!("/sources/{}/binaries/remove", segment(&args.source));
-    let result: RemovedBinary = client.send(Method::POST, &path, &body).await?;
+    let result = client.send::<operations::RemoveBinary>([&args.source], &body).await?;
     output.print(&result, || {
         let line = |file: &binary::RemovedBinaryFile| {
             let arch = if file.arch == "any" { "any architecture" } else { &file.arch };

@@ -4,17 +4,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hyper::Method;
 
 use super::client::Client;
 use super::curated::read_definition;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Output, format_count, note, table};
-use super::suggested_values::SuggestedValues;
 use api::error::Code;
-use api::job::Job;
+use api::operations::admin as operations;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
+use api::suggested_values::SuggestedValues;
 
 /// Flags of `prefetch`.
 #[derive(Debug, Args)]
@@ -64,11 +63,11 @@ pub async fn run(client: &Client, output: &Output, args: PrefetchArgs) -> Result
         pages_only: args.pages_only,
         dry_run: args.dry_run,
     };
-    let job: Job = client.send(Method::POST, "/prefetch", &body).await?;
+    let job = client.send::<operations::StartPrefetch>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "prefetch").await? else {
         return Ok(());
     };
-    let prefetch: Prefetch = match client.get(&format!("/prefetch/{}", job.id)).await {
+    let prefetch: Prefetch = match client.call::<operations::Prefetch>([&job.id.to_string()], &()).await {
         Err(error) if error.has_code(Code::NotFound) => {
             return Err(CliError::refused(
                 "the server was upgraded or restarted before it sent the result; run the command again: what is stored is \

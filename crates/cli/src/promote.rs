@@ -1,15 +1,14 @@
 //! `rspm promote` and `rspm list promotions`.
 
 use clap::Args;
-use hyper::Method;
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table, warn};
-use super::suggested_values::SuggestedValues;
+use api::operations::admin as operations;
 use api::promotion::{
-    DecidePromotion, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion, PromotionPlan,
-    RequestPromotion, RequestedPromotion,
+    DecidePromotion, ListPromotions, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion,
+    PromotionPlan, RequestPromotion,
 };
 
 /// Maximum number of packages in the table of a plan; the JSON output has all.
@@ -49,38 +48,30 @@ pub struct Promote {
     pub comment: String,
 }
 
-/// Flags of `list promotions`.
-#[derive(Debug, Args)]
-pub struct ListPromotions {
-    /// Only promotions to this repository
-    #[arg(long)]
-    pub repo: Option<String>,
-    /// Only promotions in this state
-    #[arg(long, value_name = "STATE", value_parser = SuggestedValues(&["requested", "applied", "rejected", "superseded"]))]
-    pub state: Option<String>,
-}
-
 /// `rspm promote`.
 ///
 /// # Errors
 /// The server refuses.
 pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<(), CliError> {
     let Promote { from, to, snapshot, plan, approve, reject, show, comment } = args;
-    if let Some((id, verb)) = approve.map(|id| (id, "approve")).or(reject.map(|id| (id, "reject"))) {
-        let path = format!("/promotions/{id}/{verb}");
-        let promotion: Promotion = client.send(Method::POST, &path, &DecidePromotion { comment }).await?;
+    let body = DecidePromotion { comment: comment.clone() };
+    let decided = match (approve, reject) {
+        (Some(id), _) => Some(client.send::<operations::ApprovePromotion>([&id.to_string()], &body).await?),
+        (None, Some(id)) => Some(client.send::<operations::RejectPromotion>([&id.to_string()], &body).await?),
+        (None, None) => None,
+    };
+    if let Some(promotion) = decided {
         return output.print(&promotion, || summary(&promotion));
     }
     if let Some(id) = show {
-        let promotion: Promotion = client.get(&format!("/promotions/{id}")).await?;
+        let promotion = client.call::<operations::Promotion>([&id.to_string()], &()).await?;
         promotion.plan.iter().for_each(print_warnings);
         return output.print(&promotion, || describe(&promotion));
     }
     let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
     let is_newest = snapshot.is_none();
     let body = RequestPromotion { from: from.clone(), snapshot, comment, plan };
-    let path = format!("/repos/{}/promotions", segment(&to));
-    let result: RequestedPromotion = client.send(Method::POST, &path, &body).await?;
+    let result = client.send::<operations::Promote>([&to], &body).await?;
     if let Some(plan) = &result.plan {
         print_warnings(plan);
     }
@@ -96,11 +87,7 @@ pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<
 /// # Errors
 /// The server refuses.
 pub async fn list(client: &Client, output: &Output, args: ListPromotions) -> Result<(), CliError> {
-    let query: Vec<String> = [("repo", args.repo), ("state", args.state)]
-        .into_iter()
-        .filter_map(|(key, value)| value.map(|value| format!("{key}={}", segment(&value))))
-        .collect();
-    let promotions: Vec<Promotion> = client.get(&format!("/promotions?{}", query.join("&"))).await?;
+    let promotions = client.call::<operations::Promotions>([], &args).await?;
     output.print(&promotions, || {
         if promotions.is_empty() {
             return "No promotions.".to_owned();

@@ -1,11 +1,11 @@
 //! `rspm repair`: repairs of the server's data.
 
 use clap::Args;
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, table};
+use api::operations::admin as operations;
 use api::repair;
 use base::model::time::Day;
 
@@ -29,7 +29,7 @@ pub struct RepairClock {
 /// The server refuses.
 pub async fn clock(client: &Client, output: &Output, args: &RepairClock) -> Result<(), CliError> {
     let body = repair::RepairClock { today: args.today.to_string(), dry_run: args.dry_run };
-    let result: repair::RepairedClock = client.send(Method::POST, "/repair/clock", &body).await?;
+    let result = client.send::<operations::RepairClock>([], &body).await?;
     output.print(&result, || {
         let row = |transaction: &repair::CorrectedTransaction| {
             vec![transaction.id.to_string(), transaction.from.clone(), transaction.to.clone()]

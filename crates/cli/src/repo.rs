@@ -1,12 +1,11 @@
 //! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
 
-use hyper::Method;
-
 use super::args::{CreateRepo, EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::list::version_suffix;
 use super::output::{Output, warn};
+use api::operations::admin as operations;
 use api::repo::{self, Repo};
 
 /// Formats the line that Posit Package Manager prints for a repository.
@@ -42,10 +41,6 @@ fn print_warnings(repo: &Repo) {
     }
 }
 
-fn path(name: &str) -> String {
-    format!("/repos/{}", segment(name))
-}
-
 /// `rspm create repo`.
 ///
 /// # Errors
@@ -59,7 +54,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Resul
         changes: args.changes,
         succeed_on_existing: args.succeed_on_existing,
     };
-    let repo: Repo = client.send(Method::POST, "/repos", &body).await?;
+    let repo = client.send::<operations::CreateRepo>([], &body).await?;
     output.print(&repo, || describe(&repo))
 }
 
@@ -76,7 +71,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<()
         authenticated: args.authenticated,
         changes: args.changes,
     };
-    let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
+    let repo = client.send::<operations::EditRepo>([&args.name], &body).await?;
     print_warnings(&repo);
     output.print(&repo, || describe(&repo))
 }
@@ -86,7 +81,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<()
 /// # Errors
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
-    let _: serde_json::Value = client.delete(&path(&args.name)).await?;
+    client.call::<operations::DeleteRepo>([&args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
         format!("Deleted repository '{}'.", args.name)
     })
@@ -99,7 +94,7 @@ pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(
 pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Result<(), CliError> {
     let Subscribe { repo, source, version, succeed_on_existing } = args;
     let body = repo::Subscribe { source, version, succeed_on_existing };
-    let repo: Repo = client.send(Method::POST, &format!("{}/sources", path(&repo)), &body).await?;
+    let repo = client.send::<operations::Subscribe>([&repo], &body).await?;
     print_warnings(&repo);
     output.print(&repo, || describe_sources(&repo))
 }
@@ -109,9 +104,7 @@ pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Res
 /// # Errors
 /// The server refuses.
 pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) -> Result<(), CliError> {
-    let version = args.version.map(|version| format!("?version={}", segment(&version))).unwrap_or_default();
-    let path = format!("{}/sources/{}{version}", path(&args.repo), segment(&args.source));
-    let repo: Repo = client.delete(&path).await?;
+    let repo = client.call::<operations::Unsubscribe>([&args.repo, &args.source], &args.query).await?;
     output.print(&repo, || describe_sources(&repo))
 }
 
@@ -121,6 +114,6 @@ pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) ->
 /// The server refuses.
 pub async fn reorder(client: &Client, output: &Output, args: Reorder) -> Result<(), CliError> {
     let body = repo::Reorder { sources: args.sources };
-    let repo: Repo = client.send(Method::PUT, &format!("{}/sources", path(&args.repo)), &body).await?;
+    let repo = client.send::<operations::ReorderSources>([&args.repo], &body).await?;
     output.print(&repo, || describe_sources(&repo))
 }

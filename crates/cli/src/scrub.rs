@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use hyper::Method;
 
 use super::backup::place;
 use super::client::Client;
@@ -14,7 +13,7 @@ use super::job::{self, JobFlags};
 use super::output::{Output, format_time, table};
 use super::units::{bytes, seconds};
 use api::error::Code;
-use api::job::Job;
+use api::operations::admin as operations;
 use api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
 use base::model::storage_class::StorageClass;
 
@@ -113,11 +112,11 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
         repair: args.repair,
         from: args.from.as_deref().map(place).transpose()?,
     };
-    let job: Job = client.send(Method::POST, "/scrub", &body).await?;
+    let job = client.send::<operations::StartScrub>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "scrub").await? else {
         return Ok(());
     };
-    let scrub: Scrub = match client.get(&format!("/scrub/{}", job.id)).await {
+    let scrub: Scrub = match client.call::<operations::Scrub>([&job.id.to_string()], &()).await {
         Err(error) if error.has_code(Code::NotFound) => {
             return Err(CliError::refused(
                 "the server was upgraded or restarted before it sent the result of the scrub, which is in its log; run the \

@@ -1,11 +1,10 @@
 //! `rspm create|edit|delete source`.
 
-use hyper::Method;
-
 use super::args::{CreateSource, EditSource, NameArg};
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
+use api::operations::admin as operations;
 use api::source::{self, Source};
 
 /// Formats a source with the lines of Posit Package Manager.
@@ -26,7 +25,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Res
         snapshot: args.snapshot,
         include: args.include,
     };
-    let source: Source = client.send(Method::POST, "/sources", &body).await?;
+    let source = client.send::<operations::CreateSource>([], &body).await?;
     output.print(&source, || describe(&source))
 }
 
@@ -36,8 +35,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Res
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<(), CliError> {
     let body = source::EditSource { new_name: args.new_name, snapshot: args.snapshot };
-    let source: Source =
-        client.send(Method::PATCH, &format!("/sources/{}", segment(&args.name)), &body).await?;
+    let source = client.send::<operations::EditSource>([&args.name], &body).await?;
     output.print(&source, || describe(&source))
 }
 
@@ -46,6 +44,6 @@ pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<
 /// # Errors
 /// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
-    let _: serde_json::Value = client.delete(&format!("/sources/{}", segment(&args.name))).await?;
+    let _ = client.call::<operations::DeleteSource>([&args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || format!("Deleted source '{}'.", args.name))
 }

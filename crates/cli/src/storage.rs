@@ -2,14 +2,13 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Output, format_count, table};
-use api::job::Job;
-use api::storage::{AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage};
+use api::operations::admin as operations;
+use api::storage::{Storage, StorageOwner, StorageSelection, StorageState, SweepStorage};
 use base::model::count::count_of;
 use base::model::storage_class::StorageClass;
 
@@ -67,12 +66,12 @@ fn classes() -> PossibleValuesParser {
 pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> Result<(), CliError> {
     match command {
         StorageCommand::List => {
-            let storage: Storage = client.get("/storage").await?;
+            let storage = client.call::<operations::Storage>([], &()).await?;
             output.print(&storage, || describe(&storage))
         }
         StorageCommand::Adopt(args) => {
             let body = StorageSelection { classes: args.class };
-            let result: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
+            let result = client.send::<operations::AdoptStorage>([], &body).await?;
             output.print(&result, || match result.classes.as_slice() {
                 [] => "These storage classes already belong to this database.".to_owned(),
                 classes => format!("This database is now the owner of: {}", classes.join(", ")),
@@ -80,12 +79,12 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
         }
         StorageCommand::Sweep(args) => {
             let body = SweepStorage { confirm: args.confirm };
-            let job: Job = client.send(Method::POST, "/storage/sweep", &body).await?;
+            let job = client.send::<operations::SweepStorage>([], &body).await?;
             job::follow_or_print(client, output, job, &args.job_flags, "sweep of storage").await
         }
         StorageCommand::Restore(args) => {
             let body = StorageSelection { classes: args.classes.class };
-            let job: Job = client.send(Method::POST, "/storage/restore", &body).await?;
+            let job = client.send::<operations::RestoreStorage>([], &body).await?;
             job::follow_or_print(client, output, job, &args.job_flags, "restore of removed objects").await
         }
     }
@@ -96,7 +95,7 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
 /// # Errors
 /// The server refuses.
 pub async fn report(client: &Client, output: &Output) -> Result<(), CliError> {
-    let storage: Storage = client.get("/storage").await?;
+    let storage = client.call::<operations::Storage>([], &()).await?;
     output.print(&storage, || {
         let count = |n: u64| format_count(i64::try_from(n).unwrap_or(i64::MAX));
         let row = |state: &StorageState| {

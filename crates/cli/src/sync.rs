@@ -1,13 +1,12 @@
 //! `rspm sync`: starts a sync and by default follows it until it ends.
 
-use hyper::Method;
-
 use super::args::Sync;
 use super::client::Client;
 use super::error::CliError;
 use super::job;
 use super::output::Output;
-use api::job::{Job, StartSync};
+use api::job::StartSync;
+use api::operations::admin as operations;
 
 /// `rspm sync`.
 ///
@@ -19,6 +18,6 @@ pub async fn run(client: &Client, output: &Output, args: Sync) -> Result<(), Cli
         version: args.version.clone(),
         accept_serial: args.accept_serial,
     };
-    let job: Job = client.send(Method::POST, "/sync", &body).await?;
+    let job = client.send::<operations::StartSync>([], &body).await?;
     job::follow_or_print(client, output, job, &args.job_flags, &format!("sync of {}", args.kind)).await
 }

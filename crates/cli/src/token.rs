@@ -3,13 +3,13 @@
 use std::io::{IsTerminal, Read, Write, stderr, stdin};
 
 use clap::{Args, Subcommand, ValueEnum};
-use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, note};
-use super::suggested_values::SuggestedValues;
-use api::token::{self, CreatedToken, Scope, Token, Verification};
+use api::operations::admin as operations;
+use api::suggested_values::SuggestedValues;
+use api::token::{self, Scope, Token};
 
 /// `rspm revoke …`
 #[derive(Debug, Subcommand)]
@@ -101,7 +101,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Resu
         args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
     let expires_in = args.expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
-    let new_token: CreatedToken = client.send(Method::POST, "/tokens", &body).await?;
+    let new_token = client.send::<operations::CreateToken>([], &body).await?;
     if !args.quiet {
         // The token is valid even if the note cannot be written.
         note(NOTE);
@@ -138,12 +138,11 @@ fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
 /// # Errors
 /// The server refuses.
 pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<(), CliError> {
-    let filters = [("expired", args.expired), ("revoked", args.revoked)];
-    let query: Vec<String> = filters
-        .iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?.is_yes())))
-        .collect();
-    let tokens: Vec<Token> = client.get(&format!("/tokens?{}", query.join("&"))).await?;
+    let query = token::ListTokens {
+        expired: args.expired.map(YesNo::is_yes),
+        revoked: args.revoked.map(YesNo::is_yes),
+    };
+    let tokens = client.call::<operations::Tokens>([], &query).await?;
     output.print(&tokens, || {
         if tokens.is_empty() {
             return "There is no such token.\n".to_owned();
@@ -190,8 +189,10 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
         token: args.token.map(read_token).transpose()?,
         user: args.user,
     };
+    let answer = client.send::<operations::RevokeToken>([], &body).await?;
     if body.user.is_some() {
-        let revoked: token::RevokedUser = client.send(Method::POST, "/tokens/revoke", &body).await?;
+        let revoked: token::RevokedUser =
+            serde_json::from_value(answer).map_err(|error| client.unexpected(&error))?;
         if let Some(warning) = warning(&revoked) {
             eprintln!("Warning: {warning}");
         }
@@ -204,7 +205,6 @@ pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Resu
             )
         });
     }
-    let answer: serde_json::Value = client.send(Method::POST, "/tokens/revoke", &body).await?;
     output.print(&answer, || {
         let guid = answer["revoked"].as_str().unwrap_or_default();
         format!(
@@ -252,7 +252,7 @@ fn read_token(text: String) -> Result<String, CliError> {
 /// # Errors
 /// The server does not respond, or refuses the token.
 pub async fn verify(client: &Client, output: &Output) -> Result<(), CliError> {
-    let verification: Verification = client.get("/verify").await?;
+    let verification = client.call::<operations::Verify>([], &()).await?;
     output.print(&verification, || {
         let mut text = format!("Server: {} (version {})\n", client.server(), verification.version);
         match &verification.user {

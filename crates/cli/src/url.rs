@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, note};
-use api::fixed_url::{CreateUrl, FixedUrl, SourceSnapshot};
+use api::fixed_url::{CreateUrl, SourceSnapshot};
+use api::operations::admin as operations;
 
 /// `rspm url …`
 #[derive(Debug, Subcommand)]
@@ -79,8 +79,7 @@ pub async fn run(client: &Client, output: &Output, command: UrlCommand) -> Resul
         lock: args.lock,
         no_alias: args.no_alias,
     };
-    let path = format!("/repos/{}/urls", segment(&repo));
-    let url: FixedUrl = client.send(Method::POST, &path, &body).await?;
+    let url = client.send::<operations::CreateUrl>([&repo], &body).await?;
     if !url.has_address && output.is_human() {
         note("Note: the URL is valid on this machine only; set Server.Address to the address for clients.");
     }

@@ -1,13 +1,13 @@
 //! `rspm yank` and `rspm unyank`.
 
 use clap::Args;
-use hyper::Method;
 
-use super::client::{Client, segment};
+use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
 use super::package_scope::name_and_scope;
-use api::source::{self, YankedFiles};
+use api::operations::admin as operations;
+use api::source::{self};
 
 /// Flags of `yank`.
 #[derive(Debug, Args)]
@@ -61,8 +61,7 @@ async fn set_yank(
 ) -> Result<(), CliError> {
     let verb = if reason.is_some() { "Yanked" } else { "Unyanked" };
     let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), reason };
-    let path = format!("/sources/{}/packages/yank", segment(source));
-    let result: YankedFiles = client.send(Method::POST, &path, &body).await?;
+    let result = client.send::<operations::YankFiles>([source], &body).await?;
     output.print(&result, || match result.transaction {
         Some(_) => result.files.iter().map(|file| format!("{verb} {file} in source '{source}'.\n")).collect(),
         None => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::call::{AdminResult, Call, ok};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use api::audit::{AuditRow, AuditVerification};
+use api::audit::{AuditRow, AuditVerification, ListAudit, VerifyAudit};
 use base::model::digest::Sha256;
 use content::serve::RepoError;
 use runtime::auth::Token;
@@ -20,22 +20,18 @@ const MAX_ROWS: usize = 10_000;
 const ROW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `GET /audit?order=&after=&limit=&since=&until=&actor=&action=&object=&outcome=`.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    let query = call.query;
-    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
-    let number = |name: &str, max| {
-        Ok::<_, Failure>(query.number(name, max)?.map(|number| i64::try_from(number).unwrap_or(i64::MAX)))
-    };
+pub(super) async fn list(call: Call<'_>, query: ListAudit) -> AdminResult {
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let filter = Filter {
-        after: number("after", usize::MAX)?.unwrap_or(0),
-        since: time(query.get("since"), "since")?.unwrap_or(i64::MIN),
-        until: time(query.get("until"), "until")?.unwrap_or(i64::MAX),
-        actor: text("actor"),
-        action: text("action"),
-        object: text("object"),
-        outcome: text("outcome"),
-        limit: number("limit", MAX_ROWS)?.unwrap_or(100),
-        newest_first: match query.get("order") {
+        after: number(query.after.unwrap_or(0)),
+        since: time(query.since.as_deref(), "since")?.unwrap_or(i64::MIN),
+        until: time(query.until.as_deref(), "until")?.unwrap_or(i64::MAX),
+        actor: query.actor.unwrap_or_default(),
+        action: query.action.unwrap_or_default(),
+        object: query.object.unwrap_or_default(),
+        outcome: query.outcome.unwrap_or_default(),
+        limit: number(query.limit.unwrap_or(100).min(MAX_ROWS)),
+        newest_first: match query.order.as_deref() {
             None | Some("oldest") => false,
             Some("newest") => true,
             Some(_) => return Err(Failure::bad_request("the parameter order must be oldest or newest")),
@@ -119,8 +115,8 @@ pub(super) async fn record_operation(
 }
 
 /// `GET /audit/verify?row=&sha256=`.
-pub(super) async fn verify(call: Call<'_>) -> AdminResult {
-    let known = match (call.query.number("row", usize::MAX)?, call.query.get("sha256")) {
+pub(super) async fn verify(call: Call<'_>, query: VerifyAudit) -> AdminResult {
+    let known = match (query.row, query.sha256) {
         (None, None) => None,
         (Some(row), Some(digest)) => {
             let digest: Sha256 =

@@ -29,9 +29,8 @@ fn failure(error: SyncError) -> Failure {
 }
 
 /// `POST /backfill`.
-pub(super) async fn start(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (StartBackfill, _) = call.json().await?;
+pub(super) async fn start(call: Call<'_>, body: StartBackfill) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
     let request = BackfillRequest {
         kind: kind(app, &body.source)?,

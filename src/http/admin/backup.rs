@@ -17,10 +17,9 @@ use tasks::backup::results;
 const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 
 /// `POST /backups`.
-pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let (app, principal) = (call.app, call.principal);
-    let (StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout }, _) =
-        call.json().await?;
+pub(super) async fn create(call: Call<'_>, body: StartBackup) -> AdminResult {
+    let Call { app, principal, .. } = call;
+    let StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout } = body;
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
     let lock_timeout = Duration::from_secs(lock_timeout.min(MAX_LOCK_TIMEOUT));
     let to = to.transpose()?;
@@ -54,9 +53,9 @@ pub(super) fn require_configured(
 }
 
 /// `POST /backups/tests`.
-pub(super) async fn record_test(call: Call<'_>) -> AdminResult {
+pub(super) async fn record_test(call: Call<'_>, body: RecordBackupTest) -> AdminResult {
     let app = call.app;
-    let (RecordBackupTest { place, error }, _) = call.json().await?;
+    let RecordBackupTest { place, error } = body;
     let recorded = results::record_test(&app.state, &place, error).await.map_err(RepoError::from)?;
     ok(&RecordedBackupTest { recorded })
 }

@@ -5,16 +5,16 @@ use super::package::{existing_policy, outcome};
 use crate::http::error::Failure;
 use crate::http::wire_binary;
 use api::binary::{
-    AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBinaryFile,
+    AddBinaries, AddedBinaries, AddedBinary, Binary, ListBinaries, RemoveBinary, RemovedBinary,
+    RemovedBinaryFile,
 };
 use content::serve;
 use formats::r::platform::{ANY_ARCH, Arch};
 use tasks::edit;
 
 /// `POST /sources/{name}/binaries`.
-pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (AddBinaries, _) = call.json().await?;
+pub(super) async fn add(call: Call<'_>, name: &str, body: AddBinaries) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) =
         edit::add_binary::add(&app.uploads, name, &body.distribution, &body.uploads, existing, &actor)
@@ -34,8 +34,8 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 /// `GET /sources/{name}/binaries?package=`.
-pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
-    let package = call.query.get("package").filter(|package| !package.is_empty());
+pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> AdminResult {
+    let package = query.package.as_deref().filter(|package| !package.is_empty());
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package, the name of a package, is missing"))?;
     let rows = serve::binary_rows::in_source(&call.app.state, name, package).await?;
@@ -43,9 +43,8 @@ pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 /// `POST /sources/{name}/binaries/remove`.
-pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (RemoveBinary, _) = call.json().await?;
+pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let release = (body.name.as_str(), body.version.as_str());
     let (platform, removed) =
         edit::remove_binary::remove(&app.state, name, release, &body.platform, &body.comment, &actor).await?;

@@ -24,8 +24,6 @@ use formats::policy::{Criteria, Rule};
 use runtime::catalog::{Catalog, StoredRule};
 use tasks::edit::block_rule;
 
-/// Maximum size of a request with many rules, in bytes.
-const BULK_LIMIT: usize = 64 << 20;
 /// Maximum number of rules in a request.
 const MAX_RULES: usize = 200_000;
 
@@ -68,9 +66,8 @@ fn json_of_rules(catalog: &Catalog) -> serde_json::Result<Vec<u8>> {
 }
 
 /// `POST /block-rules`.
-pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (wire::CreateBlockRules, _) = call.json_up_to(BULK_LIMIT).await?;
+pub(super) async fn create(call: Call<'_>, body: wire::CreateBlockRules) -> AdminResult {
+    let Call { app, actor, .. } = call;
     if body.rules.is_empty() || body.rules.len() > MAX_RULES {
         return Err(Failure::bad_request(format!("give at least one rule and at most {MAX_RULES}")));
     }
@@ -141,9 +138,8 @@ async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, 
 }
 
 /// `PATCH /block-rules/{id}`.
-pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditBlockRule) -> AdminResult {
     let app = call.app;
-    let (body, _): (wire::EditBlockRule, _) = call.json().await?;
     // Another server may just have created or changed the rule.
     app.state.catalog.refresh(&app.state.db).await?;
     let rule = find(&app.state.catalog.get(), id)?;
@@ -231,9 +227,8 @@ fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wir
 }
 
 /// `POST /block-rules/delete`.
-pub(super) async fn delete(call: Call<'_>) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, body: wire::DeleteBlockRules) -> AdminResult {
     let app = call.app;
-    let (body, _): (wire::DeleteBlockRules, _) = call.json().await?;
     let deleted = block_rule::delete(&app.state, ranges(&body.id)?).await?;
     ok(&wire::DeletedBlockRules { deleted })
 }
@@ -258,10 +253,8 @@ fn ranges(text: &str) -> Result<Vec<(i64, i64)>, Failure> {
 }
 
 /// `POST /block-rules/test`.
-pub(super) async fn test(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let principal = call.principal;
-    let (body, _): (wire::TestBlockRules, _) = call.json().await?;
+pub(super) async fn test(call: Call<'_>, body: wire::TestBlockRules) -> AdminResult {
+    let Call { app, principal, .. } = call;
     let catalog = app.state.catalog.get();
     // SECURITY: the response contains versions of the repository, so the client must be permitted to read it.
     if principal.require(&catalog, change_blocklist()).is_err() {

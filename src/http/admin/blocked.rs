@@ -2,16 +2,16 @@
 
 use super::call::{AdminResult, Call, ok};
 use crate::http::error::Failure;
-use api::block_rule::{BlockedCount, BlockedRequests};
+use api::block_rule::{BlockedCount, BlockedRequests, CountBlocked};
 use base::model::time::{Day, SECOND, Timestamp};
 
 /// Default number of days of a report, if the parameter `since` is absent.
 const DEFAULT_DAYS: i64 = 7;
 
 /// `GET /blocked?since=`.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: CountBlocked) -> AdminResult {
     let app = call.app;
-    let since: Day = match call.query.get("since") {
+    let since: Day = match query.since {
         Some(text) => text.parse().map_err(|_| {
             let excerpt: String = text.chars().take(60).collect();
             Failure::bad_request(format!("'{excerpt}' is not a day (YYYY-MM-DD)"))

@@ -12,32 +12,37 @@ use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
-use crate::http::route::access::data_access;
-use crate::http::route::admin::DataRoute;
-use crate::http::target::Query;
+use crate::http::route::access::Access;
+use crate::http::switch::Switch;
 use crate::http::{read_body, response};
+use api::operations::Operation;
 use api::row::Row;
 use base::model::name::{BadName, Name};
 use formats::r::bioconductor::{BadVersion, Version};
+use runtime::control::Control;
 use tasks::edit::{Actor, OnExisting};
 
-/// Maximum size of a JSON body, in bytes.
-const JSON_LIMIT: usize = 1 << 20;
 /// Maximum length of a reason, in characters: it may repeat a value of the request.
 const MAX_REASON: usize = 500;
 
-/// An admin request, as passed to its handler.
+/// A request for data, as passed to its handler.
 pub(super) struct Call<'a> {
     pub(super) app: &'a App,
-    pub(super) query: &'a Query,
     pub(super) actor: Actor,
-    pub(super) body: Incoming,
     pub(super) principal: &'a Principal,
-    pub(super) route: &'a DataRoute,
     /// Whether the response cannot be read on the network: it is encrypted, or does not leave this machine.
     pub(super) is_confidential: bool,
     /// The base URL of this server for clients; `None` on the admin socket without `Server.Address`.
     pub(super) base: Option<String>,
+}
+
+/// A request that controls the server process, as passed to its handler. It keeps no reference to the app, because going
+/// offline waits until every request has released it.
+pub(super) struct ControlCall<'a> {
+    pub(super) switch: &'a Switch,
+    pub(super) principal: &'a Principal,
+    /// The name of the client.
+    pub(super) actor: &'a str,
 }
 
 pub(super) type AdminResult = Result<Response<Body>, Failure>;
@@ -47,34 +52,46 @@ pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
 }
 
 impl Call<'_> {
-    /// Reads the JSON body of the request. Fails if the token of the client is no longer valid, or no longer permits
+    /// Reads the JSON body of an operation. Fails if the token of the client is no longer valid, or no longer permits
     /// the request, when the body is complete.
-    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
-        self.json_up_to(JSON_LIMIT).await
-    }
-
-    /// Like [`Call::json`], for a body of at most `limit` bytes.
-    pub(super) async fn json_up_to<T: DeserializeOwned>(self, limit: usize) -> Result<(T, Actor), Failure> {
-        let value = json_up_to(self.body, limit, self.app.limits.body_timeout).await?;
+    pub(super) async fn json<O: Operation<Body: DeserializeOwned>>(
+        &self,
+        access: Access<'_>,
+        body: Incoming,
+    ) -> Result<O::Body, Failure> {
+        let value = json::<O>(body, self.app.limits.body_timeout).await?;
         self.principal.require_valid(self.app)?;
         // SECURITY: a client may take a long time to send the body, and another source may have got the name in the
         // address since the head was checked.
-        self.principal.require(&self.app.state.catalog.get(), data_access(self.route))?;
-        Ok((value, self.actor))
+        self.principal.require(&self.app.state.catalog.get(), access)?;
+        Ok(value)
     }
 }
 
-/// Reads a JSON body.
-pub(super) async fn json<T: DeserializeOwned>(body: Incoming, timeout: Duration) -> Result<T, Failure> {
-    json_up_to(body, JSON_LIMIT, timeout).await
+impl ControlCall<'_> {
+    /// Reads the JSON body of an operation. Fails if the token of the client is no longer valid when the body is complete.
+    pub(super) async fn json<O: Operation<Body: DeserializeOwned>>(
+        &self,
+        _: Access<'_>,
+        body: Incoming,
+    ) -> Result<O::Body, Failure> {
+        let value = json::<O>(body, self.switch.context().limits.body_timeout).await?;
+        if let Some(app) = self.switch.app() {
+            self.principal.require_valid(&app)?;
+        }
+        Ok(value)
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        &self.switch.context().control
+    }
 }
 
-async fn json_up_to<T: DeserializeOwned>(
+async fn json<O: Operation<Body: DeserializeOwned>>(
     body: Incoming,
-    limit: usize,
     timeout: Duration,
-) -> Result<T, Failure> {
-    let bytes = read_body::read(body, limit, timeout).await?;
+) -> Result<O::Body, Failure> {
+    let bytes = read_body::read(body, O::BODY_LIMIT, timeout).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
 }

@@ -12,9 +12,8 @@ use runtime::catalog::Repository;
 use tasks::edit::subscription::unsubscribe_advice;
 
 /// Starts the job, if the request confirms it and no repository subscribes to CRAN.
-pub(super) async fn start(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (ClearSource, _) = call.json().await?;
+pub(super) async fn start(call: Call<'_>, body: ClearSource) -> AdminResult {
+    let Call { app, actor, .. } = call;
     if !body.kind.eq_ignore_ascii_case("cran") {
         let kind: String = body.kind.chars().take(40).collect();
         return Err(Failure::bad_request(format!(

@@ -5,10 +5,8 @@ use http::StatusCode;
 use std::time::Duration;
 
 use super::audit;
-use super::call::{AdminResult, json, ok};
+use super::call::{AdminResult, ControlCall, ok};
 use crate::http::error::Failure;
-use crate::http::request_body::Incoming;
-use crate::http::switch::Switch;
 use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 use api::error::Code;
 use runtime::cluster::list::ListedNode;
@@ -18,15 +16,25 @@ use runtime::cluster::{list, mode_request::ModeChange};
 /// Maximum timeout of a change, in seconds.
 const MAX_TIMEOUT: u64 = 24 * 3600;
 
-/// Lists the servers.
-pub(super) async fn nodes(switch: &Switch) -> AdminResult {
-    let nodes = list::list(&switch.context().cluster).await;
+/// `GET /nodes`.
+pub(super) async fn nodes(call: ControlCall<'_>) -> AdminResult {
+    let nodes = list::list(&call.switch.context().cluster).await;
     ok(&nodes.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-/// Requests that servers go online or offline.
-pub(super) async fn change(switch: &Switch, online: bool, actor: &str, body: Incoming) -> AdminResult {
-    let ChangeNodes { nodes, timeout } = json(body, switch.context().limits.body_timeout).await?;
+/// `POST /nodes/online`.
+pub(super) async fn online(call: ControlCall<'_>, body: ChangeNodes) -> AdminResult {
+    change(call, true, body).await
+}
+
+/// `POST /nodes/offline`.
+pub(super) async fn offline(call: ControlCall<'_>, body: ChangeNodes) -> AdminResult {
+    change(call, false, body).await
+}
+
+async fn change(call: ControlCall<'_>, online: bool, body: ChangeNodes) -> AdminResult {
+    let ControlCall { switch, actor, .. } = call;
+    let ChangeNodes { nodes, timeout } = body;
     if nodes.is_empty() {
         return Err(Failure::bad_request("name at least one server"));
     }

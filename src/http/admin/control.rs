@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use super::call::{AdminResult, json, ok};
-use super::{audit, cluster, log};
+use super::call::{AdminResult, ControlCall, ok};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::permission::Principal;
 use crate::http::plain_text;
-use crate::http::request_body::Incoming;
-use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use api::backup::LastBackupResult;
-use api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule, SetDebugRegions};
+use api::control::{Change, GoOffline, Mode, Node, Reload, Schedule};
 use base::config;
 use runtime::control::{self, Command, CommandError, CommandResult};
 use runtime::jobs::schedule::ScheduleStatus;
@@ -30,68 +26,35 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
     the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
-/// Handles a control request. `actor` is the name of the client.
-pub(super) async fn answer(
-    switch: &Switch,
-    route: ControlRoute,
-    (principal, actor): (&Principal, &str),
-    body: Incoming,
-) -> AdminResult {
-    let control = &switch.context().control;
-    let body_timeout = switch.context().limits.body_timeout;
-    match route {
-        ControlRoute::Status => ok(&node(switch).await),
-        ControlRoute::Nodes => cluster::nodes(switch).await,
-        ControlRoute::NodesOnline => cluster::change(switch, true, actor, body).await,
-        ControlRoute::NodesOffline => cluster::change(switch, false, actor, body).await,
-        ControlRoute::Online => {
-            let result = control.run(Command::Online).await.map_err(conflict)?;
-            ok(&with_message(node(switch).await, result))
+/// `GET /status`.
+pub(super) async fn status(call: ControlCall<'_>) -> AdminResult {
+    ok(&node(call.switch).await)
+}
+
+/// `POST /online`.
+pub(super) async fn online(call: ControlCall<'_>) -> AdminResult {
+    change_mode(call, Command::Online).await
+}
+
+/// `POST /offline`.
+pub(super) async fn offline(call: ControlCall<'_>, body: GoOffline) -> AdminResult {
+    let timeout = Duration::from_secs(body.timeout).min(MAX_OFFLINE_TIMEOUT);
+    change_mode(call, Command::Offline { timeout }).await
+}
+
+async fn change_mode(call: ControlCall<'_>, command: Command) -> AdminResult {
+    let result = call.control().run(command).await.map_err(conflict)?;
+    ok(&with_message(node(call.switch).await, result))
+}
+
+/// `POST /reload`.
+pub(super) async fn reload(call: ControlCall<'_>) -> AdminResult {
+    ok(&match call.control().run(Command::Reload).await.map_err(conflict)? {
+        CommandResult::Reloaded(result) => wire(result),
+        CommandResult::ModeChanged(message) => {
+            Reload { applied: Vec::new(), ignored: Vec::new(), restart: Vec::new(), warnings: vec![message] }
         }
-        ControlRoute::Offline => {
-            let request: GoOffline = json(body, body_timeout).await?;
-            let timeout = Duration::from_secs(request.timeout).min(MAX_OFFLINE_TIMEOUT);
-            let result = control.run(Command::Offline { timeout }).await.map_err(conflict)?;
-            ok(&with_message(node(switch).await, result))
-        }
-        ControlRoute::Reload => match control.run(Command::Reload).await.map_err(conflict)? {
-            CommandResult::Reloaded(result) => ok(&wire(result)),
-            CommandResult::ModeChanged(message) => ok(&Reload {
-                applied: Vec::new(),
-                ignored: Vec::new(),
-                restart: Vec::new(),
-                warnings: vec![message],
-            }),
-        },
-        ControlRoute::LogLevel => {
-            let request: LogLevel = json(body, body_timeout).await?;
-            if let Some(app) = switch.app() {
-                principal.require_valid(&app)?;
-            }
-            let level = control
-                .set_log_level(&request.level)
-                .map_err(|error| Failure::bad_request(error.to_string()))?;
-            if let Some(app) = switch.app() {
-                let node_name = switch.context().cluster.name().to_owned();
-                audit::record_operation(&app, "set log level", ("server", node_name), level.clone()).await;
-            }
-            ok(&LogLevel { level })
-        }
-        ControlRoute::DebugRegions => log::regions(control),
-        ControlRoute::SetDebugRegions => {
-            let request: SetDebugRegions = json(body, body_timeout).await?;
-            if let Some(app) = switch.app() {
-                principal.require_valid(&app)?;
-            }
-            let regions = log::set_regions(control, &request)?;
-            if let Some(app) = switch.app() {
-                let node_name = switch.context().cluster.name().to_owned();
-                audit::record_operation(&app, "set debug regions", ("server", node_name), regions).await;
-            }
-            log::regions(control)
-        }
-        ControlRoute::ReopenLogs => log::reopen(control).await,
-    }
+    })
 }
 
 /// Replaces the message of a node by the result of a command that changed its mode.

@@ -19,18 +19,14 @@ use store::db::curation;
 use tasks::edit::python::curated::{self, Input, Update, UpdateRequest};
 use tasks::edit::{Actor, curated as r_curated};
 
-/// Maximum size of the body, in bytes: the lock files of large projects are 5 MB.
-pub(super) const MAX_DEFINITION: usize = 24 << 20;
-
 /// Returns a file of a request as it is stored.
 pub(super) fn file(file: DefinitionFile) -> curation::DefinitionFile {
     curation::DefinitionFile { name: file.name, content: file.text.into_bytes() }
 }
 
 /// `POST /sources/{name}/definition`.
-pub(super) async fn update(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (UpdateDefinition, _) = call.json_up_to(MAX_DEFINITION).await?;
+pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let snapshot = body.snapshot.as_deref().map(str::parse::<Snapshot>).transpose();
     let snapshot = snapshot.map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))?;
     let files: Vec<curation::DefinitionFile> = body.files.into_iter().map(file).collect();

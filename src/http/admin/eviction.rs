@@ -7,9 +7,8 @@ use api::eviction::{Eviction, EvictionKind, StartEviction};
 use tasks::upkeep::evict;
 
 /// `POST /evict`.
-pub(super) async fn start(call: Call<'_>) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: StartEviction) -> AdminResult {
     let app = call.app;
-    let (body, _): (StartEviction, _) = call.json().await?;
     let kind = match body.kind {
         EvictionKind::Normal => evict::EvictionKind::Normal,
         EvictionKind::Sweep => evict::EvictionKind::Sweep,
@@ -20,7 +19,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
 }
 
 /// `GET /evict/{job}`.
-pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
+pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| evict::result(&call.app.upkeep, job));
     let result = result
         .ok_or_else(|| Failure::not_found("there is no result of this eviction; the last eight are kept"))?;

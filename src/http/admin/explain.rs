@@ -3,7 +3,7 @@
 use super::call::{AdminResult, Call, ok, version};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use api::explain::{Decision, Explanation, ServedFile, Topic};
+use api::explain::{Decision, Explain, Explanation, ServedFile, Topic};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
 use content::serve::explain::{self, ExplainRequest};
@@ -12,19 +12,18 @@ use tasks::build::log;
 use tasks::build::poll;
 
 /// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
-pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
-    let text = |parameter: &str| call.query.get(parameter).map(str::to_owned);
-    let package = text("package").filter(|package| !package.is_empty());
+pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> AdminResult {
+    let package = query.package.filter(|package| !package.is_empty());
     let package = package.ok_or_else(|| Failure::bad_request("the parameter package is missing"))?;
-    let snapshot = call.query.get("date").map_or(Ok(Snapshot::Latest), str::parse);
+    let snapshot = query.date.as_deref().map_or(Ok(Snapshot::Latest), str::parse);
     let request = ExplainRequest {
         repo: name.to_owned(),
         package: package.clone(),
-        version: text("version"),
+        version: query.version,
         snapshot: snapshot.map_err(|e: BadSnapshot| Failure::bad_request(e.to_string()))?,
-        distribution: text("distribution"),
-        agent: text("user_agent").map(String::into_bytes),
-        bioconductor: call.query.get("bioconductor").map(version).transpose()?,
+        distribution: query.distribution,
+        agent: query.user_agent.map(String::into_bytes),
+        bioconductor: query.bioc_version.as_deref().map(version).transpose()?,
         unnamed: call.principal.unreadable_sources(&call.app.state.catalog.get()),
         with_details: true,
     };

@@ -12,10 +12,10 @@ use tasks::edit::fixed_url::{self, Request};
 const MAX_SOURCES: usize = 1_000;
 
 /// `POST /repos/{name}/urls`.
-pub(super) async fn create(call: Call<'_>, name: &str) -> AdminResult {
+pub(super) async fn create(call: Call<'_>, name: &str, body: CreateUrl) -> AdminResult {
     let app = call.app;
     let base = call.base.clone();
-    let (body, actor): (CreateUrl, _) = call.json().await?;
+    let actor = call.actor;
     let date = body.date.as_deref().map(|date| {
         let text = format!("'{}' is not a day (YYYY-MM-DD)", date.chars().take(60).collect::<String>());
         date.parse().map_err(|_| Failure::bad_request(text))

@@ -72,8 +72,8 @@ async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitB
 
 /// Requires the permission to change the source that the query names; if it names none, the permission of an
 /// administrator.
-fn require_listed(call: &Call<'_>) -> Result<(), Failure> {
-    let access = match call.query.get("source") {
+fn require_listed(call: &Call<'_>, source: Option<&str>) -> Result<(), Failure> {
+    let access = match source {
         Some(source) => write_source(source),
         None => Access { action: Action::Administer, target: Target::Server },
     };
@@ -104,16 +104,16 @@ fn reason_for_administrator(url: &str, has_credential: bool) -> Option<&'static 
 }
 
 /// `GET /git-builders?source=`.
-pub(super) async fn builders(call: Call<'_>) -> AdminResult {
-    require_listed(&call)?;
-    let infos = builder::list(&call.app.builds, call.query.get("source")).await?;
+pub(super) async fn builders(call: Call<'_>, query: git::ListGitBuilders) -> AdminResult {
+    let source = query.source.as_deref();
+    require_listed(&call, source)?;
+    let infos = builder::list(&call.app.builds, source).await?;
     ok(&infos.into_iter().map(wire).collect::<Vec<_>>())
 }
 
 /// `POST /sources/{name}/git-builders`.
-pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
-    let (app, principal) = (call.app, call.principal);
-    let (body, actor): (git::CreateGitBuilder, _) = call.json().await?;
+pub(super) async fn create(call: Call<'_>, source: &str, body: git::CreateGitBuilder) -> AdminResult {
+    let Call { app, principal, actor, .. } = call;
     if let Some(reason) = reason_for_administrator(&body.url, body.credential.is_some()) {
         require_administrator(app, principal, reason).await?;
     }
@@ -140,9 +140,8 @@ pub(super) async fn create(call: Call<'_>, source: &str) -> AdminResult {
 }
 
 /// `PATCH /sources/{name}/git-builders/{builder}`.
-pub(super) async fn edit(call: Call<'_>, source: &str, name: &str) -> AdminResult {
-    let (app, principal) = (call.app, call.principal);
-    let (body, _): (git::EditGitBuilder, _) = call.json().await?;
+pub(super) async fn edit(call: Call<'_>, source: &str, name: &str, body: git::EditGitBuilder) -> AdminResult {
+    let Call { app, principal, .. } = call;
     let present = builder::get(&app.builds, source, name).await?;
     // SECURITY: a changed URL or directory of a builder with a credential may lead to another private repository, so
     // the change requires an administrator.
@@ -186,9 +185,13 @@ pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResul
 }
 
 /// `POST /sources/{name}/git-builders/{builder}/rerun`.
-pub(super) async fn rerun(call: Call<'_>, source: &str, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (git::RerunGitBuilder, _) = call.json().await?;
+pub(super) async fn rerun(
+    call: Call<'_>,
+    source: &str,
+    name: &str,
+    body: git::RerunGitBuilder,
+) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let revision = match (body.tag, body.commit) {
         (Some(_), Some(_)) => return Err(Failure::bad_request("choose one of tag and commit")),
         (Some(tag), None) => Revision::Tag(tag),
@@ -200,12 +203,11 @@ pub(super) async fn rerun(call: Call<'_>, source: &str, name: &str) -> AdminResu
 }
 
 /// `GET /git-builds?source=&name=&count=&page=`.
-pub(super) async fn builds(call: Call<'_>) -> AdminResult {
-    require_listed(&call)?;
-    let query = call.query;
-    let count = query.number("count", MAX_PAGE_SIZE)?.unwrap_or(100).max(1);
-    let page = query.number("page", usize::MAX)?.unwrap_or(1).max(1);
-    let (source, name) = (query.get("source"), query.get("name"));
+pub(super) async fn builds(call: Call<'_>, query: git::ListGitBuilds) -> AdminResult {
+    let (source, name) = (query.source.as_deref(), query.name.as_deref());
+    require_listed(&call, source)?;
+    let count = query.count.unwrap_or(100).clamp(1, MAX_PAGE_SIZE);
+    let page = query.page.unwrap_or(1).max(1);
     let rows = queue::list(&call.app.builds, source, name, (count, page)).await?;
     ok(&rows.iter().map(|row| wire_build(&row.build, &row.builder)).collect::<Vec<_>>())
 }
@@ -247,8 +249,8 @@ pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> AdminResul
 }
 
 /// `GET /git-builds/{id}/log?offset=`.
-pub(super) async fn build_log(call: Call<'_>, id: &str) -> AdminResult {
-    let offset = call.query.number("offset", usize::MAX)?.unwrap_or(0) as u64;
+pub(super) async fn build_log(call: Call<'_>, id: &str, query: git::ReadGitBuildLog) -> AdminResult {
+    let offset = query.offset.unwrap_or(0) as u64;
     let build = visible_build(call.app, call.principal, (Some(number(id)?), None)).await?;
     let page = log::page(&call.app.builds, &build, offset).await?;
     ok(&git::GitBuildLog { text: page.text, next: page.next, end: page.is_end })
@@ -279,9 +281,8 @@ pub(super) async fn credentials(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /git-credentials`.
-pub(super) async fn import_credential(call: Call<'_>) -> AdminResult {
+pub(super) async fn import_credential(call: Call<'_>, body: git::ImportGitCredential) -> AdminResult {
     let app = call.app;
-    let (body, _): (git::ImportGitCredential, _) = call.json().await?;
     let (kind, name, succeed) = (kind(&body.kind)?, body.name.clone(), body.succeed_on_existing);
     match kind {
         CredentialKind::Https if body.username.is_none() || body.password.is_none() => {
@@ -297,11 +298,20 @@ pub(super) async fn import_credential(call: Call<'_>) -> AdminResult {
     Ok(response::json(StatusCode::CREATED, &wire_credential(&row, Vec::new())))
 }
 
+/// Refuses an unknown type of credentials, before the body is read.
+pub(super) async fn require_kind(_: &Call<'_>, [type_word, _]: [&str; 2]) -> Result<(), Failure> {
+    kind(type_word).map(drop)
+}
+
 /// `PATCH /git-credentials/{type}/{name}`.
-pub(super) async fn edit_credential(call: Call<'_>, type_word: &str, name: &str) -> AdminResult {
+pub(super) async fn edit_credential(
+    call: Call<'_>,
+    type_word: &str,
+    name: &str,
+    body: git::ImportGitCredential,
+) -> AdminResult {
     let app = call.app;
     let kind = kind(type_word)?;
-    let (body, _): (git::ImportGitCredential, _) = call.json().await?;
     let (row, _) = credential::import(&app.builds, kind, name, new_credential(body), (true, false)).await?;
     ok(&wire_credential(&row, Vec::new()))
 }

@@ -1,10 +1,9 @@
 //! Jobs: start a sync, list jobs, show the progress of one.
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use super::call::{AdminResult, Call, ok};
 use crate::http::app::App;
-use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::response;
 use api::error::Code;
@@ -60,9 +59,8 @@ pub(super) async fn start_response(app: &App, started: &JobStart) -> AdminResult
 }
 
 /// `POST /sync`.
-pub(super) async fn sync(call: Call<'_>) -> AdminResult {
+pub(super) async fn sync(call: Call<'_>, body: StartSync) -> AdminResult {
     let app = call.app;
-    let (body, _): (StartSync, _) = call.json().await?;
     let version = body.version.as_deref().map(str::parse).transpose();
     let version = version.map_err(|error: BadName| Failure::bad_request(error.to_string()))?;
     // `sysreqs` and `vulns` are not sources: their data apply to all sources.
@@ -87,13 +85,13 @@ pub(super) async fn sync(call: Call<'_>) -> AdminResult {
 }
 
 /// `GET /jobs`.
-pub(super) fn running(call: &Call<'_>) -> Response<Body> {
+pub(super) async fn running(call: Call<'_>) -> AdminResult {
     let jobs: Vec<Job> = call.app.state.jobs.running().iter().map(|job| wire(job, false)).collect();
-    response::json(StatusCode::OK, &jobs)
+    ok(&jobs)
 }
 
 /// `GET /jobs/{id}`.
-pub(super) fn get(call: &Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn get(call: Call<'_>, id: &str) -> AdminResult {
     let job = id.parse().ok().and_then(|id| call.app.state.jobs.get(id));
     match job {
         Some(job) => ok(&wire(&job, false)),

@@ -1,7 +1,7 @@
 //! Types of licenses.
 
 use super::call::{AdminResult, Call, ok};
-use api::license::LicenseType;
+use api::license::{LicenseType, ListLicenseTypes};
 use base::model::license::{UNKNOWN, all};
 use content::serve;
 
@@ -9,9 +9,9 @@ use content::serve;
 const UNKNOWN_NAME: &str = "A license without an identifier of SPDX";
 
 /// `GET /license-types?current=`.
-pub(super) async fn types(call: Call<'_>) -> AdminResult {
+pub(super) async fn types(call: Call<'_>, query: ListLicenseTypes) -> AdminResult {
     let names = || all().into_iter().chain([(UNKNOWN, UNKNOWN_NAME)]);
-    if !call.query.flag("current") {
+    if !query.current {
         let row = |(id, name): (&str, &str)| LicenseType { id: id.into(), name: name.into(), packages: None };
         return ok(&names().map(row).collect::<Vec<_>>());
     }

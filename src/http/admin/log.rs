@@ -1,27 +1,44 @@
-//! The logs: reopens the files after a rotation, and selects the regions whose debug events are written.
+//! The logs: sets the level, reopens the files after a rotation, and selects the regions whose debug events are written.
 
 use http::StatusCode;
 
-use super::call::{AdminResult, ok};
+use super::audit;
+use super::call::{AdminResult, ControlCall, ok};
 use crate::http::error::Failure;
-use api::control::{DebugRegion as WireRegion, SetDebugRegions};
+use api::control::{DebugRegion as WireRegion, LogLevel, SetDebugRegions};
 use api::error::Code;
 use api::log::ReopenResult;
 use base::config::DebugRegion;
-use runtime::control::{CommandError, Control};
+use runtime::control::CommandError;
 
-/// Reopens the log files. Responds when no process of this server writes to the previous files any more.
-pub(super) async fn reopen(control: &Control) -> AdminResult {
+/// `PUT /log/level`.
+pub(super) async fn set_level(call: ControlCall<'_>, body: LogLevel) -> AdminResult {
+    let level = call.control().set_log_level(&body.level);
+    let level = level.map_err(|error| Failure::bad_request(error.to_string()))?;
+    record(&call, "set log level", level.clone()).await;
+    ok(&LogLevel { level })
+}
+
+/// Records a change of the logs of this server in the audit trail, while it is online.
+async fn record(call: &ControlCall<'_>, action: &'static str, detail: String) {
+    if let Some(app) = call.switch.app() {
+        let node_name = call.switch.context().cluster.name().to_owned();
+        audit::record_operation(&app, action, ("server", node_name), detail).await;
+    }
+}
+
+/// `POST /log/reopen`. Responds when no process of this server writes to the previous files any more.
+pub(super) async fn reopen(call: ControlCall<'_>) -> AdminResult {
     let failure = |error: CommandError| {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, error.to_string())
     };
-    let files = control.reopen_logs().await.map_err(failure)?;
+    let files = call.control().reopen_logs().await.map_err(failure)?;
     ok(&ReopenResult { files: files.iter().map(|file| file.display().to_string()).collect() })
 }
 
-/// Lists all regions.
-pub(super) fn regions(control: &Control) -> AdminResult {
-    let active = control.debug_regions();
+/// `GET /log/regions`.
+pub(super) async fn regions(call: ControlCall<'_>) -> AdminResult {
+    let active = call.control().debug_regions();
     let wire = |region: DebugRegion| WireRegion {
         name: region.as_str().to_owned(),
         description: region.sentence().to_owned(),
@@ -30,9 +47,9 @@ pub(super) fn regions(control: &Control) -> AdminResult {
     ok(&DebugRegion::ALL.map(wire))
 }
 
-/// Activates or deactivates regions; returns the change for the audit trail.
-pub(super) fn set_regions(control: &Control, request: &SetDebugRegions) -> Result<String, Failure> {
-    if request.regions.is_empty() || request.regions.len() > DebugRegion::ALL.len() {
+/// `PUT /log/regions`.
+pub(super) async fn set_regions(call: ControlCall<'_>, body: SetDebugRegions) -> AdminResult {
+    if body.regions.is_empty() || body.regions.len() > DebugRegion::ALL.len() {
         let text = format!("name at least one region: {}", DebugRegion::NAMES.join(", "));
         return Err(Failure::bad_request(text));
     }
@@ -42,9 +59,10 @@ pub(super) fn set_regions(control: &Control, request: &SetDebugRegions) -> Resul
             Failure::bad_request(format!("there is no region '{excerpt}': a region {error}"))
         })
     };
-    let regions: Vec<DebugRegion> = request.regions.iter().map(region).collect::<Result<_, Failure>>()?;
-    control.set_debug_regions(&regions, request.active);
-    let names: Vec<&str> = regions.iter().map(|region| region.as_str()).collect();
-    let change = if request.active { "activate" } else { "deactivate" };
-    Ok(format!("{change} {}", names.join(", ")))
+    let selected: Vec<DebugRegion> = body.regions.iter().map(region).collect::<Result<_, Failure>>()?;
+    call.control().set_debug_regions(&selected, body.active);
+    let names: Vec<&str> = selected.iter().map(|region| region.as_str()).collect();
+    let change = if body.active { "activate" } else { "deactivate" };
+    record(&call, "set debug regions", format!("{change} {}", names.join(", "))).await;
+    regions(call).await
 }

@@ -2,15 +2,14 @@
 
 use super::call::{AdminResult, Call, ok, read_row};
 use crate::http::error::Failure;
-use api::metadata::{DeleteMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata};
+use api::metadata::{
+    DeleteMetadata, ListMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
+};
 use content::serve::find;
 use runtime::catalog::Catalog;
 use store::db;
 use tasks::edit::OnExisting;
 use tasks::edit::metadata::{self, MetadataStatus, NewMetadata};
-
-/// Maximum size of the body of a request that sets values, in bytes.
-const MAX_BODY: usize = 16 << 20;
 
 fn wire(catalog: &Catalog, row: db::metadata::Metadata) -> Metadata {
     let source = row.scope.source.map(|id| catalog.source_name(id));
@@ -29,16 +28,16 @@ fn wire(catalog: &Catalog, row: db::metadata::Metadata) -> Metadata {
 }
 
 /// `GET /metadata?package=&key=&source=&repo=`.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    let (app, query) = (call.app, call.query);
+pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> AdminResult {
+    let app = call.app;
     let catalog = app.state.catalog.get();
-    let source = query.get("source").map(|name| find::source(&catalog, name)).transpose()?;
-    let repo = query.get("repo").map(|name| find::repo(&catalog, name)).transpose()?;
+    let source = query.source.as_deref().map(|name| find::source(&catalog, name)).transpose()?;
+    let repo = query.repo.as_deref().map(|name| find::repo(&catalog, name)).transpose()?;
     let mut rows = app.state.db.read(db::metadata::list).await?;
-    let normalized_name = query.get("package").map(formats::python::name::normalize);
+    let normalized_name = query.package_name.as_deref().map(formats::python::name::normalize);
     rows.retain(|row| {
         normalized_name.as_ref().is_none_or(|normalized_name| row.scope.normalized_name == *normalized_name)
-            && query.get("key").is_none_or(|key| row.key == key)
+            && query.key.as_ref().is_none_or(|key| row.key == *key)
             && source.is_none_or(|source| row.scope.source == Some(source.id))
             && repo.is_none_or(|repo| row.scope.repo == Some(repo.id))
     });
@@ -46,9 +45,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /metadata`.
-pub(super) async fn set(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (SetMetadata, _) = call.json_up_to(MAX_BODY).await?;
+pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let existing = match (body.succeed_on_existing, body.update_existing) {
         (true, true) => {
             return Err(Failure::bad_request("choose one of --succeed-on-existing and --update-existing"));
@@ -81,9 +79,8 @@ pub(super) async fn set(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /metadata/delete`.
-pub(super) async fn delete(call: Call<'_>) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, body: DeleteMetadata) -> AdminResult {
     let app = call.app;
-    let (body, _): (DeleteMetadata, _) = call.json().await?;
     let ids = match (body.all, body.ids) {
         (true, ids) if ids.is_empty() => None,
         (false, ids) if !ids.is_empty() => Some(ids),

@@ -1,5 +1,5 @@
 //! `/__api__/admin/v1/…`: the admin API, on the admin socket, and on the network for clients with a token. One file
-//! per noun; `route::admin` is the table of the addresses.
+//! per noun; `api::operations::admin` is the table of the operations.
 
 mod audit;
 mod backfill;
@@ -15,6 +15,7 @@ mod client_version;
 mod cluster;
 mod control;
 mod definition;
+mod distribution;
 mod eviction;
 mod explain;
 mod fixed_url;
@@ -43,7 +44,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use audit::record_refusal;
 pub(crate) use audit::wire as audit_row;
-use call::{AdminResult, Call, ok};
+use call::{AdminResult, Call, ControlCall};
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -57,15 +58,15 @@ use super::error::Failure;
 use super::login::origin::is_own_origin;
 use super::peer::Peer;
 use super::permission::Principal;
-use super::platforms;
 use super::response::{self, ErrorFormat};
-use super::route::admin::{AdminRoute, DataRoute};
-use super::route::{self, Route, access};
+use super::route::admin::{AdminRoute, ControlRoute, DataRoute};
+use super::route::{self, Route};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
 use crate::http::request_body::Incoming;
-use api::ADMIN_PREFIX;
 use api::error::Code;
+use api::operations::{Operation, admin as operations};
+use api::{ADMIN_PREFIX, control_operations, data_operations};
 use base::model::time::Timestamp;
 use store::db::author::{self, Author, AuthorKind};
 use tasks::edit::Actor;
@@ -140,7 +141,7 @@ pub(super) async fn answer_on_network(
     {
         return refuse(failure);
     }
-    if let Err(failure) = principal.require(&app.state.catalog.get(), access::admin_access(&route)) {
+    if let Err(failure) = principal.require(&app.state.catalog.get(), route.access()) {
         if let (Principal::Token(token), false) =
             (&principal, matches!(parts.method, Method::GET | Method::HEAD))
         {
@@ -242,11 +243,10 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let author = author(&principal, &actor, address, (switch.context().clock)());
     let work = async {
         match route {
-            // A control request does not keep a reference to the app, because going offline waits until every
-            // request has released it.
             AdminRoute::Control(route) => match route {
                 Ok(route) => {
-                    let result = control::answer(switch, route, (&principal, &actor_name), body).await;
+                    let call = ControlCall { switch, principal: &principal, actor: &actor_name };
+                    let result = dispatch_control(call, &route, &query, body).await;
                     result.unwrap_or_else(|failure| failure_response(failure, &principal))
                 }
                 Err(failure) => failure_response(failure, &principal),
@@ -264,19 +264,9 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
                                 principal: &principal,
                             };
                             let base = known_base(&app, &head);
-                            let (app, query, principal) = (&app, &query, &principal);
-                            let route = &route;
-                            dispatch(Call {
-                                app,
-                                query,
-                                actor,
-                                body,
-                                principal,
-                                route,
-                                is_confidential,
-                                base,
-                            })
-                            .await
+                            let call =
+                                Call { app: &app, actor, principal: &principal, is_confidential, base };
+                            dispatch_data(call, &route, &query, body).await
                         }
                         Err(failure) => Err(failure),
                     };
@@ -310,98 +300,43 @@ fn known_base(app: &App, head: &RequestHead<'_>) -> Option<String> {
     }
 }
 
-async fn dispatch(call: Call<'_>) -> AdminResult {
-    let route = call.route;
-    match route {
-        DataRoute::Sources => source::list(call).await,
-        DataRoute::CreateSource => source::create(call).await,
-        DataRoute::Source(name) => source::info(call, name).await,
-        DataRoute::EditSource(name) => source::edit(call, name).await,
-        DataRoute::DeleteSource(name) => source::delete(call, name).await,
-        DataRoute::SourcePackages(name) => package::list_of_source(call, name).await,
-        DataRoute::AddPackages(name) => package::add(call, name).await,
-        DataRoute::RemovePackage(name) => package::remove(call, name).await,
-        DataRoute::YankFiles(name) => package::yank(call, name).await,
-        DataRoute::UpdateDefinition(name) => definition::update(call, name).await,
-        DataRoute::SourceBinaries(name) => binary::list(call, name).await,
-        DataRoute::AddBinaries(name) => binary::add(call, name).await,
-        DataRoute::RemoveBinary(name) => binary::remove(call, name).await,
-        DataRoute::Repos => repo::list(call).await,
-        DataRoute::CreateRepo => repo::create(call).await,
-        DataRoute::Repo(name) => repo::info(call, name).await,
-        DataRoute::EditRepo(name) => repo::edit(call, name).await,
-        DataRoute::DeleteRepo(name) => repo::delete(call, name).await,
-        DataRoute::RepoPackages(name) => package::list_of_repo(call, name).await,
-        DataRoute::Explain(name) => explain::explain(call, name).await,
-        DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
-        DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
-        DataRoute::Unsubscribe(name, source) => repo::unsubscribe(call, name, source).await,
-        DataRoute::CreateUrl(name) => fixed_url::create(call, name).await,
-        DataRoute::Promote(name) => promotion::request(call, name).await,
-        DataRoute::Promotions => promotion::list(call).await,
-        DataRoute::Promotion(id) => promotion::info(call, id).await,
-        DataRoute::ApprovePromotion(id) => promotion::approve(call, id).await,
-        DataRoute::RejectPromotion(id) => promotion::reject(call, id).await,
-        DataRoute::GitBuilders => git::builders(call).await,
-        DataRoute::CreateGitBuilder(source) => git::create(call, source).await,
-        DataRoute::EditGitBuilder(source, name) => git::edit(call, source, name).await,
-        DataRoute::DeleteGitBuilder(source, name) => git::delete(call, source, name).await,
-        DataRoute::PollGitBuilder(source, name) => git::poll(call, source, name).await,
-        DataRoute::RerunGitBuilder(source, name) => git::rerun(call, source, name).await,
-        DataRoute::GitBuilds => git::builds(call).await,
-        DataRoute::GitBuild(id) => git::build(call, id).await,
-        DataRoute::GitBuildLog(id) => git::build_log(call, id).await,
-        DataRoute::TransactionGitBuild(id) => git::build_of_transaction(call, id).await,
-        DataRoute::GitCredentials => git::credentials(call).await,
-        DataRoute::ImportGitCredential => git::import_credential(call).await,
-        DataRoute::EditGitCredential(kind, name) => git::edit_credential(call, kind, name).await,
-        DataRoute::DeleteGitCredential(kind, name) => git::delete_credential(call, kind, name).await,
-        DataRoute::Upload => upload::receive(call).await,
-        DataRoute::RepairClock => repair::clock(call).await,
-        DataRoute::StartSync => job::sync(call).await,
-        DataRoute::StartBackup => backup::create(call).await,
-        DataRoute::RecordBackupTest => backup::record_test(call).await,
-        DataRoute::StartBackfill => backfill::start(call).await,
-        DataRoute::StopBackfill(source) => backfill::stop(call, source).await,
-        DataRoute::BioconductorVersions => bioconductor::versions(call).await,
-        DataRoute::LicenseTypes => license::types(call).await,
-        DataRoute::Metadata => metadata::list(call).await,
-        DataRoute::SetMetadata => metadata::set(call).await,
-        DataRoute::DeleteMetadata => metadata::delete(call).await,
-        DataRoute::Storage => storage::list(call).await,
-        DataRoute::AdoptStorage => storage::adopt(call).await,
-        DataRoute::SweepStorage => storage::sweep(call).await,
-        DataRoute::RestoreStorage => storage::restore(call).await,
-        DataRoute::ClearSource => clear::start(call).await,
-        DataRoute::StartEviction => eviction::start(call).await,
-        DataRoute::Eviction(job) => eviction::result(&call, job),
-        DataRoute::StartPrefetch => prefetch::start(call).await,
-        DataRoute::Prefetch(job) => prefetch::result(&call, job),
-        DataRoute::StartScrub => scrub::start(call).await,
-        DataRoute::Scrub(job) => scrub::result(&call, job),
-        DataRoute::Jobs => Ok(job::running(&call)),
-        DataRoute::Job(id) => job::get(&call, id),
-        DataRoute::Distributions => ok(&platforms::list(&call.app.state.config.load().platforms)),
-        DataRoute::BlockRules => block_rule::list(call).await,
-        DataRoute::CreateBlockRules => block_rule::create(call).await,
-        DataRoute::EditBlockRule(id) => block_rule::edit(call, id).await,
-        DataRoute::DeleteBlockRules => block_rule::delete(call).await,
-        DataRoute::BlockedRequests => blocked::list(call).await,
-        DataRoute::NameGuards => name_guard::list(call).await,
-        DataRoute::CreateNameGuard => name_guard::create(call).await,
-        DataRoute::EditNameGuard(id) => name_guard::edit(call, id).await,
-        DataRoute::DeleteNameGuard(id) => name_guard::delete(call, id).await,
-        DataRoute::AuditNames => name_guard::audit(call).await,
-        DataRoute::TestBlockRules => block_rule::test(call).await,
-        DataRoute::CreateToken => token::create(call).await,
-        DataRoute::Tokens => token::list(call).await,
-        DataRoute::RevokeToken => token::revoke(call).await,
-        DataRoute::Audit => audit::list(call).await,
-        DataRoute::VerifyAudit => audit::verify(call).await,
-        DataRoute::Verify => token::verify(&call),
-        DataRoute::OpenApi => Ok(response::json(StatusCode::OK, &openapi::document())),
-    }
+/// Defines a function that passes a request to the handler of its operation, with the values of the parameters in its
+/// path, its query and its body.
+macro_rules! dispatch {
+    ($dispatch:ident $Call:ident $Route:ident $(
+        $(#[doc = $summary:literal])*
+        $Name:ident $(($($parameter:ident),+))?: $method:ident [$($segment:tt),+] $action:ident $(($($object:ident)+))?
+            => $handler:path {
+            $(check($check:path) $(,)?)? $(query($query:ty) $(,)?)? $(body($body:ty) $(,)?)? $(limit($limit:expr) $(,)?)?
+            $(accepts($accepted:literal) $(,)?)? $(response($response:ty) $(,)?)? $(sends($sent:literal))?
+        }
+    )+) => {
+        #[allow(unused_variables, reason = "not every operation has parameters in its path, a query and a body")]
+        async fn $dispatch(call: $Call<'_>, route: &$Route, query: &Query, body: Incoming) -> AdminResult {
+            match route {
+                $($Route::$Name $(($($parameter),+))? => {
+                    let path: <operations::$Name as Operation>::Path<'_> = [$($($parameter),+)?];
+                    $(
+                        let query = dispatch!(@of $query, query.read::<<operations::$Name as Operation>::Query>()?);
+                    )?
+                    $($check(&call, path).await?;)?
+                    $(
+                        let body =
+                            dispatch!(@of $body, call.json::<operations::$Name>(route.access(), body).await?);
+                    )?
+                    $handler(
+                        call $($(, $parameter)+)? $(, dispatch!(@of $query, query))?
+                        $(, dispatch!(@of $body, body))? $(, dispatch!(@of $accepted, body))?
+                    ).await
+                })+
+            }
+        }
+    };
+    (@of $part:tt, $value:expr) => { $value };
 }
+
+control_operations!(dispatch dispatch_control ControlCall ControlRoute);
+data_operations!(dispatch dispatch_data Call DataRoute);
 
 /// Returns the author of the writes of a request, as recorded in the audit trail. `address` is that of the client.
 pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {

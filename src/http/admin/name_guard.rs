@@ -45,9 +45,8 @@ fn wire_of_row(app: &App, catalog: &Catalog, row: NameGuardRow) -> wire::NameGua
 }
 
 /// `POST /name-guards`.
-pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (wire::CreateNameGuard, _) = call.json().await?;
+pub(super) async fn create(call: Call<'_>, body: wire::CreateNameGuard) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let new = NewNameGuard {
         name: body.name,
         language: body.language.as_deref().map(language).transpose()?,
@@ -72,10 +71,14 @@ fn language(text: &str) -> Result<Language, Failure> {
         .ok_or_else(|| Failure::bad_request(format!("the language is r or python, not '{}'", truncate(text))))
 }
 
+/// Refuses a number that no guard can have, before the body is read.
+pub(super) async fn require_number(_: &Call<'_>, [id]: [&str; 1]) -> Result<(), Failure> {
+    number(id).map(drop)
+}
+
 /// `PATCH /name-guards/{id}`.
-pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditNameGuard) -> AdminResult {
     let (app, id) = (call.app, number(id)?);
-    let (body, _): (wire::EditNameGuard, _) = call.json().await?;
     let changes = NameGuardChanges { name: body.name, source: body.source, description: body.description };
     if changes == NameGuardChanges::default() {
         return Err(Failure::bad_request("nothing to change: give a new name, source or description"));
@@ -85,9 +88,9 @@ pub(super) async fn edit(call: Call<'_>, id: &str) -> AdminResult {
 }
 
 /// `DELETE /name-guards/{id}?dry_run=`.
-pub(super) async fn delete(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, id: &str, query: wire::DeleteNameGuard) -> AdminResult {
     let (app, id) = (call.app, number(id)?);
-    let is_dry_run = match call.query.get("dry_run") {
+    let is_dry_run = match query.dry_run.as_deref() {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => return Err(Failure::bad_request("the parameter dry_run is true or false")),

@@ -2,7 +2,7 @@
 
 use super::call::{AdminResult, Call, ok, version};
 use crate::http::error::Failure;
-use api::package::{Package, Packages};
+use api::package::{ListPackages, Package, Packages};
 use api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage, YankFiles,
     YankedFiles,
@@ -18,24 +18,24 @@ use tasks::edit::{self, AddStatus, OnExisting, RemoveScope};
 const MAX_PAGE_SIZE: usize = 10_000;
 
 /// `GET /sources/{name}/packages?version=&search=&count=&page=`.
-pub(super) async fn list_of_source(call: Call<'_>, name: &str) -> AdminResult {
-    let version = call.query.get("version").map(version).transpose()?;
+pub(super) async fn list_of_source(call: Call<'_>, name: &str, query: ListPackages) -> AdminResult {
+    let version = query.version.as_deref().map(version).transpose()?;
     let point = serve::point::of_source(&call.app.state, name, version)?;
-    page(&call, &point).await
+    page(&call, &point, query).await
 }
 
 /// `GET /repos/{name}/packages?version=&search=&count=&page=`.
-pub(super) async fn list_of_repo(call: Call<'_>, name: &str) -> AdminResult {
-    let part = call.query.get("version").map(version).transpose()?.map(Part::whole);
+pub(super) async fn list_of_repo(call: Call<'_>, name: &str, query: ListPackages) -> AdminResult {
+    let part = query.version.as_deref().map(version).transpose()?.map(Part::whole);
     let point = serve::point::resolve_part(&call.app.repositories, name, part, Snapshot::Latest).await?;
-    page(&call, &point).await
+    page(&call, &point, query).await
 }
 
-async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
-    let count = call.query.number("count", MAX_PAGE_SIZE)?.unwrap_or(100).max(1);
-    let page = call.query.number("page", usize::MAX)?.unwrap_or(1).max(1);
+async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> AdminResult {
+    let count = query.count.unwrap_or(100).clamp(1, MAX_PAGE_SIZE);
+    let page = query.page.unwrap_or(1).max(1);
     let query = PackageQuery {
-        name_part: call.query.get("search").unwrap_or_default().to_owned(),
+        name_part: query.search.unwrap_or_default(),
         exact_first: true,
         limit: count,
         offset: (page - 1).saturating_mul(count),
@@ -58,9 +58,8 @@ async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
 }
 
 /// `POST /sources/{name}/packages`.
-pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (AddPackages, _) = call.json().await?;
+pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) = edit::package::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, status)| AddedPackage {
@@ -101,9 +100,8 @@ pub(super) fn outcome(status: AddStatus) -> AddOutcome {
 }
 
 /// `POST /sources/{name}/packages/remove`.
-pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (RemovePackage, _) = call.json().await?;
+pub(super) async fn remove(call: Call<'_>, name: &str, body: RemovePackage) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let scope = scope(&body.scope);
     let versions =
         edit::package::remove(&app.repositories, &app.state, name, &body.name, scope, &body.comment, &actor)
@@ -120,9 +118,8 @@ fn scope(text: &str) -> RemoveScope {
 }
 
 /// `POST /sources/{name}/packages/yank`.
-pub(super) async fn yank(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (YankFiles, _) = call.json().await?;
+pub(super) async fn yank(call: Call<'_>, name: &str, body: YankFiles) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let (scope, reason) = (scope(&body.scope), body.reason.as_deref());
     let yanked = edit::python::yank::set(&app.state, name, &body.name, scope, reason, &actor).await?;
     ok(&YankedFiles {

@@ -1,7 +1,7 @@
 //! Files of PyPI that are stored before clients request them: start a job, show the result of one.
 
 use super::call::{AdminResult, Call, ok};
-use super::definition::{self, MAX_DEFINITION};
+use super::definition;
 use super::job::start_response;
 use crate::http::error::Failure;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
@@ -10,9 +10,8 @@ use content::serve::find;
 use tasks::upkeep::prefetch::{self, PrefetchRequest};
 
 /// `POST /prefetch`.
-pub(super) async fn start(call: Call<'_>) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> AdminResult {
     let app = call.app;
-    let (body, _): (StartPrefetch, _) = call.json_up_to(MAX_DEFINITION).await?;
     let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
     if kind != SourceKind::Pypi {
         return Err(Failure::bad_request(format!(
@@ -32,7 +31,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
 }
 
 /// `GET /prefetch/{job}`.
-pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
+pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| prefetch::result(&call.app.upkeep, job));
     let result = result.ok_or_else(|| {
         Failure::not_found("there is no result of this job; those of the last eight of its kind are kept")

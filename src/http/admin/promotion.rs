@@ -9,7 +9,8 @@ use crate::http::permission::Principal;
 use crate::http::response;
 use crate::http::route::access::{administer, inspect_repository, promote_repository};
 use api::promotion::{
-    DecidePromotion, PromotedSource, Promotion, PromotionPlan, RequestPromotion, RequestedPromotion,
+    DecidePromotion, ListPromotions, PromotedSource, Promotion, PromotionPlan, RequestPromotion,
+    RequestedPromotion,
 };
 use base::access::ScopeKind;
 use base::model::ids::SourceId;
@@ -27,10 +28,8 @@ const MAX_LIST: i64 = 1_000;
 const MAX_COMMENT: usize = 1_000;
 
 /// `POST /repos/{name}/promotions`.
-pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let principal = call.principal;
-    let (body, actor): (RequestPromotion, _) = call.json().await?;
+pub(super) async fn request(call: Call<'_>, name: &str, body: RequestPromotion) -> AdminResult {
+    let Call { app, principal, actor, .. } = call;
     principal.require(&app.state.catalog.get(), inspect_repository(&body.from))?;
     let snapshot = body.snapshot.as_deref().map_or(Ok(Snapshot::Latest), str::parse);
     let snapshot = snapshot.map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))?;
@@ -56,13 +55,13 @@ pub(super) async fn request(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 /// `GET /promotions?repo=&state=`.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListPromotions) -> AdminResult {
     let app = call.app;
-    let repo = match call.query.get("repo") {
+    let repo = match &query.repo {
         None => None,
         Some(name) => Some(find::repo(&app.state.catalog.get(), name)?.id),
     };
-    let state = call.query.get("state").map(str::parse::<PromotionState>).transpose()?;
+    let state = query.state.as_deref().map(str::parse::<PromotionState>).transpose()?;
     let catalog = app.state.catalog.get();
     let is_permitted = |promotion: &promotion::Promotion| match catalog.repo_by_id(promotion.request.repo) {
         Some(repo) => call.principal.may_promote(repo),
@@ -75,7 +74,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 
 /// `GET /promotions/{id}`.
 pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
-    let (app, principal) = (call.app, call.principal);
+    let Call { app, principal, .. } = call;
     let found = permitted(app, principal, number(id)?).await?;
     require_readable(app, principal, &found)?;
     let plan = edit::plan_of(&app.state, found.id).await?;
@@ -86,24 +85,26 @@ pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
     ok(&Promotion { plan: Some(plan), ..wire(app, found) })
 }
 
+/// Requires the permission to decide a promotion, before the body is read.
+pub(super) async fn require_permitted(call: &Call<'_>, [id]: [&str; 1]) -> Result<(), Failure> {
+    permitted(call.app, call.principal, number(id)?).await.map(drop)
+}
+
 /// `POST /promotions/{id}/approve`.
-pub(super) async fn approve(call: Call<'_>, id: &str) -> AdminResult {
-    let (app, principal, id) = (call.app, call.principal, number(id)?);
-    let found = permitted(app, principal, id).await?;
-    let (body, actor): (DecidePromotion, _) = call.json().await?;
+pub(super) async fn approve(call: Call<'_>, id: &str, body: DecidePromotion) -> AdminResult {
+    let Call { app, principal, actor, .. } = call;
+    let found = permitted(app, principal, number(id)?).await?;
     require_readable(app, principal, &found)?;
     let reason = comment(&body.comment)?;
     let person = person(principal, actor);
-    let promotion = edit::approve(&app.state, id, &reason, &person, opening(principal)).await?;
+    let promotion = edit::approve(&app.state, found.id, &reason, &person, opening(principal)).await?;
     ok(&wire(app, promotion))
 }
 
 /// `POST /promotions/{id}/reject`.
-pub(super) async fn reject(call: Call<'_>, id: &str) -> AdminResult {
-    let (app, id) = (call.app, number(id)?);
-    permitted(call.app, call.principal, id).await?;
-    let (body, actor): (DecidePromotion, _) = call.json().await?;
-    let promotion = edit::reject(&app.state, id, &comment(&body.comment)?, &actor).await?;
+pub(super) async fn reject(call: Call<'_>, id: &str, body: DecidePromotion) -> AdminResult {
+    let Call { app, actor, .. } = call;
+    let promotion = edit::reject(&app.state, number(id)?, &comment(&body.comment)?, &actor).await?;
     ok(&wire(app, promotion))
 }
 

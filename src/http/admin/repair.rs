@@ -9,9 +9,8 @@ use store::db::skew::Skew;
 use tasks::upkeep;
 
 /// `POST /repair/clock`.
-pub(super) async fn clock(call: Call<'_>) -> AdminResult {
+pub(super) async fn clock(call: Call<'_>, body: RepairClock) -> AdminResult {
     let app = call.app;
-    let (body, _): (RepairClock, _) = call.json().await?;
     let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;
     let repair = upkeep::clock::repair(&app.state, today, body.dry_run).await?;
     let message = repair.as_ref().map_or_else(

@@ -7,7 +7,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_source;
-use api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
+use api::repo::{CreateRepo, EditRepo, ListRepos, Reorder, Repo, Subscribe, Subscription, Unsubscribe};
 use base::model::repository::ChangePolicy;
 use content::serve;
 use runtime::catalog::{self, Catalog, Repository};
@@ -52,10 +52,10 @@ pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
 }
 
 /// `GET /repos?source=`.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListRepos) -> AdminResult {
     let app = call.app;
     let catalog = app.state.catalog.get();
-    let source = match call.query.get("source") {
+    let source = match &query.source {
         None => None,
         Some(name) => {
             call.principal.require(&catalog, inspect_source(name))?;
@@ -70,9 +70,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /repos`.
-pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (CreateRepo, _) = call.json().await?;
+pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let name = name(&body.name)?;
     let kind = body.kind.parse()?;
     let existing = on_existing(body.succeed_on_existing);
@@ -94,9 +93,8 @@ pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 /// `PATCH /repos/{name}`.
-pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (EditRepo, _) = call.json().await?;
+pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let current_name = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
     let edit = RepoEdit {
@@ -130,9 +128,8 @@ pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 /// `POST /repos/{name}/sources`.
-pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (Subscribe, _) = call.json().await?;
+pub(super) async fn subscribe(call: Call<'_>, name: &str, body: Subscribe) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let version = body.version.as_deref().map(version).transpose()?;
     let existing = on_existing(body.succeed_on_existing);
     edit::subscription::subscribe(&app.state, name, &body.source, version, existing, &actor).await?;
@@ -164,16 +161,15 @@ fn open_access_warning(app: &App, repo: &Repo, source: &str) -> Option<String> {
 }
 
 /// `DELETE /repos/{name}/sources/{source}?version=`.
-pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> AdminResult {
-    let version = call.query.get("version").map(version).transpose()?;
+pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str, query: Unsubscribe) -> AdminResult {
+    let version = query.version.as_deref().map(version).transpose()?;
     edit::subscription::unsubscribe(&call.app.state, name, source, version, &call.actor).await?;
     ok(&show(call.app, name)?)
 }
 
 /// `PUT /repos/{name}/sources`.
-pub(super) async fn reorder(call: Call<'_>, name: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (Reorder, _) = call.json().await?;
+pub(super) async fn reorder(call: Call<'_>, name: &str, body: Reorder) -> AdminResult {
+    let Call { app, actor, .. } = call;
     edit::subscription::reorder(&app.state, name, &body.sources, &actor).await?;
     ok(&show(app, name)?)
 }

@@ -15,9 +15,8 @@ use tasks::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
 const MAX_PARTS: u16 = 256;
 
 /// `POST /scrub`.
-pub(super) async fn start(call: Call<'_>) -> AdminResult {
-    let (app, principal) = (call.app, call.principal);
-    let (body, _): (StartScrub, _) = call.json().await?;
+pub(super) async fn start(call: Call<'_>, body: StartScrub) -> AdminResult {
+    let Call { app, principal, .. } = call;
     let extent = match body.part {
         None => ScrubExtent::Everything,
         Some(part) if part.of <= MAX_PARTS && (1..=part.of).contains(&part.number) => {
@@ -61,7 +60,7 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
 }
 
 /// `GET /scrub/{job}`.
-pub(super) fn result(call: &Call<'_>, job: &str) -> AdminResult {
+pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| scrub::result(&call.app.upkeep, job));
     let result = result
         .ok_or_else(|| Failure::not_found("there is no result of this scrub; the last eight are kept"))?;

@@ -9,7 +9,7 @@ use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
-use api::source::{CreateSource, EditSource, IndexState, Source, Transaction};
+use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, Transaction};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use base::model::source::SourceKind;
 use content::serve;
@@ -66,9 +66,9 @@ fn parse_snapshot(text: Option<&str>) -> Result<Option<Snapshot>, Failure> {
 }
 
 /// `GET /sources?repo=&type=`.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    let kind_filter = call.query.get("type").map(str::parse::<SourceKind>).transpose()?;
-    let repo = call.query.get("repo");
+pub(super) async fn list(call: Call<'_>, query: ListSources) -> AdminResult {
+    let kind_filter = query.kind.as_deref().map(str::parse::<SourceKind>).transpose()?;
+    let repo = query.repo.as_deref();
     if let Some(repo) = repo {
         call.principal.require(&call.app.state.catalog.get(), inspect_repository(repo))?;
         super::repo::check_exists(call.app, repo)?;
@@ -89,9 +89,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /sources`.
-pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (CreateSource, _) = call.json().await?;
+pub(super) async fn create(call: Call<'_>, body: CreateSource) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let (name, kind) = (name(&body.name)?, body.kind.parse::<SourceKind>()?);
     let (snapshot, include) =
         (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
@@ -130,9 +129,8 @@ pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
 }
 
 /// `PATCH /sources/{name}`.
-pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
-    let app = call.app;
-    let (body, actor): (EditSource, _) = call.json().await?;
+pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let state = parse_snapshot(body.snapshot.as_deref())?;
     if new.is_none() && state.is_none() {

@@ -82,9 +82,8 @@ fn class_totals(totals: &[(String, i64, i64)], class: StorageClass) -> (u64, u64
 }
 
 /// `POST /storage/adopt`.
-pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
+pub(super) async fn adopt(call: Call<'_>, body: StorageSelection) -> AdminResult {
     let app = call.app;
-    let (body, _): (StorageSelection, _) = call.json().await?;
     let adopted = upkeep::ownership::adopt(&app.upkeep, &classes_or_all(&body.classes)?).await;
     // The full error is sent, because the administrator needs the path.
     let adopted = adopted.map_err(|error| match error {
@@ -95,9 +94,8 @@ pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /storage/sweep`.
-pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
+pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> AdminResult {
     let app = call.app;
-    let (body, _): (SweepStorage, _) = call.json().await?;
     let confirmed = parse_classes(&body.confirm)?;
     let key = match body.confirm.is_empty() {
         true => "storage:sweep".to_owned(),
@@ -124,9 +122,8 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /storage/restore`.
-pub(super) async fn restore(call: Call<'_>) -> AdminResult {
+pub(super) async fn restore(call: Call<'_>, body: StorageSelection) -> AdminResult {
     let app = call.app;
-    let (body, _): (StorageSelection, _) = call.json().await?;
     let classes = classes_or_all(&body.classes)?;
     let key = format!("storage:restore:{}", body.classes.join(","));
     let upkeep = Arc::clone(&app.upkeep);

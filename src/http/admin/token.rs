@@ -10,7 +10,8 @@ use crate::http::error::{Failure, truncate};
 use crate::http::permission::{Principal, token_issuer};
 use crate::http::response;
 use api::token::{
-    CreateToken, CreatedToken, RevokeToken, RevokedUser, Scope as WireScope, Token as WireToken, Verification,
+    CreateToken, CreatedToken, ListTokens, RevokeToken, RevokedUser, Scope as WireScope, Token as WireToken,
+    Verification,
 };
 use base::access::person::is_invisible;
 use base::access::{Grant, Scope, ScopeKind, Selection};
@@ -27,15 +28,19 @@ const MAX_USER: usize = 200;
 /// The name that means all objects of a scope.
 const ALL: &str = "*";
 
-/// `POST /tokens`.
-pub(super) async fn create(call: Call<'_>) -> AdminResult {
-    let app = call.app;
-    if !call.is_confidential {
-        return Err(Failure::bad_request(
-            "the new token would cross the network unencrypted: use https, or create it on the server's machine",
-        ));
+/// Refuses to send a new token over a connection on which others can read it, before the body is read.
+pub(super) async fn require_confidential(call: &Call<'_>, _: [&str; 0]) -> Result<(), Failure> {
+    if call.is_confidential {
+        return Ok(());
     }
-    let (body, actor): (CreateToken, _) = call.json().await?;
+    Err(Failure::bad_request(
+        "the new token would cross the network unencrypted: use https, or create it on the server's machine",
+    ))
+}
+
+/// `POST /tokens`.
+pub(super) async fn create(call: Call<'_>, body: CreateToken) -> AdminResult {
+    let Call { app, actor, .. } = call;
     let catalog = app.state.catalog.get();
     let grant = grant(&catalog, &body.scopes)?;
     let description = text(&body.description, "description", MAX_DESCRIPTION)?;
@@ -59,14 +64,8 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
 }
 
 /// `GET /tokens?expired=&revoked=`: a parameter selects tokens by `true` or `false`; without it, both are listed.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    let selected = |name: &str| match call.query.get(name) {
-        None => Ok(None),
-        Some("true") => Ok(Some(true)),
-        Some("false") => Ok(Some(false)),
-        Some(_) => Err(Failure::bad_request(format!("the parameter {name} must be true or false"))),
-    };
-    let (expired, revoked) = (selected("expired")?, selected("revoked")?);
+pub(super) async fn list(call: Call<'_>, query: ListTokens) -> AdminResult {
+    let ListTokens { expired, revoked } = query;
     let (catalog, now) = (call.app.state.catalog.get(), (call.app.state.clock)());
     let tokens = auth::list(&call.app.state).await?;
     let tokens = tokens.into_iter().map(|(row, grant)| WireToken {
@@ -90,9 +89,8 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 }
 
 /// `POST /tokens/revoke`.
-pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
+pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
     let app = call.app;
-    let (body, _): (RevokeToken, _) = call.json().await?;
     let name = match (&body.guid, &body.token, &body.user) {
         (Some(name), None, None) | (None, Some(name), None) => name.trim(),
         (None, None, Some(user)) => {
@@ -132,7 +130,7 @@ pub(super) async fn revoke(call: Call<'_>) -> AdminResult {
 }
 
 /// `GET /verify`.
-pub(super) fn verify(call: &Call<'_>) -> AdminResult {
+pub(super) async fn verify(call: Call<'_>) -> AdminResult {
     let catalog = call.app.state.catalog.get();
     let token = match call.principal {
         Principal::Token(token) => Some(token),

@@ -5,20 +5,21 @@ use http::StatusCode;
 
 use super::call::{AdminResult, Call};
 use crate::http::error::Failure;
+use crate::http::request_body::Incoming;
 use crate::http::{read_body, response};
-use api::upload::Upload;
+use api::upload::{Upload, UploadFile};
 use tasks::edit::{self, UploadKind};
 
 /// Maximum size of an archive, in bytes.
 const MAX_BYTES: u64 = 10 << 30;
 
 /// `POST /uploads?file=&type=`.
-pub(super) async fn receive(call: Call<'_>) -> AdminResult {
-    let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
+pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -> AdminResult {
+    let file = query.file.as_deref().filter(|file| !file.is_empty()).ok_or_else(|| {
         Failure::bad_request("the parameter file, the name of the uploaded file, is missing")
     })?;
-    let body = read_body::stream(call.body, MAX_BYTES, call.app.limits.body_timeout);
-    let kind = match call.query.get("type") {
+    let body = read_body::stream(body, MAX_BYTES, call.app.limits.body_timeout);
+    let kind = match query.kind.as_deref() {
         None | Some("source") => UploadKind::Source,
         Some("binary") => UploadKind::Binary,
         Some("python") => UploadKind::Python,

@@ -160,7 +160,7 @@ pub async fn answer(
         // A token that is not valid has been refused already.
         PublicRoute::VerifyAuth => ok(&serde_json::json!({})),
         PublicRoute::Download => download::answer(app, query).await?,
-        PublicRoute::Swagger => swagger::page(head),
+        PublicRoute::Swagger | PublicRoute::SwaggerIndex => swagger::page(head),
         PublicRoute::OpenApi => ok(&openapi::document_with_base(base_url::base_url(&app.site.load(), head))),
         PublicRoute::SourceTransactions(name) => {
             let source = source(&catalog, name)?.id;

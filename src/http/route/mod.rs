@@ -10,6 +10,7 @@ pub mod repo_path;
 mod table;
 pub mod web;
 
+use access::{Access, read_repository, server, source};
 use admin::AdminRoute;
 use administration::AdministrationPage;
 use http::Method;
@@ -21,6 +22,7 @@ use web::{WEB, WebPath};
 use super::error::Failure;
 use super::response::ErrorFormat;
 use super::target::{Query, segments};
+use base::access::Action;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use pages::text::segment;
 
@@ -158,6 +160,36 @@ impl Route {
             Route::Public(PublicRoute::Repos | PublicRoute::Sources | PublicRoute::MetricsPackages)
         );
         self.is_page() || matches!(self, Route::Latest { .. } | Route::PackageLink { .. }) || is_list
+    }
+
+    /// Returns the action and the object of the route. The match is exhaustive, so that a new route does not compile
+    /// without an entry here.
+    #[must_use]
+    pub fn access(&self) -> Access<'_> {
+        match self {
+            // Sign-in checks its own secrets.
+            Route::Home
+            | Route::Manual(_)
+            | Route::Asset(_)
+            | Route::Favicon
+            | Route::Robots
+            | Route::Ping
+            | Route::Login(_)
+            | Route::PublishingAudience => server(Action::ReadPublic),
+            // The handler verifies the identity token in the body.
+            Route::MintToken => server(Action::Notify),
+            Route::Latest { repo, .. }
+            | Route::PackageLink { repo, .. }
+            | Route::RepositoryPage { repo, .. }
+            | Route::Web { repo, .. }
+            | Route::Repository { repo, .. }
+            | Route::Versions { repo, .. } => read_repository(repo),
+            Route::UploadPython { source: name } => source(Action::WriteSource, name),
+            Route::Public(route) => route.access(),
+            Route::Admin(route) => route.access(),
+            // The form names the action, for which the admin API checks the permission again.
+            Route::Administration(_) => server(Action::Administer),
+        }
     }
 }
 
@@ -600,8 +632,7 @@ mod tests {
 
     #[test]
     fn every_route_names_its_action_and_object() {
-        use super::access::{self, Target};
-        use base::access::Action;
+        use super::access::Target;
         for (path, action, target, format) in [
             ("/", Action::ReadPublic, Target::Server, ErrorFormat::Text),
             ("/__ping__", Action::ReadPublic, Target::Server, ErrorFormat::Text),
@@ -623,7 +654,7 @@ mod tests {
             ("//__api__/admin/v1/nothing", Action::Inspect, Target::Server, ErrorFormat::Json),
         ] {
             let route = route(path).expect(path);
-            let access = access::route_access(&route);
+            let access = route.access();
             assert_eq!((access.action, access.target), (action, target), "{path}");
             assert_eq!(route.error_format(), format, "{path}");
         }

@@ -1,44 +1,61 @@
-//! Tables of API addresses. A table generates the enum of its routes, their parser and the `Allow` of a 405.
+//! Tables of operations as routes: the enum of the routes of a table, their parser, their access, and the `Allow` of a 405.
 
 use http::Method;
 
 use crate::http::error::Failure;
 
-/// Defines the routes of an API. A row has a method, one or several addresses, and the route. An address is a list of
-/// segments: a segment is a literal text, or the name of a parameter whose value the route contains.
+/// Defines the routes of a table of operations. The path of an operation is a list of segments: a segment is a literal
+/// text, or the name of a parameter whose value the route contains.
 macro_rules! routes {
-    ($(#[$attribute:meta])* $name:ident {
-        $($method:ident $([$($segment:tt),+])|+ => $route:ident $(($($parameter:ident),+))?,)+
-    }) => {
+    ($(#[$attribute:meta])* enum $Route:ident $(
+        $(#[doc = $summary:literal])*
+        $Name:ident $(($($parameter:ident),+))?: $method:ident [$($segment:tt),+] $action:ident $(($object:ident $key:ident))?
+            => $handler:path { $($types:tt)* }
+    )+) => {
         $(#[$attribute])*
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum $name {
+        pub enum $Route {
             $(
-                #[doc = concat!($("`", stringify!($method), " ", $(routes!(@text $segment),)+ "` "),+)]
-                $route $(($(routes!(@type $parameter)),+))?,
+                $(#[doc = $summary])*
+                #[doc = concat!("`", stringify!($method), " ", $(routes!(@text $segment),)+ "`")]
+                $Name $(($(routes!(@type $parameter)),+))?,
             )+
         }
 
-        impl $name {
+        impl $Route {
             /// Returns the route of a method at an address.
-            fn find(method: &http::Method, segments: &[&str]) -> Option<$name> {
+            fn find(method: &http::Method, segments: &[&str]) -> Option<$Route> {
                 match (method, segments) {
-                    $($((&http::Method::$method, [$($segment),+]))|+ => {
-                        Some($name::$route $(($((*$parameter).to_owned()),+))?)
+                    $((&http::Method::$method, [$($segment),+]) => {
+                        Some($Route::$Name $(($((*$parameter).to_owned()),+))?)
                     })+
                     _ => None,
                 }
             }
 
-            /// Method and address of each row; `{name}` is a parameter.
+            /// Returns the action and the object of the route.
+            #[allow(unused_variables, reason = "not every parameter is an object")]
+            pub(in crate::http) fn access(&self) -> Access<'_> {
+                match self {
+                    $($Route::$Name $(($($parameter),+))? => Access {
+                        action: Action::$action,
+                        target: routes!(@target $($object $key)?),
+                    },)+
+                }
+            }
+
+            /// Name, method and path of each row; `{name}` is a parameter.
             #[cfg(test)]
-            pub(in crate::http) const ROWS: &[(&str, &str)] =
-                &[$($((stringify!($method), concat!($(routes!(@text $segment)),+)),)+)+];
+            const ROWS: &[(&str, &str, &str)] =
+                &[$((stringify!($Name), stringify!($method), concat!($(routes!(@text $segment)),+)),)+];
         }
     };
     (@text $text:literal) => { concat!("/", $text) };
     (@text $parameter:ident) => { concat!("/{", stringify!($parameter), "}") };
     (@type $parameter:ident) => { String };
+    (@target) => { Target::Server };
+    (@target repository $name:ident) => { Target::Repository($name) };
+    (@target source $name:ident) => { Target::Source($name) };
 }
 pub(super) use routes;
 

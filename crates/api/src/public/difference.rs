@@ -3,6 +3,25 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::query;
+use base::model::snapshot::Snapshot;
+
+query! {
+    /// The query of `GET /repos/{repo}/diff`.
+    Compare {
+        /// a day or a transaction
+        from: Option<Snapshot>,
+        /// latest (default), a day or a transaction
+        to: Option<Snapshot>,
+        /// added, removed, updated, downgraded, replaced or moved; default all
+        kind: Option<String>,
+        /// csv, or json (default)
+        format: Option<String>,
+        /// the version of a Bioconductor repository
+        bioc_version: Option<String>,
+    }
+}
+
 /// One row of `GET /repos/{r}/diff`: a package that differs between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PackageDifference {

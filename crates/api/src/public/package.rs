@@ -5,6 +5,83 @@ use utoipa::ToSchema;
 
 use super::vulnerability::{ArchivedVulnerability, Vulnerability};
 
+use crate::query::{Order, query};
+use base::model::snapshot::Snapshot;
+
+query! {
+    /// The query of `GET /repos/{repo}/packages` and `GET /sources/{source}/packages`.
+    ListPackages {
+        /// rows per page, at most 1000
+        limit as "_limit": Option<usize>,
+        /// page number, from 1
+        page as "_page": Option<usize>,
+        /// name, version, date_publication or source
+        sort as "_sort": Option<String>,
+        /// asc or desc
+        order as "_order": Option<Order>,
+        /// exact package name
+        name: Option<String>,
+        /// part of the name, case-insensitive; with % only at the end, a prefix
+        name_like: Option<String>,
+        /// as name_like
+        name_search: Option<String>,
+        /// true: sort the exact match first
+        exact_first: bool,
+        /// the version of a Bioconductor repository
+        bioc_version: Option<String>,
+        /// the snapshot of a repository: latest (default), a day or a transaction
+        snapshot: Option<Snapshot>,
+    }
+}
+
+query! {
+    /// The query of `GET /repos/{repo}/packages/{name}`.
+    ShowPackage {
+        /// a version other than the listed one
+        version: Option<String>,
+        /// the version of a Bioconductor repository
+        bioc_version: Option<String>,
+        /// the snapshot of a repository: latest (default), a day or a transaction
+        snapshot: Option<Snapshot>,
+    }
+}
+
+query! {
+    /// The query of `GET /repos/{repo}/packages/{name}/builds`.
+    ListBinaries {
+        /// latest (default), a day or a transaction
+        snapshot: Option<Snapshot>,
+        /// the version of a Bioconductor repository
+        bioc_version: Option<String>,
+    }
+}
+
+query! {
+    /// The query of `GET /repos/{repo}/packages/{name}/binaries/logs`.
+    ShowBuildLog {
+        /// as in rspm list distributions
+        distribution: Option<String>,
+        /// a minor version of R: 4.5
+        r_version: Option<String>,
+        /// x86_64 (default) or arm64
+        arch: Option<String>,
+        /// a version other than the listed one
+        version: Option<String>,
+        /// the version of a Bioconductor repository
+        bioc_version: Option<String>,
+        /// the snapshot of a repository: latest (default), a day or a transaction
+        snapshot: Option<Snapshot>,
+    }
+}
+
+query! {
+    /// The query of `GET /sources/{source}/packages/{name}/releases`.
+    ListReleases {
+        /// the version of a Bioconductor source
+        bioc_version: Option<String>,
+    }
+}
+
 /// A package. Lists omit `links`, `archived` and `readme_data`. A field is `null` if DESCRIPTION does not have it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Package {

@@ -3,6 +3,26 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::{Order, query};
+
+query! {
+    /// The query of `GET /repos`.
+    ListRepos {
+        /// R, Bioconductor or Python
+        kind as "type": Option<String>,
+    }
+}
+
+query! {
+    /// The query of `GET /repos/{repo}/transaction-dates`.
+    ListDates {
+        /// date
+        sort as "_sort": Option<String>,
+        /// asc or desc; default desc
+        order as "_order": Option<Order>,
+    }
+}
+
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repo {

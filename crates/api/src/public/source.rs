@@ -3,6 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::query;
+
+query! {
+    /// The query of `GET /sources/{source}/transactions`.
+    ListTransactions {
+        /// rows per page
+        limit as "_limit": Option<usize>,
+        /// page number, from 1
+        page as "_page": Option<usize>,
+    }
+}
+
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Source {

@@ -7,6 +7,16 @@ use utoipa::ToSchema;
 
 use base::model::time::{SECOND, Timestamp};
 
+use crate::query::query;
+
+query! {
+    /// The query of `GET /download`.
+    Download {
+        /// linux (the default), darwin or windows
+        os: Option<String>,
+    }
+}
+
 /// Response to `GET /status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]

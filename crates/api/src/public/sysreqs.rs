@@ -3,6 +3,44 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::query::query;
+
+query! {
+    /// The query of `GET /repos/{repo}/packages/{name}/sysreqs`.
+    OfPackage {
+        /// the distribution of a row of /status whose sysReqs is true
+        distribution: Option<String>,
+        /// the release of the same row of /status
+        release: Option<String>,
+    }
+}
+
+query! {
+    /// The query of `GET /repos/{repo}/sysreqs`.
+    OfPackages {
+        /// the distribution of a row of /status whose sysReqs is true
+        distribution: Option<String>,
+        /// the release of the same row of /status
+        release: Option<String>,
+        /// true: all packages of the repository
+        all: bool,
+        /// a package; may be repeated, or a comma-separated list
+        pkgname: Vec<String>,
+    }
+}
+
+query! {
+    /// The query of `POST /repos/{repo}/sysreqs`.
+    OfDescription {
+        /// the distribution of a row of /status whose sysReqs is true
+        distribution: Option<String>,
+        /// the release of the same row of /status
+        release: Option<String>,
+        /// true: include suggested packages
+        suggests: bool,
+    }
+}
+
 /// Returns whether a count is zero; such counts are omitted from responses.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &usize) -> bool {

@@ -7,10 +7,11 @@ use super::rule_form;
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
+use api::operations::{Operation, address, admin as operations};
+use api::repo::Unsubscribe;
 use pages::administration::Section;
 use pages::administration::form::{ACTION, CONFIRM, OBJECT};
 use pages::frame::Root;
-use pages::text::segment;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
@@ -98,14 +99,21 @@ pub(super) fn message(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns a request with the most common values.
-fn change(
-    method: Method,
-    path: String,
+/// Returns a call of an operation, with the most common values of the other fields.
+fn change<O: Operation<Query: Default>>(
+    path: O::Path<'_>,
     body: Value,
     (next_page, message_key): (Target, &'static str),
 ) -> Change {
-    Change { method, path, body, field: "", next_page, message_key, displayed_part: ResponsePart::Nothing }
+    Change {
+        method: O::METHOD,
+        path: address::<O>(path, &O::Query::default()),
+        body,
+        field: "",
+        next_page,
+        message_key,
+        displayed_part: ResponsePart::Nothing,
+    }
 }
 
 /// Converts a form of a page to a request.
@@ -173,31 +181,36 @@ fn sources(action: &str, form: &Query) -> Result<Change, Invalid> {
             let next_page = Target::Object(Section::Sources, name.to_owned());
             Ok(Change {
                 field: "name",
-                ..change(Method::POST, "/sources".into(), body, (next_page, "created"))
+                ..change::<operations::CreateSource>([], body, (next_page, "created"))
             })
         }
         "sync" => {
             let body = json!({ "type": text(form, "type") });
             let next_page = Target::Section(Section::Jobs);
-            Ok(Change { field: "type", ..change(Method::POST, "/sync".into(), body, (next_page, "started")) })
+            Ok(Change { field: "type", ..change::<operations::StartSync>([], body, (next_page, "started")) })
         }
         _ => Err(unknown()),
     }
 }
 
 fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
-    let path = format!("/sources/{}", segment(name));
     match action {
         "rename" => {
             let new = new_name(form)?;
             let next_page = Target::Object(Section::Sources, new.to_owned());
             let body = json!({ "new_name": new });
-            Ok(Change { field: "new_name", ..change(Method::PATCH, path, body, (next_page, "renamed")) })
+            Ok(Change {
+                field: "new_name",
+                ..change::<operations::EditSource>([name], body, (next_page, "renamed"))
+            })
         }
         "delete" => {
             require_confirmation(form)?;
             let next_page = Target::Section(Section::Sources);
-            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, (next_page, "deleted")) })
+            Ok(Change {
+                field: CONFIRM,
+                ..change::<operations::DeleteSource>([name], Value::Null, (next_page, "deleted"))
+            })
         }
         _ => Err(unknown()),
     }
@@ -215,14 +228,13 @@ fn repositories(action: &str, form: &Query) -> Result<Change, Invalid> {
         "authenticated": flag(form, "authenticated")?,
     });
     let next_page = Target::Object(Section::Repositories, name.to_owned());
-    Ok(Change { field: "name", ..change(Method::POST, "/repos".into(), body, (next_page, "created")) })
+    Ok(Change { field: "name", ..change::<operations::CreateRepo>([], body, (next_page, "created")) })
 }
 
 fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
-    let path = format!("/repos/{}", segment(name));
     let here = || Target::Object(Section::Repositories, name.to_owned());
     let edit = |body: Value, field: &'static str, next: (Target, &'static str)| {
-        Ok(Change { field, ..change(Method::PATCH, path.clone(), body, next) })
+        Ok(Change { field, ..change::<operations::EditRepo>([name], body, next) })
     };
     match action {
         "describe" => {
@@ -242,30 +254,31 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
         "delete" => {
             require_confirmation(form)?;
             let next = (Target::Section(Section::Repositories), "deleted");
-            Ok(Change { field: CONFIRM, ..change(Method::DELETE, path, Value::Null, next) })
+            Ok(Change { field: CONFIRM, ..change::<operations::DeleteRepo>([name], Value::Null, next) })
         }
         "subscribe" => {
             let source = required(form, "source", "choose a source")?;
             let version = Some(text(form, "version")).filter(|version| !version.is_empty());
             let body = json!({ "source": source, "version": version });
-            let path = format!("{path}/sources");
-            Ok(Change { field: "source", ..change(Method::POST, path, body, (here(), "changed")) })
+            let next = (here(), "changed");
+            Ok(Change { field: "source", ..change::<operations::Subscribe>([name], body, next) })
         }
         "reorder" => {
             let sources = required(form, "sources", "enter all sources of the repository")?;
             let sources: Vec<&str> =
                 sources.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-            let (path, body) = (format!("{path}/sources"), json!({ "sources": sources }));
-            Ok(Change { field: "sources", ..change(Method::PUT, path, body, (here(), "changed")) })
+            let (body, next) = (json!({ "sources": sources }), (here(), "changed"));
+            Ok(Change { field: "sources", ..change::<operations::ReorderSources>([name], body, next) })
         }
         "unsubscribe" => {
             let object = text(form, OBJECT);
             let (source, version) = match object.split_once(' ') {
-                Some((source, version)) => (source, format!("?version={}", segment(version))),
-                None => (object, String::new()),
+                Some((source, version)) => (source, Some(version.to_owned())),
+                None => (object, None),
             };
-            let path = format!("{path}/sources/{}{version}", segment(source));
-            Ok(change(Method::DELETE, path, Value::Null, (here(), "changed")))
+            let path = address::<operations::Unsubscribe>([name, source], &Unsubscribe { version });
+            let next = (here(), "changed");
+            Ok(Change { path, ..change::<operations::Unsubscribe>([name, source], Value::Null, next) })
         }
         _ => Err(unknown()),
     }
@@ -280,16 +293,16 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
                 require_confirmation(form)?;
             }
             let body = json!({ "confirm": class.into_iter().collect::<Vec<_>>() });
-            Ok(change(Method::POST, "/storage/sweep".into(), body, jobs()))
+            Ok(change::<operations::SweepStorage>([], body, jobs()))
         }
         "restore" => {
             require_confirmation(form)?;
-            Ok(change(Method::POST, "/storage/restore".into(), json!({ "classes": [] }), jobs()))
+            Ok(change::<operations::RestoreStorage>([], json!({ "classes": [] }), jobs()))
         }
         "adopt" => {
             require_confirmation(form)?;
             let next = (Target::Section(Section::Storage), "changed");
-            Ok(change(Method::POST, "/storage/adopt".into(), json!({ "classes": [] }), next))
+            Ok(change::<operations::AdoptStorage>([], json!({ "classes": [] }), next))
         }
         _ => Err(unknown()),
     }
@@ -305,13 +318,13 @@ fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
             let body = json!({ "rules": [rule], "dry_run": displayed_part == ResponsePart::Matches });
             Ok(Change {
                 displayed_part,
-                ..change(Method::POST, "/block-rules".into(), body, (here, "created"))
+                ..change::<operations::CreateBlockRules>([], body, (here, "created"))
             })
         }
         "delete" => {
             require_confirmation(form)?;
             let body = json!({ "id": text(form, OBJECT) });
-            Ok(change(Method::POST, "/block-rules/delete".into(), body, (here, "deleted")))
+            Ok(change::<operations::DeleteBlockRules>([], body, (here, "deleted")))
         }
         _ => Err(unknown()),
     }
@@ -339,12 +352,12 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
                 "user": text(form, "user"),
                 "expires_in": days.map(|days| i64::from(days) * DAY),
             });
-            let created = change(Method::POST, "/tokens".into(), body, (here, "created"));
+            let created = change::<operations::CreateToken>([], body, (here, "created"));
             Ok(Change { field: "objects", displayed_part: ResponsePart::Token, ..created })
         }
         "revoke" => {
             let body = json!({ "guid": text(form, OBJECT) });
-            Ok(change(Method::POST, "/tokens/revoke".into(), body, (here, "revoked")))
+            Ok(change::<operations::RevokeToken>([], body, (here, "revoked")))
         }
         _ => Err(unknown()),
     }
@@ -383,7 +396,7 @@ mod tests {
             (
                 &repo,
                 "action=unsubscribe&object=bioc+3.20",
-                request("DELETE /repos/a%20b/sources/bioc?version=3.20", Value::Null),
+                request("DELETE /repos/a%20b/sources/bioc?version=3%2E20", Value::Null),
             ),
             (
                 &repo,

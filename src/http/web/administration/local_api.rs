@@ -15,10 +15,11 @@ use crate::http::error::{Failure, Payload};
 use crate::http::peer::Peer;
 use crate::http::permission::Principal;
 use crate::http::request_body::Incoming;
-use crate::http::route::{self, Route, access};
+use crate::http::route::{self, Route};
 use crate::http::switch::Switch;
 use api::ADMIN_PREFIX;
 use api::error::{Code, Error};
+use api::operations::{Operation, address};
 
 /// The admin API, with the permissions of the client of a page.
 pub(super) struct LocalApi<'a> {
@@ -43,12 +44,16 @@ impl<'a> LocalApi<'a> {
         }
     }
 
-    /// Requests a path below `/__api__/admin/v1`.
+    /// Calls an operation that reads, without parameters in its query.
     ///
     /// # Errors
     /// The errors of the API.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let bytes = self.request(Method::GET, path, Bytes::new()).await?;
+    pub(super) async fn get<O>(&self, path: O::Path<'_>) -> Result<O::Response, Failure>
+    where
+        O: Operation<Query: Default, Body = (), Response: DeserializeOwned>,
+    {
+        let path = &address::<O>(path, &O::Query::default());
+        let bytes = self.request(O::METHOD, path, Bytes::new()).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             tracing::error!("could not read a response of the admin API, GET {path}: {error}");
             Failure::unavailable("the admin API of this server sent an unexpected response", 60)
@@ -75,7 +80,7 @@ impl<'a> LocalApi<'a> {
                 (Route::Admin(route), query) => (route, query),
                 _ => return Err(Failure::no_such_address()),
             };
-        self.principal.require(&self.app.state.catalog.get(), access::admin_access(&route))?;
+        self.principal.require(&self.app.state.catalog.get(), route.access())?;
         let request = Request::builder()
             .method(method)
             .uri(&path)

@@ -29,7 +29,7 @@ use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::http::response;
 use crate::http::route::administration::AdministrationPage;
-use crate::http::route::{self, Route, access};
+use crate::http::route::{self, Route};
 use crate::http::switch::Switch;
 use crate::http::target::Query;
 use api::block_rule::CreatedBlockRules;
@@ -78,7 +78,7 @@ async fn permitted(
     let refused = |failure: Failure| Refused(None, Box::new(failure));
     let (parts, limit) = (head.parts, switch.context().limits.target_bytes);
     let (route, query) = route::parse(&parts.method, head.path, parts.uri.query(), limit).map_err(refused)?;
-    let required = head.principal.require(&app.state.catalog.get(), access::route_access(&route));
+    let required = head.principal.require(&app.state.catalog.get(), route.access());
     if let Err(failure) = required {
         if let (Principal::Token(token), true) = (head.principal, parts.method == Method::POST) {
             let address = app.site.load().client_address(head.peer, &parts.headers);

@@ -4,17 +4,14 @@ use super::local_api::LocalApi;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
-use api::block_rule::{BlockRule, CreatedBlockRules};
-use api::control::Node;
-use api::repo::Repo;
-use api::source::Source;
-use api::storage::Storage;
-use api::token::{CreatedToken, Token};
+use api::block_rule::CreatedBlockRules;
+use api::operations::admin as operations;
+use api::token::CreatedToken;
 use pages::administration::form::RejectedForm;
 use pages::administration::jobs::{EndedJob, Jobs};
 use pages::administration::{Page, Section, jobs, repositories, rules, sources, storage, tokens};
 use pages::frame::Root;
-use pages::text::segment;
+
 use store::db::job_run;
 
 /// Maximum number of ended jobs on the page.
@@ -45,19 +42,19 @@ impl View<'_> {
     pub(super) async fn render(&self, page: &AdministrationPage) -> Result<String, Failure> {
         match page {
             AdministrationPage::Start | AdministrationPage::Sources => {
-                let all: Vec<Source> = self.api.get("/sources").await?;
+                let all = self.api.get::<operations::Sources>([]).await?;
                 Ok(sources::list(&self.page(Section::Sources, None), &all))
             }
             AdministrationPage::Source(name) => {
-                let source: Source = self.api.get(&format!("/sources/{}", segment(name))).await?;
+                let source = self.api.get::<operations::Source>([name]).await?;
                 Ok(sources::show(&self.page(Section::Sources, Some(&source.name)), &source))
             }
             AdministrationPage::Repositories => {
-                let all: Vec<Repo> = self.api.get("/repos").await?;
+                let all = self.api.get::<operations::Repos>([]).await?;
                 Ok(repositories::list(&self.page(Section::Repositories, None), &all))
             }
             AdministrationPage::Repository(name) => {
-                let repo: Repo = self.api.get(&format!("/repos/{}", segment(name))).await?;
+                let repo = self.api.get::<operations::Repo>([name]).await?;
                 let names = self.app.state.catalog.get();
                 let names: Vec<String> = names.sources.iter().map(|source| source.name.to_string()).collect();
                 Ok(repositories::show(&self.page(Section::Repositories, Some(&repo.name)), &repo, &names))
@@ -67,11 +64,11 @@ impl View<'_> {
                 Ok(jobs::list(&self.page(Section::Jobs, None), &jobs))
             }
             AdministrationPage::Storage => {
-                let storage: Storage = self.api.get("/storage").await?;
+                let storage = self.api.get::<operations::Storage>([]).await?;
                 Ok(storage::list(&self.page(Section::Storage, None), &storage))
             }
             AdministrationPage::Rules => {
-                let all: Vec<BlockRule> = self.api.get("/block-rules").await?;
+                let all = self.api.get::<operations::BlockRules>([]).await?;
                 let catalog = self.app.state.catalog.get();
                 let names = rules::Names {
                     sources: catalog.sources.iter().map(|source| source.name.to_string()).collect(),
@@ -81,7 +78,7 @@ impl View<'_> {
                 Ok(rules::list(&page, &all, &names, self.checked.as_ref()))
             }
             AdministrationPage::Tokens => {
-                let all: Vec<Token> = self.api.get("/tokens").await?;
+                let all = self.api.get::<operations::Tokens>([]).await?;
                 Ok(tokens::list(&self.page(Section::Tokens, None), &all, self.created.as_ref()))
             }
         }
@@ -99,7 +96,7 @@ impl View<'_> {
     }
 
     async fn jobs(&self) -> Result<Jobs, Failure> {
-        let node: Node = self.api.get("/status").await?;
+        let node = self.api.get::<operations::Status>([]).await?;
         let rows = self.app.state.db.read(|c| job_run::newest(c, MAX_ENDED_JOBS)).await?;
         let ended = rows.into_iter().map(|row| EndedJob {
             key: row.key,
@@ -109,6 +106,10 @@ impl View<'_> {
             succeeded: row.succeeded,
             message: row.message,
         });
-        Ok(Jobs { running: self.api.get("/jobs").await?, ended: ended.collect(), schedules: node.schedules })
+        Ok(Jobs {
+            running: self.api.get::<operations::Jobs>([]).await?,
+            ended: ended.collect(),
+            schedules: node.schedules,
+        })
     }
 }

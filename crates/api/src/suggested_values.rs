@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 
 /// A value parser that accepts any text and suggests these values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SuggestedValues(pub(super) &'static [&'static str]);
+pub struct SuggestedValues(pub &'static [&'static str]);
 
 impl TypedValueParser for SuggestedValues {
     type Value = String;

@@ -1,0 +1,9 @@
+//! Distributions that binaries can be served for.
+
+use super::call::{AdminResult, Call, ok};
+use crate::http::platforms;
+
+/// `GET /distributions`.
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
+    ok(&platforms::list(&call.app.state.config.load().platforms))
+}

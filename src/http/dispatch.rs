@@ -289,7 +289,7 @@ async fn web_page(
         WebPath::File(..) => app.response_budget.reserve_for_file(client).await?,
         _ => app.response_budget.reserve(client)?,
     };
-    let page = web::snapshot_page::answer(app, (repo.as_str(), *snapshot), path, query, (head, posted));
+    let page = web::snapshot_page::answer(app, repo.as_str(), *snapshot, path, query, head, posted);
     Ok((reservation.charge(page.await?)?, is_restricted))
 }
 

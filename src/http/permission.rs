@@ -44,7 +44,8 @@ impl Principal {
     pub(super) async fn from_request(
         app: &App,
         peer: Peer,
-        (parts, path): (&Parts, &str),
+        parts: &Parts,
+        path: &str,
         now: Timestamp,
     ) -> Result<Principal, Failure> {
         let headers = &parts.headers;

@@ -106,7 +106,7 @@ async fn client(
         return Ok(Principal::Anonymous);
     }
     app.state.storage.add_demand();
-    Principal::from_request(app, peer, (parts, path), now).await
+    Principal::from_request(app, peer, parts, path, now).await
 }
 
 impl Service for AdminService {

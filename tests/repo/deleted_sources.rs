@@ -162,11 +162,11 @@ async fn no_block_rule_is_of_a_source_or_repository_that_was_just_deleted(backen
     delete_unnoticed(&backend, "team").await;
     let catalog = state.catalog.get();
     let rules = [rule(Criteria::default()), team.clone()];
-    let created = block_rule::create_validated(state, (&catalog, &rules), &actor()).await;
+    let created = block_rule::create_validated(state, &catalog, &rules, &actor()).await;
     assert_deleted(&created.expect_err("deleted"), "team");
     let deletion = state.db.write(move |c| repo_rows::delete(c, dev));
     assert!(deletion.await.expect("deleted"));
-    let created = block_rule::create_validated(state, (&catalog, &[of_dev]), &actor()).await;
+    let created = block_rule::create_validated(state, &catalog, &[of_dev], &actor()).await;
     assert!(matches!(&created, Err(RepoError::Db(DbError::NoRepo(id))) if *id == dev), "{created:?}");
 
     state.catalog.refresh(&state.db).await.expect("a catalog");

@@ -101,7 +101,8 @@ pub(in crate::http) async fn record_refusal(
 pub(super) async fn record_operation(
     app: &App,
     action: &'static str,
-    (object_kind, object): (&'static str, String),
+    object_kind: &'static str,
+    object: String,
     detail: String,
 ) {
     let write = app.state.db.write(move |c| audit::record(c, action, (object_kind, &object), &detail));

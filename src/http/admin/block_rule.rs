@@ -97,7 +97,7 @@ pub(super) async fn create(call: Call<'_>, body: wire::CreateBlockRules) -> Admi
         }
     }
     if !body.dry_run {
-        let ids = block_rule::create_validated(&app.state, (&catalog, &rules), &actor).await?;
+        let ids = block_rule::create_validated(&app.state, &catalog, &rules, &actor).await?;
         rules.iter_mut().zip(ids).for_each(|(rule, id)| rule.id = id);
     }
     let matches = if count == 1 { counted.pop().unwrap_or_default() } else { Vec::new() };

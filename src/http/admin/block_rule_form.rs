@@ -233,11 +233,7 @@ pub(super) fn never_matches(catalog: &Catalog, criteria: &Criteria) -> Option<St
 ///
 /// # Errors
 /// There is another object with this id: the list is from another server.
-fn was_deleted(
-    rule: &wire::BlockRule,
-    noun: &str,
-    (id, present): (i64, Option<&str>),
-) -> Result<bool, Failure> {
+fn was_deleted(rule: &wire::BlockRule, noun: &str, id: i64, present: Option<&str>) -> Result<bool, Failure> {
     match (&rule.without_effect, present) {
         (Some(_), None) => Ok(true),
         (Some(reason), Some(name)) => Err(bad(format!(
@@ -254,7 +250,7 @@ fn source(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<SourceId>,
     }
     if let Some(id) = rule.source_id {
         let source = catalog.source_by_id(SourceId(id));
-        if was_deleted(rule, "source", (id, source.map(|source| source.name.as_str())))? {
+        if was_deleted(rule, "source", id, source.map(|source| source.name.as_str()))? {
             return Ok(Some(SourceId(id)));
         }
         let unknown = || Failure::not_found(format!("there is no source with the id {id}"));
@@ -278,7 +274,7 @@ fn repo(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Option<RepoId>, Fai
     }
     let Some(id) = rule.repo_id else { return Ok(None) };
     let repo = catalog.repo_by_id(RepoId(id));
-    if was_deleted(rule, "repository", (id, repo.map(|repo| repo.name.as_str())))? {
+    if was_deleted(rule, "repository", id, repo.map(|repo| repo.name.as_str()))? {
         return Ok(Some(RepoId(id)));
     }
     Ok(Some(repo.ok_or_else(|| Failure::not_found(format!("there is no repository with the id {id}")))?.id))

@@ -26,7 +26,7 @@ pub(super) async fn start(call: Call<'_>, body: ClearSource) -> AdminResult {
     let conflict = |text: String| Failure::new(StatusCode::CONFLICT, Code::Conflict, text);
     if let Some(first) = subscribers.first() {
         let names: Vec<&str> = subscribers.iter().map(|repo| repo.name.as_str()).collect();
-        let advice = unsubscribe_advice((first.name.as_str(), first.changes), "cran");
+        let advice = unsubscribe_advice(first.name.as_str(), first.changes, "cran");
         return Err(conflict(format!("repositories subscribe to cran: {}; {advice}", names.join(", "))));
     }
     if !body.confirm {

@@ -45,7 +45,7 @@ async fn change(call: ControlCall<'_>, online: bool, body: ChangeNodes) -> Admin
     if let Some(app) = switch.app() {
         let action = if online { "request online" } else { "request offline" };
         let names: Vec<&str> = recorded.nodes.iter().map(|(_, name)| name.as_str()).collect();
-        audit::record_operation(&app, action, ("server", names.join(", ")), String::new()).await;
+        audit::record_operation(&app, action, "server", names.join(", "), String::new()).await;
     }
     let nodes = recorded.nodes.into_iter().map(|(id, name)| NodeName { id: id.to_string(), name });
     ok(&RecordedRequest { at: recorded.at.to_string(), nodes: nodes.collect() })

@@ -179,7 +179,7 @@ pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResul
     let app = call.app;
     let builder = builder::get(&app.builds, source, name).await?;
     let result = poll::poll(&app.builds, &builder, &call.actor.0).await?;
-    audit::record_operation(app, "run git builder", ("git builder", name.to_owned()), String::new()).await;
+    audit::record_operation(app, "run git builder", "git builder", name.to_owned(), String::new()).await;
     let builder = show(app, source, &builder).await?;
     ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
 }
@@ -198,7 +198,7 @@ pub(super) async fn rerun(
         (None, Some(commit)) => Revision::Commit(commit),
         (None, None) => Revision::Newest,
     };
-    let build = queue::rerun(&app.builds, (source, name), revision, body.replace, &actor.0).await?;
+    let build = queue::rerun(&app.builds, source, name, revision, body.replace, &actor.0).await?;
     ok(&wire_build(&build, name))
 }
 
@@ -208,7 +208,7 @@ pub(super) async fn builds(call: Call<'_>, query: git::ListGitBuilds) -> AdminRe
     require_listed(&call, source)?;
     let count = query.count.unwrap_or(100).clamp(1, MAX_PAGE_SIZE);
     let page = query.page.unwrap_or(1).max(1);
-    let rows = queue::list(&call.app.builds, source, name, (count, page)).await?;
+    let rows = queue::list(&call.app.builds, source, name, count, page).await?;
     ok(&rows.iter().map(|row| wire_build(&row.build, &row.builder)).collect::<Vec<_>>())
 }
 
@@ -221,7 +221,8 @@ fn number(text: &str) -> Result<i64, Failure> {
 async fn visible_build(
     app: &App,
     principal: &Principal,
-    (id, tx): (Option<i64>, Option<i64>),
+    id: Option<i64>,
+    tx: Option<i64>,
 ) -> Result<GitBuild, Failure> {
     let build = log::find(&app.builds, id, tx).await?;
     let source = log::source(&app.builds, &build).await?;
@@ -238,20 +239,20 @@ async fn visible_build(
 
 /// `GET /git-builds/{id}`.
 pub(super) async fn build(call: Call<'_>, id: &str) -> AdminResult {
-    let build = visible_build(call.app, call.principal, (Some(number(id)?), None)).await?;
+    let build = visible_build(call.app, call.principal, Some(number(id)?), None).await?;
     ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
 /// `GET /transactions/{id}/git-build`.
 pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> AdminResult {
-    let build = visible_build(call.app, call.principal, (None, Some(number(id)?))).await?;
+    let build = visible_build(call.app, call.principal, None, Some(number(id)?)).await?;
     ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
 /// `GET /git-builds/{id}/log?offset=`.
 pub(super) async fn build_log(call: Call<'_>, id: &str, query: git::ReadGitBuildLog) -> AdminResult {
     let offset = query.offset.unwrap_or(0) as u64;
-    let build = visible_build(call.app, call.principal, (Some(number(id)?), None)).await?;
+    let build = visible_build(call.app, call.principal, Some(number(id)?), None).await?;
     let page = log::page(&call.app.builds, &build, offset).await?;
     ok(&git::GitBuildLog { text: page.text, next: page.next, end: page.is_end })
 }
@@ -293,8 +294,7 @@ pub(super) async fn import_credential(call: Call<'_>, body: git::ImportGitCreden
         }
         CredentialKind::Https | CredentialKind::Ssh => {}
     }
-    let (row, _) =
-        credential::import(&app.builds, kind, &name, new_credential(body), (false, succeed)).await?;
+    let (row, _) = credential::import(&app.builds, kind, &name, new_credential(body), false, succeed).await?;
     Ok(response::json(StatusCode::CREATED, &wire_credential(&row, Vec::new())))
 }
 
@@ -312,7 +312,7 @@ pub(super) async fn edit_credential(
 ) -> AdminResult {
     let app = call.app;
     let kind = kind(type_word)?;
-    let (row, _) = credential::import(&app.builds, kind, name, new_credential(body), (true, false)).await?;
+    let (row, _) = credential::import(&app.builds, kind, name, new_credential(body), true, false).await?;
     ok(&wire_credential(&row, Vec::new()))
 }
 

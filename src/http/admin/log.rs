@@ -23,7 +23,7 @@ pub(super) async fn set_level(call: ControlCall<'_>, body: LogLevel) -> AdminRes
 async fn record(call: &ControlCall<'_>, action: &'static str, detail: String) {
     if let Some(app) = call.switch.app() {
         let node_name = call.switch.context().cluster.name().to_owned();
-        audit::record_operation(&app, action, ("server", node_name), detail).await;
+        audit::record_operation(&app, action, "server", node_name, detail).await;
     }
 }
 

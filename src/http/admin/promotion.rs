@@ -45,7 +45,7 @@ pub(super) async fn request(call: Call<'_>, name: &str, body: RequestPromotion) 
         let plan = edit::plan(&app.repositories, &app.state, &request).await?;
         let catalog = app.state.catalog.get();
         let plan = record(&catalog, plan);
-        let plan = with_warnings((&catalog, principal), find::repo(&catalog, name).ok(), plan);
+        let plan = with_warnings(&catalog, principal, find::repo(&catalog, name).ok(), plan);
         return ok(&RequestedPromotion { plan: Some(plan), promotion: None });
     }
     let promotion = edit::request(&app.repositories, &app.state, request, &person(principal, actor)).await?;
@@ -81,7 +81,7 @@ pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
     let catalog = app.state.catalog.get();
     let to = catalog.repo_by_id(found.request.repo);
     let is_applied = found.state == PromotionState::Applied;
-    let plan = if is_applied { plan } else { with_warnings((&catalog, principal), to, plan) };
+    let plan = if is_applied { plan } else { with_warnings(&catalog, principal, to, plan) };
     ok(&Promotion { plan: Some(plan), ..wire(app, found) })
 }
 
@@ -200,11 +200,12 @@ fn wire(app: &App, found: promotion::Promotion) -> Promotion {
 
 /// Adds the warnings about packages that become readable for everyone.
 fn with_warnings(
-    (catalog, principal): (&Catalog, &Principal),
+    catalog: &Catalog,
+    principal: &Principal,
     to: Option<&Repository>,
     mut plan: PromotionPlan,
 ) -> PromotionPlan {
-    let warnings = to.map(|to| open_access_warnings((catalog, principal), to, &plan.sources));
+    let warnings = to.map(|to| open_access_warnings(catalog, principal, to, &plan.sources));
     plan.warnings.splice(0..0, warnings.unwrap_or_default());
     plan
 }
@@ -212,7 +213,8 @@ fn with_warnings(
 /// Returns a warning for each source that the open repository `to` gets and to which an authenticated repository
 /// subscribes: its packages become readable for everyone.
 fn open_access_warnings(
-    (catalog, principal): (&Catalog, &Principal),
+    catalog: &Catalog,
+    principal: &Principal,
     to: &Repository,
     sources: &[PromotedSource],
 ) -> Vec<String> {

@@ -81,7 +81,7 @@ pub(super) async fn start(
     }
     let separator = if endpoint.contains('?') { '&' } else { '?' };
     let target = format!("{endpoint}{separator}{}", parameters.finish());
-    let cookie = cookie::set(address, LOGIN, &secret, (LOGIN_PATH, LOGIN_TIME));
+    let cookie = cookie::set(address, LOGIN, &secret, LOGIN_PATH, LOGIN_TIME);
     Ok(redirect(StatusCode::FOUND, target, [cookie]))
 }
 
@@ -147,10 +147,10 @@ pub(super) async fn callback(
         let texts =
             ["The identity provider refused the sign-in.".to_owned(), excerpt(error), excerpt(description)];
         let mut response = page::problem(StatusCode::FORBIDDEN, "Not signed in", &texts, prefix);
-        set_cookies(&mut response, [cookie::set(address, LOGIN, "", (LOGIN_PATH, 0))]);
+        set_cookies(&mut response, [cookie::set(address, LOGIN, "", LOGIN_PATH, 0)]);
         return Ok(response);
     }
-    let claims = match claims(app, provider, (query.get("code").unwrap_or_default(), secret), now).await {
+    let claims = match claims(app, provider, query.get("code").unwrap_or_default(), secret, now).await {
         Ok(claims) => claims,
         Err(problem) => return Ok(failure_page(provider, &problem)),
     };
@@ -181,8 +181,8 @@ pub(super) async fn callback(
     end_session(app, head).await?;
     metrics::tokens().count_issued(IssuedToken::Session);
     let cookies = [
-        cookie::set(address, SESSION, &session, ("/", limits.lifetime.as_secs())),
-        cookie::set(address, LOGIN, "", (LOGIN_PATH, 0)),
+        cookie::set(address, SESSION, &session, "/", limits.lifetime.as_secs()),
+        cookie::set(address, LOGIN, "", LOGIN_PATH, 0),
     ];
     Ok(redirect(StatusCode::SEE_OTHER, format!("{prefix}{return_to}"), cookies))
 }
@@ -223,7 +223,8 @@ async fn end_session(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
 async fn claims(
     app: &App,
     provider: &Provider,
-    (code, secret): (&str, &str),
+    code: &str,
+    secret: &str,
     now: Timestamp,
 ) -> Result<Claims, Problem> {
     let Provider { settings, address } = provider;
@@ -238,7 +239,7 @@ async fn claims(
     if settings.pkce {
         fields.push(("code_verifier", verifier.as_str()));
     }
-    let response = provider::post(app, settings, (&document, url), &fields).await?;
+    let response = provider::post(app, settings, &document, url, &fields).await?;
     let Some(token) = response.text("id_token").filter(|_| response.status.is_success()) else {
         let error = response.text("error").unwrap_or("no id_token");
         let detail = response.text("error_description").unwrap_or_default();
@@ -250,7 +251,7 @@ async fn claims(
         return Err(Problem::refused(Invalid::Value("nonce")));
     }
     let access_token = response.text("access_token");
-    provider::complete(app, settings, &document, (&mut claims, access_token)).await?;
+    provider::complete(app, settings, &document, &mut claims, access_token).await?;
     Ok(claims)
 }
 
@@ -277,7 +278,7 @@ pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHe
             button { "Sign out" }
         }
     };
-    page::page(StatusCode::OK, ("Sign out", prefix), &body, endpoint.as_deref())
+    page::page(StatusCode::OK, "Sign out", prefix, &body, endpoint.as_deref())
 }
 
 /// Ends the session on this server, and at the provider if that supports it (OpenID Connect RP-Initiated Logout 1.0).
@@ -307,7 +308,7 @@ pub(super) async fn logout(
             format!("{endpoint}{separator}{parameters}")
         }
     };
-    let cookie = cookie::set(address, SESSION, "", ("/", 0));
+    let cookie = cookie::set(address, SESSION, "", "/", 0);
     let mut response = redirect(StatusCode::SEE_OTHER, target, [cookie]);
     // Browsers keep pages for a return to them, also if these may not be stored (W3C Clear Site Data, 3.1).
     response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));

@@ -27,7 +27,7 @@ pub(in crate::http) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'
 /// Returns `Set-Cookie`; `max_age` in seconds, 0 to remove the cookie. Scripts cannot read the cookie. Browsers send it
 /// only over TLS if `address` is `https`, and not with requests of other sites except links (`SameSite=Lax`; a `Strict`
 /// cookie would not be sent on the return from the provider).
-pub(super) fn set(address: &str, name: &str, value: &str, (path, max_age): (&str, u64)) -> HeaderValue {
+pub(super) fn set(address: &str, name: &str, value: &str, path: &str, max_age: u64) -> HeaderValue {
     let secure = if address.starts_with("https://") { "; Secure" } else { "" };
     let prefix = prefix(address);
     response::header_value(format!(
@@ -58,9 +58,9 @@ mod tests {
 
     #[test]
     fn a_cookie_is_for_this_server_only() {
-        let cookie = set("https://h.example/rspm", SESSION, "v", ("/", 60));
+        let cookie = set("https://h.example/rspm", SESSION, "v", "/", 60);
         assert_eq!(cookie, "ppm=v; Path=/rspm/; Max-Age=60; HttpOnly; SameSite=Lax; Secure");
-        let cookie = set("http://127.0.0.1:4242", LOGIN, "v", ("/__login__", 0));
+        let cookie = set("http://127.0.0.1:4242", LOGIN, "v", "/__login__", 0);
         assert_eq!(cookie, "ppm_login=v; Path=/__login__; Max-Age=0; HttpOnly; SameSite=Lax");
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn begin(
         return Ok(response::json(StatusCode::OK, &body));
     };
     let fields = [("scope", settings.requested_scopes.as_str())];
-    let answer = provider::post(app, settings, (&document, endpoint), &fields).await.map_err(|problem| {
+    let answer = provider::post(app, settings, &document, endpoint, &fields).await.map_err(|problem| {
         problem.log();
         unavailable_failure()
     })?;
@@ -201,7 +201,7 @@ async fn poll_provider(
         return Ok(pending(Problem::unavailable("the provider has no token_endpoint")));
     };
     let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code)];
-    let answer = match provider::post(app, settings, (&document, url), &fields).await {
+    let answer = match provider::post(app, settings, &document, url, &fields).await {
         Ok(answer) => answer,
         Err(problem) => return Ok(pending(problem)),
     };

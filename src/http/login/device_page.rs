@@ -132,5 +132,5 @@ fn code_form(prefix: &str, message: Option<&str>) -> Response<Body> {
 }
 
 fn sign_in_page(prefix: &str, body: &Markup) -> Response<Body> {
-    page::page(StatusCode::OK, ("Sign in a device", prefix), body, None)
+    page::page(StatusCode::OK, "Sign in a device", prefix, body, None)
 }

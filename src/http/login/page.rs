@@ -14,7 +14,8 @@ use pages::frame::{Frame, Root};
 /// a form of the page redirects.
 pub(super) fn page(
     status: StatusCode,
-    (title, prefix): (&str, &str),
+    title: &str,
+    prefix: &str,
     body: &Markup,
     target: Option<&str>,
 ) -> Response<Body> {
@@ -47,7 +48,7 @@ pub(super) fn problem(
         }
         p { a href={ (prefix) "/__login__" } { "Sign in again" } }
     };
-    page(status, (title, prefix), &body, None)
+    page(status, title, prefix, &body, None)
 }
 
 /// Adds headers to a response whose address contains secrets: it is not stored, and other sites do not get the address.

@@ -19,7 +19,8 @@ const LEEWAY: i64 = 60 * SECOND;
 pub(super) async fn post(
     app: &App,
     settings: &OpenIdConnect,
-    (document, url): (&Document, &str),
+    document: &Document,
+    url: &str,
     fields: &[(&str, &str)],
 ) -> Result<Response, Problem> {
     let secret = client_secret(app, settings).await?;
@@ -80,7 +81,8 @@ pub(super) async fn complete(
     app: &App,
     settings: &OpenIdConnect,
     document: &Document,
-    (claims, access_token): (&mut Claims, Option<&str>),
+    claims: &mut Claims,
+    access_token: Option<&str>,
 ) -> Result<(), Problem> {
     let required_claims =
         [Some(&settings.username_claim), Some(&settings.groups_claim), settings.role_claim.as_ref()];

@@ -57,12 +57,13 @@ pub(super) async fn of_git_build(
 /// SECURITY: open to all clients, so the upstream server of the binaries is not named.
 pub(super) async fn failure(
     app: &App,
-    (catalog, principal): (&Catalog, &Principal),
+    catalog: &Catalog,
+    principal: &Principal,
     point: &Point,
     package: &str,
     query: &Query,
 ) -> Failure {
-    match reason(app, (catalog, principal), point, package, query).await {
+    match reason(app, catalog, principal, point, package, query).await {
         Ok(reason) => Failure::not_found(format!(
             "this server does not build binaries, so it has no build logs: {reason}"
         )),
@@ -72,7 +73,8 @@ pub(super) async fn failure(
 
 async fn reason(
     app: &App,
-    (catalog, principal): (&Catalog, &Principal),
+    catalog: &Catalog,
+    principal: &Principal,
     point: &Point,
     package: &str,
     query: &Query,

@@ -22,7 +22,8 @@ use runtime::catalog::Catalog;
 pub(super) async fn answer(
     app: &App,
     catalog: &Catalog,
-    (from, to): (&Point, &Point),
+    from: &Point,
+    to: &Point,
     query: &Query,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {

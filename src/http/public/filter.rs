@@ -226,7 +226,7 @@ async fn metadata_of(
         version: detail.release.version.clone(),
     };
     let served = packages.iter().map(served).collect();
-    let metadata = serve::metadata::of(repositories, (Language::R, point.repo), served).await?;
+    let metadata = serve::metadata::of(repositories, Language::R, point.repo, served).await?;
     Ok(metadata.into_iter().map(KeyValue::list).collect())
 }
 

@@ -100,16 +100,16 @@ pub async fn answer(
         PublicRoute::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         PublicRoute::Packages(name) => {
             let point = requested_point(app, &catalog, name, query).await?;
-            ok(&packages::list(app, (&catalog, head.principal), &point, query, None).await?)
+            ok(&packages::list(app, &catalog, head.principal, &point, query, None).await?)
         }
         PublicRoute::Package(name, package) => {
             let point = requested_point(app, &catalog, name, query).await?;
             if repository(&catalog, name)?.kind == RepoKind::Python {
-                return python_packages::package(app, &catalog, (name, &point), package, query, head)
+                return python_packages::package(app, &catalog, name, &point, package, query, head)
                     .await
                     .map(|package| ok(&package));
             }
-            ok(&packages::detail(app, (&catalog, head.principal), &point, package, query).await?)
+            ok(&packages::detail(app, &catalog, head.principal, &point, package, query).await?)
         }
         PublicRoute::RepoVulnerabilities(name) => {
             let point = requested_point(app, &catalog, name, query).await?;
@@ -117,7 +117,7 @@ pub async fn answer(
         }
         PublicRoute::RepoDifference(name) => {
             let (from, to) = requested_points(app, &catalog, name, query).await?;
-            return difference::answer(app, &catalog, (&from, &to), query, head).await;
+            return difference::answer(app, &catalog, &from, &to, query, head).await;
         }
         PublicRoute::PackageBinaries(name, package) => {
             let point = requested_point(app, &catalog, name, query).await?;
@@ -130,7 +130,7 @@ pub async fn answer(
                 return Ok(answer);
             }
             let point = requested_point(app, &catalog, name, query).await?;
-            return Err(build_log::failure(app, (&catalog, head.principal), &point, package, query).await);
+            return Err(build_log::failure(app, &catalog, head.principal, &point, package, query).await);
         }
         PublicRoute::PackageSysreqs(name, package) => {
             ok(&sysreqs::of_package(app, name, package, query).await?)
@@ -141,7 +141,7 @@ pub async fn answer(
             let source = source(&catalog, name)?;
             let point = serve::point::of_source(&app.state, source.name.as_str(), version)?;
             let hidden = HiddenNames::of(&app.state, source.kind.language(), source.id);
-            ok(&packages::list(app, (&catalog, head.principal), &point, query, Some(hidden)).await?)
+            ok(&packages::list(app, &catalog, head.principal, &point, query, Some(hidden)).await?)
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;

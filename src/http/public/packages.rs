@@ -35,7 +35,8 @@ const MAX_PAGE: usize = 1_000_000;
 /// `exact_first`.
 pub(super) async fn list(
     app: &App,
-    (catalog, principal): (&Catalog, &Principal),
+    catalog: &Catalog,
+    principal: &Principal,
     point: &Point,
     query: &Query,
     hidden: Option<HiddenNames>,
@@ -75,7 +76,8 @@ pub(super) async fn list(
 /// Returns one package: its listed version, or that of the parameter `version`.
 pub(super) async fn detail(
     app: &App,
-    (catalog, principal): (&Catalog, &Principal),
+    catalog: &Catalog,
+    principal: &Principal,
     point: &Point,
     name: &str,
     query: &Query,

@@ -65,7 +65,7 @@ pub(super) async fn rows(
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(specifications.len());
     for (name, version) in specifications {
-        let requested = match find(repositories, point, (name, version.as_deref()), &budget).await {
+        let requested = match find(repositories, point, name, version.as_deref(), &budget).await {
             Ok(requested) => requested,
             // A name without a row does not prevent the rows of other names.
             Err(RepoError::NotFound(_) | RepoError::Guarded(_)) => continue,
@@ -119,7 +119,8 @@ pub(super) async fn rows(
 async fn find(
     repositories: &Repositories,
     point: &Point,
-    (name, version): (&str, Option<&str>),
+    name: &str,
+    version: Option<&str>,
     budget: &RequestBudget,
 ) -> Result<RequestedVersion, RepoError> {
     let found = detail::releases_within(repositories, point, name, Some(budget)).await?;

@@ -39,7 +39,8 @@ pub(super) fn row(name: String, version: String, facts: FileFacts, package: Pack
 pub(super) async fn package(
     app: &App,
     catalog: &Catalog,
-    (requested, point): (&str, &Point),
+    requested: &str,
+    point: &Point,
     name: &str,
     query: &Query,
     head: &RequestHead<'_>,

@@ -57,7 +57,7 @@ pub(super) async fn answer(
     let format = match address.path {
         PythonPath::Redirect(target) => return Ok(redirect(address, target, parts)),
         PythonPath::File { id: FileId::Sha256(sha256), file, part: FilePart::Provenance } => {
-            return provenance::answer(app, address, (*sha256, file), parts).await;
+            return provenance::answer(app, address, *sha256, file, parts).await;
         }
         PythonPath::Named { project, file } => return find_named(app, address, project, file).await,
         PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),

@@ -49,7 +49,8 @@ fn is_secure(server: &str) -> bool {
 pub(super) async fn answer(
     app: &App,
     address: &Address<'_>,
-    (sha256, file): (Sha256, &FileName),
+    sha256: Sha256,
+    file: &FileName,
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;

@@ -157,16 +157,16 @@ impl FormStream {
                     );
                 }
                 (ATTESTATIONS, _) => {
-                    let value = self.field(ATTESTATIONS, (MAX_ATTESTATIONS, true), &mut sum).await?;
+                    let value = self.field(ATTESTATIONS, MAX_ATTESTATIONS, true, &mut sum).await?;
                     form.set_attestations(value).map_err(|error| bad_upload(&error))?;
                 }
                 (SIGNATURE, name) => {
-                    let value = self.field(SIGNATURE, (MAX_SIGNATURE, true), &mut sum).await?;
+                    let value = self.field(SIGNATURE, MAX_SIGNATURE, true, &mut sum).await?;
                     form.set_signature(name, value).map_err(|error| bad_upload(&error))?;
                 }
                 (name, _) => {
                     let compared = UploadForm::compared_field(name);
-                    let value = self.field(name, (MAX_FIELD, compared.is_some()), &mut sum).await?;
+                    let value = self.field(name, MAX_FIELD, compared.is_some(), &mut sum).await?;
                     if let Some(field) = compared {
                         form.set(field, &value).map_err(|error| bad_upload(&error))?;
                     }
@@ -194,7 +194,8 @@ impl FormStream {
     async fn field(
         &mut self,
         name: &str,
-        (limit, is_used): (u64, bool),
+        limit: u64,
+        is_used: bool,
         sum: &mut u64,
     ) -> Result<Vec<u8>, Failure> {
         let (mut size, mut value) = (0, Vec::new());

@@ -29,7 +29,8 @@ const MAX_PAGE: usize = 1_000_000;
 /// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the database or storage.
 pub(super) async fn answer(
     context: Context<'_>,
-    (snapshot, part): (Snapshot, Option<Part>),
+    snapshot: Snapshot,
+    part: Option<Part>,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let Context { app, catalog, point, query, .. } = context;

@@ -20,7 +20,8 @@ const MAX_PARAMETER: usize = 300;
 pub(super) async fn page(
     context: Context<'_>,
     package: &str,
-    (snapshot, part): (Snapshot, Option<Part>),
+    snapshot: Snapshot,
+    part: Option<Part>,
 ) -> Result<String, Failure> {
     let parameter = |name: &str| {
         let text = context.query.get(name).map(str::trim).filter(|text| !text.is_empty());

@@ -41,7 +41,7 @@ pub(super) async fn answer(
     }
     let app = context.app;
     let sources = sources(context.catalog, context.repo, context.point, snapshot, head);
-    let events = newest_events(app, context.repo, &sources, (context.principal, MAX_ENTRIES)).await?;
+    let events = newest_events(app, context.repo, &sources, context.principal, MAX_ENTRIES).await?;
     let Timestamp(now) = (app.state.clock)();
     let newest = events.first().map(|event| event.at);
     let recent = events.into_iter().filter(|event| event.at.0 >= now.saturating_sub(PERIOD));

@@ -88,7 +88,8 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
 /// As [`page`].
 pub(super) async fn figure(
     context: &Context<'_>,
-    (package, path): (&str, &str),
+    package: &str,
+    path: &str,
     head: &RequestHead<'_>,
 ) -> Result<Option<Response<Body>>, Failure> {
     if !package_files::is_figure(path) {

@@ -54,7 +54,7 @@ pub(in crate::http) async fn answer(
         catalog.repos.iter().filter(|repo| head.principal.may_list_publicly(repo)).collect();
     let found = match searched.is_empty() {
         true => None,
-        false => Some(search(app, &readable, (searched, page)).await?),
+        false => Some(search(app, &readable, searched, page).await?),
     };
     let (size, page) =
         if found.is_some() { (REPOSITORIES_BELOW_RESULTS, 1) } else { (REPOSITORIES_PER_PAGE, page) };
@@ -98,7 +98,8 @@ async fn newest_point(app: &App, repo: &Repository) -> Result<Option<Point>, Fai
 async fn search(
     app: &App,
     repositories: &[&Repository],
-    (query, page): (String, usize),
+    query: String,
+    page: usize,
 ) -> Result<SearchResult, Failure> {
     let mut found =
         SearchResult { query, page, pages: 0, repositories: 0, packages: Vec::new(), more: Vec::new() };

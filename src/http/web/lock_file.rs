@@ -204,7 +204,7 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
     let (repositories, point) = ((&*context.app.repositories, &permit), context.point);
     let advisories = serve::vulnerabilities::current(&context.app.state).await;
     let other_day = match day {
-        Some(day) => Some(other_day((context, &permit), day, &packages, &advisories).await?),
+        Some(day) => Some(other_day(context, &permit, day, &packages, &advisories).await?),
         None => None,
     };
     let locked = match language {
@@ -241,7 +241,8 @@ fn parse_day(text: &str) -> Result<Day, Failure> {
 
 /// Returns the packages that a day does not list in the version of the file.
 async fn other_day(
-    (context, permit): (&Context<'_>, &ComparisonPermit),
+    context: &Context<'_>,
+    permit: &ComparisonPermit,
     day: Day,
     packages: &[(String, String)],
     advisories: &Vulnerabilities,

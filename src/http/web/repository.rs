@@ -218,7 +218,8 @@ pub(super) async fn newest_events(
     app: &App,
     repo: &Repository,
     sources: &[(SourceId, SourceKind, String)],
-    (principal, limit): (&Principal, usize),
+    principal: &Principal,
+    limit: usize,
 ) -> Result<Vec<RepositoryEvent>, Failure> {
     let catalog = app.state.catalog.get();
     let mut events = subscription_events(repo, |subscription| {
@@ -285,7 +286,7 @@ async fn changes(
     sources: &[(SourceId, SourceKind, String)],
     principal: &Principal,
 ) -> Result<Vec<Change>, Failure> {
-    let events = newest_events(app, repo, sources, (principal, MAX_CHANGES)).await?;
+    let events = newest_events(app, repo, sources, principal, MAX_CHANGES).await?;
     let change = |event: RepositoryEvent| Change {
         day: event.at.day(),
         source: event.subject,

@@ -28,10 +28,12 @@ use pages::frame::Location;
 /// the database or storage.
 pub(in crate::http) async fn answer(
     app: &App,
-    (requested, snapshot): (&str, Snapshot),
+    requested: &str,
+    snapshot: Snapshot,
     path: &WebPath,
     query: &Query,
-    (head, posted): (&RequestHead<'_>, Option<lock_file::Posted>),
+    head: &RequestHead<'_>,
+    posted: Option<lock_file::Posted>,
 ) -> Result<Response<Body>, Failure> {
     let part = choice::part(serve::find::repo(&app.state.catalog.get(), requested)?, query)?;
     let point = serve::point::resolve_part(&app.repositories, requested, part, snapshot).await?;
@@ -56,7 +58,7 @@ pub(in crate::http) async fn answer(
     };
     let package = match path {
         WebPath::Packages => return packages::answer(context, head).await,
-        WebPath::Changes => return changes::answer(context, (snapshot, part), head).await,
+        WebPath::Changes => return changes::answer(context, snapshot, part, head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
         WebPath::LockFile => {
             return Ok(match lock_file::page(context, posted).await? {
@@ -96,7 +98,7 @@ pub(in crate::http) async fn answer(
     }
     if let WebPath::File(_, file) = path
         && repo.kind != RepoKind::Python
-        && let Some(response) = files::figure(&context, (package.as_str(), file.as_str()), head).await?
+        && let Some(response) = files::figure(&context, package.as_str(), file.as_str(), head).await?
     {
         return Ok(response);
     }
@@ -109,7 +111,7 @@ pub(in crate::http) async fn answer(
             ));
         }
         (WebPath::History(_), _) => versions::history(context, package).await?,
-        (WebPath::Explanation(_), _) => explanation::page(context, package, (snapshot, part)).await?,
+        (WebPath::Explanation(_), _) => explanation::page(context, package, snapshot, part).await?,
         (WebPath::Dependents(_) | WebPath::Dependencies(_) | WebPath::Binaries(_), RepoKind::Python) => {
             return Err(Failure::not_found("pages of dependencies and binaries are for R packages"));
         }

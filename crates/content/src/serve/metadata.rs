@@ -28,7 +28,8 @@ pub struct ServedVersion {
 /// Database errors.
 pub async fn of(
     repositories: &Repositories,
-    (language, repo): (Language, RepoId),
+    language: Language,
+    repo: RepoId,
     versions: Vec<ServedVersion>,
 ) -> Result<Vec<BTreeMap<String, String>>, RepoError> {
     let names: Vec<String> = versions
@@ -55,7 +56,7 @@ pub async fn of_one(
     (language, repo): (Language, RepoId),
     served: ServedVersion,
 ) -> Result<BTreeMap<String, String>, RepoError> {
-    Ok(of(repositories, (language, repo), vec![served]).await?.pop().unwrap_or_default())
+    Ok(of(repositories, language, repo, vec![served]).await?.pop().unwrap_or_default())
 }
 
 /// Selects the keys and values of a version from the rows of its package. If several rows have a key, a row

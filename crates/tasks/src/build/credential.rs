@@ -107,7 +107,8 @@ pub async fn import(
     kind: CredentialKind,
     name: &str,
     mut new: NewCredential,
-    (is_edit, succeed_on_existing): (bool, bool),
+    is_edit: bool,
+    succeed_on_existing: bool,
 ) -> Result<(GitCredential, bool), RepoError> {
     let name: Name =
         name.parse().map_err(|error: base::model::name::BadName| RepoError::Invalid(error.to_string()))?;

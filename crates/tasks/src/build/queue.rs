@@ -35,7 +35,8 @@ pub struct NamedBuild {
 /// [`RepoError::NotFound`] for an unknown revision.
 pub async fn rerun(
     builds: &Builds,
-    (source, name): (&str, &str),
+    source: &str,
+    name: &str,
     revision: Revision,
     replace: bool,
     actor: &str,
@@ -123,7 +124,8 @@ pub async fn list(
     builds: &Builds,
     source: Option<&str>,
     name: Option<&str>,
-    (count, page): (usize, usize),
+    count: usize,
+    page: usize,
 ) -> Result<Vec<NamedBuild>, RepoError> {
     let mut builders = builder::list(builds, source).await?;
     if let Some(name) = name {

@@ -21,7 +21,7 @@ const MAX_AUDITED_RULES: usize = 10;
 /// # Errors
 /// As [`create_validated`].
 pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<i64>, RepoError> {
-    create_validated(state, (&state.catalog.get(), rules), actor).await
+    create_validated(state, &state.catalog.get(), rules, actor).await
 }
 
 /// Like [`create`], for rules that were validated with a catalog: their sources and repositories that it has must still
@@ -31,7 +31,8 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
 /// [`DbError::SourceDeleted`], [`DbError::NoRepo`]; other database errors.
 pub async fn create_validated(
     state: &State,
-    (catalog, rules): (&Catalog, &[Rule]),
+    catalog: &Catalog,
+    rules: &[Rule],
     actor: &Actor,
 ) -> Result<Vec<i64>, RepoError> {
     if rules.is_empty() {

@@ -105,7 +105,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
 
 fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> RepoError {
     let names: Vec<&str> = repos.iter().map(|(name, _)| name.as_str()).collect();
-    let advice = repos.first().map(|(name, changes)| unsubscribe_advice((name, *changes), source));
+    let advice = repos.first().map(|(name, changes)| unsubscribe_advice(name, *changes, source));
     RepoError::Conflict(format!(
         "the source '{source}' is subscribed to by '{}'; {}",
         names.join("', '"),

@@ -195,7 +195,7 @@ fn promotion_only(repo: &str) -> RepoError {
 
 /// Returns the advice in an error about a repository that must first stop to subscribe to a source: the commands.
 #[must_use]
-pub fn unsubscribe_advice((repo, changes): (&str, ChangePolicy), source: &str) -> String {
+pub fn unsubscribe_advice(repo: &str, changes: ChangePolicy, source: &str) -> String {
     let command = format!("rspm unsubscribe --repo={repo} --source={source}");
     match changes {
         ChangePolicy::Any => format!("first run: {command}"),

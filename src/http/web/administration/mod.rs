@@ -54,7 +54,7 @@ pub(in crate::http) async fn answer(
 ) -> Response<Body> {
     let result = match permitted(switch, &app, head).await {
         Ok((page, query)) if head.parts.method == Method::POST => {
-            post(switch, &app, head, (page, query), body).await
+            post(switch, &app, head, page, query, body).await
         }
         Ok((page, query)) => get(switch, &app, head, page, &query).await,
         Err(Refused(redirect, failure)) => redirect.ok_or(*failure),
@@ -139,7 +139,8 @@ async fn post(
     switch: &Switch,
     app: &App,
     head: &RequestHead<'_>,
-    (page, _): (AdministrationPage, Query),
+    page: AdministrationPage,
+    _: Query,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     form_token::require_own_page(app, head)?;

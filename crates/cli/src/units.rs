@@ -1,0 +1,55 @@
+//! Parsers of times and sizes with a unit, as values of flags.
+
+/// Parses a duration of at most 24 hours; returns seconds.
+///
+/// # Errors
+/// The text has another form; the message describes the accepted one.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
+    let (digits, unit) = match text.char_indices().last() {
+        Some((length, 's')) => (&text[..length], 1),
+        Some((length, 'm')) => (&text[..length], 60),
+        Some((length, 'h')) => (&text[..length], 3600),
+        Some(_) | None => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| syntax_error())?;
+    number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "give at most 24h".to_owned())
+}
+
+/// Parses a number of bytes, above 0.
+///
+/// # Errors
+/// The text has another form; the message describes the accepted one.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let syntax_error = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "kB" | "KB" | "k" | "K" => 1_000,
+        "MB" | "M" => 1_000_000,
+        "GB" | "G" => 1_000_000_000,
+        _ => return Err(syntax_error()),
+    };
+    let number: u64 = digits.parse().map_err(|_| syntax_error())?;
+    if number == 0 {
+        return Err("give at least 1 byte; without the flag there is no limit".to_owned());
+    }
+    number.checked_mul(unit).ok_or_else(syntax_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_decimal_units() {
+        for (text, expected) in
+            [("1", 1), ("500kB", 500_000), ("100MB", 100_000_000), ("2G", 2_000_000_000), ("7B", 7)]
+        {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "MB", "0", "1TB", "1.5MB", "-1", "99999999999999999999", "20000000000GB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

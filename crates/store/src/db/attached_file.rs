@@ -56,8 +56,7 @@ pub fn put(
     (sha256, size): (Sha256, i64),
 ) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, sha256, state) \
-        SELECT CAST($1 AS BIGINT), f.release_id, $2, '', f.build, f.name, $3, CAST($4 AS BIGINT), $5, \
-        CAST($6 AS BIGINT) FROM file f WHERE f.id = $7 AND f.role = $8 \
+        SELECT $1, f.release_id, $2, '', f.build, f.name, $3, $4, $5, $6 FROM file f WHERE f.id = $7 AND f.role = $8 \
         ON CONFLICT (release_id, role, platform, build, name) DO UPDATE SET locator = excluded.locator, \
         size = excluded.size, sha256 = excluded.sha256, state = excluded.state";
     let id = ids::reserve(c, ids::Sequence::File, 1)?;

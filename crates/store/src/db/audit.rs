@@ -109,7 +109,7 @@ pub fn record_by(
     const LOCK: &str = "UPDATE clock SET catalog = catalog WHERE id = 1";
     const NEXT: &str = "UPDATE audit_head SET last = last + 1 WHERE id = 1 RETURNING last, sha256";
     const INSERT: &str = "INSERT INTO audit (id, at, actor_kind, actor, address, action, object_kind, object, outcome, \
-        detail, previous, sha256) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        detail, previous, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
     // Every write locks the clock (`clock::lock`) before `audit_head`; otherwise two writes could deadlock. The lock of
     // `audit_head` lasts until the commit, so the order of rows is the order of commits.
@@ -188,21 +188,13 @@ pub struct Filter {
 /// Database errors.
 pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError> {
     const OLDEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
-        previous, sha256 FROM audit WHERE id > CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
-        AND at < CAST($3 AS BIGINT) AND (CAST($4 AS TEXT) = '' OR actor = CAST($4 AS TEXT) \
-        OR (actor >= CAST($4 AS TEXT) || ' (' \
-        AND actor < CAST($4 AS TEXT) || ' )')) \
-        AND (CAST($5 AS TEXT) = '' OR action = CAST($5 AS TEXT)) \
-        AND (CAST($6 AS TEXT) = '' OR object = CAST($6 AS TEXT)) \
-        AND (CAST($7 AS TEXT) = '' OR outcome = CAST($7 AS TEXT)) ORDER BY id LIMIT CAST($8 AS BIGINT)";
+        previous, sha256 FROM audit WHERE id > $1 AND at >= $2 AND at < $3 AND ($4 = '' OR actor = $4 \
+        OR (actor >= $4 || ' (' AND actor < $4 || ' )')) AND ($5 = '' OR action = $5) AND ($6 = '' OR object = $6) \
+        AND ($7 = '' OR outcome = $7) ORDER BY id LIMIT $8";
     const NEWEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
-        previous, sha256 FROM audit WHERE id < CAST($1 AS BIGINT) AND at >= CAST($2 AS BIGINT) \
-        AND at < CAST($3 AS BIGINT) AND (CAST($4 AS TEXT) = '' OR actor = CAST($4 AS TEXT) \
-        OR (actor >= CAST($4 AS TEXT) || ' (' \
-        AND actor < CAST($4 AS TEXT) || ' )')) \
-        AND (CAST($5 AS TEXT) = '' OR action = CAST($5 AS TEXT)) \
-        AND (CAST($6 AS TEXT) = '' OR object = CAST($6 AS TEXT)) \
-        AND (CAST($7 AS TEXT) = '' OR outcome = CAST($7 AS TEXT)) ORDER BY id DESC LIMIT CAST($8 AS BIGINT)";
+        previous, sha256 FROM audit WHERE id < $1 AND at >= $2 AND at < $3 AND ($4 = '' OR actor = $4 \
+        OR (actor >= $4 || ' (' AND actor < $4 || ' )')) AND ($5 = '' OR action = $5) AND ($6 = '' OR object = $6) \
+        AND ($7 = '' OR outcome = $7) ORDER BY id DESC LIMIT $8";
     let position = match filter.newest_first && filter.after == 0 {
         true => i64::MAX,
         false => filter.after,

@@ -19,9 +19,9 @@ pub struct PendingBackfill {
 
 /// Writes the request for a back-fill of a source, replacing an earlier one.
 pub fn put(c: &mut dyn Conn, source: SourceId, request: &PendingBackfill) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO backfill (source_id, since, rate, actor, asked_at) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT)) ON CONFLICT (source_id) DO UPDATE SET \
-        since = excluded.since, rate = excluded.rate, actor = excluded.actor, asked_at = excluded.asked_at";
+    const PUT: &str = "INSERT INTO backfill (source_id, since, rate, actor, asked_at) VALUES ($1, $2, $3, $4, $5) \
+        ON CONFLICT (source_id) DO UPDATE SET since = excluded.since, rate = excluded.rate, actor = excluded.actor, \
+        asked_at = excluded.asked_at";
     let params = [
         source.into(),
         request.since.into(),
@@ -77,10 +77,9 @@ pub fn put_descriptions(
     source: SourceId,
     results: &[(Archive, DescriptionResult)],
 ) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, error) \
-        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6) \
-        ON CONFLICT (source_id, file, size, published_at) \
-        DO UPDATE SET stanza = excluded.stanza, error = excluded.error";
+    const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, error) VALUES ($1, \
+        $2, $3, $4, $5, $6) ON CONFLICT (source_id, file, size, published_at) DO UPDATE SET stanza = excluded.stanza, \
+        error = excluded.error";
     let row = |(archive, result): &(Archive, DescriptionResult)| {
         let (stanza, error): (&[u8], &str) = match result {
             DescriptionResult::Record(stanza) => (stanza, ""),

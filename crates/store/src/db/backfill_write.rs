@@ -133,8 +133,8 @@ pub struct PastLife {
 /// [`DbError::Conflict`] if a [`PastRelease::New`] already exists.
 pub fn write(c: &mut dyn Conn, target: &ImportTarget, histories: &[ReleaseHistory]) -> Result<(), DbError> {
     // An existing record was written by an earlier call, with the same content.
-    const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) ON CONFLICT (release_id, variant) DO NOTHING";
+    const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) VALUES ($1, $2, $3) \
+        ON CONFLICT (release_id, variant) DO NOTHING";
     let new_releases: Vec<&NewRelease> = histories
         .iter()
         .filter_map(|history| match &history.release {
@@ -260,7 +260,7 @@ const TX_COLUMNS: [&str; 14] = [
 /// [`DbError::ClockAhead`], [`DbError::Skew`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or
 /// a new step is not earlier than the first one.
 pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
-    const SET_FIRST: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
+    const SET_FIRST: &str = "UPDATE tree SET first = $1 WHERE id = $2 AND first = $3";
     let count = i64::try_from(publish.steps.len()).unwrap_or(i64::MAX);
     let (last, _) = clock::advance(c, publish.now, count)?;
     c.announce()?;

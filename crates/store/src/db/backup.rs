@@ -49,10 +49,10 @@ pub fn record(
     at: Timestamp,
     result: &CommandResult,
 ) -> Result<(), DbError> {
-    const RECORD: &str = "INSERT INTO backup_result (place, command, at, error, succeeded_at, missing) \
-        VALUES ($1, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) \
-        ON CONFLICT (place, command) DO UPDATE SET at = excluded.at, error = excluded.error, missing = excluded.missing, \
-        succeeded_at = CASE WHEN excluded.error = '' THEN excluded.succeeded_at ELSE backup_result.succeeded_at END";
+    const RECORD: &str = "INSERT INTO backup_result (place, command, at, error, succeeded_at, missing) VALUES ($1, $2, \
+        $3, $4, $5, $6) ON CONFLICT (place, command) DO UPDATE SET at = excluded.at, error = excluded.error, \
+        missing = excluded.missing, succeeded_at = CASE WHEN excluded.error = '' THEN excluded.succeeded_at \
+        ELSE backup_result.succeeded_at END";
     let (error, succeeded_at, missing) = match result {
         CommandResult::Success(missing) => ("", at, i64::try_from(*missing).unwrap_or(i64::MAX)),
         CommandResult::Failure(error) => (error.as_str(), Timestamp(0), 0),

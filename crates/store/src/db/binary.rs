@@ -167,17 +167,14 @@ pub struct NewBinary<'a> {
 
 /// Inserts a binary at the pending step of a tree; an earlier one for the same platform remains in older snapshots.
 pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, binary: &NewBinary<'_>) -> Result<(), DbError> {
-    const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \
-        CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT))";
-    const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3)";
-    const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 \
-        AND package_id = $3 AND release_id = $4 AND to_seq = $5 \
-        AND file_id IN (SELECT id FROM file WHERE release_id = $4 AND role = 'binary' AND platform = $6)";
+    const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, \
+        state) VALUES ($1, $2, 'binary', $3, $4, $5, '', $6, $7, $8, $9)";
+    const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) VALUES ($1, $2, $3)";
+    const CLOSE: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = 0 AND package_id = $3 \
+        AND release_id = $4 AND to_seq = $5 AND file_id IN (SELECT id FROM file WHERE release_id = $4 \
+        AND role = 'binary' AND platform = $6)";
     const LIFE: &str = "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, variant, \
-        file_id, mark) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), '', CAST($4 AS BIGINT), \
-        CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), 0)";
+        file_id, mark) VALUES ($1, $2, $3, '', $4, $5, $6, $7, $8, 0)";
     // The file's id also serves as binary number and variant: it is unique and ascending.
     let file = FileId(ids::reserve(c, ids::Sequence::File, 1)?);
     let open: Value = Seq::OPEN.into();
@@ -231,9 +228,8 @@ pub fn remove(
     (package, release): (PackageId, ReleaseId),
     files: &[FileId],
 ) -> Result<(), DbError> {
-    const REMOVE: &str = "UPDATE life SET mark = 1, to_seq = CASE WHEN to_seq = $1 THEN CAST($2 AS BIGINT) \
-        ELSE to_seq END WHERE tree_id = $3 AND state = 0 AND package_id = $4 AND release_id = $5 AND file_id = $6 \
-        AND mark = 0";
+    const REMOVE: &str = "UPDATE life SET mark = 1, to_seq = CASE WHEN to_seq = $1 THEN $2 ELSE to_seq END \
+        WHERE tree_id = $3 AND state = 0 AND package_id = $4 AND release_id = $5 AND file_id = $6 AND mark = 0";
     let rows: Vec<Vec<Value>> = files
         .iter()
         .map(|file| {

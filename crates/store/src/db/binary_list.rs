@@ -123,8 +123,8 @@ pub enum BinaryChange {
 /// # Errors
 /// [`DbError::Conflict`] if a binary to remove is not listed.
 pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChange]) -> Result<(), DbError> {
-    const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 \
-        AND package_id = $3 AND release_id = $4 AND file_id = $5 AND from_seq = $6 AND to_seq = $7";
+    const END: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = 0 AND package_id = $3 \
+        AND release_id = $4 AND file_id = $5 AND from_seq = $6 AND to_seq = $7";
     let (mut ends, mut offers): (Vec<Vec<Value>>, Vec<&OfferedBinary>) = (Vec::new(), Vec::new());
     for change in changes {
         match change {

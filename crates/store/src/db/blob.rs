@@ -34,8 +34,8 @@ fn decode(mut row: Row) -> Result<Blob, DbError> {
 
 /// Records a blob that is in storage. Returns false if its digest has a blob already, in any class.
 pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
-    const INSERT: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
-        CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO NOTHING";
+    const INSERT: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, $3, 0, $4) \
+        ON CONFLICT (sha256) DO NOTHING";
     let class = blob.class.as_str().into();
     let params = [blob.sha256.to_string().into(), class, blob.size.into(), blob.created_at.into()];
     Ok(c.execute(INSERT, &params)? == 1)
@@ -120,8 +120,8 @@ pub fn in_directory(
     after: Option<Sha256>,
     limit: i64,
 ) -> Result<Vec<Sha256>, DbError> {
-    const FIND: &str = "SELECT sha256 FROM blob WHERE class = $1 AND created_at < CAST($2 AS BIGINT) AND sha256 > $3 \
-        ORDER BY sha256 LIMIT $4";
+    const FIND: &str = "SELECT sha256 FROM blob WHERE class = $1 AND created_at < $2 AND sha256 > $3 ORDER BY sha256 \
+        LIMIT $4";
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
     let rows = c.query(FIND, &[directory.into(), before.into(), after.into(), limit.into()])?;
     rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
@@ -136,9 +136,8 @@ pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
 /// Records that the bytes of a blob are about to be stored, again or for the first time. The creation time of its row
 /// becomes that of `blob`, so that no server's sweep deletes the blob before its referring row is written.
 pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
-    const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
-        CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO UPDATE SET \
-        created_at = excluded.created_at";
+    const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, $3, 0, $4) \
+        ON CONFLICT (sha256) DO UPDATE SET created_at = excluded.created_at";
     let class = blob.class.as_str().into();
     let params = [blob.sha256.to_string().into(), class, blob.size.into(), blob.created_at.into()];
     c.execute(RESERVE, &params).map(drop)

@@ -7,7 +7,7 @@ use base::model::time::Timestamp;
 
 /// Records accesses: digests with days since the epoch. Digests without a row in `blob` are ignored.
 pub fn record(c: &mut dyn Conn, accesses: &[(Sha256, i64)]) -> Result<(), DbError> {
-    const RECORD: &str = "INSERT INTO blob_access (sha256, day) SELECT sha256, CAST($1 AS BIGINT) FROM blob WHERE sha256 = $2 \
+    const RECORD: &str = "INSERT INTO blob_access (sha256, day) SELECT sha256, $1 FROM blob WHERE sha256 = $2 \
         ON CONFLICT (sha256) DO UPDATE SET day = excluded.day WHERE blob_access.day < excluded.day";
     let row =
         |(digest, day): &(Sha256, i64)| -> Vec<Value> { vec![(*day).into(), digest.to_string().into()] };
@@ -42,11 +42,10 @@ macro_rules! evictable {
     ($start:literal, $end:literal) => {
         concat!(
             $start,
-            " b.class IN ('cran', 'bioconductor', 'pypi', 'binaries') AND b.created_at < CAST($1 AS BIGINT) \
-             AND EXISTS (SELECT 1 FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1) \
-             AND NOT EXISTS (SELECT 1 FROM blob_access a WHERE a.sha256 = b.sha256 AND a.day >= CAST($2 AS BIGINT)) \
-             AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = b.sha256) \
-             AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = b.sha256) \
+            " b.class IN ('cran', 'bioconductor', 'pypi', 'binaries') AND b.created_at < $1 AND EXISTS (SELECT 1 \
+             FROM file f WHERE f.sha256 = b.sha256 AND f.state = 1) AND NOT EXISTS (SELECT 1 FROM blob_access a \
+             WHERE a.sha256 = b.sha256 AND a.day >= $2) AND NOT EXISTS (SELECT 1 FROM upload u \
+             WHERE u.sha256 = b.sha256) AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.other_sha256 = b.sha256) \
              AND NOT ",
             is_only_copy!(),
             $end

@@ -109,9 +109,8 @@ pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
 
 /// Replaces the values of a rule, except its creator and creation time. Returns false if there is no such rule.
 pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
-    const UPDATE: &str = "UPDATE block_rule SET priority = CAST($1 AS BIGINT), exception = CAST($2 AS BIGINT), \
-        source_id = CAST($3 AS BIGINT), repo_id = CAST($4 AS BIGINT), criteria = $5, description = $6 \
-        WHERE id = CAST($7 AS BIGINT)";
+    const UPDATE: &str = "UPDATE block_rule SET priority = $1, exception = $2, source_id = $3, repo_id = $4, \
+        criteria = $5, description = $6 WHERE id = $7";
     let params: [Value; 7] = [
         rule.priority.into(),
         rule.exception.into(),
@@ -135,8 +134,7 @@ pub fn delete(c: &mut dyn Conn, first: i64, last: i64) -> Result<u64, DbError> {
 
 /// Counts a change of the rules with ids from `first` to `last`, and records it.
 fn record_change(c: &mut dyn Conn, (first, last): (i64, i64)) -> Result<(), DbError> {
-    const RECORD: &str = "INSERT INTO block_rule_change (revision, first_id, last_id) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT))";
+    const RECORD: &str = "INSERT INTO block_rule_change (revision, first_id, last_id) VALUES ($1, $2, $3)";
     const EXPIRE: &str = "DELETE FROM block_rule_change WHERE revision <= $1";
     let revision = ids::reserve(c, Sequence::BlockRuleChange, 1)? + 1;
     c.execute(RECORD, &[revision.into(), first.into(), last.into()])?;

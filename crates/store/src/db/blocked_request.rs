@@ -29,8 +29,8 @@ pub fn add(
     counts: &[BlockedCount],
 ) -> Result<bool, DbError> {
     const ADD: &str = "INSERT INTO usage_blocked (day, rule, package, version, client, count) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, CAST($6 AS BIGINT)) \
-        ON CONFLICT (day, rule, package, version, client) DO UPDATE SET count = usage_blocked.count + excluded.count";
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (day, rule, package, version, client) \
+        DO UPDATE SET count = usage_blocked.count + excluded.count";
     if !download::begin_batch(c, writer, batch, now)? {
         return Ok(false);
     }

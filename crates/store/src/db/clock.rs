@@ -123,9 +123,8 @@ fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError>
 /// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id
 /// and the last instant.
 pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(TxId, Timestamp), DbError> {
-    const ADVANCE: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
-        at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \
-        ELSE CAST($2 AS BIGINT) END, catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
+    const ADVANCE: &str = "UPDATE clock SET tx = tx + $1, at = CASE WHEN at + $1 > $2 THEN at + $1 ELSE $2 END, \
+        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
     check_host_time(c, now)?;
     lock(c)?;
     check_skew(c, now)?;
@@ -137,7 +136,7 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
 /// Closes a day: nothing can be published before `end` (the first instant after the day) from then on, even by a node
 /// with a slow clock. Returns true if the day was still open.
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
-    const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
+    const CLOSE: &str = "UPDATE clock SET at = $1, catalog = catalog + 1 WHERE id = 1 AND at < $1";
     check_host_time(c, end)?;
     lock(c)?;
     // `Skew::Behind` is not an error here: a clock row after `end` means that the day is closed already.

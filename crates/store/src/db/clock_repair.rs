@@ -29,7 +29,7 @@ pub struct Repair {
 /// # Errors
 /// [`DbError::ClockAhead`] if `now` is too far ahead of the clock of the database's host.
 pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
-    const ROW: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1";
+    const ROW: &str = "UPDATE clock SET at = $1, catalog = catalog + 1 WHERE id = 1";
     clock::check_host_time(c, now)?;
     clock::lock(c)?;
     let row = clock::get(c)?.at;
@@ -69,8 +69,8 @@ fn future_transactions(
     c: &mut dyn Conn,
     now: Timestamp,
 ) -> Result<Vec<(TxId, Timestamp, Timestamp)>, DbError> {
-    const FUTURE: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
-    const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
+    const FUTURE: &str = "SELECT id, at FROM tx WHERE at > $1 ORDER BY at";
+    const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= $1";
     let rows = c.query(FUTURE, &[now.into()])?;
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let last = c.query(LAST, &[now.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
@@ -83,12 +83,12 @@ fn future_transactions(
 /// Sets the time of a transaction and of everything it published.
 fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     const STATEMENTS: [&str; 6] = [
-        "UPDATE tx SET at = CAST($1 AS BIGINT) WHERE id = $2",
-        "UPDATE tx SET started_at = CAST($1 AS BIGINT) WHERE started_at > CAST($1 AS BIGINT) AND id = $2",
-        "UPDATE tx SET published_from = CAST($1 AS BIGINT) WHERE published_from > CAST($1 AS BIGINT) AND id = $2",
-        "UPDATE tx SET published_to = CAST($1 AS BIGINT) WHERE published_to > CAST($1 AS BIGINT) AND id = $2",
-        "UPDATE step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
-        "UPDATE repo_step SET at = CAST($1 AS BIGINT) WHERE tx_id = $2",
+        "UPDATE tx SET at = $1 WHERE id = $2",
+        "UPDATE tx SET started_at = $1 WHERE started_at > $1 AND id = $2",
+        "UPDATE tx SET published_from = $1 WHERE published_from > $1 AND id = $2",
+        "UPDATE tx SET published_to = $1 WHERE published_to > $1 AND id = $2",
+        "UPDATE step SET at = $1 WHERE tx_id = $2",
+        "UPDATE repo_step SET at = $1 WHERE tx_id = $2",
     ];
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
@@ -150,11 +150,11 @@ fn set_pins(
     now: Timestamp,
     transactions: &[(TxId, Timestamp, Timestamp)],
 ) -> Result<(), DbError> {
-    const FUTURE: &str = "SELECT pinned_at FROM repo_step WHERE pinned_at > CAST($1 AS BIGINT) \
-        UNION SELECT pinned_at FROM promotion WHERE pinned_at > CAST($1 AS BIGINT) ORDER BY pinned_at";
+    const FUTURE: &str = "SELECT pinned_at FROM repo_step WHERE pinned_at > $1 UNION SELECT pinned_at FROM promotion \
+        WHERE pinned_at > $1 ORDER BY pinned_at";
     const STATEMENTS: [&str; 2] = [
-        "UPDATE repo_step SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
-        "UPDATE promotion SET pinned_at = CAST($1 AS BIGINT) WHERE pinned_at = CAST($2 AS BIGINT)",
+        "UPDATE repo_step SET pinned_at = $1 WHERE pinned_at = $2",
+        "UPDATE promotion SET pinned_at = $1 WHERE pinned_at = $2",
     ];
     for row in c.query(FUTURE, &[now.into()])? {
         let old = row.time(0)?;
@@ -171,22 +171,16 @@ fn set_pins(
 /// mirror published after the guard would be one from before; and those of readings of pages of indexes: a reading replaces only
 /// an earlier one, and block rules measure the age of a file from its reading.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
-    const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
-    const FETCHED: &str =
-        "UPDATE upstream SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";
+    const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > $1";
+    const FETCHED: &str = "UPDATE upstream SET fetched_at = $1 WHERE fetched_at > $1";
     let tomorrow = Timestamp(now.0.saturating_add(86_400 * SECOND));
-    const BLOBS: &str =
-        "UPDATE blob SET created_at = CAST($1 AS BIGINT) WHERE created_at > CAST($1 AS BIGINT)";
-    const GUARDS: &str =
-        "UPDATE name_guard SET created_at = CAST($1 AS BIGINT) WHERE created_at > CAST($1 AS BIGINT)";
-    const OVERLAPS: &str =
-        "UPDATE name_overlap SET seen_at = CAST($1 AS BIGINT) WHERE seen_at > CAST($1 AS BIGINT)";
+    const BLOBS: &str = "UPDATE blob SET created_at = $1 WHERE created_at > $1";
+    const GUARDS: &str = "UPDATE name_guard SET created_at = $1 WHERE created_at > $1";
+    const OVERLAPS: &str = "UPDATE name_overlap SET seen_at = $1 WHERE seen_at > $1";
     c.execute(LEASES, &[tomorrow.into()])?;
-    c.execute("DELETE FROM hold WHERE until > CAST($1 AS BIGINT)", &[tomorrow.into()])?;
-    const LOOKS: &str =
-        "UPDATE reading SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";
-    const READINGS: &str =
-        "UPDATE file_reading SET read_at = CAST($1 AS BIGINT) WHERE read_at > CAST($1 AS BIGINT)";
+    c.execute("DELETE FROM hold WHERE until > $1", &[tomorrow.into()])?;
+    const LOOKS: &str = "UPDATE reading SET fetched_at = $1 WHERE fetched_at > $1";
+    const READINGS: &str = "UPDATE file_reading SET read_at = $1 WHERE read_at > $1";
     let statements = [FETCHED, BLOBS, GUARDS, OVERLAPS, LOOKS, READINGS];
     statements.into_iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
 }

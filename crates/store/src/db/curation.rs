@@ -157,7 +157,7 @@ pub fn insert(
     rules: &[RuleRow],
 ) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO curation (tree_id, seq, base_tree_id, base_seq, snapshot, sha256, include) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6, $7)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
     const FILE_COLUMNS: [&str; 5] = ["tree_id", "seq", "position", "name", "content"];
     const RULE_COLUMNS: [&str; 5] = ["tree_id", "seq", "normalized_name", "rule", "chain"];
     let row = [

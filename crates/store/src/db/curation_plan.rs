@@ -14,9 +14,8 @@ pub fn put(
     selection: &[u8],
 ) -> Result<(), DbError> {
     const EXPIRE: &str = "DELETE FROM curation_plan WHERE planned_at < $1";
-    const WRITE: &str = "INSERT INTO curation_plan (tree_id, request, planned_at, selection) \
-        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), $4) ON CONFLICT (tree_id, request) \
-        DO UPDATE SET planned_at = excluded.planned_at, selection = excluded.selection";
+    const WRITE: &str = "INSERT INTO curation_plan (tree_id, request, planned_at, selection) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (tree_id, request) DO UPDATE SET planned_at = excluded.planned_at, selection = excluded.selection";
     c.execute(EXPIRE, &[expired.into()])?;
     let row = [tree.into(), request.to_string().into(), planned_at.into(), selection.into()];
     c.execute(WRITE, &row).map(drop)

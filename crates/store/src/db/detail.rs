@@ -22,9 +22,9 @@ pub fn get(c: &mut dyn Conn, release: ReleaseId) -> Result<Option<Detail>, DbErr
 
 /// Writes the details of a release, replacing existing ones.
 pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256) \
-        VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) \
-        DO UPDATE SET description = excluded.description, readme_sha256 = excluded.readme_sha256";
+    const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256) VALUES ($1, $2, $3) \
+        ON CONFLICT (release_id) DO UPDATE SET description = excluded.description, \
+        readme_sha256 = excluded.readme_sha256";
     let readme = Value::opt_text(detail.readme);
     c.execute(PUT, &[release.into(), detail.description.as_slice().into(), readme]).map(drop)
 }
@@ -124,8 +124,8 @@ pub struct ReleaseDescription {
 
 /// Writes details of releases that have none; existing details are not replaced. At most 2,000 per call.
 pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
-        VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";
+    const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) VALUES ($1, $2, $3) \
+        ON CONFLICT (release_id) DO NOTHING";
     let rows: Vec<Vec<Value>> = details
         .iter()
         .map(|detail| {
@@ -143,9 +143,8 @@ pub fn put_from_archive(
     readme: Option<Sha256>,
 ) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256, system_requirements) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (release_id) DO UPDATE SET \
-        description = excluded.description, readme_sha256 = excluded.readme_sha256, \
-        system_requirements = excluded.system_requirements";
+        VALUES ($1, $2, $3, $4) ON CONFLICT (release_id) DO UPDATE SET description = excluded.description, \
+        readme_sha256 = excluded.readme_sha256, system_requirements = excluded.system_requirements";
     let requirements = Value::opt_text(detail.system_requirements.as_ref());
     let description = detail.description.as_slice().into();
     let params = [detail.release.into(), description, Value::opt_text(readme), requirements];

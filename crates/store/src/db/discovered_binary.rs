@@ -67,8 +67,8 @@ pub fn insert(
     now: Timestamp,
 ) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, state) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, 0, $4, $5, CAST($6 AS BIGINT)) \
-        ON CONFLICT (release_id, role, platform, build, name) DO UPDATE SET locator = excluded.locator";
+        VALUES ($1, $2, 'binary', $3, 0, $4, $5, $6) ON CONFLICT (release_id, role, platform, build, name) \
+        DO UPDATE SET locator = excluded.locator";
     let file = FileId(ids::reserve(c, ids::Sequence::File, 1)?);
     let state = FileState::Known.as_i64();
     let params = [file.into(), release.into(), platform.into(), name.into(), locator.into(), state.into()];

@@ -54,9 +54,8 @@ pub(super) fn begin_batch(
     batch: i64,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    const BATCH: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT)) \
-        ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, at = excluded.at \
-        WHERE usage_writer.batch < excluded.batch";
+    const BATCH: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, $2, $3) ON CONFLICT (name) \
+        DO UPDATE SET batch = excluded.batch, at = excluded.at WHERE usage_writer.batch < excluded.batch";
     Ok(c.execute(BATCH, &[writer.into(), batch.into(), now.into()])? > 0)
 }
 
@@ -71,12 +70,10 @@ pub fn add(
     counts: &[Count],
 ) -> Result<bool, DbError> {
     const DAY: &str = "INSERT INTO usage_download (day, language, source, package, version, platform, count) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, CAST($7 AS BIGINT)) \
-        ON CONFLICT (day, language, source, package, version, platform) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (day, language, source, package, version, platform) \
         DO UPDATE SET count = usage_download.count + excluded.count";
-    const PACKAGE: &str = "INSERT INTO usage_package (language, source, package, count) \
-        VALUES ($1, $2, $3, CAST($4 AS BIGINT)) ON CONFLICT (language, source, package) \
-        DO UPDATE SET count = usage_package.count + excluded.count";
+    const PACKAGE: &str = "INSERT INTO usage_package (language, source, package, count) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (language, source, package) DO UPDATE SET count = usage_package.count + excluded.count";
     // The aggregate of the day is obsolete now; the next nightly run creates another.
     const DELETE_AGGREGATE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
     if !begin_batch(c, writer, batch, now)? {
@@ -189,9 +186,8 @@ pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggrega
 /// Records the aggregate of a day; returns false without recording it if downloads were added meanwhile.
 pub fn put_aggregate(c: &mut dyn Conn, aggregate: &Aggregate, now: Timestamp) -> Result<bool, DbError> {
     const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_download WHERE day = $1";
-    const PUT: &str = "INSERT INTO usage_aggregate (day, sha256, total, at) \
-        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT)) \
-        ON CONFLICT (day) DO UPDATE SET sha256 = excluded.sha256, total = excluded.total, at = excluded.at";
+    const PUT: &str = "INSERT INTO usage_aggregate (day, sha256, total, at) VALUES ($1, $2, $3, $4) ON CONFLICT (day) \
+        DO UPDATE SET sha256 = excluded.sha256, total = excluded.total, at = excluded.at";
     let rows = c.query(SUM, &[aggregate.day.into()])?;
     if rows.first().map_or(Ok(0), |row| row.int(0))? != aggregate.total {
         return Ok(false);
@@ -246,7 +242,7 @@ pub fn last_run(c: &mut dyn Conn, task: &str) -> Result<Option<Timestamp>, DbErr
 
 /// Records a run of a scheduled task.
 pub fn record_run(c: &mut dyn Conn, task: &str, at: Timestamp) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO usage_work (name, at) VALUES ($1, CAST($2 AS BIGINT)) \
-        ON CONFLICT (name) DO UPDATE SET at = excluded.at";
+    const PUT: &str = "INSERT INTO usage_work (name, at) VALUES ($1, $2) ON CONFLICT (name) \
+        DO UPDATE SET at = excluded.at";
     c.execute(PUT, &[task.into(), at.into()]).map(drop)
 }

@@ -68,8 +68,7 @@ pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbErr
 
 /// Writes facts about many files. The column `facts` of a binary contains its field `Built`.
 pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
-        size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
+    const UPDATE: &str = "UPDATE file SET sha256 = coalesce($1, sha256), size = coalesce($2, size), state = $3, \
         facts = coalesce($4, facts) WHERE id = $5";
     let row = |update: &FetchedFacts| -> Vec<Value> {
         let built = update.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());

@@ -48,10 +48,9 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, FixedUrl)>, DbError> {
 
 /// Creates a fixed URL and returns its name, which begins with the day of `now`. Call `clock::bump_catalog` afterwards.
 pub fn create(c: &mut dyn Conn, alias: &FixedUrl, actor: &str, now: Timestamp) -> Result<Alias, DbError> {
-    const CREATE: &str = "INSERT INTO fixed_url (token, repo_id, repo_seq, at, actor, created_at) VALUES ($1, \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT))";
-    const TREE: &str = "INSERT INTO fixed_url_tree (token, tree_id, seq) VALUES ($1, CAST($2 AS BIGINT), \
-        CAST($3 AS BIGINT))";
+    const CREATE: &str = "INSERT INTO fixed_url (token, repo_id, repo_seq, at, actor, created_at) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    const TREE: &str = "INSERT INTO fixed_url_tree (token, tree_id, seq) VALUES ($1, $2, $3)";
     let number = ids::reserve(c, ids::Sequence::FixedUrl, 1)?;
     let name = Alias::new(now.day(), number).ok_or(DbError::Shape {
         column: 0,

@@ -130,9 +130,8 @@ pub struct NewBuild<'a> {
 /// Inserts a build; returns its id.
 pub fn insert(c: &mut dyn Conn, build: &NewBuild<'_>, now: Timestamp) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO git_build (id, builder_id, tag, commit_sha, state, attempt, replaces, actor, \
-        queued_at, due_at, ended_at, claim, claim_until, version, reason, log_size) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), $3, $4, $5, 0, CAST($6 AS BIGINT), $7, CAST($8 AS BIGINT), 0, CAST($9 AS BIGINT), '', 0, \
-        '', $10, 0)";
+        queued_at, due_at, ended_at, claim, claim_until, version, reason, log_size) \
+        VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, 0, $9, '', 0, '', $10, 0)";
     let id = ids::reserve(c, Sequence::GitBuild, 1)?;
     let params = [
         id.into(),
@@ -201,8 +200,7 @@ pub fn page(
     let newest = i64::try_from(offset.saturating_add(limit)).unwrap_or(i64::MAX);
     for builder in builders {
         let params = [(*builder).into(), newest.into()];
-        let rows =
-            c.query(select!("WHERE builder_id = $1 ORDER BY id DESC LIMIT CAST($2 AS BIGINT)"), &params)?;
+        let rows = c.query(select!("WHERE builder_id = $1 ORDER BY id DESC LIMIT $2"), &params)?;
         for row in rows {
             builds.push(decode(row)?);
         }
@@ -214,9 +212,9 @@ pub fn page(
 /// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that
 /// a user requested remain.
 pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> Result<(), DbError> {
-    const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
-        reason = 'the branch has a newer commit' WHERE builder_id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
-        AND commit_sha = $3 AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
+    const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = $1, reason = 'the branch has a newer \
+        commit' WHERE builder_id = $2 AND tag = '' AND state = 'queued' AND commit_sha = $3 AND replaces = 0 \
+        AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
         AND e.commit_sha = git_build.commit_sha AND e.tag = '' AND e.id < git_build.id)";
     c.execute(SKIP, &[now.into(), builder.into(), head.into()]).map(drop)
 }
@@ -224,12 +222,12 @@ pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> 
 /// Ends a build that waits for another attempt, if a newer commit of its branch was found since: its package would
 /// replace that of the newer commit. Builds that a user requested remain. Returns true if the build was ended.
 pub fn skip_superseded(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
-    const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
-        reason = 'the branch has a newer commit' WHERE id = CAST($2 AS BIGINT) AND tag = '' AND state = 'queued' \
-        AND replaces = 0 AND NOT EXISTS (SELECT 1 FROM git_build e WHERE e.builder_id = git_build.builder_id \
-        AND e.commit_sha = git_build.commit_sha AND e.tag = '' AND e.id < git_build.id) \
-        AND EXISTS (SELECT 1 FROM git_build n WHERE n.builder_id = git_build.builder_id AND n.tag = '' \
-        AND n.commit_sha <> git_build.commit_sha AND n.replaces = 0 AND n.id > git_build.id)";
+    const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = $1, reason = 'the branch has a newer \
+        commit' WHERE id = $2 AND tag = '' AND state = 'queued' AND replaces = 0 AND NOT EXISTS (SELECT 1 \
+        FROM git_build e WHERE e.builder_id = git_build.builder_id AND e.commit_sha = git_build.commit_sha \
+        AND e.tag = '' AND e.id < git_build.id) AND EXISTS (SELECT 1 FROM git_build n \
+        WHERE n.builder_id = git_build.builder_id AND n.tag = '' AND n.commit_sha <> git_build.commit_sha \
+        AND n.replaces = 0 AND n.id > git_build.id)";
     Ok(c.execute(SKIP, &[now.into(), id.into()])? == 1)
 }
 
@@ -240,8 +238,8 @@ fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
 
 /// Extends the claims of builds that `holder` runs, even expired ones, unless another server has claimed them.
 pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) -> Result<(), DbError> {
-    const EXTEND: &str = "UPDATE git_build SET claim_until = CAST($1 AS BIGINT) WHERE id = CAST($2 AS BIGINT) AND claim = $3 \
-        AND state IN ('fetching', 'building')";
+    const EXTEND: &str = "UPDATE git_build SET claim_until = $1 WHERE id = $2 AND claim = $3 AND state IN ('fetching', \
+        'building')";
     let until = Timestamp(now(c, clock)?.0 + TERM);
     for id in builds {
         c.execute(EXTEND, &[until.into(), (*id).into(), holder.into()])?;
@@ -252,11 +250,10 @@ pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) 
 /// Returns builds with an expired claim, whose server ended during an attempt, to the queue; after `retries`
 /// attempts marks them as failed.
 pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
-    const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = CAST($1 AS BIGINT), claim = '', \
-        reason = 'the server ended during the build' WHERE state IN ('fetching', 'building') \
-        AND claim_until < CAST($1 AS BIGINT) AND attempt >= CAST($2 AS BIGINT)";
-    const REQUEUE: &str = "UPDATE git_build SET state = 'queued', claim = '', reason = 'the server ended during the build' \
-        WHERE state IN ('fetching', 'building') AND claim_until < CAST($1 AS BIGINT)";
+    const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = $1, claim = '', reason = 'the server ended \
+        during the build' WHERE state IN ('fetching', 'building') AND claim_until < $1 AND attempt >= $2";
+    const REQUEUE: &str = "UPDATE git_build SET state = 'queued', claim = '', reason = 'the server ended during the \
+        build' WHERE state IN ('fetching', 'building') AND claim_until < $1";
     let now = now(c, clock)?;
     c.execute(FAIL, &[now.into(), retries.into()])?;
     c.execute(REQUEUE, &[now.into()]).map(drop)
@@ -266,11 +263,11 @@ pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Resu
 /// recently is chosen.
 pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<GitBuild>, DbError> {
     const NEXT: &str = "SELECT b.id FROM (SELECT builder_id, min(id) AS id FROM git_build WHERE state = 'queued' \
-        AND due_at <= CAST($1 AS BIGINT) GROUP BY builder_id) b \
-        WHERE NOT EXISTS (SELECT 1 FROM git_build r WHERE r.builder_id = b.builder_id AND r.state IN ('fetching', 'building')) \
-        ORDER BY coalesce((SELECT max(s.started_at) FROM git_build s WHERE s.builder_id = b.builder_id), 0), b.id LIMIT 1";
-    const CLAIM: &str = "UPDATE git_build SET state = 'fetching', attempt = attempt + 1, started_at = CAST($1 AS BIGINT), \
-        reason = '', claim = $2, claim_until = CAST($3 AS BIGINT) WHERE id = CAST($4 AS BIGINT) AND state = 'queued'";
+        AND due_at <= $1 GROUP BY builder_id) b WHERE NOT EXISTS (SELECT 1 FROM git_build r \
+        WHERE r.builder_id = b.builder_id AND r.state IN ('fetching', 'building')) ORDER BY coalesce((SELECT \
+        max(s.started_at) FROM git_build s WHERE s.builder_id = b.builder_id), 0), b.id LIMIT 1";
+    const CLAIM: &str = "UPDATE git_build SET state = 'fetching', attempt = attempt + 1, started_at = $1, reason = '', \
+        claim = $2, claim_until = $3 WHERE id = $4 AND state = 'queued'";
     let now = now(c, clock)?;
     let rows = c.query(NEXT, &[now.into()])?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -290,8 +287,8 @@ pub fn renew(
     state: BuildState,
     clock: Timestamp,
 ) -> Result<bool, DbError> {
-    const RENEW: &str = "UPDATE git_build SET state = $1, claim_until = CAST($2 AS BIGINT) WHERE id = CAST($3 AS BIGINT) \
-        AND claim = $4 AND state IN ('fetching', 'building')";
+    const RENEW: &str = "UPDATE git_build SET state = $1, claim_until = $2 WHERE id = $3 AND claim = $4 \
+        AND state IN ('fetching', 'building')";
     let until = Timestamp(now(c, clock)?.0 + TERM);
     Ok(c.execute(RENEW, &[state.as_str().into(), until.into(), id.into(), holder.into()])? == 1)
 }
@@ -319,9 +316,8 @@ pub fn end(
     result: &AttemptEnd<'_>,
     clock: Timestamp,
 ) -> Result<bool, DbError> {
-    const END: &str = "UPDATE git_build SET state = $1, ended_at = CAST($2 AS BIGINT), tx_id = CAST($3 AS BIGINT), \
-        version = $4, reason = $5, due_at = CAST($6 AS BIGINT), claim = '' WHERE id = CAST($7 AS BIGINT) AND claim = $8 \
-        AND state IN ('fetching', 'building')";
+    const END: &str = "UPDATE git_build SET state = $1, ended_at = $2, tx_id = $3, version = $4, reason = $5, \
+        due_at = $6, claim = '' WHERE id = $7 AND claim = $8 AND state IN ('fetching', 'building')";
     let params = [
         result.state.as_str().into(),
         result.state.is_final().then_some(clock).into(),
@@ -343,8 +339,7 @@ pub fn return_to_queue(c: &mut dyn Conn, id: i64, holder: &str) -> Result<(), Db
 
 /// Records the stored log of a build.
 pub fn set_log(c: &mut dyn Conn, id: i64, log: Sha256, size: i64) -> Result<(), DbError> {
-    const SET: &str =
-        "UPDATE git_build SET log_sha256 = $1, log_size = CAST($2 AS BIGINT) WHERE id = CAST($3 AS BIGINT)";
+    const SET: &str = "UPDATE git_build SET log_sha256 = $1, log_size = $2 WHERE id = $3";
     c.execute(SET, &[Value::opt_text(Some(log)), size.into(), id.into()]).map(drop)
 }
 
@@ -366,10 +361,10 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
 /// built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
-        AND ended_at < CAST($1 AS BIGINT) AND id <= (SELECT n.id FROM git_build n \
-        WHERE n.builder_id = git_build.builder_id ORDER BY n.id DESC LIMIT 1 OFFSET CAST($2 AS BIGINT))";
+        AND ended_at < $1 AND id <= (SELECT n.id FROM git_build n WHERE n.builder_id = git_build.builder_id ORDER \
+        BY n.id DESC LIMIT 1 OFFSET $2)";
     const DELETE: &str = "DELETE FROM git_build WHERE state = 'skipped' AND tag = '' AND tx_id IS NULL \
-        AND ended_at < CAST($1 AS BIGINT)";
+        AND ended_at < $1";
     c.execute(DELETE, &[before.into()])?;
     c.execute(REMOVE, &[before.into(), keep.into()])
 }

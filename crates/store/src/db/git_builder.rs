@@ -117,9 +117,7 @@ pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<
 /// Returns the builders that are due for a poll, the longest overdue first.
 pub fn due_builders(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<GitBuilder>, DbError> {
     let rows = c.query(
-        select!(
-            "WHERE deleted_at IS NULL AND due_at <= CAST($1 AS BIGINT) ORDER BY due_at, id LIMIT CAST($2 AS BIGINT)"
-        ),
+        select!("WHERE deleted_at IS NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2"),
         &[now.into(), limit.into()],
     )?;
     rows.into_iter().map(decode).collect()
@@ -149,10 +147,9 @@ pub fn using_credential(c: &mut dyn Conn, credential: i64) -> Result<Vec<String>
 /// # Errors
 /// [`DbError::Conflict`] if the source has a builder for the package.
 pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
-    const INSERT: &str = "INSERT INTO git_builder (id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, \
-        submodules, credential_id, webhook_secret, created_at, due_at, failures, head, error, vignettes) VALUES ( \
-        CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5, $6, $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT), \
-        CAST($10 AS BIGINT), $11, CAST($12 AS BIGINT), CAST($13 AS BIGINT), 0, $14, '', CAST($15 AS BIGINT))";
+    const INSERT: &str = "INSERT INTO git_builder (id, source_id, name, url, branch, build_trigger, sub_dir, \
+        clone_depth, submodules, credential_id, webhook_secret, created_at, due_at, failures, head, error, vignettes) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, '', $15)";
     let id = ids::reserve(c, Sequence::GitBuilder, 1)?;
     let params = [
         id.into(),
@@ -177,10 +174,9 @@ pub fn insert(c: &mut dyn Conn, builder: &GitBuilder) -> Result<i64, DbError> {
 
 /// Replaces the settings of a builder, including the time of its next poll. Returns false if it does not exist.
 pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
-    const UPDATE: &str = "UPDATE git_builder SET url = $1, branch = $2, sub_dir = $3, clone_depth = CAST($4 AS BIGINT), \
-        submodules = CAST($5 AS BIGINT), credential_id = CAST($6 AS BIGINT), webhook_secret = $7, \
-        due_at = CAST($8 AS BIGINT), vignettes = CAST($9 AS BIGINT), failures = 0, error = '' \
-        WHERE id = CAST($10 AS BIGINT) AND deleted_at IS NULL";
+    const UPDATE: &str = "UPDATE git_builder SET url = $1, branch = $2, sub_dir = $3, clone_depth = $4, \
+        submodules = $5, credential_id = $6, webhook_secret = $7, due_at = $8, vignettes = $9, failures = 0, \
+        error = '' WHERE id = $10 AND deleted_at IS NULL";
     let params = [
         builder.url.as_str().into(),
         builder.branch.as_str().into(),
@@ -204,8 +200,8 @@ pub fn record_poll(
     now: Timestamp,
     due_at: Timestamp,
 ) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE git_builder SET polled_at = CAST($1 AS BIGINT), due_at = CAST($2 AS BIGINT), \
-        failures = 0, error = '', head = $3 WHERE id = CAST($4 AS BIGINT)";
+    const UPDATE: &str = "UPDATE git_builder SET polled_at = $1, due_at = $2, failures = 0, error = '', head = $3 \
+        WHERE id = $4";
     c.execute(UPDATE, &[now.into(), due_at.into(), head.into(), id.into()]).map(drop)
 }
 
@@ -216,26 +212,24 @@ pub fn record_poll_failure(
     reason: &str,
     due_at: Timestamp,
 ) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE git_builder SET due_at = CAST($1 AS BIGINT), failures = failures + 1, error = $2 \
-        WHERE id = CAST($3 AS BIGINT)";
+    const UPDATE: &str =
+        "UPDATE git_builder SET due_at = $1, failures = failures + 1, error = $2 WHERE id = $3";
     c.execute(UPDATE, &[due_at.into(), reason.into(), id.into()]).map(drop)
 }
 
 /// Postpones the next poll of a builder to a time, unless it is later already.
 pub fn postpone(c: &mut dyn Conn, id: i64, until: Timestamp) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE git_builder SET due_at = CAST($1 AS BIGINT) WHERE id = CAST($2 AS BIGINT) \
-        AND due_at < CAST($1 AS BIGINT)";
+    const UPDATE: &str = "UPDATE git_builder SET due_at = $1 WHERE id = $2 AND due_at < $1";
     c.execute(UPDATE, &[until.into(), id.into()]).map(drop)
 }
 
 /// Marks a builder as deleted and ends its builds: a running build loses its claim, so that it publishes nothing. The
 /// packages and logs remain. Returns false if the builder does not exist.
 pub fn delete(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool, DbError> {
-    const DELETE: &str = "UPDATE git_builder SET deleted_at = CAST($1 AS BIGINT), webhook_secret = NULL, \
-        credential_id = NULL WHERE id = CAST($2 AS BIGINT) AND deleted_at IS NULL";
-    const END: &str = "UPDATE git_build SET state = 'skipped', ended_at = CAST($1 AS BIGINT), \
-        reason = 'the builder was deleted', claim = '' WHERE builder_id = CAST($2 AS BIGINT) \
-        AND state IN ('queued', 'fetching', 'building')";
+    const DELETE: &str = "UPDATE git_builder SET deleted_at = $1, webhook_secret = NULL, credential_id = NULL \
+        WHERE id = $2 AND deleted_at IS NULL";
+    const END: &str = "UPDATE git_build SET state = 'skipped', ended_at = $1, reason = 'the builder was deleted', \
+        claim = '' WHERE builder_id = $2 AND state IN ('queued', 'fetching', 'building')";
     c.execute(END, &[now.into(), id.into()])?;
     Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
 }

@@ -91,8 +91,8 @@ pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbErro
 /// # Errors
 /// [`DbError::Conflict`] if a credential of its kind and name exists.
 pub fn insert(c: &mut dyn Conn, credential: &GitCredential) -> Result<i64, DbError> {
-    const INSERT: &str = "INSERT INTO git_credential (id, kind, name, host, username, secret, fingerprint, known_hosts, \
-        created_at) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT))";
+    const INSERT: &str = "INSERT INTO git_credential (id, kind, name, host, username, secret, fingerprint, \
+        known_hosts, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let id = ids::reserve(c, Sequence::GitCredential, 1)?;
     let params = [
         id.into(),
@@ -112,7 +112,7 @@ pub fn insert(c: &mut dyn Conn, credential: &GitCredential) -> Result<i64, DbErr
 /// Replaces the values of a credential.
 pub fn update(c: &mut dyn Conn, credential: &GitCredential) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE git_credential SET host = $1, username = $2, secret = $3, fingerprint = $4, \
-        known_hosts = $5 WHERE id = CAST($6 AS BIGINT)";
+        known_hosts = $5 WHERE id = $6";
     let params = [
         credential.host.as_str().into(),
         credential.username.as_str().into(),
@@ -126,7 +126,7 @@ pub fn update(c: &mut dyn Conn, credential: &GitCredential) -> Result<(), DbErro
 
 /// Replaces the accepted host keys of a credential.
 pub fn update_known_hosts(c: &mut dyn Conn, id: i64, known_hosts: &str) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE git_credential SET known_hosts = $1 WHERE id = CAST($2 AS BIGINT)";
+    const UPDATE: &str = "UPDATE git_credential SET known_hosts = $1 WHERE id = $2";
     c.execute(UPDATE, &[known_hosts.into(), id.into()]).map(drop)
 }
 

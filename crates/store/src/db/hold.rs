@@ -14,8 +14,8 @@ const MAX_AHEAD: i64 = 2 * TERM;
 
 /// Takes a hold, and removes those that have expired.
 pub fn take(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<(), DbError> {
-    const TAKE: &str = "INSERT INTO hold (id, until) VALUES ($1, CAST($2 AS BIGINT))";
-    const EXPIRED: &str = "DELETE FROM hold WHERE until <= CAST($1 AS BIGINT) OR until > CAST($2 AS BIGINT)";
+    const TAKE: &str = "INSERT INTO hold (id, until) VALUES ($1, $2)";
+    const EXPIRED: &str = "DELETE FROM hold WHERE until <= $1 OR until > $2";
     let now = now(c, clock)?;
     c.execute(EXPIRED, &[now.into(), latest(now).into()])?;
     c.execute(TAKE, &[id.to_string().into(), expiry(now).into()]).map(drop)
@@ -23,8 +23,7 @@ pub fn take(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<(), DbEr
 
 /// Renews a hold. Returns false if it has expired: objects may have been removed since.
 pub fn renew(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<bool, DbError> {
-    const RENEW: &str = "UPDATE hold SET until = CAST($1 AS BIGINT) WHERE id = $2 AND until > CAST($3 AS BIGINT) \
-        AND until <= CAST($4 AS BIGINT)";
+    const RENEW: &str = "UPDATE hold SET until = $1 WHERE id = $2 AND until > $3 AND until <= $4";
     let now = now(c, clock)?;
     let params = [expiry(now).into(), id.to_string().into(), now.into(), latest(now).into()];
     Ok(c.execute(RENEW, &params)? == 1)
@@ -39,8 +38,8 @@ pub fn release(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
 /// transaction that removes the row of an object: interactive writes run one at a time, so no hold can be taken
 /// between this check and the removal.
 pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp>, DbError> {
-    const SELECT: &str = "SELECT until FROM hold WHERE until > CAST($1 AS BIGINT) AND until <= CAST($2 AS BIGINT) \
-        ORDER BY until DESC LIMIT 1";
+    const SELECT: &str =
+        "SELECT until FROM hold WHERE until > $1 AND until <= $2 ORDER BY until DESC LIMIT 1";
     let now = now(c, clock)?;
     c.query(SELECT, &[now.into(), latest(now).into()])?.first().map(|row| row.time(0)).transpose()
 }

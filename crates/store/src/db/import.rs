@@ -187,11 +187,10 @@ fn life_row(
 
 fn write_records(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     // A conflicting record was left by an abandoned import; no published life refers to it.
-    const WRITE: &str = "INSERT INTO record (release_id, variant, stanza) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) \
-        ON CONFLICT (release_id, variant) DO UPDATE SET stanza = excluded.stanza";
-    const FILL: &str = "UPDATE file SET md5 = coalesce(md5, CAST($1 AS TEXT)), \
-        size = coalesce(size, CAST($2 AS BIGINT)) WHERE release_id = $3 AND role = 'source' AND platform = ''";
+    const WRITE: &str = "INSERT INTO record (release_id, variant, stanza) VALUES ($1, $2, $3) ON CONFLICT (release_id, \
+        variant) DO UPDATE SET stanza = excluded.stanza";
+    const FILL: &str = "UPDATE file SET md5 = coalesce(md5, $1), size = coalesce(size, $2) WHERE release_id = $3 \
+        AND role = 'source' AND platform = ''";
     let (mut records, mut facts): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
     for change in changes {
         if let Change::Record { release, variant, stanza, md5, size } = change {
@@ -212,8 +211,8 @@ fn write_records(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
 /// [`DbError::Conflict`] if one of them is not open.
 pub(super) fn end_lives(c: &mut dyn Conn, target: &ImportTarget, keys: &[&LifeKey]) -> Result<(), DbError> {
     // Only an open life is ended, so that a plan made from outdated rows cannot rewrite a published step.
-    const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
-        AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
+    const END: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = $3 AND package_id = $4 AND path = $5 \
+        AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
     let row = |key: &&LifeKey| -> Vec<Value> {
         vec![
             target.pending.into(),

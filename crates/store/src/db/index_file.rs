@@ -236,8 +236,8 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
 /// # Errors
 /// [`DbError::Conflict`] if a life to end is not open.
 pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Result<(), DbError> {
-    const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 AND package_id = $3 \
-        AND path = '' AND from_seq = $4 AND release_id = $5 AND file_id = $6 AND to_seq = $7";
+    const END: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND path = '' \
+        AND from_seq = $4 AND release_id = $5 AND file_id = $6 AND to_seq = $7";
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
     let (mut ends, mut locators) = (Vec::new(), Vec::new());
     let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
@@ -346,11 +346,10 @@ pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<()
     // lives would overlap them.
     const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq >= $3 \
         AND to_seq < $4";
-    const SHORTEN: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE from_seq < $1 AND to_seq > $1 \
-        AND tree_id = $2 AND state = 0 AND package_id = $3 AND to_seq < $4 AND EXISTS (SELECT 1 FROM life n \
-        WHERE n.tree_id = $2 AND n.state = 0 AND n.package_id = $3 AND n.file_id = life.file_id AND n.from_seq > $1 \
-        AND n.to_seq = $4)";
-    const MOVE: &str = "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
+    const SHORTEN: &str = "UPDATE life SET to_seq = $1 WHERE from_seq < $1 AND to_seq > $1 AND tree_id = $2 \
+        AND state = 0 AND package_id = $3 AND to_seq < $4 AND EXISTS (SELECT 1 FROM life n WHERE n.tree_id = $2 \
+        AND n.state = 0 AND n.package_id = $3 AND n.file_id = life.file_id AND n.from_seq > $1 AND n.to_seq = $4)";
+    const MOVE: &str = "UPDATE life SET from_seq = $1 WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
         AND package_id = $3 AND to_seq = $4";
     let (tree, package) = (target.tree, target.package);
     c.execute(DROP, &[tree.into(), package.into(), at.into(), Seq::OPEN.into()])?;

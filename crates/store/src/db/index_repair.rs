@@ -21,8 +21,7 @@ pub struct FutureTree {
 /// # Errors
 /// Database errors.
 pub fn future_trees(c: &mut dyn Conn, limit: Timestamp) -> Result<Vec<FutureTree>, DbError> {
-    const FIND: &str =
-        "SELECT id, source_id, head FROM tree WHERE axis = 'time' AND head > CAST($1 AS BIGINT) ORDER BY id";
+    const FIND: &str = "SELECT id, source_id, head FROM tree WHERE axis = 'time' AND head > $1 ORDER BY id";
     let tree = |row: &Row| {
         Ok(FutureTree { tree: TreeId(row.int(0)?), source: SourceId(row.int(1)?), head: row.time(2)? })
     };
@@ -38,17 +37,17 @@ pub fn future_trees(c: &mut dyn Conn, limit: Timestamp) -> Result<Vec<FutureTree
 /// Database errors.
 pub fn reset(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(), DbError> {
     const OF_TREE: [&str; 3] = [
-        "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND to_seq >= $3 AND to_seq < $4",
-        "UPDATE life SET from_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND from_seq >= $3 AND from_seq < $4",
-        "UPDATE curation SET base_seq = CAST($1 AS BIGINT) WHERE base_tree_id = $2 AND base_seq >= $3 AND base_seq < $4",
+        "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND to_seq >= $3 AND to_seq < $4",
+        "UPDATE life SET from_seq = $1 WHERE tree_id = $2 AND from_seq >= $3 AND from_seq < $4",
+        "UPDATE curation SET base_seq = $1 WHERE base_tree_id = $2 AND base_seq >= $3 AND base_seq < $4",
     ];
     const OF_SOURCE: [&str; 4] = [
-        "UPDATE reading SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at >= $3 AND valid_at < $4",
-        "UPDATE project SET changed_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND changed_at >= $3 AND changed_at < $4",
-        "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 AND to_at < $4",
-        "UPDATE project SET from_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND from_at >= $3 AND from_at < $4",
+        "UPDATE reading SET valid_at = $1 WHERE source_id = $2 AND valid_at >= $3 AND valid_at < $4",
+        "UPDATE project SET changed_at = $1 WHERE source_id = $2 AND changed_at >= $3 AND changed_at < $4",
+        "UPDATE project SET to_at = $1 WHERE source_id = $2 AND to_at >= $3 AND to_at < $4",
+        "UPDATE project SET from_at = $1 WHERE source_id = $2 AND from_at >= $3 AND from_at < $4",
     ];
-    const HEAD: &str = "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2";
+    const HEAD: &str = "UPDATE tree SET head = $1 WHERE id = $2";
     let FutureTree { tree, source, head } = future;
     delete_empty(c, future, now)?;
     let before = Timestamp(now.0 - 1);
@@ -66,12 +65,10 @@ pub fn reset(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(),
 
 /// Deletes the periods that would be empty after [`reset`].
 fn delete_empty(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(), DbError> {
-    const LIVES: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq >= CAST($2 AS BIGINT) \
-        AND to_seq >= CAST($3 AS BIGINT) AND to_seq < $4 \
-        AND (to_seq < CAST($5 AS BIGINT) OR from_seq >= CAST($5 AS BIGINT))";
-    const PROJECTS: &str = "DELETE FROM project WHERE source_id = $1 AND from_at >= CAST($2 AS BIGINT) \
-        AND to_at >= CAST($3 AS BIGINT) AND to_at < $4 \
-        AND (to_at < CAST($5 AS BIGINT) OR from_at >= CAST($5 AS BIGINT))";
+    const LIVES: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq >= $2 AND to_seq >= $3 AND to_seq < $4 \
+        AND (to_seq < $5 OR from_seq >= $5)";
+    const PROJECTS: &str = "DELETE FROM project WHERE source_id = $1 AND from_at >= $2 AND to_at >= $3 AND to_at < $4 \
+        AND (to_at < $5 OR from_at >= $5)";
     let FutureTree { tree, source, head } = future;
     let before = Timestamp(now.0 - 1);
     let open = Seq::OPEN;

@@ -44,8 +44,8 @@ fn decode(mut row: Row) -> Result<JobRun, DbError> {
 /// # Errors
 /// Database errors.
 pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO job_run (id, key, node, started_at, ended_at, succeeded, message) VALUES ($1, $2, $3, \
-        CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS BIGINT), $7)";
+    const INSERT: &str = "INSERT INTO job_run (id, key, node, started_at, ended_at, succeeded, message) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
     const PRUNE: &str = "DELETE FROM job_run WHERE ended_at < (SELECT min(newest.ended_at) FROM \
         (SELECT ended_at FROM job_run ORDER BY ended_at DESC, id LIMIT $1) AS newest)";
     let message: String = run.message.chars().take(MAX_MESSAGE).collect();

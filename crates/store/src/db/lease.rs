@@ -32,10 +32,9 @@ pub fn claim(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<Fence>, DbError> {
-    const CLAIM: &str = "INSERT INTO lease (name, holder, fence, until) VALUES ($1, $2, 1, CAST($3 AS BIGINT)) \
-        ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, \
-        until = excluded.until WHERE lease.until <= CAST($4 AS BIGINT) OR lease.until > CAST($5 AS BIGINT) \
-        OR lease.holder = excluded.holder RETURNING fence";
+    const CLAIM: &str = "INSERT INTO lease (name, holder, fence, until) VALUES ($1, $2, 1, $3) ON CONFLICT (name) \
+        DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until \
+        WHERE lease.until <= $4 OR lease.until > $5 OR lease.holder = excluded.holder RETURNING fence";
     let params = [name.into(), holder.into(), until.into(), now.into(), latest(now).into()];
     let rows = c.query(CLAIM, &params)?;
     rows.first().map(|row| row.int(0).map(Fence)).transpose()
@@ -43,7 +42,7 @@ pub fn claim(
 
 /// Extends a lease. Returns false if it was claimed again.
 pub fn renew(c: &mut dyn Conn, name: &str, fence: Fence, until: Timestamp) -> Result<bool, DbError> {
-    const RENEW: &str = "UPDATE lease SET until = CAST($1 AS BIGINT) WHERE name = $2 AND fence = $3";
+    const RENEW: &str = "UPDATE lease SET until = $1 WHERE name = $2 AND fence = $3";
     Ok(c.execute(RENEW, &[until.into(), name.into(), fence.0.into()])? == 1)
 }
 
@@ -56,8 +55,7 @@ pub fn is_held(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbErr
 
 /// Returns the holder of a lease that has not expired.
 pub fn holder(c: &mut dyn Conn, name: &str, now: Timestamp) -> Result<Option<String>, DbError> {
-    const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > CAST($2 AS BIGINT) \
-        AND until <= CAST($3 AS BIGINT)";
+    const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > $2 AND until <= $3";
     let rows = c.query(HOLDER, &[name.into(), now.into(), latest(now).into()])?;
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }

@@ -98,8 +98,7 @@ pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metada
         key.into(),
     ];
     let sql = select!(
-        "WHERE normalized_name = $1 AND version = $2 AND source_id = CAST($3 AS BIGINT) AND repo_id = CAST($4 AS BIGINT) AND key = $5 \
-         ORDER BY id"
+        "WHERE normalized_name = $1 AND version = $2 AND source_id = $3 AND repo_id = $4 AND key = $5 ORDER BY id"
     );
     c.query(sql, &params)?.into_iter().map(decode).collect()
 }
@@ -109,8 +108,8 @@ pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metada
 /// # Errors
 /// [`DbError::Conflict`] if there is a row with this scope and key.
 pub fn insert(c: &mut dyn Conn, row: &Metadata) -> Result<i64, DbError> {
-    const INSERT: &str = "INSERT INTO metadata (id, name, normalized_name, version, source_id, repo_id, key, value, actor, changed_at) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), $7, $8, $9, CAST($10 AS BIGINT))";
+    const INSERT: &str = "INSERT INTO metadata (id, name, normalized_name, version, source_id, repo_id, key, value, \
+        actor, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let id = ids::reserve(c, Sequence::Metadata, 1)?;
     let Scope { name, normalized_name, version, source, repo } = &row.scope;
     let params = [
@@ -131,23 +130,19 @@ pub fn insert(c: &mut dyn Conn, row: &Metadata) -> Result<i64, DbError> {
 
 /// Replaces the value of the row with the id of `row`.
 pub fn update(c: &mut dyn Conn, row: &Metadata) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE metadata SET value = $1, actor = $2, changed_at = CAST($3 AS BIGINT) WHERE id = CAST($4 AS BIGINT)";
+    const UPDATE: &str = "UPDATE metadata SET value = $1, actor = $2, changed_at = $3 WHERE id = $4";
     let params = [row.value.as_str().into(), row.actor.as_str().into(), row.changed_at.into(), row.id.into()];
     c.execute(UPDATE, &params).map(drop)
 }
 
 /// Returns the row with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Metadata>, DbError> {
-    c.query(select!("WHERE id = CAST($1 AS BIGINT)"), &[id.into()])?
-        .into_iter()
-        .next()
-        .map(decode)
-        .transpose()
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
 }
 
 /// Deletes the row with that id.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
-    c.execute("DELETE FROM metadata WHERE id = CAST($1 AS BIGINT)", &[id.into()]).map(drop)
+    c.execute("DELETE FROM metadata WHERE id = $1", &[id.into()]).map(drop)
 }
 
 /// Deletes the rows of a source; returns their number.

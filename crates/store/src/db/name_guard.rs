@@ -201,8 +201,8 @@ pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError>
 
 /// Replaces the pattern, the source, the state and the description of a guard. Returns false if there is no such guard.
 pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
-    const UPDATE: &str = "UPDATE name_guard SET pattern = $1, source_id = CAST($2 AS BIGINT), \
-        state = CAST($3 AS BIGINT), description = $4 WHERE id = CAST($5 AS BIGINT)";
+    const UPDATE: &str = "UPDATE name_guard SET pattern = $1, source_id = $2, state = $3, description = $4 \
+        WHERE id = $5";
     let params: [Value; 5] = [
         guard.pattern.as_str().into(),
         guard.source.into(),

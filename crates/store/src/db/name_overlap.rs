@@ -151,7 +151,7 @@ fn is_older(c: &mut dyn Conn, published: &PublishedTree, name: &str, at: Timesta
 
 fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i64) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
-        VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 1) ON CONFLICT (language, name, source_id) DO NOTHING";
+        VALUES ($1, $2, $3, $4, 1) ON CONFLICT (language, name, source_id) DO NOTHING";
     let params: [Value; 4] =
         [published.language.as_str().into(), name.into(), published.source.into(), published.at.into()];
     if c.execute(ADD, &params)? == 0 {
@@ -167,7 +167,7 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
 /// the author of the guard contains them.
 pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
-        VALUES ($1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0) ON CONFLICT (language, name, source_id) DO NOTHING";
+        VALUES ($1, $2, $3, $4, 0) ON CONFLICT (language, name, source_id) DO NOTHING";
     for (name, source) in present(c, guard)? {
         c.execute(ADD, &[guard.language.as_str().into(), name.into(), source.into(), now.into()])?;
     }

@@ -80,9 +80,8 @@ impl NodeRow {
 /// Writes a heartbeat and returns the last request for a mode, if any.
 pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<ModeRequest>, DbError> {
     const BEAT: &str = "INSERT INTO node (id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, \
-        mode_at, message, config, classes, answered_at) VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), \
-        CAST($6 AS BIGINT), CAST($7 AS BIGINT), $8, CAST($6 AS BIGINT), $9, $10, $11, CAST($12 AS BIGINT)) \
-        ON CONFLICT (id) DO UPDATE SET address = excluded.address, beat_at = excluded.beat_at, \
+        mode_at, message, config, classes, answered_at) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $6, $9, $10, $11, \
+        $12) ON CONFLICT (id) DO UPDATE SET address = excluded.address, beat_at = excluded.beat_at, \
         clock_ahead = excluded.clock_ahead, mode = excluded.mode, \
         mode_at = CASE WHEN node.mode = excluded.mode THEN node.mode_at ELSE excluded.mode_at END, \
         message = excluded.message, config = excluded.config, classes = excluded.classes, \
@@ -119,8 +118,8 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
 
 /// Returns the names of the servers that use the database now; none with SQLite.
 pub fn serving_names(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
-    const SELECT: &str = "SELECT DISTINCT name FROM node WHERE beat_at > CAST($1 AS BIGINT) \
-        AND beat_at < CAST($2 AS BIGINT) AND mode IN ('starting', 'online', 'draining') ORDER BY name";
+    const SELECT: &str = "SELECT DISTINCT name FROM node WHERE beat_at > $1 AND beat_at < $2 AND mode IN ('starting', \
+        'online', 'draining') ORDER BY name";
     let Some(now) = c.host_time()? else { return Ok(Vec::new()) };
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
     let rows = c.query(SELECT, &[at(-HEARTBEAT_TIMEOUT), at(HEARTBEAT_TIMEOUT)])?;
@@ -129,8 +128,8 @@ pub fn serving_names(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
 
 /// Records the mode that an administrator requests for a server. Returns false if the server has no row.
 pub fn set_request(c: &mut dyn Conn, id: Identity, request: &ModeRequest) -> Result<bool, DbError> {
-    const REQUEST: &str = "UPDATE node SET requested_mode = $1, requested_by = $2, requested_at = CAST($3 AS BIGINT), \
-        requested_timeout = CAST($4 AS BIGINT) WHERE id = $5";
+    const REQUEST: &str = "UPDATE node SET requested_mode = $1, requested_by = $2, requested_at = $3, \
+        requested_timeout = $4 WHERE id = $5";
     let ModeRequest { mode, actor, at, timeout } = request;
     let id = id.to_string().into();
     let params = [mode.as_str().into(), actor.as_str().into(), (*at).into(), (*timeout).into(), id];
@@ -150,9 +149,8 @@ pub fn remove_gone(
     name: &str,
     now: Timestamp,
 ) -> Result<Vec<Identity>, DbError> {
-    const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < CAST($2 AS BIGINT) \
-        OR beat_at > CAST($3 AS BIGINT) OR (name = $4 AND beat_at < CAST($5 AS BIGINT) \
-        AND beat_at < (SELECT started_at FROM node WHERE id = $1))) RETURNING id";
+    const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < $2 OR beat_at > $3 OR (name = $4 \
+        AND beat_at < $5 AND beat_at < (SELECT started_at FROM node WHERE id = $1))) RETURNING id";
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
     let params =
         [id.to_string().into(), at(-ROW_RETENTION), at(ROW_RETENTION), name.into(), at(-HEARTBEAT_TIMEOUT)];

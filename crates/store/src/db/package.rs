@@ -8,8 +8,8 @@ use base::model::ids::{PackageId, SourceId};
 /// Returns the id of each name in the language of a source, in the order of `names`, and inserts new names. At most
 /// 2,000 names per call.
 pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
-    const INSERT: &str = "INSERT INTO package (id, language, name, normalized_name) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";
+    const INSERT: &str = "INSERT INTO package (id, language, name, normalized_name) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (language, name) DO NOTHING";
     let language = language(c, source)?;
     let mut ids = find_many(c, &language, names)?;
     let mut missing: Vec<&str> = names.iter().copied().filter(|name| !ids.contains_key(name)).collect();

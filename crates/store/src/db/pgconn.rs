@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use futures_util::{SinkExt, TryStreamExt, pin_mut};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
@@ -25,7 +25,8 @@ pub(super) struct PgConn {
     // Declared before the runtime, because dropping it needs the runtime.
     client: Client,
     runtime: tokio::runtime::Runtime,
-    statements: HashMap<String, Statement>,
+    /// The prepared statements by their texts; those of one text differ in the types of their parameters.
+    statements: HashMap<String, Vec<Statement>>,
     /// With a pooler, the statements that each transaction begins with. Prepared statements are then closed with the
     /// transaction, because another session may have one of the same name.
     pooled_settings: Option<String>,
@@ -182,14 +183,33 @@ impl PgConn {
         }
     }
 
-    fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
-        if let Some(statement) = self.statements.get(sql) {
+    /// Prepares a statement for parameters of these types, or returns an earlier one. The server infers a type that is
+    /// unknown because the parameter is NULL.
+    fn prepare(&mut self, sql: &str, types: &[Type]) -> Result<Statement, DbError> {
+        let is_for = |statement: &&Statement| {
+            types.iter().zip(statement.params()).all(|(a, b)| a == b || *a == Type::UNKNOWN)
+        };
+        if let Some(statement) = self.statements.get(sql).and_then(|all| all.iter().find(is_for)) {
             return Ok(statement.clone());
         }
-        let statement = self.runtime.block_on(self.client.prepare(sql)).map_err(|e| map(&self.target, e))?;
-        self.statements.insert(sql.to_owned(), statement.clone());
+        let prepared = self.runtime.block_on(self.client.prepare_typed(sql, types));
+        let statement = prepared.map_err(|e| map(&self.target, e))?;
+        self.statements.entry(sql.to_owned()).or_default().push(statement.clone());
         Ok(statement)
     }
+
+    /// Prepares a statement for rows of parameters.
+    fn prepare_many(&mut self, sql: &str, rows: &[Vec<Value>]) -> Result<Statement, DbError> {
+        let types: Vec<Type> = (0..rows.first().map_or(0, Vec::len))
+            .map(|column| pgwire::parameter_type(rows.iter().filter_map(|row| row.get(column))))
+            .collect();
+        self.prepare(sql, &types)
+    }
+}
+
+/// The type of each parameter of one execution.
+fn types(params: &[Value]) -> Vec<Type> {
+    params.iter().map(|value| pgwire::parameter_type([value])).collect()
 }
 
 fn refs(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
@@ -208,7 +228,7 @@ impl Conn for PgConn {
         params: &[Value],
         each: &mut dyn FnMut(Row) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        let statement = self.prepare(sql)?;
+        let statement = self.prepare(sql, &types(params))?;
         let (client, target) = (&self.client, &self.target);
         self.runtime.block_on(async {
             let rows = client.query_raw(&statement, params).await.map_err(|e| map(target, e))?;
@@ -221,7 +241,7 @@ impl Conn for PgConn {
     }
 
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
-        let statement = self.prepare(sql)?;
+        let statement = self.prepare_many(sql, params)?;
         let (client, target) = (&self.client, &self.target);
         let params: Vec<_> = params.iter().map(|p| refs(p)).collect();
         let mut results = Vec::with_capacity(params.len());
@@ -235,13 +255,13 @@ impl Conn for PgConn {
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
-        let statement = self.prepare(sql)?;
+        let statement = self.prepare(sql, &types(params))?;
         let run = self.client.execute_raw(&statement, params);
         self.runtime.block_on(run).map_err(|e| map(&self.target, e))
     }
 
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
-        let statement = self.prepare(sql)?;
+        let statement = self.prepare_many(sql, params)?;
         let mut affected = 0;
         for chunk in params.chunks(PIPELINE) {
             let runs = try_join_all(chunk.iter().map(|p| self.client.execute_raw(&statement, p)));
@@ -260,7 +280,7 @@ impl Conn for PgConn {
             return Ok(());
         }
         let statement =
-            self.prepare(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", columns.join(", ")))?;
+            self.prepare(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", columns.join(", ")), &[])?;
         let bytes = pgwire::copy(rows).freeze();
         let client = &self.client;
         let result = self.runtime.block_on(async {
@@ -293,8 +313,8 @@ impl MigrationConn for PgConn {
     }
 
     fn has_table(&mut self, name: &str) -> Result<bool, DbError> {
-        const TABLE: &str = "SELECT 1 FROM information_schema.tables \
-            WHERE table_schema = current_schema() AND CAST(table_name AS TEXT) = CAST($1 AS TEXT)";
+        const TABLE: &str = "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() \
+            AND CAST(table_name AS TEXT) = $1";
         Ok(!self.query(TABLE, &[name.into()])?.is_empty())
     }
 

@@ -7,13 +7,23 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 
 use super::Value;
 
+/// Returns the type of the first value that is not NULL; if there is none, the unknown type.
+pub(super) fn parameter_type<'a>(values: impl IntoIterator<Item = &'a Value>) -> Type {
+    let types = values.into_iter().find_map(|value| match value {
+        Value::Null => None,
+        Value::Int(_) => Some(Type::INT8),
+        Value::Text(_) => Some(Type::TEXT),
+        Value::Bytes(_) => Some(Type::BYTEA),
+    });
+    types.unwrap_or(Type::UNKNOWN)
+}
+
 impl ToSql for Value {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match (self, ty) {
             (Value::Null, _) => Ok(IsNull::Yes),
-            (Value::Int(v), &Type::INT4) => i32::try_from(*v)?.to_sql(ty, out),
             (Value::Int(v), &Type::INT8) => v.to_sql(ty, out),
-            (Value::Text(v), &Type::TEXT | &Type::VARCHAR | &Type::NAME) => v.to_sql(ty, out),
+            (Value::Text(v), &Type::TEXT) => v.to_sql(ty, out),
             (Value::Bytes(v), &Type::BYTEA) => v.as_slice().to_sql(ty, out),
             (Value::Int(_) | Value::Text(_) | Value::Bytes(_), _) => {
                 Err(format!("a parameter of another type where {ty} is expected").into())

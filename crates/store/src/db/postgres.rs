@@ -161,7 +161,7 @@ impl PgSession {
 
     /// Queries the outcome of a transaction whose COMMIT was not answered, by the id of the transaction.
     fn commit_outcome(&mut self, id: i64, lost: super::error::Source) -> Result<Option<()>, DbError> {
-        const STATUS: &str = "SELECT txid_status(CAST($1 AS BIGINT))";
+        const STATUS: &str = "SELECT txid_status($1)";
         for _ in 0..50 {
             let status = match self.connection() {
                 Ok(c) => c.run_outside(|c| c.query(STATUS, &[id.into()])),

@@ -122,10 +122,8 @@ pub fn list(
     state: Option<PromotionState>,
     limit: i64,
 ) -> Result<Vec<Promotion>, DbError> {
-    const LIST: &str = select!(
-        "WHERE (CAST($1 AS BIGINT) = 0 OR repo_id = CAST($1 AS BIGINT)) \
-         AND (CAST($2 AS TEXT) = '' OR state = CAST($2 AS TEXT)) ORDER BY id DESC LIMIT CAST($3 AS BIGINT)"
-    );
+    const LIST: &str =
+        select!("WHERE ($1 = 0 OR repo_id = $1) AND ($2 = '' OR state = $2) ORDER BY id DESC LIMIT $3");
     let state = state.map_or("", PromotionState::as_str);
     let params: [Value; 3] = [repo.map_or(0, |repo| repo.0).into(), state.into(), limit.into()];
     let rows = c.query(LIST, &params)?;
@@ -169,11 +167,11 @@ pub fn create(
     recorded: &RecordedPlan,
     unique_id: Option<&str>,
 ) -> Result<i64, DbError> {
-    const INSERT: &str = "INSERT INTO promotion (id, repo_id, to_name, from_name, snapshot, pinned_at, state, requested_by, \
-        requested_at, comment, plan, plan_sha256, withheld, requested_by_id, decided_by, reason) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), $3, $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT), $10, $11, $12, $13, $14, '', '')";
+    const INSERT: &str = "INSERT INTO promotion (id, repo_id, to_name, from_name, snapshot, pinned_at, state, \
+        requested_by, requested_at, comment, plan, plan_sha256, withheld, requested_by_id, decided_by, reason) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '')";
     const SOURCE: &str = "INSERT INTO promotion_source (promotion_id, position, source_id, label) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4)";
+        VALUES ($1, $2, $3, $4)";
     let id = ids::reserve(c, ids::Sequence::Promotion, 1)?;
     let params: [Value; 14] = [
         id.into(),
@@ -237,8 +235,8 @@ pub fn decide(
     decision: &Decision,
     tx: Option<TxId>,
 ) -> Result<(), DbError> {
-    const UPDATE: &str = "UPDATE promotion SET state = $1, decided_by = $2, decided_at = CAST($3 AS BIGINT), reason = $4, \
-        tx_id = CAST($5 AS BIGINT) WHERE id = $6";
+    const UPDATE: &str = "UPDATE promotion SET state = $1, decided_by = $2, decided_at = $3, reason = $4, tx_id = $5 \
+        WHERE id = $6";
     let params: [Value; 6] = [
         state.as_str().into(),
         decision.by.as_str().into(),

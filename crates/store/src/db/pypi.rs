@@ -199,8 +199,8 @@ pub fn add_unlisted(
     normalized_name: &str,
     head: i64,
 ) -> Result<Option<Vec<NameGuardRow>>, DbError> {
-    const ADD: &str = "INSERT INTO project (source_id, normalized_name, from_at, to_at, changed_at) VALUES (CAST($1 AS BIGINT), $2, \
-        CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT)) ON CONFLICT (source_id, normalized_name, from_at) DO NOTHING";
+    const ADD: &str = "INSERT INTO project (source_id, normalized_name, from_at, to_at, changed_at) \
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source_id, normalized_name, from_at) DO NOTHING";
     // The newest instant that a client can request.
     let from = Seq((head - 1).max(0));
     if is_listed(c, source, normalized_name, from)? {
@@ -238,8 +238,7 @@ pub struct IndexReset;
 /// # Errors
 /// [`IndexReset`] as a refusal; database errors.
 pub fn check_not_reset(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
-    const EARLIER: &str =
-        "SELECT 1 FROM tree WHERE source_id = $1 AND axis = 'time' AND head < CAST($2 AS BIGINT)";
+    const EARLIER: &str = "SELECT 1 FROM tree WHERE source_id = $1 AND axis = 'time' AND head < $2";
     clock::lock(c)?;
     let is_reset = !c.query(EARLIER, &[source.into(), head.into()])?.is_empty();
     if is_reset { Err(DbError::refuse(IndexReset)) } else { Ok(()) }
@@ -274,12 +273,11 @@ pub fn put_reading(
     package: PackageId,
     reading: &PageState,
 ) -> Result<bool, DbError> {
-    const PUT: &str = "INSERT INTO reading (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, status, \
-        reason) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), \
-        CAST($7 AS BIGINT), $8, $9) ON CONFLICT (source_id, package_id) DO UPDATE SET serial = excluded.serial, \
-        etag = excluded.etag, page_sha256 = excluded.page_sha256, fetched_at = excluded.fetched_at, \
-        valid_at = excluded.valid_at, status = excluded.status, reason = excluded.reason \
-        WHERE reading.fetched_at < excluded.fetched_at";
+    const PUT: &str = "INSERT INTO reading (source_id, package_id, serial, etag, page_sha256, fetched_at, valid_at, \
+        status, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (source_id, package_id) \
+        DO UPDATE SET serial = excluded.serial, etag = excluded.etag, page_sha256 = excluded.page_sha256, \
+        fetched_at = excluded.fetched_at, valid_at = excluded.valid_at, status = excluded.status, \
+        reason = excluded.reason WHERE reading.fetched_at < excluded.fetched_at";
     let params = [
         source.into(),
         package.into(),
@@ -356,18 +354,19 @@ pub fn apply(
     instants: ListInstants,
     changes: &[ListChange],
 ) -> Result<(), DbError> {
-    const LIMIT: &str = "UPDATE reading SET valid_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND valid_at < $1 \
+    const LIMIT: &str = "UPDATE reading SET valid_at = $1 WHERE source_id = $2 AND valid_at < $1 \
         AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
-        WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 AND r.normalized_name = $3 \
-        AND r.from_at = $4)";
+        WHERE p.name = $3) AND serial >= (SELECT r.serial FROM project r WHERE r.source_id = $2 \
+        AND r.normalized_name = $3 AND r.from_at = $4)";
     // Serials of one index never decrease: a lower serial is of another index, so the page must be read again.
-    const RESET: &str = "UPDATE reading SET serial = NULL, etag = NULL WHERE source_id = $1 AND package_id = \
-        (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 WHERE p.name = $2) \
-        AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.normalized_name = $2 AND r.from_at = $3 \
-        AND r.serial > CAST($4 AS BIGINT))";
-    const CHANGE: &str = "UPDATE project SET serial = CAST($1 AS BIGINT), changed_at = CAST($2 AS BIGINT) \
-        WHERE source_id = $3 AND normalized_name = $4 AND from_at = $5";
-    const REMOVE: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND normalized_name = $3 AND from_at = $4";
+    const RESET: &str = "UPDATE reading SET serial = NULL, etag = NULL WHERE source_id = $1 \
+        AND package_id = (SELECT p.id FROM package p JOIN source s ON s.language = p.language AND s.id = $1 \
+        WHERE p.name = $2) AND EXISTS (SELECT 1 FROM project r WHERE r.source_id = $1 AND r.normalized_name = $2 \
+        AND r.from_at = $3 AND r.serial > $4)";
+    const CHANGE: &str = "UPDATE project SET serial = $1, changed_at = $2 WHERE source_id = $3 \
+        AND normalized_name = $4 AND from_at = $5";
+    const REMOVE: &str =
+        "UPDATE project SET to_at = $1 WHERE source_id = $2 AND normalized_name = $3 AND from_at = $4";
     const COLUMNS: [&str; 7] =
         ["source_id", "normalized_name", "from_at", "to_at", "name", "serial", "changed_at"];
     let ListInstants { old_head, head } = instants;
@@ -433,24 +432,24 @@ pub fn apply(
 /// Undoes the removals of projects by an interrupted sync, which were not published; otherwise the rows of these
 /// projects would overlap rows that a later sync inserts. `head` is the head of the tree, 0 before the first sync.
 pub fn reopen(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
-    const REOPEN: &str = "UPDATE project SET to_at = CAST($1 AS BIGINT) WHERE source_id = $2 AND to_at >= $3 \
-        AND to_at < $1";
+    const REOPEN: &str = "UPDATE project SET to_at = $1 WHERE source_id = $2 AND to_at >= $3 AND to_at < $1";
     c.execute(REOPEN, &[Seq::OPEN.into(), source.into(), head.into()]).map(drop)
 }
 
 /// Removes the serials of all readings, so that their pages are read again: another index, or a restored copy, assigns
 /// different serials. `head` is the head of the tree, up to which the readings of unchanged projects remain valid.
 pub fn remove_serials(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
-    const FORGET: &str = "UPDATE reading SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 AND serial >= \
-        (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 JOIN project r \
-        ON r.source_id = s.id AND r.normalized_name = p.name AND r.to_at = $3 WHERE p.id = reading.package_id) \
-        THEN CAST($1 AS BIGINT) ELSE valid_at END WHERE source_id = $2";
+    const FORGET: &str = "UPDATE reading SET serial = NULL, etag = NULL, valid_at = CASE WHEN valid_at < $1 \
+        AND serial >= (SELECT r.serial FROM package p JOIN source s ON s.language = p.language AND s.id = $2 \
+        JOIN project r ON r.source_id = s.id AND r.normalized_name = p.name AND r.to_at = $3 \
+        WHERE p.id = reading.package_id) THEN $1 ELSE valid_at END WHERE source_id = $2";
     c.execute(FORGET, &[head.into(), source.into(), Seq::OPEN.into()]).map(drop)
 }
 
 /// Moves the head of a tree whose sequence numbers are times; an older `head` has no effect.
 pub fn publish_head(c: &mut dyn Conn, tree: TreeId, head: i64) -> Result<(), DbError> {
-    const MOVE: &str = "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
+    const MOVE: &str =
+        "UPDATE tree SET head = $1 WHERE id = $2 AND axis = 'time' AND (head IS NULL OR head < $1)";
     c.execute(MOVE, &[head.into(), tree.into()]).map(drop)
 }
 

@@ -429,13 +429,13 @@ pub fn find(
     step: Option<Seq>,
 ) -> Result<Option<FoundFile>, DbError> {
     const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
-        g.size, g.sha256, g.state, b.class, g.locator FROM file f JOIN release r ON r.id = f.release_id \
-        JOIN package p ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $1 \
-        AND g.platform = '' AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
+        g.size, g.sha256, g.state, b.class, g.locator FROM file f JOIN release r ON r.id = f.release_id JOIN package p \
+        ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $1 AND g.platform = '' \
+        AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
         WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
         ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
-        AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= CAST($5 AS BIGINT) \
-        AND l.to_seq > CAST($5 AS BIGINT)))) ORDER BY f.id LIMIT 1";
+        AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= $5 AND l.to_seq > $5))) ORDER \
+        BY f.id LIMIT 1";
     let params = [role.as_str().into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
     let rows = c.query(FIND, &params)?;
     let decode = |mut row: Row| {

@@ -41,7 +41,7 @@ pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<RenderedRow>, DbError> 
 /// Records the rendered index of a key, permanently. Returns false and changes nothing if the key is already known.
 pub fn put(c: &mut dyn Conn, rendered: &RenderedRow) -> Result<bool, DbError> {
     const PUT: &str = "INSERT INTO rendered (key, content, encoder, sha256, size, created_at) \
-        VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) ON CONFLICT (key) DO NOTHING";
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key) DO NOTHING";
     let params = [
         rendered.key.as_str().into(),
         rendered.content.to_string().into(),

@@ -130,7 +130,7 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
 /// [`DbError::Conflict`] if the name is taken.
 pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
     const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at, changes) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), $8)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let id = RepoId(ids::reserve(c, ids::Sequence::Repo, 1)?);
     let params: [Value; 8] = [
         id.into(),
@@ -151,8 +151,8 @@ pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId
 /// # Errors
 /// [`DbError::Conflict`] if the new name is taken.
 pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> {
-    const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = CAST($3 AS BIGINT), \
-        authenticated = CAST($4 AS BIGINT), changes = $5 WHERE id = $6";
+    const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = $3, authenticated = $4, changes = $5 \
+        WHERE id = $6";
     let Some(old) = get(c, id)? else { return Ok(false) };
     let params: [Value; 6] = [
         edit.name.as_ref().map_or(old.name.as_str(), Name::as_str).into(),
@@ -243,10 +243,10 @@ pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbE
 /// [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
 pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
     const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
-    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id, pinned_at, withheld) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT), $6)";
+    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id, pinned_at, withheld) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
     const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
+        VALUES ($1, $2, $3, $4, $5)";
     if get(c, step.repo)?.is_none() {
         return Err(DbError::NoRepo(step.repo));
     }

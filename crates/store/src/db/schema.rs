@@ -55,8 +55,7 @@ impl Schema {
                 create: "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
                          expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
                 select: "SELECT number, expand_only, version, name FROM migration ORDER BY number",
-                insert: "INSERT INTO migration (number, name, at, expand_only, version) \
-                       VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
+                insert: "INSERT INTO migration (number, name, at, expand_only, version) VALUES ($1, $2, $3, $4, $5)",
             },
             Schema::Usage => &MigrationTable {
                 name: "usage_migration",
@@ -64,7 +63,7 @@ impl Schema {
                          expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
                 select: "SELECT number, expand_only, version, name FROM usage_migration ORDER BY number",
                 insert: "INSERT INTO usage_migration (number, name, at, expand_only, version) \
-                       VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
+                    VALUES ($1, $2, $3, $4, $5)",
             },
         }
     }

@@ -116,10 +116,9 @@ fn write(
     read_at: Timestamp,
     [objects, bad]: [i64; 2],
 ) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO scrub (directory, prefix, position, read_at, objects, bad) VALUES ($1, \
-        CAST($2 AS BIGINT), $3, CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS BIGINT)) \
-        ON CONFLICT (directory, prefix) DO UPDATE SET position = excluded.position, read_at = excluded.read_at, \
-        objects = excluded.objects, bad = excluded.bad";
+    const PUT: &str = "INSERT INTO scrub (directory, prefix, position, read_at, objects, bad) \
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (directory, prefix) DO UPDATE SET position = excluded.position, \
+        read_at = excluded.read_at, objects = excluded.objects, bad = excluded.bad";
     let params = [
         directory.into(),
         i64::from(prefix).into(),

@@ -75,9 +75,8 @@ pub struct DeviceLogin {
 /// # Errors
 /// Database errors.
 pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
-    const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, seen_at, \
-        expires_at) VALUES ($1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), \
-        CAST($9 AS BIGINT))";
+    const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, \
+        seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let Session { digest, guid, user, unique_id, scopes, revision, created_at, last_used_at, expires_at } =
         session;
     c.execute(
@@ -127,8 +126,7 @@ fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
 /// # Errors
 /// Database errors.
 pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
-    const UPDATE: &str =
-        "UPDATE session SET seen_at = CAST($1 AS BIGINT) WHERE digest = $2 AND seen_at < CAST($1 AS BIGINT)";
+    const UPDATE: &str = "UPDATE session SET seen_at = $1 WHERE digest = $2 AND seen_at < $1";
     c.execute(UPDATE, &[at.into(), digest.to_string().into()]).map(drop)
 }
 
@@ -145,11 +143,10 @@ pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
 /// # Errors
 /// Database errors.
 pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Result<(), DbError> {
-    const SESSIONS: &str =
-        "DELETE FROM session WHERE expires_at <= CAST($1 AS BIGINT) OR seen_at <= CAST($2 AS BIGINT)";
+    const SESSIONS: &str = "DELETE FROM session WHERE expires_at <= $1 OR seen_at <= $2";
     c.execute(SESSIONS, &[now.into(), unused_since.into()])?;
-    c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
-    c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()]).map(drop)
+    c.execute("DELETE FROM login WHERE expires_at <= $1", &[now.into()])?;
+    c.execute("DELETE FROM device_login WHERE expires_at <= $1", &[now.into()]).map(drop)
 }
 
 /// Begins a sign-in. Returns false if `limit` sign-ins are in progress at `now`. `digest` is the digest of the cookie.
@@ -162,9 +159,8 @@ pub fn begin_login(
     now: Timestamp,
     (expires_at, limit): (Timestamp, i64),
 ) -> Result<bool, DbError> {
-    const BEGIN: &str =
-        "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, CAST($3 AS BIGINT))";
-    c.execute("DELETE FROM login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+    const BEGIN: &str = "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, $3)";
+    c.execute("DELETE FROM login WHERE expires_at <= $1", &[now.into()])?;
     let mut rows = c.query("SELECT COUNT(*) FROM login", &[])?;
     if rows.first_mut().map_or(Ok(0), |row| row.int(0))? >= limit {
         return Ok(false);
@@ -195,9 +191,8 @@ pub fn begin_device(
     (now, limit): (Timestamp, i64),
 ) -> Result<bool, DbError> {
     const BEGIN: &str = "INSERT INTO device_login (digest, user_code, challenge, address, state, user_name, unique_id, \
-        scopes, pause, polled_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CAST($9 AS BIGINT), \
-        CAST($10 AS BIGINT), CAST($11 AS BIGINT))";
-    c.execute("DELETE FROM device_login WHERE expires_at <= CAST($1 AS BIGINT)", &[now.into()])?;
+        scopes, pause, polled_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    c.execute("DELETE FROM device_login WHERE expires_at <= $1", &[now.into()])?;
     let mut rows = c.query("SELECT COUNT(*) FROM device_login", &[])?;
     let count = rows.first_mut().map_or(Ok(0), |row| row.int(0))?;
     if count >= limit {
@@ -265,7 +260,7 @@ fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
 /// # Errors
 /// Database errors.
 pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
-    const POLLED: &str = "UPDATE device_login SET polled_at = CAST($1 AS BIGINT), pause = CAST($2 AS BIGINT) WHERE digest = $3";
+    const POLLED: &str = "UPDATE device_login SET polled_at = $1, pause = $2 WHERE digest = $3";
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
 }
 
@@ -304,11 +299,10 @@ pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
 /// # Errors
 /// Database errors.
 pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<EndedByUser, DbError> {
-    const TOKENS: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
-        WHERE user_name = $3 AND revoked_at IS NULL";
-    const USER: &str = "INSERT INTO revoked_user (user_name, revoked_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
-        CAST($3 AS BIGINT)) ON CONFLICT (user_name) DO UPDATE SET revoked_at = excluded.revoked_at, \
-        revision = excluded.revision";
+    const TOKENS: &str =
+        "UPDATE token SET revoked_at = $1, revision = $2 WHERE user_name = $3 AND revoked_at IS NULL";
+    const USER: &str = "INSERT INTO revoked_user (user_name, revoked_at, revision) VALUES ($1, $2, $3) \
+        ON CONFLICT (user_name) DO UPDATE SET revoked_at = excluded.revoked_at, revision = excluded.revision";
     clock::bump_catalog(c)?;
     let revision = clock::get(c)?.catalog;
     let tokens = c.execute(TOKENS, &[now.into(), revision.into(), user.into()])?;
@@ -360,8 +354,7 @@ pub struct RevokedUser {
 /// # Errors
 /// Database errors.
 pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>, DbError> {
-    const REVOKED: &str =
-        "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > CAST($1 AS BIGINT)";
+    const REVOKED: &str = "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > $1";
     let rows = c.query(REVOKED, &[revision.into()])?;
     rows.into_iter()
         .map(|mut row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? }))
@@ -377,8 +370,8 @@ pub fn revoke_signed(
     (guid, expires_at): (Identity, Timestamp),
     now: Timestamp,
 ) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO revoked_signed_token (guid, expires_at, revision) VALUES ($1, CAST($2 AS BIGINT), \
-        CAST($3 AS BIGINT)) ON CONFLICT (guid) DO NOTHING";
+    const INSERT: &str = "INSERT INTO revoked_signed_token (guid, expires_at, revision) VALUES ($1, $2, $3) \
+        ON CONFLICT (guid) DO NOTHING";
     clock::bump_catalog(c)?;
     let revision = clock::get(c)?.catalog;
     c.execute("DELETE FROM revoked_signed_token WHERE expires_at <= $1", &[now.into()])?;
@@ -402,8 +395,7 @@ pub struct RevokedSignedToken {
 /// # Errors
 /// Database errors.
 pub fn signed_revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedSignedToken>, DbError> {
-    const REVOKED: &str =
-        "SELECT guid, expires_at, revision FROM revoked_signed_token WHERE revision > CAST($1 AS BIGINT)";
+    const REVOKED: &str = "SELECT guid, expires_at, revision FROM revoked_signed_token WHERE revision > $1";
     let rows = c.query(REVOKED, &[revision.into()])?.into_iter();
     rows.map(|mut row| {
         let guid = row.parse(0, "an identity")?;

@@ -69,8 +69,8 @@ pub fn deleted(c: &mut dyn Conn) -> Result<Vec<(SourceId, SourceKind)>, DbError>
 /// # Errors
 /// [`DbError::Conflict`] if the name is taken.
 pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -> Result<SourceId, DbError> {
-    const CREATE: &str = "INSERT INTO source (id, name, kind, language, created_at) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT))";
+    const CREATE: &str =
+        "INSERT INTO source (id, name, kind, language, created_at) VALUES ($1, $2, $3, $4, $5)";
     let id = SourceId(ids::reserve(c, ids::Sequence::Source, 1)?);
     let language = kind.language().as_str();
     c.execute(CREATE, &[id.into(), name.as_str().into(), kind.as_str().into(), language.into(), now.into()])?;
@@ -90,8 +90,8 @@ pub fn rename(c: &mut dyn Conn, id: SourceId, name: &Name) -> Result<bool, DbErr
 /// contains, and the id are appended to the name in the row. Call `clock::bump_catalog` afterwards. Returns false
 /// if the source does not exist.
 pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {
-    const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
-        name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";
+    const DELETE: &str = "UPDATE source SET deleted_at = $1, name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 \
+        AND deleted_at IS NULL";
     Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
 }
 

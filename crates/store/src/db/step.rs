@@ -50,7 +50,6 @@ pub fn list_after(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbE
 
 /// Writes a step.
 pub(super) fn insert(c: &mut dyn Conn, tree: TreeId, step: Step) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
+    const INSERT: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES ($1, $2, $3, $4)";
     c.execute(INSERT, &[tree.into(), step.seq.into(), step.at.into(), step.tx.into()]).map(drop)
 }

@@ -114,9 +114,9 @@ pub fn origin_of_readme(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<FileO
 }
 
 fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Option<FileOrigin>, DbError> {
-    const FIRST_TX: &str = "SELECT t.actor, t.at FROM life l JOIN tree e ON e.id = l.tree_id \
-        JOIN step s ON s.tree_id = l.tree_id AND s.seq = l.from_seq JOIN tx t ON t.id = s.tx_id \
-        WHERE l.release_id = $1 AND (l.file_id = $2 OR e.role = 'source' AND CAST($3 AS TEXT) = '') ORDER BY t.at LIMIT 1";
+    const FIRST_TX: &str = "SELECT t.actor, t.at FROM life l JOIN tree e ON e.id = l.tree_id JOIN step s \
+        ON s.tree_id = l.tree_id AND s.seq = l.from_seq JOIN tx t ON t.id = s.tx_id WHERE l.release_id = $1 \
+        AND (l.file_id = $2 OR e.role = 'source' AND $3 = '') ORDER BY t.at LIMIT 1";
     let Some(mut row) = c.query(sql, &[sha256.to_string().into()])?.into_iter().next() else {
         return Ok(None);
     };

@@ -11,8 +11,8 @@ const DAYS: i64 = 60;
 /// Returns the number of objects of a class that were removed without a confirmation since the start of the
 /// window, which is at most a day ago.
 pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
-    const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > CAST($2 AS BIGINT) \
-        AND removed_since <= CAST($3 AS BIGINT)";
+    const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > $2 \
+        AND removed_since <= $3";
     let since = Timestamp(now.0.saturating_sub(WINDOW));
     let rows = c.query(GET, &[class.into(), since.into(), now.into()])?;
     rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
@@ -21,8 +21,8 @@ pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<
 /// Counts objects that are about to be removed; a negative number subtracts objects that were counted and then not
 /// removed. If the window has ended, or its start is in the future, a new window begins now.
 pub fn record_removed(c: &mut dyn Conn, class: &str, objects: i64, now: Timestamp) -> Result<(), DbError> {
-    const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > CAST($2 AS BIGINT) \
-        AND removed_since <= CAST($3 AS BIGINT) THEN removed_since ELSE CAST($3 AS BIGINT) END WHERE class = $4";
+    const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > $2 \
+        AND removed_since <= $3 THEN removed_since ELSE $3 END WHERE class = $4";
     let before = i64::try_from(recent_removals(c, class, now)?).unwrap_or(i64::MAX);
     let total = before.saturating_add(objects).max(0);
     let since = Timestamp(now.0.saturating_sub(WINDOW));

@@ -97,10 +97,9 @@ pub struct NewToken {
 /// # Errors
 /// [`DbError::Conflict`] if the digest or the guid exists; other database errors.
 pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), DbError> {
-    const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, created_at, \
-        expires_at, revoked_at, revision) VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), \
-        CAST($9 AS BIGINT), NULL, CAST($10 AS BIGINT))";
-    const SCOPE: &str = "INSERT INTO token_scope (token_id, scope, object) VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT))";
+    const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, \
+        created_at, expires_at, revoked_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10)";
+    const SCOPE: &str = "INSERT INTO token_scope (token_id, scope, object) VALUES ($1, $2, $3)";
     let revision = next_revision(c)?;
     let id = TokenId(ids::reserve(c, ids::Sequence::Token, 1)?);
     let params: [Value; 10] = [
@@ -128,8 +127,8 @@ pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), 
 /// # Errors
 /// Database errors.
 pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbError> {
-    const REVOKE: &str = "UPDATE token SET revoked_at = CAST($1 AS BIGINT), revision = CAST($2 AS BIGINT) \
-        WHERE id = $3 AND revoked_at IS NULL";
+    const REVOKE: &str =
+        "UPDATE token SET revoked_at = $1, revision = $2 WHERE id = $3 AND revoked_at IS NULL";
     let revision = next_revision(c)?;
     c.execute(REVOKE, &[now.into(), revision.into(), id.into()]).map(drop)
 }
@@ -189,12 +188,10 @@ pub fn changed_in_batches(
     apply: &mut dyn FnMut(ChangedToken),
 ) -> Result<i64, DbError> {
     const TOKENS: &str = "SELECT id, guid, digest, user_name, expires_at, revoked_at, revision FROM token \
-        WHERE revision >= CAST($1 AS BIGINT) AND (revision > CAST($1 AS BIGINT) OR id > CAST($2 AS BIGINT)) \
-        ORDER BY revision, id LIMIT CAST($3 AS BIGINT)";
+        WHERE revision >= $1 AND (revision > $1 OR id > $2) ORDER BY revision, id LIMIT $3";
     const SCOPES: &str = "SELECT s.token_id, s.scope, s.object FROM token_scope s JOIN token t ON t.id = s.token_id \
-        WHERE t.revision >= CAST($1 AS BIGINT) AND (t.revision > CAST($1 AS BIGINT) OR t.id > CAST($2 AS BIGINT)) \
-        AND t.revision <= CAST($3 AS BIGINT) AND (t.revision < CAST($3 AS BIGINT) OR t.id <= CAST($4 AS BIGINT)) \
-        ORDER BY s.token_id, s.scope, s.object";
+        WHERE t.revision >= $1 AND (t.revision > $1 OR t.id > $2) AND t.revision <= $3 AND (t.revision < $3 \
+        OR t.id <= $4) ORDER BY s.token_id, s.scope, s.object";
     // The revision and id of the last token that was read: at first, after all tokens of `revision`.
     let mut last = (revision, i64::MAX);
     loop {
@@ -237,8 +234,8 @@ pub fn record_use(
     (guid, user): (Identity, &str),
     at: Timestamp,
 ) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO token_use (token_id, day) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT)) \
-        ON CONFLICT (token_id) DO UPDATE SET day = excluded.day WHERE token_use.day < excluded.day";
+    const PUT: &str = "INSERT INTO token_use (token_id, day) VALUES ($1, $2) ON CONFLICT (token_id) \
+        DO UPDATE SET day = excluded.day WHERE token_use.day < excluded.day";
     let was_used = !c.query("SELECT day FROM token_use WHERE token_id = $1", &[id.into()])?.is_empty();
     if !was_used {
         let name = format!("{user} (token {guid})");

@@ -104,8 +104,7 @@ pub fn create(
     role: Role,
     axis: Axis,
 ) -> Result<TreeId, DbError> {
-    const CREATE: &str = "INSERT INTO tree (id, source_id, label, role, axis) \
-        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5)";
+    const CREATE: &str = "INSERT INTO tree (id, source_id, label, role, axis) VALUES ($1, $2, $3, $4, $5)";
     let id = TreeId(ids::reserve(c, ids::Sequence::Tree, 1)?);
     c.execute(CREATE, &[id.into(), source.into(), label.into(), role.as_str().into(), axis.as_str().into()])?;
     Ok(id)
@@ -117,8 +116,8 @@ pub fn create(
 /// # Errors
 /// [`DbError::Busy`] if another job has claimed it; [`DbError::Conflict`] if there is no such tree.
 pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
-    const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, \
-        pending_job = CAST($1 AS BIGINT) WHERE id = $2 AND pending IS NULL RETURNING pending";
+    const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, pending_job = $1 \
+        WHERE id = $2 AND pending IS NULL RETURNING pending";
     if let Some(row) = c.query(CLAIM, &[job.into(), tree.into()])?.first() {
         return Ok(Seq(row.int(0)?));
     }
@@ -132,8 +131,7 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
 /// [`super::release::sweep`]. Does nothing if no step is pending.
 pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     const DELETE_NEW_LIVES: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
-    const CONTINUE_LIVES: &str =
-        "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND to_seq = $3";
+    const CONTINUE_LIVES: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND to_seq = $3";
     const END_CLAIM: &str = "UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1";
     if let Some(pending) = get(c, tree)?.and_then(|t| t.pending) {
         c.execute(DELETE_NEW_LIVES, &[tree.into(), pending.into()])?;

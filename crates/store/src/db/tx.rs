@@ -191,11 +191,9 @@ pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError>
 
 /// Writes the row of a publish.
 pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, publish: &Publish) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \
-        published_to, added, updated, archived, removed, actor, comment) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), \
-        CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT), CAST($12 AS BIGINT), \
-        $13, $14)";
+    const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, published_to, \
+        added, updated, archived, removed, actor, comment) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     let params = [
         id.into(),
         at.into(),

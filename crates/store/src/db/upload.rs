@@ -49,8 +49,8 @@ fn decode(mut row: Row) -> Result<UploadRow, DbError> {
 /// # Errors
 /// Database errors.
 pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestamp) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO upload (id, owner, kind, sha256, other_sha256, size, facts, created_at, expires_at) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, CAST($6 AS BIGINT), $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT))";
+    const INSERT: &str = "INSERT INTO upload (id, owner, kind, sha256, other_sha256, size, facts, created_at, \
+        expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     remove_expired(c, clock)?;
     // Protects the blobs from the sweep, which removes unreferenced blobs by their age.
     blobs.iter().try_for_each(|row| blob::reserve(c, row))?;
@@ -74,9 +74,8 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
 /// # Errors
 /// Database errors.
 pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<Option<UploadRow>, DbError> {
-    const GET: &str = "SELECT id, owner, kind, sha256, other_sha256, size, facts FROM upload \
-        WHERE id = CAST($1 AS BIGINT) AND owner = $2 AND expires_at > CAST($3 AS BIGINT) \
-        AND expires_at <= CAST($4 AS BIGINT)";
+    const GET: &str = "SELECT id, owner, kind, sha256, other_sha256, size, facts FROM upload WHERE id = $1 \
+        AND owner = $2 AND expires_at > $3 AND expires_at <= $4";
     let now = now(c, clock)?;
     let params = [id.into(), owner.into(), now.into(), latest(now).into()];
     c.query(GET, &params)?.into_iter().next().map(decode).transpose()
@@ -87,7 +86,7 @@ pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<O
 /// # Errors
 /// Database errors.
 pub fn remove(c: &mut dyn Conn, id: i64) -> Result<bool, DbError> {
-    Ok(c.execute("DELETE FROM upload WHERE id = CAST($1 AS BIGINT)", &[id.into()])? == 1)
+    Ok(c.execute("DELETE FROM upload WHERE id = $1", &[id.into()])? == 1)
 }
 
 /// Removes the rows that have expired. Returns their number.
@@ -95,8 +94,7 @@ pub fn remove(c: &mut dyn Conn, id: i64) -> Result<bool, DbError> {
 /// # Errors
 /// Database errors.
 pub fn remove_expired(c: &mut dyn Conn, clock: Timestamp) -> Result<u64, DbError> {
-    const EXPIRED: &str =
-        "DELETE FROM upload WHERE expires_at <= CAST($1 AS BIGINT) OR expires_at > CAST($2 AS BIGINT)";
+    const EXPIRED: &str = "DELETE FROM upload WHERE expires_at <= $1 OR expires_at > $2";
     let now = now(c, clock)?;
     c.execute(EXPIRED, &[now.into(), latest(now).into()])
 }

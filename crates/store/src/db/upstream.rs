@@ -85,9 +85,9 @@ pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
 /// Writes the row of a key. Validators must be written in the transaction that publishes the response's changes:
 /// otherwise a crash between the two would skip these changes.
 pub fn put(c: &mut dyn Conn, key: &str, validators: &StoredValidators) -> Result<(), DbError> {
-    const PUT: &str = "INSERT INTO upstream (url, etag, modified, sha256, fetched_at) \
-        VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT)) ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, \
-        modified = excluded.modified, sha256 = excluded.sha256, fetched_at = excluded.fetched_at";
+    const PUT: &str = "INSERT INTO upstream (url, etag, modified, sha256, fetched_at) VALUES ($1, $2, $3, $4, $5) \
+        ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, modified = excluded.modified, sha256 = excluded.sha256, \
+        fetched_at = excluded.fetched_at";
     let etag = Value::opt_text(validators.etag.as_ref());
     let modified = Value::opt_text(validators.modified.as_ref());
     let params =

@@ -16,9 +16,9 @@ pub fn record(
     expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    const DELETE_EXPIRED: &str = "DELETE FROM used_proof WHERE expires_at < CAST($1 AS BIGINT)";
-    const INSERT: &str = "INSERT INTO used_proof (sha256, expires_at) VALUES ($1, CAST($2 AS BIGINT)) \
-        ON CONFLICT (sha256) DO NOTHING";
+    const DELETE_EXPIRED: &str = "DELETE FROM used_proof WHERE expires_at < $1";
+    const INSERT: &str =
+        "INSERT INTO used_proof (sha256, expires_at) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING";
     c.execute(DELETE_EXPIRED, &[now.into()])?;
     Ok(c.execute(INSERT, &[proof.to_string().into(), expires_at.into()])? == 1)
 }

@@ -23,8 +23,8 @@ pub struct WithheldAlarm {
 /// # Errors
 /// Database errors.
 pub fn add(c: &mut dyn Conn, alarm: &WithheldAlarm) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO withheld_alarm (repo_id, at, message) VALUES (CAST($1 AS BIGINT), \
-        CAST($2 AS BIGINT), $3) ON CONFLICT (repo_id, at) DO UPDATE SET message = excluded.message";
+    const INSERT: &str = "INSERT INTO withheld_alarm (repo_id, at, message) VALUES ($1, $2, $3) ON CONFLICT (repo_id, \
+        at) DO UPDATE SET message = excluded.message";
     let ended = Timestamp(alarm.at.0.saturating_sub(DURATION));
     c.execute("DELETE FROM withheld_alarm WHERE at <= $1", &[ended.into()])?;
     c.execute(INSERT, &[alarm.repo.into(), alarm.at.into(), alarm.message.as_str().into()]).map(drop)

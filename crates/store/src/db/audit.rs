@@ -5,7 +5,8 @@
 use sha2::Digest;
 
 use super::author::{self, Author};
-use super::{Conn, DbError, Row, Value};
+use super::columns::{row, select};
+use super::{Conn, DbError, Value};
 use base::model::time::Timestamp;
 
 /// The outcome of a change that was made.
@@ -23,33 +24,35 @@ const MAX_TEXT: usize = 2_000;
 /// Maximum number of problems in the result of a verification.
 const MAX_PROBLEMS: usize = 100;
 
-/// A row of the table. Its digests are not verified: see [`verify`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditRow {
-    /// Number of the row, from 1, without gaps.
-    pub id: i64,
-    /// Time of the request for the change.
-    pub at: Timestamp,
-    /// How the server identified the author: `socket`, `token`, `session` or `job`.
-    pub actor_kind: String,
-    /// Name of the author.
-    pub actor: String,
-    /// Network address of the author; empty on the admin socket, and for work of the server.
-    pub address: String,
-    /// The action: `create source`.
-    pub action: String,
-    /// The kind of the object: `source`, `repository`, `token` ….
-    pub object_kind: String,
-    /// Name of the object at the time of the change.
-    pub object: String,
-    /// `success` or `refused`.
-    pub outcome: String,
-    /// Free text.
-    pub detail: String,
-    /// The digest of the previous row; [`NO_DIGEST`] in the first row.
-    pub previous: String,
-    /// The digest of this row.
-    pub sha256: String,
+row! {
+    /// A row of the table. Its digests are not verified: see [`verify`].
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AuditRow from "audit" {
+        /// Number of the row, from 1, without gaps.
+        pub id: i64,
+        /// Time of the request for the change.
+        pub at: Timestamp,
+        /// How the server identified the author: `socket`, `token`, `session` or `job`.
+        pub actor_kind: String,
+        /// Name of the author.
+        pub actor: String,
+        /// Network address of the author; empty on the admin socket, and for work of the server.
+        pub address: String,
+        /// The action: `create source`.
+        pub action: String,
+        /// The kind of the object: `source`, `repository`, `token` ….
+        pub object_kind: String,
+        /// Name of the object at the time of the change.
+        pub object: String,
+        /// `success` or `refused`.
+        pub outcome: String,
+        /// Free text.
+        pub detail: String,
+        /// The digest of the previous row; [`NO_DIGEST`] in the first row.
+        pub previous: String,
+        /// The digest of this row.
+        pub sha256: String,
+    }
 }
 
 impl AuditRow {
@@ -187,14 +190,18 @@ pub struct Filter {
 /// # Errors
 /// Database errors.
 pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError> {
-    const OLDEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
-        previous, sha256 FROM audit WHERE id > $1 AND at >= $2 AND at < $3 AND ($4 = '' OR actor = $4 \
-        OR (actor >= $4 || ' (' AND actor < $4 || ' )')) AND ($5 = '' OR action = $5) AND ($6 = '' OR object = $6) \
-        AND ($7 = '' OR outcome = $7) ORDER BY id LIMIT $8";
-    const NEWEST: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, \
-        previous, sha256 FROM audit WHERE id < $1 AND at >= $2 AND at < $3 AND ($4 = '' OR actor = $4 \
-        OR (actor >= $4 || ' (' AND actor < $4 || ' )')) AND ($5 = '' OR action = $5) AND ($6 = '' OR object = $6) \
-        AND ($7 = '' OR outcome = $7) ORDER BY id DESC LIMIT $8";
+    const OLDEST: &str = select!(
+        AuditRow,
+        "WHERE id > $1 AND at >= $2 AND at < $3 AND ($4 = '' OR actor = $4 OR (actor >= $4 || ' (' AND actor < $4 || ' \
+        )')) AND ($5 = '' OR action = $5) AND ($6 = '' OR object = $6) AND ($7 = '' OR outcome = $7) ORDER BY id \
+        LIMIT $8"
+    );
+    const NEWEST: &str = select!(
+        AuditRow,
+        "WHERE id < $1 AND at >= $2 AND at < $3 AND ($4 = '' OR actor = $4 OR (actor >= $4 || ' (' AND actor < $4 || ' \
+        )')) AND ($5 = '' OR action = $5) AND ($6 = '' OR object = $6) AND ($7 = '' OR outcome = $7) ORDER BY id DESC \
+        LIMIT $8"
+    );
     let position = match filter.newest_first && filter.after == 0 {
         true => i64::MAX,
         false => filter.after,
@@ -210,7 +217,7 @@ pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError>
         filter.limit.into(),
     ];
     let sql = if filter.newest_first { NEWEST } else { OLDEST };
-    c.query(sql, &params)?.into_iter().map(decode).collect()
+    c.all(sql, &params)
 }
 
 /// The result of a verification.
@@ -232,17 +239,13 @@ pub struct Verification {
 /// # Errors
 /// Database errors.
 pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verification, DbError> {
-    const ALL: &str = "SELECT id, at, actor_kind, actor, address, action, object_kind, object, outcome, detail, previous, \
-        sha256 FROM audit ORDER BY id";
-    let mut rows = c.query("SELECT last, sha256 FROM audit_head WHERE id = 1", &[])?;
-    let (head, head_digest) = match rows.first_mut() {
-        Some(row) => (row.int(0)?, row.text(1)?),
-        None => (0, String::new()),
-    };
+    const ALL: &str = select!(AuditRow, "ORDER BY id");
+    const HEAD: &str = "SELECT last, sha256 FROM audit_head WHERE id = 1";
+    let (head, head_digest): (i64, String) = c.first(HEAD, &[])?.unwrap_or_default();
     let mut result = Verification { rows: 0, last: 0, sha256: NO_DIGEST.to_owned(), problems: Vec::new() };
     let mut has_known_row = false;
     c.each(ALL, &[], &mut |row| {
-        let row = decode(row)?;
+        let row: AuditRow = row.decode()?;
         result.rows += 1;
         if row.id != result.last.saturating_add(1) {
             result.report(missing(result.last.saturating_add(1), row.id.saturating_sub(1)));
@@ -296,23 +299,6 @@ impl Verification {
             self.problems.push(problem);
         }
     }
-}
-
-fn decode(mut row: Row) -> Result<AuditRow, DbError> {
-    Ok(AuditRow {
-        id: row.int(0)?,
-        at: row.time(1)?,
-        actor_kind: row.text(2)?,
-        actor: row.text(3)?,
-        address: row.text(4)?,
-        action: row.text(5)?,
-        object_kind: row.text(6)?,
-        object: row.text(7)?,
-        outcome: row.text(8)?,
-        detail: row.text(9)?,
-        previous: row.text(10)?,
-        sha256: row.text(11)?,
-    })
 }
 
 #[cfg(test)]

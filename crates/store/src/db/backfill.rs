@@ -1,20 +1,23 @@
 //! Pending back-fills of sources, and the index records that back-fills have read from archives of a mirror so far.
 
-use super::{Conn, DbError, Row, Value};
+use super::columns::{row, select};
+use super::{Conn, DbError, Value};
 use base::model::ids::SourceId;
 use base::model::time::Timestamp;
 
-/// The request of a back-fill that is not finished.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingBackfill {
-    /// The first instant of the oldest day to add.
-    pub since: Timestamp,
-    /// Maximum number of requests to the mirror per second.
-    pub rate: i64,
-    /// The user who requested it.
-    pub actor: String,
-    /// Time of the request.
-    pub requested_at: Timestamp,
+row! {
+    /// The request of a back-fill that is not finished.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PendingBackfill from "backfill" {
+        /// The first instant of the oldest day to add.
+        pub since: Timestamp,
+        /// Maximum number of requests to the mirror per second.
+        pub rate: i64,
+        /// The user who requested it.
+        pub actor: String,
+        /// Time of the request.
+        pub requested_at: Timestamp = "asked_at",
+    }
 }
 
 /// Writes the request for a back-fill of a source, replacing an earlier one.
@@ -34,16 +37,8 @@ pub fn put(c: &mut dyn Conn, source: SourceId, request: &PendingBackfill) -> Res
 
 /// Returns the request of a source; `None` if no back-fill is pending.
 pub fn get(c: &mut dyn Conn, source: SourceId) -> Result<Option<PendingBackfill>, DbError> {
-    const GET: &str = "SELECT since, rate, actor, asked_at FROM backfill WHERE source_id = $1";
-    let decode = |mut row: Row| {
-        Ok(PendingBackfill {
-            since: row.time(0)?,
-            rate: row.int(1)?,
-            actor: row.text(2)?,
-            requested_at: row.time(3)?,
-        })
-    };
-    c.query(GET, &[source.into()])?.into_iter().next().map(decode).transpose()
+    const GET: &str = select!(PendingBackfill, "WHERE source_id = $1");
+    c.first(GET, &[source.into()])
 }
 
 /// Deletes the request of a source; returns true if there was one.

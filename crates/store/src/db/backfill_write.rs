@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use super::author::{self, Author};
+use super::columns::{row, select};
 use super::import::{ImportTarget, LIFE_COLUMNS, insert_releases};
 use super::{Conn, DbError, Value, audit, clock, step, tree};
 use base::model::change::{Counts, LifeState, NewRelease};
@@ -16,27 +17,30 @@ use base::model::time::Timestamp;
 /// -1, -2 …, so that they do not reach this number.
 pub const BACKFILL_VARIANT: i64 = -(1 << 40);
 
-/// A release of a source, with or without a current life, to be matched with files that the mirror had in the past.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRelease {
-    /// The release.
-    pub release: ReleaseId,
-    /// Its package.
-    pub package: PackageId,
-    /// The package's name.
-    pub name: String,
-    /// The version.
-    pub version: String,
-    /// The revision.
-    pub revision: i64,
-    /// Publication time upstream, if known.
-    pub published_at: Option<Timestamp>,
-    /// The file's name in URLs.
-    pub file: String,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// The number of its first index record (they are numbered 0, -1, -2 …), if it has one.
-    pub variant: Option<i64>,
+row! {
+    /// A release of a source, with or without a current life, to be matched with files that the mirror had in the past.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredRelease from "release r JOIN package p ON p.id = r.package_id JOIN file f ON f.release_id = r.id \
+        AND f.role = 'source' AND f.platform = ''" {
+        /// The release.
+        pub release: ReleaseId = "r.id",
+        /// Its package.
+        pub package: PackageId = "r.package_id",
+        /// The package's name.
+        pub name: String = "p.name",
+        /// The version.
+        pub version: String = "r.version",
+        /// The revision.
+        pub revision: i64 = "r.revision",
+        /// Publication time upstream, if known.
+        pub published_at: Option<Timestamp> = "r.published_at",
+        /// The file's name in URLs.
+        pub file: String = "f.name",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// The number of its first index record (they are numbered 0, -1, -2 …), if it has one.
+        pub variant: Option<i64> = "(SELECT max(c.variant) FROM record c WHERE c.release_id = r.id AND c.variant <= 0)",
+    }
 }
 
 /// Calls `each` for every release of a source, in unspecified order.
@@ -45,23 +49,8 @@ pub fn releases(
     origin: SourceId,
     each: &mut dyn FnMut(StoredRelease) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    const ALL: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.name, f.size, \
-        (SELECT max(c.variant) FROM record c WHERE c.release_id = r.id AND c.variant <= 0) \
-        FROM release r JOIN package p ON p.id = r.package_id \
-        JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.origin_id = $1";
-    c.each(ALL, &[origin.into()], &mut |mut row| {
-        each(StoredRelease {
-            release: ReleaseId(row.int(0)?),
-            package: PackageId(row.int(1)?),
-            name: row.text(2)?,
-            version: row.text(3)?,
-            revision: row.int(4)?,
-            published_at: row.opt_time(5)?,
-            file: row.text(6)?,
-            size: row.opt_int(7)?,
-            variant: row.opt_int(8)?,
-        })
-    })
+    const ALL: &str = select!(StoredRelease, "WHERE r.origin_id = $1");
+    c.each(ALL, &[origin.into()], &mut |row| each(row.decode()?))
 }
 
 /// A release with a life at a step.

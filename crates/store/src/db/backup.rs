@@ -65,7 +65,7 @@ pub fn record(
 pub fn last_success(c: &mut dyn Conn, folder: &str) -> Result<Option<Timestamp>, DbError> {
     const FIND: &str = "SELECT succeeded_at FROM backup_result WHERE place = $1 AND command = 'create' \
         AND succeeded_at > 0";
-    c.query(FIND, &[folder.into()])?.first().map(|row| row.time(0)).transpose()
+    c.first(FIND, &[folder.into()])
 }
 
 /// Returns all results, by folder.

@@ -1,5 +1,6 @@
 //! Binaries of a source's releases, in one tree for each operating system and version of R.
 
+use super::columns::{row, select};
 use super::file::FileState;
 use super::tree::{Axis, Role};
 use super::{Conn, DbError, Row, Value, ids, tree};
@@ -8,76 +9,52 @@ use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
 
-/// A binary of a release.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binary {
-    /// The package.
-    pub package: PackageId,
-    /// The release.
-    pub release: ReleaseId,
-    /// The file.
-    pub file: FileId,
-    /// The platform: `4.5-noble/x86_64`, `4.5-noble/any`.
-    pub platform: String,
-    /// Its number; a later binary of the release for the same platform has a higher one.
-    pub number: i64,
-    /// The file's name in URLs.
-    pub name: String,
-    /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server
-    /// has it.
-    pub locator: String,
-    /// Size in bytes.
-    pub size: Option<i64>,
-    /// MD5 that another server's index declares.
-    pub md5: Option<Md5>,
-    /// Digest of the bytes.
-    pub sha256: Option<Sha256>,
-    /// State of the bytes.
-    pub state: FileState,
-    /// The storage class of the blob, if it is stored.
-    pub class: Option<String>,
-    /// Publication time.
-    pub at: Timestamp,
-    /// Time of its removal by an administrator; `None` for a binary that was replaced, which remains in older
-    /// snapshots.
-    pub removed_at: Option<Timestamp>,
-    /// Its index record.
-    pub stanza: Vec<u8>,
+row! {
+    /// A binary of a release.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Binary from "life l JOIN file f ON f.id = l.file_id JOIN step s ON s.tree_id = l.tree_id \
+        AND s.seq = l.from_seq LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq AND l.mark = 1 \
+        JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant LEFT JOIN blob b ON b.sha256 = f.sha256 \
+        AND f.state = 1" {
+        /// The package.
+        pub package: PackageId = "l.package_id",
+        /// The release.
+        pub release: ReleaseId = "l.release_id",
+        /// The file.
+        pub file: FileId = "f.id",
+        /// The platform: `4.5-noble/x86_64`, `4.5-noble/any`.
+        pub platform: String = "f.platform",
+        /// Its number; a later binary of the release for the same platform has a higher one.
+        pub number: i64 = "f.build",
+        /// The file's name in URLs.
+        pub name: String = "f.name",
+        /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server
+        /// has it.
+        pub locator: String = "f.locator",
+        /// Size in bytes.
+        pub size: Option<i64> = "f.size",
+        /// MD5 that another server's index declares.
+        pub md5: Option<Md5> = "f.md5",
+        /// Digest of the bytes.
+        pub sha256: Option<Sha256> = "f.sha256",
+        /// State of the bytes.
+        pub state: FileState = "f.state",
+        /// The storage class of the blob, if it is stored.
+        pub class: Option<String> = "b.class",
+        /// Publication time.
+        pub at: Timestamp = "s.at",
+        /// Time of its removal by an administrator; `None` for a binary that was replaced, which remains in older
+        /// snapshots.
+        pub removed_at: Option<Timestamp> = "e.at",
+        /// Its index record.
+        pub stanza: Vec<u8> = "r.stanza",
+    }
 }
 
 macro_rules! binaries {
     ($rest:literal) => {
-        concat!(
-            "SELECT l.release_id, f.id, f.platform, f.build, f.name, f.size, f.sha256, f.state, b.class, s.at, \
-             r.stanza, l.package_id, f.locator, f.md5, e.at FROM life l JOIN file f ON f.id = l.file_id \
-             JOIN step s ON s.tree_id = l.tree_id AND s.seq = l.from_seq \
-             LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq AND l.mark = 1 \
-             JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
-             LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
-             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 ",
-            $rest
-        )
+        select!(Binary, concat!("WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 ", $rest))
     };
-}
-
-fn decode(mut row: Row) -> Result<Binary, DbError> {
-    Ok(Binary {
-        package: PackageId(row.int(11)?),
-        release: ReleaseId(row.int(0)?),
-        file: FileId(row.int(1)?),
-        platform: row.text(2)?,
-        number: row.int(3)?,
-        name: row.text(4)?,
-        locator: row.text(12)?,
-        md5: row.opt_parse(13, "a digest")?,
-        size: row.opt_int(5)?,
-        sha256: row.opt_parse(6, "a digest")?,
-        state: FileState::from_i64(7, row.int(7)?)?,
-        class: row.opt_text(8)?,
-        at: row.time(9)?,
-        removed_at: row.opt_time(14)?,
-        stanza: row.bytes(10)?,
-    })
 }
 
 /// Returns every binary of a release in a tree up to a step, including replaced ones; oldest first.
@@ -90,10 +67,7 @@ pub fn of_release(
 ) -> Result<Vec<Binary>, DbError> {
     const SELECT: &str =
         binaries!("AND l.package_id = $3 AND l.release_id = $4 ORDER BY l.from_seq, f.build");
-    c.query(SELECT, &[tree.into(), head.into(), package.into(), release.into()])?
-        .into_iter()
-        .map(decode)
-        .collect()
+    c.all(SELECT, &[tree.into(), head.into(), package.into(), release.into()])
 }
 
 /// Returns every binary of a package's releases in a tree up to a step, oldest first.
@@ -104,7 +78,7 @@ pub fn of_package(
     package: PackageId,
 ) -> Result<Vec<Binary>, DbError> {
     const SELECT: &str = binaries!("AND l.package_id = $3 ORDER BY l.from_seq, f.build");
-    c.query(SELECT, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
+    c.all(SELECT, &[tree.into(), head.into(), package.into()])
 }
 
 /// Returns every binary in a tree up to a step, including replaced ones, sorted by release, then oldest first.
@@ -112,7 +86,7 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Binary>, DbE
     const ALL: &str = binaries!("ORDER BY l.release_id, l.from_seq, f.build");
     let mut rows = Vec::new();
     c.each(ALL, &[tree.into(), head.into()], &mut |row| {
-        rows.push(decode(row)?);
+        rows.push(row.decode()?);
         Ok(())
     })?;
     Ok(rows)
@@ -131,7 +105,7 @@ pub fn archived_releases(
     let params: Vec<Vec<Value>> =
         packages.into_iter().map(|package| vec![tree.into(), seq.into(), package.into()]).collect();
     let rows = c.query_many(ARCHIVED, &params)?.into_iter().flatten();
-    rows.map(|mut row| Ok((PackageId(row.int(0)?), ReleaseId(row.int(1)?), row.text(2)?))).collect()
+    rows.map(Row::decode).collect()
 }
 
 /// Returns the source's tree of binaries with the given label, and creates it if it is missing. The publish of the

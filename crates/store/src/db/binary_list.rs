@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::columns::{row, select};
 use super::file::FileState;
 use super::import::{FILE_COLUMNS, LIFE_COLUMNS, RECORD_COLUMNS};
 use super::{Conn, DbError, Row, Value, ids};
@@ -9,47 +10,34 @@ use base::model::change::LifeState;
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
 
-/// A binary that a tree lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedBinary {
-    /// The package.
-    pub package: PackageId,
-    /// The release.
-    pub release: ReleaseId,
-    /// The file.
-    pub file: FileId,
-    /// The step that began its life.
-    pub from_seq: Seq,
-    /// As [`super::binary::Binary::platform`].
-    pub platform: String,
-    /// MD5 that the other server's index declared.
-    pub md5: Option<Md5>,
-    /// Digest that the index declared, or that of the fetched bytes.
-    pub sha256: Option<Sha256>,
-    /// Its index record.
-    pub stanza: Vec<u8>,
+row! {
+    /// A binary that a tree lists.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedBinary from "life l JOIN file f ON f.id = l.file_id JOIN record r ON r.release_id = l.release_id \
+        AND r.variant = l.variant" {
+        /// The package.
+        pub package: PackageId = "l.package_id",
+        /// The release.
+        pub release: ReleaseId = "l.release_id",
+        /// The file.
+        pub file: FileId = "l.file_id",
+        /// The step that began its life.
+        pub from_seq: Seq = "l.from_seq",
+        /// As [`super::binary::Binary::platform`].
+        pub platform: String = "f.platform",
+        /// MD5 that the other server's index declared.
+        pub md5: Option<Md5> = "f.md5",
+        /// Digest that the index declared, or that of the fetched bytes.
+        pub sha256: Option<Sha256> = "f.sha256",
+        /// Its index record.
+        pub stanza: Vec<u8> = "r.stanza",
+    }
 }
 
 /// Returns the binaries listed in a tree, by file id.
 pub fn listed_binaries(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbError> {
-    const OPEN: &str = "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, f.platform, f.md5, f.sha256, r.stanza \
-        FROM life l JOIN file f ON f.id = l.file_id \
-        JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
-        WHERE l.tree_id = $1 AND l.state = 0 AND l.to_seq = $2";
-    let mut rows = Vec::new();
-    c.each(OPEN, &[tree.into(), Seq::OPEN.into()], &mut |mut row: Row| {
-        rows.push(ListedBinary {
-            package: PackageId(row.int(0)?),
-            release: ReleaseId(row.int(1)?),
-            file: FileId(row.int(2)?),
-            from_seq: Seq(row.int(3)?),
-            platform: row.text(4)?,
-            md5: row.opt_parse(5, "a digest")?,
-            sha256: row.opt_parse(6, "a digest")?,
-            stanza: row.bytes(7)?,
-        });
-        Ok(())
-    })?;
+    const OPEN: &str = select!(ListedBinary, "WHERE l.tree_id = $1 AND l.state = 0 AND l.to_seq = $2");
+    let mut rows: Vec<ListedBinary> = c.all(OPEN, &[tree.into(), Seq::OPEN.into()])?;
     rows.sort_unstable_by_key(|row| row.file);
     Ok(rows)
 }

@@ -5,7 +5,7 @@ use super::{Conn, DbError};
 /// Returns the text of `config.yaml`; `None` before the first sync.
 pub fn config(c: &mut dyn Conn) -> Result<Option<String>, DbError> {
     const CONFIG: &str = "SELECT config FROM bioconductor WHERE id = 1";
-    c.query(CONFIG, &[])?.into_iter().next().map(|mut row| row.text(0)).transpose()
+    c.first(CONFIG, &[])
 }
 
 /// Replaces the text of `config.yaml`. Call `clock::bump_catalog` afterwards.

@@ -1,35 +1,23 @@
 //! Blobs: bytes in storage, by digest. The blob is written before its row; deletes remove the row first.
 
-use super::{Conn, DbError, Row};
+use super::columns::{row, select};
+use super::{Conn, DbError};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
-/// A blob in storage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blob {
-    /// Digest of its bytes.
-    pub sha256: Sha256,
-    /// The storage class that contains it.
-    pub class: String,
-    /// Size in bytes.
-    pub size: i64,
-    /// Time at which it was stored.
-    pub created_at: Timestamp,
-}
-
-macro_rules! select {
-    ($rest:literal) => {
-        concat!("SELECT sha256, class, size, created_at FROM blob ", $rest)
-    };
-}
-
-fn decode(mut row: Row) -> Result<Blob, DbError> {
-    Ok(Blob {
-        sha256: row.parse(0, "a digest")?,
-        class: row.text(1)?,
-        size: row.int(2)?,
-        created_at: row.time(3)?,
-    })
+row! {
+    /// A blob in storage.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Blob from "blob" {
+        /// Digest of its bytes.
+        pub sha256: Sha256,
+        /// The storage class that contains it.
+        pub class: String,
+        /// Size in bytes.
+        pub size: i64,
+        /// Time at which it was stored.
+        pub created_at: Timestamp,
+    }
 }
 
 /// Records a blob that is in storage. Returns false if its digest has a blob already, in any class.
@@ -43,11 +31,7 @@ pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
 
 /// Returns the blob with this digest; `None` if there is none.
 pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
-    c.query(select!("WHERE sha256 = $1"), &[sha256.to_string().into()])?
-        .into_iter()
-        .next()
-        .map(decode)
-        .transpose()
+    c.first(select!(Blob, "WHERE sha256 = $1"), &[sha256.to_string().into()])
 }
 
 // The condition that no row refers to the blob with this digest.
@@ -71,8 +55,7 @@ macro_rules! is_unreferenced {
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
-    let rows = c.query(COUNT, &[sha256.to_string().into()])?;
-    rows.first().map_or(Ok(0), |row| row.int(0))
+    Ok(c.first(COUNT, &[sha256.to_string().into()])?.unwrap_or_default())
 }
 
 /// Returns at most `limit` unreferenced blobs stored before `before`, by digest, after the digest `after`. `before`
@@ -83,13 +66,16 @@ pub fn unreferenced(
     after: Option<Sha256>,
     limit: i64,
 ) -> Result<Vec<Blob>, DbError> {
-    const FIND: &str = concat!(
-        select!("WHERE created_at < $1 AND sha256 > $2 AND "),
-        is_unreferenced!("blob.sha256"),
-        " ORDER BY sha256 LIMIT $3"
+    const FIND: &str = select!(
+        Blob,
+        concat!(
+            "WHERE created_at < $1 AND sha256 > $2 AND ",
+            is_unreferenced!("blob.sha256"),
+            " ORDER BY sha256 LIMIT $3"
+        )
     );
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
-    c.query(FIND, &[before.into(), after.into(), limit.into()])?.into_iter().map(decode).collect()
+    c.all(FIND, &[before.into(), after.into(), limit.into()])
 }
 
 /// Returns the number of unreferenced blobs stored before `before`, by storage class.
@@ -99,16 +85,13 @@ pub fn count_unreferenced(c: &mut dyn Conn, before: Timestamp) -> Result<Vec<(St
         is_unreferenced!("blob.sha256"),
         " GROUP BY class"
     );
-    let rows = c.query(COUNT, &[before.into()])?;
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
+    c.all(COUNT, &[before.into()])
 }
 
 /// Returns at most `limit` blobs by digest, after the digest `after`.
 pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<Blob>, DbError> {
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
-    let rows =
-        c.query(select!("WHERE sha256 > $1 ORDER BY sha256 LIMIT $2"), &[after.into(), limit.into()])?;
-    rows.into_iter().map(decode).collect()
+    c.all(select!(Blob, "WHERE sha256 > $1 ORDER BY sha256 LIMIT $2"), &[after.into(), limit.into()])
 }
 
 /// Returns the digests of at most `limit` blobs of a storage directory that were stored before `before`, after the
@@ -123,14 +106,12 @@ pub fn in_directory(
     const FIND: &str = "SELECT sha256 FROM blob WHERE class = $1 AND created_at < $2 AND sha256 > $3 ORDER BY sha256 \
         LIMIT $4";
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
-    let rows = c.query(FIND, &[directory.into(), before.into(), after.into(), limit.into()])?;
-    rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
+    c.all(FIND, &[directory.into(), before.into(), after.into(), limit.into()])
 }
 
 /// Returns the storage directories that contain blobs.
 pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
-    let rows = c.query("SELECT class FROM blob GROUP BY class", &[])?;
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    c.all("SELECT class FROM blob GROUP BY class", &[])
 }
 
 /// Records that the bytes of a blob are about to be stored, again or for the first time. The creation time of its row

@@ -1,5 +1,6 @@
 //! The last day on which each stored package file was requested, and the eviction of those that can be fetched again.
 
+use super::columns::{row, select};
 use super::durable_object::is_only_copy;
 use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
@@ -25,15 +26,17 @@ pub struct Unused {
     pub accessed_before: i64,
 }
 
-/// An object that can be evicted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EvictableBlob {
-    /// The digest of its bytes.
-    pub sha256: Sha256,
-    /// Its storage class.
-    pub class: String,
-    /// Its size in bytes.
-    pub size: i64,
+row! {
+    /// An object that can be evicted.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct EvictableBlob from "blob b" {
+        /// The digest of its bytes.
+        pub sha256: Sha256 = "b.sha256",
+        /// Its storage class.
+        pub class: String = "b.class",
+        /// Its size in bytes.
+        pub size: i64 = "b.size",
+    }
 }
 
 // An object of these classes is evictable unless it is the only copy, belongs to an upload, or was accessed. READMEs
@@ -60,16 +63,11 @@ pub fn evictable(
     after: Option<Sha256>,
     limit: i64,
 ) -> Result<Vec<EvictableBlob>, DbError> {
-    const FIND: &str = evictable!(
-        "SELECT b.sha256, b.class, b.size FROM blob b WHERE",
-        " AND b.sha256 > $3 ORDER BY b.sha256 LIMIT $4"
-    );
+    const FIND: &str =
+        select!(EvictableBlob, evictable!("WHERE", " AND b.sha256 > $3 ORDER BY b.sha256 LIMIT $4"));
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
     let params = [unused.stored_before.into(), unused.accessed_before.into(), after.into(), limit.into()];
-    let decode = |mut row: super::Row| {
-        Ok(EvictableBlob { sha256: row.parse(0, "a digest")?, class: row.text(1)?, size: row.int(2)? })
-    };
-    c.query(FIND, &params)?.into_iter().map(decode).collect()
+    c.all(FIND, &params)
 }
 
 /// Deletes the row of an object and marks its files as evicted; they keep their digest and size. Returns false and

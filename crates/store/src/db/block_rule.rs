@@ -1,6 +1,7 @@
 //! Rules that block packages. Every change is announced, so that all servers apply it at once, and recorded, so that they
 //! read only the changed rules.
 
+use super::columns::{row, select};
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Row, Value, clock};
 use base::model::ids::{RepoId, SourceId};
@@ -9,54 +10,41 @@ use base::model::time::Timestamp;
 /// Number of changes whose records are stored. A server that missed more of them reads all rules.
 const STORED_CHANGES: i64 = 1000;
 
-/// A rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockRule {
-    /// Its id; 0 before it is inserted.
-    pub id: i64,
-    /// Rules with a lower number come first.
-    pub priority: i64,
-    /// Whether it is an exception, which allows what it matches.
-    pub exception: bool,
-    /// The only source that the rule applies to; it may be deleted.
-    pub source: Option<SourceId>,
-    /// The only repository that the rule applies to; it may be deleted.
-    pub repo: Option<RepoId>,
-    /// The other criteria, in the format of the room `policy`.
-    pub criteria: String,
-    /// Free text.
-    pub description: String,
-    /// The user who created it.
-    pub created_by: String,
-    /// Creation time.
-    pub created_at: Timestamp,
-}
-
-fn decode(mut row: Row) -> Result<BlockRule, DbError> {
-    Ok(BlockRule {
-        id: row.int(0)?,
-        priority: row.int(1)?,
-        exception: row.int(2)? != 0,
-        source: row.opt_int(3)?.map(SourceId),
-        repo: row.opt_int(4)?.map(RepoId),
-        criteria: row.text(5)?,
-        description: row.text(6)?,
-        created_by: row.text(7)?,
-        created_at: row.time(8)?,
-    })
+row! {
+    /// A rule.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct BlockRule from "block_rule" {
+        /// Its id; 0 before it is inserted.
+        pub id: i64,
+        /// Rules with a lower number come first.
+        pub priority: i64,
+        /// Whether it is an exception, which allows what it matches.
+        pub exception: bool,
+        /// The only source that the rule applies to; it may be deleted.
+        pub source: Option<SourceId> = "source_id",
+        /// The only repository that the rule applies to; it may be deleted.
+        pub repo: Option<RepoId> = "repo_id",
+        /// The other criteria, in the format of the room `policy`.
+        pub criteria: String,
+        /// Free text.
+        pub description: String,
+        /// The user who created it.
+        pub created_by: String,
+        /// Creation time.
+        pub created_at: Timestamp,
+    }
 }
 
 /// Returns the rules with ids from `first` to `last`, by id; at most `limit` of them.
 pub fn range(c: &mut dyn Conn, (first, last): (i64, i64), limit: i64) -> Result<Vec<BlockRule>, DbError> {
-    const LIST: &str = "SELECT id, priority, exception, source_id, repo_id, criteria, description, created_by, created_at \
-        FROM block_rule WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT $3";
-    c.query(LIST, &[first.into(), last.into(), limit.into()])?.into_iter().map(decode).collect()
+    const LIST: &str = select!(BlockRule, "WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT $3");
+    c.all(LIST, &[first.into(), last.into(), limit.into()])
 }
 
 /// Returns the number of changes of the rules so far.
 pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
     const FIND: &str = "SELECT next FROM sequence WHERE name = 'block_rule_change'";
-    c.query(FIND, &[])?.first().map_or(Ok(0), |row| row.int(0))
+    Ok(c.first(FIND, &[])?.unwrap_or_default())
 }
 
 /// Returns the ids of the rules that changed after the change number `from`, up to the change number `to`: inclusive
@@ -68,7 +56,7 @@ pub fn changed_ids(c: &mut dyn Conn, (from, to): (i64, i64)) -> Result<Option<Ve
     if i64::try_from(rows.len()).ok() != to.checked_sub(from) {
         return Ok(None);
     }
-    let ids = rows.into_iter().map(|row| Ok((row.int(0)?, row.int(1)?)));
+    let ids = rows.into_iter().map(Row::decode);
     ids.collect::<Result<_, DbError>>().map(Some)
 }
 

@@ -1,23 +1,26 @@
 //! Counts of the requests that block rules refused, in the database of usage data.
 
+use super::columns::{row, select};
 use super::{Conn, DbError, Value, download};
 use base::model::time::Timestamp;
 
-/// Refused requests for one version of a package on one day.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BlockedCount {
-    /// Days since the epoch, UTC; in a total, the last day.
-    pub day: i64,
-    /// The rule.
-    pub rule: i64,
-    /// The package.
-    pub package: String,
-    /// The version.
-    pub version: String,
-    /// The kind of client: `R`, `pip`.
-    pub client: String,
-    /// Number of requests.
-    pub count: i64,
+row! {
+    /// Refused requests for one version of a package on one day.
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct BlockedCount from "usage_blocked" {
+        /// Days since the epoch, UTC; in a total, the last day.
+        pub day: i64 = "max(day)",
+        /// The rule.
+        pub rule: i64,
+        /// The package.
+        pub package: String,
+        /// The version.
+        pub version: String,
+        /// The kind of client: `R`, `pip`.
+        pub client: String,
+        /// Number of requests.
+        pub count: i64 = "CAST(sum(count) AS BIGINT)",
+    }
 }
 
 /// Adds counts as a batch of a writer, see [`download::add`]. Returns false if the batch was added before.
@@ -49,27 +52,18 @@ pub fn add(
 
 /// Returns at most `limit` totals since a day, the largest first.
 pub fn totals(c: &mut dyn Conn, since: i64, limit: i64) -> Result<Vec<BlockedCount>, DbError> {
-    const TOTALS: &str = "SELECT max(day), rule, package, version, client, CAST(sum(count) AS BIGINT) FROM usage_blocked \
-        WHERE day >= $1 GROUP BY rule, package, version, client \
-        ORDER BY 6 DESC, rule, package, version, client LIMIT $2";
-    let rows = c.query(TOTALS, &[since.into(), limit.into()])?;
-    let decode = |mut row: super::Row| {
-        Ok(BlockedCount {
-            day: row.int(0)?,
-            rule: row.int(1)?,
-            package: row.text(2)?,
-            version: row.text(3)?,
-            client: row.text(4)?,
-            count: row.int(5)?,
-        })
-    };
-    rows.into_iter().map(decode).collect()
+    const TOTALS: &str = select!(
+        BlockedCount,
+        "WHERE day >= $1 GROUP BY rule, package, version, client ORDER BY 6 DESC, rule, package, version, client \
+        LIMIT $2"
+    );
+    c.all(TOTALS, &[since.into(), limit.into()])
 }
 
 /// Returns the number of requests since a day.
 pub fn sum(c: &mut dyn Conn, since: i64) -> Result<i64, DbError> {
     const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_blocked WHERE day >= $1";
-    c.query(SUM, &[since.into()])?.first().map_or(Ok(0), |row| row.int(0))
+    Ok(c.first(SUM, &[since.into()])?.unwrap_or_default())
 }
 
 /// Removes the counts of the days before `day`.

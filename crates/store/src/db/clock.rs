@@ -1,22 +1,25 @@
 //! The clock row: it orders all publishes, so that ids, times and commits have the same order.
 
 use super::author::{self, Author};
+use super::columns::{row, select};
 use super::tx::Publish;
 use super::{Conn, DbError, audit, name_guard, name_overlap, repo, skew, source, tree, tx};
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::time::{SECOND, Timestamp};
 
-/// The clock row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClockRow {
-    /// The newest transaction, 0 before the first.
-    pub tx: TxId,
-    /// Nothing can be published at or before this instant.
-    pub at: Timestamp,
-    /// Number of changes of the data in the in-memory catalog.
-    pub catalog: i64,
-    /// Identifies the history of transactions. A restored database has another history.
-    pub history: String,
+row! {
+    /// The clock row.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ClockRow from "clock" {
+        /// The newest transaction, 0 before the first.
+        pub tx: TxId,
+        /// Nothing can be published at or before this instant.
+        pub at: Timestamp,
+        /// Number of changes of the data in the in-memory catalog.
+        pub catalog: i64,
+        /// Identifies the history of transactions. A restored database has another history.
+        pub history: String,
+    }
 }
 
 /// The result of a publish.
@@ -39,9 +42,7 @@ const _: () =
 
 /// Returns the clock row.
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
-    let mut rows = c.query("SELECT tx, at, catalog, history FROM clock WHERE id = 1", &[])?;
-    let row = rows.first_mut().ok_or_else(missing_row)?;
-    Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)?, history: row.text(3)? })
+    c.first(select!(ClockRow, "WHERE id = 1"), &[])?.ok_or_else(missing_row)
 }
 
 /// Blocks every other publisher until the end of this transaction. Call it before reading rows that the publish depends
@@ -117,7 +118,7 @@ fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, at: Timestamp) -
 
 /// Returns the name in a row; empty if there is no such row.
 fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError> {
-    c.query(sql, &[id.into()])?.first_mut().map_or_else(|| Ok(String::new()), |row| row.text(0))
+    Ok(c.first(sql, &[id.into()])?.unwrap_or_default())
 }
 
 /// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id
@@ -128,9 +129,7 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
     check_host_time(c, now)?;
     lock(c)?;
     check_skew(c, now)?;
-    let rows = c.query(ADVANCE, &[count.into(), now.into()])?;
-    let row = rows.first().ok_or_else(missing_row)?;
-    Ok((TxId(row.int(0)?), row.time(1)?))
+    c.first(ADVANCE, &[count.into(), now.into()])?.ok_or_else(missing_row)
 }
 
 /// Closes a day: nothing can be published before `end` (the first instant after the day) from then on, even by a node

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use super::columns::{row, select};
 use super::pypi::ListedProject;
 use super::{Conn, DbError, Row, Value};
 use base::model::digest::Sha256;
@@ -48,13 +49,15 @@ pub struct Dependency {
     pub chain: Vec<String>,
 }
 
-/// A file of a definition, as the administrator wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefinitionFile {
-    /// Its name, relative to the main file.
-    pub name: String,
-    /// Its bytes.
-    pub content: Vec<u8>,
+row! {
+    /// A file of a definition, as the administrator wrote it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DefinitionFile from "curation_file" {
+        /// Its name, relative to the main file.
+        pub name: String,
+        /// Its bytes.
+        pub content: Vec<u8>,
+    }
 }
 
 /// Returns the name and the bytes of each file.
@@ -87,13 +90,10 @@ pub fn bases(c: &mut dyn Conn) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
 /// Returns the definition of a step; `None` if it has none.
 pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>, DbError> {
     const FIND: &str = "SELECT base_tree_id, base_seq, snapshot, sha256, include FROM curation WHERE tree_id = $1 AND seq = $2";
-    const FILES: &str =
-        "SELECT name, content FROM curation_file WHERE tree_id = $1 AND seq = $2 ORDER BY position";
+    const FILES: &str = select!(DefinitionFile, "WHERE tree_id = $1 AND seq = $2 ORDER BY position");
     let Some(mut row) = c.query(FIND, &[tree.into(), seq.into()])?.into_iter().next() else {
         return Ok(None);
     };
-    let files = c.query(FILES, &[tree.into(), seq.into()])?.into_iter();
-    let file = |mut row: Row| Ok(DefinitionFile { name: row.text(0)?, content: row.bytes(1)? });
     const DEPENDENCY: &str = "SELECT normalized_name, chain FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND chain IS NOT NULL \
         ORDER BY normalized_name";
     let dependencies = c.query(DEPENDENCY, &[tree.into(), seq.into()])?.into_iter();
@@ -107,7 +107,7 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
         snapshot: row.text(2)?,
         sha256: row.parse(3, "a digest")?,
         include: row.opt_text(4)?,
-        files: files.map(file).collect::<Result<_, DbError>>()?,
+        files: c.all(FILES, &[tree.into(), seq.into()])?,
         dependencies: dependencies.map(dependency).collect::<Result<_, DbError>>()?,
     }))
 }
@@ -115,8 +115,7 @@ pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>,
 /// Returns the rules of a step in the order of the names.
 pub fn rules(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<RuleRow>, DbError> {
     const LIST: &str = "SELECT normalized_name, rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 ORDER BY normalized_name";
-    let rows = c.query(LIST, &[tree.into(), seq.into()])?;
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?))).collect()
+    c.all(LIST, &[tree.into(), seq.into()])
 }
 
 /// Returns the projects that a step allows, in the order of the names, with the names that the base displays. The
@@ -145,8 +144,7 @@ pub fn rule(
 ) -> Result<Option<String>, DbError> {
     const FIND: &str =
         "SELECT rule FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND normalized_name = $3";
-    let row = c.query(FIND, &[tree.into(), seq.into(), normalized_name.into()])?.into_iter().next();
-    row.map(|mut row| row.text(0)).transpose()
+    c.first(FIND, &[tree.into(), seq.into(), normalized_name.into()])
 }
 
 /// Writes the definition of a pending step.

@@ -24,6 +24,5 @@ pub fn put(
 /// Returns the time and the selection of the last plan for a request.
 pub fn get(c: &mut dyn Conn, tree: TreeId, request: Sha256) -> Result<Option<(Timestamp, Vec<u8>)>, DbError> {
     const FIND: &str = "SELECT planned_at, selection FROM curation_plan WHERE tree_id = $1 AND request = $2";
-    let row = c.query(FIND, &[tree.into(), request.to_string().into()])?.into_iter().next();
-    row.map(|mut row| Ok((row.time(0)?, row.bytes(1)?))).transpose()
+    c.first(FIND, &[tree.into(), request.to_string().into()])
 }

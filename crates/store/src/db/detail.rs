@@ -1,5 +1,6 @@
 //! Details of releases: the DESCRIPTION, the README's digest, the system requirements.
 
+use super::columns::{row, select};
 use super::{Conn, DbError, Row, Value};
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, Seq, TreeId};
@@ -70,19 +71,23 @@ pub fn without_detail(
     Ok(rows)
 }
 
-/// A source package in storage whose details have not been read yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredArchive {
-    /// The package's name.
-    pub name: String,
-    /// The release.
-    pub release: ReleaseId,
-    /// The storage class of its blob.
-    pub class: String,
-    /// Its digest.
-    pub sha256: Sha256,
-    /// Size in bytes.
-    pub size: i64,
+row! {
+    /// A source package in storage whose details have not been read yet.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredArchive from "life l JOIN package p ON p.id = l.package_id JOIN file f \
+        ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' AND f.state = 1 JOIN blob b \
+        ON b.sha256 = f.sha256 LEFT JOIN detail d ON d.release_id = l.release_id" {
+        /// The package's name.
+        pub name: String = "p.name",
+        /// The release.
+        pub release: ReleaseId = "l.release_id",
+        /// The storage class of its blob.
+        pub class: String = "b.class",
+        /// Its digest.
+        pub sha256: Sha256 = "b.sha256",
+        /// Size in bytes.
+        pub size: i64 = "b.size",
+    }
 }
 
 /// Returns the releases of [`without_detail`] whose source package is in storage, by name.
@@ -91,24 +96,12 @@ pub fn stored_without_detail(
     tree: TreeId,
     seq: Seq,
 ) -> Result<Vec<StoredArchive>, DbError> {
-    const STORED: &str = "SELECT p.name, l.release_id, b.class, b.sha256, b.size FROM life l \
-        JOIN package p ON p.id = l.package_id \
-        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' AND f.state = 1 \
-        JOIN blob b ON b.sha256 = f.sha256 LEFT JOIN detail d ON d.release_id = l.release_id \
-        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
-        AND d.release_id IS NULL ORDER BY p.name";
-    let mut archives = Vec::new();
-    c.each(STORED, &[tree.into(), seq.into()], &mut |mut row| {
-        archives.push(StoredArchive {
-            name: row.text(0)?,
-            release: ReleaseId(row.int(1)?),
-            class: row.text(2)?,
-            sha256: row.parse(3, "a digest")?,
-            size: row.int(4)?,
-        });
-        Ok(())
-    })?;
-    Ok(archives)
+    const STORED: &str = select!(
+        StoredArchive,
+        "WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
+        AND d.release_id IS NULL ORDER BY p.name"
+    );
+    c.all(STORED, &[tree.into(), seq.into()])
 }
 
 /// The DESCRIPTION of a release, read from its archive or from CRAN's package database.

@@ -3,31 +3,34 @@
 //! Until then the row of the file has the binary number 0, and a marker row in the table of upstream responses records
 //! that the source has such files.
 
+use super::columns::{row, select};
 use super::file::FileState;
 use super::import::{LIFE_COLUMNS, RECORD_COLUMNS};
-use super::{Conn, DbError, Row, Value, ids, upstream};
+use super::{Conn, DbError, Value, ids, upstream};
 use base::model::change::LifeState;
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
 
-/// A discovered binary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiscoveredBinary {
-    /// The file.
-    pub file: FileId,
-    /// Its name in URLs.
-    pub name: String,
-    /// Its location on the other server, below that server's address.
-    pub locator: String,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// Digest of the bytes, once fetched.
-    pub sha256: Option<Sha256>,
-    /// State of the bytes.
-    pub state: FileState,
-    /// The storage class of the blob, if it is stored.
-    pub class: Option<String>,
+row! {
+    /// A discovered binary.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DiscoveredBinary from "file f LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1" {
+        /// The file.
+        pub file: FileId = "f.id",
+        /// Its name in URLs.
+        pub name: String = "f.name",
+        /// Its location on the other server, below that server's address.
+        pub locator: String = "f.locator",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// Digest of the bytes, once fetched.
+        pub sha256: Option<Sha256> = "f.sha256",
+        /// State of the bytes.
+        pub state: FileState = "f.state",
+        /// The storage class of the blob, if it is stored.
+        pub class: Option<String> = "b.class",
+    }
 }
 
 /// Returns the discovered, not yet listed binary of a release for a platform, see [`super::binary::Binary::platform`].
@@ -36,21 +39,11 @@ pub fn get(
     release: ReleaseId,
     platform: &str,
 ) -> Result<Option<DiscoveredBinary>, DbError> {
-    const GET: &str = "SELECT f.id, f.name, f.locator, f.size, f.sha256, f.state, b.class FROM file f \
-        LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
-        WHERE f.release_id = $1 AND f.role = 'binary' AND f.platform = $2 AND f.build = 0 ORDER BY f.id";
-    let decode = |mut row: Row| {
-        Ok(DiscoveredBinary {
-            file: FileId(row.int(0)?),
-            name: row.text(1)?,
-            locator: row.text(2)?,
-            size: row.opt_int(3)?,
-            sha256: row.opt_parse(4, "a digest")?,
-            state: FileState::from_i64(5, row.int(5)?)?,
-            class: row.opt_text(6)?,
-        })
-    };
-    c.query(GET, &[release.into(), platform.into()])?.into_iter().next().map(decode).transpose()
+    const GET: &str = select!(
+        DiscoveredBinary,
+        "WHERE f.release_id = $1 AND f.role = 'binary' AND f.platform = $2 AND f.build = 0 ORDER BY f.id"
+    );
+    c.first(GET, &[release.into(), platform.into()])
 }
 
 /// Returns the key of the marker row of a source.
@@ -78,57 +71,46 @@ pub fn insert(
     upstream::put(c, &marker_key(source), &marker)
 }
 
-/// A discovered binary that was fetched and can be listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadyBinary {
-    /// The package.
-    pub package: PackageId,
-    /// The release.
-    pub release: ReleaseId,
-    /// The file.
-    pub file: FileId,
-    /// As [`super::binary::Binary::platform`].
-    pub platform: String,
-    /// Digest of the bytes.
-    pub sha256: Sha256,
-    /// Size in bytes.
-    pub size: i64,
-    /// The value of `Built`.
-    pub built: Vec<u8>,
-    /// The index record of the release; `None` if the release was archived before it was first synced.
-    pub source_record: Option<Vec<u8>>,
-    /// The package's name.
-    pub name: String,
-    /// The version.
-    pub version: String,
+row! {
+    /// A discovered binary that was fetched and can be listed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ReadyBinary from "file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+        LEFT JOIN record s ON s.release_id = f.release_id AND s.variant = (SELECT min(v.variant) FROM record v \
+        WHERE v.release_id = f.release_id AND v.variant <= 0)" {
+        /// The package.
+        pub package: PackageId = "r.package_id",
+        /// The release.
+        pub release: ReleaseId = "f.release_id",
+        /// The file.
+        pub file: FileId = "f.id",
+        /// As [`super::binary::Binary::platform`].
+        pub platform: String = "f.platform",
+        /// Digest of the bytes.
+        pub sha256: Sha256 = "f.sha256",
+        /// Size in bytes.
+        pub size: i64 = "f.size",
+        /// The value of `Built`.
+        pub built: Vec<u8> = "f.facts",
+        /// The index record of the release; `None` if the release was archived before it was first synced.
+        pub source_record: Option<Vec<u8>> = "s.stanza",
+        /// The package's name.
+        pub name: String = "p.name",
+        /// The version.
+        pub version: String = "r.version",
+    }
 }
 
 /// Returns the binaries of a source that were discovered and fetched since the last sync, by file id.
 pub fn ready_binaries(c: &mut dyn Conn, source: SourceId) -> Result<Vec<ReadyBinary>, DbError> {
-    const SELECT: &str = "SELECT r.package_id, f.release_id, f.id, f.platform, f.sha256, f.size, f.facts, s.stanza, \
-        p.name, r.version FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
-        LEFT JOIN record s ON s.release_id = f.release_id AND s.variant = \
-        (SELECT min(v.variant) FROM record v WHERE v.release_id = f.release_id AND v.variant <= 0) \
-        WHERE f.role = 'binary' AND f.build = 0 AND f.state = 1 AND f.facts IS NOT NULL AND r.origin_id = $1 \
-        ORDER BY f.id";
+    const SELECT: &str = select!(
+        ReadyBinary,
+        "WHERE f.role = 'binary' AND f.build = 0 AND f.state = 1 AND f.facts IS NOT NULL AND r.origin_id = $1 \
+        ORDER BY f.id"
+    );
     if upstream::get(c, &marker_key(source))?.is_none() {
         return Ok(Vec::new());
     }
-    let decode = |mut row: Row| {
-        Ok(ReadyBinary {
-            package: PackageId(row.int(0)?),
-            release: ReleaseId(row.int(1)?),
-            file: FileId(row.int(2)?),
-            platform: row.text(3)?,
-            sha256: row.parse(4, "a digest")?,
-            size: row.int(5)?,
-            built: row.bytes(6)?,
-            source_record: row.opt_bytes(7)?,
-            name: row.text(8)?,
-            version: row.text(9)?,
-        })
-    };
-    c.query(SELECT, &[source.into()])?.into_iter().map(decode).collect()
+    c.all(SELECT, &[source.into()])
 }
 
 /// Lists discovered binaries, with their records, at the pending step of a tree. At most 2,000 per call.

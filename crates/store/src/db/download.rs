@@ -1,6 +1,7 @@
 //! Download counts, in the database of usage data.
 
-use super::{Conn, DbError, Row, Value};
+use super::columns::{row, select};
+use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
@@ -23,28 +24,32 @@ pub struct Count {
     pub count: i64,
 }
 
-/// Downloads of a package, the sum of all its versions and platforms.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PackageCount {
-    /// `r`, `python`.
-    pub language: String,
-    /// Name of the source.
-    pub source: String,
-    /// The package.
-    pub package: String,
-    /// Number of downloads.
-    pub count: i64,
+row! {
+    /// Downloads of a package, the sum of all its versions and platforms.
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct PackageCount from "usage_download" {
+        /// `r`, `python`.
+        pub language: String,
+        /// Name of the source.
+        pub source: String,
+        /// The package.
+        pub package: String,
+        /// Number of downloads.
+        pub count: i64 = "CAST(sum(count) AS BIGINT)",
+    }
 }
 
-/// The aggregate of a past day, an object in storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aggregate {
-    /// Days since the epoch.
-    pub day: i64,
-    /// The digest that names the object.
-    pub sha256: Sha256,
-    /// All downloads of the day.
-    pub total: i64,
+row! {
+    /// The aggregate of a past day, an object in storage.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Aggregate from "usage_aggregate" {
+        /// Days since the epoch.
+        pub day: i64,
+        /// The digest that names the object.
+        pub sha256: Sha256,
+        /// All downloads of the day.
+        pub total: i64,
+    }
 }
 
 /// Records that a batch of a writer is added in this transaction. Returns false if it was added before.
@@ -144,26 +149,21 @@ pub fn package_days(
 
 /// Returns the downloads of a day, per package.
 pub fn day_counts(c: &mut dyn Conn, day: i64) -> Result<Vec<PackageCount>, DbError> {
-    const DAY: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
-        WHERE day = $1 GROUP BY language, source, package ORDER BY language, source, package";
-    c.query(DAY, &[day.into()])?.into_iter().map(package_count).collect()
+    const DAY: &str = select!(
+        PackageCount,
+        "WHERE day = $1 GROUP BY language, source, package ORDER BY language, source, package"
+    );
+    c.all(DAY, &[day.into()])
 }
 
 /// Returns the downloads per package of days without an aggregate from `from` up to, not including, `until`.
 pub fn unaggregated_counts(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<PackageCount>, DbError> {
-    const DAYS: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
-        WHERE day >= $1 AND day < $2 AND day NOT IN (SELECT day FROM usage_aggregate) \
-        GROUP BY language, source, package";
-    c.query(DAYS, &[from.into(), until.into()])?.into_iter().map(package_count).collect()
-}
-
-fn package_count(mut row: Row) -> Result<PackageCount, DbError> {
-    Ok(PackageCount {
-        language: row.text(0)?,
-        source: row.text(1)?,
-        package: row.text(2)?,
-        count: row.int(3)?,
-    })
+    const DAYS: &str = select!(
+        PackageCount,
+        "WHERE day >= $1 AND day < $2 AND day NOT IN (SELECT day FROM usage_aggregate) GROUP BY language, source, \
+        package"
+    );
+    c.all(DAYS, &[from.into(), until.into()])
 }
 
 /// Returns the days before `before` that have no aggregate, oldest first.
@@ -175,12 +175,8 @@ pub fn days_without_aggregate(c: &mut dyn Conn, before: i64) -> Result<Vec<i64>,
 
 /// Returns the aggregates of days from `from` up to, not including, `until`.
 pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggregate>, DbError> {
-    const BETWEEN: &str =
-        "SELECT day, sha256, total FROM usage_aggregate WHERE day >= $1 AND day < $2 ORDER BY day";
-    let decode = |mut row: Row| {
-        Ok(Aggregate { day: row.int(0)?, sha256: row.parse(1, "a digest")?, total: row.int(2)? })
-    };
-    c.query(BETWEEN, &[from.into(), until.into()])?.into_iter().map(decode).collect()
+    const BETWEEN: &str = select!(Aggregate, "WHERE day >= $1 AND day < $2 ORDER BY day");
+    c.all(BETWEEN, &[from.into(), until.into()])
 }
 
 /// Records the aggregate of a day; returns false without recording it if downloads were added meanwhile.
@@ -236,8 +232,7 @@ pub fn remove_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError
 
 /// Returns the time of the last run of a scheduled task.
 pub fn last_run(c: &mut dyn Conn, task: &str) -> Result<Option<Timestamp>, DbError> {
-    let rows = c.query("SELECT at FROM usage_work WHERE name = $1", &[task.into()])?;
-    rows.first().map(|row| row.time(0)).transpose()
+    c.first("SELECT at FROM usage_work WHERE name = $1", &[task.into()])
 }
 
 /// Records a run of a scheduled task.

@@ -26,8 +26,7 @@ pub const COLUMNS: &[EncryptedColumn] = &[
 
 /// Returns the fingerprint of the key of this database, if it has one.
 pub fn get(c: &mut dyn Conn) -> Result<Option<Fingerprint>, DbError> {
-    let rows = c.query("SELECT fingerprint FROM encryption_key WHERE id = 1", &[])?;
-    rows.into_iter().next().map(|mut row| row.parse(0, "the fingerprint of a key")).transpose()
+    c.first("SELECT fingerprint FROM encryption_key WHERE id = 1", &[])
 }
 
 /// Records the fingerprint of the first key, unless the database has a key. Returns the fingerprint of the database's

@@ -1,5 +1,6 @@
 //! Files of releases: the state, digest and size of their bytes.
 
+use super::columns::{column, row, select};
 use super::{Conn, DbError, Value};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, ReleaseId, SourceId};
@@ -37,6 +38,10 @@ impl FileState {
     }
 }
 
+column! {
+    FileState: |row, column| FileState::from_i64(column, row.int(column)?),
+}
+
 /// Facts about a file that a fetch has determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedFacts {
@@ -62,8 +67,7 @@ pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
 /// Returns the name of a stored file with this digest.
 pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
     const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state = 1 ORDER BY id LIMIT 1";
-    let rows = c.query(FIND, &[sha256.to_string().into()])?;
-    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
+    c.first(FIND, &[sha256.to_string().into()])
 }
 
 /// Writes facts about many files. The column `facts` of a binary contains its field `Built`.
@@ -79,44 +83,35 @@ pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError>
     c.execute_many(UPDATE, &rows).map(drop)
 }
 
-/// A source package whose digest is not known yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileWithoutDigest {
-    /// The file.
-    pub file: FileId,
-    /// Its package.
-    pub package: String,
-    /// Its name in URLs.
-    pub name: String,
-    /// Its location upstream.
-    pub locator: String,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// MD5 that the index declares.
-    pub md5: Option<Md5>,
-    /// State of its bytes.
-    pub state: FileState,
+row! {
+    /// A source package whose digest is not known yet.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FileWithoutDigest from "file f JOIN release r ON r.id = f.release_id JOIN package p \
+        ON p.id = r.package_id" {
+        /// The file.
+        pub file: FileId = "f.id",
+        /// Its package.
+        pub package: String = "p.name",
+        /// Its name in URLs.
+        pub name: String = "f.name",
+        /// Its location upstream.
+        pub locator: String = "f.locator",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// MD5 that the index declares.
+        pub md5: Option<Md5> = "f.md5",
+        /// State of its bytes.
+        pub state: FileState = "f.state",
+    }
 }
 
 /// Returns the source packages without a known SHA-256 that come from the source `origin`.
 pub fn files_without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
-    const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
-        JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
-        WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''";
-    let mut files = Vec::new();
-    c.each(FIND, &[origin.into()], &mut |mut row| {
-        files.push(FileWithoutDigest {
-            file: FileId(row.int(0)?),
-            package: row.text(1)?,
-            name: row.text(2)?,
-            locator: row.text(3)?,
-            size: row.opt_int(4)?,
-            md5: row.opt_parse(5, "an MD5")?,
-            state: FileState::from_i64(6, row.int(6)?)?,
-        });
-        Ok(())
-    })?;
-    Ok(files)
+    const FIND: &str = select!(
+        FileWithoutDigest,
+        "WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''"
+    );
+    c.all(FIND, &[origin.into()])
 }
 
 /// Returns the storage class and the digest of a file's blob, if it is in storage.

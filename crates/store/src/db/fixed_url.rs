@@ -23,8 +23,7 @@ pub struct FixedUrl {
 
 /// Returns a number that changes when a fixed URL is created.
 pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
-    let rows = c.query("SELECT next FROM sequence WHERE name = 'fixed_url'", &[])?;
-    rows.first().map_or(Ok(0), |row| row.int(0))
+    Ok(c.first("SELECT next FROM sequence WHERE name = 'fixed_url'", &[])?.unwrap_or_default())
 }
 
 /// Returns all fixed URLs. Those that this version of the server cannot read are omitted.

@@ -3,8 +3,9 @@
 //! A server claims a build for a limited time and renews the claim while it builds. Times of claims are those of the
 //! database host's clock.
 
+use super::columns::{column, row, select};
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
 use base::model::ids::TxId;
 use base::model::time::{SECOND, Timestamp};
@@ -35,6 +36,10 @@ words! {
     else "state of a build"
 }
 
+column! {
+    BuildState = "a state",
+}
+
 impl BuildState {
     /// Returns true if the state does not change any more.
     #[must_use]
@@ -43,69 +48,41 @@ impl BuildState {
     }
 }
 
-/// A build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitBuild {
-    /// Its id.
-    pub id: i64,
-    /// Its builder.
-    pub builder: i64,
-    /// The tag; empty for a commit of the branch.
-    pub tag: String,
-    /// The commit.
-    pub commit: String,
-    /// Its state.
-    pub state: BuildState,
-    /// Number of attempts that were started.
-    pub attempt: i64,
-    /// Whether its package replaces the same version.
-    pub replaces: bool,
-    /// The trigger: `schedule`, `webhook`, or a user name.
-    pub actor: String,
-    /// Time at which it was put in the queue.
-    pub queued_at: Timestamp,
-    /// Start time of the last attempt.
-    pub started_at: Option<Timestamp>,
-    /// End time of the build.
-    pub ended_at: Option<Timestamp>,
-    /// The transaction that published its result.
-    pub tx: Option<TxId>,
-    /// The published version; empty until it is published.
-    pub version: String,
-    /// The reason why it failed, or a remark; one sentence.
-    pub reason: String,
-    /// The stored log.
-    pub log: Option<Sha256>,
-}
-
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, builder_id, tag, commit_sha, state, attempt, replaces, actor, queued_at, started_at, ended_at, \
-             tx_id, version, reason, log_sha256 FROM git_build ",
-            $rest
-        )
-    };
-}
-
-fn decode(mut row: Row) -> Result<GitBuild, DbError> {
-    Ok(GitBuild {
-        id: row.int(0)?,
-        builder: row.int(1)?,
-        tag: row.text(2)?,
-        commit: row.text(3)?,
-        state: row.parse(4, "a state")?,
-        attempt: row.int(5)?,
-        replaces: row.int(6)? != 0,
-        actor: row.text(7)?,
-        queued_at: row.time(8)?,
-        started_at: row.opt_time(9)?,
-        ended_at: row.opt_time(10)?,
-        tx: row.opt_int(11)?.map(TxId),
-        version: row.text(12)?,
-        reason: row.text(13)?,
-        log: row.opt_text(14)?.and_then(|digits| digits.parse().ok()),
-    })
+row! {
+    /// A build.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GitBuild from "git_build" {
+        /// Its id.
+        pub id: i64,
+        /// Its builder.
+        pub builder: i64 = "builder_id",
+        /// The tag; empty for a commit of the branch.
+        pub tag: String,
+        /// The commit.
+        pub commit: String = "commit_sha",
+        /// Its state.
+        pub state: BuildState,
+        /// Number of attempts that were started.
+        pub attempt: i64,
+        /// Whether its package replaces the same version.
+        pub replaces: bool,
+        /// The trigger: `schedule`, `webhook`, or a user name.
+        pub actor: String,
+        /// Time at which it was put in the queue.
+        pub queued_at: Timestamp,
+        /// Start time of the last attempt.
+        pub started_at: Option<Timestamp>,
+        /// End time of the build.
+        pub ended_at: Option<Timestamp>,
+        /// The transaction that published its result.
+        pub tx: Option<TxId> = "tx_id",
+        /// The published version; empty until it is published.
+        pub version: String,
+        /// The reason why it failed, or a remark; one sentence.
+        pub reason: String,
+        /// The stored log.
+        pub log: Option<Sha256> = "log_sha256",
+    }
 }
 
 /// A build that is put in the queue, or recorded as skipped or moved.
@@ -151,42 +128,41 @@ pub fn insert(c: &mut dyn Conn, build: &NewBuild<'_>, now: Timestamp) -> Result<
 
 /// Returns the build with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuild>, DbError> {
-    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(GitBuild, "WHERE id = $1"), &[id.into()])
 }
 
 /// Returns the build that a transaction published.
 pub fn by_tx(c: &mut dyn Conn, tx: TxId) -> Result<Option<GitBuild>, DbError> {
-    c.query(select!("WHERE tx_id = $1"), &[tx.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(GitBuild, "WHERE tx_id = $1"), &[tx.into()])
 }
 
 /// Returns all builds of a builder, the newest first.
 pub fn of_builder(c: &mut dyn Conn, builder: i64) -> Result<Vec<GitBuild>, DbError> {
-    let rows = c.query(select!("WHERE builder_id = $1 ORDER BY id DESC"), &[builder.into()])?;
-    rows.into_iter().map(decode).collect()
+    c.all(select!(GitBuild, "WHERE builder_id = $1 ORDER BY id DESC"), &[builder.into()])
 }
 
 /// Returns the newest build of a builder.
 pub fn newest(c: &mut dyn Conn, builder: i64) -> Result<Option<GitBuild>, DbError> {
-    let rows = c.query(select!("WHERE builder_id = $1 ORDER BY id DESC LIMIT 1"), &[builder.into()])?;
-    rows.into_iter().next().map(decode).transpose()
+    c.first(select!(GitBuild, "WHERE builder_id = $1 ORDER BY id DESC LIMIT 1"), &[builder.into()])
 }
 
 /// Returns the build of a builder that was published last.
 pub fn newest_published(c: &mut dyn Conn, builder: i64) -> Result<Option<GitBuild>, DbError> {
-    let rows = c.query(
-        select!("WHERE builder_id = $1 AND state = 'published' ORDER BY ended_at DESC, id DESC LIMIT 1"),
+    c.first(
+        select!(
+            GitBuild,
+            "WHERE builder_id = $1 AND state = 'published' ORDER BY ended_at DESC, id DESC LIMIT 1"
+        ),
         &[builder.into()],
-    )?;
-    rows.into_iter().next().map(decode).transpose()
+    )
 }
 
 /// Returns the builds of a commit or of a tag, the newest first.
 pub fn of_commit(c: &mut dyn Conn, builder: i64, tag: &str, commit: &str) -> Result<Vec<GitBuild>, DbError> {
-    let rows = c.query(
-        select!("WHERE builder_id = $1 AND tag = $2 AND commit_sha = $3 ORDER BY id DESC"),
+    c.all(
+        select!(GitBuild, "WHERE builder_id = $1 AND tag = $2 AND commit_sha = $3 ORDER BY id DESC"),
         &[builder.into(), tag.into(), commit.into()],
-    )?;
-    rows.into_iter().map(decode).collect()
+    )
 }
 
 /// Returns a page of the builds of all given builders, the newest first.
@@ -200,10 +176,8 @@ pub fn page(
     let newest = i64::try_from(offset.saturating_add(limit)).unwrap_or(i64::MAX);
     for builder in builders {
         let params = [(*builder).into(), newest.into()];
-        let rows = c.query(select!("WHERE builder_id = $1 ORDER BY id DESC LIMIT $2"), &params)?;
-        for row in rows {
-            builds.push(decode(row)?);
-        }
+        let newest = select!(GitBuild, "WHERE builder_id = $1 ORDER BY id DESC LIMIT $2");
+        builds.extend(c.all::<GitBuild>(newest, &params)?);
     }
     builds.sort_by_key(|build| std::cmp::Reverse(build.id));
     Ok(builds.into_iter().skip(offset).take(limit).collect())
@@ -351,8 +325,7 @@ pub fn has_log(c: &mut dyn Conn, log: Sha256) -> Result<bool, DbError> {
 
 /// Returns the digests of all logs.
 pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
-    let rows = c.query("SELECT DISTINCT log_sha256 FROM git_build WHERE log_sha256 IS NOT NULL", &[])?;
-    rows.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
+    c.all("SELECT DISTINCT log_sha256 FROM git_build WHERE log_sha256 IS NOT NULL", &[])
 }
 
 /// Removes the logs of builds that ended before `before`, except those of the newest `keep` builds of each builder, and

@@ -1,7 +1,8 @@
 //! Builders: each builds one package of a source from one git repository.
 
+use super::columns::{column, row, select};
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Value};
 use base::model::ids::SourceId;
 use base::model::time::Timestamp;
 use base::words;
@@ -18,109 +19,77 @@ words! {
     else "trigger of builds"
 }
 
-/// A builder.
-#[derive(Clone, PartialEq, Eq)]
-pub struct GitBuilder {
-    /// Its id; 0 before it is inserted.
-    pub id: i64,
-    /// The source that its packages are published in.
-    pub source: SourceId,
-    /// The package that it builds.
-    pub name: String,
-    /// URL of the repository.
-    pub url: String,
-    /// The branch; empty for the default branch.
-    pub branch: String,
-    /// Its trigger.
-    pub trigger: Trigger,
-    /// Relative path of the package in the repository; empty for the root.
-    pub sub_dir: String,
-    /// Number of commits to fetch; 0 for all.
-    pub clone_depth: u32,
-    /// Levels of submodules to fetch.
-    pub submodules: u32,
-    /// Whether vignettes are built.
-    pub vignettes: bool,
-    /// The credential.
-    pub credential: Option<i64>,
-    /// Secret of webhooks, encrypted.
-    pub webhook_secret: Option<String>,
-    /// Creation time.
-    pub created_at: Timestamp,
-    /// Time of the last successful poll.
-    pub polled_at: Option<Timestamp>,
-    /// Time of the next poll.
-    pub due_at: Timestamp,
-    /// Number of failed polls since the last successful one.
-    pub failures: i64,
-    /// The newest commit of the branch at the last poll; empty before the first poll.
-    pub head: String,
-    /// The reason why the last poll failed; empty if it succeeded.
-    pub error: String,
+column! {
+    Trigger = "a trigger",
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, source_id, name, url, branch, build_trigger, sub_dir, clone_depth, submodules, credential_id, \
-             webhook_secret, created_at, polled_at, due_at, failures, head, error, vignettes FROM git_builder ",
-            $rest
-        )
-    };
-}
-
-fn decode(mut row: Row) -> Result<GitBuilder, DbError> {
-    let number = |value: i64| u32::try_from(value).unwrap_or(0);
-    Ok(GitBuilder {
-        id: row.int(0)?,
-        source: SourceId(row.int(1)?),
-        name: row.text(2)?,
-        url: row.text(3)?,
-        branch: row.text(4)?,
-        trigger: row.parse(5, "a trigger")?,
-        sub_dir: row.text(6)?,
-        clone_depth: number(row.int(7)?),
-        submodules: number(row.int(8)?),
-        vignettes: row.int(17)? != 0,
-        credential: row.opt_int(9)?,
-        webhook_secret: row.opt_text(10)?,
-        created_at: row.time(11)?,
-        polled_at: row.opt_time(12)?,
-        due_at: row.time(13)?,
-        failures: row.int(14)?,
-        head: row.text(15)?,
-        error: row.text(16)?,
-    })
+row! {
+    /// A builder.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct GitBuilder from "git_builder" {
+        /// Its id; 0 before it is inserted.
+        pub id: i64,
+        /// The source that its packages are published in.
+        pub source: SourceId = "source_id",
+        /// The package that it builds.
+        pub name: String,
+        /// URL of the repository.
+        pub url: String,
+        /// The branch; empty for the default branch.
+        pub branch: String,
+        /// Its trigger.
+        pub trigger: Trigger = "build_trigger",
+        /// Relative path of the package in the repository; empty for the root.
+        pub sub_dir: String,
+        /// Number of commits to fetch; 0 for all.
+        pub clone_depth: u32,
+        /// Levels of submodules to fetch.
+        pub submodules: u32,
+        /// Whether vignettes are built.
+        pub vignettes: bool,
+        /// The credential.
+        pub credential: Option<i64> = "credential_id",
+        /// Secret of webhooks, encrypted.
+        pub webhook_secret: Option<String>,
+        /// Creation time.
+        pub created_at: Timestamp,
+        /// Time of the last successful poll.
+        pub polled_at: Option<Timestamp>,
+        /// Time of the next poll.
+        pub due_at: Timestamp,
+        /// Number of failed polls since the last successful one.
+        pub failures: i64,
+        /// The newest commit of the branch at the last poll; empty before the first poll.
+        pub head: String,
+        /// The reason why the last poll failed; empty if it succeeded.
+        pub error: String,
+    }
 }
 
 /// Returns the builders that are not deleted, by source and name.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<GitBuilder>, DbError> {
-    let rows = c.query(select!("WHERE deleted_at IS NULL ORDER BY source_id, name"), &[])?;
-    rows.into_iter().map(decode).collect()
+    c.all(select!(GitBuilder, "WHERE deleted_at IS NULL ORDER BY source_id, name"), &[])
 }
 
 /// Returns the builder with that id, unless it is deleted.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuilder>, DbError> {
-    let rows = c.query(select!("WHERE id = $1 AND deleted_at IS NULL"), &[id.into()])?;
-    rows.into_iter().next().map(decode).transpose()
+    c.first(select!(GitBuilder, "WHERE id = $1 AND deleted_at IS NULL"), &[id.into()])
 }
 
 /// Returns the builder of a package, unless it is deleted.
 pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<GitBuilder>, DbError> {
-    let rows = c.query(
-        select!("WHERE source_id = $1 AND name = $2 AND deleted_at IS NULL"),
+    c.first(
+        select!(GitBuilder, "WHERE source_id = $1 AND name = $2 AND deleted_at IS NULL"),
         &[source.into(), name.into()],
-    )?;
-    rows.into_iter().next().map(decode).transpose()
+    )
 }
 
 /// Returns the builders that are due for a poll, the longest overdue first.
 pub fn due_builders(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<GitBuilder>, DbError> {
-    let rows = c.query(
-        select!("WHERE deleted_at IS NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2"),
+    c.all(
+        select!(GitBuilder, "WHERE deleted_at IS NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2"),
         &[now.into(), limit.into()],
-    )?;
-    rows.into_iter().map(decode).collect()
+    )
 }
 
 /// Returns the earliest time at which a builder is due for a poll.
@@ -131,15 +100,14 @@ pub fn next_poll_time(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
 
 /// Returns the name of the builder with that id, even if it is deleted.
 pub fn name_of(c: &mut dyn Conn, id: i64) -> Result<String, DbError> {
-    let mut rows = c.query("SELECT name FROM git_builder WHERE id = $1", &[id.into()])?;
-    rows.first_mut().map_or(Ok(String::new()), |row| row.text(0))
+    Ok(c.first("SELECT name FROM git_builder WHERE id = $1", &[id.into()])?.unwrap_or_default())
 }
 
 /// Returns the names of the builders that use a credential.
 pub fn using_credential(c: &mut dyn Conn, credential: i64) -> Result<Vec<String>, DbError> {
     const FIND: &str =
         "SELECT name FROM git_builder WHERE credential_id = $1 AND deleted_at IS NULL ORDER BY name";
-    c.query(FIND, &[credential.into()])?.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(FIND, &[credential.into()])
 }
 
 /// Inserts a builder; returns its id.

@@ -1,7 +1,8 @@
 //! Credentials for git servers: SSH keys, and user names with passwords.
 
+use super::columns::{column, row, select};
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value, encryption_key};
+use super::{Conn, DbError, Value, encryption_key};
 use base::model::fingerprint::Fingerprint;
 use base::model::time::Timestamp;
 use base::words;
@@ -18,66 +19,49 @@ words! {
     else "type of a credential"
 }
 
-/// A credential.
-#[derive(Clone, PartialEq, Eq)]
-pub struct GitCredential {
-    /// Its id; 0 before it is inserted.
-    pub id: i64,
-    /// Its kind.
-    pub kind: CredentialKind,
-    /// Its name, unique among those of its kind.
-    pub name: String,
-    /// The only host to which it is sent; if empty, the host of each builder's URL.
-    pub host: String,
-    /// User name; empty for SSH.
-    pub username: String,
-    /// The password or private key, encrypted; `None` if the encryption key was lost.
-    pub secret: Option<String>,
-    /// Fingerprint of an SSH key, with its algorithm.
-    pub fingerprint: String,
-    /// Accepted SSH host keys, in the format of `known_hosts`.
-    pub known_hosts: String,
-    /// Time of the import.
-    pub created_at: Timestamp,
+column! {
+    CredentialKind = "a kind of credential",
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, kind, name, host, username, secret, fingerprint, known_hosts, created_at FROM git_credential ",
-            $rest
-        )
-    };
-}
-
-fn decode(mut row: Row) -> Result<GitCredential, DbError> {
-    Ok(GitCredential {
-        id: row.int(0)?,
-        kind: row.parse(1, "a kind of credential")?,
-        name: row.text(2)?,
-        host: row.text(3)?,
-        username: row.text(4)?,
-        secret: row.opt_text(5)?,
-        fingerprint: row.text(6)?,
-        known_hosts: row.text(7)?,
-        created_at: row.time(8)?,
-    })
+row! {
+    /// A credential.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct GitCredential from "git_credential" {
+        /// Its id; 0 before it is inserted.
+        pub id: i64,
+        /// Its kind.
+        pub kind: CredentialKind,
+        /// Its name, unique among those of its kind.
+        pub name: String,
+        /// The only host to which it is sent; if empty, the host of each builder's URL.
+        pub host: String,
+        /// User name; empty for SSH.
+        pub username: String,
+        /// The password or private key, encrypted; `None` if the encryption key was lost.
+        pub secret: Option<String>,
+        /// Fingerprint of an SSH key, with its algorithm.
+        pub fingerprint: String,
+        /// Accepted SSH host keys, in the format of `known_hosts`.
+        pub known_hosts: String,
+        /// Time of the import.
+        pub created_at: Timestamp,
+    }
 }
 
 /// Returns all credentials, by kind and name.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<GitCredential>, DbError> {
-    c.query(select!("ORDER BY kind, name"), &[])?.into_iter().map(decode).collect()
+    c.all(select!(GitCredential, "ORDER BY kind, name"), &[])
 }
 
 /// Returns the credential with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitCredential>, DbError> {
-    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(GitCredential, "WHERE id = $1"), &[id.into()])
 }
 
 /// Returns the credential of that kind and name.
 pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Option<GitCredential>, DbError> {
     let params = [kind.as_str().into(), name.into()];
-    c.query(select!("WHERE kind = $1 AND name = $2"), &params)?.into_iter().next().map(decode).transpose()
+    c.first(select!(GitCredential, "WHERE kind = $1 AND name = $2"), &params)
 }
 
 /// Returns true if `key` is the fingerprint of the encryption key of the database. If none is recorded, records

@@ -41,7 +41,7 @@ pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp
     const SELECT: &str =
         "SELECT until FROM hold WHERE until > $1 AND until <= $2 ORDER BY until DESC LIMIT 1";
     let now = now(c, clock)?;
-    c.query(SELECT, &[now.into(), latest(now).into()])?.first().map(|row| row.time(0)).transpose()
+    c.first(SELECT, &[now.into(), latest(now).into()])
 }
 
 /// Returns the time of the database's host; with SQLite, which has no other host, `clock`.

@@ -1,19 +1,22 @@
 //! Resets the states of indexes that were synced while the machine's clock was ahead. The sequence numbers of their trees
 //! are times, so a state in the future is the newest one until that time.
 
-use super::{Conn, DbError, Row};
+use super::columns::{row, select};
+use super::{Conn, DbError};
 use base::model::ids::{Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
 
-/// A tree of an index whose newest state is in the future.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FutureTree {
-    /// The tree.
-    pub tree: TreeId,
-    /// Its source.
-    pub source: SourceId,
-    /// Its head.
-    pub head: Timestamp,
+row! {
+    /// A tree of an index whose newest state is in the future.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct FutureTree from "tree" {
+        /// The tree.
+        pub tree: TreeId = "id",
+        /// Its source.
+        pub source: SourceId = "source_id",
+        /// Its head.
+        pub head: Timestamp,
+    }
 }
 
 /// Returns the trees of indexes whose head is later than `limit`, by id.
@@ -21,11 +24,8 @@ pub struct FutureTree {
 /// # Errors
 /// Database errors.
 pub fn future_trees(c: &mut dyn Conn, limit: Timestamp) -> Result<Vec<FutureTree>, DbError> {
-    const FIND: &str = "SELECT id, source_id, head FROM tree WHERE axis = 'time' AND head > $1 ORDER BY id";
-    let tree = |row: &Row| {
-        Ok(FutureTree { tree: TreeId(row.int(0)?), source: SourceId(row.int(1)?), head: row.time(2)? })
-    };
-    c.query(FIND, &[limit.into()])?.iter().map(tree).collect()
+    const FIND: &str = select!(FutureTree, "WHERE axis = 'time' AND head > $1 ORDER BY id");
+    c.all(FIND, &[limit.into()])
 }
 
 /// Sets the head of a tree to `now`, and moves all rows of its index with it: a time from `now` on becomes the last

@@ -1,6 +1,7 @@
 //! Ended jobs of all servers; the oldest are deleted.
 
-use super::{Conn, DbError, Row};
+use super::columns::{row, select};
+use super::{Conn, DbError};
 use base::model::time::Timestamp;
 
 /// Maximum number of ended jobs.
@@ -8,35 +9,25 @@ pub const MAX_JOBS: i64 = 1_000;
 /// Maximum length of a message, in characters.
 const MAX_MESSAGE: usize = 2_000;
 
-/// An ended job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobRun {
-    /// Random text, which identifies it.
-    pub id: String,
-    /// The operation: `sync:cran`.
-    pub key: String,
-    /// Host name of the server.
-    pub node: String,
-    /// Start time.
-    pub started_at: Timestamp,
-    /// End time.
-    pub ended_at: Timestamp,
-    /// Whether it succeeded.
-    pub succeeded: bool,
-    /// The result as a sentence, or why it failed.
-    pub message: String,
-}
-
-fn decode(mut row: Row) -> Result<JobRun, DbError> {
-    Ok(JobRun {
-        id: row.text(0)?,
-        key: row.text(1)?,
-        node: row.text(2)?,
-        started_at: row.time(3)?,
-        ended_at: row.time(4)?,
-        succeeded: row.int(5)? != 0,
-        message: row.text(6)?,
-    })
+row! {
+    /// An ended job.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct JobRun from "job_run" {
+        /// Random text, which identifies it.
+        pub id: String,
+        /// The operation: `sync:cran`.
+        pub key: String,
+        /// Host name of the server.
+        pub node: String,
+        /// Start time.
+        pub started_at: Timestamp,
+        /// End time.
+        pub ended_at: Timestamp,
+        /// Whether it succeeded.
+        pub succeeded: bool,
+        /// The result as a sentence, or why it failed.
+        pub message: String,
+    }
 }
 
 /// Inserts a job, and deletes those beyond the newest [`MAX_JOBS`].
@@ -67,7 +58,6 @@ pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
 /// # Errors
 /// Database errors.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<JobRun>, DbError> {
-    const NEWEST: &str = "SELECT id, key, node, started_at, ended_at, succeeded, message FROM job_run \
-        ORDER BY ended_at DESC, id LIMIT $1";
-    c.query(NEWEST, &[limit.into()])?.into_iter().map(decode).collect()
+    const NEWEST: &str = select!(JobRun, "ORDER BY ended_at DESC, id LIMIT $1");
+    c.all(NEWEST, &[limit.into()])
 }

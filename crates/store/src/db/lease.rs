@@ -36,8 +36,7 @@ pub fn claim(
         DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until \
         WHERE lease.until <= $4 OR lease.until > $5 OR lease.holder = excluded.holder RETURNING fence";
     let params = [name.into(), holder.into(), until.into(), now.into(), latest(now).into()];
-    let rows = c.query(CLAIM, &params)?;
-    rows.first().map(|row| row.int(0).map(Fence)).transpose()
+    Ok(c.first(CLAIM, &params)?.map(Fence))
 }
 
 /// Extends a lease. Returns false if it was claimed again.
@@ -56,8 +55,7 @@ pub fn is_held(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbErr
 /// Returns the holder of a lease that has not expired.
 pub fn holder(c: &mut dyn Conn, name: &str, now: Timestamp) -> Result<Option<String>, DbError> {
     const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > $2 AND until <= $3";
-    let rows = c.query(HOLDER, &[name.into(), now.into(), latest(now).into()])?;
-    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
+    c.first(HOLDER, &[name.into(), now.into(), latest(now).into()])
 }
 
 /// Releases a lease. The row stays, so that fences never decrease.

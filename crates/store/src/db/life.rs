@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::columns::{column, row, select};
 use super::file::FileState;
 use super::{Conn, DbError, Row, Value};
 use base::model::change::{LifeKey, LifeState};
@@ -9,21 +10,24 @@ use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
 use base::model::time::Timestamp;
 
-/// A listed release with its index record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedRelease {
-    /// The package's name.
-    pub name: String,
-    /// The name in lower case.
-    pub normalized_name: String,
-    /// Field `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
-    pub path: String,
-    /// The package.
-    pub package: PackageId,
-    /// The release.
-    pub release: ReleaseId,
-    /// The record: DCF text without the terminating blank line.
-    pub stanza: Vec<u8>,
+row! {
+    /// A listed release with its index record.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedRelease from "life l JOIN package p ON p.id = l.package_id JOIN record r \
+        ON r.release_id = l.release_id AND r.variant = l.variant" {
+        /// The package's name.
+        pub name: String = "p.name",
+        /// The name in lower case.
+        pub normalized_name: String = "p.normalized_name",
+        /// Field `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
+        pub path: String = "l.path",
+        /// The package.
+        pub package: PackageId = "l.package_id",
+        /// The release.
+        pub release: ReleaseId = "l.release_id",
+        /// The record: DCF text without the terminating blank line.
+        pub stanza: Vec<u8> = "r.stanza",
+    }
 }
 
 impl ListedRelease {
@@ -39,35 +43,17 @@ impl ListedRelease {
 
 macro_rules! listed {
     ($rest:literal) => {
-        concat!(
-            "SELECT p.name, p.normalized_name, l.path, l.package_id, l.release_id, r.stanza FROM life l \
-             JOIN package p ON p.id = l.package_id \
-             JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
-             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
-            $rest
+        select!(
+            ListedRelease,
+            concat!("WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ", $rest)
         )
     };
-}
-
-fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
-    Ok(ListedRelease {
-        name: row.text(0)?,
-        normalized_name: row.text(1)?,
-        path: row.text(2)?,
-        package: PackageId(row.int(3)?),
-        release: ReleaseId(row.int(4)?),
-        stanza: row.bytes(5)?,
-    })
 }
 
 /// Returns the records listed in a tree at a step, in the order of [`ListedRelease::order`]. The database does not sort
 /// them, because it would also move the stanzas, and the two databases have different collations.
 pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRelease>, DbError> {
-    let mut rows = Vec::new();
-    c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
-        rows.push(decode_listed(row)?);
-        Ok(())
-    })?;
+    let mut rows = c.all(listed!(""), &[tree.into(), seq.into()])?;
     rows.sort_unstable_by(ListedRelease::order);
     Ok(rows)
 }
@@ -80,7 +66,7 @@ pub fn each_listed(
     f: &mut dyn FnMut(ListedRelease),
 ) -> Result<(), DbError> {
     c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
-        f(decode_listed(row)?);
+        f(row.decode()?);
         Ok(())
     })
 }
@@ -96,7 +82,7 @@ pub fn listed_of(
         packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
     let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
     let mut rows: Vec<ListedRelease> =
-        results.into_iter().flatten().map(decode_listed).collect::<Result<_, _>>()?;
+        results.into_iter().flatten().map(Row::decode).collect::<Result<_, _>>()?;
     rows.sort_unstable_by(ListedRelease::order);
     Ok(rows)
 }
@@ -151,76 +137,61 @@ pub fn name_count(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<usize, DbE
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// The source file of a release that is listed or archived at a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseFile {
-    /// Listed or archived at that step.
-    pub state: LifeState,
-    /// As [`ListedRelease::path`].
-    pub path: String,
-    /// The package.
-    pub package: PackageId,
-    /// The release.
-    pub release: ReleaseId,
-    /// Its version.
-    pub version: String,
-    /// Its revision.
-    pub revision: i64,
-    /// Publication time upstream, if known.
-    pub published_at: Option<Timestamp>,
-    /// The file.
-    pub file: FileId,
-    /// Its name in URLs.
-    pub name: String,
-    /// Its location upstream, relative to `src/contrib`.
-    pub locator: String,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// MD5 that the upstream index declares.
-    pub md5: Option<Md5>,
-    /// Digest of the bytes, if known.
-    pub sha256: Option<Sha256>,
-    /// State of the bytes.
-    pub file_state: FileState,
-    /// The storage class of the blob, if it is stored.
-    pub class: Option<String>,
+row! {
+    /// The source file of a release that is listed or archived at a step.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ReleaseFile from "package p JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id \
+        AND l.from_seq <= $2 AND l.to_seq > $2 JOIN release r ON r.id = l.release_id JOIN file f \
+        ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' LEFT JOIN blob b \
+        ON b.sha256 = f.sha256 AND f.state = 1" {
+        /// Listed or archived at that step.
+        pub state: LifeState = "l.state",
+        /// As [`ListedRelease::path`].
+        pub path: String = "l.path",
+        /// The package.
+        pub package: PackageId = "l.package_id",
+        /// The release.
+        pub release: ReleaseId = "l.release_id",
+        /// Its version.
+        pub version: String = "r.version",
+        /// Its revision.
+        pub revision: i64 = "r.revision",
+        /// Publication time upstream, if known.
+        pub published_at: Option<Timestamp> = "r.published_at",
+        /// The file.
+        pub file: FileId = "f.id",
+        /// Its name in URLs.
+        pub name: String = "f.name",
+        /// Its location upstream, relative to `src/contrib`.
+        pub locator: String = "f.locator",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// MD5 that the upstream index declares.
+        pub md5: Option<Md5> = "f.md5",
+        /// Digest of the bytes, if known.
+        pub sha256: Option<Sha256> = "f.sha256",
+        /// State of the bytes.
+        pub file_state: FileState = "f.state",
+        /// The storage class of the blob, if it is stored.
+        pub class: Option<String> = "b.class",
+    }
 }
 
 macro_rules! release_files {
     ($rest:literal) => {
-        concat!(
-            "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
-             f.name, f.locator, f.size, f.md5, f.sha256, f.state, b.class FROM package p \
-             JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id \
-             AND l.from_seq <= $2 AND l.to_seq > $2 \
-             JOIN release r ON r.id = l.release_id \
-             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
-             LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
-             WHERE p.name = $3 AND p.language = \
-             (SELECT s.language FROM source s JOIN tree t ON t.source_id = s.id WHERE t.id = $1) ",
-            $rest
+        select!(
+            ReleaseFile,
+            concat!(
+                "WHERE p.name = $3 AND p.language = \
+                 (SELECT s.language FROM source s JOIN tree t ON t.source_id = s.id WHERE t.id = $1) ",
+                $rest
+            )
         )
     };
 }
 
-fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
-    Ok(ReleaseFile {
-        state: life_state(0, row.int(0)?)?,
-        path: row.text(1)?,
-        package: PackageId(row.int(2)?),
-        release: ReleaseId(row.int(3)?),
-        version: row.text(4)?,
-        revision: row.int(5)?,
-        published_at: row.opt_time(6)?,
-        file: FileId(row.int(7)?),
-        name: row.text(8)?,
-        locator: row.text(9)?,
-        size: row.opt_int(10)?,
-        md5: row.opt_parse(11, "a digest")?,
-        sha256: row.opt_parse(12, "a digest")?,
-        file_state: FileState::from_i64(13, row.int(13)?)?,
-        class: row.opt_text(14)?,
-    })
+column! {
+    LifeState: |row, column| life_state(column, row.int(column)?),
 }
 
 pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
@@ -242,7 +213,7 @@ pub fn find_file(
     let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
     let params = [tree.into(), seq.into(), package.into(), file.into()];
     let rows = c.query(release_files!("AND f.name = $4"), &params)?;
-    let files: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
+    let files: Vec<ReleaseFile> = rows.into_iter().map(Row::decode).collect::<Result<_, _>>()?;
     let matching = files.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
     // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
     Ok(matching.max_by(|a, b| {
@@ -260,7 +231,7 @@ pub fn package_detail(
     package: &str,
 ) -> Result<Vec<ReleaseFile>, DbError> {
     let rows = c.query(release_files!(""), &[tree.into(), seq.into(), package.into()])?;
-    let mut files: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
+    let mut files: Vec<ReleaseFile> = rows.into_iter().map(Row::decode).collect::<Result<_, _>>()?;
     files.sort_by(|a, b| {
         let newest = (b.published_at, b.revision, b.release).cmp(&(a.published_at, a.revision, a.release));
         a.state.cmp(&b.state).then(newest)
@@ -268,15 +239,17 @@ pub fn package_detail(
     Ok(files)
 }
 
-/// Steps during which a version was listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedSpan {
-    /// The version.
-    pub version: String,
-    /// The first step.
-    pub from: Seq,
-    /// The first step without it.
-    pub to: Seq,
+row! {
+    /// Steps during which a version was listed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedSpan from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id" {
+        /// The version.
+        pub version: String = "r.version",
+        /// The first step.
+        pub from: Seq = "l.from_seq",
+        /// The first step without it.
+        pub to: Seq = "l.to_seq",
+    }
 }
 
 /// Returns the steps up to `seq` at which a tree lists versions of a package, the newest first.
@@ -286,31 +259,29 @@ pub fn listed_spans(
     seq: Seq,
     package: &str,
 ) -> Result<Vec<ListedSpan>, DbError> {
-    const SPANS: &str = "SELECT r.version, l.from_seq, l.to_seq FROM life l \
-        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-        WHERE l.tree_id = $1 AND p.name = $2 AND l.state = 0 AND l.from_seq <= $3";
-    let mut spans = Vec::new();
-    c.each(SPANS, &[tree.into(), package.into(), seq.into()], &mut |mut row| {
-        spans.push(ListedSpan { version: row.text(0)?, from: Seq(row.int(1)?), to: Seq(row.int(2)?) });
-        Ok(())
-    })?;
+    const SPANS: &str =
+        select!(ListedSpan, "WHERE l.tree_id = $1 AND p.name = $2 AND l.state = 0 AND l.from_seq <= $3");
+    let mut spans: Vec<ListedSpan> = c.all(SPANS, &[tree.into(), package.into(), seq.into()])?;
     spans.sort_unstable_by(|a, b| (b.from, b.to, &b.version).cmp(&(a.from, a.to, &a.version)));
     Ok(spans)
 }
 
-/// A row of the tables under `Meta/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileInfo {
-    /// The package's name.
-    pub name: String,
-    /// The name in lower case.
-    pub normalized_name: String,
-    /// The file's name in URLs.
-    pub file: String,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// Publication time, if known.
-    pub published_at: Option<Timestamp>,
+row! {
+    /// A row of the tables under `Meta/`.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FileInfo from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = ''" {
+        /// The package's name.
+        pub name: String = "p.name",
+        /// The name in lower case.
+        pub normalized_name: String = "p.normalized_name",
+        /// The file's name in URLs.
+        pub file: String = "f.name",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// Publication time, if known.
+        pub published_at: Option<Timestamp> = "r.published_at",
+    }
 }
 
 impl FileInfo {
@@ -326,13 +297,7 @@ impl FileInfo {
 
 macro_rules! files {
     ($rest:literal) => {
-        concat!(
-            "SELECT p.name, p.normalized_name, f.name, f.size, r.published_at FROM life l \
-             JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
-             WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",
-            $rest
-        )
+        select!(FileInfo, concat!("WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ", $rest))
     };
 }
 
@@ -347,17 +312,7 @@ pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<File
 }
 
 fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
-    let mut rows = Vec::new();
-    c.each(sql, &[tree.into(), seq.into()], &mut |mut row| {
-        rows.push(FileInfo {
-            name: row.text(0)?,
-            normalized_name: row.text(1)?,
-            file: row.text(2)?,
-            size: row.opt_int(3)?,
-            published_at: row.opt_time(4)?,
-        });
-        Ok(())
-    })?;
+    let mut rows: Vec<FileInfo> = c.all(sql, &[tree.into(), seq.into()])?;
     rows.sort_unstable_by(FileInfo::order);
     Ok(rows)
 }
@@ -467,8 +422,7 @@ pub fn presence(
 ) -> Result<Option<LifeState>, DbError> {
     const PRESENCE: &str = "SELECT state FROM life WHERE tree_id = $1 AND state IN (0, 1) AND package_id = $2 \
         AND from_seq <= $3 AND to_seq > $3 ORDER BY state LIMIT 1";
-    let rows = c.query(PRESENCE, &[tree.into(), package.into(), seq.into()])?;
-    rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
+    c.first(PRESENCE, &[tree.into(), package.into(), seq.into()])
 }
 
 /// Returns the release with the highest revision of a version of a package from a source, and that revision. The
@@ -482,6 +436,5 @@ pub fn newest_revision(
 ) -> Result<Option<(ReleaseId, i64)>, DbError> {
     const NEWEST: &str = "SELECT id, revision FROM release WHERE origin_id = $1 AND package_id = $2 \
         AND version = $3 ORDER BY revision DESC LIMIT 1";
-    let rows = c.query(NEWEST, &[origin.into(), package.into(), version.into()])?;
-    rows.first().map(|row| Ok((ReleaseId(row.int(0)?), row.int(1)?))).transpose()
+    c.first(NEWEST, &[origin.into(), package.into(), version.into()])
 }

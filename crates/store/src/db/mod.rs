@@ -25,6 +25,7 @@ mod checksum_upgrade;
 pub mod clock;
 pub mod clock_difference;
 pub mod clock_repair;
+mod columns;
 pub mod conn;
 pub mod curation;
 pub mod curation_plan;

@@ -1,5 +1,6 @@
 //! Queries of names that are both in local or git sources and on mirrors, for audits.
 
+use super::columns::{row, select};
 use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use base::model::ids::SourceId;
@@ -9,30 +10,31 @@ use base::model::time::Timestamp;
 const FIND_BY_KEY: &str = "SELECT name FROM package WHERE language = $1 \
     AND replace(replace(replace(normalized_name, '.', ''), '-', ''), '_', '') = $2";
 
-/// A name of a mirror.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MirrorName {
-    /// The name.
-    pub name: String,
-    /// The mirror.
-    pub source: SourceId,
+row! {
+    /// A name of a mirror.
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct MirrorName from "source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
+        JOIN package p ON p.language = s.language" {
+        /// The name.
+        pub name: String = "p.name",
+        /// The mirror.
+        pub source: SourceId = "s.id",
+    }
 }
 
 /// Returns every name of a language that a mirror lists or listed, by name. Names in the project list of a Python index
 /// are left out.
 pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>, DbError> {
-    const LIST: &str = concat!(
-        "SELECT p.name, s.id FROM source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
-         JOIN package p ON p.language = s.language WHERE s.language = $1 AND ",
-        is_mirror!(),
-        " AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
-         AND l.from_seq <= t.head)"
+    const LIST: &str = select!(
+        MirrorName,
+        concat!(
+            "WHERE s.language = $1 AND ",
+            is_mirror!(),
+            " AND EXISTS (SELECT 1 FROM life l WHERE l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
+             AND l.from_seq <= t.head)"
+        )
     );
-    let mut names = Vec::new();
-    c.each(LIST, &[language.into()], &mut |mut row| {
-        names.push(MirrorName { name: row.text(0)?, source: SourceId(row.int(1)?) });
-        Ok(())
-    })?;
+    let mut names: Vec<MirrorName> = c.all(LIST, &[language.into()])?;
     names.sort_unstable();
     names.dedup();
     Ok(names)
@@ -83,7 +85,7 @@ pub fn versions(
         JOIN life l ON l.tree_id = t.id AND l.state IN (0, 1) AND l.package_id = p.id \
         JOIN release r ON r.id = l.release_id WHERE p.language = $2 AND p.name = $3";
     let params: [Value; 3] = [source.into(), language.into(), name.into()];
-    c.query(LIST, &params)?.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(LIST, &params)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::columns::{row, select};
 use super::ids::{self, Sequence};
 use super::source::is_mirror;
 use super::{Conn, DbError, Row, Value};
@@ -18,56 +19,46 @@ pub const LISTED_BEFORE: i64 = 1;
 /// An automatic guard that an administrator ended. The row prevents a new automatic guard for the name.
 pub const ENDED: i64 = 2;
 
-/// A guard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameGuardRow {
-    /// Its id; 0 before it is inserted.
-    pub id: i64,
-    /// As in `package.language`.
-    pub language: String,
-    /// A name, or a prefix followed by `*`.
-    pub pattern: String,
-    /// The source that provides the names; it may have been deleted.
-    pub source: SourceId,
-    /// Whether it was created by the first upload of the name.
-    pub automatic: bool,
-    /// [`IN_FORCE`], [`LISTED_BEFORE`] or [`ENDED`].
-    pub state: i64,
-    /// Free text.
-    pub description: String,
-    /// The user who created it.
-    pub created_by: String,
-    /// Creation time.
-    pub created_at: Timestamp,
+row! {
+    /// A guard.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct NameGuardRow from "name_guard" {
+        /// Its id; 0 before it is inserted.
+        pub id: i64,
+        /// As in `package.language`.
+        pub language: String,
+        /// A name, or a prefix followed by `*`.
+        pub pattern: String,
+        /// The source that provides the names; it may have been deleted.
+        pub source: SourceId = "source_id",
+        /// Whether it was created by the first upload of the name.
+        pub automatic: bool,
+        /// [`IN_FORCE`], [`LISTED_BEFORE`] or [`ENDED`].
+        pub state: i64,
+        /// Free text.
+        pub description: String,
+        /// The user who created it.
+        pub created_by: String,
+        /// Creation time.
+        pub created_at: Timestamp,
+    }
 }
 
-/// A guarded name that another source lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overlap {
-    /// As in `package.language`.
-    pub language: String,
-    /// The name.
-    pub name: String,
-    /// The source that lists it.
-    pub source: SourceId,
-    /// Time at which the source was first known to list it.
-    pub seen_at: Timestamp,
-    /// Whether the source began to list it after the guard was created.
-    pub has_appeared: bool,
-}
-
-fn decode(mut row: Row) -> Result<NameGuardRow, DbError> {
-    Ok(NameGuardRow {
-        id: row.int(0)?,
-        language: row.text(1)?,
-        pattern: row.text(2)?,
-        source: SourceId(row.int(3)?),
-        automatic: row.int(4)? != 0,
-        state: row.int(5)?,
-        description: row.text(6)?,
-        created_by: row.text(7)?,
-        created_at: row.time(8)?,
-    })
+row! {
+    /// A guarded name that another source lists.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Overlap from "name_overlap" {
+        /// As in `package.language`.
+        pub language: String,
+        /// The name.
+        pub name: String,
+        /// The source that lists it.
+        pub source: SourceId = "source_id",
+        /// Time at which the source was first known to list it.
+        pub seen_at: Timestamp,
+        /// Whether the source began to list it after the guard was created.
+        pub has_appeared: bool = "appeared",
+    }
 }
 
 /// Returns all guards, by id.
@@ -77,46 +68,34 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<NameGuardRow>, DbError> {
 
 /// Returns the guards with an id above `id`, by id.
 pub fn list_after(c: &mut dyn Conn, id: i64) -> Result<Vec<NameGuardRow>, DbError> {
-    const LIST: &str = "SELECT id, language, pattern, source_id, automatic, state, description, created_by, created_at \
-        FROM name_guard WHERE id > $1 ORDER BY id";
-    c.query(LIST, &[id.into()])?.into_iter().map(decode).collect()
+    const LIST: &str = select!(NameGuardRow, "WHERE id > $1 ORDER BY id");
+    c.all(LIST, &[id.into()])
 }
 
 /// Returns the guards that match a name, by id. A Python name must be in normal form.
 pub fn of_name(c: &mut dyn Conn, language: &str, name: &str) -> Result<Vec<NameGuardRow>, DbError> {
-    const FIND: &str = "SELECT id, language, pattern, source_id, automatic, state, description, created_by, created_at \
-        FROM name_guard WHERE language = $1 AND pattern = $2";
+    const FIND: &str = select!(NameGuardRow, "WHERE language = $1 AND pattern = $2");
     let ends = name.char_indices().map(|(start, letter)| start + letter.len_utf8());
     let prefixes = ends.map(|end| format!("{}*", &name[..end]));
     let patterns = std::iter::once(name.to_owned()).chain(prefixes);
     let params: Vec<Vec<Value>> = patterns.map(|pattern| vec![language.into(), pattern.into()]).collect();
     let rows = c.query_many(FIND, &params)?.into_iter().flatten();
-    let mut guards = rows.map(decode).collect::<Result<Vec<_>, _>>()?;
+    let mut guards = rows.map(Row::decode).collect::<Result<Vec<NameGuardRow>, _>>()?;
     guards.sort_unstable_by_key(|guard| guard.id);
     Ok(guards)
 }
 
 /// Returns the guarded names that other sources list, by time and name.
 pub fn overlaps(c: &mut dyn Conn) -> Result<Vec<Overlap>, DbError> {
-    const LIST: &str = "SELECT language, name, source_id, seen_at, appeared FROM name_overlap ORDER BY seen_at, language, name, source_id";
-    c.query(LIST, &[])?.into_iter().map(decode_overlap).collect()
+    const LIST: &str = select!(Overlap, "ORDER BY seen_at, language, name, source_id");
+    c.all(LIST, &[])
 }
 
 /// Returns the overlaps of the names of guards with an id above `id`.
 pub fn overlaps_of_guards_after(c: &mut dyn Conn, id: i64) -> Result<Vec<Overlap>, DbError> {
     const LIST: &str = "SELECT o.language, o.name, o.source_id, o.seen_at, o.appeared FROM name_guard g \
         JOIN name_overlap o ON o.language = g.language AND o.name = g.pattern WHERE g.id > $1";
-    c.query(LIST, &[id.into()])?.into_iter().map(decode_overlap).collect()
-}
-
-fn decode_overlap(mut row: Row) -> Result<Overlap, DbError> {
-    Ok(Overlap {
-        language: row.text(0)?,
-        name: row.text(1)?,
-        source: SourceId(row.int(2)?),
-        seen_at: row.time(3)?,
-        has_appeared: row.int(4)? != 0,
-    })
+    c.all(LIST, &[id.into()])
 }
 
 /// Returns the guarded names that a sync found in another source after an instant, by time and name. Names whose guard
@@ -285,8 +264,7 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     if language != Language::Python.as_str() {
         return Ok(None);
     }
-    let rows = c.query(PROJECTS, &[SourceId::PYPI.into(), name.into()])?;
-    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
+    c.first(PROJECTS, &[SourceId::PYPI.into(), name.into()])
 }
 
 /// Returns the range of names that a pattern can match, in the order of the tables: the first name, and the end

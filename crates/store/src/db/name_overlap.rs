@@ -81,7 +81,7 @@ pub(super) fn record_project(
 /// Returns the tree of a Python index; `None` for a source that is not one.
 fn index_tree(c: &mut dyn Conn, source: SourceId) -> Result<Option<TreeId>, DbError> {
     const TREE: &str = "SELECT id FROM tree WHERE source_id = $1 AND axis = 'time'";
-    c.query(TREE, &[source.into()])?.first().map(|row| row.int(0).map(TreeId)).transpose()
+    c.first(TREE, &[source.into()])
 }
 
 /// Records the names of `guards` that a mirror lists, unless they are recorded already; if `only` is given, only this

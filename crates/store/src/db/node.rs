@@ -122,8 +122,7 @@ pub fn serving_names(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
         'online', 'draining') ORDER BY name";
     let Some(now) = c.host_time()? else { return Ok(Vec::new()) };
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
-    let rows = c.query(SELECT, &[at(-HEARTBEAT_TIMEOUT), at(HEARTBEAT_TIMEOUT)])?;
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(SELECT, &[at(-HEARTBEAT_TIMEOUT), at(HEARTBEAT_TIMEOUT)])
 }
 
 /// Records the mode that an administrator requests for a server. Returns false if the server has no row.
@@ -154,8 +153,7 @@ pub fn remove_gone(
     let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
     let params =
         [id.to_string().into(), at(-ROW_RETENTION), at(ROW_RETENTION), name.into(), at(-HEARTBEAT_TIMEOUT)];
-    let rows = c.query(REMOVE, &params)?;
-    rows.into_iter().map(|mut row| row.parse(0, "the id of a server")).collect()
+    c.all(REMOVE, &params)
 }
 
 fn decode(mut row: Row) -> Result<NodeRow, DbError> {

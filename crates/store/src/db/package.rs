@@ -57,8 +57,7 @@ fn find_many<'a>(
 pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<PackageId>, DbError> {
     const FIND: &str =
         "SELECT id FROM package WHERE language = (SELECT language FROM source WHERE id = $1) AND name = $2";
-    let rows = c.query(FIND, &[source.into(), name.into()])?;
-    rows.first().map(|row| row.int(0).map(PackageId)).transpose()
+    c.first(FIND, &[source.into(), name.into()])
 }
 
 /// Returns the id and spelling of every name in the language of a source that is equal except for case.
@@ -71,9 +70,7 @@ pub fn by_normalized_name(
     // language.
     const FIND: &str = "SELECT id, name FROM package \
         WHERE language = (SELECT language FROM source WHERE id = $1) AND normalized_name = $2";
-    let rows = c.query(FIND, &[source.into(), name.to_lowercase().into()])?;
-    let packages = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));
-    let mut packages: Vec<(PackageId, String)> = packages.collect::<Result<_, DbError>>()?;
+    let mut packages: Vec<(PackageId, String)> = c.all(FIND, &[source.into(), name.to_lowercase().into()])?;
     packages.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     Ok(packages)
 }

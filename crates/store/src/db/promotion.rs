@@ -3,10 +3,11 @@
 
 use sha2::Digest;
 
+use super::columns::column;
 use super::repo::Subscription;
 use super::{Conn, DbError, Row, Value, ids};
 use base::model::digest::Sha256;
-use base::model::ids::{RepoId, SourceId, TxId};
+use base::model::ids::{RepoId, TxId};
 use base::model::time::Timestamp;
 use base::words;
 
@@ -24,6 +25,10 @@ words! {
         Superseded = "superseded",
     }
     else "state of a promotion"
+}
+
+column! {
+    PromotionState = "a state of a promotion",
 }
 
 /// A request for a promotion.
@@ -134,8 +139,6 @@ fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
     const SOURCES: &str =
         "SELECT source_id, label FROM promotion_source WHERE promotion_id = $1 ORDER BY position";
     let id = row.int(0)?;
-    let sources = c.query(SOURCES, &[id.into()])?.into_iter();
-    let subscription = |mut row: Row| Ok(Subscription { source: SourceId(row.int(0)?), label: row.text(1)? });
     let (by, decided_at, reason) = (row.text(10)?, row.opt_time(11)?, row.text(12)?);
     Ok(Promotion {
         id,
@@ -144,7 +147,7 @@ fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
             to_name: row.text(2)?,
             from_name: row.text(3)?,
             snapshot: row.text(4)?,
-            subscriptions: sources.map(subscription).collect::<Result<_, DbError>>()?,
+            subscriptions: c.all(SOURCES, &[id.into()])?,
             pinned_at: row.time(5)?,
             requested_by: row.text(7)?,
             requested_at: row.time(8)?,

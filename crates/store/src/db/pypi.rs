@@ -1,6 +1,7 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
+use super::columns::{row, select};
 use super::name_guard::{self, NameGuardRow};
 use super::{Conn, DbError, Row, Value, clock, name_overlap};
 use base::model::digest::Sha256;
@@ -19,24 +20,26 @@ pub struct Project {
     pub serial: Option<i64>,
 }
 
-/// The last reading of the page of a project.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageState {
-    /// The serial of the page; `None` if it has none.
-    pub serial: Option<i64>,
-    /// `ETag` of the page.
-    pub etag: Option<String>,
-    /// Digest of the page.
-    pub page: Sha256,
-    /// Time at which it was read.
-    pub fetched_at: Timestamp,
-    /// The instant up to which the page describes the project. The list of projects can extend it: see
-    /// [`KnownProject::valid_at`].
-    pub valid_at: i64,
-    /// The status of the project, such as `active` or `quarantined`.
-    pub status: String,
-    /// The reason for the status.
-    pub reason: Option<String>,
+row! {
+    /// The last reading of the page of a project.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PageState from "reading" {
+        /// The serial of the page; `None` if it has none.
+        pub serial: Option<i64>,
+        /// `ETag` of the page.
+        pub etag: Option<String>,
+        /// Digest of the page.
+        pub page: Sha256 = "page_sha256",
+        /// Time at which it was read.
+        pub fetched_at: Timestamp,
+        /// The instant up to which the page describes the project. The list of projects can extend it: see
+        /// [`KnownProject::valid_at`].
+        pub valid_at: i64,
+        /// The status of the project, such as `active` or `quarantined`.
+        pub status: String,
+        /// The reason for the status.
+        pub reason: Option<String>,
+    }
 }
 
 /// The stored facts about a project: its newest row, and the last reading.
@@ -79,16 +82,18 @@ pub fn is_listed(
     Ok(!c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?.is_empty())
 }
 
-/// A project that a source lists at a sequence number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedProject {
-    /// The normalized name.
-    pub normalized_name: String,
-    /// The name as its owner writes it, if it differs.
-    pub name: Option<String>,
-    /// The head of the list of projects at the last change of the project's serial, which may be later than the
-    /// sequence number; `None` for an index without serials.
-    pub changed_at: Option<i64>,
+row! {
+    /// A project that a source lists at a sequence number.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedProject from "project" {
+        /// The normalized name.
+        pub normalized_name: String,
+        /// The name as its owner writes it, if it differs.
+        pub name: Option<String>,
+        /// The head of the list of projects at the last change of the project's serial, which may be later than the
+        /// sequence number; `None` for an index without serials.
+        pub changed_at: Option<i64> = "CASE WHEN serial IS NULL THEN NULL ELSE changed_at END",
+    }
 }
 
 /// Calls `each` for every project that a source lists at a sequence number, in the order of the names.
@@ -98,14 +103,12 @@ pub fn each_at(
     seq: Seq,
     each: &mut dyn FnMut(ListedProject),
 ) -> Result<(), DbError> {
-    const LIST: &str = "SELECT normalized_name, name, CASE WHEN serial IS NULL THEN NULL ELSE changed_at END FROM project \
-        WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY normalized_name";
-    c.each(LIST, &[source.into(), seq.into()], &mut |mut row| {
-        each(ListedProject {
-            normalized_name: row.text(0)?,
-            name: row.opt_text(1)?,
-            changed_at: row.opt_int(2)?,
-        });
+    const LIST: &str = select!(
+        ListedProject,
+        "WHERE source_id = $1 AND from_at <= $2 AND to_at > $2 ORDER BY normalized_name"
+    );
+    c.each(LIST, &[source.into(), seq.into()], &mut |row| {
+        each(row.decode()?);
         Ok(())
     })
 }
@@ -120,8 +123,7 @@ pub fn changed_at(
 ) -> Result<Option<i64>, DbError> {
     const FIND: &str = "SELECT changed_at FROM project WHERE source_id = $1 AND normalized_name = $2 AND from_at <= $3 \
         AND to_at > $3 AND serial IS NOT NULL";
-    let rows = c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?;
-    rows.first().map(|row| row.int(0)).transpose()
+    c.first(FIND, &[source.into(), normalized_name.into(), seq.into()])
 }
 
 /// Returns the names of projects as their owners write them, in the order of `projects`; `None` for a project whose name is
@@ -250,20 +252,8 @@ pub fn last_reading(
     source: SourceId,
     package: PackageId,
 ) -> Result<Option<PageState>, DbError> {
-    const FIND: &str = "SELECT serial, etag, page_sha256, fetched_at, valid_at, status, reason FROM reading \
-        WHERE source_id = $1 AND package_id = $2";
-    let decode = |mut row: Row| {
-        Ok(PageState {
-            serial: row.opt_int(0)?,
-            etag: row.opt_text(1)?,
-            page: row.parse(2, "a digest")?,
-            fetched_at: row.time(3)?,
-            valid_at: row.int(4)?,
-            status: row.text(5)?,
-            reason: row.opt_text(6)?,
-        })
-    };
-    c.query(FIND, &[source.into(), package.into()])?.into_iter().next().map(decode).transpose()
+    const FIND: &str = select!(PageState, "WHERE source_id = $1 AND package_id = $2");
+    c.first(FIND, &[source.into(), package.into()])
 }
 
 /// Writes a reading. Returns false, and writes nothing, if a later one is stored.
@@ -468,8 +458,7 @@ pub fn outdated_readings(
         OR j.to_at >= $3 AND j.to_at < $2 AND r.status <> 'quarantined' AND NOT EXISTS (SELECT 1 FROM project n \
         WHERE n.source_id = j.source_id AND n.normalized_name = j.normalized_name AND n.from_at > j.from_at)) \
         ORDER BY r.fetched_at DESC, j.normalized_name LIMIT $4";
-    let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])?;
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])
 }
 
 /// Returns the names of listed projects with a serial whose page was last read before `before`, those with the oldest
@@ -483,28 +472,26 @@ pub fn old_readings(
     const LIST: &str = "SELECT j.normalized_name FROM reading r JOIN package p ON p.id = r.package_id \
         JOIN project j ON j.source_id = r.source_id AND j.normalized_name = p.name AND j.serial IS NOT NULL \
         WHERE r.source_id = $1 AND j.to_at = $2 AND r.fetched_at < $3 ORDER BY r.fetched_at, j.normalized_name LIMIT $4";
-    let rows = c.query(LIST, &[source.into(), Seq::OPEN.into(), before.into(), limit.into()])?;
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(LIST, &[source.into(), Seq::OPEN.into(), before.into(), limit.into()])
 }
 
-/// Numbers about a source of an index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IndexCounts {
-    /// Number of projects that the index lists.
-    pub projects: i64,
-    /// Number of projects whose page was read.
-    pub readings: i64,
-    /// The highest serial.
-    pub serial: Option<i64>,
+row! {
+    /// Numbers about a source of an index.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct IndexCounts from "project" {
+        /// Number of projects that the index lists.
+        pub projects: i64 = "count(*)",
+        /// Number of projects whose page was read.
+        pub readings: i64 = "(SELECT count(*) FROM reading WHERE source_id = $1)",
+        /// The highest serial.
+        pub serial: Option<i64> = "max(serial)",
+    }
 }
 
 /// Counts the projects and the readings of a source.
 pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError> {
-    const COUNT: &str = "SELECT count(*), max(serial), (SELECT count(*) FROM reading WHERE source_id = $1) FROM project \
-        WHERE source_id = $1 AND to_at = $2";
-    let rows = c.query(COUNT, &[source.into(), Seq::OPEN.into()])?;
-    let Some(row) = rows.first() else { return Ok(IndexCounts::default()) };
-    Ok(IndexCounts { projects: row.int(0)?, serial: row.opt_int(1)?, readings: row.int(2)? })
+    const COUNT: &str = select!(IndexCounts, "WHERE source_id = $1 AND to_at = $2");
+    Ok(c.first(COUNT, &[source.into(), Seq::OPEN.into()])?.unwrap_or_default())
 }
 
 /// Returns the names of packages of local and git sources that an index listed for the first time, or again, at
@@ -514,6 +501,5 @@ pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec
         JOIN source s ON s.id = r.origin_id WHERE r.package_id = p.id AND s.deleted_at IS NULL \
         AND s.kind IN ('local-python', 'git-python')) AND EXISTS (SELECT 1 FROM project j WHERE j.source_id = $1 \
         AND j.normalized_name = p.name AND j.from_at = $2 AND j.to_at = $3) ORDER BY p.name";
-    let rows = c.query(FIND, &[source.into(), from_at.into(), Seq::OPEN.into()])?;
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(FIND, &[source.into(), from_at.into(), Seq::OPEN.into()])
 }

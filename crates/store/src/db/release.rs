@@ -1,34 +1,38 @@
 //! Queries of a source's releases that do not depend on a tree: all releases, releases by version, former releases, and
 //! releases without a life.
 
+use super::columns::{row, select};
 use super::{Conn, DbError, Row, Value};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use base::model::time::Timestamp;
 
-/// A release that was listed or archived in the past.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormerRelease {
-    /// The release.
-    pub release: ReleaseId,
-    /// Its package.
-    pub package: PackageId,
-    /// The package's name.
-    pub name: String,
-    /// The version.
-    pub version: String,
-    /// The revision.
-    pub revision: i64,
-    /// Publication time upstream, if known.
-    pub published_at: Option<Timestamp>,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// MD5 that the upstream index declared.
-    pub md5: Option<Md5>,
-    /// Digest of the bytes, if known.
-    pub sha256: Option<Sha256>,
-    /// The lowest number of its records, 0 if it has none; the next record gets the number below.
-    pub variant: i64,
+row! {
+    /// A release that was listed or archived in the past.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FormerRelease from "release r JOIN package p ON p.id = r.package_id JOIN file f ON f.release_id = r.id \
+        AND f.role = 'source' AND f.platform = ''" {
+        /// The release.
+        pub release: ReleaseId = "r.id",
+        /// Its package.
+        pub package: PackageId = "r.package_id",
+        /// The package's name.
+        pub name: String = "p.name",
+        /// The version.
+        pub version: String = "r.version",
+        /// The revision.
+        pub revision: i64 = "r.revision",
+        /// Publication time upstream, if known.
+        pub published_at: Option<Timestamp> = "r.published_at",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// MD5 that the upstream index declared.
+        pub md5: Option<Md5> = "f.md5",
+        /// Digest of the bytes, if known.
+        pub sha256: Option<Sha256> = "f.sha256",
+        /// The lowest number of its records, 0 if it has none; the next record gets the number below.
+        pub variant: i64 = "coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0)",
+    }
 }
 
 /// Returns every release of a source, by id.
@@ -59,26 +63,9 @@ pub fn by_versions(
 
 /// Returns the data of releases that upstream no longer lists and may list again. At most 2,000 per call.
 pub fn former_releases(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
-    const SELECT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
-        f.sha256, coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
-        FROM release r JOIN package p ON p.id = r.package_id \
-        JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.id = $1";
+    const SELECT: &str = select!(FormerRelease, "WHERE r.id = $1");
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
-    let decode = |mut row: Row| {
-        Ok(FormerRelease {
-            release: ReleaseId(row.int(0)?),
-            package: PackageId(row.int(1)?),
-            name: row.text(2)?,
-            version: row.text(3)?,
-            revision: row.int(4)?,
-            published_at: row.opt_time(5)?,
-            size: row.opt_int(6)?,
-            md5: row.opt_parse(7, "a digest")?,
-            sha256: row.opt_parse(8, "a digest")?,
-            variant: row.int(9)?,
-        })
-    };
-    c.query_many(SELECT, &params)?.into_iter().flatten().map(decode).collect()
+    c.query_many(SELECT, &params)?.into_iter().flatten().map(Row::decode).collect()
 }
 
 /// Returns the lowest record number of each release in trees of the source other than `tree`, if below 0; nothing for a
@@ -86,8 +73,7 @@ pub fn former_releases(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<F
 pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<(ReleaseId, i64)>, DbError> {
     const VARIANTS: &str = "SELECT l.release_id, min(l.variant) FROM life l JOIN tree t ON t.id = l.tree_id \
         WHERE t.source_id = $1 AND t.id <> $2 AND t.role = 'source' AND l.variant < 0 GROUP BY l.release_id";
-    let rows = c.query(VARIANTS, &[origin.into(), tree.into()])?;
-    rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), row.int(1)?))).collect()
+    c.all(VARIANTS, &[origin.into(), tree.into()])
 }
 
 /// Deletes up to `limit` releases of a source that never had a life, and returns their number; call it until it returns

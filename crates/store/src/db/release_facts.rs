@@ -117,7 +117,7 @@ pub fn first_steps(
         None => c.query(ALL, &[tree.into()])?,
         Some(package) => c.query(ONE, &[tree.into(), package.into()])?,
     };
-    rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), Seq(row.int(1)?)))).collect()
+    rows.into_iter().map(Row::decode).collect()
 }
 
 /// Calls `each` with the metadata of each release of a tree at a step, all or only those of `package`: the newest

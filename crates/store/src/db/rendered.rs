@@ -1,41 +1,34 @@
 //! Rendered indexes of closed points: the digest of the content of each, so that a 304 response after a restart needs
 //! no rendering.
 
+use super::columns::{row, select};
 use super::{Conn, DbError};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
-/// A rendered index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenderedRow {
-    /// The key of the document: equal keys mean equal content.
-    pub key: String,
-    /// SHA-256 of the decoded bytes, from which the ETag is derived.
-    pub content: Sha256,
-    /// The encoder: `gzip-6`, `plain`.
-    pub encoder: String,
-    /// SHA-256 of the stored bytes.
-    pub sha256: Sha256,
-    /// Size of the stored bytes.
-    pub size: i64,
-    /// Creation time.
-    pub created_at: Timestamp,
+row! {
+    /// A rendered index.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RenderedRow from "rendered" {
+        /// The key of the document: equal keys mean equal content.
+        pub key: String,
+        /// SHA-256 of the decoded bytes, from which the ETag is derived.
+        pub content: Sha256,
+        /// The encoder: `gzip-6`, `plain`.
+        pub encoder: String,
+        /// SHA-256 of the stored bytes.
+        pub sha256: Sha256,
+        /// Size of the stored bytes.
+        pub size: i64,
+        /// Creation time.
+        pub created_at: Timestamp,
+    }
 }
 
 /// Returns the rendered index of a key.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<RenderedRow>, DbError> {
-    const GET: &str = "SELECT key, content, encoder, sha256, size, created_at FROM rendered WHERE key = $1";
-    let decode = |mut row: super::Row| {
-        Ok(RenderedRow {
-            key: row.text(0)?,
-            content: row.parse(1, "a digest")?,
-            encoder: row.text(2)?,
-            sha256: row.parse(3, "a digest")?,
-            size: row.int(4)?,
-            created_at: row.time(5)?,
-        })
-    };
-    c.query(GET, &[key.into()])?.into_iter().next().map(decode).transpose()
+    const GET: &str = select!(RenderedRow, "WHERE key = $1");
+    c.first(GET, &[key.into()])
 }
 
 /// Records the rendered index of a key, permanently. Returns false and changes nothing if the key is already known.
@@ -62,5 +55,5 @@ pub fn is_referenced(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> 
 /// Returns the digests of the stored bytes of the newest indexes, at most `limit`.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<Sha256>, DbError> {
     const NEWEST: &str = "SELECT sha256 FROM rendered ORDER BY created_at DESC LIMIT $1";
-    c.query(NEWEST, &[limit.into()])?.into_iter().map(|mut row| row.parse(0, "a digest")).collect()
+    c.all(NEWEST, &[limit.into()])
 }

@@ -1,30 +1,33 @@
 //! Repositories and their versioned lists of subscriptions.
 
-use super::{Conn, DbError, Row, Value, ids, source};
+use super::columns::{row, select};
+use super::{Conn, DbError, Value, ids, source};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
 use base::model::name::Name;
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 
-/// A repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repo {
-    /// Its id.
-    pub id: RepoId,
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: RepoKind,
-    /// Free text.
-    pub description: String,
-    /// Whether it is omitted from listings.
-    pub hidden: bool,
-    /// Whether it is served only to authenticated clients.
-    pub authenticated: bool,
-    /// Creation time.
-    pub created_at: Timestamp,
-    /// The changes that it accepts.
-    pub changes: ChangePolicy,
+row! {
+    /// A repository.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Repo from "repo" {
+        /// Its id.
+        pub id: RepoId,
+        /// Its name.
+        pub name: String,
+        /// Its kind.
+        pub kind: RepoKind,
+        /// Free text.
+        pub description: String,
+        /// Whether it is omitted from listings.
+        pub hidden: bool,
+        /// Whether it is served only to authenticated clients.
+        pub authenticated: bool,
+        /// Creation time.
+        pub created_at: Timestamp,
+        /// The changes that it accepts.
+        pub changes: ChangePolicy,
+    }
 }
 
 /// A repository to create.
@@ -59,13 +62,15 @@ pub struct Edit {
     pub changes: Option<ChangePolicy>,
 }
 
-/// One entry of a subscription list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// The source.
-    pub source: SourceId,
-    /// The subscribed part: empty for all, or a Bioconductor version.
-    pub label: String,
+row! {
+    /// One entry of a subscription list.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Subscription from "subscription" {
+        /// The source.
+        pub source: SourceId = "source_id",
+        /// The subscribed part: empty for all, or a Bioconductor version.
+        pub label: String,
+    }
 }
 
 /// A subscription list in force from an instant on.
@@ -87,41 +92,19 @@ pub struct RepoStep {
     pub has_withheld: bool,
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, name, kind, description, hidden, authenticated, created_at, changes FROM repo ",
-            $rest
-        )
-    };
-}
-
-fn decode(mut row: Row) -> Result<Repo, DbError> {
-    Ok(Repo {
-        id: RepoId(row.int(0)?),
-        name: row.text(1)?,
-        kind: row.parse(2, "a kind of repository")?,
-        description: row.text(3)?,
-        hidden: row.int(4)? != 0,
-        authenticated: row.int(5)? != 0,
-        created_at: row.time(6)?,
-        changes: row.parse(7, "a change policy")?,
-    })
-}
-
 /// Returns every repository, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
-    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+    c.all(select!(Repo, "ORDER BY id"), &[])
 }
 
 /// Returns the repository with that id.
 pub fn get(c: &mut dyn Conn, id: RepoId) -> Result<Option<Repo>, DbError> {
-    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Repo, "WHERE id = $1"), &[id.into()])
 }
 
 /// Returns the repository of that name.
 pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
-    c.query(select!("WHERE name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Repo, "WHERE name = $1"), &[name.into()])
 }
 
 /// Creates a repository without subscriptions. Call `clock::bump_catalog` afterwards.
@@ -190,13 +173,13 @@ pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
         steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at, has_withheld });
     }
     let mut index = 0;
-    for mut row in c.query(SUBSCRIPTIONS, &[])? {
-        let key = (RepoId(row.int(0)?), row.int(1)?);
+    for (repo, seq, subscription) in c.all::<(RepoId, i64, Subscription)>(SUBSCRIPTIONS, &[])? {
+        let key = (repo, seq);
         while steps.get(index).is_some_and(|s| (s.repo, s.seq) < key) {
             index += 1;
         }
         if let Some(step) = steps.get_mut(index).filter(|s| (s.repo, s.seq) == key) {
-            step.subscriptions.push(Subscription { source: SourceId(row.int(2)?), label: row.text(3)? });
+            step.subscriptions.push(subscription);
         }
     }
     Ok(steps)
@@ -204,12 +187,11 @@ pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
 
 /// Returns the current subscription list, in order of precedence.
 pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>, DbError> {
-    const SELECT: &str = "SELECT source_id, label FROM subscription WHERE repo_id = $1 \
-        AND seq = (SELECT max(seq) FROM repo_step WHERE repo_id = $1) ORDER BY position";
-    let rows = c.query(SELECT, &[repo.into()])?;
-    rows.into_iter()
-        .map(|mut r| Ok(Subscription { source: SourceId(r.int(0)?), label: r.text(1)? }))
-        .collect()
+    const SELECT: &str = select!(
+        Subscription,
+        "WHERE repo_id = $1 AND seq = (SELECT max(seq) FROM repo_step WHERE repo_id = $1) ORDER BY position"
+    );
+    c.all(SELECT, &[repo.into()])
 }
 
 /// The complete new subscription list of a repository.

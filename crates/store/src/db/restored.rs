@@ -23,7 +23,7 @@ pub fn remove_servers(c: &mut dyn Conn) -> Result<(), DbError> {
 
 /// Returns the number of the newest row of the audit trail.
 pub fn last_audit_row(c: &mut dyn Conn) -> Result<i64, DbError> {
-    c.query("SELECT last FROM audit_head WHERE id = 1", &[])?.first().map_or(Ok(0), |row| row.int(0))
+    Ok(c.first("SELECT last FROM audit_head WHERE id = 1", &[])?.unwrap_or_default())
 }
 
 /// Begins a new history of transactions, and records that the markers of all storage classes are unconfirmed.

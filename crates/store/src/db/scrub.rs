@@ -93,8 +93,7 @@ pub fn put(c: &mut dyn Conn, range: &ScrubRange) -> Result<(), DbError> {
 
 /// Returns the start time of the unfinished scrub of all objects; `None` if there is none.
 pub fn pass_begin(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
-    let rows = c.query("SELECT read_at FROM scrub WHERE directory = ''", &[])?;
-    rows.first().map(|row| row.time(0)).transpose()
+    c.first("SELECT read_at FROM scrub WHERE directory = ''", &[])
 }
 
 /// Records the start of a scrub of all objects, which reads partly read ranges from their beginning again.

@@ -1,33 +1,36 @@
 //! Sessions of browsers, sign-ins in progress, sign-ins of devices, and users whose tokens and sessions were revoked.
 //! The secrets of browsers and devices are not stored, only their digests.
 
-use super::{Conn, DbError, Row, audit, clock};
+use super::columns::{column, row, select};
+use super::{Conn, DbError, audit, clock};
 use base::model::digest::Sha256;
 use base::model::identity::Identity;
 use base::model::time::Timestamp;
 use base::words;
 
-/// A session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The digest of the cookie.
-    pub digest: Sha256,
-    /// The public identifier.
-    pub guid: Identity,
-    /// The user, as displayed.
-    pub user: String,
-    /// The identity of the user at the provider.
-    pub unique_id: String,
-    /// The scopes, encoded as in the column.
-    pub scopes: String,
-    /// The newest change of tokens that the server knew when it created the session.
-    pub revision: i64,
-    /// Creation time.
-    pub created_at: Timestamp,
-    /// Time of its last use, with a precision of minutes.
-    pub last_used_at: Timestamp,
-    /// The time at which it ends at the latest.
-    pub expires_at: Timestamp,
+row! {
+    /// A session.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Session from "session" {
+        /// The digest of the cookie.
+        pub digest: Sha256,
+        /// The public identifier.
+        pub guid: Identity,
+        /// The user, as displayed.
+        pub user: String = "user_name",
+        /// The identity of the user at the provider.
+        pub unique_id: String,
+        /// The scopes, encoded as in the column.
+        pub scopes: String,
+        /// The newest change of tokens that the server knew when it created the session.
+        pub revision: i64,
+        /// Creation time.
+        pub created_at: Timestamp,
+        /// Time of its last use, with a precision of minutes.
+        pub last_used_at: Timestamp = "seen_at",
+        /// The time at which it ends at the latest.
+        pub expires_at: Timestamp,
+    }
 }
 
 words! {
@@ -43,31 +46,37 @@ words! {
     }
 }
 
-/// A device's sign-in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceLogin {
-    /// The digest of the device code.
-    pub digest: Sha256,
-    /// The code that the user enters; `None` if it is the provider's.
-    pub user_code: Option<String>,
-    /// The PKCE challenge (S256); empty without one.
-    pub challenge: String,
-    /// The address of the device.
-    pub address: String,
-    /// The decision of the user.
-    pub state: DeviceState,
-    /// The user who allowed it.
-    pub user: String,
-    /// The identity of the user at the provider.
-    pub unique_id: String,
-    /// The scopes of the user, encoded as in the column.
-    pub scopes: String,
-    /// The minimum interval between polls, in microseconds.
-    pub pause: i64,
-    /// Time of the last poll of the device.
-    pub polled_at: Timestamp,
-    /// End time.
-    pub expires_at: Timestamp,
+column! {
+    DeviceState: |row, column| Ok(DeviceState::parse(&row.text(column)?).unwrap_or(DeviceState::Denied)),
+}
+
+row! {
+    /// A device's sign-in.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DeviceLogin from "device_login" {
+        /// The digest of the device code.
+        pub digest: Sha256,
+        /// The code that the user enters; `None` if it is the provider's.
+        pub user_code: Option<String>,
+        /// The PKCE challenge (S256); empty without one.
+        pub challenge: String,
+        /// The address of the device.
+        pub address: String,
+        /// The decision of the user.
+        pub state: DeviceState,
+        /// The user who allowed it.
+        pub user: String = "user_name",
+        /// The identity of the user at the provider.
+        pub unique_id: String,
+        /// The scopes of the user, encoded as in the column.
+        pub scopes: String,
+        /// The minimum interval between polls, in microseconds.
+        pub pause: i64,
+        /// Time of the last poll of the device.
+        pub polled_at: Timestamp,
+        /// End time.
+        pub expires_at: Timestamp,
+    }
 }
 
 /// Creates a session.
@@ -101,24 +110,7 @@ pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
 /// # Errors
 /// Database errors.
 pub fn find(c: &mut dyn Conn, digest: Sha256) -> Result<Option<Session>, DbError> {
-    const FIND: &str = "SELECT guid, user_name, unique_id, scopes, revision, created_at, seen_at, expires_at \
-        FROM session WHERE digest = $1";
-    let rows = c.query(FIND, &[digest.to_string().into()])?;
-    rows.into_iter().next().map(|row| decode(digest, row)).transpose()
-}
-
-fn decode(digest: Sha256, mut row: Row) -> Result<Session, DbError> {
-    Ok(Session {
-        digest,
-        guid: row.parse(0, "the identity of a session")?,
-        user: row.text(1)?,
-        unique_id: row.text(2)?,
-        scopes: row.text(3)?,
-        revision: row.int(4)?,
-        created_at: row.time(5)?,
-        last_used_at: row.time(6)?,
-        expires_at: row.time(7)?,
-    })
+    c.first(select!(Session, "WHERE digest = $1"), &[digest.to_string().into()])
 }
 
 /// Records that a session was used.
@@ -161,8 +153,7 @@ pub fn begin_login(
 ) -> Result<bool, DbError> {
     const BEGIN: &str = "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, $3)";
     c.execute("DELETE FROM login WHERE expires_at <= $1", &[now.into()])?;
-    let mut rows = c.query("SELECT COUNT(*) FROM login", &[])?;
-    if rows.first_mut().map_or(Ok(0), |row| row.int(0))? >= limit {
+    if c.first("SELECT COUNT(*) FROM login", &[])?.unwrap_or(0) >= limit {
         return Ok(false);
     }
     c.execute(BEGIN, &[digest.to_string().into(), return_to.into(), expires_at.into()])?;
@@ -176,9 +167,8 @@ pub fn begin_login(
 /// Database errors.
 pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Option<String>, DbError> {
     const END: &str = "DELETE FROM login WHERE digest = $1 RETURNING return_to, expires_at";
-    let mut rows = c.query(END, &[digest.to_string().into()])?;
-    let Some(row) = rows.first_mut() else { return Ok(None) };
-    Ok((row.time(1)? > now).then_some(row.text(0)?))
+    let ended: Option<(String, Timestamp)> = c.first(END, &[digest.to_string().into()])?;
+    Ok(ended.filter(|(_, expires_at)| *expires_at > now).map(|(return_to, _)| return_to))
 }
 
 /// Begins the sign-in of a device. Returns false if `limit` such sign-ins are in progress at `now`.
@@ -193,9 +183,7 @@ pub fn begin_device(
     const BEGIN: &str = "INSERT INTO device_login (digest, user_code, challenge, address, state, user_name, unique_id, \
         scopes, pause, polled_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     c.execute("DELETE FROM device_login WHERE expires_at <= $1", &[now.into()])?;
-    let mut rows = c.query("SELECT COUNT(*) FROM device_login", &[])?;
-    let count = rows.first_mut().map_or(Ok(0), |row| row.int(0))?;
-    if count >= limit {
+    if c.first("SELECT COUNT(*) FROM device_login", &[])?.unwrap_or(0) >= limit {
         return Ok(false);
     }
     c.execute(
@@ -222,10 +210,7 @@ pub fn begin_device(
 /// # Errors
 /// Database errors.
 pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, DbError> {
-    const BY_DIGEST: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
-        polled_at, expires_at FROM device_login WHERE digest = $1";
-    let rows = c.query(BY_DIGEST, &[digest.to_string().into()])?;
-    rows.into_iter().next().map(decode_device).transpose()
+    c.first(select!(DeviceLogin, "WHERE digest = $1"), &[digest.to_string().into()])
 }
 
 /// Returns the sign-in of a device by its user code.
@@ -233,26 +218,7 @@ pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, D
 /// # Errors
 /// Database errors.
 pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<DeviceLogin>, DbError> {
-    const BY_CODE: &str = "SELECT digest, user_code, challenge, address, state, user_name, unique_id, scopes, pause, \
-        polled_at, expires_at FROM device_login WHERE user_code = $1";
-    let rows = c.query(BY_CODE, &[user_code.into()])?;
-    rows.into_iter().next().map(decode_device).transpose()
-}
-
-fn decode_device(mut row: Row) -> Result<DeviceLogin, DbError> {
-    Ok(DeviceLogin {
-        digest: row.parse(0, "a SHA-256")?,
-        user_code: row.opt_text(1)?,
-        challenge: row.text(2)?,
-        address: row.text(3)?,
-        state: DeviceState::parse(&row.text(4)?).unwrap_or(DeviceState::Denied),
-        user: row.text(5)?,
-        unique_id: row.text(6)?,
-        scopes: row.text(7)?,
-        pause: row.int(8)?,
-        polled_at: row.time(9)?,
-        expires_at: row.time(10)?,
-    })
+    c.first(select!(DeviceLogin, "WHERE user_code = $1"), &[user_code.into()])
 }
 
 /// Records a poll of a device, and its new minimum interval.
@@ -335,18 +301,20 @@ pub struct EndedByUser {
 pub fn users(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     const USERS: &str = "SELECT user_name FROM token WHERE revoked_at IS NULL UNION SELECT user_name FROM session \
         ORDER BY user_name";
-    c.query(USERS, &[])?.into_iter().map(|mut row| row.text(0)).collect()
+    c.all(USERS, &[])
 }
 
-/// The newest revocation of all tokens and sessions of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedUser {
-    /// The user.
-    pub user: String,
-    /// The revision of the change.
-    pub revision: i64,
-    /// Time of the revocation.
-    pub at: Timestamp,
+row! {
+    /// The newest revocation of all tokens and sessions of a user.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RevokedUser from "revoked_user" {
+        /// The user.
+        pub user: String = "user_name",
+        /// The revision of the change.
+        pub revision: i64,
+        /// Time of the revocation.
+        pub at: Timestamp = "revoked_at",
+    }
 }
 
 /// Returns the users whose tokens and sessions were revoked after a revision.
@@ -354,11 +322,8 @@ pub struct RevokedUser {
 /// # Errors
 /// Database errors.
 pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>, DbError> {
-    const REVOKED: &str = "SELECT user_name, revision, revoked_at FROM revoked_user WHERE revision > $1";
-    let rows = c.query(REVOKED, &[revision.into()])?;
-    rows.into_iter()
-        .map(|mut row| Ok(RevokedUser { user: row.text(0)?, revision: row.int(1)?, at: row.time(2)? }))
-        .collect()
+    const REVOKED: &str = select!(RevokedUser, "WHERE revision > $1");
+    c.all(REVOKED, &[revision.into()])
 }
 
 /// Revokes a token that this server signed, until it expires, and bumps the catalog, so that every server reads the change.
@@ -379,15 +344,17 @@ pub fn revoke_signed(
     audit::record(c, "revoke token", ("token", &guid.to_string()), audit::SIGNED)
 }
 
-/// A signed token that was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RevokedSignedToken {
-    /// The token.
-    pub guid: Identity,
-    /// Time at which it expires.
-    pub expires_at: Timestamp,
-    /// The revision of the change.
-    pub revision: i64,
+row! {
+    /// A signed token that was revoked.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RevokedSignedToken from "revoked_signed_token" {
+        /// The token.
+        pub guid: Identity,
+        /// Time at which it expires.
+        pub expires_at: Timestamp,
+        /// The revision of the change.
+        pub revision: i64,
+    }
 }
 
 /// Returns the signed tokens that were revoked after a revision.
@@ -395,11 +362,5 @@ pub struct RevokedSignedToken {
 /// # Errors
 /// Database errors.
 pub fn signed_revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedSignedToken>, DbError> {
-    const REVOKED: &str = "SELECT guid, expires_at, revision FROM revoked_signed_token WHERE revision > $1";
-    let rows = c.query(REVOKED, &[revision.into()])?.into_iter();
-    rows.map(|mut row| {
-        let guid = row.parse(0, "an identity")?;
-        Ok(RevokedSignedToken { guid, expires_at: row.time(1)?, revision: row.int(2)? })
-    })
-    .collect()
+    c.all(select!(RevokedSignedToken, "WHERE revision > $1"), &[revision.into()])
 }

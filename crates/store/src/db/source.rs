@@ -1,22 +1,25 @@
 //! Sources: the origins of packages.
 
-use super::{Conn, DbError, Row, ids};
+use super::columns::{row, select};
+use super::{Conn, DbError, ids};
 use base::model::ids::SourceId;
 use base::model::name::Name;
 use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 
-/// A source. Its language is that of its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Its id.
-    pub id: SourceId,
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: SourceKind,
-    /// Creation time.
-    pub created_at: Timestamp,
+row! {
+    /// A source. Its language is that of its kind.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Source from "source" {
+        /// Its id.
+        pub id: SourceId,
+        /// Its name.
+        pub name: String,
+        /// Its kind.
+        pub kind: SourceKind,
+        /// Creation time.
+        pub created_at: Timestamp,
+    }
 }
 
 /// The condition that a row `s` of the table `source` is a mirror.
@@ -27,41 +30,25 @@ macro_rules! is_mirror {
 }
 pub(super) use is_mirror;
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!("SELECT id, name, kind, created_at FROM source WHERE deleted_at IS NULL ", $rest)
-    };
-}
-
-fn decode(mut row: Row) -> Result<Source, DbError> {
-    Ok(Source {
-        id: SourceId(row.int(0)?),
-        name: row.text(1)?,
-        kind: row.parse(2, "a kind of source")?,
-        created_at: row.time(3)?,
-    })
-}
-
 /// Returns every source that is not deleted, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
-    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+    c.all(select!(Source, "WHERE deleted_at IS NULL ORDER BY id"), &[])
 }
 
 /// Returns the source with that id, if not deleted.
 pub fn get(c: &mut dyn Conn, id: SourceId) -> Result<Option<Source>, DbError> {
-    c.query(select!("AND id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Source, "WHERE id = $1 AND deleted_at IS NULL"), &[id.into()])
 }
 
 /// Returns the source of that name, if not deleted.
 pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> {
-    c.query(select!("AND name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Source, "WHERE name = $1 AND deleted_at IS NULL"), &[name.into()])
 }
 
 /// Returns the deleted sources, by id, with their kinds.
 pub fn deleted(c: &mut dyn Conn) -> Result<Vec<(SourceId, SourceKind)>, DbError> {
     const LIST: &str = "SELECT id, kind FROM source WHERE deleted_at IS NOT NULL ORDER BY id";
-    let decode = |mut row: Row| Ok((SourceId(row.int(0)?), row.parse::<SourceKind>(1, "a kind of source")?));
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
+    c.all(LIST, &[])
 }
 
 /// Creates a source without trees. Call `clock::bump_catalog` afterwards.

@@ -1,49 +1,46 @@
 //! Steps: the published states of a tree, and the time of each.
 
-use super::{Conn, DbError, Row};
+use super::columns::{row, select};
+use super::{Conn, DbError};
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::time::Timestamp;
 
-/// One published state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Its number within the tree.
-    pub seq: Seq,
-    /// Publication time.
-    pub at: Timestamp,
-    /// The transaction that published it.
-    pub tx: TxId,
-}
-
-fn decode(row: &Row) -> Result<Step, DbError> {
-    Ok(Step { seq: Seq(row.int(0)?), at: row.time(1)?, tx: TxId(row.int(2)?) })
+row! {
+    /// One published state.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Step from "step" {
+        /// Its number within the tree.
+        pub seq: Seq,
+        /// Publication time.
+        pub at: Timestamp,
+        /// The transaction that published it.
+        pub tx: TxId = "tx_id",
+    }
 }
 
 /// Returns the steps of a tree, oldest first.
 pub fn list(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
-    const LIST: &str = "SELECT seq, at, tx_id FROM step WHERE tree_id = $1 ORDER BY seq";
-    c.query(LIST, &[tree.into()])?.iter().map(decode).collect()
+    const LIST: &str = select!(Step, "WHERE tree_id = $1 ORDER BY seq");
+    c.all(LIST, &[tree.into()])
 }
 
 /// Returns one step of a tree.
 pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Step>, DbError> {
-    const GET: &str = "SELECT seq, at, tx_id FROM step WHERE tree_id = $1 AND seq = $2";
-    c.query(GET, &[tree.into(), seq.into()])?.first().map(decode).transpose()
+    const GET: &str = select!(Step, "WHERE tree_id = $1 AND seq = $2");
+    c.first(GET, &[tree.into(), seq.into()])
 }
 
 /// Returns the steps of every tree, by tree, oldest first.
 pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
-    const ALL: &str = "SELECT seq, at, tx_id, tree_id FROM step ORDER BY tree_id, seq";
-    c.query(ALL, &[])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
+    const ALL: &str = "SELECT tree_id, seq, at, tx_id FROM step ORDER BY tree_id, seq";
+    c.all(ALL, &[])
 }
 
 /// Returns the steps published by transactions after `tx`, by tree, oldest first, to update an in-memory copy.
 pub fn list_after(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
     // Sorted here: with ORDER BY, SQLite would scan every step in the order of the table.
-    const SELECT: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1";
-    let rows = c.query(SELECT, &[tx.into()])?;
-    let steps = rows.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?)));
-    let mut steps: Vec<(TreeId, Step)> = steps.collect::<Result<_, DbError>>()?;
+    const SELECT: &str = "SELECT tree_id, seq, at, tx_id FROM step WHERE tx_id > $1";
+    let mut steps: Vec<(TreeId, Step)> = c.all(SELECT, &[tx.into()])?;
     steps.sort_unstable_by_key(|(tree, step)| (*tree, step.seq));
     Ok(steps)
 }

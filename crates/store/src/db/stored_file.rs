@@ -142,10 +142,10 @@ pub fn totals(c: &mut dyn Conn) -> Result<Vec<(String, i64, i64)>, DbError> {
         (SELECT sha256, min(size) AS size FROM rendered GROUP BY sha256) i";
     const LOGS: &str = "SELECT 'build-logs', count(*), CAST(coalesce(sum(log_size), 0) AS BIGINT) FROM git_build \
         WHERE log_sha256 IS NOT NULL";
-    let mut rows = c.query(BLOBS, &[])?;
-    rows.extend(c.query(INDEXES, &[])?);
-    rows.extend(c.query(LOGS, &[])?);
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?, row.int(2)?))).collect()
+    let mut rows = c.all(BLOBS, &[])?;
+    rows.extend(c.all(INDEXES, &[])?);
+    rows.extend(c.all(LOGS, &[])?);
+    Ok(rows)
 }
 
 /// Returns the stored source packages whose README has this digest, as storage class and digest.
@@ -153,6 +153,5 @@ pub fn archives_of_readme(c: &mut dyn Conn, readme: Sha256) -> Result<Vec<(Strin
     const FIND: &str = "SELECT b.class, b.sha256 FROM detail d JOIN file f ON f.release_id = d.release_id \
         JOIN blob b ON b.sha256 = f.sha256 WHERE d.readme_sha256 = $1 AND f.platform = '' AND f.state = 1 \
         ORDER BY f.id";
-    let rows = c.query(FIND, &[readme.to_string().into()])?;
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.parse(1, "a digest")?))).collect()
+    c.all(FIND, &[readme.to_string().into()])
 }

@@ -150,13 +150,12 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
     const SCOPES: &str = "SELECT token_id, scope, object FROM token_scope ORDER BY token_id, scope, object";
     let mut tokens = c.query(TOKENS, &[])?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let mut index = 0;
-    for mut row in c.query(SCOPES, &[])? {
-        let id = TokenId(row.int(0)?);
+    for (id, scope, object) in c.all::<(TokenId, String, i64)>(SCOPES, &[])? {
         while tokens.get(index).is_some_and(|token| token.id < id) {
             index += 1;
         }
         if let Some(token) = tokens.get_mut(index).filter(|token| token.id == id) {
-            token.scopes.push(ScopeRow { scope: row.text(1)?, object: row.int(2)? });
+            token.scopes.push(ScopeRow { scope, object });
         }
     }
     Ok(tokens)
@@ -213,9 +212,8 @@ pub fn changed_in_batches(
         }
         let mut scopes: HashMap<TokenId, Vec<ScopeRow>> = HashMap::new();
         let range: [Value; 4] = [previous.0.into(), previous.1.into(), last.0.into(), last.1.into()];
-        for mut row in c.query(SCOPES, &range)? {
-            let scope = ScopeRow { scope: row.text(1)?, object: row.int(2)? };
-            scopes.entry(TokenId(row.int(0)?)).or_default().push(scope);
+        for (id, scope, object) in c.all::<(TokenId, String, i64)>(SCOPES, &range)? {
+            scopes.entry(id).or_default().push(ScopeRow { scope, object });
         }
         for token in tokens {
             let scopes = scopes.remove(&token.id).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Trees: package lists, each with its own history, and the claims of the jobs that write them.
 
-use super::{Conn, DbError, Row, ids, step};
+use super::columns::{column, row, select};
+use super::{Conn, DbError, ids, step};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use base::words;
@@ -17,6 +18,10 @@ words! {
     else "role"
 }
 
+column! {
+    Role = "a role",
+}
+
 words! {
     /// The meaning of a tree's sequence numbers.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,65 +34,48 @@ words! {
     else "axis"
 }
 
-/// A tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tree {
-    /// Its id.
-    pub id: TreeId,
-    /// The source it belongs to.
-    pub source: SourceId,
-    /// Its name within source and role: `src/contrib`, `4.5-noble`.
-    pub label: String,
-    /// The kind of its packages.
-    pub role: Role,
-    /// The meaning of its sequence numbers.
-    pub axis: Axis,
-    /// The oldest step, `None` before the first publish.
-    pub first: Option<Seq>,
-    /// The newest step.
-    pub head: Option<Seq>,
-    /// The step being written.
-    pub pending: Option<Seq>,
-    /// The job that writes it.
-    pub pending_job: Option<i64>,
+column! {
+    Axis = "an axis",
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, source_id, label, role, axis, first, head, pending, pending_job FROM tree ",
-            $rest
-        )
-    };
-}
-
-fn decode(mut row: Row) -> Result<Tree, DbError> {
-    Ok(Tree {
-        id: TreeId(row.int(0)?),
-        source: SourceId(row.int(1)?),
-        label: row.text(2)?,
-        role: row.parse(3, "a role")?,
-        axis: row.parse(4, "an axis")?,
-        first: row.opt_int(5)?.map(Seq),
-        head: row.opt_int(6)?.map(Seq),
-        pending: row.opt_int(7)?.map(Seq),
-        pending_job: row.opt_int(8)?,
-    })
+row! {
+    /// A tree.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Tree from "tree" {
+        /// Its id.
+        pub id: TreeId,
+        /// The source it belongs to.
+        pub source: SourceId = "source_id",
+        /// Its name within source and role: `src/contrib`, `4.5-noble`.
+        pub label: String,
+        /// The kind of its packages.
+        pub role: Role,
+        /// The meaning of its sequence numbers.
+        pub axis: Axis,
+        /// The oldest step, `None` before the first publish.
+        pub first: Option<Seq>,
+        /// The newest step.
+        pub head: Option<Seq>,
+        /// The step being written.
+        pub pending: Option<Seq>,
+        /// The job that writes it.
+        pub pending_job: Option<i64>,
+    }
 }
 
 /// Returns every tree, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
-    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+    c.all(select!(Tree, "ORDER BY id"), &[])
 }
 
 /// Returns the tree with that id.
 pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
-    c.query(select!("WHERE id = $1"), &[tree.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Tree, "WHERE id = $1"), &[tree.into()])
 }
 
 /// Returns the trees of a source, by id.
 pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbError> {
-    c.query(select!("WHERE source_id = $1 ORDER BY id"), &[source.into()])?.into_iter().map(decode).collect()
+    c.all(select!(Tree, "WHERE source_id = $1 ORDER BY id"), &[source.into()])
 }
 
 /// Returns the tree of source packages of a built-in source with one such tree, which the first migration creates.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::columns::{Cells, Columns, column, row, select};
 use super::repo::NewRepoStep;
-use super::{Conn, DbError, Row};
+use super::{Conn, DbError};
 use base::model::change::Counts;
 use base::model::ids::{RepoId, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
@@ -87,79 +88,60 @@ words! {
     else "kind of transaction"
 }
 
-/// A published transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tx {
-    /// Its id, which is also its label in URLs and logs.
-    pub id: TxId,
-    /// Publication time.
-    pub at: Timestamp,
-    /// The source that changed, if any.
-    pub source: Option<SourceId>,
-    /// The repository that changed, if any.
-    pub repo: Option<RepoId>,
-    /// The kind of change.
-    pub kind: TxKind,
-    /// Start time of the work.
-    pub started_at: Timestamp,
-    /// The oldest publication date of the new releases.
-    pub published_from: Option<Timestamp>,
-    /// The newest publication date of the new releases.
-    pub published_to: Option<Timestamp>,
-    /// Numbers of changed packages.
-    pub counts: Counts,
-    /// The user who published.
-    pub actor: String,
-    /// Free text.
-    pub comment: String,
+column! {
+    TxKind = "a kind of transaction",
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, at, source_id, repo_id, kind, started_at, published_from, published_to, \
-             added, updated, archived, removed, actor, comment FROM tx ",
-            $rest
-        )
-    };
+row! {
+    /// A published transaction.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Tx from "tx" {
+        /// Its id, which is also its label in URLs and logs.
+        pub id: TxId,
+        /// Publication time.
+        pub at: Timestamp,
+        /// The source that changed, if any.
+        pub source: Option<SourceId> = "source_id",
+        /// The repository that changed, if any.
+        pub repo: Option<RepoId> = "repo_id",
+        /// The kind of change.
+        pub kind: TxKind,
+        /// Start time of the work.
+        pub started_at: Timestamp,
+        /// The oldest publication date of the new releases.
+        pub published_from: Option<Timestamp>,
+        /// The newest publication date of the new releases.
+        pub published_to: Option<Timestamp>,
+        /// Numbers of changed packages.
+        pub counts: Counts = "added, updated, archived, removed",
+        /// The user who published.
+        pub actor: String,
+        /// Free text.
+        pub comment: String,
+    }
 }
 
-fn decode(mut row: Row) -> Result<Tx, DbError> {
-    Ok(Tx {
-        id: TxId(row.int(0)?),
-        at: row.time(1)?,
-        source: row.opt_int(2)?.map(SourceId),
-        repo: row.opt_int(3)?.map(RepoId),
-        kind: row.parse(4, "a kind of transaction")?,
-        started_at: row.time(5)?,
-        published_from: row.opt_time(6)?,
-        published_to: row.opt_time(7)?,
-        counts: Counts {
-            added: row.int(8)?,
-            updated: row.int(9)?,
-            archived: row.int(10)?,
-            removed: row.int(11)?,
-        },
-        actor: row.text(12)?,
-        comment: row.text(13)?,
-    })
+impl Columns for Counts {
+    fn decode(cells: &mut Cells) -> Result<Counts, DbError> {
+        let (added, updated, archived, removed) = Columns::decode(cells)?;
+        Ok(Counts { added, updated, archived, removed })
+    }
 }
 
 /// Returns the transaction with that id.
 pub fn get(c: &mut dyn Conn, id: TxId) -> Result<Option<Tx>, DbError> {
-    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Tx, "WHERE id = $1"), &[id.into()])
 }
 
 /// Returns the newest `limit` transactions of a source, newest first.
 pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, DbError> {
-    const LIST: &str = select!("WHERE source_id = $1 ORDER BY at DESC LIMIT $2");
-    c.query(LIST, &[source.into(), limit.into()])?.into_iter().map(decode).collect()
+    const LIST: &str = select!(Tx, "WHERE source_id = $1 ORDER BY at DESC LIMIT $2");
+    c.all(LIST, &[source.into(), limit.into()])
 }
 
 /// Returns the instant of the first transaction of a source; `None` if there is none.
 pub fn first_instant(c: &mut dyn Conn, source: SourceId) -> Result<Option<Timestamp>, DbError> {
-    let rows = c.query("SELECT min(at) FROM tx WHERE source_id = $1", &[source.into()])?;
-    Ok(rows.first().map(|row| row.opt_time(0)).transpose()?.flatten())
+    Ok(c.first("SELECT min(at) FROM tx WHERE source_id = $1", &[source.into()])?.flatten())
 }
 
 /// Returns the newest `limit` transactions of a source before an instant, newest first.
@@ -169,24 +151,24 @@ pub fn list_before(
     end: Timestamp,
     limit: i64,
 ) -> Result<Vec<Tx>, DbError> {
-    const LIST: &str = select!("WHERE source_id = $1 AND at < $2 ORDER BY at DESC LIMIT $3");
-    c.query(LIST, &[source.into(), end.into(), limit.into()])?.into_iter().map(decode).collect()
+    const LIST: &str = select!(Tx, "WHERE source_id = $1 AND at < $2 ORDER BY at DESC LIMIT $3");
+    c.all(LIST, &[source.into(), end.into(), limit.into()])
 }
 
 /// Returns the newest `limit` transactions of all sources and repositories, newest first.
 pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
-    c.query(select!("ORDER BY at DESC LIMIT $1"), &[limit.into()])?.into_iter().map(decode).collect()
+    c.all(select!(Tx, "ORDER BY at DESC LIMIT $1"), &[limit.into()])
 }
 
 /// Returns the instant of every transaction after `tx`, by id.
 pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, DbError> {
     const INSTANTS: &str = "SELECT id, at FROM tx WHERE id > $1 ORDER BY id";
-    c.query(INSTANTS, &[tx.into()])?.iter().map(|row| Ok((TxId(row.int(0)?), row.time(1)?))).collect()
+    c.all(INSTANTS, &[tx.into()])
 }
 
 /// Returns the instant of a transaction.
 pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError> {
-    c.query("SELECT at FROM tx WHERE id = $1", &[tx.into()])?.first().map(|row| row.time(0)).transpose()
+    c.first("SELECT at FROM tx WHERE id = $1", &[tx.into()])
 }
 
 /// Writes the row of a publish.

@@ -2,7 +2,8 @@
 //! server's clock.
 
 use super::blob::{self, Blob};
-use super::{Conn, DbError, Row, Value};
+use super::columns::{row, select};
+use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
 use base::model::time::{SECOND, Timestamp};
 
@@ -12,35 +13,25 @@ pub const LIFETIME: i64 = 3600 * SECOND;
 /// back; it counts as expired.
 const MAX_AHEAD: i64 = 2 * LIFETIME;
 
-/// An upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadRow {
-    /// Random number below 2^53 that identifies the upload.
-    pub id: i64,
-    /// The author who sent it. No other author may add it to a source.
-    pub owner: String,
-    /// `source`, `binary` or `python`.
-    pub kind: String,
-    /// Digest of the stored package.
-    pub sha256: Sha256,
-    /// Digest of its README, or of METADATA of a wheel.
-    pub other_sha256: Option<Sha256>,
-    /// Size of the stored package, in bytes.
-    pub size: i64,
-    /// The facts that the server read from the package, in an encoding that the database does not interpret.
-    pub facts: Vec<u8>,
-}
-
-fn decode(mut row: Row) -> Result<UploadRow, DbError> {
-    Ok(UploadRow {
-        id: row.int(0)?,
-        owner: row.text(1)?,
-        kind: row.text(2)?,
-        sha256: row.parse(3, "a digest")?,
-        other_sha256: row.opt_parse(4, "a digest")?,
-        size: row.int(5)?,
-        facts: row.bytes(6)?,
-    })
+row! {
+    /// An upload.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct UploadRow from "upload" {
+        /// Random number below 2^53 that identifies the upload.
+        pub id: i64,
+        /// The author who sent it. No other author may add it to a source.
+        pub owner: String,
+        /// `source`, `binary` or `python`.
+        pub kind: String,
+        /// Digest of the stored package.
+        pub sha256: Sha256,
+        /// Digest of its README, or of METADATA of a wheel.
+        pub other_sha256: Option<Sha256>,
+        /// Size of the stored package, in bytes.
+        pub size: i64,
+        /// The facts that the server read from the package, in an encoding that the database does not interpret.
+        pub facts: Vec<u8>,
+    }
 }
 
 /// Records an upload and its blobs, which are in storage, and removes the rows that have expired. `clock` is the time
@@ -74,11 +65,11 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
 /// # Errors
 /// Database errors.
 pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<Option<UploadRow>, DbError> {
-    const GET: &str = "SELECT id, owner, kind, sha256, other_sha256, size, facts FROM upload WHERE id = $1 \
-        AND owner = $2 AND expires_at > $3 AND expires_at <= $4";
+    const GET: &str =
+        select!(UploadRow, "WHERE id = $1 AND owner = $2 AND expires_at > $3 AND expires_at <= $4");
     let now = now(c, clock)?;
     let params = [id.into(), owner.into(), now.into(), latest(now).into()];
-    c.query(GET, &params)?.into_iter().next().map(decode).transpose()
+    c.first(GET, &params)
 }
 
 /// Removes the row of an upload. Returns true if it existed.

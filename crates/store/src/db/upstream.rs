@@ -1,6 +1,7 @@
 //! The table `upstream`: validators of upstream responses by URL, for conditional requests; and under keys that are not
 //! URLs, the current rules, stored advisories, and failed jobs.
 
+use super::columns::{row, select};
 use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
@@ -17,18 +18,20 @@ pub const ADVISORIES: &str = "vulns:";
 /// time of the first failure.
 pub const FAILED_JOBS: &str = "failed:";
 
-/// A row: the validators and the digest of a response. In the rows of rules, advisories and failed jobs, the fields
-/// have the meaning stated with their keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredValidators {
-    /// `ETag`, as sent.
-    pub etag: Option<String>,
-    /// `Last-Modified`, as sent.
-    pub modified: Option<String>,
-    /// Digest of the body.
-    pub sha256: Sha256,
-    /// Time of the fetch.
-    pub fetched_at: Timestamp,
+row! {
+    /// A row: the validators and the digest of a response. In the rows of rules, advisories and failed jobs, the fields
+    /// have the meaning stated with their keys.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredValidators from "upstream" {
+        /// `ETag`, as sent.
+        pub etag: Option<String>,
+        /// `Last-Modified`, as sent.
+        pub modified: Option<String>,
+        /// Digest of the body.
+        pub sha256: Sha256,
+        /// Time of the fetch.
+        pub fetched_at: Timestamp,
+    }
 }
 
 impl StoredValidators {
@@ -48,26 +51,17 @@ impl StoredValidators {
 /// Returns the row of a key; `None` if there is none. The key is a URL, which must not contain userinfo, or one of
 /// the keys above.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<StoredValidators>, DbError> {
-    const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
-    c.query(GET, &[key.into()])?.into_iter().next().map(decode).transpose()
-}
-
-fn decode(mut row: super::Row) -> Result<StoredValidators, DbError> {
-    Ok(StoredValidators {
-        etag: row.opt_text(0)?,
-        modified: row.opt_text(1)?,
-        sha256: row.parse(2, "a digest")?,
-        fetched_at: row.time(3)?,
-    })
+    const GET: &str = select!(StoredValidators, "WHERE url = $1");
+    c.first(GET, &[key.into()])
 }
 
 /// Returns the rows of stored advisories by address, without the prefix [`ADVISORIES`].
 pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, StoredValidators)>, DbError> {
-    const ALL: &str = "SELECT etag, modified, sha256, fetched_at, url FROM upstream \
+    const ALL: &str = "SELECT url, etag, modified, sha256, fetched_at FROM upstream \
         WHERE SUBSTR(url, 1, 6) = 'vulns:' ORDER BY url";
-    let decode = |mut row: super::Row| {
-        let url = row.text(4)?;
-        Ok((url.strip_prefix(ADVISORIES).unwrap_or(&url).to_owned(), decode(row)?))
+    let decode = |row: super::Row| {
+        let (url, validators): (String, StoredValidators) = row.decode()?;
+        Ok((url.strip_prefix(ADVISORIES).unwrap_or(&url).to_owned(), validators))
     };
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
@@ -75,9 +69,9 @@ pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, StoredValidators)>, D
 /// Returns the keys of the jobs that failed and have not succeeded since, each with the time of the first failure.
 pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
     const ALL: &str = "SELECT url, fetched_at FROM upstream WHERE SUBSTR(url, 1, 7) = 'failed:' ORDER BY url";
-    let decode = |mut row: super::Row| {
-        let url = row.text(0)?;
-        Ok((url.strip_prefix(FAILED_JOBS).unwrap_or(&url).to_owned(), row.time(1)?))
+    let decode = |row: super::Row| {
+        let (url, at): (String, Timestamp) = row.decode()?;
+        Ok((url.strip_prefix(FAILED_JOBS).unwrap_or(&url).to_owned(), at))
     };
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }

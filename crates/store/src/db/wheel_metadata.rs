@@ -1,23 +1,27 @@
 //! Wheels of an index that declares no METADATA for them, or does not have it.
 
+use super::columns::{row, select};
 use super::python_file::{DISTRIBUTION, METADATA};
-use super::{Conn, DbError, Row};
+use super::{Conn, DbError};
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, Seq, SourceId};
 
-/// A stored wheel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredWheel {
-    /// The normalized name of the project.
-    pub project: String,
-    /// The file.
-    pub file: FileId,
-    /// The name of the file.
-    pub name: String,
-    /// The digest of its bytes.
-    pub sha256: Sha256,
-    /// The storage class with its bytes.
-    pub class: String,
+row! {
+    /// A stored wheel.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredWheel from "blob b JOIN file f ON f.sha256 = b.sha256 AND f.state = 1 AND f.role = $1 \
+        JOIN release r ON r.id = f.release_id AND r.origin_id = $2 JOIN package p ON p.id = r.package_id" {
+        /// The normalized name of the project.
+        pub project: String = "p.name",
+        /// The file.
+        pub file: FileId = "f.id",
+        /// The name of the file.
+        pub name: String = "f.name",
+        /// The digest of its bytes.
+        pub sha256: Sha256 = "b.sha256",
+        /// The storage class with its bytes.
+        pub class: String = "b.class",
+    }
 }
 
 /// Returns the digest of the wheel to which a row of METADATA belongs; `None` for another row.
@@ -36,24 +40,16 @@ pub fn without_metadata(
     after: Option<Sha256>,
     limit: i64,
 ) -> Result<Vec<StoredWheel>, DbError> {
-    const FIND: &str = "SELECT p.name, f.id, f.name, b.sha256, b.class FROM blob b JOIN file f ON f.sha256 = b.sha256 \
-        AND f.state = 1 AND f.role = $1 JOIN release r ON r.id = f.release_id AND r.origin_id = $2 \
-        JOIN package p ON p.id = r.package_id WHERE b.sha256 > $3 AND f.name LIKE '%.whl' ESCAPE '\\' \
-        AND NOT EXISTS (SELECT 1 FROM file m WHERE m.release_id = f.release_id AND m.role = $4 AND m.platform = '' \
-        AND m.build = f.build AND m.name = f.name) AND EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id \
-        WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.state = 0 AND l.to_seq = $5 \
-        AND t.source_id = $2) ORDER BY b.sha256, f.id LIMIT $6";
+    const FIND: &str = select!(
+        StoredWheel,
+        "WHERE b.sha256 > $3 AND f.name LIKE '%.whl' ESCAPE '\\' AND NOT EXISTS (SELECT 1 FROM file m \
+        WHERE m.release_id = f.release_id AND m.role = $4 AND m.platform = '' AND m.build = f.build \
+        AND m.name = f.name) AND EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id \
+        WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.state = 0 AND l.to_seq = $5 AND t.source_id = $2) \
+        ORDER BY b.sha256, f.id LIMIT $6"
+    );
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
     let params =
         [DISTRIBUTION.into(), source.into(), after.into(), METADATA.into(), Seq::OPEN.into(), limit.into()];
-    let decode = |mut row: Row| {
-        Ok(StoredWheel {
-            project: row.text(0)?,
-            file: FileId(row.int(1)?),
-            name: row.text(2)?,
-            sha256: row.parse(3, "a digest")?,
-            class: row.text(4)?,
-        })
-    };
-    c.query(FIND, &params)?.into_iter().map(decode).collect()
+    c.all(FIND, &params)
 }

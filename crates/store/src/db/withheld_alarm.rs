@@ -1,5 +1,6 @@
 //! Alarms about repositories that change by promotion: what rules and advisories started or ceased to withhold there.
 
+use super::columns::{row, select};
 use super::{Conn, DbError};
 use base::model::ids::RepoId;
 use base::model::time::{SECOND, Timestamp};
@@ -7,15 +8,17 @@ use base::model::time::{SECOND, Timestamp};
 /// Time after which an alarm ends, in microseconds: 30 days.
 pub const DURATION: i64 = 30 * 86_400 * SECOND;
 
-/// An alarm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WithheldAlarm {
-    /// The repository.
-    pub repo: RepoId,
-    /// The time.
-    pub at: Timestamp,
-    /// A sentence without the name of the repository.
-    pub message: String,
+row! {
+    /// An alarm.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct WithheldAlarm from "withheld_alarm" {
+        /// The repository.
+        pub repo: RepoId = "repo_id",
+        /// The time.
+        pub at: Timestamp,
+        /// A sentence without the name of the repository.
+        pub message: String,
+    }
 }
 
 /// Writes an alarm, and removes those that have ended.
@@ -35,12 +38,6 @@ pub fn add(c: &mut dyn Conn, alarm: &WithheldAlarm) -> Result<(), DbError> {
 /// # Errors
 /// Database errors.
 pub fn list(c: &mut dyn Conn, now: Timestamp) -> Result<Vec<WithheldAlarm>, DbError> {
-    const SELECT: &str =
-        "SELECT repo_id, at, message FROM withheld_alarm WHERE at > $1 ORDER BY at DESC, repo_id LIMIT 100";
-    let rows = c.query(SELECT, &[Timestamp(now.0.saturating_sub(DURATION)).into()])?;
-    rows.into_iter()
-        .map(|mut row| {
-            Ok(WithheldAlarm { repo: RepoId(row.int(0)?), at: row.time(1)?, message: row.text(2)? })
-        })
-        .collect()
+    const SELECT: &str = select!(WithheldAlarm, "WHERE at > $1 ORDER BY at DESC, repo_id LIMIT 100");
+    c.all(SELECT, &[Timestamp(now.0.saturating_sub(DURATION)).into()])
 }

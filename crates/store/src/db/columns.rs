@@ -1,0 +1,240 @@
+//! Rows as values: `row!` declares a structure whose fields are columns, and `select!` writes the statement that reads it,
+//! so that the columns of a statement and the order in which they are decoded are one declaration.
+
+use std::str::FromStr;
+
+use super::{Conn, DbError, Row, Value};
+use base::model::digest::{Md5, Sha256};
+use base::model::fingerprint::Fingerprint;
+use base::model::identity::Identity;
+use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::source::SourceKind;
+use base::model::time::Timestamp;
+
+/// The columns of a row that are not decoded yet.
+pub struct Cells {
+    row: Row,
+    next: usize,
+}
+
+/// A value of one or several consecutive columns.
+pub trait Columns: Sized {
+    /// Decodes the next columns.
+    ///
+    /// # Errors
+    /// [`DbError::Shape`] if a column contains something else.
+    fn decode(cells: &mut Cells) -> Result<Self, DbError>;
+}
+
+impl Cells {
+    /// Decodes the next column with a function of [`Row`].
+    pub(super) fn next<T>(
+        &mut self,
+        read: impl FnOnce(&mut Row, usize) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.next += 1;
+        read(&mut self.row, self.next - 1)
+    }
+
+    /// Parses the text of the next column.
+    pub(super) fn parse<T: FromStr>(&mut self, expected: &'static str) -> Result<T, DbError> {
+        self.next(|row, column| row.parse(column, expected))
+    }
+
+    /// Skips the next column if it is NULL.
+    fn skip_null(&mut self) -> bool {
+        let is_null = self.row.0.get(self.next) == Some(&Value::Null);
+        self.next += usize::from(is_null);
+        is_null
+    }
+}
+
+impl Row {
+    /// Decodes all columns.
+    ///
+    /// # Errors
+    /// [`DbError::Shape`] if a column contains something else.
+    pub fn decode<T: Columns>(self) -> Result<T, DbError> {
+        T::decode(&mut Cells { row: self, next: 0 })
+    }
+}
+
+impl dyn Conn + '_ {
+    /// Returns the decoded rows of a query.
+    pub(super) fn all<T: Columns>(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<T>, DbError> {
+        let mut all = Vec::new();
+        self.each(sql, params, &mut |row| {
+            all.push(row.decode()?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Returns the decoded first row of a query.
+    pub(super) fn first<T: Columns>(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+    ) -> Result<Option<T>, DbError> {
+        self.query(sql, params)?.into_iter().next().map(Row::decode).transpose()
+    }
+}
+
+impl<T: Columns> Columns for Option<T> {
+    fn decode(cells: &mut Cells) -> Result<Option<T>, DbError> {
+        if cells.skip_null() { Ok(None) } else { T::decode(cells).map(Some) }
+    }
+}
+
+macro_rules! tuples {
+    ($(($($T:ident)+))+) => {$(
+        impl<$($T: Columns),+> Columns for ($($T,)+) {
+            fn decode(cells: &mut Cells) -> Result<($($T,)+), DbError> {
+                Ok(($($T::decode(cells)?,)+))
+            }
+        }
+    )+};
+}
+tuples!((A B) (A B C) (A B C D) (A B C D E));
+
+/// Declares how a type is decoded of one column.
+macro_rules! column {
+    ($($Type:ty: $read:expr,)+) => {$(
+        impl $crate::db::columns::Columns for $Type {
+            fn decode(cells: &mut $crate::db::columns::Cells) -> Result<$Type, $crate::db::DbError> {
+                cells.next($read)
+            }
+        }
+    )+};
+    ($($Type:ty = $expected:literal,)+) => {$(
+        impl $crate::db::columns::Columns for $Type {
+            fn decode(cells: &mut $crate::db::columns::Cells) -> Result<$Type, $crate::db::DbError> {
+                cells.parse($expected)
+            }
+        }
+    )+};
+}
+pub(super) use column;
+
+fn number<T: TryFrom<i64>>(row: &Row, column: usize) -> Result<T, DbError> {
+    let shape = |_| DbError::Shape { column, found: "another number", expected: "a smaller number" };
+    T::try_from(row.int(column)?).map_err(shape)
+}
+
+column! {
+    i64: |row, column| row.int(column),
+    u32: |row, column| number(row, column),
+    u64: |row, column| number(row, column),
+    bool: |row, column| Ok(row.int(column)? != 0),
+    Timestamp: |row, column| row.time(column),
+    String: Row::text,
+    Vec<u8>: Row::bytes,
+}
+column! {
+    Sha256 = "a digest",
+    Md5 = "a digest",
+    Identity = "an identity",
+    Fingerprint = "the fingerprint of a key",
+    SourceKind = "a kind of source",
+    RepoKind = "a kind of repository",
+    ChangePolicy = "a change policy",
+}
+
+macro_rules! ids {
+    ($($id:ident)*) => {$(
+        impl Columns for base::model::ids::$id {
+            fn decode(cells: &mut Cells) -> Result<base::model::ids::$id, DbError> {
+                i64::decode(cells).map(base::model::ids::$id)
+            }
+        }
+    )*};
+}
+ids!(SourceId TreeId RepoId PackageId ReleaseId FileId TokenId TxId Seq);
+
+/// Declares a structure whose fields are the columns of a query, after `from` its tables: the column of a field has the name
+/// of the field, or is the expression after `=`.
+macro_rules! row {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $Name:ident from $from:literal {
+            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $Type:ty $(= $column:literal)?,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        $visibility struct $Name {
+            $($(#[$field_attribute])* $field_visibility $field: $Type,)+
+        }
+
+        impl $Name {
+            pub(super) const COLUMNS: &[&str] =
+                &[$($crate::db::columns::row!(@column $field $($column)?)),+];
+            pub(super) const FROM: &str = $from;
+        }
+
+        impl $crate::db::columns::Columns for $Name {
+            fn decode(cells: &mut $crate::db::columns::Cells) -> Result<$Name, $crate::db::DbError> {
+                Ok($Name { $($field: $crate::db::columns::Columns::decode(cells)?),+ })
+            }
+        }
+    };
+    (@column $field:ident) => { stringify!($field) };
+    (@column $field:ident $column:literal) => { $column };
+}
+pub(super) use row;
+
+/// The text of the statement that selects a type of [`row!`], with the clauses after its tables.
+macro_rules! select {
+    ($Row:ty, $rest:expr) => {{
+        use $crate::db::columns::{select_length, select_text};
+        const LENGTH: usize = select_length(<$Row>::COLUMNS, <$Row>::FROM, $rest);
+        const BYTES: [u8; LENGTH] = select_text(<$Row>::COLUMNS, <$Row>::FROM, $rest);
+        const SQL: &str = match std::str::from_utf8(&BYTES) {
+            Ok(sql) => sql,
+            Err(_) => panic!("parts of texts are joined"),
+        };
+        SQL
+    }};
+}
+pub(super) use select;
+
+/// The length of the text of [`select_text`].
+pub(super) const fn select_length(columns: &[&str], from: &str, rest: &str) -> usize {
+    let (mut length, mut column) = ("SELECT ".len(), 0);
+    while column < columns.len() {
+        // The comma and the space before the next column; a space and FROM after the last.
+        length += columns[column].len() + ", ".len();
+        column += 1;
+    }
+    length + "FROM ".len() - 1 + from.len() + " ".len() + rest.len()
+}
+
+/// The text of a statement that selects columns.
+pub(super) const fn select_text<const LENGTH: usize>(
+    columns: &[&str],
+    from: &str,
+    rest: &str,
+) -> [u8; LENGTH] {
+    let (mut text, mut length, mut column) = ([0; LENGTH], 0, 0);
+    append(&mut text, &mut length, "SELECT ");
+    while column < columns.len() {
+        if column > 0 {
+            append(&mut text, &mut length, ", ");
+        }
+        append(&mut text, &mut length, columns[column]);
+        column += 1;
+    }
+    append(&mut text, &mut length, " FROM ");
+    append(&mut text, &mut length, from);
+    append(&mut text, &mut length, " ");
+    append(&mut text, &mut length, rest);
+    text
+}
+
+const fn append(text: &mut [u8], length: &mut usize, part: &str) {
+    let (bytes, mut at) = (part.as_bytes(), 0);
+    while at < bytes.len() {
+        text[*length] = bytes[at];
+        *length += 1;
+        at += 1;
+    }
+}

@@ -1,33 +1,57 @@
 //! Backups: requests to the server, and commands that need no server.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::units::{bytes, seconds};
+
 /// `POST /backups`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct StartBackup {
     /// The folder, an absolute path or `s3://bucket/prefix`; the first of `Server.BackupPaths` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        help = "The folder, a directory that the server's user may write or s3://bucket/prefix (default: the first of Server.BackupPaths)"
+    )]
     pub to: Option<String>,
     /// Whether files that can be fetched again from a mirror are included.
     #[serde(default)]
+    #[arg(long, help = "Include packages that can be fetched from a mirror again")]
     pub with_cache: bool,
     /// Maximum average copy rate, in bytes per second; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_parser = bytes, value_name = "BYTES", help = "Maximum rate of copying files per second: bytes, or 500kB, 50MB, 1GB (default: not limited)")]
     pub rate: Option<u64>,
     /// Whether the backup succeeds if storage lacks files; the manifest lists them.
     #[serde(default)]
+    #[arg(
+        long,
+        help = "Succeed although files are missing in storage: the manifest lists them, and the exit code is 4"
+    )]
     pub allow_missing: bool,
     /// Whether to start a new series of backups in a folder that contains none although the server has made backups
     /// there.
     #[serde(default)]
+    #[arg(
+        long,
+        help = "Start a new series in a folder whose earlier backups are missing; not needed for a new folder"
+    )]
     pub init: bool,
     /// Whether to continue in a folder whose newest backup was made from another copy of this database, such as the
     /// original before a restore.
     #[serde(default)]
+    #[arg(
+        long,
+        help = "Continue in a folder whose newest backup is of another copy of this database, such as its original before a restore"
+    )]
     pub adopt: bool,
     /// Seconds to wait for another program that uses the folder.
     #[serde(default)]
+    #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME", help = "Maximum time to wait for another program that uses the folder: seconds, or 90s, 5m, 1h")]
     pub lock_timeout: u64,
 }
 

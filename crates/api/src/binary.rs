@@ -1,5 +1,6 @@
 //! Binaries: rows of both APIs; adding and removing on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,17 +17,26 @@ query! {
 }
 
 /// `POST /sources/{name}/binaries`: adds uploaded binaries to a local source in one transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct AddBinaries {
     /// Ids of earlier uploads.
+    #[arg(skip)]
     pub uploads: Vec<u64>,
     /// Name of the distribution for which the binaries are built.
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The distribution of the binaries; `rspm list distributions` shows the names"
+    )]
     pub distribution: String,
     /// Replace existing binaries.
     #[serde(default)]
+    #[arg(long, conflicts_with = "succeed_on_existing", help = "Replace binaries that exist")]
     pub replace: bool,
     /// Keep existing binaries and count them as success.
     #[serde(default)]
+    #[arg(long, help = "Leave existing binaries unchanged and succeed")]
     pub succeed_on_existing: bool,
 }
 
@@ -63,16 +73,26 @@ pub struct AddedBinaries {
 }
 
 /// `POST /sources/{name}/binaries/remove`: removes the binaries of one version for one platform.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct RemoveBinary {
     /// The package.
+    #[arg(long)]
     pub name: String,
     /// The version.
+    #[arg(long, help = "The version of the package")]
     pub version: String,
     /// The platform as `X-Package-Binary-Tag` names it: `4.5-noble-arm64`.
+    #[arg(long, help = "The platform as `rspm list binaries` shows it: 4.5-noble, 4.5-noble-arm64, 4.5-win")]
     pub platform: String,
     /// Comment of the transaction.
     #[serde(default)]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        help = "The reason, stored with the transaction"
+    )]
     pub comment: String,
 }
 

@@ -266,9 +266,11 @@ pub struct EditBlockRule {
 }
 
 /// `POST /block-rules/delete`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct DeleteBlockRules {
     /// Numbers and ranges of rules, separated by commas: `5`, `2-77`, `3,4,9`; or `all`.
+    #[arg(long, help = "Numbers of the rules: 5, 2-77, 3,4,9 or all")]
     pub id: String,
 }
 
@@ -280,17 +282,22 @@ pub struct DeletedBlockRules {
 }
 
 /// `POST /block-rules/test`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct TestBlockRules {
     /// The repository.
+    #[arg(long)]
     pub repo: String,
     /// The package.
+    #[arg(long)]
     pub package_name: String,
     /// The version; if absent, the version that would be listed without block rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "The version (default: the version that would be listed without block rules)")]
     pub version: Option<String>,
     /// The version of Bioconductor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long)]
     pub bioc_version: Option<String>,
 }
 

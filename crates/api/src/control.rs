@@ -1,9 +1,13 @@
 //! The server process: mode, reload, log level.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::backup::LastBackupResult;
+
+use crate::suggested_values::SuggestedValues;
+use crate::units::seconds;
 
 /// The mode of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -69,9 +73,11 @@ pub struct Schedule {
 }
 
 /// `POST /offline`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct GoOffline {
     /// Seconds that running requests and jobs may take.
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME", help = "Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h")]
     pub timeout: u64,
 }
 
@@ -120,8 +126,10 @@ pub struct DebugRegion {
 }
 
 /// `PUT /log/level`, and its response.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct LogLevel {
     /// `TRACE`, `DEBUG`, `INFO`, `WARN` or `ERROR`; any case.
+    #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]), help = "Lowest severity that is logged; case-insensitive")]
     pub level: String,
 }

@@ -1,46 +1,76 @@
 //! Definitions of curated sources on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// `POST /sources/{name}/definition`: plans an update of a curated source, or publishes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct UpdateDefinition {
     /// Lists of packages, requirements files or lock files: the main file first, then the files that it includes. If
     /// empty, only the snapshot is changed.
     #[serde(default)]
+    #[arg(skip)]
     pub files: Vec<DefinitionFile>,
     /// Adds the packages of the files to the definition; otherwise the files replace it.
     #[serde(default)]
+    #[arg(skip)]
     pub add: bool,
     /// The snapshot of PyPI or CRAN from which packages are selected, a day or a transaction; the newest state if
     /// absent. Required to publish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "DATE",
+        help = "For a curated source: select from this day or transaction (default: the newest)"
+    )]
     pub snapshot: Option<String>,
+    /// Publishes the update; otherwise it is only planned.
+    #[serde(default)]
+    #[arg(
+        long,
+        requires = "snapshot",
+        help = "For a curated source: publish the update; requires --snapshot. Otherwise only the plan is printed"
+    )]
+    pub commit: bool,
+    /// Comment of the transaction.
+    #[serde(default)]
+    #[arg(skip)]
+    pub comment: String,
     /// For lock files, allows only the files whose digests they list; otherwise all files of the listed versions.
     #[serde(default)]
+    #[arg(
+        long,
+        help = "For a curated source: allow only the files whose digests a lock file lists, not all files of its versions"
+    )]
     pub strict: bool,
     /// For R packages, the kinds of dependencies to include, separated by commas; those of the current definition if
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "KINDS",
+        help = "For a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests, enhances, none, all (default: those of the current definition; for a new one imports,depends,linking-to)"
+    )]
     pub include: Option<String>,
     /// For Python packages, whether to include the packages that the metadata of the newest allowed versions requires; as
     /// in the current definition if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help = "For a curated source of Python packages: also include the packages that the metadata of the newest allowed versions requires (default: as in the current definition)")]
     pub dependencies: Option<bool>,
     /// For R packages, also includes the packages that the packages named in the definition suggest.
     #[serde(default)]
+    #[arg(skip)]
     pub include_suggests: bool,
     /// Omits dependencies that CRAN or PyPI does not have, and for Python packages also those that block rules or a name
     /// guard hide; otherwise they are problems.
     #[serde(default)]
+    #[arg(
+        long,
+        help = "For a curated source: omit dependencies that CRAN or PyPI does not have, or that are blocked"
+    )]
     pub allow_missing: bool,
-    /// Publishes the update; otherwise it is only planned.
-    #[serde(default)]
-    pub commit: bool,
-    /// Comment of the transaction.
-    #[serde(default)]
-    pub comment: String,
 }
 
 /// A file of a definition.

@@ -1,10 +1,11 @@
 //! Evictions: removal of stored package files that are fetched again on request.
 
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The files that an eviction selects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum EvictionKind {
     /// Files of mirrors that were not requested for 30 days.
@@ -19,13 +20,16 @@ pub enum EvictionKind {
 }
 
 /// `POST /evict`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct StartEviction {
     /// The files to remove.
     #[serde(default)]
+    #[arg(long = "type", value_enum, default_value = "normal", ignore_case = true, value_name = "TYPE")]
     pub kind: EvictionKind,
     /// Only count the files.
     #[serde(default)]
+    #[arg(long)]
     pub dry_run: bool,
 }
 

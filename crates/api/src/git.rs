@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::query::query;
+use crate::suggested_values::SuggestedValues;
 
 query! {
     /// The query of `GET /git-builders`.
@@ -44,40 +45,66 @@ query! {
 }
 
 /// `POST /sources/{name}/git-builders`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct CreateGitBuilder {
-    /// The package; read from the repository if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
     /// URL of the repository.
+    #[arg(
+        long,
+        help = "URL of the repository: https://…, http://…, ssh://…, user@host:path, or file:///… below Git.LocalPaths"
+    )]
     pub url: String,
     /// The branch; empty for the default branch.
     #[serde(default)]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        help = "The branch (default: the default branch of the repository)"
+    )]
     pub branch: String,
     /// `commits` or `tags`.
     #[serde(default = "default_build_trigger")]
+    #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]), help = "Objects to build: the newest commit of the branch, or all tags")]
     pub build_trigger: String,
+    /// Build all existing tags, not only the highest ones.
+    #[serde(default)]
+    #[arg(long, help = "Build all existing tags, not only the highest ones (Git.FirstTags)")]
+    pub all_tags: bool,
     /// Relative path of the package.
     #[serde(default)]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "DIR",
+        help = "Directory of the package in the repository"
+    )]
     pub sub_dir: String,
     /// Number of commits to fetch; 0 for the full history.
     #[serde(default = "default_clone_depth")]
+    #[arg(long, default_value_t = 1, value_name = "N")]
     pub clone_depth: u32,
     /// Number of levels of submodules to fetch.
     #[serde(default)]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16), help = "Levels of submodules to fetch")]
     pub recurse_submodules: u32,
     /// Build the vignettes of an R package.
     #[serde(default)]
+    #[arg(long, help = "Build the vignettes of an R package, with the packages that they need")]
     pub vignettes: bool,
-    /// Build all existing tags, not only the highest ones.
-    #[serde(default)]
-    pub all_tags: bool,
     /// Name of a credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "NAME", help = "Name of an SSH key or an HTTPS credential")]
     pub credential: Option<String>,
     /// Secret of webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub webhook_secret: Option<String>,
+    /// The package; read from the repository if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "The package (default: the name in DESCRIPTION; required for Python packages)")]
+    pub name: Option<String>,
 }
 
 fn default_build_trigger() -> String {
@@ -89,34 +116,54 @@ fn default_clone_depth() -> u32 {
 }
 
 /// `PATCH /sources/{name}/git-builders/{builder}`; absent fields are not changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct EditGitBuilder {
     /// URL of the repository, with the same scheme.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long = "new-url", value_name = "URL", help = "New URL of the repository, with the same scheme")]
     pub url: Option<String>,
     /// The branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long = "new-branch", value_name = "BRANCH", help = "New branch")]
     pub branch: Option<String>,
-    /// Relative path of the package; empty for the root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sub_dir: Option<String>,
-    /// Number of commits to fetch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clone_depth: Option<u32>,
-    /// Number of levels of submodules to fetch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recurse_submodules: Option<u32>,
-    /// Build the vignettes of an R package.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vignettes: Option<bool>,
     /// Name of a credential; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long = "new-credential",
+        value_name = "NAME",
+        conflicts_with = "remove_credential",
+        help = "Name of another credential"
+    )]
     pub credential: Option<String>,
     /// Secret of webhooks; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub webhook_secret: Option<String>,
+    /// Relative path of the package; empty for the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long = "new-sub-dir",
+        value_name = "DIR",
+        conflicts_with = "remove_sub_dir",
+        help = "New directory of the package in the repository"
+    )]
+    pub sub_dir: Option<String>,
+    /// Number of levels of submodules to fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16), help = "Levels of submodules to fetch")]
+    pub recurse_submodules: Option<u32>,
+    /// Build the vignettes of an R package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
+    pub vignettes: Option<bool>,
+    /// Number of commits to fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "N", help = "Number of commits to fetch; 0 for the full history")]
+    pub clone_depth: Option<u32>,
     /// Accept the SSH host key that the host sends now, instead of the recorded one.
     #[serde(default)]
+    #[arg(long)]
     pub accept_host_key: bool,
 }
 
@@ -172,16 +219,20 @@ pub struct GitPoll {
 
 /// `POST /sources/{name}/git-builders/{builder}/rerun`: runs the build of a tag or a commit again; without either, the
 /// newest build.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct RerunGitBuilder {
     /// A tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, conflicts_with = "commit", help = "The tag (default: the newest build)")]
     pub tag: Option<String>,
     /// A commit, or at least seven of its digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long = "commit-sha", value_name = "COMMIT", help = "The commit, or at least seven of its digits")]
     pub commit: Option<String>,
     /// Replace the version in the source if it exists.
     #[serde(default)]
+    #[arg(long, help = "Build even if the version is published, and replace it (its checksum changes)")]
     pub replace: bool,
 }
 

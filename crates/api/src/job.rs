@@ -1,31 +1,47 @@
 //! Jobs: work that continues after the response.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::suggested_values::SuggestedValues;
+
 /// `POST /sync`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct StartSync {
     /// `cran`, `bioconductor` or `pypi`, `sysreqs` for the rules for system requirements, or `vulns`
     /// for the advisories about packages; any case.
     #[serde(rename = "type")]
+    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "PyPI", "sysreqs", "vulns"]), help = "Data to sync: packages of CRAN, Bioconductor or PyPI, rules for system requirements (sysreqs), security advisories (vulns)")]
     pub kind: String,
     /// One Bioconductor version, `release` or `devel`; if absent, all versions of its mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        help = "A version of Bioconductor, or release or devel (default: every version of the mirror)"
+    )]
     pub version: Option<String>,
     /// Whether to accept a project list of PyPI that lacks earlier projects or has lower serials than the last sync.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[arg(
+        long,
+        help = "Accept a project list of PyPI that lacks earlier projects or has lower serials than the last sync"
+    )]
     pub accept_serial: bool,
 }
 
 /// `POST /clear`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct ClearSource {
     /// `cran`; any case.
     #[serde(rename = "type")]
+    #[arg(long = "type", default_value = "cran", value_name = "TYPE", value_parser = SuggestedValues(&["cran"]), help = "The source")]
     pub kind: String,
     /// Confirms the removal; without it, the request is refused with an error that states the consequences.
     #[serde(default)]
+    #[arg(long, help = "Clear the source; without this flag, only check whether it can be cleared")]
     pub confirm: bool,
 }
 

@@ -34,6 +34,7 @@ pub mod source;
 pub mod storage;
 pub mod suggested_values;
 pub mod token;
+pub mod units;
 pub mod upload;
 
 /// Path prefix of the admin API: version 1.

@@ -1,9 +1,11 @@
 //! Name guards on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::query::query;
+use crate::suggested_values::SuggestedValues;
 
 query! {
     /// The query of `DELETE /name-guards/{id}`.
@@ -87,21 +89,27 @@ pub struct ChangedNameGuard {
 }
 
 /// `POST /name-guards`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 #[serde(deny_unknown_fields)]
 pub struct CreateNameGuard {
     /// A name, or a prefix followed by `*`.
+    #[arg(long, help = "A name, or a prefix followed by '*': acme.*")]
     pub name: String,
     /// `r` or `python`; absent for the language of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_parser = SuggestedValues(&["r", "python"]), help = "Language of the names [default: that of the source]")]
     pub language: Option<String>,
     /// The source that may provide the names.
+    #[arg(long, help = "The only source that may provide the names")]
     pub source: String,
     /// Free text.
     #[serde(default)]
+    #[arg(long, default_value = "", hide_default_value = true, help = "The reason, shown in lists")]
     pub description: String,
     /// Whether to create nothing, and only return what the guard would hide.
     #[serde(default)]
+    #[arg(long, help = "Show what the guard would hide, and create nothing")]
     pub dry_run: bool,
 }
 
@@ -124,20 +132,25 @@ pub struct HiddenName {
 }
 
 /// `PATCH /name-guards/{id}`: the values to change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 #[serde(deny_unknown_fields)]
 pub struct EditNameGuard {
     /// A name, or a prefix followed by `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "A name, or a prefix followed by '*': acme.*")]
     pub name: Option<String>,
     /// The source that may provide the names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "The only source that may provide the names")]
     pub source: Option<String>,
     /// Free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "The reason, shown in lists")]
     pub description: Option<String>,
     /// Whether to change nothing, and only return what the change would do.
     #[serde(default)]
+    #[arg(long, help = "Show which packages of repositories would change, and change nothing")]
     pub dry_run: bool,
 }
 

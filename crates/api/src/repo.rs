@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::query::query;
+use crate::suggested_values::SuggestedValues;
 
 query! {
     /// The query of `GET /repos`.
@@ -77,24 +78,31 @@ pub struct Subscription {
 }
 
 /// `POST /repos`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct CreateRepo {
     /// Its name.
+    #[arg(long, help = "The new repository's name: the first part of its URLs")]
     pub name: String,
-    /// `r`, `bioconductor` or `python`.
-    #[serde(rename = "type", default = "default_type")]
-    pub kind: String,
     /// Free text.
     #[serde(default)]
+    #[arg(long, default_value = "", hide_default_value = true, help = "A one-line description")]
     pub description: String,
+    /// `r`, `bioconductor` or `python`.
+    #[serde(rename = "type", default = "default_type")]
+    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor", "python"]), help = "Type of the repository")]
+    pub kind: String,
     /// Whether reading requires a token; absent for the default of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help = "Require a token for reading; the default is Authentication.NewReposAuthByDefault")]
     pub authenticated: Option<bool>,
     /// The accepted changes: `any`, `promotion` or `two-persons`.
     #[serde(default = "any_change")]
+    #[arg(long, default_value = "any", value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]), help = "Changes that the repository accepts: any, promotion, or two-persons for promotions that another person approves")]
     pub changes: String,
     /// Treat an existing repository with this name and type as success.
     #[serde(default)]
+    #[arg(long, help = "Succeed when the repository exists with the same type")]
     pub succeed_on_existing: bool,
 }
 
@@ -107,38 +115,61 @@ fn default_type() -> String {
 }
 
 /// `PATCH /repos/{name}`; absent fields are not changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct EditRepo {
     /// Its new name.
+    #[arg(long, help = "New name of the repository")]
     pub new_name: Option<String>,
     /// Its new description; empty clears it.
+    #[arg(long, conflicts_with = "clear_description", help = "New description of the repository")]
     pub description: Option<String>,
     /// Hide it from public lists.
+    #[arg(long = "hide", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help = "Hide the repository from public listings; --hide=false shows it again")]
     pub hidden: Option<bool>,
     /// Whether reading requires a token.
     #[serde(default)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help = "Require a token for reading; --authenticated=false opens the repository to everyone")]
     pub authenticated: Option<bool>,
     /// The accepted changes: `any`, `promotion` or `two-persons`.
     #[serde(default)]
+    #[arg(long, value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]), help = "Changes that the repository accepts: any, promotion, or two-persons for promotions that another person approves")]
     pub changes: Option<String>,
 }
 
 /// `POST /repos/{name}/sources`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct Subscribe {
     /// The source to append.
+    #[arg(
+        long,
+        help = "The source to subscribe to (appended; in a Bioconductor repository placed before Bioconductor itself)"
+    )]
     pub source: String,
     /// The only Bioconductor version to subscribe to; absent for all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        help = "R repository: serve this version of Bioconductor; Bioconductor repository: serve the source only for this version"
+    )]
     pub version: Option<String>,
     /// Treat an existing subscription as success.
     #[serde(default)]
+    #[arg(long, help = "Succeed when the repository is already subscribed")]
     pub succeed_on_existing: bool,
 }
 
 /// `PUT /repos/{name}/sources`: the complete order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct Reorder {
     /// All subscribed sources, in order of precedence.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        required = true,
+        help = "All sources of the repository in the new order, comma separated or repeated"
+    )]
     pub sources: Vec<String>,
 }

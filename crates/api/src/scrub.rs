@@ -1,7 +1,27 @@
 //! Scrubs: verification of stored objects against the database, and of the database itself.
 
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::units::{bytes, seconds};
+use base::model::storage_class::StorageClass;
+
+/// The storage classes with objects that rows refer to.
+const CLASSES: [StorageClass; 6] = [
+    StorageClass::Packages,
+    StorageClass::Binaries,
+    StorageClass::Cran,
+    StorageClass::Bioconductor,
+    StorageClass::Pypi,
+    StorageClass::Persistent,
+];
+
+/// Accepts the names of these storage classes.
+fn classes() -> PossibleValuesParser {
+    PossibleValuesParser::new(CLASSES.map(StorageClass::as_str))
+}
 
 /// The scope of a scrub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,28 +46,41 @@ pub struct ScrubPart {
 }
 
 /// `POST /scrub`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct StartScrub {
     /// The scope.
     #[serde(default)]
+    #[arg(skip)]
     pub level: ScrubLevel,
     /// Names of storage classes; empty for all.
     #[serde(default)]
+    #[arg(long = "class", value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS", help = "Storage classes, comma separated or repeated (default: all)")]
     pub classes: Vec<String>,
     /// The part of the objects to read; absent for all objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub part: Option<ScrubPart>,
     /// Maximum duration in seconds; the next scrub continues where this one ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long = "max-duration", value_parser = seconds, value_name = "TIME", help = "Stop after this time; the next scrub continues from there: seconds, or 90s, 5m, 2h")]
     pub max_seconds: Option<u64>,
     /// Maximum average read rate, in bytes per second; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_parser = bytes, value_name = "BYTES", help = "Maximum rate of reading per second: bytes, or 500kB, 100MB, 1GB (default: not limited)")]
     pub rate: Option<u64>,
     /// Store bad objects again.
     #[serde(default)]
+    #[arg(long, help = "Store bad objects again: packages from their mirror, READMEs from their packages")]
     pub repair: bool,
     /// A folder of backups with the bytes of bad objects, an absolute path or `s3://bucket/prefix`; requires `repair`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        requires = "repair",
+        value_name = "FOLDER",
+        help = "Restore bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths allows"
+    )]
     pub from: Option<String>,
 }
 

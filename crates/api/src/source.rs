@@ -79,23 +79,37 @@ pub struct Transaction {
 }
 
 /// `POST /sources`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct CreateSource {
     /// Its name.
+    #[arg(long, help = "The new source's name")]
     pub name: String,
     /// Its type, `local` when absent.
     #[serde(rename = "type", default = "default_type")]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]), help = "Type of the source; the sources cran, bioconductor and pypi always exist")]
     pub kind: String,
-    /// Treat an existing source with this name and type as success.
-    #[serde(default)]
-    pub succeed_on_existing: bool,
     /// For a source of type `curated-cran` or `cran-snapshot`, the snapshot of CRAN on which it is based: a day or a
     /// transaction; the newest state if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "DATE",
+        help = "For a source of type curated-cran or cran-snapshot: the day or transaction of CRAN (default: the newest)"
+    )]
     pub snapshot: Option<String>,
     /// For a source of type `curated-cran`, the kinds of dependencies to include, separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "KINDS",
+        help = "For a source of type curated-cran: kinds of dependencies to include: imports, depends, linking-to, suggests, enhances, none, all"
+    )]
     pub include: Option<String>,
+    /// Treat an existing source with this name and type as success.
+    #[serde(default)]
+    #[arg(long, help = "Succeed when the source exists with the same type")]
+    pub succeed_on_existing: bool,
 }
 
 fn default_type() -> String {
@@ -103,27 +117,38 @@ fn default_type() -> String {
 }
 
 /// `PATCH /sources/{name}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct EditSource {
     /// Its new name; absent to keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "New name of the source")]
     pub new_name: Option<String>,
     /// For a source of type `cran-snapshot`, or of type `curated-cran` without a definition, the new snapshot of CRAN
     /// on which it is based: a day or a transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "DATE",
+        help = "For a source of type cran-snapshot, or curated-cran without a definition: its new day or transaction of CRAN"
+    )]
     pub snapshot: Option<String>,
 }
 
 /// `POST /sources/{name}/packages`: adds uploads to a local source in one transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct AddPackages {
     /// Ids of earlier uploads.
+    #[arg(skip)]
     pub uploads: Vec<u64>,
     /// Replace existing versions.
     #[serde(default)]
+    #[arg(long, conflicts_with = "succeed_on_existing", help = "Replace versions that exist")]
     pub replace: bool,
     /// Keep existing versions and count them as success.
     #[serde(default)]
+    #[arg(long, help = "Leave existing versions unchanged and succeed")]
     pub succeed_on_existing: bool,
 }
 

@@ -1,7 +1,16 @@
 //! Storage classes: owner, trash, and damage.
 
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use base::model::storage_class::StorageClass;
+
+/// Accepts the names of all storage classes.
+fn classes() -> PossibleValuesParser {
+    PossibleValuesParser::new(StorageClass::ALL.map(StorageClass::as_str))
+}
 
 /// Response to `GET /storage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -84,10 +93,12 @@ pub struct WaitingSweep {
 }
 
 /// `POST /storage/adopt` and `POST /storage/restore`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct StorageSelection {
     /// Names of classes; empty for all.
     #[serde(default)]
+    #[arg(long = "class", value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS", help = "Storage classes, comma separated or repeated (default: all)")]
     pub classes: Vec<String>,
 }
 
@@ -99,9 +110,11 @@ pub struct AdoptedStorage {
 }
 
 /// `POST /storage/sweep`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct SweepStorage {
     /// Classes from which any number of objects may be removed.
     #[serde(default)]
+    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS", help = "Classes from which any number of objects may be removed, comma separated or repeated")]
     pub confirm: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! Access tokens on the admin API.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -94,16 +95,21 @@ pub struct Token {
 }
 
 /// `POST /tokens/revoke`: exactly one of the three fields.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token", "user"]))]
 pub struct RevokeToken {
     /// The identifier of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "GUID of the token, from `rspm list tokens`")]
     pub guid: Option<String>,
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "The token itself; - reads it from standard input")]
     pub token: Option<String>,
     /// A user: all tokens of the user are revoked, and all sessions end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "User whose tokens are all revoked and whose browser sessions all end")]
     pub user: Option<String>,
 }
 

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// The text has another form; the message describes the accepted one.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
+pub fn seconds(text: &str) -> Result<u64, String> {
     let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
     let (digits, unit) = match text.char_indices().last() {
         Some((length, 's')) => (&text[..length], 1),
@@ -20,7 +20,7 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// The text has another form; the message describes the accepted one.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let syntax_error = || "give bytes, or a number with kB, MB or GB: 100MB".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::audit::AuditCommand;
 use super::binary_args::{AddKind, ListBinaries, RemoveBinary};
-use super::block_rule::{CreateBulk, CreateRule, DeleteRule, EditRule, Test};
+use super::block_rule::{CreateBulk, CreateRule, EditRule, Test};
 use super::cluster::ClusterCommand;
 use super::config_args::Config;
 use super::curated::{DefinitionFlags, Update};
@@ -14,11 +14,9 @@ use super::job::JobFlags;
 use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs};
 use super::output::Format;
 use super::token::{CreateToken, ListTokens, Revoke};
-use super::units::seconds;
 use super::yank::{Unyank, Yank};
 use super::{git_args, name_guard};
-use api::suggested_values::SuggestedValues;
-use api::{block_rule, git, license, metadata, package, promotion, repo, source};
+use api::{block_rule, control, git, job, license, metadata, package, promotion, repo, source};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -165,7 +163,7 @@ pub enum Command {
     /// Show the server's mode, jobs and schedules
     Status,
     /// Drain and stop serving (503) until `rspm online` or a restart
-    Offline(Offline),
+    Offline(control::GoOffline),
     /// Read the whole configuration and start serving
     Online,
     /// Reload the configuration: apply changed reloadable properties and list the others
@@ -203,9 +201,9 @@ pub enum Repair {
 #[derive(Debug, Subcommand)]
 pub enum Create {
     /// Create a source
-    Source(CreateSource),
+    Source(source::CreateSource),
     /// Create a repository
-    Repo(CreateRepo),
+    Repo(repo::CreateRepo),
     /// Create an access token, which is shown once
     Token(CreateToken),
     /// Create a rule that blocks packages, an exception, or a warning
@@ -213,7 +211,7 @@ pub enum Create {
     /// Create block rules from a JSON file
     BulkBlocklistRules(CreateBulk),
     /// Let only one source provide packages of a name
-    NameGuard(name_guard::CreateGuard),
+    NameGuard(api::name_guard::CreateNameGuard),
     /// Create a builder, which builds a package of a source from a git repository
     GitBuilder(git_args::CreateGitBuilder),
     /// Set metadata of a package: a key with a value
@@ -254,7 +252,7 @@ pub enum Delete {
     /// Delete a builder; its packages and logs remain
     GitBuilder(git_args::DeleteGitBuilder),
     /// Delete block rules
-    BlocklistRule(DeleteRule),
+    BlocklistRule(block_rule::DeleteBlockRules),
     /// Delete a name guard
     NameGuard(name_guard::DeleteGuard),
     /// Delete a credential for git repositories
@@ -322,14 +320,6 @@ pub enum Remove {
     Binary(RemoveBinary),
 }
 
-/// Flags of `offline`.
-#[derive(Debug, Args)]
-pub struct Offline {
-    /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
-    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
-    pub timeout: u64,
-}
-
 /// Flags of `hup`.
 #[derive(Debug, Args)]
 pub struct Hup {
@@ -346,50 +336,6 @@ pub struct NameArg {
     pub name: String,
 }
 
-/// Flags of `create source`.
-#[derive(Debug, Args)]
-pub struct CreateSource {
-    /// The new source's name
-    #[arg(long)]
-    pub name: String,
-    /// Type of the source; the sources cran, bioconductor and pypi always exist
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local", "local-python", "git", "git-python", "curated-cran", "cran-snapshot", "curated-pypi"]))]
-    pub kind: String,
-    /// For a source of type curated-cran or cran-snapshot: the day or transaction of CRAN (default: the newest)
-    #[arg(long, value_name = "DATE")]
-    pub snapshot: Option<String>,
-    /// For a source of type curated-cran: kinds of dependencies to include: imports, depends, linking-to, suggests,
-    /// enhances, none, all
-    #[arg(long, value_name = "KINDS")]
-    pub include: Option<String>,
-    /// Succeed when the source exists with the same type
-    #[arg(long)]
-    pub succeed_on_existing: bool,
-}
-
-/// Flags of `create repo`.
-#[derive(Debug, Args)]
-pub struct CreateRepo {
-    /// The new repository's name: the first part of its URLs
-    #[arg(long)]
-    pub name: String,
-    /// A one-line description
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub description: String,
-    /// Type of the repository
-    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor", "python"]))]
-    pub kind: String,
-    /// Require a token for reading; the default is Authentication.NewReposAuthByDefault
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub authenticated: Option<bool>,
-    /// Changes that the repository accepts: any, promotion, or two-persons for promotions that another person approves
-    #[arg(long, default_value = "any", value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]))]
-    pub changes: String,
-    /// Succeed when the repository exists with the same type
-    #[arg(long)]
-    pub succeed_on_existing: bool,
-}
-
 /// Flags of `edit source`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source_change").required(true).multiple(true).args(["new_name", "snapshot"]))]
@@ -397,40 +343,25 @@ pub struct EditSource {
     /// The source
     #[arg(long)]
     pub name: String,
-    /// New name of the source
-    #[arg(long)]
-    pub new_name: Option<String>,
-    /// For a source of type cran-snapshot, or curated-cran without a definition: its new day or transaction of CRAN
-    #[arg(long, value_name = "DATE")]
-    pub snapshot: Option<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: source::EditSource,
 }
 
 /// Flags of `edit repo`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["new_name", "description", "clear_description", "hide", "authenticated", "changes"]))]
+    .args(["new_name", "description", "clear_description", "hidden", "authenticated", "changes"]))]
 pub struct EditRepo {
     /// The repository
     #[arg(long)]
     pub name: String,
-    /// New name of the repository
-    #[arg(long)]
-    pub new_name: Option<String>,
-    /// New description of the repository
-    #[arg(long, conflicts_with = "clear_description")]
-    pub description: Option<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: repo::EditRepo,
     /// Remove the description
     #[arg(long)]
     pub clear_description: bool,
-    /// Hide the repository from public listings; --hide=false shows it again
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub hide: Option<bool>,
-    /// Require a token for reading; --authenticated=false opens the repository to everyone
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub authenticated: Option<bool>,
-    /// Changes that the repository accepts: any, promotion, or two-persons for promotions that another person approves
-    #[arg(long, value_name = "POLICY", value_parser = SuggestedValues(&["any", "promotion", "two-persons"]))]
-    pub changes: Option<String>,
 }
 
 /// Flags of `list packages`.
@@ -466,16 +397,9 @@ pub struct Subscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The source to subscribe to (appended; in a Bioconductor repository placed before Bioconductor itself)
-    #[arg(long)]
-    pub source: String,
-    /// R repository: serve this version of Bioconductor; Bioconductor repository: serve the source only for this
-    /// version
-    #[arg(long)]
-    pub version: Option<String>,
-    /// Succeed when the repository is already subscribed
-    #[arg(long)]
-    pub succeed_on_existing: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: repo::Subscribe,
 }
 
 /// Flags of `unsubscribe`.
@@ -498,9 +422,9 @@ pub struct Reorder {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// All sources of the repository in the new order, comma separated or repeated
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub sources: Vec<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: repo::Reorder,
 }
 
 /// Flags of `add`.
@@ -529,12 +453,9 @@ pub struct Add {
     /// How the update of a curated source is planned and published.
     #[command(flatten)]
     pub definition: DefinitionFlags,
-    /// Replace versions that exist
-    #[arg(long, conflicts_with = "succeed_on_existing")]
-    pub replace: bool,
-    /// Leave existing versions unchanged and succeed
-    #[arg(long)]
-    pub succeed_on_existing: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: source::AddPackages,
 }
 
 /// Flags of `remove package`.
@@ -555,16 +476,9 @@ pub struct RemovePackage {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Data to sync: packages of CRAN, Bioconductor or PyPI, rules for system requirements (sysreqs), security
-    /// advisories (vulns)
-    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "PyPI", "sysreqs", "vulns"]))]
-    pub kind: String,
-    /// A version of Bioconductor, or release or devel (default: every version of the mirror)
-    #[arg(long)]
-    pub version: Option<String>,
-    /// Accept a project list of PyPI that lacks earlier projects or has lower serials than the last sync
-    #[arg(long)]
-    pub accept_serial: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: job::StartSync,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,

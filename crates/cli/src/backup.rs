@@ -10,9 +10,9 @@ use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Format, Output};
 use super::programs::{exec, program_command};
-use super::units::{bytes, seconds};
 use api::backup::{LocalBackup, LocalCommand, StartBackup};
 use api::operations::admin as operations;
+use api::units::seconds;
 use base::config::BackupPlace;
 
 /// `rspm backup …`
@@ -35,29 +35,9 @@ pub enum BackupCommand {
 /// Flags of `backup create`.
 #[derive(Debug, Args)]
 pub struct CreateBackup {
-    /// The folder, a directory that the server's user may write or s3://bucket/prefix (default: the first of
-    /// Server.BackupPaths)
-    #[arg(long, value_name = "FOLDER")]
-    pub to: Option<String>,
-    /// Include packages that can be fetched from a mirror again
-    #[arg(long)]
-    pub with_cache: bool,
-    /// Maximum rate of copying files per second: bytes, or 500kB, 50MB, 1GB (default: not limited)
-    #[arg(long, value_parser = bytes, value_name = "BYTES")]
-    pub rate: Option<u64>,
-    /// Succeed although files are missing in storage: the manifest lists them, and the exit code is 4
-    #[arg(long)]
-    pub allow_missing: bool,
-    /// Start a new series in a folder whose earlier backups are missing; not needed for a new folder
-    #[arg(long)]
-    pub init: bool,
-    /// Continue in a folder whose newest backup is of another copy of this database, such as its original before a
-    /// restore
-    #[arg(long)]
-    pub adopt: bool,
-    /// Maximum time to wait for another program that uses the folder: seconds, or 90s, 5m, 1h
-    #[arg(long, default_value = "0s", value_parser = seconds, value_name = "TIME")]
-    pub lock_timeout: u64,
+    /// The request.
+    #[command(flatten)]
+    pub request: StartBackup,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
@@ -150,15 +130,14 @@ fn subset(text: &str) -> Result<(u32, u32), String> {
 /// # Errors
 /// The server refuses, or the backup fails.
 pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Result<(), CliError> {
-    let to = args.to.as_deref().map(place).transpose()?;
-    let CreateBackup { with_cache, rate, allow_missing, init, adopt, lock_timeout, .. } = args;
-    let body = StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout };
+    let to = args.request.to.as_deref().map(place).transpose()?;
+    let body = StartBackup { to, ..args.request };
     let job = client.send::<operations::StartBackup>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "backup").await? else {
         return Ok(());
     };
     output.print(&job, || job.message.clone())?;
-    if !allow_missing {
+    if !body.allow_missing {
         return Ok(());
     }
     let node = client.call::<operations::Status>([], &()).await?;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use api::binary;
+
 /// `rspm add …`
 #[derive(Debug, Subcommand)]
 pub enum AddKind {
@@ -23,15 +25,9 @@ pub struct AddBinary {
     /// Instead of --path: a file that names binary package files, one on each line
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
-    /// The distribution of the binaries; `rspm list distributions` shows the names
-    #[arg(long, value_name = "NAME")]
-    pub distribution: String,
-    /// Replace binaries that exist
-    #[arg(long, conflicts_with = "succeed_on_existing")]
-    pub replace: bool,
-    /// Leave existing binaries unchanged and succeed
-    #[arg(long)]
-    pub succeed_on_existing: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: binary::AddBinaries,
 }
 
 /// Flags of `list binaries`.
@@ -51,16 +47,7 @@ pub struct RemoveBinary {
     /// The local source
     #[arg(long)]
     pub source: String,
-    /// The package
-    #[arg(long)]
-    pub name: String,
-    /// The version of the package
-    #[arg(long)]
-    pub version: String,
-    /// The platform as `rspm list binaries` shows it: 4.5-noble, 4.5-noble-arm64, 4.5-win
-    #[arg(long)]
-    pub platform: String,
-    /// The reason, stored with the transaction
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub comment: String,
+    /// The request.
+    #[command(flatten)]
+    pub request: binary::RemoveBinary,
 }

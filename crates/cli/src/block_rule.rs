@@ -139,36 +139,11 @@ pub struct CreateBulk {
     pub dry_run: bool,
 }
 
-/// Flags of `delete blocklist-rule`.
-#[derive(Debug, Args)]
-pub struct DeleteRule {
-    /// Numbers of the rules: 5, 2-77, 3,4,9 or all
-    #[arg(long)]
-    pub id: String,
-}
-
 /// `rspm test …`
 #[derive(Debug, Subcommand)]
 pub enum Test {
     /// Show whether a package is blocked in a repository, and by which rule
-    BlocklistRules(TestRules),
-}
-
-/// Flags of `test blocklist-rules`.
-#[derive(Debug, Args)]
-pub struct TestRules {
-    /// The repository
-    #[arg(long)]
-    pub repo: String,
-    /// The package
-    #[arg(long)]
-    pub package_name: String,
-    /// The version (default: the version that would be listed without block rules)
-    #[arg(long)]
-    pub version: Option<String>,
-    /// The version of Bioconductor
-    #[arg(long)]
-    pub bioc_version: Option<String>,
+    BlocklistRules(TestBlockRules),
 }
 
 /// Parses a score; an empty text removes the criterion of a rule. JSON has no `NaN` and no `inf`: they would become null, a
@@ -309,9 +284,8 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
 ///
 /// # Errors
 /// The server refuses.
-pub async fn delete(client: &Client, output: &Output, args: DeleteRule) -> Result<(), CliError> {
-    let body = DeleteBlockRules { id: args.id };
-    let deleted = client.send::<operations::DeleteBlockRules>([], &body).await?;
+pub async fn delete(client: &Client, output: &Output, args: DeleteBlockRules) -> Result<(), CliError> {
+    let deleted = client.send::<operations::DeleteBlockRules>([], &args).await?;
     output.print(&deleted, || format!("Deleted {}.", count_of(deleted.deleted, "rule", "rules")))
 }
 
@@ -334,15 +308,9 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
 ///
 /// # Errors
 /// The server refuses; exit code 1 also if the version is blocked.
-pub async fn test(client: &Client, output: &Output, args: TestRules) -> Result<(), CliError> {
-    let repo = args.repo.clone();
-    let body = TestBlockRules {
-        repo: args.repo,
-        package_name: args.package_name,
-        version: args.version,
-        bioc_version: args.bioc_version,
-    };
-    let test = client.send::<operations::TestBlockRules>([], &body).await?;
+pub async fn test(client: &Client, output: &Output, args: TestBlockRules) -> Result<(), CliError> {
+    let test = client.send::<operations::TestBlockRules>([], &args).await?;
+    let repo = &args.repo;
     let subject = format!("{} {}", test.package_name, test.version);
     output.print(&test, || {
         let result = match (&test.rule, test.blocked) {

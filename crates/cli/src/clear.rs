@@ -4,11 +4,10 @@ use clap::Args;
 
 use super::client::Client;
 use super::error::CliError;
-use super::job::{self, JobFlags};
+use super::job::{JobFlags, follow_or_print};
 use super::output::Output;
-use api::job::ClearSource;
+use api::job;
 use api::operations::admin as operations;
-use api::suggested_values::SuggestedValues;
 
 /// Flags of `clear`.
 #[derive(Debug, Args)]
@@ -17,12 +16,9 @@ use api::suggested_values::SuggestedValues;
                         sync fills it again."
 )]
 pub struct ClearArgs {
-    /// The source
-    #[arg(long = "type", default_value = "cran", value_name = "TYPE", value_parser = SuggestedValues(&["cran"]))]
-    pub kind: String,
-    /// Clear the source; without this flag, only check whether it can be cleared
-    #[arg(long)]
-    pub confirm: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: job::ClearSource,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
@@ -33,7 +29,6 @@ pub struct ClearArgs {
 /// # Errors
 /// The server refuses, or the job fails.
 pub async fn run(client: &Client, output: &Output, args: ClearArgs) -> Result<(), CliError> {
-    let body = ClearSource { kind: args.kind, confirm: args.confirm };
-    let job = client.send::<operations::ClearSource>([], &body).await?;
-    job::follow_or_print(client, output, job, &args.job_flags, "clearing of cran").await
+    let job = client.send::<operations::ClearSource>([], &args.request).await?;
+    follow_or_print(client, output, job, &args.job_flags, "clearing of cran").await
 }

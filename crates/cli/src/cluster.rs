@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
-use super::units::seconds;
 use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 use api::operations::admin as operations;
+use api::units::seconds;
 
 /// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

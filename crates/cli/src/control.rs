@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::Offline;
 use super::client::Client;
-use super::config_args::ConfigLog;
 use super::error::CliError;
 use super::output::{Output, format_time, table};
 use api::backup::LastBackupResult;
@@ -71,9 +69,8 @@ fn schedules(node: &Node) -> String {
 /// # Errors
 /// Requests or jobs are still in progress when the time limit ends; the message lists them and states that the
 /// server continues to serve.
-pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
-    let body = GoOffline { timeout: args.timeout };
-    let request = client.send::<operations::Offline>([], &body);
+pub async fn offline(client: &Client, output: &Output, args: GoOffline) -> Result<(), CliError> {
+    let request = client.send::<operations::Offline>([], &args);
     let node: Node = if output.is_human() && std::io::stderr().is_terminal() {
         let bar = ProgressBar::new_spinner();
         let node = tokio::select! {
@@ -170,8 +167,8 @@ fn display_value(value: &str) -> &str {
 ///
 /// # Errors
 /// There is no such level.
-pub async fn log_level(client: &Client, output: &Output, args: ConfigLog) -> Result<(), CliError> {
-    let result = client.send::<operations::LogLevel>([], &LogLevel { level: args.level }).await?;
+pub async fn log_level(client: &Client, output: &Output, args: LogLevel) -> Result<(), CliError> {
+    let result = client.send::<operations::LogLevel>([], &args).await?;
     output.print(&result, || format!("The level of the server log is {} until the next start.", result.level))
 }
 

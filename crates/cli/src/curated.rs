@@ -26,32 +26,15 @@ const MAX_FILES: usize = 100;
 /// Flags of an update of a curated source.
 #[derive(Debug, Default, Args)]
 pub struct DefinitionFlags {
-    /// For a curated source: select from this day or transaction (default: the newest)
-    #[arg(long, value_name = "DATE")]
-    pub snapshot: Option<String>,
-    /// For a curated source: publish the update; requires --snapshot. Otherwise only the plan is printed
-    #[arg(long, requires = "snapshot")]
-    pub commit: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: UpdateDefinition,
     /// For a curated source: only print the plan, the default
     #[arg(long, alias = "dryrun", conflicts_with = "commit")]
     pub dry_run: bool,
     /// For a curated source: also write the plan to this file
     #[arg(long, value_name = "FILE")]
     pub csv_out: Option<PathBuf>,
-    /// For a curated source: allow only the files whose digests a lock file lists, not all files of its versions
-    #[arg(long)]
-    pub strict: bool,
-    /// For a curated source of R packages: kinds of dependencies to include: imports, depends, linking-to, suggests,
-    /// enhances, none, all (default: those of the current definition; for a new one imports,depends,linking-to)
-    #[arg(long, value_name = "KINDS")]
-    pub include: Option<String>,
-    /// For a curated source of Python packages: also include the packages that the metadata of the newest allowed versions
-    /// requires (default: as in the current definition)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub dependencies: Option<bool>,
-    /// For a curated source: omit dependencies that CRAN or PyPI does not have, or that are blocked
-    #[arg(long)]
-    pub allow_missing: bool,
     /// For a curated source: also print packages that do not change
     #[arg(long)]
     pub show_kept: bool,
@@ -82,14 +65,9 @@ pub struct Update {
 impl DefinitionFlags {
     /// Returns whether any of the flags is set.
     pub(super) fn is_used(&self) -> bool {
-        self.snapshot.is_some()
-            || self.commit
+        self.request != UpdateDefinition::default()
             || self.dry_run
             || self.csv_out.is_some()
-            || self.strict
-            || self.include.is_some()
-            || self.dependencies.is_some()
-            || self.allow_missing
             || self.show_kept
             || self.transaction_id.is_some()
     }
@@ -134,14 +112,16 @@ async fn send(
     body: UpdateDefinition,
     flags: &DefinitionFlags,
 ) -> Result<(), CliError> {
+    let UpdateDefinition { files, add, include_suggests, comment, .. } = body;
+    let request = flags.request.clone();
     let body = UpdateDefinition {
-        snapshot: flags.snapshot.clone().or(flags.transaction_id.map(|id| id.to_string())),
-        strict: flags.strict,
-        include: flags.include.clone(),
-        dependencies: flags.dependencies,
-        allow_missing: flags.allow_missing,
-        commit: flags.commit || flags.transaction_id.is_some(),
-        ..body
+        files,
+        add,
+        include_suggests,
+        comment,
+        snapshot: request.snapshot.or(flags.transaction_id.map(|id| id.to_string())),
+        commit: request.commit || flags.transaction_id.is_some(),
+        ..request
     };
     if let Some(file) = &flags.csv_out {
         // The file is opened before the request: if it could not be written after a commit, the commit would

@@ -71,17 +71,8 @@ fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
 /// The server refuses, or a build fails.
 pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) -> Result<(), CliError> {
     let body = git::CreateGitBuilder {
-        name: args.name,
-        url: args.url,
-        branch: args.branch,
-        build_trigger: args.build_trigger,
-        sub_dir: args.sub_dir,
-        clone_depth: args.clone_depth,
-        recurse_submodules: args.recurse_submodules,
-        vignettes: args.vignettes,
-        all_tags: args.all_tags,
-        credential: args.credential,
         webhook_secret: secret(args.webhook_secret_path.as_deref())?,
+        ..args.request
     };
     let poll = client.send::<operations::CreateGitBuilder>([&args.source], &body).await?;
     if output.is_human() {
@@ -99,15 +90,11 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
 pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Result<(), CliError> {
     let new_value = |is_removed: bool, value| if is_removed { Some(String::new()) } else { value };
     let body = git::EditGitBuilder {
-        url: args.new_url,
-        branch: args.new_branch,
-        sub_dir: new_value(args.remove_sub_dir, args.new_sub_dir),
-        clone_depth: args.clone_depth,
-        recurse_submodules: args.recurse_submodules,
+        sub_dir: new_value(args.remove_sub_dir, args.request.sub_dir),
         vignettes: (args.vignettes || args.no_vignettes).then_some(args.vignettes),
-        credential: new_value(args.remove_credential, args.new_credential),
+        credential: new_value(args.remove_credential, args.request.credential),
         webhook_secret: new_value(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
-        accept_host_key: args.accept_host_key,
+        ..args.request
     };
     let path = [args.source.as_str(), args.name.as_str()];
     let builder = client.send::<operations::EditGitBuilder>(path, &body).await?;
@@ -152,8 +139,7 @@ pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Resul
 /// # Errors
 /// The server refuses, or the build fails.
 pub async fn rerun(client: &Client, output: &Output, args: RerunGitBuilder) -> Result<(), CliError> {
-    let body = git::RerunGitBuilder { tag: args.tag, commit: args.commit_sha, replace: args.replace };
-    let build = client.send::<operations::RerunGitBuilder>([&args.source, &args.name], &body).await?;
+    let build = client.send::<operations::RerunGitBuilder>([&args.source, &args.name], &args.request).await?;
     follow_all(client, output, &[build.id], &args.wait_flags).await
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use api::git;
 use api::suggested_values::SuggestedValues;
 
 /// `rspm import …`
@@ -46,36 +47,9 @@ pub struct CreateGitBuilder {
     /// The source, of type git or git-python
     #[arg(long)]
     pub source: String,
-    /// URL of the repository: https://…, http://…, ssh://…, user@host:path, or file:///… below Git.LocalPaths
-    #[arg(long)]
-    pub url: String,
-    /// The branch (default: the default branch of the repository)
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub branch: String,
-    /// Objects to build: the newest commit of the branch, or all tags
-    #[arg(long, default_value = "commits", value_name = "TRIGGER", value_parser = SuggestedValues(&["commits", "tags"]))]
-    pub build_trigger: String,
-    /// Build all existing tags, not only the highest ones (Git.FirstTags)
-    #[arg(long)]
-    pub all_tags: bool,
-    /// Directory of the package in the repository
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "DIR")]
-    pub sub_dir: String,
-    /// Number of commits to fetch; 0 for the full history
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub clone_depth: u32,
-    /// Levels of submodules to fetch
-    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
-    pub recurse_submodules: u32,
-    /// Build the vignettes of an R package, with the packages that they need
-    #[arg(long)]
-    pub vignettes: bool,
-    /// Name of an SSH key or an HTTPS credential
-    #[arg(long, value_name = "NAME")]
-    pub credential: Option<String>,
-    /// The package (default: the name in DESCRIPTION; required for Python packages)
-    #[arg(long)]
-    pub name: Option<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: git::CreateGitBuilder,
     /// File with a secret; webhooks that are signed with it trigger a poll
     #[arg(long, value_name = "FILE")]
     pub webhook_secret_path: Option<PathBuf>,
@@ -87,7 +61,7 @@ pub struct CreateGitBuilder {
 /// Flags of `edit git-builder`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
-    "new_url", "new_branch", "new_credential", "new_sub_dir", "remove_credential", "remove_sub_dir",
+    "url", "branch", "credential", "sub_dir", "remove_credential", "remove_sub_dir",
     "recurse_submodules", "clone_depth", "vignettes", "no_vignettes", "webhook_secret_path", "remove_webhook_secret",
     "accept_host_key",
 ]))]
@@ -98,30 +72,15 @@ pub struct EditGitBuilder {
     /// The source
     #[arg(long)]
     pub source: String,
-    /// New URL of the repository, with the same scheme
-    #[arg(long, value_name = "URL")]
-    pub new_url: Option<String>,
-    /// New branch
-    #[arg(long, value_name = "BRANCH")]
-    pub new_branch: Option<String>,
-    /// Name of another credential
-    #[arg(long, value_name = "NAME", conflicts_with = "remove_credential")]
-    pub new_credential: Option<String>,
-    /// New directory of the package in the repository
-    #[arg(long, value_name = "DIR", conflicts_with = "remove_sub_dir")]
-    pub new_sub_dir: Option<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: git::EditGitBuilder,
     /// Use no credential
     #[arg(long)]
     pub remove_credential: bool,
     /// Build the package at the root of the repository
     #[arg(long)]
     pub remove_sub_dir: bool,
-    /// Levels of submodules to fetch
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16))]
-    pub recurse_submodules: Option<u32>,
-    /// Number of commits to fetch; 0 for the full history
-    #[arg(long, value_name = "N")]
-    pub clone_depth: Option<u32>,
     /// Build vignettes
     #[arg(long, conflicts_with = "no_vignettes")]
     pub vignettes: bool,
@@ -134,9 +93,6 @@ pub struct EditGitBuilder {
     /// Accept no webhooks
     #[arg(long)]
     pub remove_webhook_secret: bool,
-    /// Accept the SSH host key that the host sends now, instead of the recorded one
-    #[arg(long)]
-    pub accept_host_key: bool,
 }
 
 /// Flags of `delete git-builder`.
@@ -173,15 +129,9 @@ pub struct RerunGitBuilder {
     /// The source
     #[arg(long)]
     pub source: String,
-    /// The tag (default: the newest build)
-    #[arg(long, conflicts_with = "commit_sha")]
-    pub tag: Option<String>,
-    /// The commit, or at least seven of its digits
-    #[arg(long, value_name = "COMMIT")]
-    pub commit_sha: Option<String>,
-    /// Build even if the version is published, and replace it (its checksum changes)
-    #[arg(long)]
-    pub replace: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: git::RerunGitBuilder,
     /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,

@@ -55,7 +55,6 @@ pub mod storage;
 pub mod sync;
 pub mod token;
 mod tokens_file;
-mod units;
 mod unsupported;
 pub mod url;
 pub mod yank;

@@ -5,9 +5,8 @@ use clap::{Args, ValueEnum};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, print_document, table};
-use api::name_guard::{AuditedName, CreateNameGuard, DeleteNameGuard, EditNameGuard, NameChange, NameGuard};
+use api::name_guard::{self, AuditedName, CreateNameGuard, DeleteNameGuard, NameChange, NameGuard};
 use api::operations::admin as operations;
-use api::suggested_values::SuggestedValues;
 use base::model::csv::cell;
 
 /// Number of hidden packages that are printed.
@@ -15,44 +14,15 @@ const MAX_EXAMPLES: usize = 10;
 /// Number of packages that change and are printed; the JSON output has all.
 const MAX_ROWS: usize = 20;
 
-/// Flags of `create name-guard`.
-#[derive(Debug, Args)]
-pub struct CreateGuard {
-    /// A name, or a prefix followed by '*': acme.*
-    #[arg(long)]
-    pub name: String,
-    /// Language of the names [default: that of the source]
-    #[arg(long, value_parser = SuggestedValues(&["r", "python"]))]
-    pub language: Option<String>,
-    /// The only source that may provide the names
-    #[arg(long)]
-    pub source: String,
-    /// The reason, shown in lists
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub description: String,
-    /// Show what the guard would hide, and create nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
 /// Flags of `edit name-guard`.
 #[derive(Debug, Args)]
 pub struct EditGuard {
     /// Number of the guard
     #[arg(long)]
     pub id: i64,
-    /// A name, or a prefix followed by '*': acme.*
-    #[arg(long)]
-    pub name: Option<String>,
-    /// The only source that may provide the names
-    #[arg(long)]
-    pub source: Option<String>,
-    /// The reason, shown in lists
-    #[arg(long)]
-    pub description: Option<String>,
-    /// Show which packages of repositories would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// The request.
+    #[command(flatten)]
+    pub request: name_guard::EditNameGuard,
 }
 
 /// Flags of `delete name-guard`.
@@ -87,15 +57,8 @@ pub enum NameFormat {
 ///
 /// # Errors
 /// The server refuses.
-pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Result<(), CliError> {
-    let body = CreateNameGuard {
-        name: args.name,
-        language: args.language,
-        source: args.source,
-        description: args.description,
-        dry_run: args.dry_run,
-    };
-    let created = client.send::<operations::CreateNameGuard>([], &body).await?;
+pub async fn create(client: &Client, output: &Output, args: CreateNameGuard) -> Result<(), CliError> {
+    let created = client.send::<operations::CreateNameGuard>([], &args).await?;
     output.print(&created, || {
         let NameGuard { id, name, source, .. } = &created.guard;
         let mut lines = vec![match id {
@@ -129,10 +92,9 @@ pub async fn create(client: &Client, output: &Output, args: CreateGuard) -> Resu
 /// # Errors
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(), CliError> {
-    let EditGuard { id, name, source, description, dry_run } = args;
-    let changes_names = name.is_some() || source.is_some();
-    let body = EditNameGuard { name, source, description, dry_run };
-    let changed = client.send::<operations::EditNameGuard>([&id.to_string()], &body).await?;
+    let EditGuard { id, request } = args;
+    let (changes_names, dry_run) = (request.name.is_some() || request.source.is_some(), request.dry_run);
+    let changed = client.send::<operations::EditNameGuard>([&id.to_string()], &request).await?;
     output.print(&changed, || {
         let NameGuard { name, source, .. } = &changed.guard;
         let mut text = match dry_run {

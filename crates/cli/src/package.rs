@@ -18,8 +18,7 @@ use base::model::source::{SourceKind, Supply};
 
 async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
     let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
-    let body =
-        source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
+    let body = source::AddPackages { uploads, ..args.request.clone() };
     client.send::<operations::AddPackages>([source], &body).await
 }
 
@@ -82,7 +81,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
             AddOutcome::Replaced => {
                 format!("Replaced {} {} by '{}'.\n", package.name, package.version, path.display())
             }
-            AddOutcome::Existing if args.replace => format!(
+            AddOutcome::Existing if args.request.replace => format!(
                 "{} {} is already in source '{}' with the same bytes as '{}'.\n",
                 package.name,
                 package.version,
@@ -155,12 +154,7 @@ fn join_paths(parts: &[PathBuf]) -> Vec<PathBuf> {
 
 async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
     let uploads = upload_all(client, &args.path, "binary").await?;
-    let body = binary::AddBinaries {
-        uploads,
-        distribution: args.distribution.clone(),
-        replace: args.replace,
-        succeed_on_existing: args.succeed_on_existing,
-    };
+    let body = binary::AddBinaries { uploads, ..args.request.clone() };
     client.send::<operations::AddBinaries>([&args.source], &body).await
 }
 
@@ -224,13 +218,7 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
 /// # Errors
 /// The server refuses.
 pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary) -> Result<(), CliError> {
-    let body = binary::RemoveBinary {
-        name: args.name,
-        version: args.version,
-        platform: args.platform,
-        comment: args.comment,
-    };
-    let result = client.send::<operations::RemoveBinary>([&args.source], &body).await?;
+    let result = client.send::<operations::RemoveBinary>([&args.source], &args.request).await?;
     output.print(&result, || {
         let line = |file: &binary::RemovedBinaryFile| {
             let arch = if file.arch == "any" { "any architecture" } else { &file.arch };

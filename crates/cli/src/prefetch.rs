@@ -13,7 +13,6 @@ use super::output::{Output, format_count, note, table};
 use api::error::Code;
 use api::operations::admin as operations;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
-use api::suggested_values::SuggestedValues;
 
 /// Flags of `prefetch`.
 #[derive(Debug, Args)]
@@ -23,27 +22,12 @@ use api::suggested_values::SuggestedValues;
                   Example: rspm prefetch --source=pypi --file-in=uv.lock --pythons=3.12 --platforms=manylinux_2_28_x86_64"
 )]
 pub struct PrefetchArgs {
-    /// The source
-    #[arg(long, value_parser = SuggestedValues(&["pypi"]))]
-    pub source: String,
+    /// The request.
+    #[command(flatten)]
+    pub request: StartPrefetch,
     /// A requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock
     #[arg(long, value_name = "FILE")]
     pub file_in: PathBuf,
-    /// Only the files whose digests a lock file lists, not all files of its versions
-    #[arg(long)]
-    pub strict: bool,
-    /// Minor versions of Python of the wheels: 3.11,3.12 (default: all)
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub pythons: Vec<String>,
-    /// Platform tags of the wheels: manylinux_2_28_x86_64,win_amd64,macosx_11_0_arm64 (default: all)
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub platforms: Vec<String>,
-    /// Only read the pages of the packages
-    #[arg(long)]
-    pub pages_only: bool,
-    /// Only read the pages and count the files
-    #[arg(long, conflicts_with = "pages_only")]
-    pub dry_run: bool,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
@@ -54,15 +38,7 @@ pub struct PrefetchArgs {
 /// # Errors
 /// A file cannot be read, the server refuses, or a package or a file could not be stored.
 pub async fn run(client: &Client, output: &Output, args: PrefetchArgs) -> Result<(), CliError> {
-    let body = StartPrefetch {
-        source: args.source,
-        files: read_definition(&args.file_in)?,
-        strict: args.strict,
-        pythons: args.pythons,
-        platforms: args.platforms,
-        pages_only: args.pages_only,
-        dry_run: args.dry_run,
-    };
+    let body = StartPrefetch { files: read_definition(&args.file_in)?, ..args.request };
     let job = client.send::<operations::StartPrefetch>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "prefetch").await? else {
         return Ok(());

@@ -1,6 +1,6 @@
 //! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
 
-use super::args::{CreateRepo, EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
+use super::args::{EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
 use super::client::Client;
 use super::error::CliError;
 use super::list::version_suffix;
@@ -45,16 +45,8 @@ fn print_warnings(repo: &Repo) {
 ///
 /// # Errors
 /// The server refuses.
-pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Result<(), CliError> {
-    let body = repo::CreateRepo {
-        name: args.name,
-        kind: args.kind,
-        description: args.description,
-        authenticated: args.authenticated,
-        changes: args.changes,
-        succeed_on_existing: args.succeed_on_existing,
-    };
-    let repo = client.send::<operations::CreateRepo>([], &body).await?;
+pub async fn create(client: &Client, output: &Output, args: repo::CreateRepo) -> Result<(), CliError> {
+    let repo = client.send::<operations::CreateRepo>([], &args).await?;
     output.print(&repo, || describe(&repo))
 }
 
@@ -62,16 +54,11 @@ pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Resul
 ///
 /// # Errors
 /// The server refuses.
-pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<(), CliError> {
-    let description = if args.clear_description { Some(String::new()) } else { args.description };
-    let body = repo::EditRepo {
-        new_name: args.new_name,
-        description,
-        hidden: args.hide,
-        authenticated: args.authenticated,
-        changes: args.changes,
-    };
-    let repo = client.send::<operations::EditRepo>([&args.name], &body).await?;
+pub async fn edit(client: &Client, output: &Output, mut args: EditRepo) -> Result<(), CliError> {
+    if args.clear_description {
+        args.request.description = Some(String::new());
+    }
+    let repo = client.send::<operations::EditRepo>([&args.name], &args.request).await?;
     print_warnings(&repo);
     output.print(&repo, || describe(&repo))
 }
@@ -92,9 +79,7 @@ pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(
 /// # Errors
 /// The server refuses.
 pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Result<(), CliError> {
-    let Subscribe { repo, source, version, succeed_on_existing } = args;
-    let body = repo::Subscribe { source, version, succeed_on_existing };
-    let repo = client.send::<operations::Subscribe>([&repo], &body).await?;
+    let repo = client.send::<operations::Subscribe>([&args.repo], &args.request).await?;
     print_warnings(&repo);
     output.print(&repo, || describe_sources(&repo))
 }
@@ -113,7 +98,6 @@ pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) ->
 /// # Errors
 /// The server refuses.
 pub async fn reorder(client: &Client, output: &Output, args: Reorder) -> Result<(), CliError> {
-    let body = repo::Reorder { sources: args.sources };
-    let repo = client.send::<operations::ReorderSources>([&args.repo], &body).await?;
+    let repo = client.send::<operations::ReorderSources>([&args.repo], &args.request).await?;
     output.print(&repo, || describe_sources(&repo))
 }

@@ -4,28 +4,16 @@
 use std::str::FromStr;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 
 use super::backup::place;
 use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Output, format_time, table};
-use super::units::{bytes, seconds};
 use api::error::Code;
 use api::operations::admin as operations;
 use api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
-use base::model::storage_class::StorageClass;
 
-/// The storage classes with objects that rows refer to.
-const CLASSES: [StorageClass; 6] = [
-    StorageClass::Packages,
-    StorageClass::Binaries,
-    StorageClass::Cran,
-    StorageClass::Bioconductor,
-    StorageClass::Pypi,
-    StorageClass::Persistent,
-];
 /// The maximum number of bad objects in the table.
 const MAX_ROWS: usize = 200;
 
@@ -36,30 +24,17 @@ const MAX_ROWS: usize = 200;
                   Example: rspm scrub --max-duration=2h --rate=100MB --repair"
 )]
 pub struct ScrubArgs {
-    /// Storage classes, comma separated or repeated (default: all)
-    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
-    pub class: Vec<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: StartScrub,
     /// Compare only existence and size of the objects, not their SHA-256
-    #[arg(long, conflicts_with_all = ["max_duration", "rate"])]
+    #[arg(long, conflicts_with_all = ["max_seconds", "rate"])]
     pub quick: bool,
     /// Compare one of several equal parts of the objects: 3/8 is the third of eight
-    #[arg(long, conflicts_with = "max_duration", value_name = "N/T")]
+    #[arg(long, conflicts_with = "max_seconds", value_name = "N/T")]
     pub subset: Option<Subset>,
-    /// Stop after this time; the next scrub continues from there: seconds, or 90s, 5m, 2h
-    #[arg(long, value_parser = seconds, value_name = "TIME")]
-    pub max_duration: Option<u64>,
-    /// Maximum rate of reading per second: bytes, or 500kB, 100MB, 1GB (default: not limited)
-    #[arg(long, value_parser = bytes, value_name = "BYTES")]
-    pub rate: Option<u64>,
-    /// Store bad objects again: packages from their mirror, READMEs from their packages
-    #[arg(long)]
-    pub repair: bool,
-    /// Restore bad objects from a backup that has them: a directory or s3://bucket/prefix that Server.BackupPaths
-    /// allows
-    #[arg(long, requires = "repair", value_name = "FOLDER")]
-    pub from: Option<String>,
     /// Examine the database instead of the stored objects
-    #[arg(long, conflicts_with_all = ["class", "quick", "subset", "max_duration", "rate", "repair"])]
+    #[arg(long, conflicts_with_all = ["classes", "quick", "subset", "max_seconds", "rate", "repair"])]
     pub database: bool,
     /// Wait and progress flags.
     #[command(flatten)]
@@ -89,10 +64,6 @@ impl FromStr for Subset {
     }
 }
 
-fn classes() -> PossibleValuesParser {
-    PossibleValuesParser::new(CLASSES.map(StorageClass::as_str))
-}
-
 /// `rspm scrub`.
 ///
 /// # Errors
@@ -105,12 +76,9 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
     };
     let body = StartScrub {
         level,
-        classes: args.class,
         part: args.subset.map(|Subset { number, total }| ScrubPart { number, of: total }),
-        max_seconds: args.max_duration,
-        rate: args.rate,
-        repair: args.repair,
-        from: args.from.as_deref().map(place).transpose()?,
+        from: args.request.from.as_deref().map(place).transpose()?,
+        ..args.request
     };
     let job = client.send::<operations::StartScrub>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "scrub").await? else {

@@ -1,6 +1,6 @@
 //! `rspm create|edit|delete source`.
 
-use super::args::{CreateSource, EditSource, NameArg};
+use super::args::{EditSource, NameArg};
 use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
@@ -17,15 +17,8 @@ pub fn describe(source: &Source) -> String {
 ///
 /// # Errors
 /// The server refuses.
-pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Result<(), CliError> {
-    let body = source::CreateSource {
-        name: args.name,
-        kind: args.kind,
-        succeed_on_existing: args.succeed_on_existing,
-        snapshot: args.snapshot,
-        include: args.include,
-    };
-    let source = client.send::<operations::CreateSource>([], &body).await?;
+pub async fn create(client: &Client, output: &Output, args: source::CreateSource) -> Result<(), CliError> {
+    let source = client.send::<operations::CreateSource>([], &args).await?;
     output.print(&source, || describe(&source))
 }
 
@@ -34,8 +27,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateSource) -> Res
 /// # Errors
 /// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<(), CliError> {
-    let body = source::EditSource { new_name: args.new_name, snapshot: args.snapshot };
-    let source = client.send::<operations::EditSource>([&args.name], &body).await?;
+    let source = client.send::<operations::EditSource>([&args.name], &args.request).await?;
     output.print(&source, || describe(&source))
 }
 

@@ -1,6 +1,5 @@
 //! `rspm storage`: owners of the storage classes, the sweep, and restoring of removed objects.
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use super::client::Client;
@@ -10,7 +9,6 @@ use super::output::{Output, format_count, table};
 use api::operations::admin as operations;
 use api::storage::{Storage, StorageOwner, StorageSelection, StorageState, SweepStorage};
 use base::model::count::count_of;
-use base::model::storage_class::StorageClass;
 
 /// `rspm storage …`
 #[derive(Debug, Subcommand)]
@@ -18,27 +16,19 @@ pub enum StorageCommand {
     /// List the storage classes: owner, trash, damaged objects, sweeps that need a confirmation
     List,
     /// Make this server's database the owner of storage classes
-    Adopt(Classes),
+    Adopt(StorageSelection),
     /// Sweep now: move unreferenced objects to the trash and delete old objects from it
     Sweep(Sweep),
     /// Restore objects from the trash
     Restore(Restore),
 }
 
-/// Flags of `storage adopt`.
-#[derive(Debug, Args)]
-pub struct Classes {
-    /// Storage classes, comma separated or repeated (default: all)
-    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
-    pub class: Vec<String>,
-}
-
 /// Flags of `storage sweep`.
 #[derive(Debug, Args)]
 pub struct Sweep {
-    /// Classes from which any number of objects may be removed, comma separated or repeated
-    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
-    pub confirm: Vec<String>,
+    /// The request.
+    #[command(flatten)]
+    pub request: SweepStorage,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
@@ -49,14 +39,10 @@ pub struct Sweep {
 pub struct Restore {
     /// The storage classes.
     #[command(flatten)]
-    pub classes: Classes,
+    pub classes: StorageSelection,
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
-}
-
-fn classes() -> PossibleValuesParser {
-    PossibleValuesParser::new(StorageClass::ALL.map(StorageClass::as_str))
 }
 
 /// `rspm storage …`.
@@ -70,21 +56,18 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
             output.print(&storage, || describe(&storage))
         }
         StorageCommand::Adopt(args) => {
-            let body = StorageSelection { classes: args.class };
-            let result = client.send::<operations::AdoptStorage>([], &body).await?;
+            let result = client.send::<operations::AdoptStorage>([], &args).await?;
             output.print(&result, || match result.classes.as_slice() {
                 [] => "These storage classes already belong to this database.".to_owned(),
                 classes => format!("This database is now the owner of: {}", classes.join(", ")),
             })
         }
         StorageCommand::Sweep(args) => {
-            let body = SweepStorage { confirm: args.confirm };
-            let job = client.send::<operations::SweepStorage>([], &body).await?;
+            let job = client.send::<operations::SweepStorage>([], &args.request).await?;
             job::follow_or_print(client, output, job, &args.job_flags, "sweep of storage").await
         }
         StorageCommand::Restore(args) => {
-            let body = StorageSelection { classes: args.classes.class };
-            let job = client.send::<operations::RestoreStorage>([], &body).await?;
+            let job = client.send::<operations::RestoreStorage>([], &args.classes).await?;
             job::follow_or_print(client, output, job, &args.job_flags, "restore of removed objects").await
         }
     }

@@ -5,7 +5,6 @@ use super::client::Client;
 use super::error::CliError;
 use super::job;
 use super::output::Output;
-use api::job::StartSync;
 use api::operations::admin as operations;
 
 /// `rspm sync`.
@@ -13,11 +12,7 @@ use api::operations::admin as operations;
 /// # Errors
 /// The server refuses, or the sync fails.
 pub async fn run(client: &Client, output: &Output, args: Sync) -> Result<(), CliError> {
-    let body = StartSync {
-        kind: args.kind.clone(),
-        version: args.version.clone(),
-        accept_serial: args.accept_serial,
-    };
-    let job = client.send::<operations::StartSync>([], &body).await?;
-    job::follow_or_print(client, output, job, &args.job_flags, &format!("sync of {}", args.kind)).await
+    let job = client.send::<operations::StartSync>([], &args.request).await?;
+    job::follow_or_print(client, output, job, &args.job_flags, &format!("sync of {}", args.request.kind))
+        .await
 }

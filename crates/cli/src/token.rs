@@ -15,7 +15,7 @@ use api::token::{self, Scope, Token};
 #[derive(Debug, Subcommand)]
 pub enum Revoke {
     /// Revoke an access token, on all servers of the database
-    Token(RevokeToken),
+    Token(token::RevokeToken),
 }
 
 /// Flags of `create token`.
@@ -70,21 +70,6 @@ impl YesNo {
     pub fn is_yes(self) -> bool {
         self == YesNo::Yes
     }
-}
-
-/// Flags of `revoke token`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("named").required(true).args(["guid", "token", "user"]))]
-pub struct RevokeToken {
-    /// GUID of the token, from `rspm list tokens`
-    #[arg(long)]
-    pub guid: Option<String>,
-    /// The token itself; - reads it from standard input
-    #[arg(long)]
-    pub token: Option<String>,
-    /// User whose tokens are all revoked and whose browser sessions all end
-    #[arg(long)]
-    pub user: Option<String>,
 }
 
 /// The note of Posit Package Manager after the creation of a token.
@@ -183,12 +168,8 @@ fn describe_scopes(scopes: &[Scope]) -> String {
 ///
 /// # Errors
 /// There is no such token, or the server refuses.
-pub async fn revoke(client: &Client, output: &Output, args: RevokeToken) -> Result<(), CliError> {
-    let body = token::RevokeToken {
-        guid: args.guid,
-        token: args.token.map(read_token).transpose()?,
-        user: args.user,
-    };
+pub async fn revoke(client: &Client, output: &Output, args: token::RevokeToken) -> Result<(), CliError> {
+    let body = token::RevokeToken { token: args.token.map(read_token).transpose()?, ..args };
     let answer = client.send::<operations::RevokeToken>([], &body).await?;
     if body.user.is_some() {
         let revoked: token::RevokedUser =

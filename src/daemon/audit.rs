@@ -10,10 +10,8 @@ use store::db::Db;
 use store::db::audit;
 use store::db::author::{Author, AuthorKind};
 
-/// Timeout of a write.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Records a command.
 pub(super) async fn record(db: &Db, pending: &PendingCommand, action: &'static str, detail: String) {
     let author = pending.author.clone().unwrap_or_else(|| Author {
         kind: AuthorKind::Job,

@@ -14,7 +14,6 @@ use store::db::audit::{self, Filter};
 use store::db::{Db, DbError};
 use store::logs::OptionalLog;
 
-/// Interval of reads.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of rows of a read.
 const PAGE: i64 = 1000;

@@ -14,7 +14,6 @@ const BACKLOG: i32 = 4096;
 /// A socket that cannot be opened, with the reason and how to fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// A TCP address.
     #[error("Could not initialize the {section} listener: listen tcp {address}: bind: {reason}{remedy}")]
     Tcp {
         /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
@@ -25,29 +24,19 @@ pub enum SocketError {
         reason: String,
         /// The remedy: a sentence on a separate line, or empty.
         remedy: String,
-        /// The error kind.
         kind: ErrorKind,
     },
-    /// The admin socket.
     #[error("Could not initialize the administration socket {}: {reason}", path.display())]
     Admin {
-        /// Path of the socket.
         path: PathBuf,
         /// The reason and how to fix it.
         reason: String,
     },
-    /// A socket that cannot be made non-blocking.
     #[error("could not make the {name} socket non-blocking: {source}")]
-    NonBlocking {
-        /// Name of the socket.
-        name: &'static str,
-        /// Error of the system.
-        source: Error,
-    },
+    NonBlocking { name: &'static str, source: Error },
 }
 
 /// Formats an address as in the gcfg: `:4242`, `host:port`, `[::1]:443`.
-#[must_use]
 pub fn display_address(listen: &Listen) -> String {
     let (host, port) = (&listen.host, listen.port);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }

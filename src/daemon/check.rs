@@ -32,7 +32,6 @@ use tasks::sync::directories::{Report, examine};
 use upstream::Upstream;
 
 /// Runs all checks and prints their results; fails if a check failed.
-#[must_use]
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
     let results = run_all(file, loaded);
     let has_failed = results.iter().any(|check| check.verdict == Verdict::Fail);

@@ -14,17 +14,13 @@ use runtime::jobs::Jobs;
 
 /// The state of the process that does not depend on its mode.
 pub(super) struct ProcessContext {
-    /// The configuration file.
     pub(super) file: PathBuf,
     /// Routes each request to the app, or answers 503.
     pub(super) switch: Switch,
-    /// The logs.
     pub(super) logs: Logs,
     /// Certificate and key of the HTTPS listeners.
     pub(super) tls: Tls,
-    /// Notifies systemd.
     pub(super) notifier: Notifier,
-    /// Jobs of all apps.
     pub(super) jobs: Jobs,
     /// The addresses configured at the start.
     pub(super) addresses: ListenAddresses,

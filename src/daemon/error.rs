@@ -16,16 +16,13 @@ use upstream::UpstreamError;
 /// An error that prevents the daemon from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration is not valid.
     #[error("Unable to initialize the configuration:\n{0}")]
     Config(#[from] ConfigError),
     /// A listening socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// No listener that serves packages.
     #[error("{0}")]
     NoListener(String),
-    /// The certificate or key cannot be used.
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
     /// The user cannot be changed.
@@ -34,7 +31,6 @@ pub enum StartError {
     /// Files or directories cannot be used.
     #[error(transparent)]
     Files(#[from] FileError),
-    /// The database cannot be used.
     #[error("Unable to connect to the database: {0}")]
     Db(#[from] DbError),
     /// The encryption key is not that of the database.
@@ -49,16 +45,13 @@ pub enum StartError {
     /// The HTTP client for mirrors cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The rows of a crashed sync cannot be removed.
     #[error("could not clean up after a crashed sync: {0}")]
     Sync(#[from] SyncError),
-    /// The running server cancelled the hand-over or is stopping.
     #[error("the running server cancelled the hand-over")]
     Cancelled,
     /// The sockets cannot be duplicated, or the channel to the old server cannot be opened.
     #[error("could not prepare a hand-over: {0}")]
     HandOver(std::io::Error),
-    /// The async runtime cannot be started.
     #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -72,7 +65,6 @@ pub(super) fn log_lines(error: &str) {
 
 impl StartError {
     /// The reason for clients (a phrase) and for administrators (the whole error).
-    #[must_use]
     pub fn broken_reason(&self) -> BrokenReason {
         let has_listener = !matches!(self, StartError::NoListener(_));
         let phrase = match self {

@@ -28,7 +28,6 @@ pub(super) struct LeaderTasks {
 }
 
 impl LeaderTasks {
-    /// Creates the tasks of an app.
     pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
         let App { sync, upkeep, usage, builds, sessions, state, .. } = app;
         LeaderTasks {

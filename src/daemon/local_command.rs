@@ -77,12 +77,10 @@ impl Spinner {
         }))
     }
 
-    /// Shows a step.
     pub(super) fn show(&self, step: impl Display) {
         self.0.iter().for_each(|bar| bar.set_message(for_terminal(&step.to_string())));
     }
 
-    /// Removes the step.
     pub(super) fn clear(&self) {
         self.0.iter().for_each(ProgressBar::finish_and_clear);
     }

@@ -156,13 +156,11 @@ impl Logs {
         }
     }
 
-    /// The open log files.
     fn sinks(&self) -> Vec<Sink> {
         let server = self.server.iter().flat_map(ServerLog::sinks);
         server.chain(self.access.sink()).chain(self.service.sink()).chain(self.audit.sink()).collect()
     }
 
-    /// Writes the queued lines.
     pub(super) fn flush(&self) {
         self.sinks().iter().for_each(Sink::flush);
     }

@@ -66,7 +66,6 @@ use crate::http;
 use handover::TakeOver;
 
 /// The program `rstudio-pm`.
-#[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     if args.convert_markdown {

@@ -158,7 +158,6 @@ impl Supervisor {
         }
     }
 
-    /// Resumes serving.
     pub(super) fn resume(&mut self) {
         let Some(running) = &mut self.running else { return };
         let app = Arc::clone(&running.app);

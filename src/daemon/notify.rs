@@ -10,17 +10,14 @@ use sd_notify::NotifyState;
 /// Capacity of the queue; further notifications are dropped.
 const CAPACITY: usize = 64;
 
-/// A notification.
 enum Notification {
     /// The server is ready, or a reload has ended.
     Ready(String),
-    /// A reload has started.
     Reloading,
     /// Another process is the main process now, and ready.
     Main(u32, String),
     Stopping(String),
     Status(String),
-    /// The server responds (watchdog).
     Watchdog,
     /// Extends the start timeout to this duration from now.
     ExtendTimeout(Duration, String),

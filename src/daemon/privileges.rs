@@ -18,7 +18,6 @@ use nix::unistd::{
 use super::files::provision::provision;
 use base::config::Config;
 
-/// An ordinary user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     /// The name, or the user ID if the user has no name.
@@ -89,43 +88,28 @@ impl Account {
 pub(super) enum Plan {
     /// Keep the current user, with a warning if that is root.
     Stay(Option<String>),
-    /// Switch to this user.
     Become(Account),
 }
 
 /// An error of the change of user.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// `--user` names an unknown user.
     #[error("--user {0}: there is no such user; create it with: useradd --system --no-create-home {0}")]
     Unknown(String),
     /// `--user` without the privilege to change the user.
     #[error(
         "--user {target}: only root can switch to another user, and this is {current}; start it as {target}"
     )]
-    NotRoot {
-        /// Target user.
-        target: String,
-        /// Current user.
-        current: String,
-    },
-    /// The owner of the gcfg cannot be read.
+    NotRoot { target: String, current: String },
     #[error("the owner of {path} cannot be read: {source}")]
-    Owner {
-        /// Path of the gcfg.
-        path: String,
-        /// Error of the system.
-        source: std::io::Error,
-    },
+    Owner { path: String, source: std::io::Error },
     /// The system refuses a step.
     #[error(
         "cannot switch to user {user}: {step}: {reason}; this needs the capabilities CAP_SETUID, CAP_SETGID and \
          CAP_SETPCAP: grant them, or start it as that user"
     )]
     Refused {
-        /// Target user.
         user: String,
-        /// The step that failed.
         step: &'static str,
         /// The error text of the system.
         reason: String,

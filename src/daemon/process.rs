@@ -38,7 +38,6 @@ const START_EXTENSION: Duration = Duration::from_secs(30);
 
 /// The parts of the process that are set up before threads are started.
 pub(super) struct Setup<'a> {
-    /// The configuration file.
     pub(super) file: &'a Path,
     /// The configuration, or the valid part of it.
     pub(super) config: Arc<Config>,
@@ -46,7 +45,6 @@ pub(super) struct Setup<'a> {
     pub(super) loaded: Result<Loaded, StartError>,
     /// Whether systemd has passed the sockets: then the server responds with 503 and the reason instead of failing.
     pub(super) is_socket_activated: bool,
-    /// The listening sockets.
     pub(super) sockets: Sockets,
     /// The sockets and the lock that the old server passed, in a hand-over.
     pub(super) received: Option<ReceivedSockets>,

@@ -55,7 +55,6 @@ pub(super) async fn apply(
     Ok((reload.loaded, result))
 }
 
-/// Logs the changes of a reload.
 pub(super) fn log_changes(result: &ReloadResult) {
     let ReloadResult { applied, ignored, restart, warnings } = result;
     for Change { property, from, to } in applied {

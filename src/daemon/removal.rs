@@ -150,7 +150,6 @@ fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
     line
 }
 
-/// The log files.
 fn logs(config: &Config) -> impl Iterator<Item = &Path> {
     let system = config.logging.system_log.iter().filter_map(|destination| match destination {
         LogDestination::File(path) => Some(path.as_path()),

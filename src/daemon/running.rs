@@ -18,7 +18,6 @@ use tasks::upkeep;
 
 /// An app that serves requests, and its background tasks.
 pub(super) struct RunningApp {
-    /// Serves the requests.
     pub(super) app: Arc<App>,
     predecessor: Predecessor,
     leadership: watch::Receiver<bool>,
@@ -83,7 +82,6 @@ impl RunningApp {
         ]);
     }
 
-    /// Stops the background tasks.
     pub(super) fn pause(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
     }

@@ -20,7 +20,6 @@ pub(super) struct ServiceUnit {
     pub(super) hides_homes: bool,
     /// Whether the service has a private `/tmp` and `/var/tmp` (`PrivateTmp=`).
     pub(super) has_private_tmp: bool,
-    /// The command line.
     command: String,
     /// ID of the process, 0 if the service does not run.
     pid: u32,

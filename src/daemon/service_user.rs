@@ -40,7 +40,6 @@ impl ServiceUser {
         ServiceUser { account: account.filter(|account| !account.uid.is_root()), unit }
     }
 
-    /// The user ID.
     pub(super) fn uid(&self) -> u32 {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }

@@ -13,11 +13,9 @@ use crate::http::{AdminService, HttpServer, MetricsService, PublicService, Switc
 pub(super) struct Services {
     /// Connection limits and the state of a shutdown.
     pub(super) server: HttpServer,
-    /// Handles the requests.
     pub(super) switch: Switch,
     /// Certificate and key of the HTTPS listeners.
     pub(super) tls: Tls,
-    /// Target port of redirects.
     pub(super) https_port: u16,
 }
 

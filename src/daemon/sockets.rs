@@ -15,7 +15,6 @@ use nix::sys::stat::{Mode, umask};
 use super::bind::{SocketError, bind, display_address};
 use base::config::{Config, Listen};
 
-/// All listening sockets, non-blocking.
 pub struct Sockets {
     /// `HTTP.Listen`.
     pub http: Vec<TcpListener>,
@@ -65,7 +64,6 @@ pub enum ListenerKind {
 
 impl ListenerKind {
     /// The name in `FileDescriptorName=` of the socket units.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             ListenerKind::Http => "http",
@@ -76,7 +74,6 @@ impl ListenerKind {
     }
 
     /// The section in the configuration.
-    #[must_use]
     pub fn section(self) -> &'static str {
         match self {
             ListenerKind::Http => "HTTP",
@@ -87,7 +84,6 @@ impl ListenerKind {
     }
 
     /// Returns true if packages are served through listeners of this kind.
-    #[must_use]
     pub fn serves_packages(self) -> bool {
         match self {
             ListenerKind::Http | ListenerKind::Https => true,
@@ -99,31 +95,25 @@ impl ListenerKind {
 /// A configured listener that could not be opened.
 #[derive(Debug)]
 pub struct MissingListener {
-    /// The kind of listener.
     pub kind: ListenerKind,
     /// The address of the listener.
     pub listen: Listen,
-    /// The error.
     pub error: SocketError,
 }
 
 impl Sockets {
     /// Remark for `systemctl status`.
-    #[must_use]
     pub fn remark(&self) -> Option<String> {
         self.is_outdated
             .then(|| format!("the listening sockets differ from the configuration; run: {APPLY_COMMANDS}"))
     }
 
-    /// Path of the admin socket.
-    #[must_use]
     pub fn admin_address(&self) -> PathBuf {
         let address = self.admin.local_addr().ok();
         address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
     }
 
     /// Addresses of the HTTP and redirect listeners, reachable from this machine.
-    #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &TcpListener| {
             let mut address = socket.local_addr().ok()?;
@@ -142,7 +132,6 @@ impl Sockets {
 }
 
 /// Returns true if systemd has passed sockets, which remain open when this process exits.
-#[must_use]
 pub fn passed_by_systemd() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
     let is_own_pid = match std::env::var_os("LISTEN_PID") {
@@ -153,7 +142,6 @@ pub fn passed_by_systemd() -> bool {
 }
 
 /// Path of the admin socket in a configuration.
-#[must_use]
 pub fn admin_path(config: &Config) -> PathBuf {
     config.server.sock_file_dir.join("rstudio-pm.sock")
 }

@@ -18,9 +18,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct StatusInputs {
     mode: Mode,
-    /// Version of the catalog.
     catalog: i64,
-    /// Number of jobs that have ended.
     job_end_count: u64,
     work: String,
     /// Whether the clock is too far ahead to publish.

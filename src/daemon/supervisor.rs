@@ -137,7 +137,6 @@ impl Supervisor {
         self.loaded = loaded;
     }
 
-    /// Cancels the retries.
     pub(super) fn cancel_retries(&mut self) {
         self.retry_at = None;
         self.loaded = None;

@@ -10,7 +10,6 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::notify::Notifier;
 
-/// The addresses to check.
 pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,

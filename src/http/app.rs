@@ -25,13 +25,9 @@ use tasks::usage::Usage;
 pub struct App {
     /// Handles of the database, the storage and other shared state.
     pub state: Arc<State>,
-    /// The valid tokens.
     pub tokens: Tokens,
-    /// The sessions of browsers.
     pub sessions: Sessions,
-    /// The sign-ins of devices.
     pub device_logins: DeviceLogins,
-    /// The identity providers.
     pub providers: Providers,
     /// Running fetches of package files.
     pub fetches: Arc<Fetches>,
@@ -39,19 +35,14 @@ pub struct App {
     pub repositories: Arc<Repositories>,
     /// Uploads that are not added yet.
     pub uploads: Arc<Uploads>,
-    /// Builders of git repositories.
     pub builds: Arc<Builds>,
     /// Sweep, ownership of storage and nightly work.
     pub upkeep: Arc<Upkeep>,
-    /// Syncs and their schedule.
     pub sync: Sync,
-    /// Download counters.
     pub usage: Usage,
     /// Common headers and the path prefix, shared with `ServerContext`.
     pub site: Arc<ArcSwap<SiteSettings>>,
-    /// Request limits.
     pub limits: Limits,
-    /// Cache of resolved addresses.
     pub resolve_cache: ResolveCache,
     /// Budget of public API responses that are held in memory for slow clients.
     pub response_budget: ResponseBudget,

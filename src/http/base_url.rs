@@ -13,30 +13,25 @@ use base::model::time::Timestamp;
 /// The absolute URL that the client requested; proxies configured for Posit Package Manager send it.
 const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
 
-/// The head of a request.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The other end of the connection.
     pub peer: Peer,
-    /// Method, target and fields.
     pub parts: &'a Parts,
     /// The raw path without the prefix of `Server.Address`.
     pub path: &'a str,
     /// Arrival time of the request.
     pub received_at: Timestamp,
-    /// The client.
     pub principal: &'a Principal,
 }
 
 impl RequestHead<'_> {
     /// Returns true if the client is a browser that requests a page: R and other programs do not accept HTML.
-    #[must_use]
     pub(super) fn accepts_html(&self) -> bool {
         self.accepts("text/html")
     }
 
     /// Returns true if the request names a media type in `Accept`, whatever its quality.
-    #[must_use]
     pub(super) fn accepts(&self, media_type: &str) -> bool {
         let accepted = self.parts.headers.get_all(http::header::ACCEPT).iter();
         let mut ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
@@ -47,13 +42,11 @@ impl RequestHead<'_> {
 }
 
 /// Returns scheme, authority and path prefix, without a trailing slash.
-#[must_use]
 pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
     site.address.clone().unwrap_or_else(|| requested_url(site, head))
 }
 
 /// Returns scheme, authority and path prefix of the URL that the client requests, without regard to `Server.Address`.
-#[must_use]
 pub(super) fn requested_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
     let headers = &head.parts.headers;
     // SECURITY: any client can send these headers. They are used from trusted proxies only.

@@ -32,7 +32,6 @@ enum Content {
     },
 }
 
-/// A response body.
 pub struct Body {
     content: Content,
     sent_bytes: u64,
@@ -50,21 +49,17 @@ impl Body {
         Body { content, sent_bytes: 0, finish: None, guards: None, owner: None, attachments: None }
     }
 
-    /// Creates an empty body.
-    #[must_use]
     pub fn empty() -> Body {
         Body::new(Content::Empty)
     }
 
     /// Creates a body in memory.
-    #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
         Body::new(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
     }
 
     /// Creates a streamed body; `size` in bytes, if known. A stream that yields more or fewer bytes than `size` fails.
-    #[must_use]
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
         Body::new(Content::Stream { stream, remaining: size, turn: 0 })
     }
@@ -101,7 +96,6 @@ impl Body {
     }
 
     /// Returns the size in bytes of a body in memory; `None` for a stream, whose bytes [`Body::on_finish`] reports.
-    #[must_use]
     pub fn known_size(&self) -> Option<u64> {
         match &self.content {
             Content::Empty => Some(0),

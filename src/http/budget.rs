@@ -40,7 +40,6 @@ struct UsedBytes {
 #[derive(Clone)]
 pub struct ResponseBudget {
     memory: MemoryBudget,
-    /// For files of packages.
     files: MemoryBudget,
     /// Has one byte for each request that may wait for memory.
     places: MemoryBudget,

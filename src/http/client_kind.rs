@@ -26,7 +26,6 @@ const OTHER: &str = "other";
 /// with `R/`.
 const LIBCURL: &str = "libcurl/";
 
-/// Returns the kind of a client.
 pub(super) fn client_kind(agent: Option<&[u8]>) -> &'static str {
     let Some(agent) = agent else { return OTHER };
     // Clients name themselves at the beginning.

@@ -47,7 +47,6 @@ pub enum Extent {
 }
 
 /// Returns true if the request has a field that [`precondition`] evaluates.
-#[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_NONE_MATCH)
         || headers.contains_key(IF_MODIFIED_SINCE)
@@ -56,7 +55,6 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
 }
 
 /// Evaluates the preconditions in the order of RFC 9110, 13.2.2.
-#[must_use]
 pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Precondition {
     if headers.contains_key(IF_MATCH) {
         if !any_tag(headers, &IF_MATCH, |tag| current.matches_any(|own| same_strong(tag, own))) {
@@ -80,7 +78,6 @@ pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Preconditio
 }
 
 /// Returns the part of `size` bytes that a GET requests.
-#[must_use]
 pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent {
     let mut ranges = headers.get_all(RANGE).iter();
     let (Some(value), None) = (ranges.next(), ranges.next()) else {
@@ -188,7 +185,6 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
 }
 
 /// Formats a time as an HTTP date (`Fri, 20 Nov 2026 08:00:00 GMT`); `None` before 1970 or after 9999.
-#[must_use]
 pub fn http_date(seconds: i64) -> Option<String> {
     let seconds = u64::try_from(seconds).ok().filter(|s| *s < 253_402_300_800)?;
     Some(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))

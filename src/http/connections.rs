@@ -30,11 +30,9 @@ struct OpenConnections {
     count_by_address: HashMap<IpAddr, usize>,
 }
 
-/// Activity of a connection.
 pub(super) struct Activity {
     /// Copy of [`Inner::epoch`].
     epoch: Instant,
-    /// Requests in progress.
     requests: AtomicUsize,
     /// Time at which the connection was accepted or last answered a request, in milliseconds since `epoch`;
     /// [`CLOSING`] once it should close.

@@ -3,7 +3,6 @@
 use http::header::{self, HeaderMap};
 
 /// Returns true if the client accepts gzip (RFC 9110, 12.5.3). The wildcard `*` does not count.
-#[must_use]
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut codings = fields.flat_map(|field| field.split(','));

@@ -13,7 +13,6 @@ use content::serve::difference::{Change, ListedPackage};
 use content::serve::listing::ListedVersion;
 
 /// Returns the packages that differ between two snapshots as CSV; `name_of` returns the name of a source.
-#[must_use]
 pub(super) fn of_changes(
     head: &RequestHead<'_>,
     changes: &[Change],
@@ -43,7 +42,6 @@ pub(super) fn of_changes(
 }
 
 /// Returns the packages of a snapshot as CSV; `name_of` returns the name of a source.
-#[must_use]
 pub(super) fn of_packages<'a>(
     head: &RequestHead<'_>,
     packages: impl IntoIterator<Item = &'a ListedVersion>,

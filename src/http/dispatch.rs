@@ -306,9 +306,6 @@ fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Times
 }
 
 /// Checks that the client may use a route. Returns true if the response is only for clients with a token or a session.
-///
-/// # Errors
-/// 401, 403.
 fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bool, Failure> {
     client.require_public(app, route.access(), route.is_interface())
 }
@@ -329,7 +326,6 @@ struct Address<'a> {
     snapshot: Snapshot,
     part: Option<PartName>,
     r_path: &'a RPath,
-    /// The whole raw path.
     path: &'a str,
     /// The versions that the resolution depends on, determined before resolving.
     validity: Validity,

@@ -21,9 +21,7 @@ use tasks::usage::{Download, Usage};
 pub struct PackageRequest<'a> {
     /// Arrival time of the request.
     pub received_at: Timestamp,
-    /// The package.
     pub package: &'a str,
-    /// Its version.
     pub version: &'a str,
     /// Whether the version is archived in the requested snapshot.
     pub archived: bool,
@@ -35,7 +33,6 @@ pub struct PackageRequest<'a> {
     pub outcome: Completion<'a>,
 }
 
-/// A request for a binary.
 #[derive(Clone, Debug)]
 pub struct RequestedBinary<'a> {
     /// The distribution as the address names it; `windows` or `macos` for binaries of these systems.
@@ -54,7 +51,6 @@ pub struct RequestedBinary<'a> {
 pub enum Completion<'a> {
     /// The file was found. The response has all of its bytes, a range of them, or none (304, 412, 416).
     Sent {
-        /// Its source.
         source: SourceId,
         /// The platform of the binary; `None` for a source package.
         platform: Option<&'a Platform>,
@@ -81,7 +77,6 @@ pub struct DownloadRecorder {
 
 impl DownloadRecorder {
     /// Creates a recorder that writes to `log` and counts in `usage`.
-    #[must_use]
     pub fn new(log: ServiceLog, usage: Usage) -> DownloadRecorder {
         DownloadRecorder { log, usage }
     }
@@ -190,9 +185,7 @@ fn binary_part<'a>(request: &RequestedBinary<'a>) -> BinaryDetails<'a> {
 /// The package file that an address names; there is not necessarily such a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackagePath<'a> {
-    /// The package.
     pub(super) package: &'a str,
-    /// The version.
     pub(super) version: &'a str,
     /// Whether the file is below `Archive/`.
     pub(super) archived: bool,

@@ -14,7 +14,6 @@ use super::limits::Limits;
 /// The phase of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Serving.
     Serving,
     /// Stopping: still accepting; responses have `Connection: close`, HTTP/2 connections get GOAWAY.
     Draining,
@@ -89,7 +88,6 @@ impl Default for Drain {
 
 impl Drain {
     /// Counts a request until the value is dropped.
-    #[must_use]
     pub fn begin_request(&self) -> InProgress {
         let slot = self.0.stopping_since.get().map_or(0, |since| 1 + slots_since(*since)).min(SLOTS - 1);
         self.0.in_progress[slot].fetch_add(1, Ordering::AcqRel);
@@ -97,26 +95,22 @@ impl Drain {
     }
 
     /// Returns true if the stop has begun.
-    #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.stopping_since.get().is_some()
     }
 
     /// Returns the number of requests in progress.
-    #[must_use]
     pub fn requests(&self) -> usize {
         self.count_in_slots(SLOTS)
     }
 
     /// Returns the number of open connections.
-    #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.len().saturating_sub(self.0.listeners.load(Ordering::Acquire))
     }
 
     /// Registers a listener until the value is dropped, so that a stop waits for a connection that is accepted at the
     /// last moment.
-    #[must_use]
     pub fn register_listener(&self) -> ListenerGuard {
         self.0.listeners.fetch_add(1, Ordering::AcqRel);
         ListenerGuard { shared: Arc::clone(&self.0), _token: self.0.connections.token() }

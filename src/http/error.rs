@@ -11,7 +11,6 @@ use store::db::DbError;
 use store::storage::StorageError;
 use upstream::UpstreamError;
 
-/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// 4xx or 5xx.
@@ -34,20 +33,16 @@ pub struct Failure {
     pub payload: Option<Box<Payload>>,
 }
 
-/// Details of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// The release that a block rule forbids.
     Blocked(BlockedRelease),
     /// The names of similar packages, with the addresses of their pages relative to the requested one.
     Similar(Vec<(String, String)>),
-    /// Other details.
     Values(serde_json::Value),
 }
 
 impl Payload {
-    /// Returns the JSON form.
-    #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Payload::Blocked(BlockedRelease { rule, reason, allowed, .. }) => {
@@ -65,7 +60,6 @@ impl Payload {
 
 impl Failure {
     /// Creates a failure with any status; `code` is that of the JSON form.
-    #[must_use]
     pub fn new(status: StatusCode, code: Code, phrase: impl Into<String>) -> Failure {
         Failure {
             status,
@@ -81,13 +75,11 @@ impl Failure {
     }
 
     /// Sets the hint for administrators.
-    #[must_use]
     pub fn with_hint(self, hint: Option<impl Into<Box<str>>>) -> Failure {
         Failure { hint: hint.map(Into::into), ..self }
     }
 
     /// Appends the hint to the phrase.
-    #[must_use]
     pub fn for_administrator(self) -> Failure {
         match self.hint {
             Some(hint) => Failure { phrase: format!("{}; {hint}", self.phrase), hint: None, ..self },
@@ -96,13 +88,11 @@ impl Failure {
     }
 
     /// Returns a 400.
-    #[must_use]
     pub fn bad_request(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::BAD_REQUEST, Code::Invalid, phrase)
     }
 
     /// Returns a 400 for a block rule that matches everything in its scope, without the confirmation `--all`.
-    #[must_use]
     pub fn unconfirmed(reason: &str) -> Failure {
         let payload = serde_json::json!({ "reason": reason });
         Failure {
@@ -116,7 +106,6 @@ impl Failure {
     }
 
     /// Returns the reason of a failure made by [`Failure::unconfirmed`].
-    #[must_use]
     pub fn unconfirmed_reason(&self) -> Option<&str> {
         match self.payload.as_deref().filter(|_| self.code == Code::Unconfirmed)? {
             Payload::Values(values) => values.get("reason")?.as_str(),
@@ -125,7 +114,6 @@ impl Failure {
     }
 
     /// Returns a 401 with a challenge for this realm.
-    #[must_use]
     pub fn unauthorized(phrase: impl Into<String>, realm: &str) -> Failure {
         Failure {
             challenge: Some(realm.into()),
@@ -134,7 +122,6 @@ impl Failure {
     }
 
     /// Returns a 403 for a token without this scope.
-    #[must_use]
     pub fn forbidden(phrase: impl Into<String>, scope: &str) -> Failure {
         Failure {
             challenge: Some(scope.into()),
@@ -143,7 +130,6 @@ impl Failure {
     }
 
     /// Returns a 403 for a release that a block rule forbids.
-    #[must_use]
     pub fn blocked(blocked: &BlockedRelease) -> Failure {
         Failure {
             payload: Some(Box::new(Payload::Blocked(blocked.clone()))),
@@ -152,7 +138,6 @@ impl Failure {
     }
 
     /// Returns the release of a failure made by [`Failure::blocked`].
-    #[must_use]
     pub fn blocked_release(&self) -> Option<&BlockedRelease> {
         match self.payload.as_deref()? {
             Payload::Blocked(blocked) => Some(blocked),
@@ -161,7 +146,6 @@ impl Failure {
     }
 
     /// Returns a 403 for a name that a guard reserves for a source.
-    #[must_use]
     pub fn guarded(guarded: &GuardedName) -> Failure {
         let payload = serde_json::json!({ "reason": guarded.reason });
         Failure {
@@ -171,7 +155,6 @@ impl Failure {
     }
 
     /// Returns the reason of a failure made by [`Failure::blocked`] or [`Failure::guarded`].
-    #[must_use]
     pub fn block_reason(&self) -> Option<&str> {
         match self.payload.as_deref().filter(|_| self.code == Code::Blocked)? {
             Payload::Blocked(blocked) => Some(&blocked.reason),
@@ -181,7 +164,6 @@ impl Failure {
     }
 
     /// Returns the names of similar packages, with the addresses of their pages relative to the requested one.
-    #[must_use]
     pub fn similar(&self) -> &[(String, String)] {
         match self.payload.as_deref() {
             Some(Payload::Similar(pages)) => pages,
@@ -190,19 +172,16 @@ impl Failure {
     }
 
     /// Returns a 404.
-    #[must_use]
     pub fn not_found(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
     }
 
     /// Returns a 404 for an address that is not in the route table.
-    #[must_use]
     pub fn no_such_address() -> Failure {
         Failure::not_found("there is nothing at this address")
     }
 
     /// Returns a 405 with the allowed methods.
-    #[must_use]
     pub fn method_not_allowed(allow: impl Into<Box<str>>) -> Failure {
         let allow = allow.into();
         let phrase = format!("method not allowed; this address supports {allow}");
@@ -210,21 +189,18 @@ impl Failure {
     }
 
     /// Returns a 414.
-    #[must_use]
     pub fn target_too_long(limit: usize) -> Failure {
         let phrase = format!("the request target is longer than {limit} bytes");
         Failure::new(StatusCode::URI_TOO_LONG, Code::Invalid, phrase)
     }
 
     /// Returns a 413.
-    #[must_use]
     pub fn body_too_large(limit: u64) -> Failure {
         let phrase = format!("the request body is larger than {limit} bytes");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::Invalid, phrase)
     }
 
     /// Returns a 503 with `Retry-After` in seconds.
-    #[must_use]
     pub fn unavailable(phrase: impl Into<String>, retry_after: u64) -> Failure {
         Failure {
             retry_after: Some(retry_after),
@@ -235,7 +211,6 @@ impl Failure {
 
 impl Failure {
     /// Returns a 429 after too many credentials that are not valid.
-    #[must_use]
     pub fn too_many_failures(retry_after: u64) -> Failure {
         Failure::too_many_requests(
             "too many requests with a token or password that is not valid",
@@ -244,7 +219,6 @@ impl Failure {
     }
 
     /// Returns a 429 with `Retry-After` in seconds.
-    #[must_use]
     pub fn too_many_requests(phrase: impl Into<String>, retry_after: u64) -> Failure {
         Failure {
             retry_after: Some(retry_after),
@@ -254,7 +228,6 @@ impl Failure {
 }
 
 /// Truncates a part of a request to 80 characters, so that a response can repeat it.
-#[must_use]
 pub fn truncate(text: &str) -> String {
     text.chars().take(80).collect()
 }

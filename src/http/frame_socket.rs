@@ -90,7 +90,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
         (FrameSocket(Arc::new(Mutex::new(state))), traffic)
     }
 
-    /// Writes the collected frames.
     pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let mut state = self.0.lock();
         ready!(state.write_buffer(context))?;

@@ -243,7 +243,6 @@ impl Liveness {
     }
 }
 
-/// A request in progress.
 struct Stream {
     _open: OpenStream,
     in_progress: super::drain::InProgress,

@@ -51,7 +51,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl HttpServer {
     /// Creates a server with these limits and those of the active configuration, without connections.
-    #[must_use]
     pub fn new(limits: Limits, site: Arc<ArcSwap<SiteSettings>>) -> HttpServer {
         let connection_permits = Arc::new(Semaphore::new(limits.connections));
         let connections = Connections::default();
@@ -67,14 +66,11 @@ impl HttpServer {
         }
     }
 
-    /// Returns the limits of the server.
-    #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// Returns the drain state of the server.
-    #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
     }

@@ -7,16 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Peer {
     /// A client on the network.
     Tcp {
-        /// Its address.
         address: SocketAddr,
         /// Whether the connection is encrypted.
         tls: bool,
     },
     /// A process of this machine, on the admin socket; the kernel provides the ids (`SO_PEERCRED`).
     Unix {
-        /// Effective user id.
         uid: u32,
-        /// Effective group id.
         gid: u32,
         /// Process id, where the kernel provides it.
         pid: Option<i32>,

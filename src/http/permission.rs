@@ -114,9 +114,6 @@ impl Principal {
 
     /// Checks that the client may perform the action of a route. Returns true if the response is only for clients with
     /// a token.
-    ///
-    /// # Errors
-    /// 401, 403.
     pub(super) fn require(&self, catalog: &Catalog, access: Access<'_>) -> Result<bool, Failure> {
         let Access { action, target } = access;
         match target {
@@ -148,9 +145,6 @@ impl Principal {
     /// SECURITY: with `Authentication.RequireAuthForUI`, an object that does not exist is refused to anonymous clients
     /// with the response for a private one, which otherwise would disclose which names and numbers exist. `is_interface`
     /// is that of the route: such routes are refused to anonymous clients entirely.
-    ///
-    /// # Errors
-    /// 401, 403.
     pub(super) fn require_public(
         &self,
         app: &App,
@@ -180,9 +174,6 @@ impl Principal {
 
     /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the
     /// request.
-    ///
-    /// # Errors
-    /// 401, 403.
     pub(super) fn require_repository(
         &self,
         access: RepositoryAccess,
@@ -264,7 +255,6 @@ async fn from_session(app: &App, parts: &Parts, path: &str, now: Timestamp) -> R
     }
 }
 
-/// Returns the limits of sessions.
 pub(super) fn session_limits(app: &App) -> SessionLimits {
     let config = app.state.config.load();
     SessionLimits {

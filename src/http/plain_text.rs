@@ -7,7 +7,6 @@ use runtime::catalog::Catalog;
 
 /// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
 /// not state that a proxy encrypts.
-#[must_use]
 pub fn warning(config: &Config, catalog: &Catalog) -> Option<String> {
     let listen = config.http.listen.as_ref().filter(|listen| !is_loopback(listen))?;
     let is_https = config.server.address.as_deref().is_some_and(|address| {

@@ -9,7 +9,6 @@ use content::serve::binaries;
 use runtime::catalog::Catalog;
 
 /// Returns the platforms of the status response.
-#[must_use]
 pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
     let rows = platforms.distributions.iter().filter(|distribution| distribution.has_status_row);
     let folders = |mac: &platforms::MacFolders| {
@@ -49,7 +48,6 @@ fn row(distribution: &platforms::Distribution, catalog: &Catalog) -> Platform {
 }
 
 /// Returns the rows of `rspm list distributions`; names without their own row are listed as aliases.
-#[must_use]
 pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
     let rows = platforms.distributions.iter().filter(|distribution| distribution.has_status_row);
     let aliases = |distribution: &platforms::Distribution| {

@@ -19,7 +19,6 @@ const RETRY_AFTER: u64 = 5;
 /// Returns the body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if no bytes
 /// arrive for `timeout`. After its end it may be polled again: a reader that expects more, and then discards the rest, does
 /// so.
-#[must_use]
 pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
         let (mut body, remaining) = state?;
@@ -66,7 +65,6 @@ pub async fn read(body: Incoming, limit: usize, timeout: Duration) -> Result<Byt
 }
 
 /// Returns the failure for an error of [`stream`].
-#[must_use]
 pub fn body_failure(error: &Error, limit: u64) -> Failure {
     match error.kind() {
         ErrorKind::FileTooLarge => Failure::body_too_large(limit),

@@ -26,7 +26,6 @@ pub struct Redirect {
 impl Redirect {
     /// Creates a service that redirects to the host of `Server.Address` if that is an `https://` address, else to the
     /// requested host at `port`, the port of `HTTPS.Listen`.
-    #[must_use]
     pub fn new(site: Arc<ArcSwap<SiteSettings>>, port: u16) -> Redirect {
         Redirect { site, port }
     }

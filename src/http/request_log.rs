@@ -18,7 +18,6 @@ use store::logs::{AccessEntry, AccessLog, MAX_FIELD};
 pub(super) struct Arrival {
     /// Wall-clock time, in microseconds since the epoch.
     pub(super) time: i64,
-    /// Monotonic time.
     pub(super) instant: Instant,
 }
 

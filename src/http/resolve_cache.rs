@@ -41,7 +41,6 @@ pub struct Validity {
 impl Validity {
     /// Returns the newest catalog and configuration, at `now`. Call it before resolving, so that a change in the
     /// meantime invalidates the entry.
-    #[must_use]
     pub fn of(state: &State, now: Timestamp) -> Validity {
         let configuration = state.reloads.load(Ordering::Acquire);
         let catalog = state.catalog.load();
@@ -54,28 +53,23 @@ impl Validity {
     }
 }
 
-/// A resolved address.
 pub struct Entry {
     /// The versions that the resolution depends on.
     pub validity: Validity,
     /// The data that decides who may read it. It is part of the catalog, so it is current while the entry is valid.
     pub access: RepositoryAccess,
-    /// The resource.
     pub resource: Resource,
 }
 
 /// The resource at an address.
 pub enum Resource {
-    /// A generated document.
     Document(Box<ResolvedDocument>),
-    /// A package file.
     File(Box<ResolvedFile>),
 }
 
 impl Entry {
     /// Returns true if resolving again would return the same entry. This is not so for a file that is not fetched
     /// yet, because its size becomes known with the fetch.
-    #[must_use]
     pub fn is_cacheable(&self) -> bool {
         match &self.resource {
             Resource::Document(resolved) => resolved.is_cacheable(),
@@ -108,13 +102,11 @@ impl Equivalent<StoredKey> for EntryKey<'_> {
 
 impl<'a> EntryKey<'a> {
     /// Returns the key of an address at which all clients get the same format.
-    #[must_use]
     pub fn of_path(path: &'a str) -> EntryKey<'a> {
         EntryKey { path, format: None }
     }
 }
 
-/// Cache of resolved addresses.
 pub struct ResolveCache {
     entries: Cache<StoredKey, Arc<Entry>>,
     /// SECURITY: separate from `entries`, so that a client that sends thousands of different headers cannot evict
@@ -130,7 +122,6 @@ impl Default for ResolveCache {
 
 /// The binary chosen for a `User-Agent` at an address.
 pub struct NegotiatedEntry {
-    /// The file.
     pub entry: Arc<Entry>,
     distro: Box<str>,
     choice: PlatformChoice,
@@ -140,7 +131,6 @@ pub struct NegotiatedEntry {
 
 impl NegotiatedEntry {
     /// Returns the platform request with the cached choice.
-    #[must_use]
     pub fn platform_request(&self) -> PlatformRequest<'_> {
         PlatformRequest::BinaryOrSource {
             distro: &self.distro,
@@ -166,7 +156,6 @@ fn is_canonical(path: &str) -> bool {
 
 impl ResolveCache {
     /// Returns an entry, if it is still valid. A path with a query is never cached.
-    #[must_use]
     pub fn get(
         &self,
         state: &State,
@@ -181,7 +170,6 @@ impl ResolveCache {
     }
 
     /// Inserts an entry if it may be cached.
-    #[must_use]
     pub fn insert(&self, key: EntryKey<'_>, entry: Entry) -> Arc<Entry> {
         let EntryKey { path, format } = key;
         let entry = Arc::new(entry);
@@ -192,7 +180,6 @@ impl ResolveCache {
     }
 
     /// Returns the cached choice for this header at this address, if it is still valid.
-    #[must_use]
     pub fn get_negotiated(
         &self,
         state: &State,

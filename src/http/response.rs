@@ -90,9 +90,7 @@ pub struct Representation {
     pub previous_etag: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
-    /// `Vary`.
     pub vary: Vary,
-    /// The kind of content.
     pub kind: RepresentationKind,
 }
 
@@ -101,15 +99,12 @@ pub struct Representation {
 pub enum Vary {
     /// No header: the response depends only on the address.
     Nothing,
-    /// `User-Agent`.
     UserAgent,
     /// `Accept` and `Accept-Encoding`.
     AcceptAndEncoding,
-    /// `Accept-Encoding`.
     AcceptEncoding,
 }
 
-/// The kind of a representation.
 #[derive(Clone, Debug)]
 pub enum RepresentationKind {
     /// An index or another generated document.
@@ -125,7 +120,6 @@ pub enum RepresentationKind {
         /// `X-PyPI-Last-Serial`, of documents of Python repositories that may still change.
         last_serial: Option<HeaderValue>,
     },
-    /// A package.
     Package(PackageHeaders),
 }
 
@@ -150,7 +144,6 @@ pub struct PackageHeaders {
 
 impl Representation {
     /// Returns the validators for the conditions of a request; `modified` in seconds since the epoch.
-    #[must_use]
     pub fn validators(&self, modified: Option<i64>) -> Validators<'_> {
         Validators {
             etag: self.etag.as_ref().map(HeaderValue::as_bytes),
@@ -226,7 +219,6 @@ impl Representation {
 }
 
 /// Returns a 304 response.
-#[must_use]
 pub fn not_modified(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::NOT_MODIFIED, Body::empty());
     representation.set_cache_headers(&mut response);
@@ -234,7 +226,6 @@ pub fn not_modified(representation: &Representation) -> Response<Body> {
 }
 
 /// Returns a 200 response with the whole content; `size` in bytes, if known. For HEAD, `body` is empty.
-#[must_use]
 pub fn whole(representation: &Representation, size: Option<u64>, body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
     representation.set_cache_headers(&mut response);
@@ -246,7 +237,6 @@ pub fn whole(representation: &Representation, size: Option<u64>, body: Body) -> 
 }
 
 /// Returns a 206 response with the bytes of `range`; `size` is that of the whole content, in bytes.
-#[must_use]
 pub fn part(
     representation: &Representation,
     range: &std::ops::Range<u64>,
@@ -264,7 +254,6 @@ pub fn part(
 }
 
 /// Returns a 416 response for a resource of `size` bytes.
-#[must_use]
 pub fn unsatisfiable(representation: &Representation, size: u64) -> Response<Body> {
     let mut response = new_response(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
     representation.set_cache_headers(&mut response);
@@ -274,7 +263,6 @@ pub fn unsatisfiable(representation: &Representation, size: u64) -> Response<Bod
 }
 
 /// Returns a 412 response.
-#[must_use]
 pub fn precondition_failed(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::PRECONDITION_FAILED, Body::empty());
     representation.set_cache_headers(&mut response);
@@ -295,7 +283,6 @@ pub(in crate::http) fn check_preconditions(
 }
 
 /// Returns a JSON response of the API, never cached.
-#[must_use]
 pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => json_bytes(status, bytes.into()),
@@ -307,7 +294,6 @@ pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Resp
 }
 
 /// Returns a response with a JSON text, never cached.
-#[must_use]
 pub fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     let size = bytes.len();
     let mut response = new_response(status, Body::full(bytes));
@@ -321,7 +307,6 @@ pub fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
 }
 
 /// Returns a response of JSON lines (`application/x-ndjson`), complete or streamed: a job's progress, a long list.
-#[must_use]
 pub fn json_lines(body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
     let headers = response.headers_mut();
@@ -331,7 +316,6 @@ pub fn json_lines(body: Body) -> Response<Body> {
 }
 
 /// Returns a response with a file that a client saves as `name`, never cached. `name` consists of letters and dots.
-#[must_use]
 pub fn attachment(name: &str, size: u64, body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
     let headers = response.headers_mut();
@@ -343,7 +327,6 @@ pub fn attachment(name: &str, size: u64, body: Body) -> Response<Body> {
 }
 
 /// Returns a text response of a media type, never cached.
-#[must_use]
 pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     let size = text.len();
     let mut response = new_response(StatusCode::OK, Body::full(text));
@@ -354,8 +337,6 @@ pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     response
 }
 
-/// Returns a redirect response.
-#[must_use]
 pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
     let mut response = new_response(status, Body::empty());
     response.headers_mut().insert(header::LOCATION, location);
@@ -376,7 +357,6 @@ pub enum ErrorFormat {
 
 impl ErrorFormat {
     /// Returns the format at a raw path that has no route.
-    #[must_use]
     pub fn of_path(path: &str) -> ErrorFormat {
         match path {
             path if path.starts_with("/__api__/") => ErrorFormat::Json,
@@ -417,8 +397,6 @@ pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));
 }
 
-/// Returns the response for a failure.
-#[must_use]
 pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
     let mut response = match format {
         ErrorFormat::Json => {

@@ -48,7 +48,6 @@ pub(super) enum SendError {
     Disconnected,
     /// The client read too slowly.
     Stalled,
-    /// The body failed.
     Body(BodyError),
 }
 

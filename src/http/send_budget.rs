@@ -34,7 +34,6 @@ pub(super) struct Reservation {
 }
 
 impl SendBudgets {
-    /// Creates the budget of a new connection.
     pub(super) fn for_connection(&self) -> SendBudget {
         SendBudget(Arc::new(Inner {
             total: self.clone(),
@@ -81,7 +80,6 @@ impl SendBudget {
 }
 
 impl Reservation {
-    /// Returns the number of bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

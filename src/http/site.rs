@@ -44,7 +44,6 @@ pub struct SiteSettings {
 
 impl SiteSettings {
     /// Creates the settings of a configuration.
-    #[must_use]
     pub fn new(config: &Config) -> SiteSettings {
         let address = config.server.address.clone();
         let prefix = address.as_deref().map(url_path).unwrap_or_default();
@@ -60,7 +59,6 @@ impl SiteSettings {
     }
 
     /// Returns true if the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
-    #[must_use]
     pub fn is_trusted_proxy(&self, peer: Peer) -> bool {
         match peer {
             Peer::Tcp { address, .. } => self.is_proxy(address.ip()),
@@ -80,7 +78,6 @@ impl SiteSettings {
 
     /// Returns the client to which the limits attribute the requests of a peer. All clients of a proxy, or of a tunnel
     /// that ends at a loopback address, share one address.
-    #[must_use]
     pub fn client(&self, peer: Peer) -> Client {
         match peer {
             Peer::Unix { .. } => Client::Admin,
@@ -93,7 +90,6 @@ impl SiteSettings {
 
     /// Returns the address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the
     /// last address of `X-Forwarded-For` that is not one of them: a client can forge the addresses before it.
-    #[must_use]
     pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let Peer::Tcp { address, .. } = peer else { return None };
         let mut client = address.ip().to_canonical();
@@ -111,20 +107,17 @@ impl SiteSettings {
 
     /// Returns the network to which limits of credentials and sign-ins attribute a request; `None` if many clients may
     /// share its address.
-    #[must_use]
     pub fn client_network(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let address = self.client_address(peer, headers)?;
         (!self.is_shared(address)).then(|| client_network(address))
     }
 
     /// Returns the maximum number of open connections of a client; `None` if it has no limit.
-    #[must_use]
     pub fn connection_limit(&self, client: Client) -> Option<usize> {
         self.connections_per_address.filter(|_| matches!(client, Client::Address(_)))
     }
 
     /// Returns the raw path without the prefix of `Server.Address`, which proxies may have removed already.
-    #[must_use]
     pub fn strip_prefix<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(self.prefix.as_str()) {
             Some("") if !self.prefix.is_empty() => "/",

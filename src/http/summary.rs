@@ -17,7 +17,6 @@ const MAX_CHARS: usize = 400;
 /// Timeout of the query that checks whether the database answers.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A problem of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseProblem {
     /// The database does not answer; the reason.
@@ -42,7 +41,6 @@ pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
 
 /// Returns the summary with counts, for which it queries the database: `Online: 3 repositories, 23,144 packages, cran
 /// synced 2026-11-20 00:00 UTC`.
-#[must_use]
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
     let content = match (mode, switch.app()) {
         (Mode::Online, Some(app)) => Some(content(&app).await),
@@ -52,7 +50,6 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
 }
 
 /// Returns the summary without counts, because a start must not wait for the database.
-#[must_use]
 pub fn line_without_counts(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, None)
 }
@@ -75,7 +72,6 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
 }
 
 /// Returns the summary during the start, before the switch exists.
-#[must_use]
 pub fn starting(mode: &Mode) -> String {
     match mode {
         Mode::Starting(operation) => format!("Starting: {operation}"),

@@ -29,15 +29,12 @@ pub struct ServerContext {
     pub cluster: Cluster,
     /// Headers and the path prefix.
     pub site: Arc<ArcSwap<SiteSettings>>,
-    /// The access log.
     pub access_log: AccessLog,
     /// The service log, of requests for packages.
     pub service_log: ServiceLog,
     /// `Logging.AuditLog`.
     pub audit_log: OptionalLog,
-    /// Request limits.
     pub limits: Limits,
-    /// The clock.
     pub clock: Clock,
     /// A remark for administrators that is part of every summary, in every mode.
     pub remark: ArcSwapOption<String>,
@@ -54,19 +51,16 @@ struct Inner {
 
 impl Switch {
     /// Creates a switch without an app.
-    #[must_use]
     pub fn new(context: ServerContext) -> Switch {
         Switch(Arc::new(Inner { app: ArcSwapOption::empty(), context }))
     }
 
     /// Returns the state that exists in every mode.
-    #[must_use]
     pub fn context(&self) -> &ServerContext {
         &self.0.context
     }
 
     /// Returns the app that serves requests now.
-    #[must_use]
     pub fn app(&self) -> Option<Arc<App>> {
         self.0.app.load_full()
     }
@@ -78,7 +72,6 @@ impl Switch {
 
     /// Answers every request with 503 and the phrase of the mode from now on. Returns the previous app; its other
     /// references are held by requests in progress.
-    #[must_use]
     pub fn take_app(&self) -> Option<Arc<App>> {
         self.0.app.swap(None)
     }

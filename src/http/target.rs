@@ -78,7 +78,6 @@ impl Query {
     }
 
     /// Returns the first value of a parameter.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -100,7 +99,6 @@ impl Query {
     }
 
     /// Returns true if a flag is present and its value is not `false`, `f`, `0`, `no` or `off`.
-    #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|text| {
             !matches!(text.to_ascii_lowercase().as_str(), "false" | "f" | "0" | "no" | "off")

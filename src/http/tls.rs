@@ -23,7 +23,6 @@ pub enum TlsError {
     File {
         /// `HTTPS.Certificate` or `HTTPS.Key`.
         property: &'static str,
-        /// The file.
         path: PathBuf,
         /// The reason and the remedy.
         reason: String,
@@ -34,21 +33,13 @@ pub enum TlsError {
          certificate first, its chain after it",
         key.display(), certificate.display()
     )]
-    Mismatch {
-        /// The certificate file.
-        certificate: PathBuf,
-        /// The key file.
-        key: PathBuf,
-    },
-    /// The certificate has expired or is not valid yet.
+    Mismatch { certificate: PathBuf, key: PathBuf },
     #[error("the certificate in HTTPS.Certificate '{}' {reason}: replace it with a valid one", path.display())]
     NotValid {
-        /// The certificate file.
         path: PathBuf,
         /// `has expired`, or `is not valid yet`.
         reason: &'static str,
     },
-    /// The library refuses the settings.
     #[error("could not set up TLS: {0}")]
     Setup(#[from] rustls::Error),
 }
@@ -86,7 +77,6 @@ impl Tls {
     }
 
     /// Returns the acceptor for the next connection; `None` without a certificate.
-    #[must_use]
     pub fn acceptor(&self) -> Option<tokio_rustls::TlsAcceptor> {
         self.current.load_full().map(tokio_rustls::TlsAcceptor::from)
     }

@@ -24,7 +24,6 @@ pub struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    /// Wraps a socket.
     pub fn new(inner: S, limit: Duration, portion: u64) -> WriteTimeout<S> {
         WriteTimeout {
             inner,

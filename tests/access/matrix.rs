@@ -442,7 +442,7 @@ fn every_client_gets_the_status_of_its_permission_at_every_address() {
             .iter()
             .map(|authorization| send(&server, method, &path, authorization.as_deref(), body).status)
             .collect();
-        statuses.insert(6, send_with_session(&server, &session, *method, path.as_str(), body));
+        statuses.insert(6, send_with_session(&server, &session, method, path.as_str(), body));
         if *address == "/__logout__" {
             session = sign_in(&server);
         }

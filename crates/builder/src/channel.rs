@@ -14,7 +14,6 @@ use rustix::net::{
 
 use super::message::{MAX_DESCRIPTORS, MAX_PACKET};
 
-/// A received packet.
 pub(super) struct Packet {
     pub(super) bytes: Vec<u8>,
     pub(super) descriptors: Vec<OwnedFd>,

@@ -34,7 +34,6 @@ pub enum JobError {
     /// A builder that is a child process ended before the job started. Bubblewrap does this without user namespaces.
     #[error("the builder ended before the job started; its messages are in the standard error of the server")]
     Exit,
-    /// The builder did not accept the job.
     #[error("the builder refused the job: {0}")]
     Refused(String),
     /// The builder ended without a report.
@@ -43,10 +42,8 @@ pub enum JobError {
          'rstudio-pm-fetch@*'"
     )]
     Ended,
-    /// The request is invalid.
     #[error(transparent)]
     Message(#[from] super::message::MessageError),
-    /// The connection failed.
     #[error("could not communicate with the builder: {0}")]
     Io(#[from] std::io::Error),
 }

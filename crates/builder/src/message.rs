@@ -24,13 +24,10 @@ pub enum MessageError {
     /// The packet is longer than [`MAX_PACKET`].
     #[error("a message of {0} bytes is longer than {MAX_PACKET} bytes")]
     Length(usize),
-    /// The packet is not a message in JSON.
     #[error("invalid message: {0}")]
     Json(#[from] serde_json::Error),
-    /// A request with a protocol version that this program does not support.
     #[error("protocol version {0} is not supported; this program has version {VERSION}")]
     Version(u32),
-    /// A value that is not allowed.
     #[error("{field} is invalid: {reason}")]
     Value {
         /// The field of the request.
@@ -66,7 +63,6 @@ pub struct Credential {
     pub protocol: String,
     /// Host of the URL, with the port if it has one.
     pub host: String,
-    /// User name.
     pub username: String,
     /// Password or token.
     pub password: String,
@@ -138,7 +134,6 @@ impl std::fmt::Debug for ProxyUrl {
 /// A request to list references.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListReferences {
-    /// The repository.
     pub remote: Remote,
     /// Full names, such as `HEAD` and `refs/heads/main`, or `refs/tags/*` for all tags.
     pub patterns: Vec<String>,
@@ -147,7 +142,6 @@ pub struct ListReferences {
 /// A request to fetch a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchCommit {
-    /// The repository.
     pub remote: Remote,
     /// Full name of the branch or tag, or `HEAD`.
     pub reference: String,
@@ -179,7 +173,6 @@ pub struct BuildRPackage {
     pub r: Option<String>,
     /// A library with packages that the build needs.
     pub library: Option<String>,
-    /// Whether to build vignettes.
     pub vignettes: bool,
     /// Packages that are installed before the build, each after its dependencies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -189,9 +182,7 @@ pub struct BuildRPackage {
 /// A source package of R that a build needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RDependency {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// Size of the file in bytes.
     pub size: u64,
@@ -221,7 +212,6 @@ pub struct DetectPython {
     pub python: Option<String>,
 }
 
-/// A job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case")]
 pub enum Job {
@@ -248,7 +238,6 @@ pub enum Role {
 
 impl Role {
     /// Returns the first argument of the program.
-    #[must_use]
     pub fn argument(self) -> &'static str {
         match self {
             Role::Fetch => "fetch",
@@ -258,8 +247,6 @@ impl Role {
 }
 
 impl Job {
-    /// Returns the role that runs the job.
-    #[must_use]
     pub fn role(&self) -> Role {
         match self {
             Job::ListReferences(_) | Job::FetchCommit(_) => Role::Fetch,
@@ -268,7 +255,6 @@ impl Job {
     }
 
     /// Returns the lowest protocol version that supports the job.
-    #[must_use]
     pub fn version(&self) -> u32 {
         match self {
             Job::BuildRPackage(job) if !job.dependencies.is_empty() => 2,
@@ -281,17 +267,13 @@ impl Job {
     }
 }
 
-/// A request: one job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Version of the protocol.
     pub v: u32,
     /// The purposes of the descriptors, in their order.
     pub descriptors: Vec<Purpose>,
-    /// Limits of the job.
     #[serde(default)]
     pub limits: Limits,
-    /// The job.
     #[serde(flatten)]
     pub job: Job,
 }
@@ -323,7 +305,6 @@ pub enum Cause {
 
 impl Cause {
     /// Returns whether the same job may succeed later.
-    #[must_use]
     pub fn is_temporary(self) -> bool {
         matches!(self, Cause::Remote | Cause::Processor | Cause::Memory | Cause::Builder)
     }
@@ -333,7 +314,6 @@ impl Cause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
 pub struct Failure {
-    /// Kind of the failure.
     pub cause: Cause,
     /// The reason, as one sentence.
     pub reason: String,
@@ -345,7 +325,6 @@ pub struct Failure {
 pub struct Report {
     /// The failure; `None` if the job succeeded.
     pub failure: Option<Failure>,
-    /// The fetched commit.
     pub commit: Option<String>,
     /// Name of the package file that the command wrote. Not trusted: name and version are read from its content.
     pub file: Option<String>,
@@ -367,19 +346,15 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// The job was accepted.
     Started {
-        /// Version of the protocol.
         v: u32,
         /// The program that the job runs, and its version, such as `R 4.2.2`.
         program: String,
     },
     /// A part of the job has begun.
     Phase {
-        /// Its name.
         name: String,
     },
-    /// The job has ended.
     Ended(Report),
     /// The job was not started.
     Refused {
@@ -507,7 +482,6 @@ impl Event {
 
 impl Failure {
     /// Creates a failure. Control characters in the reason are replaced, and it is shortened to 2,000 characters.
-    #[must_use]
     pub fn new(cause: Cause, reason: impl AsRef<str>) -> Failure {
         let reason = reason.as_ref().trim_end().chars().take(2000);
         Failure { cause, reason: reason.map(|c| if c.is_control() { ' ' } else { c }).collect() }

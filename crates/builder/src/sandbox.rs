@@ -68,14 +68,11 @@ pub enum Kind {
     None,
 }
 
-/// A sandbox that works.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// Its kind.
     pub kind: Kind,
     /// The version of R or Python that was detected in it.
     pub version: String,
-    /// The installation directory.
     pub directory: String,
     paths: Paths,
 }
@@ -234,7 +231,6 @@ impl Sandbox {
 
     /// Returns the command for administrators that corrects the error of [`Sandbox::start`], if no unit listens on
     /// the socket; `None` for other errors.
-    #[must_use]
     pub fn remedy(&self, error: &Error) -> Option<String> {
         let is_disabled = self.kind == Kind::Systemd
             && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
@@ -243,7 +239,6 @@ impl Sandbox {
 
     /// Adds the limits of this sandbox to those of a job. Nothing is added for systemd units, which have their own
     /// limits and users.
-    #[must_use]
     pub fn limits(&self, limits: Limits) -> Limits {
         match self.kind {
             Kind::Systemd => limits,

@@ -7,13 +7,11 @@ use std::path::Path;
 /// The transport for a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// HTTP over TLS.
     Https,
     /// HTTP without encryption.
     Http,
     /// SSH, written as `ssh://` or as `user@host:path`.
     Ssh,
-    /// A directory.
     File,
 }
 
@@ -22,7 +20,6 @@ pub enum Scheme {
 #[error("{0}")]
 pub struct UrlError(String);
 
-/// A parsed URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitUrl {
     /// The transport for the repository.
@@ -117,7 +114,6 @@ impl GitUrl {
     }
 
     /// Returns the host, with `:` and the port if there is one, as git passes it to a credential helper.
-    #[must_use]
     pub fn authority(&self) -> String {
         match self.port {
             Some(port) => format!("{}:{port}", self.host),

@@ -30,7 +30,6 @@ use api::{block_rule, control, git, job, license, metadata, package, promotion, 
                   4 backup incomplete."
 )]
 pub struct Cli {
-    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 
@@ -38,7 +37,6 @@ pub struct Cli {
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
@@ -61,7 +59,6 @@ pub struct Cli {
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
-    /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
     pub version: Option<bool>,
 }
@@ -320,7 +317,6 @@ pub enum Remove {
     Binary(RemoveBinary),
 }
 
-/// Flags of `hup`.
 #[derive(Debug, Args)]
 pub struct Hup {
     /// No effect: the command always waits
@@ -336,7 +332,6 @@ pub struct NameArg {
     pub name: String,
 }
 
-/// Flags of `edit source`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source_change").required(true).multiple(true).args(["new_name", "snapshot"]))]
 pub struct EditSource {
@@ -348,23 +343,18 @@ pub struct EditSource {
     pub request: source::EditSource,
 }
 
-/// Flags of `edit repo`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
     .args(["new_name", "description", "clear_description", "hidden", "authenticated", "changes"]))]
 pub struct EditRepo {
-    /// The repository
     #[arg(long)]
     pub name: String,
-    /// The request.
     #[command(flatten)]
     pub request: repo::EditRepo,
-    /// Remove the description
     #[arg(long)]
     pub clear_description: bool,
 }
 
-/// Flags of `list packages`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("object").required(true).args(["repo", "source"]))]
 pub struct ListPackages {
@@ -379,7 +369,6 @@ pub struct ListPackages {
     pub query: package::ListPackages,
 }
 
-/// Flags of `info`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("object").required(true).args(["repo", "source"]))]
 pub struct Info {
@@ -391,7 +380,6 @@ pub struct Info {
     pub source: Option<String>,
 }
 
-/// Flags of `subscribe`.
 #[derive(Debug, Args)]
 pub struct Subscribe {
     /// The repository
@@ -402,7 +390,6 @@ pub struct Subscribe {
     pub request: repo::Subscribe,
 }
 
-/// Flags of `unsubscribe`.
 #[derive(Debug, Args)]
 pub struct Unsubscribe {
     /// The repository
@@ -416,7 +403,6 @@ pub struct Unsubscribe {
     pub query: repo::Unsubscribe,
 }
 
-/// Flags of `reorder`.
 #[derive(Debug, Args)]
 pub struct Reorder {
     /// The repository
@@ -427,7 +413,6 @@ pub struct Reorder {
     pub request: repo::Reorder,
 }
 
-/// Flags of `add`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Add {
@@ -458,7 +443,6 @@ pub struct Add {
     pub request: source::AddPackages,
 }
 
-/// Flags of `remove package`.
 #[derive(Debug, Args)]
 pub struct RemovePackage {
     /// The package and its versions: name@all, name@current or name@1.2.3; for a Python package also a file:
@@ -473,7 +457,6 @@ pub struct RemovePackage {
     pub comment: String,
 }
 
-/// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
     /// The request.

@@ -59,7 +59,6 @@ pub enum AuditOutcome {
     Refused,
 }
 
-/// Flags of `audit list`.
 #[derive(Debug, Args)]
 pub struct ListAudit {
     #[command(flatten)]
@@ -69,7 +68,6 @@ pub struct ListAudit {
     pub limit: usize,
 }
 
-/// Flags of `audit export`.
 #[derive(Debug, Args)]
 pub struct ExportAudit {
     #[command(flatten)]

@@ -10,7 +10,6 @@ use api::backfill::StartBackfill;
 use api::operations::admin as operations;
 use base::model::time::Day;
 
-/// Flags of `backfill`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: rspm backfill --source=cran --since=2020-01-01 --dry-run")]
 pub struct Backfill {

@@ -32,7 +32,6 @@ pub enum BackupCommand {
     Prune(Prune),
 }
 
-/// Flags of `backup create`.
 #[derive(Debug, Args)]
 pub struct CreateBackup {
     /// The request.
@@ -65,7 +64,6 @@ pub struct BackupSelection {
     pub at: Option<String>,
 }
 
-/// Flags of `backup verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The backup.
@@ -79,7 +77,6 @@ pub struct Verify {
     pub full: bool,
 }
 
-/// Flags of `backup restore`.
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The backup.
@@ -93,12 +90,10 @@ pub struct Restore {
     pub force: bool,
 }
 
-/// Flags of `backup prune`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("keep").required(true).multiple(true)
     .args(["keep_daily", "keep_weekly", "keep_monthly"]))]
 pub struct Prune {
-    /// The folder.
     #[command(flatten)]
     pub folder: SourceFolder,
     /// Keep the newest backup of each of the last N days that have one

@@ -30,7 +30,6 @@ pub struct AddBinary {
     pub request: binary::AddBinaries,
 }
 
-/// Flags of `list binaries`.
 #[derive(Debug, Args)]
 pub struct ListBinaries {
     /// The source
@@ -41,7 +40,6 @@ pub struct ListBinaries {
     pub name: String,
 }
 
-/// Flags of `remove binary`.
 #[derive(Debug, Args)]
 pub struct RemoveBinary {
     /// The local source

@@ -91,7 +91,6 @@ pub struct RuleFlags {
     pub description: Option<String>,
 }
 
-/// Flags of `create blocklist-rule`.
 #[derive(Debug, Args)]
 pub struct CreateRule {
     /// The rule.
@@ -105,7 +104,6 @@ pub struct CreateRule {
     pub dry_run: bool,
 }
 
-/// Flags of `edit blocklist-rule`.
 #[derive(Debug, Args)]
 pub struct EditRule {
     /// Number of the rule
@@ -122,7 +120,6 @@ pub struct EditRule {
     pub dry_run: bool,
 }
 
-/// Flags of `create bulk-blocklist-rules`.
 #[derive(Debug, Args)]
 pub struct CreateBulk {
     /// JSON file with an array of rules (default: standard input)
@@ -185,10 +182,6 @@ impl RuleFlags {
     }
 }
 
-/// `rspm create blocklist-rule`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
     if args.rule.min_severity.as_ref().is_some_and(Value::is_string) {
         return Err(CliError::refused(format!("--min-severity is empty: {SCORES}")));
@@ -240,10 +233,6 @@ pub async fn create_bulk(client: &Client, output: &Output, args: CreateBulk) -> 
     Err(CliError::refused(format!("{count} not valid\n{}", refused_rows("rule", rows))))
 }
 
-/// `rspm create bulk-blocklist-rules --show-example`.
-///
-/// # Errors
-/// Standard output cannot be written.
 pub fn show_example(output: &Output) -> Result<(), CliError> {
     let example = json!([
         { "package_name": "ggplot2", "version": "<4.0.0", "description": "colors differ" },
@@ -256,10 +245,6 @@ pub fn show_example(output: &Output) -> Result<(), CliError> {
     output.print(&example, || serde_json::to_string_pretty(&example).unwrap_or_default())
 }
 
-/// `rspm edit blocklist-rule`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<(), CliError> {
     let mut changes = args.rule.changes();
     if changes.is_empty() {
@@ -280,19 +265,11 @@ pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<()
     })
 }
 
-/// `rspm delete blocklist-rule`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteBlockRules) -> Result<(), CliError> {
     let deleted = client.send::<operations::DeleteBlockRules>([], &args).await?;
     output.print(&deleted, || format!("Deleted {}.", count_of(deleted.deleted, "rule", "rules")))
 }
 
-/// `rspm list blocklist-rules`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
     let rules = client.call::<operations::BlockRules>([], &()).await?;
     output.print(&rules, || {

@@ -9,10 +9,6 @@ use api::operations::admin as operations;
 /// Maximum number of rows in the table.
 const MAX_ROWS: usize = 200;
 
-/// `rspm list blocked`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list(client: &Client, output: &Output, args: CountBlocked) -> Result<(), CliError> {
     let blocked = client.call::<operations::BlockedRequests>([], &args).await?;
     output.print(&blocked, || describe(&blocked))

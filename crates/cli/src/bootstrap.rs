@@ -43,7 +43,6 @@ pub enum BootstrapCommand {
     Token(Token),
 }
 
-/// Flags of `bootstrap keys`.
 #[derive(Debug, Args)]
 pub struct Keys {
     /// Directory of the keys (default: ~/.ppm/keys)
@@ -60,7 +59,6 @@ pub struct Keys {
     pub quiet: bool,
 }
 
-/// Flags of `bootstrap signature`.
 #[derive(Debug, Args)]
 pub struct Signature {
     /// The private key (default: ~/.ppm/keys/private.key)
@@ -74,7 +72,6 @@ pub struct Signature {
     pub quiet: bool,
 }
 
-/// Flags of `bootstrap token`.
 #[derive(Debug, Args)]
 pub struct Token {
     /// The private key (default: ~/.ppm/keys/private.key)

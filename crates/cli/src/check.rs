@@ -9,9 +9,6 @@ use super::programs::{exec, program_command, server_variables};
 use base::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
 /// Replaces this process with `rstudio-pm --check-config`.
-///
-/// # Errors
-/// The program cannot be started.
 pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliError> {
     let mut command = program_command("rstudio-pm", config.as_deref());
     command.arg("--check-config");

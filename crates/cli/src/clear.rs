@@ -9,25 +9,18 @@ use super::output::Output;
 use api::job;
 use api::operations::admin as operations;
 
-/// Flags of `clear`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "No repository may subscribe to the source. Earlier snapshots still serve its packages; the next \
                         sync fills it again."
 )]
 pub struct ClearArgs {
-    /// The request.
     #[command(flatten)]
     pub request: job::ClearSource,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
 
-/// `rspm clear`.
-///
-/// # Errors
-/// The server refuses, or the job fails.
 pub async fn run(client: &Client, output: &Output, args: ClearArgs) -> Result<(), CliError> {
     let job = client.send::<operations::ClearSource>([], &args.request).await?;
     follow_or_print(client, output, job, &args.job_flags, "clearing of cran").await

@@ -98,7 +98,6 @@ impl Client {
     }
 
     /// Returns the path of the server's socket, or the address of the server.
-    #[must_use]
     pub fn server(&self) -> String {
         match &self.transport {
             Transport::Socket(socket) => socket.path.display().to_string(),

@@ -13,7 +13,6 @@ use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, Requeste
 use api::operations::admin as operations;
 use api::units::seconds;
 
-/// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time within which a server reports the end of a mode change, after the timeout of the change.
 const REPORT_TIME: Duration = Duration::from_secs(10);
@@ -29,7 +28,6 @@ pub enum ClusterCommand {
     Online(ClusterOnline),
 }
 
-/// Flags of `cluster nodes`.
 #[derive(Debug, Args)]
 pub struct ClusterNodes {
     /// Exit with 1 if a server is gone or not online, if versions differ, or if the database does not answer
@@ -37,7 +35,6 @@ pub struct ClusterNodes {
     pub strict: bool,
 }
 
-/// Flags of `cluster offline`.
 #[derive(Debug, Args)]
 pub struct ClusterOffline {
     /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
@@ -48,7 +45,6 @@ pub struct ClusterOffline {
     pub timeout: u64,
 }
 
-/// Flags of `cluster online`.
 #[derive(Debug, Args)]
 pub struct ClusterOnline {
     /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'

@@ -44,7 +44,6 @@ pub struct DefinitionFlags {
     pub transaction_id: Option<u64>,
 }
 
-/// Flags of `update`.
 #[derive(Debug, Args)]
 pub struct Update {
     /// The curated source

@@ -37,7 +37,6 @@ pub struct Regions {
     pub regions: Vec<String>,
 }
 
-/// Flags of `config debug logger show`.
 #[derive(Debug, Args)]
 pub struct Show {
     /// Only these regions

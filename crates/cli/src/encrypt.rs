@@ -39,7 +39,6 @@ pub enum KeyCommand {
     Rotate(Rotate),
 }
 
-/// Flags of `encrypt generate`.
 #[derive(Debug, Args)]
 pub struct Generate {
     /// The file to create; it must not exist
@@ -47,7 +46,6 @@ pub struct Generate {
     pub file_out: PathBuf,
 }
 
-/// Flags of `encrypt rotate`.
 #[derive(Debug, Args)]
 pub struct Rotate {
     /// File with the new key, from `rspm encrypt generate`

@@ -10,22 +10,17 @@ use base::model::refused_rows::refused_rows;
 /// An error of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The configuration that names the socket cannot be used.
     #[error("{0}\nTo list all problems of the configuration: rspm check-config")]
     Config(String),
-    /// There is no socket.
     #[error(
         "the server cannot be reached: there is no socket {}\nStart it with: sudo systemctl start rstudio-pm\n\
          If it runs with another configuration file, name it: rspm --config FILE …",
         .0.display()
     )]
     NoSocket(PathBuf),
-    /// The caller may not connect to the socket.
     #[error("user {user} may not connect to the server: {} belongs to group {group}\n{}", .path.display(), access_advice(group, user))]
     NoAccess {
-        /// Path of the socket.
         path: PathBuf,
-        /// Group of the socket.
         group: String,
         /// The user who runs the command.
         user: String,
@@ -35,12 +30,7 @@ pub enum CliError {
         "the server does not respond on {}: {reason}\nSee its state: systemctl status rstudio-pm",
         .path.display()
     )]
-    NoAnswer {
-        /// The socket.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
+    NoAnswer { path: PathBuf, reason: String },
     /// The caller named the server of another machine, but has no token.
     #[error(
         "--address {0} is not the address of this machine's server, and other servers require a token: run \
@@ -48,17 +38,10 @@ pub enum CliError {
         page = Page::ACCESS
     )]
     NoToken(String),
-    /// The address is not that of a server.
     #[error("'{0}' is not the address of a server: write a URL, such as https://packages.example.org")]
     BadAddress(String),
-    /// The server of another machine does not respond.
     #[error("the server {address} cannot be reached: {reason}")]
-    Unreachable {
-        /// Its address.
-        address: String,
-        /// The reason.
-        reason: String,
-    },
+    Unreachable { address: String, reason: String },
     /// The connection broke between a request that changes something and its response.
     #[error(
         "the connection to {} was lost before the response: {reason}\nThe command may have been carried out: check \
@@ -71,18 +54,15 @@ pub enum CliError {
         /// The error of the connection.
         reason: String,
     },
-    /// The server or this program refused the command.
     #[error("{reason}")]
     Refused {
         /// The server's error code, see [`api::error::Code`]; `None` when this program refused.
         code: Option<u16>,
-        /// The message.
         reason: String,
     },
     /// The command was carried out in part, which a flag of the command permits.
     #[error("{0}")]
     Incomplete(String),
-    /// A local operation failed, usually on a file of the caller.
     #[error("could not {operation}: {source}")]
     Local {
         /// The operation, with the path: `read a.tar.gz`.
@@ -90,7 +70,6 @@ pub enum CliError {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// Standard output cannot be written.
     #[error("could not write the output: {0}")]
     Output(std::io::Error),
 }
@@ -128,7 +107,6 @@ impl CliError {
     }
 
     /// Returns 3 when the server is not reachable, 2 for wrong usage, 4 for an incomplete result, otherwise 1.
-    #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
             CliError::NoSocket(_)

@@ -10,25 +10,18 @@ use api::error::Code;
 use api::eviction;
 use api::operations::admin as operations;
 
-/// Flags of `evict`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Only files that a mirror has are evicted. They are fetched again on the next request, with the \
                         same bytes.\nExample: rspm evict --type=clear --dry-run"
 )]
 pub struct EvictArgs {
-    /// The request.
     #[command(flatten)]
     pub request: eviction::StartEviction,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
 
-/// `rspm evict`.
-///
-/// # Errors
-/// The server refuses, or the job fails.
 pub async fn run(client: &Client, output: &Output, args: EvictArgs) -> Result<(), CliError> {
     let job = client.send::<operations::StartEviction>([], &args.request).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "eviction").await? else {

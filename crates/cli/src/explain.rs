@@ -10,7 +10,6 @@ use super::output::Output;
 use api::explain::{self, Decision, Explanation, Topic};
 use api::operations::admin as operations;
 
-/// Flags of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
     /// The repository

@@ -65,10 +65,6 @@ fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
     }
 }
 
-/// `rspm create git-builder`.
-///
-/// # Errors
-/// The server refuses, or a build fails.
 pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) -> Result<(), CliError> {
     let body = git::CreateGitBuilder {
         webhook_secret: secret(args.webhook_secret_path.as_deref())?,
@@ -83,10 +79,6 @@ pub async fn create(client: &Client, output: &Output, args: CreateGitBuilder) ->
     finish(client, output, poll, &args.wait_flags).await
 }
 
-/// `rspm edit git-builder`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Result<(), CliError> {
     let new_value = |is_removed: bool, value| if is_removed { Some(String::new()) } else { value };
     let body = git::EditGitBuilder {
@@ -111,10 +103,6 @@ fn host_key_lines(builder: &GitBuilder) -> String {
     builder.accepted_host_keys.iter().map(line).collect()
 }
 
-/// `rspm delete git-builder`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGitBuilder) -> Result<(), CliError> {
     client.call::<operations::DeleteGitBuilder>([&args.source, &args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
@@ -122,10 +110,6 @@ pub async fn delete(client: &Client, output: &Output, args: DeleteGitBuilder) ->
     })
 }
 
-/// `rspm run git-builder`.
-///
-/// # Errors
-/// The server refuses, or a build fails.
 pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Result<(), CliError> {
     let poll = client.call::<operations::PollGitBuilder>([&args.source, &args.name], &()).await?;
     if output.is_human() {
@@ -229,10 +213,6 @@ pub(super) async fn print_log(
     }
 }
 
-/// `rspm list git-builders`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list_builders(client: &Client, output: &Output, args: ListGitBuilders) -> Result<(), CliError> {
     let builders = client.call::<operations::GitBuilders>([], &args).await?;
     output.print(&builders, || match builders.as_slice() {
@@ -243,10 +223,6 @@ pub async fn list_builders(client: &Client, output: &Output, args: ListGitBuilde
     })
 }
 
-/// `rspm list git-builds`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list_builds(client: &Client, output: &Output, args: ListGitBuilds) -> Result<(), CliError> {
     let builds = client.call::<operations::GitBuilds>([], &args).await?;
     output.print(&builds, || {

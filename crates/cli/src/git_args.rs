@@ -41,7 +41,6 @@ pub struct WaitFlags {
     pub no_wait: bool,
 }
 
-/// Flags of `create git-builder`.
 #[derive(Debug, Args)]
 pub struct CreateGitBuilder {
     /// The source, of type git or git-python
@@ -58,7 +57,6 @@ pub struct CreateGitBuilder {
     pub wait_flags: WaitFlags,
 }
 
-/// Flags of `edit git-builder`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
     "url", "branch", "credential", "sub_dir", "remove_credential", "remove_sub_dir",
@@ -69,10 +67,8 @@ pub struct EditGitBuilder {
     /// The package of the builder
     #[arg(long)]
     pub name: String,
-    /// The source
     #[arg(long)]
     pub source: String,
-    /// The request.
     #[command(flatten)]
     pub request: git::EditGitBuilder,
     /// Use no credential
@@ -81,7 +77,6 @@ pub struct EditGitBuilder {
     /// Build the package at the root of the repository
     #[arg(long)]
     pub remove_sub_dir: bool,
-    /// Build vignettes
     #[arg(long, conflicts_with = "no_vignettes")]
     pub vignettes: bool,
     /// Build no vignettes (the default)
@@ -95,7 +90,6 @@ pub struct EditGitBuilder {
     pub remove_webhook_secret: bool,
 }
 
-/// Flags of `delete git-builder`.
 #[derive(Debug, Args)]
 pub struct DeleteGitBuilder {
     /// The package of the builder
@@ -106,7 +100,6 @@ pub struct DeleteGitBuilder {
     pub source: String,
 }
 
-/// Flags of `run git-builder`.
 #[derive(Debug, Args)]
 pub struct RunGitBuilder {
     /// The package of the builder
@@ -120,7 +113,6 @@ pub struct RunGitBuilder {
     pub wait_flags: WaitFlags,
 }
 
-/// Flags of `rerun git-builder`.
 #[derive(Debug, Args)]
 pub struct RerunGitBuilder {
     /// The package of the builder
@@ -137,7 +129,6 @@ pub struct RerunGitBuilder {
     pub wait_flags: WaitFlags,
 }
 
-/// Flags of `import https-credential`.
 #[derive(Debug, Args)]
 pub struct ImportHttpsCredential {
     /// Name of the credential
@@ -158,7 +149,6 @@ pub struct ImportHttpsCredential {
     pub succeed_on_existing: bool,
 }
 
-/// Flags of `edit https-credential`.
 #[derive(Debug, Args)]
 pub struct EditHttpsCredential {
     /// Name of the credential
@@ -175,7 +165,6 @@ pub struct EditHttpsCredential {
     pub host: Option<String>,
 }
 
-/// Flags of `import ssh-key`.
 #[derive(Debug, Args)]
 pub struct ImportSshKey {
     /// Name of the key
@@ -198,7 +187,6 @@ pub struct ImportSshKey {
     pub succeed_on_existing: bool,
 }
 
-/// Flags of `edit ssh-key`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["path", "host", "known_hosts"]))]
 pub struct EditSshKey {
@@ -219,7 +207,6 @@ pub struct EditSshKey {
     pub known_hosts: Option<PathBuf>,
 }
 
-/// Flags of `delete git-credential`.
 #[derive(Debug, Args)]
 pub struct DeleteGitCredential {
     /// Name of the credential
@@ -230,7 +217,6 @@ pub struct DeleteGitCredential {
     pub kind: String,
 }
 
-/// Flags of `logs`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(group = clap::ArgGroup::new("build").required(true).args(["transaction_id", "build_id"]))]

@@ -121,10 +121,6 @@ fn password(flag: Option<String>) -> Result<String, CliError> {
     if text.is_empty() { Err(CliError::refused("the password is empty")) } else { Ok(text) }
 }
 
-/// `rspm list git-credentials`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
     let credentials = client.call::<operations::GitCredentials>([], &()).await?;
     output.print(&credentials, || {
@@ -148,10 +144,6 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
     })
 }
 
-/// `rspm delete git-credential`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGitCredential) -> Result<(), CliError> {
     let _ = client.call::<operations::DeleteGitCredential>([&args.kind, &args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {

@@ -54,7 +54,6 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// Returns the grammar of [`Cli`] with grouped help.
-#[must_use]
 pub fn command() -> Command {
     let mut command = Cli::command();
     command.build();

@@ -30,9 +30,6 @@ pub struct JobFlags {
 
 /// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `job_name` is
 /// a noun without an article: `sync of cran`.
-///
-/// # Errors
-/// The job fails, or the server stops responding.
 pub(super) async fn follow_or_print(
     client: &Client,
     output: &Output,
@@ -48,9 +45,6 @@ pub(super) async fn follow_or_print(
 
 /// Follows a job like [`follow_or_print`], but returns the ended job instead of printing its result; `None` with
 /// `--no-wait`.
-///
-/// # Errors
-/// The job fails, or the server stops responding.
 pub(super) async fn follow_to_end(
     client: &Client,
     output: &Output,

@@ -86,7 +86,6 @@ use zeroize::Zeroizing;
 
 /// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable, 4
 /// backup incomplete.
-#[must_use]
 pub fn main() -> ExitCode {
     // License commands are handled before the flags are parsed, because they accept any flags.
     if std::env::args_os().nth(1).is_some_and(|word| word == "license") {

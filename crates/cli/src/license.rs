@@ -17,9 +17,6 @@ pub struct License {
 }
 
 /// Prints that no license is needed.
-///
-/// # Errors
-/// Standard output cannot be written.
 pub fn run() -> Result<ExitCode, CliError> {
     let text = "No license is needed: this server is free software, and all of its features are enabled.\n";
     print_part(text).map_err(CliError::Output)?;

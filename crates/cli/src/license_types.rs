@@ -6,10 +6,6 @@ use super::output::{Output, format_count, table};
 use api::license::{LicenseType, ListLicenseTypes};
 use api::operations::admin as operations;
 
-/// `rspm list license-types`.
-///
-/// # Errors
-/// The server refuses.
 pub(super) async fn list(client: &Client, output: &Output, args: ListLicenseTypes) -> Result<(), CliError> {
     let types = client.call::<operations::LicenseTypes>([], &args).await?;
     output.print(&types, || {

@@ -16,10 +16,6 @@ use base::model::count::count_of;
 use base::model::language::Language;
 use base::model::source::SourceKind;
 
-/// `rspm list`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct Overview {
@@ -35,28 +31,16 @@ pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> 
     })
 }
 
-/// `rspm list repos`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn repos(client: &Client, output: &Output, args: ListRepos) -> Result<(), CliError> {
     let repos = client.call::<operations::Repos>([], &args).await?;
     output.print(&repos, || repo_table(&repos))
 }
 
-/// `rspm list sources`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn sources(client: &Client, output: &Output, args: ListSources) -> Result<(), CliError> {
     let sources = client.call::<operations::Sources>([], &args).await?;
     output.print(&sources, || source_table(&sources))
 }
 
-/// `rspm list distributions`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliError> {
     let distributions = client.call::<operations::Distributions>([], &()).await?;
     output.print(&distributions, || {
@@ -75,10 +59,6 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
     })
 }
 
-/// `rspm list bioconductor versions`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(), CliError> {
     let versions = client.call::<operations::BioconductorVersions>([], &()).await?;
     output.print(&versions, || {
@@ -96,10 +76,6 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
     })
 }
 
-/// `rspm list binaries`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> Result<(), CliError> {
     let query = binary::ListBinaries { package: Some(args.name.clone()) };
     let binaries = client.call::<operations::SourceBinaries>([&args.source], &query).await?;
@@ -118,10 +94,6 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
     })
 }
 
-/// `rspm list packages`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> Result<(), CliError> {
     let ListPackages { repo, source, query } = args;
     let page = match (&repo, &source) {
@@ -150,10 +122,6 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
     })
 }
 
-/// `rspm info`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), CliError> {
     if let Some(name) = args.repo {
         let repo = client.call::<operations::Repo>([&name], &()).await?;

@@ -16,7 +16,6 @@ use api::operations::admin as operations;
 /// Maximum size of standard input with a token, in bytes.
 const MAX_INPUT: u64 = 1 << 16;
 
-/// Flags of `login`.
 #[derive(Debug, Args)]
 pub struct Login {
     /// The way to sign in; without one, the user is prompted for a token.
@@ -80,9 +79,6 @@ pub(super) async fn login(server: &Server, output: &Output, args: Login) -> Resu
 }
 
 /// `rspm logout`: removes the tokens of a server from the file; they remain valid.
-///
-/// # Errors
-/// The file cannot be read or written.
 pub(super) fn logout(server: &Server, output: &Output) -> Result<(), CliError> {
     let path = file()?;
     let is_changed = tokens_file::remove_tokens(&path, &server.address)?;

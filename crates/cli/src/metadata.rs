@@ -20,7 +20,6 @@ use base::model::refused_rows::refused_rows;
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 12 << 20;
 
-/// Flags of `create metadata`.
 #[derive(Debug, Args)]
 pub struct CreateMetadata {
     /// The package
@@ -57,7 +56,6 @@ pub struct ExistingFlags {
     pub update_existing: bool,
 }
 
-/// Flags of `create bulk-metadata`.
 #[derive(Debug, Args)]
 pub struct CreateBulkMetadata {
     /// A JSON file: an array of objects with the keys package_name, key, value, and optionally version, source, repo
@@ -78,7 +76,6 @@ pub struct CreateBulkMetadata {
     pub existing: ExistingFlags,
 }
 
-/// Flags of `delete metadata`.
 #[derive(Debug, Args)]
 pub struct DeleteMetadataArgs {
     /// Ids as in `rspm list metadata`, comma separated or repeated, or all
@@ -87,9 +84,6 @@ pub struct DeleteMetadataArgs {
 }
 
 /// `rspm create metadata`.
-///
-/// # Errors
-/// The server refuses.
 pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadata) -> Result<(), CliError> {
     let CreateMetadata { package_name, version, source, repo, key, value, existing } = args;
     let record = json!({
@@ -212,10 +206,6 @@ pub(super) fn show_example(output: &Output) -> Result<(), CliError> {
     output.print(&example, || text)
 }
 
-/// `rspm list metadata`.
-///
-/// # Errors
-/// The server refuses.
 pub(super) async fn list(client: &Client, output: &Output, args: ListMetadata) -> Result<(), CliError> {
     let rows = client.call::<operations::Metadata>([], &args).await?;
     output.print(&rows, || {

@@ -10,7 +10,6 @@ use super::output::Format;
 use super::programs::{exec, program_command};
 use api::suggested_values::SuggestedValues;
 
-/// Flags of `migrate`.
 #[derive(Debug, Args)]
 pub struct Migrate {
     /// The database to fill (default: the one that Database.Provider does not name)
@@ -22,9 +21,6 @@ pub struct Migrate {
 }
 
 /// Replaces this process with `migrate`: the program in the directory of `rspm`, otherwise the program on `PATH`.
-///
-/// # Errors
-/// The program cannot be started.
 pub(super) fn run(config: Option<&Path>, format: Format, args: &Migrate) -> Result<ExitCode, CliError> {
     let mut command = program_command("migrate", config);
     if let Some(to) = &args.to {

@@ -14,7 +14,6 @@ const MAX_EXAMPLES: usize = 10;
 /// Number of packages that change and are printed; the JSON output has all.
 const MAX_ROWS: usize = 20;
 
-/// Flags of `edit name-guard`.
 #[derive(Debug, Args)]
 pub struct EditGuard {
     /// Number of the guard
@@ -25,7 +24,6 @@ pub struct EditGuard {
     pub request: name_guard::EditNameGuard,
 }
 
-/// Flags of `delete name-guard`.
 #[derive(Debug, Args)]
 pub struct DeleteGuard {
     /// Number of the guard
@@ -36,7 +34,6 @@ pub struct DeleteGuard {
     pub dry_run: bool,
 }
 
-/// Flags of `audit names`.
 #[derive(Debug, Args)]
 pub struct AuditNames {
     /// Format of the rows
@@ -54,9 +51,6 @@ pub enum NameFormat {
 }
 
 /// `rspm create name-guard`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: CreateNameGuard) -> Result<(), CliError> {
     let created = client.send::<operations::CreateNameGuard>([], &args).await?;
     output.print(&created, || {
@@ -87,10 +81,6 @@ pub async fn create(client: &Client, output: &Output, args: CreateNameGuard) -> 
     })
 }
 
-/// `rspm edit name-guard`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(), CliError> {
     let EditGuard { id, request } = args;
     let (changes_names, dry_run) = (request.name.is_some() || request.source.is_some(), request.dry_run);
@@ -111,10 +101,6 @@ pub async fn edit(client: &Client, output: &Output, args: EditGuard) -> Result<(
     })
 }
 
-/// `rspm delete name-guard`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: DeleteGuard) -> Result<(), CliError> {
     let DeleteGuard { id, dry_run } = args;
     let query = DeleteNameGuard { dry_run: dry_run.then(|| "true".to_owned()) };
@@ -160,10 +146,6 @@ fn describe_changes(changes: &[NameChange], is_dry_run: bool) -> String {
     text.trim_end().to_owned()
 }
 
-/// `rspm list name-guards`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
     let guards = client.call::<operations::NameGuards>([], &()).await?;
     output.print(&guards, || {

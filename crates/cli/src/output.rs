@@ -24,21 +24,16 @@ pub struct Output {
 
 impl Output {
     /// Creates a writer to standard output in `format`.
-    #[must_use]
     pub fn new(format: Format) -> Output {
         Output { format }
     }
 
     /// Returns whether the output is for people.
-    #[must_use]
     pub fn is_human(&self) -> bool {
         self.format == Format::Human
     }
 
     /// Prints `text` for people, or `value` as JSON for programs.
-    ///
-    /// # Errors
-    /// Standard output cannot be written.
     pub fn print<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
         let mut stdout = anstream::stdout().lock();
         let line = match self.format {
@@ -53,18 +48,12 @@ impl Output {
 }
 
 /// Prints a part of a text to standard output, with its hidden characters visible.
-///
-/// # Errors
-/// Standard output cannot be written.
 pub fn print_part(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(for_terminal(text).as_bytes()).and_then(|()| stdout.flush())
 }
 
 /// Prints a document, or a part of one, for programs: unchanged, or like [`print_part`] on a terminal.
-///
-/// # Errors
-/// Standard output cannot be written.
 pub fn print_document(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout();
     if stdout.is_terminal() {
@@ -84,7 +73,6 @@ pub fn warn(text: impl std::fmt::Display) {
 }
 
 /// Returns the first `limit` characters of a text of a server.
-#[must_use]
 pub fn shortened(text: &str, limit: usize) -> String {
     text.chars().take(limit).collect()
 }
@@ -100,7 +88,6 @@ const INDENTATION: u16 = 4;
 /// Formats an aligned table without borders. On a terminal it has a bold header, and is not wider than the terminal: the
 /// cells of its widest column are wrapped. If this is the last one, and the others leave little room for it, its cells have
 /// lines of their own, below those of their rows. Otherwise each row is one line.
-#[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table_of_width(header, rows, comfy_table::Table::new().width())
 }
@@ -198,7 +185,6 @@ fn lines(table: &comfy_table::Table) -> impl Iterator<Item = String> {
 }
 
 /// Formats a number with thousands separators: `1,234`.
-#[must_use]
 pub fn format_count(n: i64) -> String {
     format!("{}{}", if n < 0 { "-" } else { "" }, indicatif::HumanCount(n.unsigned_abs()))
 }

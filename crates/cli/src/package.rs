@@ -213,10 +213,6 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
     })
 }
 
-/// `rspm remove binary`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary) -> Result<(), CliError> {
     let result = client.send::<operations::RemoveBinary>([&args.source], &args.request).await?;
     output.print(&result, || {

@@ -14,7 +14,6 @@ use api::error::Code;
 use api::operations::admin as operations;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
 
-/// Flags of `prefetch`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "For each line, the newest version that it allows is stored, or the pinned one. The packages that these \
@@ -22,13 +21,11 @@ use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
                   Example: rspm prefetch --source=pypi --file-in=uv.lock --pythons=3.12 --platforms=manylinux_2_28_x86_64"
 )]
 pub struct PrefetchArgs {
-    /// The request.
     #[command(flatten)]
     pub request: StartPrefetch,
     /// A requirements file, pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock
     #[arg(long, value_name = "FILE")]
     pub file_in: PathBuf,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }

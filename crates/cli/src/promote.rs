@@ -17,7 +17,6 @@ const MAX_ROWS: usize = 100;
 /// Maximum number of files of a package in the text of a plan.
 const MAX_FILES: usize = 10;
 
-/// Flags of `promote`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("operation").required(true).args(["from", "approve", "reject", "show"]))]
 pub struct Promote {
@@ -49,9 +48,6 @@ pub struct Promote {
 }
 
 /// `rspm promote`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<(), CliError> {
     let Promote { from, to, snapshot, plan, approve, reject, show, comment } = args;
     let body = DecidePromotion { comment: comment.clone() };
@@ -82,10 +78,6 @@ pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<
     })
 }
 
-/// `rspm list promotions`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list(client: &Client, output: &Output, args: ListPromotions) -> Result<(), CliError> {
     let promotions = client.call::<operations::Promotions>([], &args).await?;
     output.print(&promotions, || {

@@ -8,7 +8,6 @@ use super::args::Cli;
 use super::unsupported::TABLE;
 
 /// Returns the page: every command with its flags, in the order of `rspm --help`.
-#[must_use]
 pub fn text() -> String {
     let mut page = String::from(
         "# rspm\n\nThe command line connects to the server of its machine over a unix socket, as root or as a member of the server's group; `--address` and PACKAGEMANAGER_TOKEN select a server on another machine. \

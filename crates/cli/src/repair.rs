@@ -9,7 +9,6 @@ use api::operations::admin as operations;
 use api::repair;
 use base::model::time::Day;
 
-/// Flags of `repair clock`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, if the output of `date` is correct"
@@ -23,10 +22,6 @@ pub struct RepairClock {
     pub dry_run: bool,
 }
 
-/// `rspm repair clock`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn clock(client: &Client, output: &Output, args: &RepairClock) -> Result<(), CliError> {
     let body = repair::RepairClock { today: args.today.to_string(), dry_run: args.dry_run };
     let result = client.send::<operations::RepairClock>([], &body).await?;

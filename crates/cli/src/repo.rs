@@ -9,7 +9,6 @@ use api::operations::admin as operations;
 use api::repo::{self, Repo};
 
 /// Formats the line that Posit Package Manager prints for a repository.
-#[must_use]
 pub fn describe(repo: &Repo) -> String {
     let description =
         if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
@@ -24,7 +23,6 @@ pub fn describe(repo: &Repo) -> String {
 }
 
 /// Formats the lines that Posit Package Manager prints after a change of subscriptions.
-#[must_use]
 pub fn describe_sources(repo: &Repo) -> String {
     let list: String = repo
         .sources
@@ -41,19 +39,11 @@ fn print_warnings(repo: &Repo) {
     }
 }
 
-/// `rspm create repo`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: repo::CreateRepo) -> Result<(), CliError> {
     let repo = client.send::<operations::CreateRepo>([], &args).await?;
     output.print(&repo, || describe(&repo))
 }
 
-/// `rspm edit repo`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn edit(client: &Client, output: &Output, mut args: EditRepo) -> Result<(), CliError> {
     if args.clear_description {
         args.request.description = Some(String::new());
@@ -63,10 +53,6 @@ pub async fn edit(client: &Client, output: &Output, mut args: EditRepo) -> Resul
     output.print(&repo, || describe(&repo))
 }
 
-/// `rspm delete repo`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
     client.call::<operations::DeleteRepo>([&args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
@@ -74,29 +60,17 @@ pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(
     })
 }
 
-/// `rspm subscribe`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Result<(), CliError> {
     let repo = client.send::<operations::Subscribe>([&args.repo], &args.request).await?;
     print_warnings(&repo);
     output.print(&repo, || describe_sources(&repo))
 }
 
-/// `rspm unsubscribe`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) -> Result<(), CliError> {
     let repo = client.call::<operations::Unsubscribe>([&args.repo, &args.source], &args.query).await?;
     output.print(&repo, || describe_sources(&repo))
 }
 
-/// `rspm reorder`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn reorder(client: &Client, output: &Output, args: Reorder) -> Result<(), CliError> {
     let repo = client.send::<operations::ReorderSources>([&args.repo], &args.request).await?;
     output.print(&repo, || describe_sources(&repo))

@@ -17,14 +17,12 @@ use api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
 /// The maximum number of bad objects in the table.
 const MAX_ROWS: usize = 200;
 
-/// Flags of `scrub`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 no bad objects, or all were repaired; 1 bad objects remain; 2 wrong usage.\n\
                   Example: rspm scrub --max-duration=2h --rate=100MB --repair"
 )]
 pub struct ScrubArgs {
-    /// The request.
     #[command(flatten)]
     pub request: StartScrub,
     /// Compare only existence and size of the objects, not their SHA-256
@@ -36,7 +34,6 @@ pub struct ScrubArgs {
     /// Examine the database instead of the stored objects
     #[arg(long, conflicts_with_all = ["classes", "quick", "subset", "max_seconds", "rate", "repair"])]
     pub database: bool,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
@@ -46,7 +43,6 @@ pub struct ScrubArgs {
 pub struct Subset {
     /// The number of the part, from 1 to `total`.
     number: u16,
-    /// The number of parts.
     total: u16,
 }
 

@@ -8,33 +8,20 @@ use api::operations::admin as operations;
 use api::source::{self, Source};
 
 /// Formats a source with the lines of Posit Package Manager.
-#[must_use]
 pub fn describe(source: &Source) -> String {
     format!("Source '{}':\n  Type:  {}\n", source.name, source.type_label)
 }
 
-/// `rspm create source`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: source::CreateSource) -> Result<(), CliError> {
     let source = client.send::<operations::CreateSource>([], &args).await?;
     output.print(&source, || describe(&source))
 }
 
-/// `rspm edit source`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<(), CliError> {
     let source = client.send::<operations::EditSource>([&args.name], &args.request).await?;
     output.print(&source, || describe(&source))
 }
 
-/// `rspm delete source`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
     let _ = client.call::<operations::DeleteSource>([&args.name], &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || format!("Deleted source '{}'.", args.name))

@@ -214,7 +214,6 @@ impl Endpoints {
     }
 }
 
-/// Encodes a form.
 fn form(fields: &[(&str, &str)]) -> String {
     let mut form = Serializer::new(String::new());
     form.extend_pairs(fields);

@@ -23,7 +23,6 @@ pub enum StorageCommand {
     Restore(Restore),
 }
 
-/// Flags of `storage sweep`.
 #[derive(Debug, Args)]
 pub struct Sweep {
     /// The request.
@@ -34,7 +33,6 @@ pub struct Sweep {
     pub job_flags: JobFlags,
 }
 
-/// Flags of `storage restore`.
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The storage classes.
@@ -46,9 +44,6 @@ pub struct Restore {
 }
 
 /// `rspm storage …`.
-///
-/// # Errors
-/// The server refuses, or the job fails.
 pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> Result<(), CliError> {
     match command {
         StorageCommand::List => {
@@ -73,10 +68,6 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
     }
 }
 
-/// `rspm list storage`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn report(client: &Client, output: &Output) -> Result<(), CliError> {
     let storage = client.call::<operations::Storage>([], &()).await?;
     output.print(&storage, || {

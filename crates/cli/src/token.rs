@@ -18,7 +18,6 @@ pub enum Revoke {
     Token(token::RevokeToken),
 }
 
-/// Flags of `create token`.
 #[derive(Debug, Args)]
 pub struct CreateToken {
     /// Scopes of the token, comma separated or repeated
@@ -44,7 +43,6 @@ pub struct CreateToken {
     pub quiet: bool,
 }
 
-/// Flags of `list tokens`.
 #[derive(Debug, Args)]
 pub struct ListTokens {
     /// Only expired tokens (yes) or only others (no)
@@ -66,7 +64,6 @@ pub enum YesNo {
 
 impl YesNo {
     /// Returns whether the value is `yes`.
-    #[must_use]
     pub fn is_yes(self) -> bool {
         self == YesNo::Yes
     }
@@ -77,9 +74,6 @@ const NOTE: &str = "Generated an access token. Be sure to record this token imme
                     retrieve it later.";
 
 /// `rspm create token`: prints the token on standard output, and notes on standard error.
-///
-/// # Errors
-/// The server refuses.
 pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Result<(), CliError> {
     let scopes = scopes(&args)?;
     let is_permanent_admin =
@@ -118,10 +112,6 @@ fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
     Ok(args.scope.iter().map(with_objects).collect())
 }
 
-/// `rspm list tokens`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<(), CliError> {
     let query = token::ListTokens {
         expired: args.expired.map(YesNo::is_yes),

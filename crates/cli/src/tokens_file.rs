@@ -34,9 +34,6 @@ pub(super) fn find(path: &Path, address: &str) -> Result<Option<Zeroizing<String
 
 /// Stores the token of an address, and replaces an earlier one. Other entries, comments and unknown keys do not
 /// change.
-///
-/// # Errors
-/// The file cannot be read or written.
 pub(super) fn store(path: &Path, address: &str, token: &str, auth_type: &str) -> Result<(), CliError> {
     let text = read(path)?.unwrap_or_default();
     let mut document = parse(path, &text)?;
@@ -45,9 +42,6 @@ pub(super) fn store(path: &Path, address: &str, token: &str, auth_type: &str) ->
 }
 
 /// Removes the tokens of an address; returns whether there were any.
-///
-/// # Errors
-/// The file cannot be read or written.
 pub(super) fn remove_tokens(path: &Path, address: &str) -> Result<bool, CliError> {
     let Some(text) = read(path)? else { return Ok(false) };
     let mut document = parse(path, &text)?;

@@ -6,7 +6,6 @@ use base::model::documentation::Page;
 /// A command, or a flag of one.
 #[derive(Debug)]
 pub(super) struct Unsupported {
-    /// The command's words.
     pub(super) words: &'static [&'static str],
     /// The flag without dashes; empty if the whole command is not supported.
     pub(super) flag: &'static str,

@@ -17,7 +17,6 @@ pub enum UrlCommand {
     Create(CreateUrlArgs),
 }
 
-/// Flags of `url create`.
 #[derive(Debug, Args)]
 #[command(after_help = "Without --snapshot and --lock, the URL has the day, or latest.\n\
                         Example: rspm url create --repo=prod --snapshot=cran:2026-11-20 --lock")]
@@ -39,7 +38,6 @@ pub struct CreateUrlArgs {
     pub no_alias: bool,
 }
 
-/// A source and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceState {
     source: String,
@@ -59,10 +57,6 @@ impl FromStr for SourceState {
     }
 }
 
-/// `rspm url …`.
-///
-/// # Errors
-/// The server refuses.
 pub async fn run(client: &Client, output: &Output, command: UrlCommand) -> Result<(), CliError> {
     let UrlCommand::Create(args) = command;
     let (repo, version) = match args.repo.split_once('@') {

@@ -9,7 +9,6 @@ use super::package_scope::name_and_scope;
 use api::operations::admin as operations;
 use api::source::{self};
 
-/// Flags of `yank`.
 #[derive(Debug, Args)]
 pub struct Yank {
     /// The package and its files: name@1.2.3, name@all, name@current or the name of a file: name@name-1.2.3.tar.gz
@@ -23,7 +22,6 @@ pub struct Yank {
     pub reason: String,
 }
 
-/// Flags of `unyank`.
 #[derive(Debug, Args)]
 pub struct Unyank {
     /// The package and its files, as for yank

@@ -17,7 +17,6 @@ use formats::advisory::Ecosystem;
     after_help = "Exit codes: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged files were found."
 )]
 pub struct Cli {
-    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 
@@ -25,7 +24,6 @@ pub struct Cli {
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
-    /// Print details of requests
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -269,7 +267,6 @@ fn ecosystem(text: &str) -> Result<Ecosystem, String> {
         .ok_or_else(|| "must be one of cran, bioconductor, pypi".to_owned())
 }
 
-/// Flags of `validate`.
 #[derive(Debug, Args)]
 pub struct CheckFlags {
     /// The directory to check
@@ -285,7 +282,6 @@ pub struct CheckFlags {
     pub rspm_version: Option<String>,
 }
 
-/// Flags of `validate vulns`.
 #[derive(Debug, Args)]
 pub struct CheckVulnsFlags {
     /// The directory to check

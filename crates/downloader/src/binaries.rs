@@ -191,7 +191,6 @@ async fn read_inventory(
     )))
 }
 
-/// Reads the inventory from one index.
 fn read_index(mirror: &Mirror, index_file: &str, bytes: &[u8], index: &Index) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
     let text = index::text(index_file, bytes)?;

@@ -51,11 +51,9 @@ pub(super) struct Commit<'a> {
 /// Sort key of records: day, rank within the day, time of publication, package and version.
 type RecordOrder = (Day, u8, Option<Timestamp>, String, String);
 
-/// A record to write.
 enum PlannedRecord {
     /// A release in the journal.
     Release(LineSpan),
-    /// Any other record.
     Other(Record),
 }
 
@@ -356,10 +354,8 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
     }
 }
 
-/// Writer of segments.
 struct Writer<'a> {
     commit: &'a Commit<'a>,
-    /// Written segments.
     segments: Vec<SegmentRef>,
     open_segment: Option<OpenSegment>,
 }
@@ -371,7 +367,6 @@ struct OpenSegment {
     first_day: Day,
     /// Latest day of a record.
     last_day: Day,
-    /// Number of releases.
     objects: u64,
     /// Size of the releases' files together, in bytes.
     objects_size: u64,

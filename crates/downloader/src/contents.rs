@@ -10,7 +10,6 @@ use formats::r::name::SourceFileName;
 /// Contents of a package file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contents {
-    /// Fields of the DESCRIPTION.
     pub(super) fields: Option<Fields>,
     /// Whether the package must be compiled; `None` if that is unknown.
     pub(super) needs_compilation: Option<bool>,

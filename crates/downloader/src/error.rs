@@ -9,19 +9,14 @@ use upstream::origin::bundle::BundleError;
 /// An error of the downloader.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OfflineError {
-    /// The mirror failed.
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
-    /// A bundle is invalid: the destination's own or that of `--base-url`.
     #[error("{0}")]
     Bundle(#[from] BundleError),
-    /// An operation on a file of the destination failed.
     #[error("cannot {operation} {}: {source}{}", .path.display(), remedy(.source))]
     Destination { operation: &'static str, path: PathBuf, source: io::Error },
-    /// The command refuses to continue.
     #[error("{0}")]
     Refused(String),
-    /// Wrong usage that the grammar does not detect.
     #[error("{0}")]
     Usage(String),
 }

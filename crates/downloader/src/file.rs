@@ -31,14 +31,12 @@ pub(super) enum Failure {
     Destination(io::Error, PathBuf),
 }
 
-/// A fetched file.
 #[derive(Debug)]
 pub(super) struct FetchedFile {
     pub(super) object: Object,
     pub(super) contents: Contents,
 }
 
-/// Target of downloaded files.
 pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
@@ -232,7 +230,6 @@ pub(super) fn has_digest(path: &Path, sha256: Sha256) -> bool {
     digest_of(path).is_ok_and(|digest| digest == sha256)
 }
 
-/// Returns the digest of a file.
 pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();

@@ -23,7 +23,6 @@ pub(super) enum FileKind {
     },
 }
 
-/// Result of a walk.
 pub(super) struct WalkResult {
     /// Files by path relative to the bundle's directory.
     pub(super) files: BTreeMap<String, FileKind>,

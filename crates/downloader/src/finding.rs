@@ -23,6 +23,5 @@ pub(super) struct Finding {
     /// Path relative to the bundle's directory.
     pub(super) file: String,
     pub(super) problem: Problem,
-    /// Details and the remedy.
     pub(super) text: String,
 }

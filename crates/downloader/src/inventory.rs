@@ -5,7 +5,6 @@ use base::model::digest::{Md5, Sha256};
 use base::model::time::Timestamp;
 use formats::bundle::{Record, ReleaseRecord};
 
-/// A file that upstream has.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct UpstreamFile {
     /// The folder, unless it is the default one, as in [`ReleaseRecord`].

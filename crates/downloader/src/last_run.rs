@@ -16,7 +16,6 @@ use formats::bundle::{CompressedFile, layout, self_digest};
 /// File name, in the folder of a head.
 pub(super) const FILE: &str = ".seen.json";
 
-/// A successful run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LastRun {
     /// Version of the program: a different version may read more from the same files.

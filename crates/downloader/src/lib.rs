@@ -52,7 +52,6 @@ use progress::{Output, print_line};
 use validate::Report;
 
 /// Runs one command and returns its exit code: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged.
-#[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The server that reads the files runs as another user.

@@ -17,7 +17,6 @@ const MAX_SIZE: u64 = 64 << 20;
 pub(super) struct FileValidators {
     /// Path of the file, or another name that identifies the file.
     pub(super) name: String,
-    /// Whether the file existed.
     #[serde(rename = "there")]
     pub(super) exists: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

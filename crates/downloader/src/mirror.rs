@@ -38,7 +38,6 @@ pub(super) struct Tree<'a> {
 
 /// Metadata files of a tree at one moment.
 struct TreeFiles {
-    /// File name of the index.
     index_file: &'static str,
     index: Bytes,
     /// `Meta/current.rds`.
@@ -114,7 +113,6 @@ impl Tree<'_> {
     }
 }
 
-/// Returns the text of an index.
 pub(super) fn index_text(index_file: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
     index::text(index_file, bytes).map(std::borrow::Cow::into_owned)
 }

@@ -18,7 +18,6 @@ const MIN_LOSS: usize = 10;
 
 /// Contents of the destination before anything is fetched.
 pub(super) struct ExistingFiles<'a> {
-    /// Releases in the segments.
     pub(super) state: &'a ProductState,
     /// Releases in the journal: their files exist, but no segment names them yet.
     pub(super) journal_state: &'a ProductState,
@@ -28,7 +27,6 @@ pub(super) struct ExistingFiles<'a> {
     pub(super) first_day: Option<Day>,
 }
 
-/// A file to fetch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PlannedFetch {
     pub(super) file: UpstreamFile,
@@ -36,7 +34,6 @@ pub(super) struct PlannedFetch {
     pub(super) expected_sha256: Option<Sha256>,
 }
 
-/// The changes to make.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Plan {
     pub(super) fetches: Vec<PlannedFetch>,

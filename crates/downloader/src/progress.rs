@@ -10,7 +10,6 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyl
 /// Interval between progress lines in a log.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Output of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Standard error is a terminal.
@@ -56,7 +55,6 @@ pub(super) struct Progress {
     file_count: u64,
     /// Known size of the files to fetch, in bytes.
     size: u64,
-    /// Number of finished files.
     finished_count: AtomicU64,
     /// Size of the finished files, in bytes.
     finished_bytes: AtomicU64,

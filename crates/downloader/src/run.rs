@@ -37,7 +37,6 @@ const SYNC_BYTES: u64 = 128 << 20;
 /// Maximum number of failures that are reported one by one.
 const MAX_REPORTED_FAILURES: usize = 20;
 
-/// Options of a download.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) concurrency: usize,
@@ -58,7 +57,6 @@ pub(super) struct Run<'a> {
     pub(super) mirror: &'a Mirror,
     /// The upstream as a bundle, if it is a bundle.
     pub(super) origin_bundle: Option<Bundle>,
-    /// The destination as a bundle.
     pub(super) destination_bundle: Bundle,
     pub(super) request: &'a Request,
 }

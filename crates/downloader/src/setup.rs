@@ -15,7 +15,6 @@ use base::model::time::Timestamp;
 /// The name of the program in the header `User-Agent`.
 const PROGRAM: &str = "rspm-offline-downloader";
 
-/// Returns the system time.
 pub(super) fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }

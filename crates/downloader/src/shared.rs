@@ -19,7 +19,6 @@ use upstream::origin::bundle::Bundle;
 use upstream::rule_base::RuleBaseRefresh;
 use upstream::{Upstream, UpstreamError};
 
-/// Compression level of zstd.
 const ZSTD_LEVEL: i32 = 12;
 
 /// Writes the documents of a shared folder, unless the same ones already exist. `documents` maps a name to bytes and
@@ -167,7 +166,6 @@ pub(super) async fn requirements(
     }
 }
 
-/// The source of the rules.
 pub(super) enum RulesSource {
     /// No rules are requested.
     None,

@@ -16,7 +16,6 @@ use formats::bundle::{Head, Product, ProductState, Record, layout, self_digest};
 use upstream::UpstreamError;
 use upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
-/// Result of a check.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
@@ -42,7 +41,6 @@ pub(super) fn has_files(destination: &Destination, product: &Product) -> Result<
     Ok(destination::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
 
-/// A running check.
 pub(super) struct Check<'a> {
     pub(super) destination: &'a Destination,
     /// The destination as a bundle.
@@ -52,7 +50,6 @@ pub(super) struct Check<'a> {
     pub(super) report: Report,
     /// Every file that belongs to the bundle.
     referenced_files: BTreeSet<String>,
-    /// Package files by path.
     objects: BTreeMap<String, ExpectedFile>,
     /// Whether metadata is damaged or missing: then files that seem unreferenced may be referenced by that metadata.
     is_metadata_incomplete: bool,
@@ -283,7 +280,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Checks shared data.
     pub(super) async fn check_shared(&mut self, shared: SharedFolder) {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.bundle.shared_head(shared).await {

@@ -205,7 +205,6 @@ async fn read_feeds(
     Ok(Some((ecosystems.iter().map(document).collect(), files.into_iter().collect())))
 }
 
-/// Reads the advisories of the destination.
 async fn stored_advisories(destination_bundle: &Bundle) -> Option<Batch> {
     let mut batch = Batch::default();
     for (name, file) in destination_bundle.shared_head(SharedFolder::Advisories).await.ok()??.files {

@@ -23,7 +23,6 @@ const MAX_DROP_IN: u64 = 1 << 16;
 ///
 /// With `--check DIRECTORY` the program writes nothing: it prints the names of the configuration's socket units, and
 /// fails if the directory does not contain the files that the program would write.
-#[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let directory = match (arguments.next(), arguments.next()) {
@@ -60,7 +59,6 @@ pub fn run(root: &Path, directory: &Path) -> Vec<String> {
 }
 
 /// The names of the socket units, and whether `directory` contains what [`run`] would write.
-#[must_use]
 pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut Vec::new());
     let (files, _) = units::files(&config, &service_settings(root));
@@ -111,7 +109,6 @@ fn parse_version(text: &str) -> Option<u32> {
 }
 
 /// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
-#[must_use]
 pub fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
     let mut files = BTreeMap::new();
     for config_dir in ["run/systemd/system", "etc/systemd/system"] {

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use base::config::{BackupPlace, ClassLocation, Config, Listen, LogDestination};
 use base::model::storage_class::StorageClass;
 
-/// The service unit.
 const SERVICE: &str = "rstudio-pm.service";
 /// User and group of the shipped unit.
 const USER: &str = "rstudio-pm";
@@ -28,13 +27,10 @@ const MAX_NAME: usize = 255;
 /// A file in the generator's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Relative to the directory.
     pub path: String,
-    /// A drop-in.
     pub text: String,
 }
 
-/// Inputs besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSettings {
     /// `User=` of the administrator's drop-ins.
@@ -56,7 +52,6 @@ const NEWER_PROPERTIES: [(u32, &[&str], &str); 3] = [
 pub type Rejection = String;
 
 /// The files for a configuration, and messages about the sockets that have no unit.
-#[must_use]
 pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
     let (units, rejections) = sockets(config);
     let mut files = vec![
@@ -92,7 +87,6 @@ pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rej
 }
 
 /// The names of the socket units of a configuration.
-#[must_use]
 pub fn socket_names(config: &Config) -> Vec<String> {
     sockets(config).0.iter().map(Unit::name).collect()
 }
@@ -257,14 +251,12 @@ fn logs(config: &Config) -> impl Iterator<Item = &PathBuf> {
 }
 
 /// The configured paths that are bound into the sandbox, because it hides the directories above them.
-#[must_use]
 pub fn bound_paths(config: &Config) -> Vec<PathBuf> {
     let Paths { writable, readable } = paths(config);
     writable.into_iter().chain(readable).filter(|path| is_hidden(path)).collect()
 }
 
 /// Returns true if systemd creates a missing path, with the directories of the unit, for the user of the service.
-#[must_use]
 pub fn creates(path: &Path) -> bool {
     let directories = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm", "/run/rstudio-pm"];
     directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_created_log(path).is_some()

@@ -38,13 +38,11 @@ impl Asset {
     }
 
     /// Returns the path below the root of the server, without a leading slash.
-    #[must_use]
     pub fn path(&self) -> String {
         format!("assets/{}", self.file)
     }
 
     /// Returns the digest in the form of the attribute `integrity` and of a policy: `sha256-…`.
-    #[must_use]
     pub fn integrity(&self) -> String {
         format!("sha256-{}", STANDARD.encode(self.digest))
     }
@@ -57,9 +55,7 @@ impl Asset {
     }
 }
 
-/// All assets.
 pub struct Assets {
-    /// The style sheet.
     pub style: Asset,
     /// The script; all pages work without it.
     pub script: Asset,
@@ -77,14 +73,12 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
 });
 
 /// Returns the assets; the first call compresses them.
-#[must_use]
 pub fn assets() -> &'static Assets {
     &ASSETS
 }
 
 /// Returns the asset with a name below `/assets/`, and whether the name has the digest of the current content. A page
 /// of another version of the server requests a name with another digest, and gets the current content.
-#[must_use]
 pub fn find(name: &str) -> Option<(&'static Asset, bool)> {
     let Assets { style, script, icon, favicon } = assets();
     let asset = [style, script, icon, favicon].into_iter().find(|asset| asset.has_name(name))?;
@@ -93,7 +87,6 @@ pub fn find(name: &str) -> Option<(&'static Asset, bool)> {
 
 /// Returns the content security policy of all pages: no inline script or style, nothing from other hosts, no frame.
 /// Only a script with the digest of the asset is allowed, so that a file of a package can never be executed.
-#[must_use]
 pub fn policy() -> String {
     format!(
         "default-src 'none'; script-src '{}'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
@@ -104,7 +97,6 @@ pub fn policy() -> String {
 
 /// Compresses bytes at a level from 1 to 12; `None` if that fails. The header contains no time, so equal bytes give
 /// equal results.
-#[must_use]
 pub fn gzip(plain: &[u8], level: i32) -> Option<Vec<u8>> {
     let mut compressor = Compressor::new(CompressionLvl::new(level).ok()?);
     let mut bytes = vec![0; compressor.gzip_compress_bound(plain.len())];

@@ -6,7 +6,6 @@ use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, count, size, visible};
 use base::model::time::Day;
 
-/// A binary.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The version of the package.
@@ -28,7 +27,6 @@ pub const MAX_ROWS: usize = 200;
 
 /// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first; `json`
 /// is the address of the API with the same data.
-#[must_use]
 pub fn page(
     root: Root,
     location: &Location,

@@ -38,8 +38,6 @@ impl fmt::Display for Month {
 }
 
 impl Month {
-    /// Returns the month of a day.
-    #[must_use]
     pub fn of(day: Day) -> Month {
         let civil = day.start().civil();
         Month {
@@ -48,8 +46,6 @@ impl Month {
         }
     }
 
-    /// Returns the previous month.
-    #[must_use]
     pub fn previous(self) -> Month {
         match self.month {
             1 => Month { year: self.year.saturating_sub(1), month: 12 },
@@ -57,8 +53,6 @@ impl Month {
         }
     }
 
-    /// Returns the next month.
-    #[must_use]
     pub fn next(self) -> Month {
         match self.month {
             12 => Month { year: self.year.saturating_add(1), month: 1 },
@@ -109,7 +103,6 @@ fn weekday(day: Day) -> usize {
 pub struct Calendar<'a> {
     /// The name or number of the repository.
     pub repo: &'a str,
-    /// The month to display.
     pub month: Month,
     /// Days on which the repository changed.
     pub changes: &'a BTreeSet<Day>,
@@ -123,7 +116,6 @@ pub struct Calendar<'a> {
 
 impl Calendar<'_> {
     /// Renders the month, with links to the previous and the next month if they contain days of the repository.
-    #[must_use]
     pub fn render(&self, root: &Root) -> Markup {
         let Some(first) = self.changes.first().copied() else {
             return html! { p { "Nothing was published yet. " (self.first_packages.render()) } };

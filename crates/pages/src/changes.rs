@@ -9,18 +9,14 @@ use super::printed::Printed;
 use super::text::{self, count, number, visible};
 use base::model::time::Day;
 
-/// A package that differs.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The name.
     pub name: String,
     /// The kind of the change, in one word.
     pub kind: &'static str,
     /// Whether the change needs attention.
     pub is_notable: bool,
-    /// The version before.
     pub from: Option<String>,
-    /// The version after.
     pub to: Option<String>,
     /// The name of the source, or both names if the sources differ.
     pub source: String,
@@ -31,7 +27,6 @@ pub struct Row {
 /// The changes between two snapshots.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The later snapshot.
     pub location: Location,
     /// The earlier snapshot; `None` if there is no earlier state.
     pub since: Option<String>,
@@ -43,7 +38,6 @@ pub struct Changes {
     pub rows: Vec<Row>,
     /// The page, from 1.
     pub page: usize,
-    /// The number of pages.
     pub pages: usize,
     /// Whether the repository has an index of Python packages, whose projects are not compared.
     pub has_index: bool,
@@ -56,8 +50,6 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
         let since = self.since.as_deref().unwrap_or_default();

@@ -8,9 +8,7 @@ use super::text::{count, size, visible};
 /// A package that the installation requires.
 #[derive(Clone, Debug)]
 pub struct RequiredPackage {
-    /// Its name.
     pub name: String,
-    /// The listed version.
     pub version: String,
     /// Size of the source package in bytes, if known.
     pub size: Option<u64>,
@@ -23,7 +21,6 @@ pub struct RequiredPackage {
 /// The reason why a snapshot does not list a package.
 #[derive(Clone, Debug)]
 pub enum Refusal {
-    /// A block rule.
     Blocked {
         /// The version that would be listed.
         version: String,
@@ -37,7 +34,6 @@ pub enum Refusal {
 /// A required package that the snapshot does not list.
 #[derive(Clone, Debug)]
 pub struct MissingPackage {
-    /// Its name.
     pub name: String,
     /// The rule or the guard because of which the snapshot does not list it, if that is the reason.
     pub reason: Option<String>,
@@ -67,7 +63,6 @@ pub struct SystemPackages {
     pub needs: Option<SystemNeeds>,
 }
 
-/// The packages of one system.
 #[derive(Clone, Debug)]
 pub struct SystemNeeds {
     /// The R packages that require packages of the system, with these.
@@ -84,9 +79,7 @@ const MAX_UNMET: usize = 100;
 /// The requirements of the installation of a package.
 #[derive(Clone, Debug)]
 pub struct Closure {
-    /// The snapshot.
     pub location: Location,
-    /// The package.
     pub package: String,
     /// The required packages, sorted by the length of their chains.
     pub required: Vec<RequiredPackage>,
@@ -107,8 +100,6 @@ pub struct Closure {
 }
 
 impl Closure {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let frame = Frame {
             location: Some((self.location.clone(), Section::Packages)),

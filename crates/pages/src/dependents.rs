@@ -9,7 +9,6 @@ use super::text::{count, number, visible};
 /// A package that depends on another one.
 #[derive(Clone, Debug)]
 pub struct Dependent {
-    /// Its name.
     pub name: String,
     /// The field that declares the dependency: `Imports`.
     pub kind: &'static str,
@@ -20,9 +19,7 @@ pub struct Dependent {
 /// A page of the list.
 #[derive(Clone, Debug)]
 pub struct Dependents {
-    /// The snapshot.
     pub location: Location,
-    /// The package.
     pub package: String,
     /// The field to which the list is restricted, if any.
     pub kind: Option<&'static str>,
@@ -32,13 +29,10 @@ pub struct Dependents {
     pub rows: Vec<Dependent>,
     /// The page, from 1.
     pub page: usize,
-    /// The number of pages.
     pub pages: usize,
 }
 
 impl Dependents {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let frame = Frame {
             location: Some((self.location.clone(), Section::Packages)),
@@ -58,7 +52,6 @@ impl Dependents {
         })
     }
 
-    /// Returns the address of a page of this list.
     fn address(&self, root: &Root, kind: Option<&str>, page: usize) -> String {
         let page = page.to_string();
         let parameters = [("kind", kind), ("page", Some(page.as_str()).filter(|page| *page != "1"))];

@@ -16,9 +16,7 @@ const GAP: usize = 4;
 /// The downloads of a package.
 #[derive(Clone, Debug)]
 pub struct Downloads {
-    /// The snapshot.
     pub location: Location,
-    /// The package.
     pub package: String,
     /// The first day of each week and the downloads in it, the oldest first.
     pub weeks: Vec<(Day, i64)>,
@@ -27,8 +25,6 @@ pub struct Downloads {
 }
 
 impl Downloads {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {

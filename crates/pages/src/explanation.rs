@@ -11,7 +11,6 @@ use super::text::{size, visible};
 pub struct Decision {
     /// Its topic: `Source`, `Binary`.
     pub topic: &'static str,
-    /// Its subject.
     pub subject: String,
     /// The state of the subject.
     pub state: String,
@@ -35,9 +34,7 @@ pub struct ServedFile {
 /// The request and its explanation.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The snapshot.
     pub location: Location,
-    /// The package.
     pub package: String,
     /// The version of the request; empty for the listed version.
     pub version: String,
@@ -47,7 +44,6 @@ pub struct Explanation {
     pub distribution: String,
     /// The `User-Agent` of the client; may be empty.
     pub agent: String,
-    /// The decisions, in order.
     pub decisions: Vec<Decision>,
     /// The result in one sentence.
     pub answer: String,
@@ -56,8 +52,6 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let frame = Frame {
             location: Some((self.location.clone(), Section::Packages)),

@@ -7,7 +7,6 @@ use super::text::with_packages;
 
 /// Returns the error page for a status and its reason phrase; `phrase` describes the error, and may contain text of the
 /// request. `pages` are names of packages and the addresses of their pages: names in quotes in the phrase become links.
-#[must_use]
 pub fn page(root: Root, (status, reason): (u16, &str), phrase: &str, pages: &[(String, String)]) -> String {
     let frame = Frame::new(root, format!("{status} {reason}"));
     let address = |name: &str| pages.iter().find(|(known, _)| known == name).map(|(_, page)| page.clone());

@@ -11,7 +11,6 @@ use base::model::visible::is_control;
 /// One transaction of a source, or of the list of subscriptions.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its number.
     pub transaction: i64,
     /// The transaction from which on the repository serves the change.
     pub snapshot: i64,
@@ -26,7 +25,6 @@ pub struct Entry {
 /// The changes of a repository.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// The repository.
     pub repo: String,
     /// The URL of the server, without a slash at the end.
     pub base: String,
@@ -39,8 +37,6 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Returns the document.
-    #[must_use]
     pub fn render(&self) -> String {
         let Feed { base, segment, .. } = self;
         let entries = html! {
@@ -63,7 +59,6 @@ impl Feed {
 /// A version of a package that a repository began to list.
 #[derive(Clone, Debug)]
 pub struct VersionEntry {
-    /// The version.
     pub version: String,
     /// Whether `latest` still has the version, listed or archived.
     pub is_served: bool,
@@ -76,9 +71,7 @@ pub struct VersionEntry {
 /// The versions of a package in a repository.
 #[derive(Clone, Debug)]
 pub struct VersionFeed {
-    /// The repository.
     pub repo: String,
-    /// The package.
     pub package: String,
     /// Whether `latest` has the package.
     pub is_served: bool,
@@ -91,8 +84,6 @@ pub struct VersionFeed {
 }
 
 impl VersionFeed {
-    /// Returns the document.
-    #[must_use]
     pub fn render(&self) -> String {
         let VersionFeed { address, package, .. } = self;
         let entries = html! {
@@ -121,7 +112,6 @@ impl VersionFeed {
 /// The known vulnerabilities of the packages of a repository.
 #[derive(Clone, Debug)]
 pub struct VulnerabilityFeed {
-    /// The repository.
     pub repo: String,
     /// The URL of the pages of the repository, `https://host/prod/latest/web`.
     pub folder: String,
@@ -132,8 +122,6 @@ pub struct VulnerabilityFeed {
 }
 
 impl VulnerabilityFeed {
-    /// Returns the document.
-    #[must_use]
     pub fn render(&self) -> String {
         let VulnerabilityFeed { folder, .. } = self;
         let entries = html! {

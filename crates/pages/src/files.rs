@@ -15,11 +15,8 @@ const PER_PAGE: usize = 150;
 /// The data that all pages of files of a package have in common.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The snapshot.
     pub location: Location,
-    /// The package.
     pub package: String,
-    /// Its version.
     pub version: String,
     /// The file name of the archive of a Python package whose files these are.
     pub distribution: Option<String>,
@@ -28,7 +25,6 @@ pub struct Files {
 /// A row of the archives of a version of a Python package.
 #[derive(Clone, Debug)]
 pub struct Distribution {
-    /// The file name.
     pub name: String,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
@@ -39,16 +35,13 @@ pub struct Distribution {
 /// The contents of a file.
 #[derive(Clone, Debug)]
 pub enum Contents {
-    /// Text.
     Text(String),
     /// Text that was converted to HTML.
     Html(Html),
-    /// Another format.
     Other,
 }
 
 /// Returns the address of the page of a file, relative to that of the package.
-#[must_use]
 pub fn page_of(path: &str) -> String {
     let path: Vec<String> = path.split('/').map(segment).collect();
     format!("files/{}", path.join("/"))
@@ -57,7 +50,6 @@ pub fn page_of(path: &str) -> String {
 impl Files {
     /// Returns the address of a file; `None` for a path that is too long, or that this server would refuse in an
     /// address.
-    #[must_use]
     pub fn address(&self, root: &Root, path: &str) -> Option<String> {
         let is_possible = path.len() <= MAX_LINKED
             && !path.chars().any(|c| c.is_control() || c == '%' || c == '\\')
@@ -89,7 +81,6 @@ impl Files {
     /// Returns a page of the list of files; `page` counts from 1. `files` are paths with sizes in bytes, and `total` is the
     /// number of all files, including those that no page lists. `pages` are names and addresses of pages that display some
     /// of the files, such as the news. `distributions` are the archives of a Python package.
-    #[must_use]
     pub fn list(
         &self,
         root: Root,
@@ -178,7 +169,6 @@ impl Files {
     }
 
     /// Returns the page of a file. `page` is the name of the page in the navigation; `size` is in bytes.
-    #[must_use]
     pub fn file(
         &self,
         root: Root,

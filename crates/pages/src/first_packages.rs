@@ -10,7 +10,6 @@ use base::model::source::SourceKind;
 pub struct FirstPackages {
     /// The name of the repository.
     pub repo: String,
-    /// Its kind.
     pub kind: RepoKind,
     /// The changes that it accepts.
     pub changes: ChangePolicy,
@@ -54,7 +53,6 @@ impl FirstPackages {
     }
 
     /// Renders the sentence with the command.
-    #[must_use]
     pub fn render(&self) -> Markup {
         let (purpose, command) = self.advice();
         html! { "An administrator " (purpose) ": " code { (command) } }

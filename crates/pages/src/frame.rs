@@ -33,7 +33,6 @@ pub struct Root {
 
 impl Root {
     /// Returns the root for a page at a raw path.
-    #[must_use]
     pub fn of_path(path: &str) -> Root {
         let path = match path.matches('/').count().saturating_sub(1) {
             0 => "./".to_owned(),
@@ -45,31 +44,26 @@ impl Root {
 
     /// Returns the root for a page whose address is not known, as an absolute path. `prefix` is the path of
     /// `Server.Address` without a slash at the end.
-    #[must_use]
     pub fn of_prefix(prefix: &str) -> Root {
         Root { path: format!("{prefix}/"), account: None, bioconductor: None, is_administrator: false }
     }
 
     /// Adds a link to sign in or out to the page.
-    #[must_use]
     pub fn with_account(self, account: Option<Account>) -> Root {
         Root { account, ..self }
     }
 
     /// Adds a link to the pages of administrators to the page, if `is_administrator`.
-    #[must_use]
     pub fn with_administration(self, is_administrator: bool) -> Root {
         Root { is_administrator, ..self }
     }
 
     /// Adds the selected version of Bioconductor to links.
-    #[must_use]
     pub fn with_bioconductor(self, bioconductor: Option<String>) -> Root {
         Root { bioconductor, ..self }
     }
 
     /// Returns the query of a page of a repository: `parameters`, and the selected version of Bioconductor.
-    #[must_use]
     pub fn query(&self, parameters: &[(&str, &str)]) -> String {
         let version = self.bioconductor.as_deref().map(|version| ("bioc", version));
         let all = parameters.iter().copied().chain(version);
@@ -78,56 +72,47 @@ impl Root {
     }
 
     /// Returns the folder of a snapshot of a repository, with a slash at the end.
-    #[must_use]
     pub fn folder(&self, repo: &str, snapshot: &str) -> String {
         format!("{self}{}/{}/", segment(repo), segment(snapshot))
     }
 
     /// Returns the address of the page of a snapshot.
-    #[must_use]
     pub fn snapshot(&self, repo: &str, snapshot: &str) -> String {
         format!("{}{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
     /// Returns the address of the package list of a snapshot.
-    #[must_use]
     pub fn packages(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/packages/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
     /// Returns the address of the changes of a snapshot.
-    #[must_use]
     pub fn changes(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/changes/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
     /// Returns the selected version of Bioconductor.
-    #[must_use]
     pub fn bioconductor(&self) -> Option<&str> {
         self.bioconductor.as_deref()
     }
 
     /// Returns the address of the form for a lock file.
-    #[must_use]
     pub fn lock_file(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/lockfile/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
     /// Returns the address of the page of the known vulnerabilities of a snapshot.
-    #[must_use]
     pub fn vulnerabilities(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/vulnerabilities/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
     /// Returns the address of the page of a package, or of a page below it.
-    #[must_use]
     pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
         let folder = self.folder(&location.repo, &location.snapshot);
         format!("{folder}web/packages/{}/{below}{}", segment(package), self.query(&[]))
     }
 
     /// Returns the address of the page of a version of a package.
-    #[must_use]
     pub fn version(&self, location: &Location, package: &str, version: &str) -> String {
         let folder = self.folder(&location.repo, &location.snapshot);
         format!("{folder}web/packages/{}/{}", segment(package), self.query(&[("version", version)]))
@@ -158,7 +143,6 @@ pub struct Location {
 /// The pages of a snapshot in the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Setup and calendar.
     Overview,
     /// The package list, or a page below it.
     Packages,
@@ -193,15 +177,12 @@ pub struct Frame {
 
 impl Frame {
     /// Creates the frame of a page without a repository.
-    #[must_use]
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
         let (title, search) = (title.into(), String::new());
         let (location, package, json, navigation) = (None, None, None, None);
         Frame { root, title, location, package, search, json, has_version_feed: false, navigation }
     }
 
-    /// Returns the whole page.
-    #[must_use]
     pub fn render(&self, content: &Markup) -> String {
         let Assets { style, script, icon, .. } = assets();
         let root = &self.root;

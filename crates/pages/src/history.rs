@@ -12,7 +12,6 @@ const MAX_HIDDEN: usize = 20;
 /// A period in which the repository listed a version.
 #[derive(Clone, Debug)]
 pub struct ListedVersion {
-    /// The version.
     pub version: String,
     /// The source that it was served from.
     pub source: String,
@@ -44,7 +43,6 @@ impl ListedVersion {
 /// The history of a package.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// The package.
     pub package: String,
     /// The versions that the repository listed, newest first.
     pub listed: Vec<ListedVersion>,
@@ -55,8 +53,6 @@ pub struct History {
 }
 
 impl History {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root, location: &Location) -> String {
         let History { package, listed, hidden, only_latest } = self;
         let frame = Frame {

@@ -11,7 +11,6 @@ use base::model::time::Day;
 /// A repository on the home page.
 #[derive(Clone, Debug)]
 pub struct RepositoryCard {
-    /// The name.
     pub name: String,
     /// The kind: R, Bioconductor or Python.
     pub kind: &'static str,
@@ -30,24 +29,18 @@ pub struct Repositories {
     pub cards: Vec<RepositoryCard>,
     /// The number of the page, from 1.
     pub page: usize,
-    /// The number of pages.
     pub pages: usize,
     /// The ids and the names of the repositories on all pages. Links of Posit Package Manager may contain the id.
     pub names: Vec<(i64, String)>,
 }
 
-/// A match of a search.
 #[derive(Clone, Debug)]
 pub struct SearchMatch {
-    /// Its repository.
     pub repo: String,
-    /// The name in addresses.
     pub name: String,
     /// The name as the owner writes it.
     pub display_name: String,
-    /// The listed version.
     pub version: String,
-    /// The title.
     pub title: String,
 }
 
@@ -58,7 +51,6 @@ pub struct SearchResult {
     pub query: String,
     /// The number of the page, from 1.
     pub page: usize,
-    /// The number of pages.
     pub pages: usize,
     /// The number of repositories with matches.
     pub repositories: usize,
@@ -69,7 +61,6 @@ pub struct SearchResult {
 }
 
 /// Returns the home page; `alerts` are the current problems of the server.
-#[must_use]
 pub fn page(
     root: Root,
     alerts: &[Alert],

@@ -16,7 +16,6 @@ const MAX_SKIPPED: usize = 100;
 /// The state of a locked version in a snapshot.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// The version is listed.
     Listed,
     /// The version is in the archive. Contains the listed version, if any.
     Archived(Option<String>),
@@ -62,7 +61,6 @@ pub enum PastListing {
 pub struct Skipped {
     /// The name of a package, or the line.
     pub name: String,
-    /// The reason.
     pub reason: SkipReason,
 }
 
@@ -106,11 +104,9 @@ impl SkipReason {
 /// A package of the file.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The name.
     pub name: String,
     /// The version of the file.
     pub version: String,
-    /// Its state.
     pub state: State,
     /// The text of the version in the snapshot, if it is another text of the same version number.
     pub spelling: Option<String>,
@@ -125,7 +121,6 @@ pub struct Row {
 /// The comparison of the file with another day.
 #[derive(Clone, Debug)]
 pub struct OtherDay {
-    /// The day.
     pub day: Day,
     /// The packages that the day does not list in the version of the file: name, version of the file, and
     /// state on that day.
@@ -135,7 +130,6 @@ pub struct OtherDay {
 /// The result of the comparison of a file.
 #[derive(Clone, Debug)]
 pub struct Result {
-    /// The packages.
     pub rows: Vec<Row>,
     /// The periods in which exactly these versions were listed at the end of each day: the first day, and the
     /// day after the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
@@ -146,14 +140,12 @@ pub struct Result {
     pub other_day: Option<OtherDay>,
 }
 
-/// A form that was refused.
 #[derive(Clone, Debug)]
 pub struct RefusedForm {
     /// The text of the file.
     pub text: String,
     /// The day, if it is one.
     pub day: Option<Day>,
-    /// The reason.
     pub reason: String,
     /// Whether the reason is about the day, not about the file.
     pub is_about_day: bool,
@@ -162,7 +154,6 @@ pub struct RefusedForm {
 /// The page with the form.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// The snapshot.
     pub location: Location,
     /// Whether the repository has Python packages.
     pub is_python: bool,
@@ -172,7 +163,6 @@ pub struct Form {
 
 impl Form {
     /// Returns the page, with the result for a file if there is one.
-    #[must_use]
     pub fn render(&self, root: Root, result: Option<&Result>) -> String {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {

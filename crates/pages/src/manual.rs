@@ -15,7 +15,6 @@ pub struct Page {
     pub name: &'static str,
     /// Its file below `docs/`, without `.md`.
     pub file: &'static str,
-    /// Its text, Markdown.
     pub text: &'static str,
 }
 
@@ -25,7 +24,6 @@ macro_rules! page {
     };
 }
 
-/// All pages by name.
 pub const PAGES: &[Page] = &[
     page!("access", "admin/access"),
     page!("air-gapped", "admin/air-gapped"),
@@ -88,21 +86,17 @@ pub const PAGES: &[Page] = &[
 const FOLDER: &str = "__docs__/";
 
 impl Page {
-    /// Returns the page with a name.
-    #[must_use]
     pub fn find(name: &str) -> Option<&'static Page> {
         PAGES.iter().find(|page| page.name == name)
     }
 
     /// Returns the heading of the page.
-    #[must_use]
     pub fn title(&self) -> &'static str {
         let heading = self.text.lines().find_map(|line| line.strip_prefix("# "));
         heading.unwrap_or(self.name)
     }
 
     /// Returns the page as HTML.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let frame = Frame::new(root, format!("{} – Manual", self.title()));
         let root = frame.root.to_string();
@@ -120,8 +114,6 @@ impl Page {
     }
 }
 
-/// Returns the list of all pages.
-#[must_use]
 pub fn contents(root: Root) -> String {
     let frame = Frame::new(root, "Manual");
     let list = |is_of_list: fn(&Page) -> bool| -> Markup {

@@ -20,7 +20,6 @@ const MAX_NAME_LINKS: usize = 200;
 /// A dependency of the package.
 #[derive(Clone, Debug)]
 pub struct Dependency {
-    /// The name.
     pub name: String,
     /// The condition on its version, such as `>= 1.0`; may be empty.
     pub condition: String,
@@ -28,12 +27,10 @@ pub struct Dependency {
     pub is_listed: bool,
 }
 
-/// A known vulnerability.
 #[derive(Clone, Debug)]
 pub struct Vulnerability {
     /// The id of the advisory.
     pub id: String,
-    /// Its summary.
     pub summary: String,
 }
 
@@ -42,7 +39,6 @@ pub struct Vulnerability {
 pub enum PropertyValue {
     /// Text, which may be untrusted.
     Text(String),
-    /// A day.
     Day(Day),
     /// Untrusted addresses, which become links.
     Links(String),
@@ -53,13 +49,10 @@ pub enum PropertyValue {
 /// A package in one version.
 #[derive(Clone, Debug)]
 pub struct Package {
-    /// The snapshot.
     pub location: Location,
-    /// The name in addresses.
     pub name: String,
     /// The name as its owner writes it.
     pub display_name: String,
-    /// The version.
     pub version: String,
     /// Whether the snapshot lists this version.
     pub is_listed: bool,
@@ -71,7 +64,6 @@ pub struct Package {
     pub blocked_version: Option<(String, String)>,
     /// The rule that warns about it, with the reason.
     pub warning: Option<String>,
-    /// The title.
     pub title: String,
     /// The description, as in a DESCRIPTION file.
     pub description: String,
@@ -89,7 +81,6 @@ pub struct Package {
     pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
     /// The first packages that depend on this one, and the number of all.
     pub dependents: (Vec<String>, usize),
-    /// The README.
     pub readme: Option<Html>,
     /// Metadata that administrators set, by key.
     pub metadata: Vec<(String, String)>,
@@ -110,8 +101,6 @@ pub struct Package {
 }
 
 impl Package {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {

@@ -11,17 +11,13 @@ use base::model::time::Day;
 /// A package in the list.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The name in addresses.
     pub name: String,
     /// The name as its owner writes it.
     pub display_name: String,
-    /// The listed version.
     pub version: String,
     /// Publication day of the listed version, if known.
     pub published: Option<Day>,
-    /// The name of its source.
     pub source: String,
-    /// The title.
     pub title: String,
     /// The number of known vulnerabilities of the listed version.
     pub vulnerabilities: usize,
@@ -34,7 +30,6 @@ const COLUMNS: [(&str, &str); 4] =
 /// A page of the list.
 #[derive(Clone, Debug)]
 pub struct List {
-    /// The snapshot.
     pub location: Location,
     /// The searched part of the name; may be empty.
     pub query: String,
@@ -44,7 +39,6 @@ pub struct List {
     pub descending: bool,
     /// The page, from 1.
     pub page: usize,
-    /// The number of pages.
     pub pages: usize,
     /// The number of packages on all pages.
     pub total: usize,
@@ -59,8 +53,6 @@ pub struct List {
 }
 
 impl List {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {

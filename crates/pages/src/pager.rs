@@ -6,7 +6,6 @@ use super::text::number;
 
 /// Renders links to the pages near `page`, the first and the last one; nothing if there is only one page. `address`
 /// returns the address of a page, counted from 1.
-#[must_use]
 pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Markup {
     if pages < 2 {
         return html! {};

@@ -16,7 +16,6 @@ pub struct Printed {
 
 impl Printed {
     /// Renders the line; `snapshots` are one or two snapshots of the repository, the earlier one first.
-    #[must_use]
     pub fn render(&self, repo: &str, snapshots: &[&str]) -> Markup {
         html! {
             p.printed {

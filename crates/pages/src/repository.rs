@@ -15,7 +15,6 @@ use base::model::time::Day;
 pub struct Change {
     /// The day on which it was published.
     pub day: Day,
-    /// The source.
     pub source: String,
     /// The changes in short: `3 new, 41 updated`.
     pub summary: String,
@@ -53,11 +52,9 @@ impl Stability {
 /// A repository at a snapshot.
 #[derive(Clone, Debug)]
 pub struct Overview<'a> {
-    /// The snapshot.
     pub location: Location,
     /// The description that an administrator wrote.
     pub description: String,
-    /// The setup of clients.
     pub setup: Setup,
     /// Whether the system was detected from the browser and not chosen.
     pub is_detected: bool,
@@ -65,7 +62,6 @@ pub struct Overview<'a> {
     pub stability: Stability,
     /// The day on which this state was published, if it is known.
     pub published: Option<Day>,
-    /// The number of packages.
     pub packages: usize,
     /// The subscribed sources, in order.
     pub sources: Vec<String>,
@@ -82,8 +78,6 @@ pub struct Overview<'a> {
 }
 
 impl Overview<'_> {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {

@@ -14,13 +14,11 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 const MAX_LINK: usize = 2048;
 
 /// Encodes a segment of a path, or a value of a query.
-#[must_use]
 pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// Groups the digits of a number with narrow no-break spaces.
-#[must_use]
 pub fn number(number: impl TryInto<i64>) -> String {
     let digits = number.try_into().unwrap_or(i64::MAX).to_string();
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
@@ -35,7 +33,6 @@ pub fn number(number: impl TryInto<i64>) -> String {
 }
 
 /// Formats a size in bytes with a unit that is a power of 1000.
-#[must_use]
 pub fn size(bytes: u64) -> String {
     let tenths = |unit: u64| {
         let tenths = bytes / (unit / 10);
@@ -50,20 +47,16 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Returns a number with its noun.
-#[must_use]
 pub fn count(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
-/// Renders a day.
-#[must_use]
 pub fn day(day: Day) -> Markup {
     let text = day.to_string();
     html! { time datetime=(text) { (text) } }
 }
 
 /// Renders an RFC 3339 time up to the seconds: `2026-11-20 09:14:03`.
-#[must_use]
 pub fn time(text: &str) -> Markup {
     let seconds: String = text.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect();
     // HTML permits at most three digits of a fraction.
@@ -76,7 +69,6 @@ pub fn time(text: &str) -> Markup {
 
 /// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control
 /// characters.
-#[must_use]
 pub fn external(address: &str) -> Option<&str> {
     let (scheme, rest) = address.split_once(':')?;
     let is_web = ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
@@ -86,7 +78,6 @@ pub fn external(address: &str) -> Option<&str> {
 }
 
 /// Renders a link to another site; only the text if pages may not link to the address.
-#[must_use]
 pub fn external_link(address: &str, text: &str) -> Markup {
     match external(address) {
         Some(address) => html! { a href=(address) rel="nofollow noopener noreferrer" { (visible(text)) } },
@@ -96,14 +87,12 @@ pub fn external_link(address: &str, text: &str) -> Markup {
 
 /// Replaces control characters, and characters that change the direction of text, by their code point: `⟨U+202E⟩`.
 /// Keeps line feeds and tabs.
-#[must_use]
 pub fn visible(text: &str) -> String {
     base::model::visible::visible(text, is_control)
 }
 
 /// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in quotes become
 /// links, as on CRAN's pages. `page` returns the address of the page of a package, if there is one.
-#[must_use]
 pub fn description(text: &str, page: impl Fn(&str) -> Option<String>) -> Markup {
     let mut parts: Vec<Markup> = Vec::new();
     let mut rest = text;
@@ -118,7 +107,6 @@ pub fn description(text: &str, page: impl Fn(&str) -> Option<String>) -> Markup 
 }
 
 /// Renders a text with links to the packages that it names in quotes; see [`description`].
-#[must_use]
 pub fn with_packages(text: &str, page: impl Fn(&str) -> Option<String>) -> Markup {
     html! { @for (before, name) in quoted(text) {
         (visible(before))
@@ -179,7 +167,6 @@ fn path(id: &str) -> String {
 }
 
 /// Renders a list of addresses as in the field `URL`, separated by commas or spaces, as links.
-#[must_use]
 pub fn addresses(field: &str) -> Markup {
     let separators = |c: char| c == ',' || c.is_whitespace();
     let addresses: Vec<&str> = field.split(separators).filter(|part| !part.is_empty()).take(20).collect();

@@ -9,7 +9,6 @@ use base::model::time::Day;
 /// A file of a version.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// Its name.
     pub name: String,
     /// Its address, relative to the page; `None` if it is unknown.
     pub address: Option<String>,
@@ -21,10 +20,8 @@ pub struct File {
     pub remark: String,
 }
 
-/// A version.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// The version.
     pub version: String,
     /// Its state in one word: `listed`, `archived`, `yanked`, `blocked`.
     pub state: &'static str,
@@ -32,12 +29,10 @@ pub struct Version {
     pub published: Option<Day>,
     /// The number of its known vulnerabilities.
     pub vulnerabilities: usize,
-    /// Its files.
     pub files: Vec<File>,
 }
 
 /// Returns the page of the versions of a package, newest first.
-#[must_use]
 pub fn page(root: Root, location: &Location, package: &str, versions: &[Version]) -> String {
     let frame = Frame {
         location: Some((location.clone(), Section::Packages)),

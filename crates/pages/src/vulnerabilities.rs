@@ -11,9 +11,7 @@ use base::model::one_line::one_line;
 /// An advisory about a package.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The package.
     pub package: String,
-    /// Its source.
     pub source: String,
     /// The id of the advisory.
     pub id: String,
@@ -39,7 +37,6 @@ const MAX_VERSIONS: usize = 5;
 /// A page of the list.
 #[derive(Clone, Debug)]
 pub struct Vulnerabilities {
-    /// The snapshot.
     pub location: Location,
     /// Whether the repository has Python packages.
     pub is_python: bool,
@@ -49,7 +46,6 @@ pub struct Vulnerabilities {
     pub total: usize,
     /// The page, from 1.
     pub page: usize,
-    /// The number of pages.
     pub pages: usize,
     /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
@@ -60,8 +56,6 @@ pub struct Vulnerabilities {
 }
 
 impl Vulnerabilities {
-    /// Returns the page.
-    #[must_use]
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
         let frame = Frame {

@@ -30,9 +30,7 @@ pub struct State {
     /// Number of configurations put in force after the first, incremented after `config` is replaced. Values
     /// derived from a configuration are valid while the number is unchanged.
     pub reloads: AtomicU64,
-    /// The database.
     pub db: Db,
-    /// The nine storage classes.
     pub storage: Storage,
     /// The client for mirrors; a reload of `[Proxy]` replaces it.
     pub upstream: ArcSwap<Upstream>,
@@ -49,7 +47,6 @@ pub struct State {
     pub detail_updates: AtomicU64,
     /// Running and recently finished jobs.
     pub jobs: Jobs,
-    /// The clock.
     pub clock: Clock,
     /// The identity of this process among the servers that share the database, under which it holds leases.
     pub node: Identity,
@@ -57,27 +54,18 @@ pub struct State {
 
 /// The parts from which a [`State`] is created.
 pub struct Handles {
-    /// As in [`State`].
     pub config: Arc<Config>,
-    /// As in [`State`].
     pub db: Db,
-    /// As in [`State`].
     pub storage: Storage,
-    /// As in [`State`].
     pub upstream: Upstream,
-    /// As in [`State`].
     pub catalog: CatalogHandle,
-    /// As in [`State`].
     pub jobs: Jobs,
-    /// As in [`State`].
     pub clock: Clock,
-    /// As in [`State`].
     pub node: Identity,
 }
 
 impl State {
     /// Creates the state without rules and advisories, which are loaded later.
-    #[must_use]
     pub fn new(handles: Handles) -> State {
         let Handles { config, db, storage, upstream, catalog, jobs, clock, node } = handles;
         State {

@@ -10,9 +10,7 @@ pub enum UpstreamError {
     /// 5xx.
     #[error("{url}: {reason}")]
     Unavailable {
-        /// The requested URL.
         url: String,
-        /// The cause.
         reason: String,
         /// The mirror's `Retry-After`, in seconds.
         retry_after: Option<u64>,
@@ -22,10 +20,5 @@ pub enum UpstreamError {
     },
     /// A later attempt will not succeed: a bad URL, a rejected certificate, an invalid body.
     #[error("{url}: {reason}")]
-    Refused {
-        /// The requested URL.
-        url: String,
-        /// The cause.
-        reason: String,
-    },
+    Refused { url: String, reason: String },
 }

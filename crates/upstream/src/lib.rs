@@ -90,7 +90,6 @@ impl Upstream {
     }
 
     /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
-    #[must_use]
     pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
         let is_from_bundle =
             cran.binaries.is_empty() && self.mirror(&cran.url).is_ok_and(|mirror| mirror.is_bundle());

@@ -35,9 +35,7 @@ pub enum RuleBaseRefresh {
 enum Form {
     /// A tar archive of a folder.
     Archive,
-    /// One document.
     Document,
-    /// One document, compressed.
     Compressed,
 }
 

@@ -55,7 +55,6 @@ enum Failure {
     Output(std::io::Error),
 }
 
-/// Executes a command.
 pub(super) fn run(gcfg: &Path, request: &str) -> ExitCode {
     local_command::exit_code(execute(gcfg, request))
 }

@@ -28,7 +28,6 @@ pub(super) struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Success,
-    /// A file is damaged.
     Failure,
     /// No file is damaged, but files were missing in storage when the backup was made.
     Incomplete,

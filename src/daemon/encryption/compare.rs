@@ -18,7 +18,6 @@ pub enum KeyMismatch {
     OtherKey {
         /// The key and its source.
         key: String,
-        /// The key of the database.
         database_key: Fingerprint,
     },
     /// The server has no key, but the database has encrypted values.
@@ -29,9 +28,7 @@ pub enum KeyMismatch {
         key_file::steps_if_lost(path)
     )]
     MissingKey {
-        /// Number of values.
         count: usize,
-        /// The key of the database.
         database_key: Fingerprint,
         /// The configured path of the key.
         path: PathBuf,
@@ -49,7 +46,6 @@ pub enum KeyMismatch {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The database cannot be read or written.
     #[error("could not compare the encryption key with that of the database: {0}")]
     Db(#[from] DbError),
 }

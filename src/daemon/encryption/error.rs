@@ -7,22 +7,16 @@ use base::config::key_file::{self, KeyFileError};
 use base::model::fingerprint::Fingerprint;
 use store::db::DbError;
 
-/// An error of a command for the key.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::daemon) enum KeyCommandError {
-    /// The configuration cannot be loaded.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// A key that cannot be read.
     #[error("{0}")]
     Key(#[from] KeyFileError),
-    /// The database cannot be opened or changed.
     #[error("{0}")]
     Db(#[from] DbError),
-    /// The process cannot switch to the user of the server.
     #[error("{0}")]
     Privilege(#[from] PrivilegeError),
-    /// The key is not that of the database.
     #[error("{0}")]
     Mismatch(#[from] KeyMismatch),
     /// The database has another key, which is not on this machine.
@@ -32,7 +26,6 @@ pub(in crate::daemon) enum KeyCommandError {
         key_file::steps_if_lost(path.as_ref())
     )]
     DatabaseKey {
-        /// The key of the database.
         database_key: Fingerprint,
         /// The configured path of the key.
         path: String,
@@ -50,7 +43,6 @@ pub(in crate::daemon) enum KeyCommandError {
         /// The locations of these values.
         values: Vec<String>,
     },
-    /// A server runs.
     #[error(
         "a server is running, and would continue with the old key; stop it first, and all other servers of the same \
          database: systemctl stop rstudio-pm"
@@ -63,10 +55,8 @@ pub(in crate::daemon) enum KeyCommandError {
         .0.join(", ")
     )]
     OtherServers(Vec<String>),
-    /// There is no key to replace.
     #[error("there is no encryption key {0} to replace; the first rspm encrypt creates one")]
     NoKey(String),
-    /// The new key is the current one.
     #[error("{0} is the key that is already in use")]
     SameKey(String),
     /// Values are still encrypted with the key before the current one, which would be lost.
@@ -76,10 +66,8 @@ pub(in crate::daemon) enum KeyCommandError {
         .0.join("\n  ")
     )]
     ValuesWithOldKey(Vec<String>),
-    /// A value of the database cannot be decrypted.
     #[error("a value of the database cannot be decrypted with the encryption key {0}; nothing was changed")]
     UndecryptableValue(String),
-    /// A file cannot be read or written.
     #[error("could not {operation}: {source}")]
     File {
         /// The operation, with the path.
@@ -87,7 +75,6 @@ pub(in crate::daemon) enum KeyCommandError {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The async runtime cannot be started.
     #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }

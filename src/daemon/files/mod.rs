@@ -25,7 +25,6 @@ use table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 /// Paths that the server cannot use.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Unsafe paths.
     #[error(transparent)]
     Unsafe(#[from] UnsafePaths),
     /// A directory that cannot be created.
@@ -143,7 +142,6 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
 
 /// The violations that would prevent a start by the user `own_uid`, except wrong types of directories, which other
 /// checks report.
-#[must_use]
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathKind, String)> {
     let refusal = |(rule, path, decision): Inspection| match decision {
         Decision::Refuse(Violation::Type | Violation::DanglingLink)

@@ -14,15 +14,12 @@ pub struct PathState {
 /// The file at a path, or the target of a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathTarget {
-    /// Nothing exists.
     Missing,
     /// A file of another type, such as a device or a pipe.
     OtherType,
     /// A directory, file or socket.
     Found {
-        /// The file type.
         file_type: FileType,
-        /// The owner.
         uid: u32,
         /// The permission bits of the mode.
         mode: u32,
@@ -34,9 +31,7 @@ pub enum PathTarget {
 pub enum Violation {
     /// A symbolic link of another ordinary user (the user ID), who can redirect it.
     ForeignLink(u32),
-    /// A dangling symbolic link.
     DanglingLink,
-    /// Wrong file type.
     Type,
     /// Owned by another ordinary user (the user ID).
     Owner(u32),
@@ -51,11 +46,9 @@ pub enum Violation {
 /// The decision about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The path conforms.
     Conforms,
     /// Set this mode, which ends the violation.
     Repair(Violation, u32),
-    /// Log a warning.
     Warn(Violation),
     /// Report the error and do not start.
     Refuse(Violation),
@@ -63,7 +56,6 @@ pub enum Decision {
 
 /// Decides about a path for a process of the user `own_uid`. With `has_secrets`, the file must not be accessible
 /// to all users even if the rule allows it.
-#[must_use]
 pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool) -> Decision {
     let by_rule = |violation| match rule.on_violation {
         OnViolation::Refuse => Decision::Refuse(violation),
@@ -122,7 +114,6 @@ pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool
 
 /// Reduces a refusal to a warning on a network file system, whose server may map owners and modes, so that chown or
 /// chmod may have no effect.
-#[must_use]
 pub fn relax_on_network(decision: Decision) -> Decision {
     match decision {
         Decision::Refuse(

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES};
 
 /// Returns the table in Markdown.
-#[must_use]
 pub fn text() -> String {
     let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by all users | \
                    wrong type, dangling link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"

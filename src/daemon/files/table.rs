@@ -7,14 +7,11 @@ use base::config::{ClassLocation, Config, LogDestination, Provider, key_file};
 use base::model::storage_class::StorageClass;
 use store::db::sqlite_dir;
 
-/// The rule for one kind of path.
 #[derive(Debug)]
 pub struct PathRule {
-    /// The kind of path.
     pub kind: PathKind,
     /// The name of the path in messages: the property, if there is one.
     pub name: &'static str,
-    /// The required file type.
     pub file_type: FileType,
     /// The mode of a newly created path.
     pub mode: u32,
@@ -29,7 +26,6 @@ pub struct PathRule {
 /// The sticky bit: only the owner of an entry can remove it from the directory.
 pub const STICKY: u32 = 0o1000;
 
-/// The kinds of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described by its rule")]
 pub enum PathKind {
@@ -49,7 +45,6 @@ pub enum PathKind {
     Pid,
 }
 
-/// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum FileType {
@@ -78,7 +73,6 @@ pub enum OnViolation {
 
 impl PathRule {
     /// The action if the path belongs to another ordinary user.
-    #[must_use]
     pub fn on_foreign_owner(&self) -> OnViolation {
         match (self.kind, self.fixed_by) {
             // The socket may come from systemd, and its directory may belong to the user of the distribution package.
@@ -121,7 +115,6 @@ pub static RULES: &[PathRule] = &[
 ];
 
 /// Returns the paths of a kind in a configuration.
-#[must_use]
 pub fn paths(kind: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     let has_tls = config.https.listen.is_some();
     let is_sqlite = config.database.provider == Provider::Sqlite;

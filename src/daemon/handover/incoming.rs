@@ -18,7 +18,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 pub(in crate::daemon) struct ReceivedSockets {
     stream: UnixStream,
     pid: i32,
-    /// Listening sockets by name.
     pub(in crate::daemon) sockets: Vec<(String, OwnedFd)>,
     /// Whether this process removes the file of the admin socket when it ends.
     pub(in crate::daemon) owns_admin_socket: bool,

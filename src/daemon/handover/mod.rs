@@ -64,9 +64,6 @@ impl Program {
 }
 
 /// Starts the process that serves, with the standard streams of this process, without waiting for it.
-///
-/// # Errors
-/// The program cannot be started.
 pub(super) fn detach() -> std::io::Result<()> {
     Program::current().command("serve").spawn().map(drop)
 }

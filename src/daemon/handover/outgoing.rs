@@ -219,12 +219,9 @@ impl ReadySuccessor {
     }
 }
 
-/// The new main process.
 pub(in crate::daemon) struct Successor {
     channel: Channel,
-    /// Process ID.
     pub(in crate::daemon) pid: u32,
-    /// Program version.
     pub(in crate::daemon) version: String,
 }
 

@@ -17,10 +17,8 @@ const MAX_DESCRIPTORS: usize = 64;
 /// Maximum length of the first line in bytes.
 const MAX_LINE: usize = 64 << 10;
 
-/// A sync to restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::daemon) struct SyncRestart {
-    /// Kind of the source.
     pub(in crate::daemon) kind: String,
     /// Version of Bioconductor, for a sync of one version.
     pub(in crate::daemon) version: Option<String>,
@@ -52,15 +50,11 @@ pub(super) enum Message {
     /// From the new server: it cannot serve.
     #[serde(rename = "refused")]
     Refusal {
-        /// The reason.
         #[serde(rename = "why")]
         reason: String,
     },
     /// From the new server: everything is open, it can accept connections.
-    Prepared {
-        /// Program version.
-        version: String,
-    },
+    Prepared { version: String },
     /// From the old server: accept connections.
     #[serde(rename = "go")]
     Accept,
@@ -125,7 +119,6 @@ pub(super) fn receive_first(stream: &UnixStream) -> Result<(Message, Vec<OwnedFd
     Ok((serde_json::from_slice(&bytes)?, descriptors))
 }
 
-/// Sends a message. Blocks.
 pub(super) fn send_blocking(stream: &UnixStream, message: &Message) -> Result<()> {
     (&mut &*stream).write_all(&encode(message))
 }

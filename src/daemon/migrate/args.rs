@@ -51,7 +51,6 @@ pub enum ProviderName {
 
 impl ProviderName {
     /// Returns the provider.
-    #[must_use]
     pub fn provider(self) -> Provider {
         match self {
             ProviderName::Sqlite => Provider::Sqlite,

@@ -48,7 +48,6 @@ impl From<DbError> for Failure {
 }
 
 /// The program `migrate`.
-#[must_use]
 pub fn main() -> ExitCode {
     local_command::exit_code(run(&Args::parse()))
 }

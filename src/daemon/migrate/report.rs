@@ -116,7 +116,6 @@ pub(super) fn migration(direction: &Direction, result: &MigrationResult, format:
     text
 }
 
-/// The result of a dry run.
 pub(super) fn dry_run(direction: &Direction, result: &DryRunResult, format: OutputFormat) -> String {
     let Direction { source, target, provider, .. } = direction;
     let is_possible = result.is_possible();

@@ -19,7 +19,6 @@ const MAX_ROWS: usize = 10_000;
 /// does not answer.
 const ROW_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `GET /audit?order=&after=&limit=&since=&until=&actor=&action=&object=&outcome=`.
 pub(super) async fn list(call: Call<'_>, query: ListAudit) -> AdminResult {
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let filter = Filter {
@@ -115,7 +114,6 @@ pub(super) async fn record_operation(
     }
 }
 
-/// `GET /audit/verify?row=&sha256=`.
 pub(super) async fn verify(call: Call<'_>, query: VerifyAudit) -> AdminResult {
     let known = match (query.row, query.sha256) {
         (None, None) => None,

@@ -28,7 +28,6 @@ fn failure(error: SyncError) -> Failure {
     }
 }
 
-/// `POST /backfill`.
 pub(super) async fn start(call: Call<'_>, body: StartBackfill) -> AdminResult {
     let Call { app, actor, .. } = call;
     let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
@@ -42,7 +41,6 @@ pub(super) async fn start(call: Call<'_>, body: StartBackfill) -> AdminResult {
     start_response(app, &app.sync.backfill(&request).await.map_err(failure)?).await
 }
 
-/// `DELETE /backfill/{source}`.
 pub(super) async fn stop(call: Call<'_>, source: &str) -> AdminResult {
     if kind(call.app, source)? != SourceKind::Cran {
         return Err(failure(SyncError::NotBackfillable(kind(call.app, source)?)));

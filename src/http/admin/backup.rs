@@ -16,7 +16,6 @@ use tasks::backup::results;
 /// Maximum time that a backup waits for the lock of its folder, in seconds.
 const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 
-/// `POST /backups`.
 pub(super) async fn create(call: Call<'_>, body: StartBackup) -> AdminResult {
     let Call { app, principal, .. } = call;
     let StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout } = body;
@@ -52,7 +51,6 @@ pub(super) fn require_configured(
     }
 }
 
-/// `POST /backups/tests`.
 pub(super) async fn record_test(call: Call<'_>, body: RecordBackupTest) -> AdminResult {
     let app = call.app;
     let RecordBackupTest { place, error } = body;

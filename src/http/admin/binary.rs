@@ -12,7 +12,6 @@ use content::serve;
 use formats::r::platform::{ANY_ARCH, Arch};
 use tasks::edit;
 
-/// `POST /sources/{name}/binaries`.
 pub(super) async fn add(call: Call<'_>, name: &str, body: AddBinaries) -> AdminResult {
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
@@ -33,7 +32,6 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddBinaries) -> AdminR
     ok(&AddedBinaries { transaction: tx.map(|id| id.0), packages: packages.collect() })
 }
 
-/// `GET /sources/{name}/binaries?package=`.
 pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> AdminResult {
     let package = query.package.as_deref().filter(|package| !package.is_empty());
     let package = package
@@ -42,7 +40,6 @@ pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> Adm
     ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<Binary>>())
 }
 
-/// `POST /sources/{name}/binaries/remove`.
 pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> AdminResult {
     let Call { app, actor, .. } = call;
     let release = (body.name.as_str(), body.version.as_str());

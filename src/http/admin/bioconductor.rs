@@ -6,7 +6,6 @@ use api::bioconductor::BioconductorVersion;
 use base::model::time::Timestamp;
 use content::serve::{self, RepoError};
 
-/// `GET /bioconductor/versions`.
 pub(super) async fn versions(call: Call<'_>) -> AdminResult {
     let (repositories, catalog) = (&call.app.repositories, call.app.state.catalog.get());
     let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };

@@ -65,7 +65,6 @@ fn json_of_rules(catalog: &Catalog) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// `POST /block-rules`.
 pub(super) async fn create(call: Call<'_>, body: wire::CreateBlockRules) -> AdminResult {
     let Call { app, actor, .. } = call;
     if body.rules.is_empty() || body.rules.len() > MAX_RULES {
@@ -137,7 +136,6 @@ async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, 
     Ok(matches.map(wire).collect())
 }
 
-/// `PATCH /block-rules/{id}`.
 pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditBlockRule) -> AdminResult {
     let app = call.app;
     // Another server may just have created or changed the rule.
@@ -226,7 +224,6 @@ fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wir
     serde_json::from_value(Value::Object(form)).map_err(bad)
 }
 
-/// `POST /block-rules/delete`.
 pub(super) async fn delete(call: Call<'_>, body: wire::DeleteBlockRules) -> AdminResult {
     let app = call.app;
     let deleted = block_rule::delete(&app.state, ranges(&body.id)?).await?;
@@ -252,7 +249,6 @@ fn ranges(text: &str) -> Result<Vec<(i64, i64)>, Failure> {
     text.split(',').map(range).collect()
 }
 
-/// `POST /block-rules/test`.
 pub(super) async fn test(call: Call<'_>, body: wire::TestBlockRules) -> AdminResult {
     let Call { app, principal, .. } = call;
     let catalog = app.state.catalog.get();

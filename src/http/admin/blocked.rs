@@ -8,7 +8,6 @@ use base::model::time::{Day, SECOND, Timestamp};
 /// Default number of days of a report, if the parameter `since` is absent.
 const DEFAULT_DAYS: i64 = 7;
 
-/// `GET /blocked?since=`.
 pub(super) async fn list(call: Call<'_>, query: CountBlocked) -> AdminResult {
     let app = call.app;
     let since: Day = match query.since {

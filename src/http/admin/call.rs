@@ -100,7 +100,6 @@ pub(super) fn on_existing(succeed: bool) -> OnExisting {
     if succeed { OnExisting::Succeed } else { OnExisting::Fail }
 }
 
-/// Parses a Bioconductor version.
 pub(super) fn version(text: &str) -> Result<Version, Failure> {
     text.parse().map_err(|e: BadVersion| Failure::bad_request(e.to_string()))
 }

@@ -16,18 +16,15 @@ use runtime::cluster::{list, mode_request::ModeChange};
 /// Maximum timeout of a change, in seconds.
 const MAX_TIMEOUT: u64 = 24 * 3600;
 
-/// `GET /nodes`.
 pub(super) async fn nodes(call: ControlCall<'_>) -> AdminResult {
     let nodes = list::list(&call.switch.context().cluster).await;
     ok(&nodes.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-/// `POST /nodes/online`.
 pub(super) async fn online(call: ControlCall<'_>, body: ChangeNodes) -> AdminResult {
     change(call, true, body).await
 }
 
-/// `POST /nodes/offline`.
 pub(super) async fn offline(call: ControlCall<'_>, body: ChangeNodes) -> AdminResult {
     change(call, false, body).await
 }

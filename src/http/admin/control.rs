@@ -26,17 +26,14 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
     the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
-/// `GET /status`.
 pub(super) async fn status(call: ControlCall<'_>) -> AdminResult {
     ok(&node(call.switch).await)
 }
 
-/// `POST /online`.
 pub(super) async fn online(call: ControlCall<'_>) -> AdminResult {
     change_mode(call, Command::Online).await
 }
 
-/// `POST /offline`.
 pub(super) async fn offline(call: ControlCall<'_>, body: GoOffline) -> AdminResult {
     let timeout = Duration::from_secs(body.timeout).min(MAX_OFFLINE_TIMEOUT);
     change_mode(call, Command::Offline { timeout }).await
@@ -47,7 +44,6 @@ async fn change_mode(call: ControlCall<'_>, command: Command) -> AdminResult {
     ok(&with_message(node(call.switch).await, result))
 }
 
-/// `POST /reload`.
 pub(super) async fn reload(call: ControlCall<'_>) -> AdminResult {
     ok(&match call.control().run(Command::Reload).await.map_err(conflict)? {
         CommandResult::Reloaded(result) => wire(result),

@@ -24,7 +24,6 @@ pub(super) fn file(file: DefinitionFile) -> curation::DefinitionFile {
     curation::DefinitionFile { name: file.name, content: file.text.into_bytes() }
 }
 
-/// `POST /sources/{name}/definition`.
 pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -> AdminResult {
     let Call { app, actor, .. } = call;
     let snapshot = body.snapshot.as_deref().map(str::parse::<Snapshot>).transpose();

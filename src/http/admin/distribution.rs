@@ -3,7 +3,6 @@
 use super::call::{AdminResult, Call, ok};
 use crate::http::platforms;
 
-/// `GET /distributions`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     ok(&platforms::list(&call.app.state.config.load().platforms))
 }

@@ -6,7 +6,6 @@ use crate::http::error::Failure;
 use api::eviction::{Eviction, EvictionKind, StartEviction};
 use tasks::upkeep::evict;
 
-/// `POST /evict`.
 pub(super) async fn start(call: Call<'_>, body: StartEviction) -> AdminResult {
     let app = call.app;
     let kind = match body.kind {
@@ -18,7 +17,6 @@ pub(super) async fn start(call: Call<'_>, body: StartEviction) -> AdminResult {
     start_response(app, &evict::start(&app.upkeep, kind, body.dry_run)).await
 }
 
-/// `GET /evict/{job}`.
 pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| evict::result(&call.app.upkeep, job));
     let result = result

@@ -11,7 +11,6 @@ use store::db::git_build::BuildState;
 use tasks::build::log;
 use tasks::build::poll;
 
-/// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
 pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> AdminResult {
     let package = query.package.filter(|package| !package.is_empty());
     let package = package.ok_or_else(|| Failure::bad_request("the parameter package is missing"))?;

@@ -11,7 +11,6 @@ use tasks::edit::fixed_url::{self, Request};
 /// Maximum number of sources in a request.
 const MAX_SOURCES: usize = 1_000;
 
-/// `POST /repos/{name}/urls`.
 pub(super) async fn create(call: Call<'_>, name: &str, body: CreateUrl) -> AdminResult {
     let app = call.app;
     let base = call.base.clone();

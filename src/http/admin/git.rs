@@ -21,7 +21,6 @@ use tasks::build::credential::{self, NewCredential};
 use tasks::build::queue::{self, Revision};
 use tasks::build::{log, poll};
 
-/// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;
 
 fn wire_build(build: &GitBuild, builder: &str) -> git::GitBuild {
@@ -103,7 +102,6 @@ fn reason_for_administrator(url: &str, has_credential: bool) -> Option<&'static 
     }
 }
 
-/// `GET /git-builders?source=`.
 pub(super) async fn builders(call: Call<'_>, query: git::ListGitBuilders) -> AdminResult {
     let source = query.source.as_deref();
     require_listed(&call, source)?;
@@ -111,7 +109,6 @@ pub(super) async fn builders(call: Call<'_>, query: git::ListGitBuilders) -> Adm
     ok(&infos.into_iter().map(wire).collect::<Vec<_>>())
 }
 
-/// `POST /sources/{name}/git-builders`.
 pub(super) async fn create(call: Call<'_>, source: &str, body: git::CreateGitBuilder) -> AdminResult {
     let Call { app, principal, actor, .. } = call;
     if let Some(reason) = reason_for_administrator(&body.url, body.credential.is_some()) {
@@ -139,7 +136,6 @@ pub(super) async fn create(call: Call<'_>, source: &str, body: git::CreateGitBui
     Ok(response::json(StatusCode::CREATED, &poll))
 }
 
-/// `PATCH /sources/{name}/git-builders/{builder}`.
 pub(super) async fn edit(call: Call<'_>, source: &str, name: &str, body: git::EditGitBuilder) -> AdminResult {
     let Call { app, principal, .. } = call;
     let present = builder::get(&app.builds, source, name).await?;
@@ -168,13 +164,11 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str, body: git::Ed
     ok(&git::GitBuilder { accepted_host_keys, ..show(app, source, &builder).await? })
 }
 
-/// `DELETE /sources/{name}/git-builders/{builder}`.
 pub(super) async fn delete(call: Call<'_>, source: &str, name: &str) -> AdminResult {
     builder::delete(&call.app.builds, source, name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }
 
-/// `POST /sources/{name}/git-builders/{builder}/poll`.
 pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResult {
     let app = call.app;
     let builder = builder::get(&app.builds, source, name).await?;
@@ -184,7 +178,6 @@ pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResul
     ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
 }
 
-/// `POST /sources/{name}/git-builders/{builder}/rerun`.
 pub(super) async fn rerun(
     call: Call<'_>,
     source: &str,
@@ -202,7 +195,6 @@ pub(super) async fn rerun(
     ok(&wire_build(&build, name))
 }
 
-/// `GET /git-builds?source=&name=&count=&page=`.
 pub(super) async fn builds(call: Call<'_>, query: git::ListGitBuilds) -> AdminResult {
     let (source, name) = (query.source.as_deref(), query.name.as_deref());
     require_listed(&call, source)?;
@@ -237,19 +229,16 @@ async fn visible_build(
     }
 }
 
-/// `GET /git-builds/{id}`.
 pub(super) async fn build(call: Call<'_>, id: &str) -> AdminResult {
     let build = visible_build(call.app, call.principal, Some(number(id)?), None).await?;
     ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
-/// `GET /transactions/{id}/git-build`.
 pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> AdminResult {
     let build = visible_build(call.app, call.principal, None, Some(number(id)?)).await?;
     ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
-/// `GET /git-builds/{id}/log?offset=`.
 pub(super) async fn build_log(call: Call<'_>, id: &str, query: git::ReadGitBuildLog) -> AdminResult {
     let offset = query.offset.unwrap_or(0) as u64;
     let build = visible_build(call.app, call.principal, Some(number(id)?), None).await?;
@@ -274,14 +263,12 @@ fn kind(text: &str) -> Result<CredentialKind, Failure> {
         .ok_or_else(|| Failure::bad_request("the type of a credential must be ssh or https"))
 }
 
-/// `GET /git-credentials`.
 pub(super) async fn credentials(call: Call<'_>) -> AdminResult {
     let rows = credential::list(&call.app.builds).await?;
     let rows = rows.into_iter().map(|(credential, builders)| wire_credential(&credential, builders));
     ok(&rows.collect::<Vec<_>>())
 }
 
-/// `POST /git-credentials`.
 pub(super) async fn import_credential(call: Call<'_>, body: git::ImportGitCredential) -> AdminResult {
     let app = call.app;
     let (kind, name, succeed) = (kind(&body.kind)?, body.name.clone(), body.succeed_on_existing);
@@ -303,7 +290,6 @@ pub(super) async fn require_kind(_: &Call<'_>, [type_word, _]: [&str; 2]) -> Res
     kind(type_word).map(drop)
 }
 
-/// `PATCH /git-credentials/{type}/{name}`.
 pub(super) async fn edit_credential(
     call: Call<'_>,
     type_word: &str,
@@ -327,7 +313,6 @@ fn new_credential(body: git::ImportGitCredential) -> NewCredential {
     }
 }
 
-/// `DELETE /git-credentials/{type}/{name}`.
 pub(super) async fn delete_credential(call: Call<'_>, type_word: &str, name: &str) -> AdminResult {
     credential::delete(&call.app.builds, kind(type_word)?, name).await?;
     ok(&serde_json::json!({ "deleted": name }))

@@ -58,7 +58,6 @@ pub(super) async fn start_response(app: &App, started: &JobStart) -> AdminResult
     Ok(response::json(StatusCode::ACCEPTED, &job))
 }
 
-/// `POST /sync`.
 pub(super) async fn sync(call: Call<'_>, body: StartSync) -> AdminResult {
     let app = call.app;
     let version = body.version.as_deref().map(str::parse).transpose();
@@ -84,13 +83,11 @@ pub(super) async fn sync(call: Call<'_>, body: StartSync) -> AdminResult {
     start_response(app, &started).await
 }
 
-/// `GET /jobs`.
 pub(super) async fn running(call: Call<'_>) -> AdminResult {
     let jobs: Vec<Job> = call.app.state.jobs.running().iter().map(|job| wire(job, false)).collect();
     ok(&jobs)
 }
 
-/// `GET /jobs/{id}`.
 pub(super) async fn get(call: Call<'_>, id: &str) -> AdminResult {
     let job = id.parse().ok().and_then(|id| call.app.state.jobs.get(id));
     match job {

@@ -8,7 +8,6 @@ use content::serve;
 /// The name that is displayed for [`UNKNOWN`].
 const UNKNOWN_NAME: &str = "A license without an identifier of SPDX";
 
-/// `GET /license-types?current=`.
 pub(super) async fn types(call: Call<'_>, query: ListLicenseTypes) -> AdminResult {
     let names = || all().into_iter().chain([(UNKNOWN, UNKNOWN_NAME)]);
     if !query.current {

@@ -11,7 +11,6 @@ use api::log::ReopenResult;
 use base::config::DebugRegion;
 use runtime::control::CommandError;
 
-/// `PUT /log/level`.
 pub(super) async fn set_level(call: ControlCall<'_>, body: LogLevel) -> AdminResult {
     let level = call.control().set_log_level(&body.level);
     let level = level.map_err(|error| Failure::bad_request(error.to_string()))?;
@@ -36,7 +35,6 @@ pub(super) async fn reopen(call: ControlCall<'_>) -> AdminResult {
     ok(&ReopenResult { files: files.iter().map(|file| file.display().to_string()).collect() })
 }
 
-/// `GET /log/regions`.
 pub(super) async fn regions(call: ControlCall<'_>) -> AdminResult {
     let active = call.control().debug_regions();
     let wire = |region: DebugRegion| WireRegion {
@@ -47,7 +45,6 @@ pub(super) async fn regions(call: ControlCall<'_>) -> AdminResult {
     ok(&DebugRegion::ALL.map(wire))
 }
 
-/// `PUT /log/regions`.
 pub(super) async fn set_regions(call: ControlCall<'_>, body: SetDebugRegions) -> AdminResult {
     if body.regions.is_empty() || body.regions.len() > DebugRegion::ALL.len() {
         let text = format!("name at least one region: {}", DebugRegion::NAMES.join(", "));

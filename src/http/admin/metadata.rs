@@ -27,7 +27,6 @@ fn wire(catalog: &Catalog, row: db::metadata::Metadata) -> Metadata {
     }
 }
 
-/// `GET /metadata?package=&key=&source=&repo=`.
 pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> AdminResult {
     let app = call.app;
     let catalog = app.state.catalog.get();
@@ -44,7 +43,6 @@ pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> AdminResult {
     ok(&rows.into_iter().map(|row| wire(&catalog, row)).collect::<Vec<_>>())
 }
 
-/// `POST /metadata`.
 pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> AdminResult {
     let Call { app, actor, .. } = call;
     let existing = match (body.succeed_on_existing, body.update_existing) {
@@ -78,7 +76,6 @@ pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> AdminResult {
     ok(&result)
 }
 
-/// `POST /metadata/delete`.
 pub(super) async fn delete(call: Call<'_>, body: DeleteMetadata) -> AdminResult {
     let app = call.app;
     let ids = match (body.all, body.ids) {

@@ -78,7 +78,6 @@ const PREFIX_SEGMENTS: usize = 3;
 const FORWARDING_FIELDS: [&str; 5] =
     ["x-forwarded-for", "x-forwarded-proto", "x-rspm-request", "forwarded", "via"];
 
-/// An admin request.
 pub(super) struct AdminRequest {
     pub(super) peer: Peer,
     /// The address of the client, for the audit trail; `None` on the admin socket.

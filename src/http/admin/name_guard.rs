@@ -44,7 +44,6 @@ fn wire_of_row(app: &App, catalog: &Catalog, row: NameGuardRow) -> wire::NameGua
     }
 }
 
-/// `POST /name-guards`.
 pub(super) async fn create(call: Call<'_>, body: wire::CreateNameGuard) -> AdminResult {
     let Call { app, actor, .. } = call;
     let new = NewNameGuard {
@@ -76,7 +75,6 @@ pub(super) async fn require_number(_: &Call<'_>, [id]: [&str; 1]) -> Result<(), 
     number(id).map(drop)
 }
 
-/// `PATCH /name-guards/{id}`.
 pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditNameGuard) -> AdminResult {
     let (app, id) = (call.app, number(id)?);
     let changes = NameGuardChanges { name: body.name, source: body.source, description: body.description };
@@ -87,7 +85,6 @@ pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditNameGuard) ->
     ok(&wire_of_change(app, changed))
 }
 
-/// `DELETE /name-guards/{id}?dry_run=`.
 pub(super) async fn delete(call: Call<'_>, id: &str, query: wire::DeleteNameGuard) -> AdminResult {
     let (app, id) = (call.app, number(id)?);
     let is_dry_run = match query.dry_run.as_deref() {
@@ -134,7 +131,6 @@ fn number(id: &str) -> Result<i64, Failure> {
     id.parse().map_err(|_| unknown())
 }
 
-/// `GET /audit/names`.
 pub(super) async fn audit(call: Call<'_>) -> AdminResult {
     let catalog = call.app.state.catalog.get();
     let findings = name_audit::of_server(&call.app.state).await?.into_iter();

@@ -7,7 +7,6 @@ use crate::http::openapi;
 use api::{ADMIN_PREFIX, operations};
 
 /// Returns the OpenAPI 3.1 document of the admin API.
-#[must_use]
 pub fn document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("rstudio-pm admin API")
@@ -23,7 +22,6 @@ pub fn document() -> OpenApi {
     openapi::document(info, ADMIN_PREFIX, descriptions, schemas)
 }
 
-/// `GET /openapi.json`.
 pub(super) async fn show(_: Call<'_>) -> AdminResult {
     ok(&document())
 }

@@ -14,17 +14,14 @@ use content::serve::package_query::PackageQuery;
 use formats::r::bioconductor::Part;
 use tasks::edit::{self, AddStatus, OnExisting, RemoveScope};
 
-/// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;
 
-/// `GET /sources/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn list_of_source(call: Call<'_>, name: &str, query: ListPackages) -> AdminResult {
     let version = query.version.as_deref().map(version).transpose()?;
     let point = serve::point::of_source(&call.app.state, name, version)?;
     page(&call, &point, query).await
 }
 
-/// `GET /repos/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn list_of_repo(call: Call<'_>, name: &str, query: ListPackages) -> AdminResult {
     let part = query.version.as_deref().map(version).transpose()?.map(Part::whole);
     let point = serve::point::resolve_part(&call.app.repositories, name, part, Snapshot::Latest).await?;
@@ -57,7 +54,6 @@ async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> AdminResul
     })
 }
 
-/// `POST /sources/{name}/packages`.
 pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> AdminResult {
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
@@ -99,7 +95,6 @@ pub(super) fn outcome(status: AddStatus) -> AddOutcome {
     }
 }
 
-/// `POST /sources/{name}/packages/remove`.
 pub(super) async fn remove(call: Call<'_>, name: &str, body: RemovePackage) -> AdminResult {
     let Call { app, actor, .. } = call;
     let scope = scope(&body.scope);
@@ -117,7 +112,6 @@ fn scope(text: &str) -> RemoveScope {
     }
 }
 
-/// `POST /sources/{name}/packages/yank`.
 pub(super) async fn yank(call: Call<'_>, name: &str, body: YankFiles) -> AdminResult {
     let Call { app, actor, .. } = call;
     let (scope, reason) = (scope(&body.scope), body.reason.as_deref());

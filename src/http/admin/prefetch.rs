@@ -9,7 +9,6 @@ use base::model::source::SourceKind;
 use content::serve::find;
 use tasks::upkeep::prefetch::{self, PrefetchRequest};
 
-/// `POST /prefetch`.
 pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> AdminResult {
     let app = call.app;
     let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
@@ -30,7 +29,6 @@ pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> AdminResult {
     start_response(app, &prefetch::start(&app.upkeep, request).await?).await
 }
 
-/// `GET /prefetch/{job}`.
 pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| prefetch::result(&call.app.upkeep, job));
     let result = result.ok_or_else(|| {

@@ -27,7 +27,6 @@ const MAX_LIST: i64 = 1_000;
 /// Maximum length of a comment, in bytes.
 const MAX_COMMENT: usize = 1_000;
 
-/// `POST /repos/{name}/promotions`.
 pub(super) async fn request(call: Call<'_>, name: &str, body: RequestPromotion) -> AdminResult {
     let Call { app, principal, actor, .. } = call;
     principal.require(&app.state.catalog.get(), inspect_repository(&body.from))?;
@@ -54,7 +53,6 @@ pub(super) async fn request(call: Call<'_>, name: &str, body: RequestPromotion) 
     Ok(response::json(status, &RequestedPromotion { promotion, plan: None }))
 }
 
-/// `GET /promotions?repo=&state=`.
 pub(super) async fn list(call: Call<'_>, query: ListPromotions) -> AdminResult {
     let app = call.app;
     let repo = match &query.repo {
@@ -72,7 +70,6 @@ pub(super) async fn list(call: Call<'_>, query: ListPromotions) -> AdminResult {
     ok(&promotions.into_iter().map(|promotion| wire(app, promotion)).collect::<Vec<Promotion>>())
 }
 
-/// `GET /promotions/{id}`.
 pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
     let Call { app, principal, .. } = call;
     let found = permitted(app, principal, number(id)?).await?;
@@ -90,7 +87,6 @@ pub(super) async fn require_permitted(call: &Call<'_>, [id]: [&str; 1]) -> Resul
     permitted(call.app, call.principal, number(id)?).await.map(drop)
 }
 
-/// `POST /promotions/{id}/approve`.
 pub(super) async fn approve(call: Call<'_>, id: &str, body: DecidePromotion) -> AdminResult {
     let Call { app, principal, actor, .. } = call;
     let found = permitted(app, principal, number(id)?).await?;
@@ -101,7 +97,6 @@ pub(super) async fn approve(call: Call<'_>, id: &str, body: DecidePromotion) -> 
     ok(&wire(app, promotion))
 }
 
-/// `POST /promotions/{id}/reject`.
 pub(super) async fn reject(call: Call<'_>, id: &str, body: DecidePromotion) -> AdminResult {
     let Call { app, actor, .. } = call;
     let promotion = edit::reject(&app.state, number(id)?, &comment(&body.comment)?, &actor).await?;

@@ -8,7 +8,6 @@ use store::db::clock_repair::Repair;
 use store::db::skew::Skew;
 use tasks::upkeep;
 
-/// `POST /repair/clock`.
 pub(super) async fn clock(call: Call<'_>, body: RepairClock) -> AdminResult {
     let app = call.app;
     let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;

@@ -51,7 +51,6 @@ pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
     Ok(serve::find::repo(&app.state.catalog.get(), name).map(drop)?)
 }
 
-/// `GET /repos?source=`.
 pub(super) async fn list(call: Call<'_>, query: ListRepos) -> AdminResult {
     let app = call.app;
     let catalog = app.state.catalog.get();
@@ -69,7 +68,6 @@ pub(super) async fn list(call: Call<'_>, query: ListRepos) -> AdminResult {
     ok(&repos)
 }
 
-/// `POST /repos`.
 pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> AdminResult {
     let Call { app, actor, .. } = call;
     let name = name(&body.name)?;
@@ -87,12 +85,10 @@ pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> AdminResult {
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
 }
 
-/// `GET /repos/{name}`.
 pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
     ok(&show(call.app, name)?)
 }
 
-/// `PATCH /repos/{name}`.
 pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> AdminResult {
     let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
@@ -121,13 +117,11 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> AdminResu
     ok(&repo)
 }
 
-/// `DELETE /repos/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
     edit::repo::delete(&call.app.state, name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }
 
-/// `POST /repos/{name}/sources`.
 pub(super) async fn subscribe(call: Call<'_>, name: &str, body: Subscribe) -> AdminResult {
     let Call { app, actor, .. } = call;
     let version = body.version.as_deref().map(version).transpose()?;
@@ -160,14 +154,12 @@ fn open_access_warning(app: &App, repo: &Repo, source: &str) -> Option<String> {
     ))
 }
 
-/// `DELETE /repos/{name}/sources/{source}?version=`.
 pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str, query: Unsubscribe) -> AdminResult {
     let version = query.version.as_deref().map(version).transpose()?;
     edit::subscription::unsubscribe(&call.app.state, name, source, version, &call.actor).await?;
     ok(&show(call.app, name)?)
 }
 
-/// `PUT /repos/{name}/sources`.
 pub(super) async fn reorder(call: Call<'_>, name: &str, body: Reorder) -> AdminResult {
     let Call { app, actor, .. } = call;
     edit::subscription::reorder(&app.state, name, &body.sources, &actor).await?;

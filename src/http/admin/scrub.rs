@@ -14,7 +14,6 @@ use tasks::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
 /// The maximum number of parts: the objects are divided by the first byte of their digests.
 const MAX_PARTS: u16 = 256;
 
-/// `POST /scrub`.
 pub(super) async fn start(call: Call<'_>, body: StartScrub) -> AdminResult {
     let Call { app, principal, .. } = call;
     let extent = match body.part {
@@ -59,7 +58,6 @@ pub(super) async fn start(call: Call<'_>, body: StartScrub) -> AdminResult {
     start_response(app, &scrub::start(&app.upkeep, options)).await
 }
 
-/// `GET /scrub/{job}`.
 pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
     let result = job.parse().ok().and_then(|job| scrub::result(&call.app.upkeep, job));
     let result = result

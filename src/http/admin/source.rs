@@ -65,7 +65,6 @@ fn parse_snapshot(text: Option<&str>) -> Result<Option<Snapshot>, Failure> {
     text.map(str::parse).transpose().map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))
 }
 
-/// `GET /sources?repo=&type=`.
 pub(super) async fn list(call: Call<'_>, query: ListSources) -> AdminResult {
     let kind_filter = query.kind.as_deref().map(str::parse::<SourceKind>).transpose()?;
     let repo = query.repo.as_deref();
@@ -88,7 +87,6 @@ pub(super) async fn list(call: Call<'_>, query: ListSources) -> AdminResult {
     ok(&sources)
 }
 
-/// `POST /sources`.
 pub(super) async fn create(call: Call<'_>, body: CreateSource) -> AdminResult {
     let Call { app, actor, .. } = call;
     let (name, kind) = (name(&body.name)?, body.kind.parse::<SourceKind>()?);
@@ -123,12 +121,10 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> AdminResult {
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
 }
 
-/// `GET /sources/{name}`.
 pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
     ok(&show(call.app, name).await?)
 }
 
-/// `PATCH /sources/{name}`.
 pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> AdminResult {
     let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
@@ -145,7 +141,6 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> AdminRe
     ok(&show(app, new.as_ref().map_or(old, |new| new.as_str())).await?)
 }
 
-/// `DELETE /sources/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
     let deletion = edit::source::delete(&call.app.state, name).await;
     let catalog = call.app.state.catalog.get();

@@ -19,7 +19,6 @@ use tasks::upkeep;
 use tasks::upkeep::sweep::SweepOptions;
 use tasks::upkeep::sweep::trash::TrashSummary;
 
-/// `GET /storage`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let app = call.app;
     upkeep::ownership::claim(&app.upkeep).await;
@@ -81,7 +80,6 @@ fn class_totals(totals: &[(String, i64, i64)], class: StorageClass) -> (u64, u64
     of_class.fold((0, 0), |(files, bytes), (_, n, size)| (files + count(*n), bytes + count(*size)))
 }
 
-/// `POST /storage/adopt`.
 pub(super) async fn adopt(call: Call<'_>, body: StorageSelection) -> AdminResult {
     let app = call.app;
     let adopted = upkeep::ownership::adopt(&app.upkeep, &classes_or_all(&body.classes)?).await;
@@ -93,7 +91,6 @@ pub(super) async fn adopt(call: Call<'_>, body: StorageSelection) -> AdminResult
     ok(&AdoptedStorage { classes: adopted.into_iter().map(|class| class.as_str().to_owned()).collect() })
 }
 
-/// `POST /storage/sweep`.
 pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> AdminResult {
     let app = call.app;
     let confirmed = parse_classes(&body.confirm)?;
@@ -121,7 +118,6 @@ pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> AdminResult {
     start_response(app, &started).await
 }
 
-/// `POST /storage/restore`.
 pub(super) async fn restore(call: Call<'_>, body: StorageSelection) -> AdminResult {
     let app = call.app;
     let classes = classes_or_all(&body.classes)?;
@@ -147,7 +143,6 @@ fn classes_or_all(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     }
 }
 
-/// Parses the names of storage classes.
 pub(super) fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {

@@ -38,7 +38,6 @@ pub(super) async fn require_confidential(call: &Call<'_>, _: [&str; 0]) -> Resul
     ))
 }
 
-/// `POST /tokens`.
 pub(super) async fn create(call: Call<'_>, body: CreateToken) -> AdminResult {
     let Call { app, actor, .. } = call;
     let catalog = app.state.catalog.get();
@@ -88,7 +87,6 @@ pub(super) async fn list(call: Call<'_>, query: ListTokens) -> AdminResult {
     ok(&tokens.filter(is_selected).collect::<Vec<_>>())
 }
 
-/// `POST /tokens/revoke`.
 pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
     let app = call.app;
     let name = match (&body.guid, &body.token, &body.user) {
@@ -129,7 +127,6 @@ pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
     ok(&serde_json::json!({ "revoked": row.guid.to_string() }))
 }
 
-/// `GET /verify`.
 pub(super) async fn verify(call: Call<'_>) -> AdminResult {
     let catalog = call.app.state.catalog.get();
     let token = match call.principal {

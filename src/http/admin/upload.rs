@@ -13,7 +13,6 @@ use tasks::edit::{self, UploadKind};
 /// Maximum size of an archive, in bytes.
 const MAX_BYTES: u64 = 10 << 30;
 
-/// `POST /uploads?file=&type=`.
 pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -> AdminResult {
     let file = query.file.as_deref().filter(|file| !file.is_empty()).ok_or_else(|| {
         Failure::bad_request("the parameter file, the name of the uploaded file, is missing")

@@ -97,9 +97,6 @@ fn redirect_uri(address: &str) -> String {
 }
 
 /// Handles the return of a browser from the provider.
-///
-/// # Errors
-/// The database fails.
 pub(super) async fn callback(
     app: &App,
     provider: &Provider,

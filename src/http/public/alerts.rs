@@ -22,9 +22,6 @@ const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
 /// Returns all current problems; empty if there are none.
 ///
 /// SECURITY: open to all clients. Addresses, paths and reasons are disclosed only by the log and `rspm`.
-///
-/// # Errors
-/// Database errors.
 pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result<Vec<Alert>, Failure> {
     let recorded_failures = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
     let mut alerts = failures(&app.state.jobs.list(), recorded_failures);

@@ -23,9 +23,6 @@ use tasks::build::log::{self, PublicResult};
 
 /// Returns the response for a package that is built from git in one of the sources of the repository; `None` for other
 /// packages.
-///
-/// # Errors
-/// Database and storage errors.
 pub(super) async fn of_git_build(
     app: &App,
     repo: &Repository,

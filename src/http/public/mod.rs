@@ -184,7 +184,6 @@ pub async fn answer(
     })
 }
 
-/// The body of a request.
 #[derive(Default)]
 pub struct RequestBody {
     /// The bytes of the body; empty for a webhook.

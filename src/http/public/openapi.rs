@@ -6,7 +6,6 @@ use crate::http::openapi;
 use api::operations;
 
 /// Returns the OpenAPI 3.1 document of the public API.
-#[must_use]
 pub fn document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("rstudio-pm public API")
@@ -19,7 +18,6 @@ pub fn document() -> OpenApi {
 }
 
 /// Returns the document with the base URL of a server.
-#[must_use]
 pub fn document_with_base(base: String) -> OpenApi {
     let mut document = document();
     document.servers = Some(vec![Server::new(base)]);

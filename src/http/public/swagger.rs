@@ -12,7 +12,6 @@ use crate::http::body::Body;
 use crate::http::web::answer;
 use pages::frame::{Frame, Root};
 
-/// Returns the API page.
 pub(super) fn page(head: &RequestHead<'_>) -> Response<Body> {
     let frame = Frame::new(Root::of_path(head.path), "Public API");
     let html = frame.render(&content(&frame.root));

@@ -35,9 +35,6 @@ pub(super) async fn of_repository(
 
 /// Returns the vulnerabilities of the packages of a point at `positions` in the order of package name and id, and their
 /// total number. `principal` is the client; the names of sources that it may not read are empty.
-///
-/// # Errors
-/// Failures of the database or storage.
 pub(in crate::http) async fn rows(
     app: &App,
     point: &Point,
@@ -52,9 +49,6 @@ pub(in crate::http) async fn rows(
 }
 
 /// Returns the vulnerabilities of the packages of a point whose advisories were changed last, the last one first.
-///
-/// # Errors
-/// Failures of the database or storage.
 pub(in crate::http) async fn last_changed(
     app: &App,
     point: &Point,

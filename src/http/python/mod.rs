@@ -38,7 +38,6 @@ pub(super) struct Address<'a> {
     pub(super) repo: &'a str,
     pub(super) snapshot: Snapshot,
     pub(super) path: &'a PythonPath,
-    /// The whole raw path.
     pub(super) raw: &'a str,
 }
 

@@ -91,7 +91,6 @@ pub(in crate::http) fn releases(releases: &[ProjectRelease], base: &Base) -> Val
     Value::from(releases.iter().map(release).collect::<Map<String, Value>>())
 }
 
-/// Returns the files of a release.
 pub(in crate::http) fn files(release: &ProjectRelease, base: &Base) -> Value {
     release.files.iter().map(|listed| file(listed, base)).collect()
 }

@@ -132,7 +132,6 @@ pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure
 }
 
 /// Returns the Bioconductor versions that this server has, newest first, each with its CRAN snapshot.
-#[must_use]
 pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     let Some(config) = &catalog.bioconductor else { return Vec::new() };
     let rows = catalog.bioconductor_versions().into_iter().filter_map(|version| config.get(version));

@@ -18,7 +18,6 @@ use runtime::catalog::Catalog;
 /// The form in which the bytes of a document are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TransferForm {
-    /// Unchanged.
     Plain,
     /// Compressed for the transfer, with `Content-Encoding: gzip`.
     Gzip,
@@ -37,7 +36,6 @@ pub struct ResolvedDocument {
 }
 
 impl ResolvedDocument {
-    /// Creates the document of a point.
     pub(in crate::http) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
         // The index also depends on lists of binaries, which may change while the packages of the point do not.
         let further_trees = document.further_trees().iter();

@@ -29,7 +29,6 @@ pub struct ResolvedFile {
     pub(super) is_download: bool,
 }
 
-/// A file and its headers.
 pub(super) struct FileWithHeaders {
     pub(super) located: LocatedFile,
     /// `Last-Modified` in seconds since the epoch.

@@ -30,7 +30,6 @@ pub enum PlatformRequest<'a> {
     Tree {
         /// The distribution as the address names it.
         distro: &'a str,
-        /// The version of R.
         r: RMinor,
         /// Whether binaries are available for this version of R.
         is_available: bool,

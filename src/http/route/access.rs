@@ -7,7 +7,6 @@ use base::model::ids::RepoId;
 /// The action of a request, and its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access<'a> {
-    /// The action.
     pub action: Action,
     /// The object that the address names.
     pub target: Target<'a>,
@@ -16,7 +15,6 @@ pub struct Access<'a> {
 /// The data that decides who may read a resolved address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepositoryAccess {
-    /// The repository.
     pub id: RepoId,
     /// Whether it is only for authenticated clients.
     pub authenticated: bool,
@@ -38,49 +36,40 @@ pub(super) const fn server(action: Action) -> Access<'static> {
     Access { action, target: Target::Server }
 }
 
-/// Access that reads a repository.
-#[must_use]
 pub const fn read_repository(name: &str) -> Access<'_> {
     Access { action: Action::Read, target: Target::Repository(name) }
 }
 
 /// Access that shows a repository on the admin API.
-#[must_use]
 pub const fn inspect_repository(name: &str) -> Access<'_> {
     Access { action: Action::Inspect, target: Target::Repository(name) }
 }
 
 /// Access that shows a source on the admin API.
-#[must_use]
 pub const fn inspect_source(name: &str) -> Access<'_> {
     source(Action::Inspect, name)
 }
 
 /// Access that changes a source.
-#[must_use]
 pub const fn write_source(name: &str) -> Access<'_> {
     source(Action::WriteSource, name)
 }
 
 /// Access that plans, requests or decides a promotion to a repository.
-#[must_use]
 pub const fn promote_repository(name: &str) -> Access<'_> {
     Access { action: Action::Promote, target: Target::Repository(name) }
 }
 
 /// Access that changes block rules.
-#[must_use]
 pub const fn change_blocklist() -> Access<'static> {
     server(Action::ChangeBlocklist)
 }
 
 /// Access that only administrators have.
-#[must_use]
 pub const fn administer() -> Access<'static> {
     server(Action::Administer)
 }
 
-/// Access to a source.
 pub(super) const fn source(action: Action, name: &str) -> Access<'_> {
     Access { action, target: Target::Source(name) }
 }

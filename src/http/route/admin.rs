@@ -31,7 +31,6 @@ data_operations! {
 
 impl AdminRoute {
     /// Returns the action and the object of the route.
-    #[must_use]
     pub fn access(&self) -> Access<'_> {
         match self {
             AdminRoute::Control(Ok(route)) => route.access(),

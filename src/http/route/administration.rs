@@ -4,26 +4,19 @@ use http::Method;
 
 use crate::http::error::Failure;
 
-/// A page of administrators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdministrationPage {
     /// The address `/__ui__/admin/` itself: redirects to the sources.
     Start,
-    /// `sources/`
     Sources,
     /// `sources/{name}/`; the name is not necessarily that of an existing source.
     Source(String),
-    /// `repositories/`
     Repositories,
     /// `repositories/{name}/`; the name is not necessarily that of an existing repository.
     Repository(String),
-    /// `jobs/`
     Jobs,
-    /// `storage/`
     Storage,
-    /// `rules/`
     Rules,
-    /// `tokens/`
     Tokens,
 }
 

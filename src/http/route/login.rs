@@ -4,7 +4,6 @@ use http::Method;
 
 use crate::http::error::Failure;
 
-/// A route of sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginRoute {
     /// `GET /__login__?return=`: redirects to the provider.
@@ -29,7 +28,6 @@ pub enum LoginRoute {
 
 impl LoginRoute {
     /// Returns true for routes that programs call, whose errors are JSON.
-    #[must_use]
     pub fn is_api(self) -> bool {
         match self {
             LoginRoute::Device | LoginRoute::DeviceAccess | LoginRoute::Token => true,

@@ -71,7 +71,6 @@ pub enum Route {
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
-        /// The page.
         path: WebPath,
     },
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. In an address of `packages/` the
@@ -112,7 +111,6 @@ pub enum Route {
 
 impl Route {
     /// Returns the format of an error response.
-    #[must_use]
     pub fn error_format(&self) -> ErrorFormat {
         match self {
             Route::Home
@@ -139,7 +137,6 @@ impl Route {
     }
 
     /// Returns true if the answer is a page for people, so that an error is a page too.
-    #[must_use]
     pub fn is_page(&self) -> bool {
         matches!(
             self,
@@ -153,7 +150,6 @@ impl Route {
 
     /// Returns true for routes that `Authentication.RequireAuthForUI` restricts: pages about repositories, and the
     /// lists of all repositories and sources.
-    #[must_use]
     pub fn is_interface(&self) -> bool {
         let is_list = matches!(
             self,
@@ -164,7 +160,6 @@ impl Route {
 
     /// Returns the action and the object of the route. The match is exhaustive, so that a new route does not compile
     /// without an entry here.
-    #[must_use]
     pub fn access(&self) -> Access<'_> {
         match self {
             // Sign-in checks its own secrets.
@@ -301,7 +296,6 @@ fn is_digest(segment: &str) -> bool {
 }
 
 /// Returns the segment that names the repository in the raw path of a resource in a repository.
-#[must_use]
 pub fn repository_segment(path: &str) -> &str {
     let segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
     match segments[..] {

@@ -8,7 +8,6 @@ const NON_PAGE_SEGMENTS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "up
 
 /// Returns true if a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query
 /// that is malformed or too long, are then displayed as pages.
-#[must_use]
 pub fn is_page_path(path: &str) -> bool {
     let mut segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
     if segments.last() == Some(&"") {
@@ -28,7 +27,6 @@ pub fn is_page_path(path: &str) -> bool {
 }
 
 /// Returns true if a raw path is the address of a repository without a snapshot: `/prod`, `/prod/`.
-#[must_use]
 pub fn is_repository_path(path: &str) -> bool {
     let name = path.strip_prefix('/').unwrap_or_default();
     let name = name.strip_suffix('/').unwrap_or(name);

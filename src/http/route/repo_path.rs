@@ -24,7 +24,6 @@ pub enum RepoPath {
         /// The segment after `__linux__`, a distribution for which binaries are served in place of source packages; may
         /// not exist.
         linux: Option<String>,
-        /// The path.
         path: RPath,
     },
     /// `packages/{version}/{component}/` and a path below it, in a Bioconductor repository.
@@ -33,7 +32,6 @@ pub enum RepoPath {
         linux: Option<String>,
         /// The version and the component.
         part: PartName,
-        /// The path below it.
         path: RPath,
     },
     /// A path in a repository of Python packages.

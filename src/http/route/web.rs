@@ -52,9 +52,6 @@ pub enum WebPath {
 
 impl WebPath {
     /// Parses the segments after `web`. A slash at the end is optional; it may be followed by `index.html`, as on CRAN.
-    ///
-    /// # Errors
-    /// 404.
     pub(super) fn parse(rest: &[&str]) -> Result<WebPath, Failure> {
         // A file of a package may have any name.
         if let ["packages", package, "files", path @ ..] = rest

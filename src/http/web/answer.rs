@@ -26,7 +26,6 @@ const LEVEL: i32 = 6;
 
 /// Returns the response with a page. The `ETag` is the digest of its text, so that only a changed page is sent again.
 /// `depends_on_browser` states whether different browsers get different pages at the same address.
-#[must_use]
 pub(in crate::http) fn page(
     head: &RequestHead<'_>,
     html: String,
@@ -46,7 +45,6 @@ pub(in crate::http) fn page(
 
 /// Returns the response of `content` with the digest of the bytes as `ETag`; without content, 304 or 412, if a condition of
 /// the request requires it.
-#[must_use]
 pub(in crate::http) fn with_etag(
     head: &RequestHead<'_>,
     bytes: Vec<u8>,
@@ -69,7 +67,6 @@ pub(in crate::http) fn with_etag(
 }
 
 /// Returns the error page of a failure, with the headers that the failure has in every format.
-#[must_use]
 pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -> Response<Body> {
     let plain = response::failure(failure, ErrorFormat::Text);
     let reason = failure.status.canonical_reason().unwrap_or_default();
@@ -89,14 +86,12 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
 }
 
 /// Returns a page for one client, which is neither cached nor compressed.
-#[must_use]
 pub(super) fn private_page(status: StatusCode, html: String) -> Response<Body> {
     with_content(&HeaderMap::new(), status, html.into_bytes())
 }
 
 /// Returns the response with an image that the author of a package wrote. SECURITY: a browser that opens its address
 /// executes nothing of it.
-#[must_use]
 pub(super) fn image(head: &RequestHead<'_>, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
     let mut response = with_etag(head, bytes, |bytes| {
         let size = bytes.len();

@@ -18,22 +18,17 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immut
 const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 
 /// Answers a request for a style sheet, script or image of the pages.
-///
-/// # Errors
-/// 404.
 pub(in crate::http) fn answer(file: &str, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     let (asset, is_current) = assets::find(file).ok_or_else(Failure::no_such_address)?;
     Ok(content(asset, is_current, head))
 }
 
 /// Returns the response with the icon that browsers request at a fixed address.
-#[must_use]
 pub(in crate::http) fn favicon(head: &RequestHead<'_>) -> Response<Body> {
     content(&assets().favicon, false, head)
 }
 
 /// Returns the response with the rules for robots.
-#[must_use]
 pub(in crate::http) fn robots() -> Response<Body> {
     response::text("text/plain; charset=utf-8", ROBOTS.as_bytes().to_vec())
 }

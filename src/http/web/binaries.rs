@@ -9,9 +9,6 @@ use pages::binaries::{MAX_ROWS, Row, page};
 use pages::text::segment;
 
 /// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let package = project::detail(&context, package).await?.release.package;
     let all = serve::binary_rows::at_point(&context.app.state, context.point, &package).await?;

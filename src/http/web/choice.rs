@@ -13,7 +13,6 @@ use runtime::catalog::Repository;
 
 /// Returns the system, and whether it was detected from the browser. A parameter that names no known system is ignored,
 /// because links of other servers may name systems that this one does not know.
-#[must_use]
 pub(super) fn system(
     platforms: &Platforms,
     linux: Option<&str>,
@@ -66,7 +65,6 @@ fn of_browser(headers: &HeaderMap) -> System {
 }
 
 /// Returns the Linux distributions that pages offer.
-#[must_use]
 pub(super) fn distributions(platforms: &Platforms) -> Vec<Distribution> {
     let is_offered = |d: &&platforms::Distribution| d.os == Os::Linux && d.has_status_row && !d.is_hidden;
     let offered = platforms.distributions.iter().filter(is_offered);

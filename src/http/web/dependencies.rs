@@ -71,9 +71,6 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
 }
 
 /// Returns the page of the packages that the installation of an R package requires.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
     let Release { package, version, blocked, .. } = project::detail(&context, package).await?.release;

@@ -20,13 +20,11 @@ use formats::r::description::Description;
 use pages::home::{self, Repositories, RepositoryCard, SearchMatch, SearchResult};
 use runtime::catalog::Repository;
 
-/// Number of repositories on a page.
 const REPOSITORIES_PER_PAGE: usize = 50;
 /// Number of repositories below the results of a search.
 const REPOSITORIES_BELOW_RESULTS: usize = 20;
 /// Maximum number of packages on a page of results.
 const RESULTS_PER_PAGE: usize = 100;
-/// Maximum page number.
 const MAX_PAGE: usize = 1_000_000;
 /// Maximum number of packages that a search shows per repository.
 const MAX_RESULTS: usize = 20;
@@ -144,7 +142,6 @@ async fn search(
 }
 
 /// Returns the title in a DESCRIPTION or an index record, or the summary of a Python project, in one line.
-#[must_use]
 pub(super) fn title(row: &PackageRow) -> String {
     let description = Description::from_bytes(&row.description).ok();
     let title = description.as_ref().and_then(|description| description.non_empty("Title"));

@@ -45,14 +45,12 @@ const MAX_FORM: usize = 6 * MAX_FILE + 64;
 const RETRY_AFTER: u64 = 30;
 /// Timeout for receiving the file.
 const BODY_TIME: Duration = Duration::from_secs(60);
-/// The name of the field for the file.
 const FIELD: &str = "file";
 /// The name of the field, and of the parameter of the address, for the day that is also compared with the file.
 const DAY_FIELD: &str = "day";
 /// Maximum size of the text for a day in bytes; the rest is ignored.
 const MAX_DAY: usize = 200;
 
-/// A posted file.
 #[derive(Debug)]
 pub(in crate::http) struct Posted {
     file: Bytes,

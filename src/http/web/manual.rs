@@ -11,9 +11,6 @@ use crate::http::error::Failure;
 use pages::manual::{Page, contents};
 
 /// Answers with the page `name`, or with the list of all pages if `name` is empty.
-///
-/// # Errors
-/// 404.
 pub(in crate::http) fn answer(
     app: &App,
     name: &str,

@@ -24,7 +24,6 @@ const TIME: Duration = Duration::from_secs(30);
 const LIMITS: [(Resource, u64); 2] = [(Resource::RLIMIT_CPU, 20), (Resource::RLIMIT_AS, 2 << 30)];
 
 /// Runs the child process: converts the text from standard input.
-#[must_use]
 pub fn serve() -> ExitCode {
     let limited = LIMITS.iter().try_for_each(|(resource, limit)| setrlimit(*resource, *limit, *limit));
     if limited.is_err() {

@@ -87,9 +87,6 @@ pub(super) fn require_not_blocked(release: &Release) -> Result<(), Failure> {
 }
 
 /// Returns the page of an R package; `base` is the URL of this server.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -> Result<String, Failure> {
     let app = context.app;
     let detail = detail(&context, package).await?;
@@ -312,9 +309,6 @@ fn vulnerabilities(
 }
 
 /// Returns the page of a Python project.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn python_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let app = context.app;
     let version = context.query.get("version").filter(|version| !version.is_empty());

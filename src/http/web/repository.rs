@@ -208,7 +208,6 @@ pub(super) struct RepositoryEvent {
     pub(super) at: Timestamp,
     /// The name of the source, or [`SUBSCRIPTIONS`].
     pub(super) subject: String,
-    /// The changes in short.
     pub(super) summary: String,
 }
 

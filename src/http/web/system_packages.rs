@@ -11,9 +11,6 @@ use pages::dependencies::{SystemNeeds, SystemPackages};
 
 /// Returns the packages of the system in the parameter `platform`, whose names are those of the page of a repository;
 /// another text in it selects none, because links of other servers may name systems that this one does not know.
-///
-/// # Errors
-/// Failures of the database or storage.
 pub(super) async fn of_package(context: &Context<'_>, package: &str) -> Result<SystemPackages, Failure> {
     let app = context.app;
     let platforms = app.state.config.load().platforms.clone();

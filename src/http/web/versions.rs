@@ -19,9 +19,6 @@ use pages::versions::{File, Version, page};
 use store::db::python_file::ListedFile;
 
 /// Returns the page of the versions of an R package: the listed one, then those in the archive, newest first.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
@@ -59,9 +56,6 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
 }
 
 /// Returns the page of the days on which the versions of an R package were listed.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let repositories = &context.app.repositories;
     let listings =
@@ -96,9 +90,6 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
 }
 
 /// Returns the page of the versions of a Python project with all their files, the highest version first.
-///
-/// # Errors
-/// 404, failures of the database or storage.
 pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let detail = project::python_detail(&context, project, None).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;

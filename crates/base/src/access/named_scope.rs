@@ -11,9 +11,7 @@ const MAX_PARTS: usize = 1_000;
 /// A scope with the names of its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedScope {
-    /// The kind of the scope.
     pub kind: ScopeKind,
-    /// Its objects.
     pub objects: Names,
 }
 
@@ -42,17 +40,14 @@ pub enum BadNamedScope {
     /// The word does not name a scope.
     #[error(transparent)]
     Word(#[from] UnknownWord),
-    /// The scope has no objects.
     #[error("the scope {0} needs its objects: {0}:name, several names separated by commas, or {0}:* for all")]
     NoObjects(ScopeKind),
-    /// The text names objects for a scope that has none.
     #[error("the scope {0} has no repositories or sources; write {0}")]
     SurplusObjects(ScopeKind),
 }
 
 /// Reads the scopes of a text, separated by spaces or commas. A word without a colon is one more object of the scope
 /// before it: `repos:read:a,b` names the two repositories `a` and `b`.
-#[must_use]
 pub fn named_scopes(text: &str) -> Vec<Result<NamedScope, BadNamedScope>> {
     let mut parts: Vec<String> = Vec::new();
     let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());

@@ -27,7 +27,6 @@ pub enum Action {
     Inspect,
     /// Adds or removes packages of a source, or renames or deletes the source.
     WriteSource,
-    /// Creates a source.
     CreateSource,
     /// Uploads a file, or reads a build. Requires permission to change at least one source; the handler checks the
     /// source of the upload or the build.
@@ -37,7 +36,6 @@ pub enum Action {
     Promote,
     /// Reads and tests block rules.
     ReadBlocklist,
-    /// Changes block rules.
     ChangeBlocklist,
     /// Reads and changes the metadata of packages.
     ManageMetadata,
@@ -52,14 +50,11 @@ pub enum Action {
 pub enum Object<'a> {
     /// The server, or several objects.
     Server,
-    /// A repository.
     Repository {
-        /// Its id.
         id: RepoId,
         /// Whether it is for authenticated clients only.
         authenticated: bool,
     },
-    /// A source.
     Source(&'a SourceObject),
     /// A repository that does not exist.
     UnknownRepository,
@@ -70,7 +65,6 @@ pub enum Object<'a> {
 /// A source, and the repositories in which its packages can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceObject {
-    /// Its id.
     pub id: SourceId,
     /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated repository
     /// has ever subscribed to it.

@@ -2,7 +2,6 @@
 
 /// Returns whether a character has no glyph, or changes the direction of the text: two names that differ in such
 /// characters look the same.
-#[must_use]
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -16,7 +15,6 @@ pub fn is_invisible(c: char) -> bool {
 /// Returns whether two names are those of one person: equal without regard to case, to blanks at their ends, to invisible
 /// characters and to the encoding of characters (compatibility caseless match of Unicode, 3.13 D146). Letters of different
 /// scripts are different, even if they look the same.
-#[must_use]
 pub fn is_same(a: &str, b: &str) -> bool {
     let visible = |name: &str| name.chars().filter(|c| !is_invisible(*c)).collect::<String>();
     let (a, b) = (visible(a), visible(b));
@@ -26,7 +24,6 @@ pub fn is_same(a: &str, b: &str) -> bool {
 /// Returns whether two names may be those of one person: [`is_same`], or one is the other with a domain, as
 /// `ann@company.example` and `COMPANY\\ann` are for `ann`. The user of a machine has no domain, and the name that an identity
 /// provider states has one. Names with different domains are those of two persons.
-#[must_use]
 pub fn may_be_same(a: &str, b: &str) -> bool {
     let is_with_domain = |name: &str, other: &str| {
         without_domain(other).is_none() && without_domain(name).is_some_and(|name| is_same(name, other))

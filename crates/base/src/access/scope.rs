@@ -27,7 +27,6 @@ impl<T: PartialEq> Selection<T> {
 /// A permission of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Reads authenticated repositories.
     ReposRead(Selection<RepoId>),
     /// Plans, requests and approves promotions to these repositories, and reads them.
     ReposPromote(Selection<RepoId>),
@@ -39,13 +38,11 @@ pub enum Scope {
     BlocklistAdmin,
     /// Reads and changes the metadata of packages.
     MetadataAdmin,
-    /// Permits everything.
     GlobalAdmin,
 }
 
 impl Scope {
     /// Returns the scope of a kind that has no objects; `None` for other kinds.
-    #[must_use]
     pub fn without_objects(kind: ScopeKind) -> Option<Scope> {
         match kind {
             ScopeKind::BlocklistRead => Some(Scope::BlocklistRead),
@@ -56,8 +53,6 @@ impl Scope {
         }
     }
 
-    /// Returns the kind.
-    #[must_use]
     pub fn kind(&self) -> ScopeKind {
         match self {
             Scope::ReposRead(_) => ScopeKind::ReposRead,
@@ -75,19 +70,12 @@ words! {
     /// The kind of a scope, without its objects.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum ScopeKind {
-        /// `repos:read`.
         ReposRead = "repos:read",
-        /// `repos:promote`.
         ReposPromote = "repos:promote",
-        /// `sources:write`.
         SourcesWrite = "sources:write",
-        /// `blocklist:read`.
         BlocklistRead = "blocklist:read",
-        /// `blocklist:admin`.
         BlocklistAdmin = "blocklist:admin",
-        /// `metadata:admin`.
         MetadataAdmin = "metadata:admin",
-        /// `global:admin`.
         GlobalAdmin = "global:admin",
     }
     else "scope"
@@ -95,13 +83,11 @@ words! {
 
 impl ScopeKind {
     /// Returns true if the scope refers to repositories or sources.
-    #[must_use]
     pub fn has_objects(self) -> bool {
         Scope::without_objects(self).is_none()
     }
 
     /// Returns true if the scope permits no changes.
-    #[must_use]
     pub fn is_read_only(self) -> bool {
         matches!(self, ScopeKind::ReposRead | ScopeKind::BlocklistRead)
     }
@@ -114,14 +100,10 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Returns a grant of these scopes.
-    #[must_use]
     pub fn new(scopes: Vec<Scope>) -> Grant {
         Grant { scopes: scopes.into() }
     }
 
-    /// Returns the scopes.
-    #[must_use]
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }

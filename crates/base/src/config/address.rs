@@ -15,7 +15,6 @@ pub enum UrlPurpose {
     S3,
     /// An outbound proxy: `host:port`, or http, https, socks5, socks5h.
     Proxy,
-    /// A PostgreSQL database.
     Postgres,
     /// Any http or https address.
     Web,
@@ -157,7 +156,6 @@ fn postgres(scheme: &str, rest: &str) -> Result<(), String> {
 }
 
 /// Returns a URL that is safe to print: user and password are replaced with `***`.
-#[must_use]
 pub fn without_userinfo(url: &str) -> String {
     let (scheme, rest) = url.find("://").map_or(("", url), |end| url.split_at(end + "://".len()));
     // The part up to the last `@` is removed: a password with an unescaped `/` must not be printed.

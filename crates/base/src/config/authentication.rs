@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::value;
 
-/// `[Authentication]`.
 #[derive(Clone, Debug)]
 pub struct Authentication {
     /// Whether the admin API is served on the network to clients with a token.
@@ -31,9 +30,7 @@ pub struct Authentication {
 pub enum DeviceCodes {
     /// The identity provider if it supports devices, otherwise this server.
     Any,
-    /// The identity provider.
     Provider,
-    /// This server.
     Server,
 }
 

@@ -6,14 +6,11 @@ use std::str::FromStr;
 
 use super::value;
 
-/// A location for backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupPlace {
-    /// An absolute path.
     Directory(PathBuf),
     /// A bucket, which is reached with the connection properties of `[S3Storage]`.
     Bucket {
-        /// Name of the bucket.
         bucket: String,
         /// The prefix of every key, without slashes at its ends; may be empty.
         prefix: String,
@@ -22,13 +19,11 @@ pub enum BackupPlace {
 
 impl BackupPlace {
     /// Returns whether a text has the form of an address in a bucket.
-    #[must_use]
     pub fn is_address(text: &str) -> bool {
         text.starts_with("s3://")
     }
 
     /// Returns the directory; `None` for a bucket.
-    #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match self {
             BackupPlace::Directory(path) => Some(path),
@@ -38,7 +33,6 @@ impl BackupPlace {
 }
 
 /// Returns whether `prefix` in a bucket equals `other`, or is below it.
-#[must_use]
 pub fn is_below(prefix: &str, other: &str) -> bool {
     let rest = prefix.strip_prefix(other);
     other.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -2,12 +2,10 @@
 
 use super::address::{self, UrlPurpose, without_userinfo};
 
-/// A binary server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BinaryUrl {
     /// The URL up to its first folder, without a trailing slash; may contain user and password.
     pub base: String,
-    /// The kind of server.
     pub kind: BinaryServerKind,
 }
 
@@ -19,7 +17,6 @@ pub enum BinaryServerKind {
     Mirror,
     /// `bin/linux/{distribution}-{arch}/{r}`: a repository whose index marks binaries by the field `Built`.
     Linux {
-        /// As in the URL.
         distribution: Option<String>,
         /// As in the URL: `x86_64`, `aarch64` or `arm64`.
         arch: Option<String>,
@@ -28,7 +25,6 @@ pub enum BinaryServerKind {
     },
     /// `__linux__/{distribution}/{snapshot}`: the server selects source or binary by the client's `User-Agent`.
     Negotiated {
-        /// As in the URL.
         distribution: Option<String>,
         /// `latest` or a date.
         snapshot: String,

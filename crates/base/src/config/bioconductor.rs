@@ -4,7 +4,6 @@ use super::address::{self, UrlPurpose, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
-/// `[Bioconductor]`.
 #[derive(Clone)]
 pub struct Bioconductor {
     /// `https://`, `http://` or `file:///` of a Bioconductor mirror, no trailing slash; may contain user and password.

@@ -2,7 +2,6 @@
 
 use super::reader::Reader;
 
-/// `[Bootstrap]`.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     /// The public key as PEM or base64 text, or the absolute path of its file. If `None`, the first token can be

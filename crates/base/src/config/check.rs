@@ -8,26 +8,21 @@ use super::problem::{ConfigError, Problem, ProblemCategory};
 pub struct Check {
     /// The subject of the check.
     pub title: &'static str,
-    /// The result.
     pub verdict: Verdict,
-    /// Findings, one line each.
     pub findings: Vec<String>,
 }
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// `[PASS]`.
     Pass,
     /// `[FAIL]`; the command exits with an error.
     Fail,
-    /// `[INFO]`.
     Info,
 }
 
 impl Check {
     /// Creates a check that fails when there are findings.
-    #[must_use]
     pub fn from_findings(title: &'static str, findings: Vec<String>) -> Check {
         let verdict = if findings.is_empty() { Verdict::Pass } else { Verdict::Fail };
         Check { title, verdict, findings }
@@ -39,7 +34,6 @@ impl Check {
 ///
 /// Problems of [`ProblemCategory::Path`] and [`ProblemCategory::Settings`] belong to the checks of the machine, which
 /// read them from [`ConfigError::errors`].
-#[must_use]
 pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let (errors, warnings): (&[Problem], &[Problem]) = match loaded {
         Ok(loaded) => (&[], &loaded.warnings),

@@ -15,7 +15,6 @@ const MAX_LENGTH: u64 = 64 << 10;
 
 /// A client secret, and the form in which the file contains it.
 pub struct ClientSecret {
-    /// The secret.
     pub text: Zeroizing<String>,
     /// The form of the secret in the file.
     pub form: ValueForm,
@@ -24,13 +23,10 @@ pub struct ClientSecret {
 /// The reason why a file contains no client secret that can be used. No error text contains a part of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientSecretError {
-    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// The file is too long.
     #[error("is larger than 64 kB")]
     TooLong,
-    /// There is no text.
     #[error("is empty")]
     Empty,
 }

@@ -7,7 +7,6 @@ use super::binaries::{self, BinaryUrl};
 use super::reader::Reader;
 use super::value;
 
-/// `[CRAN]`.
 #[derive(Clone)]
 pub struct Cran {
     /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash; may contain user and password.

@@ -9,7 +9,6 @@ use super::reader::Reader;
 use super::server::Secret;
 use super::value;
 
-/// The database backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Provider {
     /// A file in `SQLite.Dir`.
@@ -19,7 +18,6 @@ pub enum Provider {
     Postgres,
 }
 
-/// `[Database]`.
 #[derive(Clone, Debug)]
 pub struct Database {
     /// `sqlite` or `postgres`.
@@ -28,14 +26,12 @@ pub struct Database {
     pub connection_timeout: Duration,
 }
 
-/// `[SQLite]`.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     /// Directory of the database file, default `<DataDir>/db`; a local disk.
     pub dir: PathBuf,
 }
 
-/// `[Postgres]`.
 #[derive(Clone, Debug)]
 pub struct Postgres {
     /// `postgres://user[:pw]@host[:port]/db[?sslmode=…&search_path=…]`.

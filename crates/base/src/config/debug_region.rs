@@ -43,14 +43,10 @@ impl DebugRegion {
         "usage",
     ];
 
-    /// Returns the name.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         DebugRegion::NAMES[self as usize]
     }
 
-    /// Returns a description.
-    #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
             DebugRegion::Auth => "tokens, sign-in and permissions",

@@ -10,7 +10,6 @@ use crate::encryption::value::{decrypt, looks_encrypted};
 
 /// The keys of a server.
 pub(super) struct Keys<'a> {
-    /// The current key.
     pub(super) current_key: Option<&'a EncryptionKey>,
     /// The key before the last rotation.
     pub(super) old_key: Option<&'a EncryptionKey>,

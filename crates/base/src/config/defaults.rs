@@ -9,7 +9,6 @@ use crate::model::storage_class::StorageClass;
 
 /// Returns the text of the file. Comments begin with `; `, properties with `;` alone, so that a program can uncomment
 /// them.
-#[must_use]
 pub fn text() -> String {
     let mut out = String::from(
         "; Every section and property of rstudio-pm.gcfg with its default.\n\

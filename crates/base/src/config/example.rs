@@ -15,7 +15,6 @@ impl Config {
     }
 
     /// Returns the text of [`Config::example`], to be written to a file.
-    #[must_use]
     pub fn example_text(dir: &Path) -> String {
         let location = |name: &str| {
             let path = dir.join(name).to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");

@@ -23,7 +23,6 @@ const SHARED_ISSUERS: [&str; 6] = [
     "https://api.bitbucket.org",
 ];
 
-/// One section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Federation {
     /// The name in the header of the section.
@@ -36,7 +35,6 @@ pub struct Federation {
     pub subject: Option<Pattern>,
     /// The claim `azp` or `appid`; `None` if every party is accepted.
     pub authorized_party: Option<String>,
-    /// Other required claims.
     pub claims: Vec<Claim>,
     /// The scopes that an issued token has.
     pub scopes: Vec<NamedScope>,
@@ -50,10 +48,8 @@ pub struct Federation {
     pub logging: bool,
 }
 
-/// A required claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The name of the claim.
     pub name: String,
     /// The expression that its value, or one of its values, must match.
     pub pattern: Pattern,

@@ -86,9 +86,6 @@ fn read_inputs(
 
 /// Returns the bytes of a configuration file, at most one more than the lexer accepts: the lexer detects an overlong
 /// file, and a device or a huge file does not fill the memory.
-///
-/// # Errors
-/// The file cannot be read.
 pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text)?;

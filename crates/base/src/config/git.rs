@@ -7,7 +7,6 @@ use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value;
 
-/// `[Git]`.
 #[derive(Clone, Debug)]
 pub struct Git {
     /// Interval between polls of each remote repository, default 5 minutes.
@@ -16,7 +15,6 @@ pub struct Git {
     pub build_retries: i64,
     /// Whether builds may run with the rights of the server.
     pub allow_unsandboxed: bool,
-    /// Sandbox of builds.
     pub sandbox: SandboxChoice,
     /// Maximum number of simultaneous builds, default 2.
     pub build_concurrency: usize,
@@ -48,9 +46,7 @@ pub struct Git {
 pub enum SandboxChoice {
     /// The first sandbox that works.
     Auto,
-    /// The units of systemd.
     Systemd,
-    /// Bubblewrap.
     Bubblewrap,
     /// No sandbox.
     None,
@@ -61,7 +57,6 @@ pub enum SandboxChoice {
 pub enum HostKeyPolicy {
     /// The key is accepted when a builder is created.
     AcceptNew,
-    /// The key is refused.
     Strict,
 }
 

@@ -17,23 +17,18 @@ use crate::encryption::value::{self, NONCE_LENGTH};
 pub const KEY_VARIABLE: &str = "PACKAGEMANAGER_ENCRYPTION_KEY";
 /// Variable with the directory of a service's credentials, set by systemd.
 pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
-/// Name of the credential with the key.
 const CREDENTIAL: &str = "rstudio-pm.key";
 
-/// The source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// The variable [`KEY_VARIABLE`].
     Environment,
-    /// A credential at this path.
     Credential(PathBuf),
     /// The file at this path, `Server.EncryptionKeyPath`.
     File(PathBuf),
 }
 
 impl KeySource {
-    /// Returns whether the key is in a file.
-    #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self, KeySource::File(_))
     }
@@ -51,9 +46,7 @@ impl fmt::Display for KeySource {
 /// A key with its source; displayed as `/var/lib/rstudio-pm/rstudio-pm.key (3f2a91bc…)`.
 #[derive(Debug)]
 pub struct EncryptionKey {
-    /// The key.
     pub key: Key,
-    /// The source of the key.
     pub source: KeySource,
 }
 
@@ -66,24 +59,13 @@ impl fmt::Display for EncryptionKey {
 /// A key that cannot be used. No error text contains a part of the key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// The file cannot be read.
     #[error("the encryption key {key_source} cannot be read: {source}{}", remedy(key_source, source))]
-    Unreadable {
-        /// The source of the key.
-        key_source: KeySource,
-        /// The system's error.
-        source: io::Error,
-    },
+    Unreadable { key_source: KeySource, source: io::Error },
     /// The text is not a key.
     #[error(
         "{key_source} is not an encryption key: {source}; restore it from a backup or copy it from another server"
     )]
-    Invalid {
-        /// The source of the key.
-        key_source: KeySource,
-        /// The reason.
-        source: KeyError,
-    },
+    Invalid { key_source: KeySource, source: KeyError },
 }
 
 fn remedy(key_source: &KeySource, error: &io::Error) -> String {
@@ -127,7 +109,6 @@ pub struct KeyEnvironment {
 
 impl KeyEnvironment {
     /// Extracts the parts from environment variables.
-    #[must_use]
     pub fn from_variables(env: &[(String, String)]) -> KeyEnvironment {
         let variable = |name: &str| {
             let mut values = env.iter().filter(|(variable, value)| variable == name && !value.is_empty());
@@ -183,7 +164,6 @@ pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
 
 /// Returns the steps, in order, after the loss of the key at this path. The configuration comes before the
 /// database, because its password may be among the encrypted values.
-#[must_use]
 pub fn steps_if_lost(path: &Path) -> String {
     format!(
         "if the key is lost: 1. create a new one: rspm encrypt generate --file-out={0}; 2. replace each encrypted value of the \
@@ -194,13 +174,11 @@ pub fn steps_if_lost(path: &Path) -> String {
 }
 
 /// Returns the path of the previous key, with which values of the configuration may be encrypted.
-#[must_use]
 pub fn old_path(path: &Path) -> PathBuf {
     with_suffix(path, ".old")
 }
 
 /// Returns the path of the next key while a rotation replaces the key.
-#[must_use]
 pub fn new_path(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }

@@ -24,10 +24,8 @@ pub(super) enum Item {
     BrokenSection,
 }
 
-/// A syntax error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
-    /// Position of the error.
     pub(super) position: Position,
     /// The property of the entry with the error, if it is in an entry.
     pub(super) property: Option<String>,

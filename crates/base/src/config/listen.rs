@@ -5,21 +5,18 @@ use super::reader::Reader;
 use super::value::{self, Listen};
 use std::path::PathBuf;
 
-/// `[HTTP]`.
 #[derive(Clone, Debug)]
 pub struct Http {
     /// Default `:4242`; `None` if only HTTPS is served.
     pub listen: Option<Listen>,
 }
 
-/// `[HTTPS]`.
 #[derive(Clone, Debug)]
 pub struct Https {
     /// The address of the TLS listener; unset by default.
     pub listen: Option<Listen>,
     /// PEM, the server's certificate first, then its chain.
     pub certificate: Option<PathBuf>,
-    /// PEM private key.
     pub key: Option<PathBuf>,
     /// Whether `Strict-Transport-Security` is sent, with a maximum age of 30 days.
     pub permanent: bool,
@@ -36,7 +33,6 @@ pub enum MinimumTls {
     Tls13,
 }
 
-/// `[HTTPRedirect]`.
 #[derive(Clone, Debug)]
 pub struct HttpRedirect {
     /// A plain-HTTP listener that redirects to HTTPS.

@@ -4,7 +4,6 @@ use super::reader::Reader;
 use super::rows::MAX_UPLOAD;
 use super::value;
 
-/// `[LocalPython]`.
 #[derive(Clone, Debug)]
 pub struct LocalPython {
     /// Maximum size of a file that clients such as twine may upload, in bytes.

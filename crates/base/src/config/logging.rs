@@ -6,7 +6,6 @@ use super::debug_region::DebugRegion;
 use super::reader::Reader;
 use super::value::{self, LogDestination};
 
-/// `[Logging]`.
 #[derive(Clone, Debug)]
 pub struct Logging {
     /// `Logging.SystemLog`: one or several of STDOUT, STDERR, a file.

@@ -4,7 +4,6 @@ use super::rows::SECTIONS;
 use super::table::{Property, Section};
 
 /// Returns the section named `name`, ignoring case.
-#[must_use]
 pub(super) fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
 }
@@ -27,7 +26,6 @@ pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> St
 }
 
 /// Returns the default of a property when no other property is set; `class` replaces `{class}`.
-#[must_use]
 pub(super) fn plain_default(property: &Property, class: &str) -> String {
     let lookup = |section_name: &str, name: &str| match section(section_name)
         .and_then(|section| section.property(name))

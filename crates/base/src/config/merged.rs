@@ -37,7 +37,6 @@ pub enum ValueForm {
 pub struct Setting {
     /// The section of the property.
     pub section: &'static Section,
-    /// The section's subsection name.
     pub sub: Option<String>,
     /// The property's row in the table.
     pub property: &'static Property,
@@ -83,7 +82,6 @@ pub(super) fn heading(section: &str, sub: Option<&str>) -> String {
 
 impl Settings {
     /// Returns the setting of a property, if it is set. Names are spelled as in the table.
-    #[must_use]
     pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
         // The embedded platform table has hundreds of settings of one section, so the most selective name is compared
         // first.
@@ -94,7 +92,6 @@ impl Settings {
         })
     }
 
-    /// Iterates over all settings.
     pub fn iter(&self) -> impl Iterator<Item = &Setting> {
         self.settings.iter()
     }

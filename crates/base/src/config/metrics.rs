@@ -6,21 +6,18 @@ use super::reader::Reader;
 use super::value;
 use super::value::Listen;
 
-/// `[Metrics]`.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Default `:2112`; `None` if metrics are not served.
     pub listen: Option<Listen>,
 }
 
-/// `[StorageAudit]`.
 #[derive(Clone, Debug)]
 pub struct StorageAudit {
     /// Whether the disk space of storage directories is monitored.
     pub is_enabled: bool,
 }
 
-/// `[StorageAlerts]`.
 #[derive(Clone, Debug)]
 pub struct StorageAlerts {
     /// Whether the alerts are included in the API, from which web pages read them.

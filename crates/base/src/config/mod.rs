@@ -92,7 +92,6 @@ pub use vulnerabilities::Vulnerabilities;
 /// A valid configuration with its settings and warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The values.
     pub config: Arc<Config>,
     /// The settings with their origins.
     pub settings: Settings,
@@ -104,55 +103,34 @@ pub struct Loaded {
 /// A valid configuration: every property present, defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `[Server]`.
     pub server: Server,
-    /// `[HTTP]`.
     pub http: Http,
-    /// `[HTTPS]`.
     pub https: Https,
-    /// `[HTTPRedirect]`.
     pub http_redirect: HttpRedirect,
-    /// `[Database]`.
     pub database: Database,
-    /// `[SQLite]`.
     pub sqlite: Sqlite,
-    /// `[Postgres]`.
     pub postgres: Postgres,
     /// `[Storage]`, `[FileStorage "…"]`, `[S3Storage]` and `[S3Storage "…"]`, resolved per class.
     pub storage: StorageConfig,
-    /// `[CRAN]`.
     pub cran: Cran,
-    /// `[Bioconductor]`.
     pub bioconductor: Bioconductor,
-    /// `[PyPI]`.
     pub pypi: Pypi,
-    /// `[LocalPython]`.
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
-    /// `[SystemRequirements]`.
     pub requirements: Requirements,
-    /// `[Vulnerabilities]`.
     pub vulnerabilities: Vulnerabilities,
-    /// `[Git]`.
     pub git: Git,
-    /// `[Metrics]`.
     pub metrics: Metrics,
-    /// `[StorageAudit]`.
     pub storage_audit: StorageAudit,
-    /// `[StorageAlerts]`.
     pub storage_alerts: StorageAlerts,
-    /// `[Authentication]`.
     pub authentication: Authentication,
     /// `[IdentityFederation "…"]`, in the order of the file.
     pub federations: Arc<[Federation]>,
-    /// `[Bootstrap]`.
     pub bootstrap: Bootstrap,
     /// `[OpenIDConnect]` and `[GroupToScopeMapping "…"]`, if a provider is configured.
     pub open_id_connect: Option<Arc<OpenIdConnect>>,
-    /// `[Logging]`.
     pub logging: Logging,
-    /// `[Proxy]`.
     pub proxy: Proxy,
     /// The configuration file; `None` if the configuration was parsed from a text.
     pub file: Option<PathBuf>,

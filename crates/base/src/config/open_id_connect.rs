@@ -20,11 +20,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 pub struct OpenIdConnect {
     /// The issuer, exactly as in the discovery document of the provider.
     pub issuer: String,
-    /// The client id.
     pub client_id: String,
-    /// The client secret.
     pub client_secret: Option<Secret>,
-    /// The file with the client secret.
     pub client_secret_file: Option<PathBuf>,
     /// Whether the log has a line about each sign-in.
     pub logging: bool,
@@ -32,11 +29,9 @@ pub struct OpenIdConnect {
     pub scopes: Vec<NamedScope>,
     /// The scopes to request from the provider.
     pub requested_scopes: String,
-    /// The claim with the groups.
     pub groups_claim: String,
     /// The separator of groups in a text.
     pub groups_separator: String,
-    /// The claim with scopes.
     pub role_claim: Option<String>,
     /// The separator of scopes in a text.
     pub roles_separator: String,
@@ -54,14 +49,11 @@ pub struct OpenIdConnect {
     pub pkce: bool,
     /// Whether sign-ins of devices require PKCE.
     pub device_pkce: bool,
-    /// The scopes of groups.
     pub groups: Vec<GroupScopes>,
 }
 
-/// `[GroupToScopeMapping "…"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupScopes {
-    /// The name of the group.
     pub group: String,
     /// The scopes of its members.
     pub scopes: Vec<NamedScope>,

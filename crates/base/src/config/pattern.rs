@@ -35,13 +35,11 @@ impl Pattern {
     }
 
     /// Returns whether the whole text matches.
-    #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text.as_bytes())
     }
 
     /// Returns the expression as configured.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }

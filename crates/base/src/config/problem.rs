@@ -10,16 +10,12 @@ use nix::unistd::{Uid, User, geteuid};
 /// A position in the file; both numbers count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// Line.
     pub line: u32,
-    /// Column.
     pub column: u32,
 }
 
-/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A position in the file with this name.
     File(Arc<str>, Position),
     /// The environment variable with this name.
     Environment(String),
@@ -64,7 +60,6 @@ pub struct Problem {
     pub origin: Origin,
     /// The section header as written: `[S3Storage "cache"]`.
     pub section: Option<String>,
-    /// The property's name.
     pub property: Option<String>,
     /// The offending value, safe to print.
     pub value: Option<String>,
@@ -100,27 +95,19 @@ impl fmt::Display for Problem {
 /// The reasons why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
     #[error("cannot read the configuration file {}: {source}; {}", path.display(), remedy(path, source))]
-    Unreadable {
-        /// The requested file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    Unreadable { path: PathBuf, source: std::io::Error },
     /// The file or the environment is invalid. Displays every error on its own line.
     #[error("{}", lines(errors))]
     Invalid {
         /// The errors; at least one.
         errors: Vec<Problem>,
-        /// The warnings.
         warnings: Vec<Problem>,
     },
 }
 
 impl ConfigError {
     /// Returns the errors in the text; empty if the file could not be read.
-    #[must_use]
     pub fn errors(&self) -> &[Problem] {
         match self {
             ConfigError::Unreadable { .. } => &[],

@@ -6,7 +6,6 @@ use super::address::{self, UrlPurpose, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
-/// `[PyPI]`.
 #[derive(Clone)]
 pub struct Pypi {
     /// `https://`, `http://` or `file:///` of an index, with or without `/simple`, no trailing slash; may contain user

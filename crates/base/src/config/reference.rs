@@ -7,7 +7,6 @@ use super::rows::SECTIONS;
 use super::table::{Effect, Kind, Property, Subsection};
 
 /// Returns the reference in Markdown: the sections, then the list of reloadable properties.
-#[must_use]
 pub fn text() -> String {
     let mut out = String::new();
     let mut reloadable = Vec::new();

@@ -37,13 +37,11 @@ pub struct Change {
 
 impl Reload {
     /// Returns whether there is nothing to apply or to report.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }
 
     /// Returns whether a change of the property is applied. `property` has the form of [`Change::property`].
-    #[must_use]
     pub fn applies(&self, property: &str) -> bool {
         self.applied.iter().any(|change| change.property == property)
     }

@@ -7,7 +7,6 @@ use super::value;
 /// URL of the published rules.
 const PUBLIC_URL: &str = "https://github.com/rstudio/r-system-requirements/archive/refs/heads/main.tar.gz";
 
-/// `[SystemRequirements]`.
 #[derive(Clone)]
 pub struct Requirements {
     /// URL of the rules: an archive, a document, or `file:///` of a directory; may contain user and password.

@@ -44,7 +44,6 @@ impl Property {
     }
 }
 
-/// Returns a section.
 const fn section(name: Str, sub: Subsection, sentence: Str, properties: &'static [Property]) -> Section {
     Section { name, sub, sentence, properties }
 }

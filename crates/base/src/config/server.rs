@@ -10,7 +10,6 @@ use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `[Server]`.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Public base URL, without a trailing slash; its path is empty or a prefix (`https://host/rspm`). `None` if
@@ -26,9 +25,7 @@ pub struct Server {
     pub data_dir: PathBuf,
     /// Directory for temporary files, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
     pub temp_dir: PathBuf,
-    /// HTTP access log.
     pub access_log: PathBuf,
-    /// Format of the access log.
     pub access_log_format: AccessLogFormat,
     /// File of the package service log; `None` if it is turned off.
     pub service_log: Option<PathBuf>,
@@ -49,7 +46,6 @@ pub struct Server {
     pub automatic_name_guard: bool,
     /// Time at the beginning of a stop, or of going offline, during which only health checks fail.
     pub drain_delay: Duration,
-    /// Whether downloads are counted.
     pub usage_data_enabled: bool,
     /// Schedule for aggregating past days and removing old ones; five cron fields, UTC.
     pub usage_data_schedule: String,
@@ -60,9 +56,7 @@ pub struct Server {
 /// Format of the access log: one of Apache's formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AccessLogFormat {
-    /// Common Log Format.
     Common,
-    /// Combined Log Format.
     #[default]
     Combined,
 }

@@ -4,32 +4,25 @@ use std::path::PathBuf;
 
 use crate::model::storage_class::StorageClass;
 
-/// The location of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassLocation {
-    /// A directory.
     File(DirectoryLocation),
-    /// A bucket.
     S3(S3Location),
 }
 
-/// A directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryLocation {
-    /// Absolute path.
     pub location: PathBuf,
 }
 
 /// A bucket and its connection settings.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct S3Location {
-    /// The bucket.
     pub bucket: String,
     /// The prefix of every key, without slashes at its ends; may be empty.
     pub prefix: String,
     /// Profile of the shared AWS files.
     pub profile: Option<String>,
-    /// Region.
     pub region: Option<String>,
     /// Whether the shared AWS configuration file is read in addition to the credentials file.
     pub enable_shared_config: bool,
@@ -45,7 +38,6 @@ pub struct S3Location {
     pub skip_validation: bool,
 }
 
-/// Number of storage classes.
 pub(super) const CLASS_COUNT: usize = StorageClass::ALL.len();
 
 /// The locations of all classes.
@@ -60,8 +52,6 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    /// Returns the location of a class.
-    #[must_use]
     pub fn location(&self, class: StorageClass) -> &ClassLocation {
         &self.locations[class as usize]
     }

@@ -18,9 +18,7 @@ pub struct Section {
     pub name: &'static str,
     /// Whether its header has a subsection name.
     pub sub: Subsection,
-    /// Description of the section.
     pub sentence: &'static str,
-    /// Properties of the section.
     pub properties: &'static [Property],
 }
 
@@ -29,7 +27,6 @@ pub struct Section {
 pub enum Subsection {
     /// No subsection name.
     Never,
-    /// A storage class.
     Class,
     /// A storage class, or none for the settings of all classes.
     ClassOrNone,
@@ -42,7 +39,6 @@ pub enum Subsection {
 pub struct Property {
     /// The name as documented; matched case-insensitively.
     pub name: &'static str,
-    /// The type of its values.
     pub kind: Kind,
     /// The default as written in a file; empty if unset. It may begin with `{Section.Property}`, `{TMPDIR}` or contain
     /// `{class}`; several values of a multi property are separated by `, `.
@@ -51,7 +47,6 @@ pub struct Property {
     pub is_multi: bool,
     /// Whether a reload applies a changed value.
     pub is_reloadable: bool,
-    /// Whether the property has an effect.
     pub effect: Effect,
     /// Description of the property in one sentence.
     pub sentence: &'static str,
@@ -77,11 +72,9 @@ pub enum Kind {
     Integer(i64, i64),
     /// `3.14`, `7.`, `.217`.
     Decimal,
-    /// Any text.
     Text,
     /// Any text, or one that `rspm encrypt` encrypted; never printed.
     Secret,
-    /// An absolute path.
     Path,
     /// An absolute path, or `s3://bucket/prefix`.
     BackupPlace,
@@ -97,7 +90,6 @@ pub enum Kind {
     Network,
     /// A host, or a host with a port: `files.example.org:8080`.
     Host,
-    /// A URL.
     Url(UrlPurpose),
     /// One of these words, ignoring case.
     Choice(&'static [&'static str]),
@@ -106,8 +98,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns whether a value may be encrypted.
-    #[must_use]
     pub fn may_be_encrypted(self) -> bool {
         matches!(self, Kind::Secret | Kind::Url(UrlPurpose::Postgres))
     }
@@ -135,7 +125,6 @@ impl Kind {
     }
 
     /// Returns a value in a form that is safe to print.
-    #[must_use]
     pub fn printable(self, text: &str) -> String {
         match self {
             Kind::Secret | Kind::Url(UrlPurpose::Postgres) => "***".to_owned(),
@@ -160,7 +149,6 @@ impl Kind {
 
 impl Section {
     /// Returns the property named `name`, ignoring case.
-    #[must_use]
     pub fn property(&self, name: &str) -> Option<&'static Property> {
         self.properties.iter().find(|property| property.name.eq_ignore_ascii_case(name))
     }

@@ -53,7 +53,6 @@ impl MergedSettings {
 /// What a [`Config`] has beside its settings. A reload takes it from the file that was read last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
-    /// The configuration file.
     pub(super) file: Option<PathBuf>,
     pub(super) encryption_key: Option<Arc<EncryptionKey>>,
 }
@@ -92,7 +91,6 @@ pub(super) fn from_settings(
 
 /// Returns the valid part of a text: an invalid property has its default, and an invalid listener is unset. For callers
 /// that must work with an invalid file; never for serving.
-#[must_use]
 pub fn parse_valid_part(name: &str, text: &[u8]) -> (Config, Vec<Problem>) {
     let parsed_file = ParsedFile::read(name, text);
     let (settings, _) = merge(&parsed_file);
@@ -170,7 +168,6 @@ mod tests {
         error.to_string().lines().map(str::to_owned).collect()
     }
 
-    /// Returns the only error.
     fn only_error(text: &str) -> String {
         let lines = parse_errors(text);
         assert_eq!(lines.len(), 1, "{lines:?}");

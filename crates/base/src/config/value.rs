@@ -32,11 +32,8 @@ impl std::fmt::Display for Listen {
 /// A destination of the server log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogDestination {
-    /// `STDOUT`.
     Stdout,
-    /// `STDERR`.
     Stderr,
-    /// A file.
     File(PathBuf),
 }
 

@@ -7,7 +7,6 @@ use super::value;
 /// URL of the public advisories, with one folder per ecosystem.
 const PUBLIC_URL: &str = "https://osv-vulnerabilities.storage.googleapis.com";
 
-/// `[Vulnerabilities]`.
 #[derive(Clone)]
 pub struct Vulnerabilities {
     /// URLs of the advisories; may contain user and password. Empty if advisories are turned off.

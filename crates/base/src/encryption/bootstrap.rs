@@ -23,22 +23,17 @@ const LABEL: &str = "rstudio-pm bootstrap 1";
 /// An error about a key or a message. Its text contains neither of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
-    /// The text is not a public key.
     #[error("it is not an RSA public key: the file that rspm bootstrap keys wrote, or its text in one line")]
     PublicKey,
-    /// The text is not a private key.
     #[error("it is not an RSA private key without a passphrase in PEM format")]
     PrivateKey,
-    /// The key is too short or too long.
     #[error("an RSA key for bootstrapping must have 2048 to 4096 bits; this one has {0}")]
     Length(usize),
     /// No key could be generated, or the operating system provides no random numbers.
     #[error("the key could not be generated")]
     Generation,
-    /// The signature is not that of the key.
     #[error("the signature is not that of the configured key")]
     Signature,
-    /// The response was not encrypted for the key.
     #[error("the response is not encrypted for this key")]
     Encryption,
 }
@@ -61,7 +56,6 @@ impl std::fmt::Debug for PrivateKey {
 pub struct Statement<'a> {
     /// The time of the request, RFC 3339.
     pub time: &'a str,
-    /// A random text.
     pub nonce: &'a str,
     /// The lifetime of the token in seconds, or `never`.
     pub lifetime: &'a str,

@@ -25,17 +25,14 @@ pub struct Key(Zeroizing<[u8; LENGTH]>);
 /// A text that is not a key. The message does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The text contains invalid characters.
     #[error("it is neither hexadecimal digits nor base64")]
     Encoding,
-    /// The length of the text is wrong.
     #[error("it has {0} bytes when decoded, and an encryption key has 512 (1024 hexadecimal digits)")]
     Length(usize),
 }
 
 impl Key {
     /// Returns the key with these bytes, which must be random.
-    #[must_use]
     pub fn new(bytes: &[u8; LENGTH]) -> Key {
         Key(Zeroizing::new(*bytes))
     }
@@ -56,21 +53,17 @@ impl Key {
     }
 
     /// Returns the text of a key file: hexadecimal digits. Posit's products do not accept a line feed after them.
-    #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let mut bytes = self.0.clone();
         apply_pattern(&mut *bytes);
         Zeroizing::new(hex::encode(bytes.as_slice()))
     }
 
-    /// Returns the fingerprint.
-    #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(digest::Sha256(Sha256::digest(self.0.as_slice()).into()))
     }
 
     /// Derives 32 bytes for one purpose (HKDF-SHA256, RFC 5869).
-    #[must_use]
     pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         let mut bytes = Zeroizing::new([0; 32]);
         let secret = Salt::new(HKDF_SHA256, b"rstudio-pm").extract(self.0.as_slice());

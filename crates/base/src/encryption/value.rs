@@ -22,7 +22,6 @@ const SECRETBOX_VERSION: u8 = 1;
 const AES_VERSION: u8 = 2;
 
 /// Encrypts a value. A nonce must not be used twice.
-#[must_use]
 pub fn encrypt(key: &Key, nonce: [u8; NONCE_LENGTH], value: &str) -> String {
     let cipher = XSalsa20Poly1305::new(key.cipher_key().into());
     let ciphertext = cipher.encrypt(&nonce.into(), value.as_bytes()).expect("fails only without memory");
@@ -30,7 +29,6 @@ pub fn encrypt(key: &Key, nonce: [u8; NONCE_LENGTH], value: &str) -> String {
 }
 
 /// Decrypts a value; returns `None` if it was not encrypted with this key.
-#[must_use]
 pub fn decrypt(key: &Key, value: &str) -> Option<Zeroizing<String>> {
     let bytes = STANDARD.decode(value).ok()?;
     let plaintext = match *bytes.first()? {
@@ -61,7 +59,6 @@ fn open_aes(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
 /// Returns true for a text in the form that [`encrypt`] returns, even if it is truncated or changed. A long random
 /// password can have this form; words and hexadecimal digits cannot, because the text must contain upper-case
 /// letters, lower-case letters and other characters.
-#[must_use]
 pub fn looks_encrypted(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let has = |predicate: fn(&u8) -> bool| digits.as_bytes().iter().any(predicate);

@@ -266,7 +266,6 @@ pub fn init() {
 }
 
 /// Returns all metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
-#[must_use]
 pub fn text() -> Vec<u8> {
     let _guard = METRICS.text_lock.lock();
     let stats = process::read();
@@ -318,8 +317,6 @@ pub fn set_requests_in_progress(connections: usize, requests: usize) {
     METRICS.in_flight.set(to_gauge_value(requests as u64));
 }
 
-/// The counters of tokens.
-#[must_use]
 pub fn tokens() -> &'static TokenCounters {
     &METRICS.tokens
 }
@@ -334,19 +331,16 @@ pub fn log_lines_dropped(lines: u64) {
 pub struct GaugeHandle(IntGauge);
 
 impl GaugeHandle {
-    /// Increments the gauge.
     pub fn inc(&self) {
         self.0.inc();
     }
 
-    /// Decrements the gauge.
     pub fn dec(&self) {
         self.0.dec();
     }
 }
 
 /// The gauge of transactions that wait in a queue of a database.
-#[must_use]
 pub fn database_queue(database: &str, queue: &str) -> GaugeHandle {
     GaugeHandle(METRICS.database_queue.with_label_values(&[database, queue]))
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeVal;
 
-/// Statistics of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProcessStats {
     /// User and system CPU time.
@@ -15,7 +14,6 @@ pub(super) struct ProcessStats {
     pub(super) resident_memory: u64,
     /// Virtual memory in bytes.
     pub(super) virtual_memory: u64,
-    /// Number of threads.
     pub(super) threads: u64,
     /// Number of open file descriptors.
     pub(super) open_fds: u64,

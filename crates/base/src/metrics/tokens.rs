@@ -9,7 +9,6 @@ pub enum IssuedToken {
     Created,
     /// The owner of the bootstrap key created a token.
     Bootstrap,
-    /// A browser signed in.
     Session,
     /// A client exchanged the proof of a sign-in at the identity provider or with a device code.
     SignIn,
@@ -22,7 +21,6 @@ pub enum IssuedToken {
 pub enum RefusedToken {
     /// A token of `rspm create token`.
     Created,
-    /// A signed token.
     Signed,
     /// A credential that is not a token.
     Other,
@@ -35,7 +33,6 @@ pub enum RefusedToken {
 const ISSUED: [&str; 5] = ["created", "bootstrap", "session", "sign_in", "federation"];
 const REFUSED: [&str; 5] = ["created", "signed", "other", "proof", "device_code"];
 
-/// The counters.
 pub struct TokenCounters {
     issued: [IntCounter; ISSUED.len()],
     refused: [IntCounter; REFUSED.len()],

@@ -15,7 +15,6 @@ pub enum LifeState {
 
 impl LifeState {
     /// Returns the number stored in the tables.
-    #[must_use]
     pub fn as_i64(self) -> i64 {
         match self {
             LifeState::Listed => 0,
@@ -46,7 +45,6 @@ pub struct NewRelease {
     pub files: Vec<NewFile>,
 }
 
-/// A file of a new release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
     /// The file's name in URLs, such as `{package}_{version}.tar.gz`.
@@ -68,12 +66,10 @@ pub struct NewFile {
 pub struct LifeKey {
     /// Listed or archived.
     pub state: LifeState,
-    /// The package.
     pub package: PackageId,
     /// The field `Path` of the record, for a package that is also listed in a subdirectory (`4.6.0/Recommended`);
     /// otherwise empty.
     pub path: String,
-    /// The release.
     pub release: ReleaseId,
     /// The file that the life lists; 0 for the release's own source package.
     pub file: FileId,
@@ -87,44 +83,36 @@ pub struct LifeKey {
 pub enum Change {
     /// A new release begins a life.
     Introduce {
-        /// The release.
         release: NewRelease,
         /// Listed or archived from the start.
         state: LifeState,
-        /// As in [`LifeKey::path`].
         path: String,
     },
     /// A known release begins a life, for example because it is archived or listed again.
     BeginLife {
         /// Listed or archived.
         state: LifeState,
-        /// The package.
         package: PackageId,
-        /// The release.
         release: ReleaseId,
         /// The number of the index record that the life lists. 0 is the first source record of the release; see
         /// [`Change::Record`].
         variant: i64,
-        /// As in [`LifeKey::path`].
         path: String,
     },
     /// A known release gets a new index record. Upstream may edit a record without changing the file, and a release
     /// that was only in `Archive/` gets its first record when it is listed. The same step contains a
     /// [`Change::BeginLife`] with the number of the new record.
     Record {
-        /// The release.
         release: ReleaseId,
         /// The number of the index record, which is lower than the numbers of all earlier records of the release
         /// (-1, -2 …). Numbers above 0 are used for records of binaries.
         variant: i64,
-        /// As [`NewRelease::stanza`].
         stanza: Vec<u8>,
         /// The MD5 that the index declares. Used if the MD5 of the release's own file is unknown.
         md5: Option<Md5>,
         /// The size in bytes. Used if the size of the release's own file is unknown.
         size: Option<i64>,
     },
-    /// A life ends.
     EndLife(LifeKey),
 }
 

@@ -1,7 +1,6 @@
 //! Formats a number with its noun.
 
 /// Returns a number with its noun, such as `1 package` or `23,144 packages`.
-#[must_use]
 pub fn count_of(number: impl TryInto<u64>, singular: &str, plural: &str) -> String {
     let number = number.try_into().unwrap_or(0);
     let digits = number.to_string();

@@ -1,14 +1,11 @@
 //! Cells of CSV (RFC 4180), for spreadsheets.
 
 /// Returns a text as a cell, in quotes if necessary.
-#[must_use]
 pub fn cell(text: &str) -> String {
     let text = harmless(text);
     if text.contains(['"', ',', '\r', '\n']) { in_quotes(&text) } else { text }
 }
 
-/// Returns a text as a cell in quotes.
-#[must_use]
 pub fn quoted_cell(text: &str) -> String {
     in_quotes(&harmless(text))
 }

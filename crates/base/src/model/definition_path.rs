@@ -3,7 +3,6 @@
 /// Converts the path of a file that `file` includes to a path relative to the directory of the main file:
 /// `../common.txt` in `a/b.txt` becomes `common.txt`. A path above that directory begins with `..`; an absolute path is
 /// unchanged.
-#[must_use]
 pub fn included_path(file: &str, path: &str) -> String {
     if path.starts_with('/') {
         return path.to_owned();
@@ -24,7 +23,6 @@ pub fn included_path(file: &str, path: &str) -> String {
 }
 
 /// Returns the paths in the lines `-r path` and `-c path` of a requirements file, as written.
-#[must_use]
 pub fn included_files(text: &str) -> Vec<String> {
     const OPTIONS: [&str; 4] = ["--requirement", "--constraint", "-r", "-c"];
     let path = |line: &str| {

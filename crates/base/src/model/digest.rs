@@ -34,8 +34,6 @@ macro_rules! digest {
         pub struct $name(pub [u8; $bytes]);
 
         impl $name {
-            /// Returns the digits.
-            #[must_use]
             pub fn digits(&self) -> [u8; 2 * $bytes] {
                 let mut text = [0; 2 * $bytes];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {

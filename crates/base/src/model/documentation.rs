@@ -38,7 +38,6 @@ pages! {
 
 impl Page {
     /// Returns the path below `docs/`.
-    #[must_use]
     pub fn file(self) -> &'static str {
         self.0
     }

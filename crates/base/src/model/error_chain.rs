@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 
 /// Formats an error and its causes on one line, separated by `: `. Omits a cause whose text is already in the line,
 /// because many errors include the message of their source.
-#[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = String::new();
     let mut next = Some(error);

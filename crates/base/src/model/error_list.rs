@@ -26,7 +26,6 @@ impl<E> From<E> for ErrorList<E> {
 }
 
 impl<E> ErrorList<E> {
-    /// Adds an error.
     pub fn push(&mut self, error: E) {
         if self.first.len() < MAX_ERRORS {
             self.first.push(error);
@@ -42,13 +41,10 @@ impl<E> ErrorList<E> {
     }
 
     /// Returns whether there is no error.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
 
-    /// Returns the first error.
-    #[must_use]
     pub fn into_first(self) -> Option<E> {
         self.first.into_iter().next()
     }

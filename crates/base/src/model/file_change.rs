@@ -9,11 +9,9 @@ use super::ids::{FileId, PackageId, ReleaseId};
 pub struct NewPythonFile {
     /// The normalized name of the project.
     pub project: String,
-    /// The normalized version.
     pub version: String,
     /// 0 for the first bytes under this file name, increased by one for each replacement by different bytes.
     pub revision: i64,
-    /// The file name.
     pub name: String,
     /// Size in bytes.
     pub size: i64,
@@ -30,7 +28,6 @@ pub struct NewPythonFile {
 /// The files that were uploaded with a distribution: digest and size in bytes of each, which is in storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttachedFiles {
-    /// Its signature.
     pub signature: Option<(Sha256, i64)>,
     /// The provenance object with its attestations.
     pub provenance: Option<(Sha256, i64)>,
@@ -38,13 +35,11 @@ pub struct AttachedFiles {
 
 impl AttachedFiles {
     /// Returns true if `other` has all these files.
-    #[must_use]
     pub fn are_in(&self, other: &AttachedFiles) -> bool {
         let is_in = |file: Option<(Sha256, i64)>, other| file.is_none() || file == other;
         is_in(self.signature, other.signature) && is_in(self.provenance, other.provenance)
     }
 
-    /// Returns the files.
     pub fn iter(&self) -> impl Iterator<Item = (Sha256, i64)> {
         self.signature.into_iter().chain(self.provenance)
     }
@@ -56,18 +51,14 @@ impl AttachedFiles {
 pub enum FileChange {
     /// A new file is listed.
     Introduce {
-        /// The file.
         file: Box<NewPythonFile>,
         /// The reason why it is yanked.
         yanked: Option<String>,
     },
     /// A known file is listed.
     BeginLife {
-        /// Its project.
         package: PackageId,
-        /// Its version.
         release: ReleaseId,
-        /// The file.
         file: FileId,
         /// The number of its facts, see [`FileChange::Facts`].
         variant: i64,
@@ -75,21 +66,9 @@ pub enum FileChange {
         yanked: Option<String>,
     },
     /// New facts about a known file, for its lives with this number. 0 is the number of the first facts.
-    Facts {
-        /// The file.
-        file: FileId,
-        /// The number.
-        variant: i64,
-        /// The facts, as JSON.
-        facts: Vec<u8>,
-    },
+    Facts { file: FileId, variant: i64, facts: Vec<u8> },
     /// Files that were uploaded with a known file replace earlier ones of their kind.
-    Attach {
-        /// The file.
-        file: FileId,
-        /// The attached files.
-        attached: AttachedFiles,
-    },
+    Attach { file: FileId, attached: AttachedFiles },
     /// A file is no longer listed, or its listing changes.
     EndLife(LifeKey),
 }

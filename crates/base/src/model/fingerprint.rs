@@ -11,7 +11,6 @@ pub struct Fingerprint(pub Sha256);
 
 impl Fingerprint {
     /// Returns all 64 hexadecimal digits, the form that [`FromStr`] parses.
-    #[must_use]
     pub fn digits(self) -> String {
         self.0.to_string()
     }

@@ -14,7 +14,6 @@ impl<B: AsRef<[u8]>, G> AsRef<[u8]> for Guarded<B, G> {
 }
 
 /// Returns `bytes` without a copy; `guard` is dropped with the last clone or slice of the result.
-#[must_use]
 pub fn guarded<B, G>(bytes: B, guard: G) -> Bytes
 where
     B: AsRef<[u8]> + Send + 'static,

@@ -16,13 +16,11 @@ pub enum Token {
     Start(Tag),
     /// `</name>`, the name in lower case.
     End(String),
-    /// Text between tags.
     Text(String),
     /// The content of `<!-- … -->`, and of other markup that is none.
     Comment(String),
 }
 
-/// A start tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tag {
     /// The name in lower case.
@@ -36,7 +34,6 @@ pub struct Tag {
 impl Tag {
     /// Returns the value of an attribute, whose name is in lower case; empty for an attribute without a value. The first
     /// occurrence counts, as in browsers.
-    #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -93,13 +90,11 @@ pub struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     /// The content of `script` and `style` is text, as for installers, which read pages with Python's `html.parser`: a tag
     /// that ends in `/>` has no content, and `title`, `iframe` and the like have tags (browsers: text).
-    #[must_use]
     pub fn of_page(html: &'a str) -> Tokens<'a> {
         Tokens::new(html, true)
     }
 
     /// The content of every element has tags; see [`Tokens::skip_content`].
-    #[must_use]
     pub fn of_fragment(html: &'a str) -> Tokens<'a> {
         Tokens::new(html, false)
     }

@@ -22,10 +22,7 @@ id!(
     /// A tree: a package list with its own history, such as CRAN's `src/contrib`.
     TreeId
 );
-id!(
-    /// A repository.
-    RepoId
-);
+id!(RepoId);
 id!(
     /// A package name in one language.
     PackageId
@@ -38,10 +35,7 @@ id!(
     /// A file of a release, such as a source package or a binary.
     FileId
 );
-id!(
-    /// An access token.
-    TokenId
-);
+id!(TokenId);
 id!(
     /// A transaction. Ids increase in the order of publication. To select a state, compare times, not ids.
     TxId
@@ -55,15 +49,11 @@ id!(
 impl SourceId {
     /// The built-in CRAN source. The number is fixed, because old clients request `/__api__/sources/1/transactions`.
     pub const CRAN: SourceId = SourceId(1);
-    /// The built-in Bioconductor source.
     pub const BIOCONDUCTOR: SourceId = SourceId(2);
-    /// The built-in PyPI source.
     pub const PYPI: SourceId = SourceId(3);
     /// The mirrors: every database has exactly these.
     pub const MIRRORS: [SourceId; 3] = [SourceId::CRAN, SourceId::BIOCONDUCTOR, SourceId::PYPI];
 
-    /// Returns whether the source is a mirror.
-    #[must_use]
     pub fn is_mirror(self) -> bool {
         SourceId::MIRRORS.contains(&self)
     }
@@ -74,7 +64,6 @@ impl Seq {
     pub const OPEN: Seq = Seq(1 << 62);
 
     /// Returns the number of the next step.
-    #[must_use]
     pub fn next(self) -> Seq {
         Seq(self.0 + 1)
     }

@@ -6,9 +6,7 @@ words! {
     /// A language. Within one language, a name refers to the same package in all sources.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Language {
-        /// R, including Bioconductor.
         R = "r",
-        /// Python.
         Python = "python",
     }
 }

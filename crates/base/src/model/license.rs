@@ -53,20 +53,17 @@ impl Licenses {
     }
 
     /// Returns the SPDX expression, if there is one.
-    #[must_use]
     pub fn expression(&self) -> Option<&str> {
         self.expression.as_deref()
     }
 
     /// Returns the identifiers, sorted; [`UNKNOWN`] for licenses without one.
-    #[must_use]
     pub fn types(&self) -> &[String] {
         &self.types
     }
 }
 
 /// Returns the identifier and name of every SPDX license that is not deprecated, sorted by identifier, ignoring case.
-#[must_use]
 pub fn all() -> Vec<(&'static str, &'static str)> {
     let listed = |license: &&spdx::License| license.flags & spdx::flags::IS_DEPRECATED == 0;
     let is_license = |license: &&spdx::License| !matches!(license.name, "NOASSERTION" | "NONE");
@@ -77,7 +74,6 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
 }
 
 /// Returns the SPDX identifier that equals the text, ignoring case, in its SPDX spelling.
-#[must_use]
 pub fn identifier(text: &str) -> Option<&'static str> {
     let found = spdx::identifiers::LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(text));
     found.map(|license| license.name).filter(|name| !matches!(*name, "NOASSERTION" | "NONE"))
@@ -85,7 +81,6 @@ pub fn identifier(text: &str) -> Option<&'static str> {
 
 /// Returns the shortest identifier that begins with a text, otherwise the most similar one, ignoring case; `None` if none
 /// is similar enough. Only identifiers with the same first character that are not deprecated are compared.
-#[must_use]
 pub fn similar_identifier(text: &str) -> Option<&'static str> {
     let first = text.chars().next().filter(|_| text.len() <= MAX_SUGGESTION_LENGTH)?;
     let text = text.to_ascii_lowercase();

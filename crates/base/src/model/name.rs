@@ -16,7 +16,6 @@ pub enum BadName {
         "'{0}' cannot be a name: use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit"
     )]
     Form(String),
-    /// The text is a reserved path segment.
     #[error("'{0}' is a reserved name; choose another")]
     Reserved(String),
 }
@@ -25,8 +24,6 @@ pub enum BadName {
 const RESERVED: [&str; 4] = ["client", "upload", "assets", "favicon.ico"];
 
 impl Name {
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 /// Returns the first `max` names, with the number of the others: `a, b and 3 more`.
-#[must_use]
 pub fn first_names<T: Display>(names: &[T], max: usize) -> String {
     let excerpt = names.iter().take(max).map(T::to_string).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(max) {

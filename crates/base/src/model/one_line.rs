@@ -2,7 +2,6 @@
 
 /// Returns the words of a text in one line, at most `max` characters of them; `…` replaces the rest. Reads only the
 /// beginning of a long text: at most four times `max` characters, including white space.
-#[must_use]
 pub fn one_line(text: &str, max: usize) -> String {
     let end = text.char_indices().nth(4 * max).map_or(text.len(), |(end, _)| end);
     let line = text[..end].split_whitespace().collect::<Vec<_>>().join(" ");
@@ -13,7 +12,6 @@ pub fn one_line(text: &str, max: usize) -> String {
 }
 
 /// Joins the lines of a message: each ends with a period, unless it ends with other punctuation.
-#[must_use]
 pub fn joined_lines(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

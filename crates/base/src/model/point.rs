@@ -8,7 +8,6 @@ use super::time::Timestamp;
 pub struct PointTree {
     /// The source the tree belongs to.
     pub source: SourceId,
-    /// The tree.
     pub tree: TreeId,
     /// Its step. The state consists of the lives with `from_seq ≤ seq < to_seq`. In the tree of an index of Python
     /// packages, it is a time in microseconds since the epoch.
@@ -50,7 +49,6 @@ pub struct PromotedList {
 pub struct Base {
     /// The source of the tree.
     pub source: SourceId,
-    /// The tree.
     pub tree: TreeId,
     /// Its step, or a time in microseconds since the epoch, as in [`PointTree`].
     pub seq: Seq,
@@ -60,7 +58,6 @@ pub struct Base {
 
 impl Base {
     /// Returns the list as a tree of a point, without rules.
-    #[must_use]
     pub fn point_tree(&self) -> PointTree {
         PointTree { source: self.source, tree: self.tree, seq: self.seq, base: None, rules: None }
     }
@@ -68,14 +65,12 @@ impl Base {
 
 impl PointTree {
     /// Returns the source of the releases: for a curated source, the source of its base; otherwise the source itself.
-    #[must_use]
     pub fn origin(&self) -> SourceId {
         self.base.map_or(self.source, |base| base.source)
     }
 
     /// Returns the tree whose packages are listed: for a curated source, the tree of its base; otherwise the tree
     /// itself.
-    #[must_use]
     pub fn listing(&self) -> PointTree {
         match self.base {
             Some(Base { source, tree, seq, .. }) => {
@@ -89,7 +84,6 @@ impl PointTree {
 /// A resolved snapshot of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
-    /// The repository.
     pub repo: RepoId,
     /// The trees in order of precedence: a package is served from the first tree that lists it.
     pub trees: Vec<PointTree>,
@@ -106,7 +100,6 @@ pub struct Point {
 
 impl Point {
     /// Creates a point of trees that may change: of the sources, not of a snapshot or a promotion.
-    #[must_use]
     pub fn of_trees(repo: RepoId, trees: Vec<PointTree>) -> Point {
         Point { repo, trees, open: true, frozen: false, modified: None, promotion: None }
     }

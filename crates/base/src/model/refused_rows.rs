@@ -4,7 +4,6 @@
 const MAX_ROWS: usize = 200;
 
 /// Returns a line for each refused row, with its noun, its number and the reason.
-#[must_use]
 pub fn refused_rows<'a>(noun: &str, rows: impl IntoIterator<Item = (usize, &'a str)>) -> String {
     let mut lines: Vec<String> =
         rows.into_iter().map(|(number, reason)| format!("{noun} {number}: {reason}")).collect();

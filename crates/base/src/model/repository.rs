@@ -8,11 +8,9 @@ words! {
     /// The kinds of repository, spelled as in `rspm create repo --type`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum RepoKind {
-        /// R packages.
         R = "r",
         /// Bioconductor versions, together with R sources.
         Bioconductor = "bioconductor",
-        /// Python packages.
         Python = "python",
     }
     else "repository type" in any case
@@ -20,7 +18,6 @@ words! {
 
 impl RepoKind {
     /// Returns the word used by the public API and listings.
-    #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             RepoKind::R => "R",
@@ -30,7 +27,6 @@ impl RepoKind {
     }
 
     /// Returns the language of the sources that a repository of this kind may subscribe to.
-    #[must_use]
     pub fn language(self) -> Language {
         match self {
             RepoKind::R | RepoKind::Bioconductor => Language::R,

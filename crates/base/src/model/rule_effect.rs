@@ -14,7 +14,6 @@ pub enum RuleEffect {
 
 impl RuleEffect {
     /// Returns the effect of a rule with these flags. An exception takes precedence over a warning.
-    #[must_use]
     pub fn of_flags(exception: bool, warn: bool) -> RuleEffect {
         match (exception, warn) {
             (true, _) => RuleEffect::Allow,

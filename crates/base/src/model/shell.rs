@@ -1,7 +1,6 @@
 //! Words of shell commands that an administrator copies.
 
 /// Quotes a word for the shell.
-#[must_use]
 pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -31,7 +31,6 @@ impl Alias {
     const MAX: u32 = 999_999_999;
 
     /// Creates a name; `None` if the number is negative or has more than nine digits.
-    #[must_use]
     pub fn new(day: Day, number: i64) -> Option<Alias> {
         let number = u32::try_from(number).ok().filter(|number| *number <= Alias::MAX)?;
         Some(Alias { day, number })

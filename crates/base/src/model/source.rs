@@ -23,7 +23,6 @@ words! {
         Git = "git",
         /// PyPI; built in, updated by sync.
         Pypi = "pypi",
-        /// Selected PyPI projects.
         CuratedPypi = "curated-pypi",
         /// Python packages that administrators upload.
         LocalPython = "local-python",
@@ -50,7 +49,6 @@ struct Properties {
 pub enum Supply {
     /// From a mirror; the source is built in.
     Mirror,
-    /// By uploads.
     Uploads,
     /// By builds of git repositories.
     Builds,
@@ -80,37 +78,31 @@ impl SourceKind {
     }
 
     /// Returns the word shown in listings, as in Posit Package Manager.
-    #[must_use]
     pub fn label(self) -> &'static str {
         self.properties().label
     }
 
     /// Returns the language of its packages.
-    #[must_use]
     pub fn language(self) -> Language {
         self.properties().language
     }
 
     /// Returns the storage class of its packages, except for binaries.
-    #[must_use]
     pub fn storage_class(self) -> StorageClass {
         self.properties().storage_class
     }
 
     /// Returns the way in which packages are added to a source of this kind.
-    #[must_use]
     pub fn supply(self) -> Supply {
         self.properties().supply
     }
 
     /// Returns true if its packages are uploaded or built here.
-    #[must_use]
     pub fn is_own(self) -> bool {
         matches!(self.supply(), Supply::Uploads | Supply::Builds)
     }
 
     /// Returns the built-in source from which sources of this kind select their packages; `None` for other kinds.
-    #[must_use]
     pub fn origin(self) -> Option<SourceId> {
         match self {
             SourceKind::CuratedCran | SourceKind::CranSnapshot => Some(SourceId::CRAN),
@@ -126,7 +118,6 @@ impl SourceKind {
     }
 
     /// Returns true if every database has exactly one source of this kind.
-    #[must_use]
     pub fn is_built_in(self) -> bool {
         self.supply() == Supply::Mirror
     }

@@ -8,19 +8,15 @@ words! {
     pub enum StorageClass {
         /// A class of Posit Package Manager. It can be configured, but nothing is stored in it.
         Cache = "cache",
-        /// Logs of builds.
         Launcher = "launcher",
-        /// Aggregated usage data.
         Metrics = "metrics",
         /// Packages of local and git sources, and READMEs.
         Packages = "packages",
-        /// Binaries of R packages.
         Binaries = "binaries",
         /// Packages fetched from the CRAN mirror.
         Cran = "cran",
         /// Packages fetched from the Bioconductor mirror.
         Bioconductor = "bioconductor",
-        /// Files fetched from PyPI.
         Pypi = "pypi",
         /// Indexes of closed points, rules for system requirements, and advisories. Never evicted.
         Persistent = "persistent",

@@ -16,7 +16,6 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub const SECOND: i64 = 1_000_000;
 
 /// Converts a duration to microseconds, at most [`i64::MAX`] (292,000 years).
-#[must_use]
 pub fn microseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
@@ -24,7 +23,6 @@ pub fn microseconds(duration: Duration) -> i64 {
 impl Timestamp {
     /// Converts seconds since the epoch, as in R's `POSIXct`, rounded down to whole seconds. `None` if the value is not
     /// finite, or is outside the years 0 to 9999.
-    #[must_use]
     pub fn from_r_seconds(seconds: f64) -> Option<Timestamp> {
         let whole_seconds = seconds.floor();
         if !whole_seconds.is_finite() || !(-62_167_219_200.0..=253_402_300_799.0).contains(&whole_seconds) {
@@ -35,19 +33,16 @@ impl Timestamp {
     }
 
     /// Returns whole seconds since the epoch, rounded down.
-    #[must_use]
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(SECOND)
     }
 
     /// Returns the UTC day of this instant.
-    #[must_use]
     pub fn day(self) -> Day {
         Day(self.civil().date())
     }
 
     /// Returns the calendar time in UTC. Instants outside jiff's range are clamped to it.
-    #[must_use]
     pub fn civil(self) -> jiff::civil::DateTime {
         let microseconds =
             self.0.clamp(jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
@@ -126,14 +121,12 @@ pub struct BadDay(pub String);
 
 impl Day {
     /// Returns the first instant of this day.
-    #[must_use]
     pub fn start(self) -> Timestamp {
         let midnight = self.0.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC);
         Timestamp(midnight.map_or(i64::MAX, |z| z.timestamp().as_microsecond()))
     }
 
     /// Returns the first instant after this day. The state of the day is what was published before it.
-    #[must_use]
     pub fn end(self) -> Timestamp {
         Timestamp(self.start().0.saturating_add(86_400 * SECOND))
     }

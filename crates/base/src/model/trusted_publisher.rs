@@ -14,7 +14,6 @@ pub struct TrustedPublisher {
 /// A workflow of a CI system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CiWorkflow {
-    /// The CI system.
     pub system: CiSystem,
     /// The repository, such as `org/name`.
     pub repository: String,
@@ -24,11 +23,8 @@ pub struct CiWorkflow {
     pub environment: Option<String>,
 }
 
-/// A CI system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CiSystem {
-    /// GitHub Actions.
     GitHub,
-    /// GitLab CI/CD.
     GitLab,
 }

@@ -2,13 +2,11 @@
 //! directions of text. SECURITY: names and messages may be an attacker's.
 
 /// Returns true for control characters, and for characters that override the direction of text.
-#[must_use]
 pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns true for Unicode's category Cf, format characters, which are invisible or change the display of others.
-#[must_use]
 pub fn is_format(c: char) -> bool {
     matches!(
         c,
@@ -45,7 +43,6 @@ fn is_hidden_on_terminal(c: char) -> bool {
 
 /// Replaces hidden characters by their code point: `⟨U+202E⟩`. Keeps line feeds and tabs, and converts CRLF line breaks to
 /// line feeds.
-#[must_use]
 pub fn visible(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.replace("\r\n", "\n").chars() {
@@ -59,14 +56,12 @@ pub fn visible(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
 }
 
 /// Returns a text for a terminal with hidden characters replaced ([`visible`]).
-#[must_use]
 pub fn for_terminal(text: &str) -> String {
     visible(text, is_hidden_on_terminal)
 }
 
 /// [`for_terminal`] for a text with styles of this program: bold, underlined and colored text (`ESC [ … m`). Of other
 /// sequences the ESC is replaced, also of those that hide text.
-#[must_use]
 pub fn styled_for_terminal(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let mut out = for_terminal(parts.next().unwrap_or_default());
@@ -82,7 +77,6 @@ pub fn styled_for_terminal(text: &str) -> String {
 }
 
 /// Returns JSON with the hidden characters of its strings in the form `\u202e`, which is the same value.
-#[must_use]
 pub fn in_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

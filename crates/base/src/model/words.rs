@@ -12,7 +12,6 @@ pub struct UnknownWord {
 
 impl UnknownWord {
     /// The error for a word that is none of `words`, which name values of `noun`.
-    #[must_use]
     pub fn new(word: &str, noun: &'static str, words: &[&str]) -> UnknownWord {
         let words = match words {
             [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
@@ -40,19 +39,15 @@ macro_rules! words {
 
         #[allow(dead_code, reason = "not every enumeration is listed and parsed")]
         impl $Name {
-            /// All values.
             $visibility const ALL: [$Name; [$($word),+].len()] = [$($Name::$Value),+];
 
             /// Returns the word of the value.
-            #[must_use]
             $visibility const fn as_str(self) -> &'static str {
                 match self {
                     $($Name::$Value => $word,)+
                 }
             }
 
-            /// Returns the value of a word.
-            #[must_use]
             $visibility fn parse(word: &str) -> Option<$Name> {
                 $Name::ALL.into_iter().find(|value| value.as_str() == word)
             }

@@ -43,7 +43,6 @@ pub(super) fn io_failure(operation: impl std::fmt::Display) -> impl FnOnce(std::
     }
 }
 
-/// A running job.
 pub(super) struct Job {
     pub(super) limits: Limits,
     pub(super) workspace: Workspace,

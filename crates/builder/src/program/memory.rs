@@ -11,7 +11,6 @@ use nix::sys::resource::{UsageWho, getrusage};
 pub(super) struct OomKills(Option<u64>);
 
 impl OomKills {
-    /// Reads the current number.
     pub(super) fn now() -> OomKills {
         OomKills(read())
     }

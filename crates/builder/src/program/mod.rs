@@ -36,7 +36,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 type Descriptors = BTreeMap<Purpose, OwnedFd>;
 
 /// The program `rstudio-pm-builder`.
-#[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let role = arguments.next().unwrap_or_default();

@@ -5,7 +5,6 @@ use std::io::{Error, ErrorKind, Result, Write};
 
 use sha2::{Digest, Sha256};
 
-/// The server's file.
 pub(super) struct ResultFile {
     file: File,
     digest: Sha256,

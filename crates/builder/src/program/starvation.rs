@@ -13,7 +13,6 @@ const MILLIS_PER_TICK: u64 = 10;
 /// Processor times of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Times {
-    /// Time on a processor.
     running: Duration,
     /// Time on a processor of all children that have ended.
     ended_children: Duration,
@@ -31,7 +30,6 @@ pub(super) struct Starvation {
 }
 
 impl Starvation {
-    /// Begins the measurement.
     pub(super) fn begin() -> Starvation {
         let own = std::process::id();
         let times = times(own).map(|times| (own, times)).into_iter().collect();

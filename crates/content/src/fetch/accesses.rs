@@ -61,14 +61,12 @@ impl Accesses {
     }
 
     /// Marks an object as being transferred until the returned value is dropped.
-    #[must_use]
     pub fn begin_transfer(self: &Arc<Self>, key: Key) -> Transfer {
         *self.transfers.lock().entry(key).or_default() += 1;
         Transfer { accesses: Arc::clone(self), key }
     }
 
     /// Returns true if an object is being transferred to a client.
-    #[must_use]
     pub fn is_transferred(&self, key: &Key) -> bool {
         self.transfers.lock().contains_key(key)
     }

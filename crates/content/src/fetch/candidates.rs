@@ -8,7 +8,6 @@ use upstream::{Mirror, Upstream, UpstreamError};
 /// The address of a file on a mirror.
 #[derive(Clone)]
 pub struct MirrorPath {
-    /// The mirror.
     pub mirror: Mirror,
     /// The path below the mirror's address.
     pub path: String,
@@ -71,7 +70,6 @@ pub fn binary_candidates(
     Ok(candidates)
 }
 
-/// Returns true if a server of this kind may have a binary with this locator.
 fn may_have(kind: &BinaryServerKind, locator: &str) -> bool {
     let linux_path = locator.strip_prefix("bin/linux/");
     let negotiated_path = locator.strip_prefix("__linux__/");

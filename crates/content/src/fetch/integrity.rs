@@ -35,7 +35,6 @@ pub enum IntegrityCheck {
     Damaged(Arc<DamagedObject>),
 }
 
-/// A damaged object.
 #[derive(Debug)]
 pub struct DamagedObject {
     /// The digest of its bytes.

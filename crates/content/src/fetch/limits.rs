@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-/// The limits of fetches.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
     /// Time for which a fetch continues without a waiting client, when the file is neither small nor more than half

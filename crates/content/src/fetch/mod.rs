@@ -42,9 +42,7 @@ const UNRELEASED_END: u64 = 64 << 10;
 /// Maximum accepted file size if only the mirror's response declares it, in bytes.
 const MAX_DECLARED_SIZE: u64 = 4 << 30;
 
-/// One file being fetched.
 pub struct Fetch {
-    /// Its progress.
     pub progress: watch::Receiver<Progress>,
     /// The spool, for positioned reads; set before the first byte is released.
     spool: Mutex<Option<Arc<File>>>,
@@ -69,10 +67,8 @@ pub enum FetchError {
     /// Upstream cannot deliver the file now.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The spool or the storage failed.
     #[error("{0}")]
     Storage(String),
-    /// No client is waiting any more.
     #[error("the fetch was cancelled: no client is waiting for the file")]
     Cancelled,
 }
@@ -108,7 +104,6 @@ impl Drop for Subscriber {
 /// The destination of the verified file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Storage, under this key.
     Stored(Key),
     /// The waiting clients only: the file could not be stored.
     SentOnly,

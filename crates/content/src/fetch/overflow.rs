@@ -56,7 +56,6 @@ impl Overflow {
         true
     }
 
-    /// Drops all chunks.
     pub(super) fn clear(&self) {
         let chunks = std::mem::take(&mut *self.chunks.lock());
         let size: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -26,7 +26,6 @@ pub struct Progress {
 pub enum FetchOutcome {
     /// Verified, and stored where possible.
     Done(Delivery),
-    /// The fetch failed.
     Failed(FetchError),
 }
 

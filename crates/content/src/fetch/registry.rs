@@ -39,7 +39,6 @@ pub struct FetchRequest {
     pub(super) candidates: Vec<MirrorPath>,
     /// The properties that the received file must have.
     pub(super) expected: ExpectedFile,
-    /// The storage class for it.
     pub(super) class: StorageClass,
     /// Whether the file is missing or damaged although it is in storage according to its row.
     pub(super) is_unusable: bool,
@@ -88,9 +87,7 @@ pub struct Fetches {
     pub(super) limits: FetchLimits,
     pub(super) updates: FileUpdater,
     pub(super) mismatch_hook: MismatchHook,
-    /// Requests for stored objects.
     pub accesses: Arc<Accesses>,
-    /// Checks of stored objects.
     pub integrity: IntegrityChecks,
     /// Locked shared while a blob and its row are written, exclusively while both are removed.
     pub blob_lock: RwLock<()>,
@@ -99,13 +96,11 @@ pub struct Fetches {
 impl Fetches {
     /// Creates an empty registry. Must be called inside the runtime: it starts the task that records the results of
     /// fetches.
-    #[must_use]
     pub fn new(state: Arc<State>) -> Arc<Fetches> {
         Fetches::with_limits(state, FetchLimits::default())
     }
 
     /// Like [`Fetches::new`], with other limits.
-    #[must_use]
     pub fn with_limits(state: Arc<State>, limits: FetchLimits) -> Arc<Fetches> {
         let accesses = Arc::new(Accesses::new());
         tokio::spawn(accesses::write_periodically(Arc::downgrade(&accesses), state.db.clone()));
@@ -126,7 +121,6 @@ impl Fetches {
     }
 
     /// Returns the number of fetches in progress.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.table.lock().len()
     }

@@ -34,13 +34,11 @@ impl fmt::Display for NotStoredReason {
     }
 }
 
-/// A spool being written.
 pub(super) struct Writer {
     /// The spool, or the reason why nothing can be stored; further bytes are then in memory only.
     spool: Result<Spool, NotStoredReason>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
-    /// Bytes in the spool.
     spooled_bytes: u64,
     sha256: Sha256Hasher,
     md5: Md5Hasher,
@@ -49,15 +47,12 @@ pub(super) struct Writer {
     memory_limit: u64,
 }
 
-/// A completely received file.
 pub(super) struct CompleteFile {
-    /// Its size and digests.
     pub(super) received_file: ReceivedFile,
     /// The spool, or why the file cannot be stored.
     pub(super) spool: Result<Spool, NotStoredReason>,
     /// The spool opened for reading, up to `spooled_bytes`; the rest is in the overflow of the fetch.
     pub(super) file: Option<Arc<File>>,
-    /// Bytes in the spool.
     pub(super) spooled_bytes: u64,
 }
 
@@ -140,7 +135,6 @@ impl Writer {
         }
     }
 
-    /// Completes the digests.
     pub(super) fn finish(self) -> CompleteFile {
         let received_file = ReceivedFile {
             size: self.written_bytes,

@@ -29,9 +29,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
 
 /// The end of the transfer of one upstream response.
 enum TransferEnd {
-    /// Upstream completed the body.
     Ended,
-    /// The connection failed.
     Broken(UpstreamError),
     /// No client is waiting.
     NoSubscriber,

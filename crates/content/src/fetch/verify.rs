@@ -16,7 +16,6 @@ use formats::r::{archive, binary};
 pub enum PackageForm {
     /// A source package, or a file of a Python package, whose digest is known.
     Source,
-    /// A binary for a platform.
     Binary(Platform),
 }
 
@@ -25,7 +24,6 @@ pub enum PackageForm {
 pub(super) struct ExpectedFile {
     /// The file's name in URLs.
     pub(super) name: String,
-    /// Its kind.
     pub(super) form: PackageForm,
     /// Size in bytes.
     pub(super) size: Option<u64>,

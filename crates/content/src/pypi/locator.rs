@@ -10,7 +10,6 @@ use url::Url;
 use base::config::Pypi;
 use formats::bundle::layout::python_object_of_page;
 
-/// PyPI's file host.
 const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
 
 /// The address of a file, as a folder and a path below it.
@@ -23,7 +22,6 @@ pub struct FileAddress {
 }
 
 /// Returns the base URL of an index: the address without `/simple` at its end.
-#[must_use]
 pub fn base(index: &str) -> &str {
     let index = index.trim_end_matches('/');
     index.strip_suffix("/simple").unwrap_or(index)
@@ -32,7 +30,6 @@ pub fn base(index: &str) -> &str {
 /// Returns the location to store for an address on a page: for an index in a directory, the path relative to it; for a
 /// file on the index's server, the absolute path; otherwise the whole address. `None` for an address that cannot be
 /// requested.
-#[must_use]
 pub fn locator(file: &str, index: &str) -> Option<String> {
     let (file, index) = (Url::parse(file).ok()?, Url::parse(base(index)).ok()?);
     if file.query().is_some() {
@@ -98,7 +95,6 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
 }
 
 /// Returns the address of a file whose bytes are an object of a bundle in a directory; `None` for any other file.
-#[must_use]
 pub fn object_in_directory(locator: &str, config: &Pypi) -> Option<FileAddress> {
     if !config.url.starts_with("file:") || locator.contains("://") {
         return None;

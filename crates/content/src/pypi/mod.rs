@@ -57,13 +57,11 @@ const SHRINK_CONFIRMATION: i64 = 900 * SECOND;
 /// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PageError {
-    /// The index never listed the project.
     #[error("{0}")]
     Missing(String),
     /// The index does not have the page of a project that it lists. Clients do not get the address.
     #[error("the index lists the project '{project}', but has no page of it: {url}")]
     NoPage {
-        /// The project.
         project: NormalName,
         /// The address of the page.
         url: String,
@@ -78,13 +76,11 @@ pub enum PageError {
     /// The clock was repaired while the index was requested: the read times may be in the future.
     #[error("the clock was repaired during this request; repeat the request")]
     ClockRepaired,
-    /// Too many other pages are being requested from the index.
     #[error("too many slow pages are being requested from the index; repeat the request later")]
     Busy,
     /// The index does not answer, or its page cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The database failed, or the server is stopping.
     #[error("{0}")]
     Failed(String),
 }
@@ -123,8 +119,6 @@ pub struct PageReads {
 }
 
 impl PageReads {
-    /// Creates the handle.
-    #[must_use]
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
         let permits = Permits::new(state.config.load().pypi.concurrency);
         Arc::new(PageReads {
@@ -193,9 +187,6 @@ impl PageReads {
     }
 
     /// Reads the page of a project again, in the background: after a sync.
-    ///
-    /// # Errors
-    /// [`PageError`].
     pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), PageError> {
         self.join_as(Priority::Background, project).await
     }

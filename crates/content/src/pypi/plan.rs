@@ -20,7 +20,6 @@ use store::db::index_file::{FileRowChange, KnownFile, NewFile};
 /// A file of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRow {
-    /// Its name.
     pub name: String,
     /// Its version, as the page states it.
     pub version: String,
@@ -57,7 +56,6 @@ pub struct Instants {
 /// The changes of a reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The changes of rows.
     pub changes: Vec<FileRowChange>,
     /// Names of files whose bytes changed, which no index should do.
     pub replaced: Vec<String>,
@@ -95,7 +93,6 @@ impl Instants {
 
 /// Returns the files of a page that can be served, and the number of others: those with an address that cannot be
 /// requested, and those whose SHA-256 is neither declared nor in `computed`, by file name.
-#[must_use]
 pub fn rows(
     page: &ProjectPage,
     computed: &HashMap<String, ComputedDigest>,
@@ -126,7 +123,6 @@ pub fn rows(
 }
 
 /// Returns the changes after which the project has the files of a page.
-#[must_use]
 pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
     let mut plan = Plan::default();
     let mut by_name: HashMap<String, Vec<KnownFile>> = HashMap::new();

@@ -24,7 +24,6 @@ const LARGE: usize = 2_000;
 /// The result of requesting a page: a new page, or the statement that it is unchanged.
 #[derive(Clone, Debug)]
 pub(super) struct PageRead {
-    /// Its serial.
     pub(super) serial: Option<i64>,
     /// Age of the page in a cache, in seconds.
     pub(super) age: i64,
@@ -32,7 +31,6 @@ pub(super) struct PageRead {
     pub(super) etag: Option<String>,
     /// SHA-256 of its body.
     pub(super) digest: Sha256,
-    /// Time of the request.
     pub(super) requested_at: Timestamp,
     /// Whether the project is quarantined: its files must not be served, and the page lists none.
     pub(super) is_quarantined: bool,
@@ -120,7 +118,6 @@ impl PageRead {
 
 /// The result of a reading.
 pub(super) enum Stored {
-    /// It is written.
     Written {
         /// Names of files whose bytes changed.
         replaced: Vec<String>,
@@ -309,7 +306,6 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
     state.db.write(write).await.map_err(write_error)
 }
 
-/// Returns the error of a write.
 pub(super) fn write_error(error: DbError) -> PageError {
     match error.into_refusal::<IndexReset>() {
         Ok(IndexReset) => PageError::ClockRepaired,

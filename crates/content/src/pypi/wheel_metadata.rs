@@ -31,25 +31,18 @@ pub enum WheelError {
     /// The wheel has no METADATA that can be used.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// The object in storage has other bytes than the wheel.
     #[error("its SHA-256 in storage is {0}")]
     OtherDigest(Sha256),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
 }
 
 /// Reads METADATA of stored wheels for which the index declares none, and stores it. Returns the number of wheels.
 /// A wheel whose METADATA cannot be read is skipped, with a line in the log.
-///
-/// # Errors
-/// Database errors.
 pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
     let started_at = Instant::now();
     let (mut last_digest, mut count) = (None, 0);
@@ -97,9 +90,6 @@ async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
 }
 
 /// Reads METADATA of a stored wheel from a temporary copy, whose digest is compared first.
-///
-/// # Errors
-/// [`WheelError`].
 pub async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelError> {
     let Some(class) = StorageClass::parse(&wheel.class) else {
         return Err(StorageError::NotFound(wheel.name.clone()).into());

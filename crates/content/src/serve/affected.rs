@@ -21,7 +21,6 @@ use store::db::{self, DbError};
 /// A vulnerability of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AffectedPackage {
-    /// The source of the package.
     pub source: SourceId,
     /// The name; normalized for a Python project.
     pub name: String,
@@ -63,9 +62,6 @@ struct AdvisedPackage {
 }
 
 /// Returns the vulnerabilities of the packages of a point: read once, then cached for a minute.
-///
-/// # Errors
-/// Database errors.
 pub async fn at_point(
     repositories: &Repositories,
     point: &Point,

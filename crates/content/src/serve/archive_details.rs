@@ -122,9 +122,6 @@ pub(super) async fn readme(
 }
 
 /// Reads name and version from the DESCRIPTION of a stored archive; `None` if it is too large.
-///
-/// # Errors
-/// Storage errors.
 pub(super) async fn name_and_version(
     repositories: &Repositories,
     key: &Key,

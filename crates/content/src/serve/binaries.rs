@@ -32,7 +32,6 @@ pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(
 }
 
 /// Decides which platform a client needs, before any binary is looked up.
-#[must_use]
 pub fn choose_platform(
     state: &State,
     distribution: &Distribution,
@@ -42,13 +41,11 @@ pub fn choose_platform(
 }
 
 /// Returns the selector of a platform's binaries at a snapshot.
-#[must_use]
 pub fn selector(state: &State, platform: Platform, snapshot: Snapshot) -> BinarySelector {
     BinarySelector { platform, until: end_of(state, snapshot) }
 }
 
 /// Returns the instant that separates the binaries of a snapshot from later ones.
-#[must_use]
 fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
     match snapshot {
         Snapshot::Latest => Timestamp(i64::MAX),
@@ -87,9 +84,6 @@ pub async fn find(
 }
 
 /// Returns the binary of a source package with this digest, including replaced ones.
-///
-/// # Errors
-/// Database errors.
 pub async fn find_by_digest(
     state: &State,
     source: &LocatedFile,
@@ -115,7 +109,6 @@ pub async fn find_by_digest(
 
 /// Returns the index of a point with binaries: of all packages if `with_source_packages` is true, otherwise
 /// only of those with a binary.
-#[must_use]
 pub fn document(
     state: &State,
     point: &Point,
@@ -136,7 +129,6 @@ pub fn document(
 
 /// Returns true if there may be binaries for a distribution and a version of R: a source has a list of them,
 /// or the version is configured.
-#[must_use]
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");
     let is_configured = state.config.load().platforms.r_versions.contains(&r.to_string());
@@ -144,7 +136,6 @@ pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
 }
 
 /// Returns true if any source has a published binary list whose label matches.
-#[must_use]
 pub fn has_binary_list(catalog: &Catalog, is_match: impl Fn(&str) -> bool) -> bool {
     catalog
         .trees

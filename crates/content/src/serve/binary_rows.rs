@@ -22,13 +22,11 @@ use store::db::{self, Conn, DbError, life};
 /// A binary of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryRow {
-    /// The version.
     pub version: String,
     /// The platform for which it was built.
     pub platform: Platform,
     /// Whether the binary runs on every architecture; then the architecture of `platform` has no meaning.
     pub any_arch: bool,
-    /// File name in URLs.
     pub file: String,
     /// Digest of the file, if known.
     pub sha256: Option<Sha256>,
@@ -41,7 +39,6 @@ pub struct BinaryRow {
 }
 
 /// Returns the target of binaries for a distribution.
-#[must_use]
 pub fn target(distribution: &Distribution) -> Target {
     match distribution.os {
         Os::Linux => Target::Linux(distribution.name.clone()),

@@ -7,7 +7,6 @@ use store::db::binary::Binary;
 /// Selects the binaries of a platform that a snapshot contains.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BinarySelector {
-    /// The platform.
     pub platform: Platform,
     /// The newest binary from before this instant is served; if there is none, the first one after it. The versions in
     /// a snapshot never change, and a binary that was added later is better than none.
@@ -15,7 +14,6 @@ pub struct BinarySelector {
 }
 
 /// Returns true if a binary runs on an architecture; some run on every one.
-#[must_use]
 pub fn runs_on(binary: &Binary, arch: Arch) -> bool {
     let binary_arch = binary.platform.rsplit_once('/').map(|(_, binary_arch)| binary_arch);
     binary_arch == Some(arch.as_str()) || binary_arch == Some(ANY_ARCH)

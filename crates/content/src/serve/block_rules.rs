@@ -16,13 +16,10 @@ use store::db::life;
 /// The decision about a version.
 #[derive(Clone, Debug)]
 pub struct RuleTest {
-    /// The version.
     pub version: String,
-    /// Whether it is blocked.
     pub is_blocked: bool,
     /// The first rule that matches.
     pub rule: Option<Arc<Rule>>,
-    /// Why it matches.
     pub reason: String,
     /// The ids of the rules that were compared, in their order.
     pub compared: Vec<i64>,

@@ -27,7 +27,6 @@ const READ_BYTES: usize = 1 << 20;
 /// the response.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Verified files of bundles.
 pub(super) struct VerifiedFiles {
     /// Digests of files, valid while the file keeps its identity.
     digests: quick_cache::sync::Cache<FileIdentity, Sha256>,
@@ -66,7 +65,6 @@ impl FileIdentity {
     }
 }
 
-/// The bytes of a verified file.
 #[derive(Clone)]
 struct VerifiedBytes {
     bytes: Bytes,
@@ -214,7 +212,6 @@ fn open_range(
     Ok(OpenFile { size: Some(size), range: range.cloned(), body })
 }
 
-/// Hashes a file.
 async fn hash_file(bundle_file: &InPlaceFile) -> Result<Sha256, RepoError> {
     let (file, path) = (bundle_file.file.try_clone(), bundle_file.path.clone());
     blocking(move || {

@@ -51,7 +51,6 @@ impl BundleOrigin {
 
 /// The location of a file in a bundle in a directory.
 pub(super) enum BundleFile {
-    /// An object of a product.
     Object(Mirror, Product),
     /// A Python package: the address of its object.
     Python(FileAddress),

@@ -60,18 +60,15 @@ struct Edge {
 /// A package that depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReverseDependency<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The field that declares the dependency.
     pub kind: DependencyKind,
-    /// The required version.
     pub requirement: Option<(Operator, &'a str)>,
 }
 
 /// A package that an installation requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredPackage<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The position of the package that requires it, on the shortest path from the installed package; `None`
     /// for the installed package.
@@ -85,13 +82,11 @@ pub struct VersionCondition<'a> {
     pub dependent: &'a str,
     /// The package that it is about.
     pub dependency: &'a str,
-    /// The allowed versions.
     pub requirement: Requirement<'a>,
 }
 
 /// Returns the shortest chain of packages from the installed package to the one at `position`, without the latter.
 /// `packages` is a result of [`DependencyGraph::required_by`].
-#[must_use]
 pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a str> {
     let parent = |position: usize| packages.get(position).and_then(|package| package.required_by);
     let parents = std::iter::successors(parent(position), |position| parent(*position));
@@ -135,9 +130,6 @@ pub(super) fn cache() -> Cache {
 static READS: Semaphore = Semaphore::const_new(2);
 
 /// Returns the dependency graph of a point: read once, then cached.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
     let key = (point.trees.clone(), repositories.state.detail_updates.load(Ordering::Acquire));
     repositories.dependency_graphs.get_or_insert_async(&key, read(&repositories.state, point)).await
@@ -300,7 +292,6 @@ impl DependencyGraph {
 
     /// Returns the packages that the installation of a package requires: the package itself, then the others,
     /// those with the shortest chain of dependencies first. Empty if the point does not list the package.
-    #[must_use]
     pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
         let Some(root) = self.index_of(package) else { return Vec::new() };
         let mut found = HashSet::from([root]);
@@ -324,7 +315,6 @@ impl DependencyGraph {
 
     /// Returns the names that these packages require for their installation and that the point does not list,
     /// except base packages of R; sorted.
-    #[must_use]
     pub fn missing_of(&self, packages: &[RequiredPackage<'_>]) -> BTreeSet<&str> {
         let dependents: BTreeSet<u32> =
             packages.iter().filter_map(|package| self.index_of(package.name)).collect();
@@ -340,7 +330,6 @@ impl DependencyGraph {
 
     /// Returns the conditions under which these packages can be installed together: those that they declare for the
     /// versions of each other.
-    #[must_use]
     pub fn conditions_of(&self, packages: &[RequiredPackage<'_>]) -> Vec<VersionCondition<'_>> {
         let dependents: BTreeSet<u32> =
             packages.iter().filter_map(|package| self.index_of(package.name)).collect();
@@ -376,7 +365,6 @@ impl DependencyGraph {
     }
 
     /// Returns true if the point lists a package of this name.
-    #[must_use]
     pub fn lists(&self, name: &str) -> bool {
         self.index_of(name).is_some()
     }

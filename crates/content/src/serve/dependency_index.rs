@@ -14,9 +14,6 @@ use formats::r::description::Description;
 static READ_PERMITS: Semaphore = Semaphore::const_new(1);
 
 /// Reads the packages that a point lists; if several trees list a name, the record of the first tree is used.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<DependencyIndex, RepoError> {
     let _permit = READ_PERMITS.acquire().await.ok();
     let (mut index, mut names) = (DependencyIndex::default(), HashSet::new());

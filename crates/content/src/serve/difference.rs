@@ -51,7 +51,6 @@ pub enum ChangeKind {
     Changed,
     /// Listed only by the second point.
     Added,
-    /// A higher version.
     Updated,
 }
 
@@ -72,7 +71,6 @@ impl ChangeKind {
     ];
 
     /// Returns the name of the kind in responses.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             ChangeKind::Removed => "removed",
@@ -97,12 +95,9 @@ impl FromStr for ChangeKind {
     }
 }
 
-/// A package that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The name.
     pub name: String,
-    /// The kind of difference.
     pub kind: ChangeKind,
     /// The package in the first point; `None` if that point does not list it.
     pub from: Option<ListedPackage>,
@@ -116,11 +111,8 @@ pub struct Change {
 /// A file of a Python project that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChange {
-    /// The name.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// The kind of difference.
     pub kind: FileChangeKind,
 }
 
@@ -143,9 +135,6 @@ words! {
 
 /// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python
 /// packages and of curated sources are left out: their versions are known only for projects that were requested.
-///
-/// # Errors
-/// Database errors.
 pub async fn between(
     repositories: &Repositories,
     from: &Point,
@@ -164,9 +153,6 @@ pub async fn between(
 /// Like [`between`], for two points as `latest` of a repository under these block rules and name guards, which need not be
 /// in force. All files of Python projects are compared, and a name that an index owns in one point only is
 /// [`ChangeKind::Moved`].
-///
-/// # Errors
-/// Database errors.
 pub async fn in_repository(
     repositories: &Repositories,
     policy: Option<&Arc<RepoPolicy>>,

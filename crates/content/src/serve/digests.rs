@@ -18,7 +18,6 @@ use formats::r::layout::IndexFormat;
 use runtime::catalog::{self, Catalog, Repository};
 use store::db::{Conn, DbError};
 
-/// The digest of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentDigest {
     /// Repository, snapshot and document, for messages.

@@ -39,7 +39,6 @@ pub struct DocumentRequest {
     pub(super) point: Point,
     pub(super) document: Document,
     pub(super) key: String,
-    /// See [`DocumentRequest::compressed_key`].
     compressed_key: OnceLock<String>,
 }
 
@@ -57,7 +56,6 @@ impl From<RDocument> for Document {
 
 impl Document {
     /// Returns the binary lists from which the document is rendered, besides the trees of the point.
-    #[must_use]
     pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {
             Document::R(document) => document.binary_lists(),
@@ -66,7 +64,6 @@ impl Document {
     }
 
     /// Returns true if the document contains package details, which may be added without a publish.
-    #[must_use]
     pub fn has_details(&self) -> bool {
         match self {
             Document::R(document) => matches!(document, RDocument::PackageDatabase { .. }),
@@ -100,22 +97,17 @@ impl Document {
 }
 
 impl DocumentRequest {
-    /// Creates a request.
-    #[must_use]
     pub fn new(point: Point, document: impl Into<Document>) -> DocumentRequest {
         let document = document.into();
         let key = key(&point, &document);
         DocumentRequest { point, document, key, compressed_key: OnceLock::new() }
     }
 
-    /// Returns the point.
-    #[must_use]
     pub fn point(&self) -> &Point {
         &self.point
     }
 
     /// Returns the document of the point.
-    #[must_use]
     pub fn document(&self) -> &Document {
         &self.document
     }

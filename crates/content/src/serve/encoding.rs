@@ -15,12 +15,10 @@ pub(super) const ENCODER: &str = "libdeflate-6";
 /// Buffer space for a compressed document beyond half of its plain size, in bytes.
 const EXTRA_BUFFER: usize = 4 << 10;
 
-/// An encoded document.
 #[derive(Debug)]
 pub(super) struct EncodedDocument {
     /// SHA-256 of the decoded content.
     pub content: Sha256,
-    /// The encoded bytes.
     pub bytes: Bytes,
 }
 

@@ -12,11 +12,8 @@ use upstream::UpstreamError;
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct ExistingFile {
-    /// The source.
     pub source_name: String,
-    /// The name of the existing file.
     pub file: String,
-    /// The name of the new file.
     pub new_file: String,
     /// The digest of the existing bytes.
     pub sha256: Sha256,
@@ -54,9 +51,7 @@ impl ExistingFile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct BlockedRelease {
-    /// The package.
     pub package: String,
-    /// The version.
     pub version: String,
     /// The id of the rule.
     pub rule: i64,
@@ -71,7 +66,6 @@ pub struct BlockedRelease {
 /// A version of a package that block rules allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedVersion {
-    /// The version.
     pub version: String,
     /// Whether the index lists it. An archived version whose record was never read is not listed.
     pub is_listed: bool,
@@ -100,7 +94,6 @@ impl BlockedRelease {
      there"
 )]
 pub struct GuardedName {
-    /// The package.
     pub package: String,
     /// The guard: `name guard 7`.
     pub reason: String,
@@ -109,10 +102,8 @@ pub struct GuardedName {
 /// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
-    /// The object does not exist: its kind, its name, and a remedy.
     #[error("{0}")]
     NotFound(String),
-    /// No object has that name, and none has a similar name.
     #[error("{message}; {hint}")]
     Unknown {
         /// The sentence that names the kind and the name.
@@ -120,7 +111,6 @@ pub enum RepoError {
         /// The command that lists the existing names.
         hint: &'static str,
     },
-    /// There is no such upload, or it expired.
     #[error("there is no upload {0}; uploads expire after one hour: upload the file again")]
     NoUpload(u64),
     /// The snapshot cannot be resolved.
@@ -135,7 +125,6 @@ pub enum RepoError {
     /// The request conflicts with the current state (already exists, still subscribed, …), with the remedy.
     #[error("{0}")]
     Conflict(String),
-    /// Only an administrator may make this change, with the reason.
     #[error("the token lacks the scope global:admin: {0}")]
     AdministratorOnly(String),
     /// A source has, or had, different bytes under the name of a new file.
@@ -144,10 +133,8 @@ pub enum RepoError {
     /// An upload by a client such as twine is invalid, with the reason.
     #[error(transparent)]
     Upload(#[from] BadUpload),
-    /// The request or the package is invalid, with the reason.
     #[error("{0}")]
     Invalid(String),
-    /// The system requirements of that distribution are not known.
     #[error("the system requirements of {distribution} {release} are not known")]
     Unsupported {
         /// The distribution, as in the request.
@@ -172,44 +159,36 @@ pub enum RepoError {
     /// The state to which the request refers changed during the request, which the client should repeat.
     #[error("{0}")]
     Superseded(String),
-    /// The mirror could not deliver the file.
     #[error("could not fetch the package from upstream: {source}")]
     Upstream {
-        /// The cause.
         #[source]
         source: UpstreamError,
         /// Seconds after which a retry makes sense.
         retry_after: u64,
     },
-    /// The stored file does not match its record.
     #[error(
         "the stored bytes of {file} do not match its record: {reason}; if no mirror has the file, store it again with rspm \
         add --replace, or a binary with rspm add binary --replace"
     )]
     Damaged {
-        /// The name of the file.
         file: String,
         /// The difference, and the location of the file.
         reason: String,
     },
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl RepoError {
     /// Returns true if a mirror did not answer, so that a later attempt may succeed.
-    #[must_use]
     pub fn may_succeed_later(&self) -> bool {
         matches!(self, RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. })
     }
 
     /// Returns the error for a client that is not an administrator: without paths of this machine and addresses of
     /// other servers.
-    #[must_use]
     pub fn phrase(&self) -> String {
         let phrase = match self {
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {

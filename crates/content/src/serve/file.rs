@@ -247,7 +247,6 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
 
 /// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its
 /// digest.
-#[must_use]
 pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }

@@ -31,9 +31,6 @@ pub fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoEr
 }
 
 /// Finds the distribution of that name or alias.
-///
-/// # Errors
-/// [`RepoError::Invalid`].
 pub fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, RepoError> {
     let by_name = || platforms.distributions.iter().find(|d| d.name == name && d.os != Os::Linux);
     platforms.linux(name).or_else(by_name).ok_or_else(|| {

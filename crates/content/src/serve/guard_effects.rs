@@ -22,11 +22,9 @@ const NAMES_PER_READ: usize = 500;
 /// A name that a repository provides in another way after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameChange {
-    /// The repository.
     pub repo: String,
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
     pub bioconductor: Option<Version>,
-    /// The name.
     pub name: String,
     /// The listed package before the change; `None` if there is none.
     pub before: Option<ProvidedPackage>,
@@ -39,16 +37,12 @@ pub struct NameChange {
 pub struct ProvidedPackage {
     /// The version; `None` for a project of an index whose page was not read yet.
     pub version: Option<String>,
-    /// The source.
     pub source: SourceId,
 }
 
 /// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`; `None` as
 /// `new` deletes the guard.
 /// The guards and rules are otherwise those in force.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_change(
     repositories: &Repositories,
     old: &NameGuardRow,

@@ -19,7 +19,6 @@ use runtime::state::policies::RepoPolicy;
 /// A period during which the repository listed a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedVersion {
-    /// The version.
     pub version: String,
     /// The source: the first one of the subscriptions that listed the package.
     pub source: SourceId,
@@ -35,7 +34,6 @@ pub struct ListedVersion {
 /// A version that the repository does not list at some time because of a block rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HiddenVersion {
-    /// The version.
     pub version: String,
     /// The rule, with the reason.
     pub reason: String,
@@ -46,7 +44,6 @@ pub struct HiddenVersion {
 /// The version that a snapshot lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentVersion {
-    /// The version.
     pub version: String,
     /// The source that owns the package.
     pub source: SourceId,
@@ -67,13 +64,10 @@ pub struct Listings {
 /// The snapshot of a repository up to which listings are read.
 #[derive(Clone, Copy, Debug)]
 pub struct ListingScope<'a> {
-    /// The catalog.
     pub catalog: &'a Arc<Catalog>,
-    /// The repository.
     pub repo: &'a Repository,
     /// The part of a Bioconductor repository.
     pub part: Option<Part>,
-    /// The snapshot.
     pub snapshot: Snapshot,
     /// The point of the snapshot.
     pub point: &'a Point,
@@ -129,9 +123,6 @@ impl<'a> Subscriptions<'a> {
     }
 
     /// Returns what dated URLs list of a package. Empty for an unknown package.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn listings(&self, repositories: &Repositories, package: &str) -> Result<Listings, RepoError> {
         let trees = self.trees(repositories, package).await?;
         let mut dated = self.listings_of(&trees, &self.periods, true);
@@ -163,9 +154,6 @@ impl<'a> Subscriptions<'a> {
 
     /// Returns what `latest` listed of a package, if the current rules had always been in force. Empty for an unknown
     /// package.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn newest_listings(
         &self,
         repositories: &Repositories,

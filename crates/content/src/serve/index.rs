@@ -93,7 +93,6 @@ impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
     }
 }
 
-/// A cached document.
 pub(super) struct CachedDocument {
     pub(super) encoded: EncodedDocument,
     /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another
@@ -174,7 +173,6 @@ pub(super) fn cached(
 
 /// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still
 /// read. Each is counted in whole KiB.
-#[must_use]
 pub fn document_bytes(repositories: &Repositories) -> usize {
     let Cache { memory, list_memory, .. } = &repositories.indexes;
     let free_bytes = (memory.available_permits() + list_memory.available_permits()) << 10;

@@ -50,18 +50,13 @@ pub struct PackageDetail {
     pub others: Vec<Release>,
 }
 
-/// One version.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// The row id.
     pub id: ReleaseId,
-    /// The package.
     pub package: String,
-    /// The version.
     pub version: String,
     /// Whether the version is in `Archive/`, not in the index.
     pub archived: bool,
-    /// Publication time, if known.
     pub published_at: Option<Timestamp>,
     /// Size of its file in bytes, if known.
     pub size: Option<u64>,
@@ -78,7 +73,6 @@ pub struct Release {
 /// A source and a summary of its content.
 #[derive(Clone, Debug)]
 pub struct SourceInfo {
-    /// The source.
     pub source: Source,
     /// The number of listed packages.
     pub packages: usize,
@@ -155,9 +149,6 @@ async fn read_detail(
 
 /// Like [`package`], for many packages with optional versions; `None` for those that the point does not have.
 /// Without READMEs.
-///
-/// # Errors
-/// Database errors.
 pub async fn packages(
     state: &State,
     point: &Point,
@@ -222,7 +213,6 @@ pub async fn source_transactions(
 /// A transaction of a source that a repository contains.
 #[derive(Clone, Debug)]
 pub struct RepositoryChange {
-    /// The transaction.
     pub tx: Tx,
     /// Time at which the repository got the change: that of the transaction, or of the promotion that applied it.
     pub at: Timestamp,
@@ -260,9 +250,6 @@ impl RepositoryChange {
 /// Returns the transactions of a source that changed a repository, newest first: if the list of subscriptions has a pin,
 /// those before it. Transactions from before the subscription to the source are left out, unless the snapshots of their
 /// time have the source.
-///
-/// # Errors
-/// Database errors.
 pub async fn newest_transactions(
     state: &State,
     repo: &Repository,

@@ -18,21 +18,17 @@ use formats::r::version;
 use store::db::life::ListedName;
 use store::db::{self, Conn, DbError};
 
-/// A page of packages.
 #[derive(Clone, Debug, Default)]
 pub struct PackagePage {
     /// Number of packages that match the query, on all pages.
     pub total: usize,
-    /// The packages of this page.
     pub packages: Vec<PackageRow>,
 }
 
-/// A listed package.
 #[derive(Clone, Debug)]
 pub struct PackageRow {
     /// The name; of a Python project the normalized one.
     pub name: String,
-    /// The listed version.
     pub version: String,
     /// The source that owns it.
     pub source: SourceId,
@@ -48,7 +44,6 @@ pub struct PackageRow {
 
 impl PackageRow {
     /// Returns the name as the owner writes it, if it is known.
-    #[must_use]
     pub fn display_name(&self) -> &str {
         self.facts.as_ref().and_then(|facts| facts.name.as_deref()).unwrap_or(&self.name)
     }
@@ -56,9 +51,7 @@ impl PackageRow {
 
 /// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
 pub(super) enum Names {
-    /// R packages.
     R(Vec<OwnedName>),
-    /// Python projects.
     Python(ProjectNames),
 }
 
@@ -89,9 +82,6 @@ pub(super) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
 pub(super) const COUNT_CACHE_ENTRIES: usize = 512;
 
 /// Returns a page of the packages listed at a point.
-///
-/// # Errors
-/// Database errors.
 pub async fn packages(
     repositories: &Repositories,
     point: &Point,
@@ -125,9 +115,6 @@ pub async fn packages(
 }
 
 /// Returns the number of packages a point lists.
-///
-/// # Errors
-/// Database errors.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
     if let Some(count) = repositories.package_counts.get(&point.trees) {
         return Ok(count);
@@ -185,9 +172,6 @@ const MAX_LENGTH_DIFFERENCE: usize = 2;
 /// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with the same first
 /// character, and about its length. Of a point with the whole list of an index only while the names are in memory: reading a
 /// million names takes seconds.
-///
-/// # Errors
-/// Database errors.
 pub async fn names_near(
     repositories: &Repositories,
     point: &Point,
@@ -213,7 +197,6 @@ pub async fn names_near(
 pub struct ListedVersion {
     /// The name of the package.
     pub name: String,
-    /// The version.
     pub version: String,
     /// The source that owns the package.
     pub source: SourceId,
@@ -226,9 +209,6 @@ pub struct ListedVersion {
 }
 
 /// Returns the listed version of each package of a point, by lower-case name, except of projects of an index.
-///
-/// # Errors
-/// Database errors.
 pub async fn listed_versions(
     repositories: &Repositories,
     point: &Point,

@@ -23,9 +23,7 @@ use store::storage::Key;
 /// A file that exists at a point; nothing was read or fetched yet.
 #[derive(Clone, Debug)]
 pub struct LocatedFile {
-    /// The package.
     pub package: String,
-    /// The version.
     pub version: String,
     /// `{package}_{version}.tar.gz`.
     pub name: String,
@@ -47,13 +45,11 @@ pub struct LocatedFile {
     pub(super) platform: Option<Platform>,
     /// The tree that contains it.
     pub(super) tree: PointTree,
-    /// The row of the file.
     pub(super) row: ReleaseFile,
 }
 
 /// The body of an opened file.
 pub enum FileBody {
-    /// The bytes are in memory.
     Memory(Bytes),
     /// Bytes from storage, or from a fetch that holds back the last 64 KiB until the file is verified. On an
     /// `Err` item the connection must be dropped.
@@ -91,13 +87,11 @@ impl LocatedFile {
     }
 
     /// Returns the source of the tree that contains it.
-    #[must_use]
     pub fn source(&self) -> SourceId {
         self.tree.source
     }
 
     /// Returns the number of times that the bytes of this version were replaced before.
-    #[must_use]
     pub fn revision(&self) -> i64 {
         self.row.revision
     }

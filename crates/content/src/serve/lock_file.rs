@@ -50,7 +50,6 @@ impl ComparisonPermit {
 /// The state of a locked version at a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The point lists it.
     Listed,
     /// The point has it in its archive and lists another version, if any.
     Archived(Option<String>),
@@ -84,7 +83,6 @@ pub struct LockedPackage {
     pub name: String,
     /// The version of the file.
     pub version: String,
-    /// Its state.
     pub state: State,
     /// The text of the version at the point, if the text of the file has the same value: R regards `1.0-1` and `1.0-01`
     /// as the same version, but the name of the file has the text.
@@ -105,9 +103,6 @@ pub type Interval = (Day, Option<Day>);
 
 /// Compares the versions of R packages with a snapshot. The days on which a version was listed are computed
 /// with the subscriptions that were in force on each day.
-///
-/// # Errors
-/// Database errors.
 pub async fn r_packages(
     (repositories, _permit): (&Repositories, &ComparisonPermit),
     scope: &ListingScope<'_>,
@@ -156,9 +151,6 @@ pub async fn r_packages(
 }
 
 /// Returns the states of versions of R packages at a point, in their order.
-///
-/// # Errors
-/// Database errors.
 pub async fn r_states(
     (repositories, _permit): (&Repositories, &ComparisonPermit),
     point: &Point,
@@ -210,9 +202,6 @@ fn r_state(
 
 /// Compares the versions of Python projects with a point. The days on which a version was listed are not
 /// computed: an index lists all versions of a project at the same time.
-///
-/// # Errors
-/// Database errors.
 pub async fn python_projects(
     (repositories, _permit): (&Repositories, &ComparisonPermit),
     point: &Point,
@@ -284,7 +273,6 @@ fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
 }
 
 /// Returns the days that all lists of intervals contain. Each list is sorted and without overlaps.
-#[must_use]
 pub fn intersection<'a>(lists: impl IntoIterator<Item = &'a [Interval]>) -> Vec<Interval> {
     let mut lists = lists.into_iter();
     let Some(first) = lists.next() else { return Vec::new() };

@@ -13,19 +13,13 @@ use store::db::metadata::{self, Metadata, Scope};
 /// A version of a package that is served to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedVersion {
-    /// The source that serves it.
     pub source: SourceId,
-    /// The name.
     pub name: String,
-    /// The version.
     pub version: String,
 }
 
 /// Returns the keys and values of each of these versions in a repository, by key; `repo` is 0 in requests for
 /// a source.
-///
-/// # Errors
-/// Database errors.
 pub async fn of(
     repositories: &Repositories,
     language: Language,
@@ -48,9 +42,6 @@ pub async fn of(
 }
 
 /// Like [`of`], for one version.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_one(
     repositories: &Repositories,
     (language, repo): (Language, RepoId),

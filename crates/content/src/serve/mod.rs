@@ -99,7 +99,6 @@ pub struct Repositories {
 
 impl Repositories {
     /// Creates the handle, with empty caches.
-    #[must_use]
     pub fn new(fetches: Arc<Fetches>, page_reads: Arc<PageReads>, state: Arc<State>) -> Arc<Repositories> {
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),

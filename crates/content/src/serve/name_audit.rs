@@ -19,26 +19,21 @@ const MAX_MAJOR: u64 = 50;
 /// The largest difference of first numbers that is not suspicious.
 const MAX_JUMP: u64 = 10;
 
-/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its kind.
     pub kind: FindingKind,
     /// The language, as stored in the database.
     pub language: String,
     /// The name or pattern.
     pub name: String,
-    /// The source of the name.
     pub source: SourceId,
     /// The id of the guard.
     pub guard: Option<i64>,
     /// The name in the other source, if it differs.
     pub other_name: Option<String>,
-    /// The other source.
     pub other_source: Option<SourceId>,
     /// Time of the guard, or of the first listing in the other source.
     pub since: Option<Timestamp>,
-    /// An explanation.
     pub note: String,
 }
 
@@ -62,9 +57,6 @@ words! {
 }
 
 /// Returns the findings about all names, by kind, language and name.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_server(state: &State) -> Result<Vec<Finding>, RepoError> {
     let has_automatic = state.config.load().server.automatic_name_guard;
     let mut findings = state.db.read(move |c| find(c, has_automatic)).await?;
@@ -212,9 +204,6 @@ fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbEr
 
 /// Returns a sentence for each name that was uploaded to a source and that a guard gives to another source, or that a mirror
 /// has, exactly or in a similar form.
-///
-/// # Errors
-/// Database errors.
 pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Result<Vec<String>, RepoError> {
     let catalog = state.catalog.get();
     let has_automatic = state.config.load().server.automatic_name_guard;

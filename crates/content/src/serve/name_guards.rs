@@ -30,7 +30,6 @@ pub(super) fn guarded_name(guard: &NameGuard, name: &str) -> GuardedName {
 /// Returns the guard that explains why a point has no package of a name: one that an administrator created,
 /// or one that hides the name in a source of the point. SECURITY: other automatic guards are not named,
 /// because they reveal the names of packages in sources that the client may not read.
-#[must_use]
 pub fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
@@ -44,7 +43,6 @@ pub(super) fn hides(state: &State, language: Language, name: &str, source: Sourc
 
 /// Returns why a guard hides the packages of a name in a source, for administrators: `hidden by name guard 7: …`;
 /// `None` if no guard does.
-#[must_use]
 pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
     let hidden = HiddenNames::of(state, language, source);
     let guard = hidden.guard_of(name)?;
@@ -77,7 +75,6 @@ pub struct HiddenNames {
 
 impl HiddenNames {
     /// Returns the hidden names of a source, which may be deleted.
-    #[must_use]
     pub fn of(state: &State, language: Language, source: SourceId) -> HiddenNames {
         let catalog = state.catalog.get();
         HiddenNames {
@@ -90,7 +87,6 @@ impl HiddenNames {
     }
 
     /// Returns true if a name is hidden. A name of Python must be in normal form.
-    #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.guard_of(name).is_some()
     }
@@ -102,9 +98,6 @@ impl HiddenNames {
 
     /// Refuses a hidden name in any spelling; `is_known` states whether the source has packages of the name. SECURITY: an
     /// automatic guard refuses only known names, because it reveals that a source, which may be private, has the name.
-    ///
-    /// # Errors
-    /// [`RepoError::Guarded`].
     pub fn require_visible(&self, name: &str, is_known: bool) -> Result<(), RepoError> {
         let name = match self.language {
             Language::R => name.to_owned(),
@@ -121,7 +114,6 @@ impl HiddenNames {
 
 /// Returns the error 403 for a name that a point lacks because of a guard, otherwise 404 with this text. SECURITY:
 /// installers continue with the next repository after 404, but not after 403.
-#[must_use]
 pub fn missing(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
     match guarded(state, point, language, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),

@@ -13,7 +13,6 @@ pub enum ClientPlatform<'a> {
     Header(Option<&'a [u8]>),
     /// By the address, or by the parameters `r_version` and `arch`.
     Explicit {
-        /// The version of R.
         r: RVersion,
         /// The architecture; `None` for an unsupported one.
         arch: Option<Arch>,
@@ -30,7 +29,6 @@ pub struct PlatformChoice {
 }
 
 words! {
-    /// The kind of match of an R version.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RVersionMatch {
         /// The client has the distribution's own version of R, including the patch version.
@@ -63,7 +61,6 @@ words! {
 
 impl MatchFailure {
     /// Returns true if the `User-Agent` is the reason, not the version of R or the architecture that it declares.
-    #[must_use]
     pub fn is_agent_error(self) -> bool {
         match self {
             MatchFailure::NoAgent
@@ -76,7 +73,6 @@ impl MatchFailure {
 }
 
 /// Selects the platform. `has_binaries` is true for minor versions of R for which the distribution may have binaries.
-#[must_use]
 pub fn choose(
     distribution: &Distribution,
     platform: &ClientPlatform<'_>,

@@ -73,7 +73,6 @@ fn figure_cache() -> FigureCache {
     memory_cache::with_shards(FIGURE_SHARDS, FIGURE_BYTES, FIGURE_ENTRIES, PathWeighter)
 }
 
-/// The formats of archives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchiveKind {
     /// A compressed tar file whose members are in one folder: R packages and Python source distributions.
@@ -82,18 +81,14 @@ pub enum ArchiveKind {
     Wheel,
 }
 
-/// A stored archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredArchive {
-    /// Its key in storage.
     pub key: Key,
     /// Its size, in bytes.
     pub size: u64,
-    /// Its format.
     pub kind: ArchiveKind,
 }
 
-/// A file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageFile {
     /// Its path below the folder of the package.
@@ -173,7 +168,6 @@ pub async fn first(
 
 /// Returns true if a path has the form of those of figures: a raster image. Vector images are excluded, because they may
 /// contain scripts.
-#[must_use]
 pub fn is_figure(path: &str) -> bool {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| ["png", "jpg", "jpeg", "gif", "webp"].contains(&extension.as_str()))

@@ -13,7 +13,6 @@ pub struct PackageQuery {
     pub is_prefix: bool,
     /// The exact name of the only package, if set.
     pub name: Option<String>,
-    /// The sort key.
     pub sort: SortBy,
     /// Whether the order is reversed.
     pub descending: bool,

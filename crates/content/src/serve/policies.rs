@@ -72,7 +72,6 @@ pub(super) fn guards(state: &State, catalog: &Catalog) -> NameGuards {
 
 /// Returns numbers that change whenever a decision of a rule in this catalog may change; see
 /// [`runtime::state::policies::Policies::generation`].
-#[must_use]
 pub fn generation(state: &State, catalog: &Catalog, now: Timestamp) -> (u64, i64) {
     if !has_policies(catalog) {
         return (0, 0);

@@ -60,7 +60,6 @@ struct Server {
 }
 
 /// Returns true if a server is queried for each binary, so that a missing binary may appear later.
-#[must_use]
 pub fn probes_servers(state: &State) -> bool {
     let config = state.config.load();
     config.cran.binaries.iter().any(|url| matches!(url.kind, BinaryServerKind::Negotiated { .. }))

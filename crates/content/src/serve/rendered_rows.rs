@@ -13,7 +13,6 @@ use store::db::{Db, DbError};
 #[derive(Default)]
 pub(super) struct RenderedRows {
     waiting: Mutex<Vec<WaitingRow>>,
-    /// Held during a transaction.
     transaction: tokio::sync::Mutex<()>,
 }
 
@@ -25,9 +24,6 @@ struct WaitingRow {
 
 impl RenderedRows {
     /// Records a document permanently. Returns false and changes nothing if its key is already known.
-    ///
-    /// # Errors
-    /// Database errors.
     pub(super) async fn put(&self, db: &Db, row: RenderedRow) -> Result<bool, DbError> {
         let (sender, result) = oneshot::channel();
         self.waiting.lock().push(WaitingRow { row: row.clone(), result: sender });

@@ -86,13 +86,11 @@ fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
 
 impl Requirements {
     /// Returns the system to which the rules are applied.
-    #[must_use]
     pub fn system(&self) -> &OsRelease {
         &self.system
     }
 
     /// Returns the requirements declared by a text.
-    #[must_use]
     pub fn of_text(&self, text: &str) -> Vec<MatchedRule<'_>> {
         self.rules.requirements(text, &self.system)
     }
@@ -113,7 +111,6 @@ impl Requirements {
 
     /// Returns the names of the packages whose requirements are unknown, sorted: among all packages, or among
     /// those of [`Requirements::of`] for these roots.
-    #[must_use]
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
             None => self.graph.without_description().map(str::to_owned).collect(),
@@ -126,7 +123,6 @@ impl Requirements {
     }
 
     /// Returns true if the point lists a package of this name.
-    #[must_use]
     pub fn lists(&self, name: &str) -> bool {
         self.graph.lists(name)
     }

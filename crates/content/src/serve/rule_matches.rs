@@ -23,7 +23,6 @@ use runtime::state::policies::{BlockedReleases, RepoPolicy};
 use store::db::release_facts::TreeRelease;
 use store::db::{Conn, DbError, life};
 
-/// Maximum number of examples.
 const MAX_EXAMPLES: usize = 3;
 
 /// The id of a rule that has none yet: it comes after all rules of its priority and effect.
@@ -32,7 +31,6 @@ const NEW_RULE: i64 = i64::MAX;
 /// The packages of a repository that a rule concerns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleMatches {
-    /// The repository.
     pub repo: String,
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
     pub bioconductor: Option<Version>,
@@ -53,7 +51,6 @@ pub struct RuleMatches {
 /// A package about whose listed version a rule decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleMatch {
-    /// The name.
     pub name: String,
     /// The version that the index lists without the rule; `None` if it lists none.
     pub before: Option<String>,
@@ -83,7 +80,6 @@ struct Comparison {
 /// What a rule decides about.
 #[derive(Default)]
 struct Decisions {
-    /// By name.
     packages: Vec<RuleMatch>,
     /// Names and versions, in their order.
     archived: Vec<(String, String)>,
@@ -92,9 +88,6 @@ struct Decisions {
 /// Returns the packages that a rule concerns, for each repository of R packages, and each published version of
 /// Bioconductor in it, in which there are any. The other rules and the name guards are those in force. A rule with the id
 /// of a stored one takes its place; the id 0 is a new rule.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
     // Another server may just have changed the rules.

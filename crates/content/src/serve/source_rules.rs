@@ -12,9 +12,6 @@ use runtime::state::State;
 use store::db::python_file::ListedFile;
 
 /// Returns the blocked releases of an R package of a source, with the reasons. `point` is a state of the source.
-///
-/// # Errors
-/// Database errors.
 pub async fn blocked_releases(
     repositories: &Repositories,
     point: &Point,
@@ -38,9 +35,6 @@ pub async fn blocked_releases(
 
 /// Returns the versions of a Python project of a source of which all files are blocked, with the reason for one of them.
 /// `point` is a state of the source, `files` are all its files of the project.
-///
-/// # Errors
-/// Database errors.
 pub async fn blocked_versions(
     repositories: &Repositories,
     point: &Point,

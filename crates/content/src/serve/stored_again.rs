@@ -31,9 +31,6 @@ pub enum RepairError {
 }
 
 /// Fetches a package of a mirror again.
-///
-/// # Errors
-/// [`RepairError`].
 pub async fn package(repositories: &Repositories, sha256: Sha256) -> Result<(), RepairError> {
     let files = repositories.state.db.read(move |c| stored_file::mirrored_files(c, sha256)).await;
     let mut reason = RepairError::NoSource;
@@ -94,9 +91,6 @@ async fn replace(repositories: &Repositories, key: &Key, bytes: &[u8]) -> Result
 }
 
 /// Extracts a README from the archive of its package again.
-///
-/// # Errors
-/// [`RepairError`].
 pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), RepairError> {
     let archives = repositories.state.db.read(move |c| stored_file::archives_of_readme(c, sha256)).await;
     let mut reason = RepairError::NoSource;
@@ -118,9 +112,6 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), R
 
 /// Compares name and version in the DESCRIPTION of a stored source package with its rows; returns the difference. Python
 /// packages have no DESCRIPTION and are not compared.
-///
-/// # Errors
-/// Database and storage errors.
 pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<Option<String>, RepoError> {
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;

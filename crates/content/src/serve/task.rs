@@ -5,9 +5,6 @@ use tokio::task::JoinHandle;
 use store::storage::StorageError;
 
 /// Runs work that needs milliseconds or more outside the async threads. A panic of the work continues in the caller.
-///
-/// # Errors
-/// [`stopping`].
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -15,9 +12,6 @@ pub async fn run_blocking<T: Send + 'static>(
 }
 
 /// Returns the result of a task. A panic of the task continues in the caller.
-///
-/// # Errors
-/// [`stopping`].
 pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, StorageError> {
     match task.await {
         Ok(result) => Ok(result),
@@ -27,7 +21,6 @@ pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, StorageError> {
 }
 
 /// Returns the error of a task that the stop of the server cancelled.
-#[must_use]
 pub fn stopping() -> StorageError {
     StorageError::Other("the server is stopping".to_owned())
 }

@@ -27,7 +27,6 @@ pub async fn current(state: &State) -> Vulnerabilities {
 
 impl Vulnerabilities {
     /// Returns the vulnerabilities of a version of a package from a source, newest first.
-    #[must_use]
     pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
         self.package(source, package)
             .map(|package_advisories| package_advisories.vulnerabilities(version, self.now))
@@ -35,14 +34,12 @@ impl Vulnerabilities {
     }
 
     /// Returns true if any advisory is known; only then can a package without advisories be reported as not affected.
-    #[must_use]
     pub fn is_known(&self) -> bool {
         self.index.as_ref().is_some_and(|index| !index.is_empty())
     }
 
     /// Returns the time of the last change of an advisory about packages of a language, withdrawn or not; `None` if it is
     /// not known.
-    #[must_use]
     pub fn last_change(&self, language: Language) -> Option<Timestamp> {
         let ecosystems: &[Ecosystem] = match language {
             Language::R => &[Ecosystem::Cran, Ecosystem::Bioconductor],
@@ -63,7 +60,6 @@ impl Vulnerabilities {
     }
 
     /// Returns true if there are advisories about versions of a package from a source.
-    #[must_use]
     pub fn has_package(&self, source: SourceId, package: &str) -> bool {
         self.package(source, package).is_some()
     }

@@ -29,9 +29,6 @@ pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>
 
 /// Returns the versions that rules and advisories withhold in a state that is promoted, as [`store::db::repo::withheld`]
 /// returns them. Files of an index are not among them: they are known only for projects that were requested.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_selection(
     state: &State,
     policy: Option<&Arc<RepoPolicy>>,
@@ -56,9 +53,7 @@ pub async fn of_selection(
 /// A version that rules began or ceased to withhold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithheldChange {
-    /// The package.
     pub package: String,
-    /// The version.
     pub version: String,
     /// The rule that withholds it now, with the facts; empty for more than [`MAX_REASONS`] versions. `None` if none does
     /// any more.
@@ -73,9 +68,6 @@ pub async fn in_force(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy
 
 /// Returns the versions of the newest state of a repository that are withheld under one of two sets of rules only, by
 /// package. The passing of time is no change: both are applied at the same instant.
-///
-/// # Errors
-/// Database errors.
 pub async fn changes(
     state: &State,
     repo: &Repository,

@@ -50,7 +50,6 @@ pub(super) struct Selector<'a> {
     pub(super) rule: &'a Rule,
     /// Whether dependencies are chosen, too.
     pub(super) has_dependencies: bool,
-    /// Number of concurrent requests.
     pub(super) concurrency: usize,
     pub(super) output: Output,
 }

@@ -15,7 +15,6 @@ use formats::bundle::{Product, PythonRecord, PythonState};
 use formats::python::file_name::FileKind;
 use formats::python::simple::page::{PageFile, ProjectPage, ProjectStatus};
 
-/// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedFile {
     pub(super) project: String,

@@ -28,14 +28,12 @@ impl Rule {
     }
 }
 
-/// A chosen file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ChosenFile {
     pub(super) name: String,
     pub(super) version: String,
 }
 
-/// Returns the version of a file of a page.
 pub(super) fn version_of(page: &ProjectPage, file: &PageFile) -> Option<String> {
     let listed = file.name.version(&page.name, page.versions.as_deref());
     listed.or_else(|| file.name.version(&page.name, None))

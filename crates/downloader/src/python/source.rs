@@ -17,7 +17,6 @@ use formats::python::simple::page::{MetadataFile, PageFile};
 use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
 use upstream::{FileRequest, FileResponse, Mirror, PageResponse, PythonIndex, Upstream, UpstreamError};
 
-/// PyPI's file host.
 const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
 /// Pauses before the second and each further request for a page.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];

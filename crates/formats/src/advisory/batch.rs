@@ -15,9 +15,7 @@ const MAX_SKIPPED_FILES: usize = 20;
 /// The file format of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JSON.
     Json,
-    /// YAML.
     Yaml,
 }
 
@@ -25,7 +23,6 @@ impl Format {
     /// Detects the format from the path of a file in a directory or an archive, such as
     /// `vulns/readxl/RSEC-2023-1.yaml`. The file name of an advisory is its id, which begins with capital letters, or
     /// with `x_` for a private advisory. `None` for other names, and for files in hidden directories.
-    #[must_use]
     pub fn from_path(path: &str) -> Option<Format> {
         let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
         let is_hidden = |name: &str| name.starts_with('.') && name != ".";
@@ -48,22 +45,18 @@ impl Format {
     }
 }
 
-/// A file that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedFile {
     /// The file; for JSON lines, with the number of the line.
     pub file: String,
-    /// The reason.
     pub reason: String,
 }
 
 /// The reason why all files are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
-    /// There is no advisory in the files.
     #[error("there is no advisory about packages of CRAN, Bioconductor or PyPI in it")]
     Empty,
-    /// So many files are malformed that the others are not trusted.
     #[error("{malformed} of {total} advisories in it are malformed; the first is {file}: {reason}")]
     Damaged {
         /// The number of malformed files.
@@ -72,7 +65,6 @@ pub enum BadBatch {
         total: usize,
         /// The first malformed file.
         file: String,
-        /// The reason.
         reason: String,
     },
 }
@@ -160,19 +152,16 @@ impl Batch {
     }
 
     /// Returns the number of advisories.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
     /// Returns whether there are no advisories.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
     /// Returns the number of skipped files, and the first of them with the reasons.
-    #[must_use]
     pub fn skipped_files(&self) -> (usize, &[SkippedFile]) {
         (self.malformed, &self.skipped)
     }
@@ -184,7 +173,6 @@ impl Batch {
 
     /// Returns the time of an advisory's last modification; `None` if there is no such advisory, or if it has no such
     /// time.
-    #[must_use]
     pub fn modification_time(&self, id: &str) -> Option<Timestamp> {
         self.records.get(id)?.advisory.modified
     }
@@ -198,7 +186,6 @@ impl Batch {
     }
 
     /// Returns all advisories as JSON lines. The bytes are equal for equal advisories.
-    #[must_use]
     pub fn document(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.records.values().map(|record| record.json.len() + 1).sum());
         for line in self.lines(None) {

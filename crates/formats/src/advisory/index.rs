@@ -25,7 +25,6 @@ pub struct Index {
 pub struct FeedState {
     /// The digest of the stored document.
     pub digest: Sha256,
-    /// The number of advisories.
     pub count: usize,
 }
 
@@ -36,7 +35,6 @@ pub struct AdvisoryFeed {
     pub name: String,
     /// The digest of the stored document.
     pub digest: Sha256,
-    /// The advisories.
     pub batch: Batch,
 }
 
@@ -71,9 +69,7 @@ pub struct Finding<'a> {
     pub id: &'a str,
     /// All other ids of the vulnerability, sorted.
     pub aliases: Vec<&'a str>,
-    /// A one-line summary.
     pub summary: Option<&'a str>,
-    /// The publication time.
     pub published: Option<Timestamp>,
     /// The last modification of the advisory `id`.
     pub modified: Option<Timestamp>,
@@ -94,7 +90,6 @@ pub struct PackageAdvisories<'a> {
 impl Index {
     /// Creates an index of several feeds. If several advisories have the same id, the one that was modified last is
     /// used.
-    #[must_use]
     pub fn new(feeds: Vec<AdvisoryFeed>) -> Index {
         let mut index = Index::default();
         let mut newest_by_id: BTreeMap<&str, &Advisory> = BTreeMap::new();
@@ -136,38 +131,32 @@ impl Index {
     }
 
     /// Returns the number of advisories.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.advisories.len()
     }
 
     /// Returns whether there are no advisories.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.advisories.is_empty()
     }
 
     /// Returns the number of packages of an ecosystem that have advisories.
-    #[must_use]
     pub fn package_count(&self, ecosystem: Ecosystem) -> usize {
         self.packages[ecosystem as usize].len()
     }
 
     /// Returns the time of the last change of an advisory of an ecosystem, withdrawn or not; `None` if it is not known.
-    #[must_use]
     pub fn last_change(&self, ecosystem: Ecosystem) -> Option<Timestamp> {
         let entries = self.packages[ecosystem as usize].values().flatten();
         entries.filter_map(|entry| self.advisories[entry.advisory].modified).max()
     }
 
     /// Returns the feeds of the index, by name.
-    #[must_use]
     pub fn feeds(&self) -> &BTreeMap<String, FeedState> {
         &self.feeds
     }
 
     /// Returns the advisories about a package; `None` if there are none.
-    #[must_use]
     pub fn package(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
         let entries = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
         Some(PackageAdvisories { index: self, ecosystem, entries })
@@ -193,7 +182,6 @@ impl AffectedEntry {
 
 impl<'a> PackageAdvisories<'a> {
     /// Returns the vulnerabilities of a version whose advisories are not withdrawn at `now`, newest first.
-    #[must_use]
     pub fn vulnerabilities(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
         let version = Version::new(self.ecosystem, version);
         let index = self.index;

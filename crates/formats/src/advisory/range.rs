@@ -7,14 +7,12 @@ use super::version::{Ecosystem, Version};
 pub struct Range {
     /// `ECOSYSTEM`, `SEMVER` or `GIT`.
     pub kind: Box<str>,
-    /// The events.
     pub events: Box<[Event]>,
 }
 
 /// An event at a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The kind of the event.
     pub kind: EventKind,
     /// The version or commit. `0` as an introduction precedes all versions; `*` as a limit follows all versions.
     pub version: Box<str>,
@@ -45,10 +43,8 @@ pub(super) struct PreparedRange {
 /// The position of an event.
 #[derive(Clone, Debug)]
 enum Bound {
-    /// Before all versions.
     Start,
     Version(Version),
-    /// After all versions.
     End,
 }
 
@@ -61,7 +57,6 @@ impl Bound {
         }
     }
 
-    /// Compares the bound with a version.
     fn compare_version(&self, version: &Version) -> std::cmp::Ordering {
         match self {
             Bound::Start => std::cmp::Ordering::Less,
@@ -96,7 +91,6 @@ impl PreparedRange {
         })
     }
 
-    /// Returns whether the range contains a version.
     pub(super) fn contains(&self, version: &Version) -> bool {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.compare_version(version).is_gt())
         {

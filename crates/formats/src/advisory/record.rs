@@ -15,7 +15,6 @@ pub struct Advisory {
     /// The time of the last modification.
     #[serde(default, deserialize_with = "time")]
     pub modified: Option<Timestamp>,
-    /// The publication time.
     #[serde(default, deserialize_with = "time")]
     pub published: Option<Timestamp>,
     /// The time at which the advisory was withdrawn.
@@ -24,16 +23,13 @@ pub struct Advisory {
     /// Other ids of the same vulnerability.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub aliases: Vec<String>,
-    /// A one-line summary.
     #[serde(default)]
     pub summary: Option<String>,
     /// The full text in Markdown.
     #[serde(default)]
     pub details: Option<String>,
-    /// The severity.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub severity: Vec<Severity>,
-    /// The affected packages.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub affected: Vec<Affected>,
 }
@@ -48,7 +44,6 @@ pub struct Severity {
     pub score: String,
 }
 
-/// An affected package.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Affected {
     /// The package; may be missing for ranges of a source code repository.
@@ -60,12 +55,10 @@ pub struct Affected {
     /// The affected ranges of versions.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub ranges: Vec<Range>,
-    /// Further affected versions.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub versions: Vec<String>,
 }
 
-/// A package.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Package {
     /// The ecosystem, not normalized.
@@ -106,7 +99,6 @@ impl Advisory {
     }
 
     /// Returns one line about the advisory: the summary; without a summary, the first sentence of the details.
-    #[must_use]
     pub fn headline(&self) -> Option<String> {
         let summary = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
         summary.map(str::to_owned).or_else(|| self.details.as_deref().and_then(first_sentence))
@@ -115,14 +107,12 @@ impl Advisory {
 
 impl Affected {
     /// Returns the ecosystem of the package, if it is supported.
-    #[must_use]
     pub fn ecosystem(&self) -> Option<Ecosystem> {
         Ecosystem::parse(&self.package.as_ref()?.ecosystem)
     }
 }
 
 /// Returns whether a text is valid as an id and in a URL path.
-#[must_use]
 pub fn is_id(text: &str) -> bool {
     let is_id_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(is_id_char) && !text.starts_with('.')
@@ -144,7 +134,6 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>,
 }
 
 /// Parses a time in the format of RFC 3339.
-#[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     let time: jiff::Timestamp = text.trim().parse().ok()?;
     Some(Timestamp(time.as_microsecond()))

@@ -9,7 +9,6 @@ const BASE_METRICS_V4: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA
 
 /// Returns the base score, from 0.0 to 10.0, of a CVSS vector of version 2.0, 3.0, 3.1 or 4.0; `None` if the text is
 /// not a vector.
-#[must_use]
 pub fn base_score(vector: &str) -> Option<f64> {
     if vector.len() > 400 {
         return None;

@@ -12,18 +12,14 @@ words! {
     /// the ecosystem to another repository, which is not supported.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Ecosystem {
-        /// `CRAN`.
         Cran = "CRAN",
-        /// `Bioconductor`.
         Bioconductor = "Bioconductor",
-        /// `PyPI`.
         Pypi = "PyPI",
     }
 }
 
 impl Ecosystem {
     /// Returns the name for files of a bundle, in lower case.
-    #[must_use]
     pub fn file_name(self) -> String {
         self.as_str().to_ascii_lowercase()
     }
@@ -50,7 +46,6 @@ impl Ecosystem {
 pub(super) enum Version {
     /// A version from CRAN or Bioconductor. Versions that R does not accept also have an order.
     R(Box<str>),
-    /// A version from PyPI.
     Python(python::version::Version),
 }
 

@@ -18,7 +18,6 @@ const MAX_SEGMENTS: usize = 10_000;
 /// The head of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// [`FORMAT`].
     pub format: String,
     /// The name of the [`Product`].
     pub product: String,
@@ -45,7 +44,6 @@ pub struct Head {
     /// The bundle on which an incremental bundle is based; `None` for a complete bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<IncrementalBase>,
-    /// The origin of the product.
     pub upstream: ProductOrigin,
     /// The stored heads of earlier days, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,7 +86,6 @@ pub struct EarlierHead {
     pub sha256: Sha256,
 }
 
-/// The origin of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductOrigin {
     /// The URL or path, without user and password.
@@ -109,10 +106,8 @@ pub struct SegmentRef {
     /// The last day of its records.
     #[serde(with = "as_text")]
     pub to: Day,
-    /// The file of the segment.
     #[serde(flatten)]
     pub file: CompressedFile,
-    /// The number of records.
     pub records: u64,
     /// The number of records that are releases.
     pub objects: u64,
@@ -180,13 +175,11 @@ impl Head {
     }
 
     /// Returns the content of the file.
-    #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         self_digest::serialize(self)
     }
 
     /// Returns the digest over the digests of the segments, in order.
-    #[must_use]
     pub fn chain_of(segments: &[SegmentRef]) -> Sha256 {
         let mut hasher = Hasher::new();
         segments.iter().for_each(|segment| hasher.update(segment.file.sha256.0));
@@ -194,7 +187,6 @@ impl Head {
     }
 
     /// Returns the path of the head's dated copy: see [`Product::dated_head_path`].
-    #[must_use]
     pub fn dated_path(&self, product: &Product) -> String {
         product.dated_head_path(self.snapshot, self.base.is_some())
     }

@@ -20,9 +20,7 @@ pub const PYTHON_SCHEMA: u32 = 1;
 pub const HEAD: &str = "head.json";
 /// The directory of earlier heads, one per day.
 pub const HEADS: &str = "heads";
-/// The directory of segments.
 pub const SEGMENTS: &str = "log";
-/// The directory of READMEs.
 pub const READMES: &str = "doc";
 /// The extension of the METADATA of a wheel. The name of its object is the digest of the wheel.
 pub const METADATA_EXTENSION: &str = "metadata";
@@ -34,19 +32,16 @@ pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 /// A part of a bundle with its own head, segments and objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Product {
-    /// Source packages of CRAN.
     Cran,
     /// Source packages of a version of Bioconductor, such as `3.20`.
     Bioconductor(String),
     /// Binaries for a platform, by its tag, such as `4.5-noble`.
     Binaries(String),
-    /// Python packages.
     Pypi,
 }
 
 impl Product {
     /// Parses the `Display` form of a product; `None` for any other text.
-    #[must_use]
     pub fn parse(name: &str) -> Option<Product> {
         match name.split_once('/') {
             None if name == "pypi" => Some(Product::Pypi),
@@ -59,8 +54,6 @@ impl Product {
         }
     }
 
-    /// Returns the schema of the product.
-    #[must_use]
     pub fn schema(&self) -> u32 {
         match self {
             Product::Cran => CRAN_SCHEMA,
@@ -71,7 +64,6 @@ impl Product {
     }
 
     /// Returns the directory of its head.
-    #[must_use]
     pub fn root(&self) -> String {
         match self {
             Product::Cran => "v3/1".to_owned(),
@@ -82,7 +74,6 @@ impl Product {
     }
 
     /// Returns the directory of its objects.
-    #[must_use]
     pub fn objects_dir(&self) -> String {
         match self {
             Product::Cran | Product::Bioconductor(_) | Product::Pypi => format!("{}/obj", self.root()),
@@ -90,28 +81,22 @@ impl Product {
         }
     }
 
-    /// Returns the path of its head.
-    #[must_use]
     pub fn head_path(&self) -> String {
         format!("{}/{HEAD}", self.root())
     }
 
     /// Returns the path of the head of a day, such as `2026-11-20`. The names for complete and incremental bundles
     /// differ, so that an incremental bundle can be copied over a bundle of the same day.
-    #[must_use]
     pub fn dated_head_path(&self, day: impl fmt::Display, is_incremental: bool) -> String {
         let suffix = if is_incremental { "-difference" } else { "" };
         format!("{}/{HEADS}/{day}{suffix}.json", self.root())
     }
 
     /// Returns the path of a file that a head lists relative to itself.
-    #[must_use]
     pub fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.root())
     }
 
-    /// Returns the path of an object.
-    #[must_use]
     pub fn object_path(&self, sha256: Sha256, extension: &str) -> String {
         let name = sha256.to_string();
         format!("{}/{}/{name}.{extension}", self.objects_dir(), &name[..2])
@@ -119,7 +104,6 @@ impl Product {
 
     /// Returns the path and the content of the file that shows that the bundle has the product; `None` for binaries,
     /// which only have a head.
-    #[must_use]
     pub fn marker(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Product::Cran => Some(("v3/version.txt", "3\n")),
@@ -144,7 +128,6 @@ impl fmt::Display for Product {
 
 /// Returns the path of an immutable metadata file, relative to its head. The name contains the first 16 digits of the
 /// digest. An empty `folder` means the directory of the head.
-#[must_use]
 pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
     let name = format!("{stem}-{}.{extension}", &sha256.to_string()[..16]);
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
@@ -153,7 +136,6 @@ pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, ext
 /// Returns the path of the object for the address of a file on a page that was generated from a bundle. Such an address
 /// is `{object}/{file name}`, because installers take the name from the end of the address; with `.metadata` after the
 /// name, it is the address of the object with METADATA. `None` for any other path.
-#[must_use]
 pub fn python_object_of_page(path: &str) -> Option<String> {
     let (object, name) = path.rsplit_once('/')?;
     let (folder, object_name) = object.rsplit_once('/')?;
@@ -172,7 +154,6 @@ pub fn python_object_of_page(path: &str) -> Option<String> {
 
 /// Returns whether a path in a head is safe: below the directory of the head, and of lower-case letters, digits, `.`,
 /// `-` and `_`.
-#[must_use]
 pub fn is_safe_path(path: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     path.len() <= 200
@@ -182,7 +163,6 @@ pub fn is_safe_path(path: &str) -> bool {
 }
 
 /// Returns whether a text is a version of Bioconductor: two numbers, separated by a dot.
-#[must_use]
 pub fn is_bioconductor_version(text: &str) -> bool {
     let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor))

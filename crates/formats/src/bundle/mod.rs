@@ -22,10 +22,8 @@ pub use state::ProductState;
 /// A violation of the specification. Callers add the path of the file to the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The bytes are truncated or changed, or belong to a different file.
     #[error("{0}")]
     Damaged(String),
-    /// The format is newer than those that this program supports.
     #[error("{0}")]
     Newer(String),
 }

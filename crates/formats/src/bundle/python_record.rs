@@ -56,7 +56,6 @@ impl PythonRecord {
     }
 
     /// Returns the day from which it applies.
-    #[must_use]
     pub fn day(&self) -> Option<Day> {
         match self {
             PythonRecord::File(file) => Some(file.day),
@@ -75,9 +74,7 @@ impl PythonRecord {
 pub struct FileRecord {
     /// The normalized name of the project.
     pub project: String,
-    /// The version.
     pub version: String,
-    /// The file name.
     pub name: String,
     /// The first day of the file.
     #[serde(with = "as_text")]
@@ -90,7 +87,6 @@ pub struct FileRecord {
     /// `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rp: Option<String>,
-    /// METADATA of a wheel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<MetadataObject>,
     /// The provenance object (PEP 740).
@@ -104,7 +100,6 @@ pub struct FileRecord {
 /// The digests and the size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileObject {
-    /// The digest.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
     /// The size in bytes.
@@ -117,7 +112,6 @@ pub struct FileObject {
 /// METADATA of a wheel, or the provenance of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetadataObject {
-    /// The digest.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
     /// The size in bytes.
@@ -129,9 +123,7 @@ pub struct MetadataObject {
 pub struct MarkRecord {
     /// The normalized name of the project.
     pub project: String,
-    /// The file name.
     pub name: String,
-    /// As [`FileRecord::yanked`].
     #[serde(default, serialize_with = "write_yank", deserialize_with = "read_yank")]
     pub yanked: Option<String>,
     /// The day from which it applies.
@@ -144,7 +136,6 @@ pub struct MarkRecord {
 pub struct RemoveRecord {
     /// The normalized name of the project.
     pub project: String,
-    /// The file name.
     pub name: String,
     /// The digest of its bytes.
     #[serde(with = "as_text")]
@@ -161,7 +152,6 @@ pub struct StatusRecord {
     pub project: String,
     /// `active`, `archived`, `quarantined` or `deprecated`.
     pub status: String,
-    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The day from which it applies.
@@ -174,7 +164,6 @@ pub struct StatusRecord {
 pub struct SkipRecord {
     /// The normalized name of the project.
     pub project: String,
-    /// The file name.
     pub name: String,
     /// The day from which it applies.
     #[serde(with = "as_text")]

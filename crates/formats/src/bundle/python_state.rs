@@ -18,7 +18,6 @@ pub struct PythonState {
     day: Option<Day>,
 }
 
-/// A project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProjectState {
     /// The serial of the segment with the project's last change.
@@ -32,26 +31,20 @@ pub struct ProjectState {
 }
 
 /// Returns the line of a file in a listing: its name, such as `odd_lib-1.0.tar.gz`, and its digest.
-#[must_use]
 pub fn file_line(name: &str, sha256: Sha256) -> String {
     format!("{name} {sha256}")
 }
 
 impl PythonState {
     /// Returns the projects, by normalized name. They include projects without listed files.
-    #[must_use]
     pub fn projects(&self) -> &BTreeMap<String, ProjectState> {
         &self.projects
     }
 
-    /// Returns a project.
-    #[must_use]
     pub fn project(&self, name: &str) -> Option<&ProjectState> {
         self.projects.get(name)
     }
 
-    /// Returns a listed file.
-    #[must_use]
     pub fn file(&self, project: &str, name: &str) -> Option<&FileRecord> {
         self.projects.get(project)?.files.get(name)
     }
@@ -62,13 +55,11 @@ impl PythonState {
     }
 
     /// Returns the listed files without a record, as lines of the listing.
-    #[must_use]
     pub fn missing_files(&self) -> &[String] {
         &self.missing_files
     }
 
     /// Returns the lines of the listing, sorted by bytes.
-    #[must_use]
     pub fn listing(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             self.files().map(|file| file_line(&file.name, file.obj.sha256)).collect();
@@ -78,7 +69,6 @@ impl PythonState {
     }
 
     /// Returns the latest day of the records.
-    #[must_use]
     pub fn day(&self) -> Option<Day> {
         self.day
     }

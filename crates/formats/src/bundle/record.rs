@@ -72,9 +72,7 @@ pub struct ReleaseRecord {
     /// `4.6.0/Recommended`; for Bioconductor, the repository, such as `data/annotation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The package.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// The first day of the release.
     #[serde(with = "as_text")]
@@ -86,7 +84,6 @@ pub struct ReleaseRecord {
     /// unknown whether it was ever listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
-    /// Its file.
     pub obj: Object,
     /// Its record in the mirror's index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +99,6 @@ pub struct ReleaseRecord {
     pub readme: Option<Readme>,
 }
 
-/// A package file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// The digest of the file.
@@ -130,12 +126,9 @@ pub struct Readme {
 /// A changed index record of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexUpdate {
-    /// As [`ReleaseRecord::folder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The package.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// The digest of the file.
     #[serde(with = "as_text")]
@@ -143,17 +136,14 @@ pub struct IndexUpdate {
     /// The day from which the record applies.
     #[serde(with = "as_text")]
     pub day: Day,
-    /// The index record.
     pub index: String,
 }
 
 /// An event that concerns a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageEvent {
-    /// As [`ReleaseRecord::folder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The package.
     pub name: String,
     /// The version of the release, for `restore` and `remove`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,7 +215,6 @@ pub struct Fields(pub Vec<(String, String)>);
 
 impl Fields {
     /// Returns the value of a field. If a field is repeated, the last value is used, as in R.
-    #[must_use]
     pub fn get(&self, tag: &str) -> Option<&str> {
         self.0.iter().rev().find(|(name, _)| name == tag).map(|(_, value)| value.as_str())
     }

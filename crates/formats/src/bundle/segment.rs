@@ -34,13 +34,11 @@ struct Trailer {
     records: u64,
 }
 
-/// A README.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadmeText {
     /// The digest of the text.
     #[serde(with = "super::text::as_text")]
     pub sha256: Sha256,
-    /// The text.
     pub text: String,
 }
 
@@ -53,7 +51,6 @@ pub struct LinesWriter {
 
 impl LinesWriter {
     /// Begins a segment with its first line.
-    #[must_use]
     pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> LinesWriter {
         let preamble = Preamble { segment: serial, product: product.to_string(), prev };
         let mut lines = LinesWriter { text: Vec::new(), records: 0 };
@@ -63,12 +60,10 @@ impl LinesWriter {
     }
 
     /// Begins a file of READMEs.
-    #[must_use]
     pub fn readmes() -> LinesWriter {
         LinesWriter { text: Vec::new(), records: 0 }
     }
 
-    /// Appends a line.
     pub fn push<T: Serialize>(&mut self, value: &T) {
         serde_json::to_writer(&mut self.text, value)
             .expect("writing to a Vec succeeds, and keys of maps are strings");
@@ -76,14 +71,11 @@ impl LinesWriter {
         self.records += 1;
     }
 
-    /// Returns the number of records.
-    #[must_use]
     pub fn record_count(&self) -> u64 {
         self.records
     }
 
     /// Returns the current unpacked size in bytes.
-    #[must_use]
     pub fn size(&self) -> usize {
         self.text.len()
     }
@@ -159,7 +151,6 @@ impl<R: Read> Read for ExactReader<R> {
 }
 
 /// Converts an error of the reader of [`unpack_reader`].
-#[must_use]
 pub fn format_error(error: io::Error) -> FormatError {
     error
         .downcast::<FormatError>()

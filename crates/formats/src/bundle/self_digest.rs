@@ -15,14 +15,11 @@ const DIGEST_SUFFIX: &[u8] = b"\"}\n";
 /// The length in bytes of the digest with its prefix and suffix.
 const TAIL_LEN: usize = DIGEST_PREFIX.len() + 64 + DIGEST_SUFFIX.len();
 
-/// Returns the digest of bytes.
-#[must_use]
 pub fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(Hasher::digest(bytes).into())
 }
 
 /// Serializes a value, and appends its digest. The value must serialize to an object with at least one member.
-#[must_use]
 pub fn serialize<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).expect("keys of maps are strings");
     assert_eq!(text.pop(), Some(b'}'), "only objects have a digest");

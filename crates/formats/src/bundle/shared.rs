@@ -21,12 +21,9 @@ pub enum SharedFolder {
 }
 
 impl SharedFolder {
-    /// All folders.
     pub const ALL: [SharedFolder; 3] =
         [SharedFolder::Requirements, SharedFolder::Distributions, SharedFolder::Advisories];
 
-    /// Returns the name of the folder.
-    #[must_use]
     pub fn folder(self) -> &'static str {
         match self {
             SharedFolder::Requirements => "sysreqs",
@@ -54,7 +51,6 @@ pub struct SharedHead {
 
 impl SharedHead {
     /// Creates a head that lists these files.
-    #[must_use]
     pub fn new(
         folder: SharedFolder,
         created: Timestamp,

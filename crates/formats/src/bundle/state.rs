@@ -33,28 +33,22 @@ pub struct PackageState {
 /// The part of a [`ReleaseRecord`] that is stored in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The version.
     pub version: String,
-    /// The publication time.
     pub published: Option<Timestamp>,
     /// The first day of the release.
     pub day: Day,
-    /// Its file.
     pub object: Object,
     /// The digest of its index record.
     pub index: Option<Sha256>,
 }
 
 impl PackageState {
-    /// Returns the listed release.
-    #[must_use]
     pub fn listed_release(&self) -> Option<&Release> {
         self.releases.get(self.listed_index?)
     }
 }
 
 /// Returns the line of a release in a listing, such as `R6 2.6.1` or `data/annotation:GenomeInfoDbData 1.2.13`.
-#[must_use]
 pub fn listing_line(folder: &str, package: &str, version: &str) -> String {
     match folder {
         "" => format!("{package} {version}"),
@@ -82,8 +76,6 @@ impl ProductState {
         packages.into_iter()
     }
 
-    /// Returns the package with this name in a folder.
-    #[must_use]
     pub fn package(&self, folder: &str, name: &str) -> Option<&PackageState> {
         self.packages.get(&key(Some(folder), name))
     }
@@ -94,14 +86,12 @@ impl ProductState {
     }
 
     /// Returns the number of listed packages, including those without a record.
-    #[must_use]
     pub fn listed_count(&self) -> usize {
         self.packages.values().filter(|package| package.listed_index.is_some()).count()
             + self.missing_releases.len()
     }
 
     /// Returns the lines of the listing, sorted by bytes.
-    #[must_use]
     pub fn listing(&self) -> Vec<String> {
         let recorded_lines = self.packages.iter().filter_map(|((folder, name), package)| {
             Some(listing_line(folder, name, &package.listed_release()?.version))
@@ -112,19 +102,16 @@ impl ProductState {
     }
 
     /// Returns the SHA-256 of the lines of the listing, each followed by LF.
-    #[must_use]
     pub fn digest(&self) -> Sha256 {
         listing_digest(&self.listing())
     }
 
     /// Returns the listed releases without a record.
-    #[must_use]
     pub fn missing_releases(&self) -> &[String] {
         &self.missing_releases
     }
 
     /// Returns the latest day of the records.
-    #[must_use]
     pub fn day(&self) -> Option<Day> {
         self.day
     }
@@ -278,7 +265,6 @@ impl ProductState {
 }
 
 /// Returns the SHA-256 of lines, each followed by LF.
-#[must_use]
 pub fn listing_digest(lines: &[String]) -> Sha256 {
     let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     digest(text.as_bytes())

@@ -10,7 +10,6 @@ pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
 /// claims, if the first sync of the source (`is_initial`) found the release, or if the claimed time is at most
 /// [`MAX_CLAIM_LEAD`] before the first sync that found it. Otherwise, and if the claimed time is later than that
 /// sync, it is the time of that sync.
-#[must_use]
 pub fn effective_time(claimed: Option<Timestamp>, discovered_at: Timestamp, is_initial: bool) -> Timestamp {
     match claimed {
         Some(claimed) if claimed > discovered_at => discovered_at,

@@ -20,25 +20,21 @@ use crate::r;
 pub struct PackageFacts<'a> {
     /// Its name, normalized for a Python project.
     pub name: &'a str,
-    /// The language.
     pub language: Language,
     /// The source that provides it in the repository.
     pub source: SourceId,
     /// Whether the packages of the source are uploaded or built here. Rules about the age then apply only if they name
     /// the source.
     pub is_own: bool,
-    /// The advisories about it.
     pub advisories: Option<PackageAdvisories<'a>>,
     /// Whether any version of it is listed.
     pub is_listed: bool,
-    /// Its releases.
     pub releases: &'a [ReleaseFacts],
 }
 
 /// The facts about a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseFacts {
-    /// The version.
     pub version: String,
     /// The field `License`, or an SPDX expression; `None` if it is not known.
     pub license: Option<String>,
@@ -69,9 +65,7 @@ pub struct Clock {
 pub enum Verdict<'a> {
     /// No rule matches.
     NoRule,
-    /// An exception matches.
     Exception(&'a Arc<Rule>),
-    /// A rule blocks it.
     Blocked(&'a Arc<Rule>),
     /// A rule warns about it; the release is available.
     Warned(&'a Arc<Rule>),
@@ -79,7 +73,6 @@ pub enum Verdict<'a> {
 
 impl<'a> Verdict<'a> {
     /// Returns the rule that blocks the release.
-    #[must_use]
     pub fn blocking_rule(self) -> Option<&'a Arc<Rule>> {
         match self {
             Verdict::Blocked(rule) => Some(rule),
@@ -90,7 +83,6 @@ impl<'a> Verdict<'a> {
 
 impl PackageFacts<'_> {
     /// Compares versions in the order of the language.
-    #[must_use]
     pub fn compare(&self, a: &str, b: &str) -> Ordering {
         match self.language {
             Language::R => r::version::compare(a, b),
@@ -238,7 +230,6 @@ fn score(finding: &Finding<'_>) -> Option<f64> {
 
 /// Returns short texts about the facts that make a rule match a release. There are none for criteria that need no
 /// explanation, such as the name.
-#[must_use]
 pub(super) fn evidence(
     criteria: &Criteria,
     package: &PackageFacts<'_>,

@@ -76,7 +76,6 @@ impl NamePattern {
     }
 
     /// Returns whether the pattern matches a name. A Python name must be in normal form.
-    #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match self {
             NamePattern::Exact(exact) => exact == name,
@@ -85,7 +84,6 @@ impl NamePattern {
     }
 
     /// Returns whether a name can match both patterns.
-    #[must_use]
     pub fn overlaps(&self, other: &NamePattern) -> bool {
         match (self, other) {
             (NamePattern::Exact(name), pattern) | (pattern, NamePattern::Exact(name)) => {
@@ -98,7 +96,6 @@ impl NamePattern {
     }
 
     /// Returns the text before `*`, or the name.
-    #[must_use]
     pub fn stem(&self) -> &str {
         match self {
             NamePattern::Exact(text) | NamePattern::Prefix(text) => text,
@@ -117,19 +114,14 @@ impl fmt::Display for NamePattern {
 
 /// Returns the form in which R names are compared for a warning: lower case, without `.`, `-` and `_`. Guards do not
 /// hide names that only have the same form: `data.table` and `datatable` are different packages.
-#[must_use]
 pub fn comparison_key(name: &str) -> String {
     name.chars().filter(|c| !".-_".contains(*c)).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameGuard {
-    /// Its id, unique.
     pub id: i64,
-    /// The language of the names.
     pub language: Language,
-    /// The names.
     pub pattern: NamePattern,
     /// The source that may provide them. For an automatic guard, this is the first source with the name; other local
     /// and git sources may provide it too.
@@ -138,14 +130,12 @@ pub struct NameGuard {
     pub is_automatic: bool,
     /// Whether another source has listed the name. Only then does an automatic guard hide anything.
     pub has_overlap: bool,
-    /// Free text.
     pub description: String,
 }
 
 impl NameGuard {
     /// Returns whether the guard hides the guarded names of a source. `is_own` states whether the source's packages are
     /// uploaded or built here.
-    #[must_use]
     pub fn hides(&self, source: SourceId, is_own: bool) -> bool {
         self.source != source && !(self.is_automatic && is_own)
     }
@@ -156,7 +146,6 @@ impl NameGuard {
     }
 
     /// Returns a label for clients, such as `name guard 7`, without the pattern and the source.
-    #[must_use]
     pub fn label(&self) -> String {
         format!("name guard {}", self.id)
     }
@@ -177,14 +166,12 @@ type GuardsByName = HashMap<Language, HashMap<String, Arc<NameGuard>>>;
 
 impl NameGuards {
     /// Creates a set of guards. For the same name, a guard that an administrator created replaces an automatic one.
-    #[must_use]
     pub fn new(guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
         NameGuards::default().with(guards)
     }
 
     /// Returns these guards and more of them, with the order of [`NameGuards::new`]. The costs depend on the number of
     /// added guards and of those that are not idle.
-    #[must_use]
     pub fn with(&self, guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
         let mut set = self.clone();
         for guard in guards {
@@ -208,7 +195,6 @@ impl NameGuards {
     }
 
     /// Returns whether no name is guarded.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty() && self.idle.len() == 0
     }
@@ -220,7 +206,6 @@ impl NameGuards {
 
     /// Returns the guard of a name: a guard of the exact name that is not automatic, otherwise the guard of the longest
     /// prefix, otherwise an automatic guard.
-    #[must_use]
     pub fn find(&self, language: Language, name: &str) -> Option<&Arc<NameGuard>> {
         let exact = self.exact.get(&language).and_then(|names| names.get(name));
         if exact.is_some_and(|guard| !guard.is_automatic) {
@@ -232,7 +217,6 @@ impl NameGuards {
 
     /// Returns the guards that hide packages of any of these sources in a repository. `sources` states for each source
     /// whether its packages are uploaded or built here; `automatic`, whether automatic guards are included.
-    #[must_use]
     pub fn select(&self, language: Language, sources: &[(SourceId, bool)], automatic: bool) -> NameGuards {
         let concerns = |guard: &&Arc<NameGuard>| {
             guard.language == language
@@ -243,7 +227,6 @@ impl NameGuards {
     }
 
     /// Returns the guards without the automatic ones.
-    #[must_use]
     pub fn without_automatic(&self) -> NameGuards {
         NameGuards::new(self.active().filter(|guard| !guard.is_automatic).cloned())
     }

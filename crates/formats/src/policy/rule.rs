@@ -18,13 +18,11 @@ pub const MAX_MIN_AGE: i64 = 3_650 * 86_400 * SECOND;
 /// A rule. In the order of [`Rule::order`], the first rule that matches a release decides.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// Its id, unique.
     pub id: i64,
     /// Rules with a lower priority number come first.
     pub priority: i64,
     /// The effect on matching releases.
     pub effect: RuleEffect,
-    /// The criteria for releases.
     pub criteria: Criteria,
     /// Free text that is sent to clients.
     pub description: String,
@@ -35,11 +33,9 @@ pub struct Rule {
 pub struct Criteria {
     /// The name of the package: exact for R, normalized for Python.
     pub package: Option<String>,
-    /// The range of versions.
     pub version: Option<VersionRange>,
     /// The source that provides the package in the repository, or from which that source selects its packages.
     pub source: Option<SourceId>,
-    /// The repository.
     pub repo: Option<RepoId>,
     /// A part of the text of the license, ignoring case.
     pub license: Option<String>,
@@ -64,7 +60,6 @@ pub struct Criteria {
     pub not_dated: bool,
 }
 
-/// A comparison of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `<`
@@ -82,9 +77,7 @@ pub enum Operator {
 /// A range of versions with one bound, or a single version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRange {
-    /// The comparison.
     pub operator: Operator,
-    /// The version as written.
     pub version: String,
 }
 
@@ -95,13 +88,11 @@ pub struct BadRule(pub String);
 
 impl Rule {
     /// Returns the key by which rules are sorted: priority, effect, id.
-    #[must_use]
     pub fn order(&self) -> (i64, RuleEffect, i64) {
         (self.priority, self.effect, self.id)
     }
 
     /// Returns a label, such as `rule 7 (the description)`, or `rule 7` without a description.
-    #[must_use]
     pub fn label(&self) -> String {
         match self.description.as_str() {
             "" => format!("rule {}", self.id),
@@ -113,7 +104,6 @@ impl Rule {
 impl Criteria {
     /// Returns whether there is a criterion other than the source and the repository. A rule without one matches every
     /// release of its source, of its repository, or of the server.
-    #[must_use]
     pub fn has_release_criterion(&self) -> bool {
         self.package.is_some()
             || self.version.is_some()
@@ -126,20 +116,17 @@ impl Criteria {
     }
 
     /// Returns whether the decision depends on advisories.
-    #[must_use]
     pub fn needs_advisories(&self) -> bool {
         self.vulns || self.min_severity.is_some()
     }
 
     /// Returns whether the decision depends on the license.
-    #[must_use]
     pub fn needs_license(&self) -> bool {
         self.license.is_some() || !self.license_types.is_empty() || !self.license_types_except.is_empty()
     }
 
     /// Returns the criteria as lines for `rspm list blocklist-rules`, except source and repository, whose names are
     /// unknown here.
-    #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         lines.extend(self.package.as_ref().map(|name| format!("Package name: {name}")));
@@ -182,7 +169,6 @@ pub(super) fn age_text(micros: i64) -> String {
 
 impl VersionRange {
     /// Returns whether the range contains a version, in the order of the language.
-    #[must_use]
     pub fn contains(&self, language: Language, version: &str) -> bool {
         let order = match language {
             Language::R => r::version::compare(version, &self.version),

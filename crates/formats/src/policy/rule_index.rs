@@ -14,7 +14,6 @@ use base::model::rule_effect::RuleEffect;
 /// The repository of a [`RuleSet`](super::RuleSet).
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
-    /// The repository.
     pub repo: RepoId,
     /// All sources to which it ever subscribed, because dated snapshots still contain them.
     pub sources: &'a [SourceId],
@@ -39,7 +38,6 @@ struct Limits {
     source: Option<SourceId>,
 }
 
-/// Rules with equal limits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleIndex {
     /// The rules with a package name, by name; the rules about a package are in the order of evaluation.
@@ -64,7 +62,6 @@ pub(super) struct RuleCounts {
     pub(super) not_dated: usize,
 }
 
-/// Changes of the rules of an index.
 #[derive(Debug, Default)]
 struct IndexChanges<'a> {
     removed: Vec<&'a Rule>,
@@ -73,13 +70,10 @@ struct IndexChanges<'a> {
 
 impl RuleIndexes {
     /// Creates indexes without rules.
-    #[must_use]
     pub fn new(language: Language) -> RuleIndexes {
         RuleIndexes { language, by_limits: HashMap::new(), single_rules: Vec::new() }
     }
 
-    /// Creates indexes of these rules.
-    #[must_use]
     pub fn of(language: Language, rules: &[Arc<Rule>]) -> RuleIndexes {
         let mut indexes = RuleIndexes::new(language);
         indexes.update(&[], rules);
@@ -87,14 +81,12 @@ impl RuleIndexes {
     }
 
     /// Returns the language of the packages.
-    #[must_use]
     pub fn language(&self) -> Language {
         self.language
     }
 
     /// Returns these indexes and one more rule, which has an index of its own: no other index is copied. For a rule that
     /// is not stored, because [`RuleIndexes::update`] does not change it.
-    #[must_use]
     pub fn with(&self, rule: &Arc<Rule>) -> RuleIndexes {
         let mut indexes = self.clone();
         if self.can_match(rule) {
@@ -123,7 +115,6 @@ impl RuleIndexes {
     }
 
     /// Returns the indexes whose rules can match in a repository, in an order that depends on the repository only.
-    #[must_use]
     pub fn in_scope(&self, scope: Scope<'_>) -> Vec<Arc<RuleIndex>> {
         let origins = scope.origins.iter().map(|(_, origin)| *origin);
         let sources: BTreeSet<SourceId> = scope.sources.iter().copied().chain(origins).collect();

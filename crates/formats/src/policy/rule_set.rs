@@ -24,7 +24,6 @@ pub struct RuleSet {
 impl RuleSet {
     /// Creates the set of the rules of indexes that [`RuleIndexes::in_scope`](super::RuleIndexes::in_scope) returned for a
     /// repository. `origins` are those of the scope.
-    #[must_use]
     pub fn new(indexes: Vec<Arc<RuleIndex>>, origins: &[(SourceId, SourceId)]) -> RuleSet {
         let counts = indexes.iter().map(|index| index.counts()).fold(RuleCounts::default(), RuleCounts::plus);
         let mut set = RuleSet { indexes, origins: origins.to_vec(), ..RuleSet::default() };
@@ -37,13 +36,11 @@ impl RuleSet {
     }
 
     /// Returns whether there are no rules with an effect.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.effective == 0
     }
 
     /// Returns whether the set consists of the rules of these indexes, and they apply to the packages of the same sources.
-    #[must_use]
     pub fn consists_of(&self, indexes: &[Arc<RuleIndex>], origins: &[(SourceId, SourceId)]) -> bool {
         self.origins == origins
             && self.indexes.len() == indexes.len()
@@ -52,7 +49,6 @@ impl RuleSet {
 
     /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package, or if there are
     /// more than `limit` of them.
-    #[must_use]
     pub fn only_packages(&self, limit: usize) -> Option<BTreeSet<&str>> {
         let blocks_any = self.general.iter().any(|rule| rule.effect == RuleEffect::Block);
         let count: usize = self.indexes_with_effect().iter().map(|index| index.names().len()).sum();
@@ -61,7 +57,6 @@ impl RuleSet {
     }
 
     /// Returns whether a rule may match releases of a package.
-    #[must_use]
     pub fn may_match(&self, package: &str) -> bool {
         !self.general.is_empty()
             || self.indexes_with_effect().iter().any(|index| !index.of_package(package).is_empty())
@@ -86,7 +81,6 @@ impl RuleSet {
 
     /// Returns the ids of the rules that are evaluated for releases of a package, in order, up to and including the
     /// rule `decisive`.
-    #[must_use]
     pub fn compared(&self, package: &str, decisive: Option<i64>) -> Vec<i64> {
         let mut ids = Vec::new();
         for rule in self.of_package(package) {
@@ -104,31 +98,26 @@ impl RuleSet {
     }
 
     /// Returns whether a decision depends on advisories.
-    #[must_use]
     pub fn needs_advisories(&self) -> bool {
         self.counts.with_advisories > 0
     }
 
     /// Returns whether a decision depends on licenses.
-    #[must_use]
     pub fn needs_license(&self) -> bool {
         self.counts.with_license > 0
     }
 
     /// Returns whether a decision depends on the age of releases.
-    #[must_use]
     pub fn needs_age(&self) -> bool {
         self.counts.with_age > 0
     }
 
     /// Returns true if a decision depends on whether the snapshot is dated.
-    #[must_use]
     pub fn needs_snapshot(&self) -> bool {
         self.counts.not_dated > 0
     }
 
     /// Decides about a release of a package: the first rule that matches.
-    #[must_use]
     pub fn decide(&self, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> Verdict<'_> {
         let mut rules =
             self.of_package(package.name).filter(|rule| self.applies_to_source(rule, package.source));
@@ -145,7 +134,6 @@ impl RuleSet {
 
     /// Explains why a release is allowed although it is too young for a rule: it fixes vulnerabilities. `None` if there
     /// is no such rule. Call this only for a release that no rule matches.
-    #[must_use]
     pub fn early_admission(
         &self,
         package: &PackageFacts<'_>,
@@ -170,7 +158,6 @@ impl RuleSet {
     }
 
     /// Explains why a rule matches a release: returns the rule's number and description, and facts about the release.
-    #[must_use]
     pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
         label_with_facts(rule, evidence(&rule.criteria, package, release, clock))
     }

@@ -45,7 +45,6 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Returns the text of the criteria, except source and repository, and of the effect.
-#[must_use]
 pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
     let stored = StoredCriteria {
         package: criteria.package.clone(),

@@ -61,21 +61,18 @@ impl Withheld {
     }
 
     /// Returns whether a release or file of the package is withheld.
-    #[must_use]
     pub fn has_package(&self, package: PackageId) -> bool {
         let index = self.items.partition_point(|(other, _)| *other < package.0);
         self.items.get(index).is_some_and(|(other, _)| *other == package.0)
     }
 
     /// Returns the rule that withholds a release or file with this id; `None` if it is not withheld.
-    #[must_use]
     pub fn rule_of(&self, package: PackageId, item: i64) -> Option<&Arc<Rule>> {
         self.items.binary_search(&(package.0, item)).is_ok().then_some(&self.rule)
     }
 }
 
 /// Returns the text of a set for the database; empty for an empty set.
-#[must_use]
 pub fn encode(mut items: Vec<(PackageId, i64)>) -> Vec<u8> {
     items.sort_unstable_by_key(|(package, item)| (package.0, *item));
     items.dedup();

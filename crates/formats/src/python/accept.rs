@@ -29,7 +29,6 @@ impl SimpleFormat {
     pub const ALL: [SimpleFormat; 3] = [SimpleFormat::Json, SimpleFormat::Html, SimpleFormat::TextHtml];
 
     /// Returns the media type, without parameters.
-    #[must_use]
     pub fn media_type(self) -> &'static str {
         match self {
             SimpleFormat::Json => "application/vnd.pypi.simple.v1+json",
@@ -40,7 +39,6 @@ impl SimpleFormat {
 
     /// Returns the format of a media type, with or without parameters. `latest` means version 1. `application/json`
     /// counts as JSON, because mirrors without content negotiation send it.
-    #[must_use]
     pub fn of_media_type(text: &str) -> Option<SimpleFormat> {
         let media_type = text.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/json") {
@@ -60,7 +58,6 @@ impl SimpleFormat {
 /// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise the
 /// values of the `Accept` fields decide. If they contain no media type of a simple page, the format is `text/html`, as for browsers
 /// and on PyPI.
-#[must_use]
 pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a str>, format: Option<&str>) -> SimpleFormat {
     if let Some(format) = format.and_then(SimpleFormat::from_name) {
         return format;

@@ -21,7 +21,6 @@ pub const MAX_REQUIREMENTS_OF_PROJECT: usize = 2_000;
 /// A version of a project, as its index writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProjectVersion {
-    /// The project.
     pub project: NormalName,
     /// The text of the version.
     pub version: String,
@@ -30,11 +29,9 @@ pub struct ProjectVersion {
 /// The required versions of a project, and their extras and digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectRequirement {
-    /// The project.
     pub project: NormalName,
     /// The normalized names of the extras.
     pub extras: Vec<String>,
-    /// The required versions.
     pub versions: Specifiers,
     /// Digests of the files that may be chosen; empty if any file may be chosen.
     pub digests: Vec<Sha256>,
@@ -45,7 +42,6 @@ pub struct ProjectRequirement {
 /// A version whose requirements are followed, with the extras with which it is required.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expansion {
-    /// The version.
     pub version: ProjectVersion,
     /// The normalized names of the extras.
     pub extras: Vec<String>,
@@ -97,14 +93,12 @@ pub struct Closure {
 
 impl ProjectRequirement {
     /// Returns a requirement of the user of any version.
-    #[must_use]
     pub fn any(project: NormalName) -> ProjectRequirement {
         let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("an empty text is valid"));
         ProjectRequirement { project, extras: Vec::new(), versions, digests: Vec::new(), required_by: None }
     }
 
     /// Converts a requirement of the user, or of a version. `None` if it is a URL.
-    #[must_use]
     pub fn of(requirement: Requirement, required_by: Option<ProjectVersion>) -> Option<ProjectRequirement> {
         let Constraint::Versions(versions) = requirement.constraint else { return None };
         let extras = requirement.extras.iter().map(|extra| extra.as_str().to_owned()).collect();
@@ -113,33 +107,28 @@ impl ProjectRequirement {
     }
 
     /// Returns true for a requirement of the user.
-    #[must_use]
     pub fn is_requested(&self) -> bool {
         self.required_by.is_none()
     }
 
     /// Returns true if a file with this version and digest satisfies the requirement. A file of unknown digest satisfies no
     /// requirement with digests.
-    #[must_use]
     pub fn allows(&self, version: &Version, sha256: Option<Sha256>) -> bool {
         let has_digest = || sha256.is_some_and(|sha256| self.digests.contains(&sha256));
         self.versions.contains(version) && (self.digests.is_empty() || has_digest())
     }
 
     /// Returns true if the requirement names one version, or digests: then yanked files may be chosen, too.
-    #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
 
     /// Returns true if the specifiers name a pre-release: then pre-releases are chosen like other versions.
-    #[must_use]
     pub fn names_pre_release(&self) -> bool {
         names_pre_release(&self.versions)
     }
 
     /// Returns true if another requirement differs only in the version that has it.
-    #[must_use]
     pub fn is_same(&self, other: &ProjectRequirement) -> bool {
         (&self.extras, &self.versions, &self.digests, self.is_requested())
             == (&other.extras, &other.versions, &other.digests, other.is_requested())
@@ -147,7 +136,6 @@ impl ProjectRequirement {
 }
 
 /// Returns true if a file of a project satisfies all requirements of the project.
-#[must_use]
 pub fn allow_all(
     requirements: &[&ProjectRequirement],
     version: &Version,
@@ -162,7 +150,6 @@ pub fn allow_all(
 impl Closure {
     /// Begins with the requirements of the user. Requirements of versions are followed if they may apply in one of the
     /// environments.
-    #[must_use]
     pub fn new(environments: Vec<Environment>, requested: Vec<ProjectRequirement>) -> Closure {
         let chain = |requirement: &ProjectRequirement| {
             (requirement.project.clone(), vec![requirement.project.clone()])
@@ -179,22 +166,17 @@ impl Closure {
     }
 
     /// Returns true if nothing new is required.
-    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.pending.is_empty() && self.new_expansions.is_empty()
     }
 
     /// Returns the projects whose pages [`Closure::take_pending`] needs.
-    #[must_use]
     pub fn pending_projects(&self) -> BTreeSet<NormalName> {
         self.pending.iter().map(|requirement| requirement.project.clone()).collect()
     }
 
     /// Returns the new requirements, for each of which the caller chooses versions. All of them are recorded before:
     /// those of the user restrict those of versions.
-    ///
-    /// # Errors
-    /// [`TooManyRequirements`].
     pub fn take_pending(&mut self) -> Result<Vec<ProjectRequirement>, TooManyRequirements> {
         let mut new = Vec::new();
         for requirement in std::mem::take(&mut self.pending) {
@@ -216,7 +198,6 @@ impl Closure {
     }
 
     /// Returns the sets of requirements to which a requirement belongs.
-    #[must_use]
     pub fn combinations<'a>(&'a self, requirement: &'a ProjectRequirement) -> Combinations<'a> {
         let all = self.requirements.get(&requirement.project).map(Vec::as_slice).unwrap_or_default();
         let requested = all.iter().filter(|other| other.is_requested() && !requirement.is_requested());
@@ -240,19 +221,16 @@ impl Closure {
         }
     }
 
-    /// Returns all expansions.
     pub fn expansions(&self) -> impl Iterator<Item = &Expansion> {
         self.expansions.iter()
     }
 
     /// Returns the new expansions. For each of them, the caller reads the metadata and calls [`Closure::add_required`].
-    #[must_use]
     pub fn take_expansions(&mut self) -> Vec<Expansion> {
         std::mem::take(&mut self.new_expansions)
     }
 
     /// Returns true if a requirement may apply in one of the environments with the extras of an expansion.
-    #[must_use]
     pub fn applies(&self, expansion: &Expansion, requirement: &Requirement) -> bool {
         requirement.marker.as_ref().is_none_or(|marker| {
             self.environments.iter().any(|environment| environment.may_satisfy(marker, &expansion.extras))
@@ -283,7 +261,6 @@ impl Closure {
 
     /// Returns the shortest chain of projects from one that the user requires to this one; empty for a project that
     /// nothing requires.
-    #[must_use]
     pub fn chain(&self, project: &NormalName) -> &[NormalName] {
         self.chains.get(project).map(Vec::as_slice).unwrap_or_default()
     }

@@ -11,9 +11,7 @@ use super::wheel_name::WheelName;
 /// value, tags as the set of their combinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Distribution {
-    /// A wheel.
     Wheel {
-        /// The version.
         version: Version,
         /// The number of the build tag, and the rest of it.
         build: Option<(u64, String)>,
@@ -28,7 +26,6 @@ pub enum Distribution {
 
 impl Distribution {
     /// Returns the distribution of a file; `version` is that of its metadata.
-    #[must_use]
     pub fn of_file(file: &str, version: &str) -> Distribution {
         let other = || Distribution::Other(file.to_owned());
         let Ok(name) = FileName::parse(file) else { return other() };

@@ -14,14 +14,12 @@ const LAST_PATCH: u32 = 9999;
 pub struct Environment {
     /// The minor version of CPython.
     pub python: Option<PythonMinor>,
-    /// The platform.
     pub platform: Option<Platform>,
 }
 
 impl Environment {
     /// Returns true if a marker may be true in this environment when these extras (normalized names) are requested. A
     /// comparison with an unknown variable, such as the version of the kernel, counts as true.
-    #[must_use]
     pub fn may_satisfy(&self, marker: &Marker, extras: &[String]) -> bool {
         match marker {
             Marker::Any(markers) => markers.iter().any(|marker| self.may_satisfy(marker, extras)),
@@ -48,7 +46,6 @@ impl Environment {
     }
 
     /// Returns true if a marker may be true in this environment, with or without the extras that it names.
-    #[must_use]
     pub fn may_apply(&self, marker: &Marker) -> bool {
         let mut extras = Vec::new();
         add_named_extras(marker, &mut extras);
@@ -57,7 +54,6 @@ impl Environment {
 
     /// Returns true if a value of `Requires-Python` allows any patch version of this Python. A text that is not a list
     /// of specifiers allows all versions.
-    #[must_use]
     pub fn is_allowed_by(&self, requires_python: Option<&str>) -> bool {
         let specifiers = requires_python.and_then(Specifiers::lenient);
         let (Some(specifiers), Some(python)) = (specifiers, self.python) else { return true };

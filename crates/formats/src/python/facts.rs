@@ -25,10 +25,8 @@ pub struct FileFacts {
     /// The name of the project as its owner writes it, if it differs from the normalized name.
     #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `Requires-Python`.
     #[serde(rename = "rp", skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
-    /// `Summary`.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// The digest of METADATA that an index declares.
@@ -52,8 +50,6 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
-    /// Returns the facts in the metadata of a file.
-    #[must_use]
     pub fn of_metadata(metadata: &Metadata) -> FileFacts {
         let one_line = |text: &String| {
             text.chars().take(MAX_SUMMARY).map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -73,7 +69,6 @@ impl FileFacts {
     }
 
     /// Returns the facts about a file on the page of an index.
-    #[must_use]
     pub fn of_page(file: &PageFile) -> FileFacts {
         FileFacts {
             upload_time: file.upload_time.map(|time| time.0),
@@ -97,7 +92,6 @@ impl FileFacts {
     }
 
     /// Adds the files that were uploaded with a distribution.
-    #[must_use]
     pub fn with_attached(self, attached: &AttachedFiles) -> FileFacts {
         FileFacts {
             has_signature: self.has_signature || attached.signature.is_some(),
@@ -107,38 +101,31 @@ impl FileFacts {
     }
 
     /// Returns true if the index states the provenance of the file, or attestations were uploaded with it.
-    #[must_use]
     pub fn has_provenance(&self) -> bool {
         self.provenance.is_some() || self.has_attestations
     }
 
     /// Removes the digest of METADATA.
-    #[must_use]
     pub fn without_metadata(self) -> FileFacts {
         FileFacts { metadata: None, ..self }
     }
 
     /// Sets the digest of METADATA that was read from the wheel; a digest that the index declares is removed.
-    #[must_use]
     pub fn with_metadata_of_wheel(self, sha256: Sha256) -> FileFacts {
         FileFacts { metadata: None, metadata_of_wheel: Some(sha256.to_string()), ..self }
     }
 
     /// Returns the digest of METADATA that an index declares, or that was read from the wheel.
-    #[must_use]
     pub fn metadata(&self) -> Option<Sha256> {
         self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.parse().ok()
     }
 
-    /// Sets the time of the upload.
-    #[must_use]
     pub fn uploaded_at(self, time: Timestamp) -> FileFacts {
         FileFacts { upload_time: Some(time.0), ..self }
     }
 
     /// Returns these facts, with missing values taken from `other`. METADATA digest, provenance, other digest and attached
     /// files are not taken.
-    #[must_use]
     pub fn or(mut self, other: FileFacts) -> FileFacts {
         self.upload_time = self.upload_time.or(other.upload_time);
         self.name = self.name.or(other.name);
@@ -147,20 +134,15 @@ impl FileFacts {
         self
     }
 
-    /// Returns the time of the upload.
-    #[must_use]
     pub fn upload_time(&self) -> Option<Timestamp> {
         self.upload_time.map(Timestamp)
     }
 
     /// Parses stored facts; returns empty facts if they cannot be parsed.
-    #[must_use]
     pub fn read(json: &[u8]) -> FileFacts {
         serde_json::from_slice(json).unwrap_or_default()
     }
 
-    /// Returns the stored JSON.
-    #[must_use]
     pub fn write(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -179,7 +161,6 @@ pub struct PageFacts<'a> {
     metadata_of_wheel: Option<StoredText<'a>>,
     #[serde(rename = "pv", borrow)]
     provenance: Option<StoredText<'a>>,
-    /// See [`FileFacts::has_signature`].
     #[serde(rename = "sg", default)]
     pub has_signature: bool,
     #[serde(rename = "at", default)]
@@ -188,37 +169,26 @@ pub struct PageFacts<'a> {
 
 impl<'a> PageFacts<'a> {
     /// Parses stored facts; returns empty facts if they cannot be parsed.
-    #[must_use]
     pub fn read(json: &'a [u8]) -> PageFacts<'a> {
         serde_json::from_slice(json).unwrap_or_default()
     }
 
-    /// See [`FileFacts::upload_time`].
-    #[must_use]
     pub fn upload_time(&self) -> Option<Timestamp> {
         self.upload_time.map(Timestamp)
     }
 
-    /// See [`FileFacts::requires_python`].
-    #[must_use]
     pub fn requires_python(&self) -> Option<&str> {
         self.requires_python.as_ref().map(|text| &*text.0)
     }
 
-    /// See [`FileFacts::metadata`].
-    #[must_use]
     pub fn metadata(&self) -> Option<Sha256> {
         self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.0.parse().ok()
     }
 
-    /// See [`FileFacts::provenance`].
-    #[must_use]
     pub fn provenance(&self) -> Option<&str> {
         self.provenance.as_ref().map(|text| &*text.0)
     }
 
-    /// See [`FileFacts::has_provenance`].
-    #[must_use]
     pub fn has_provenance(&self) -> bool {
         self.provenance.is_some() || self.has_attestations
     }

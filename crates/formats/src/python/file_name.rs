@@ -12,17 +12,12 @@ pub enum FileKind {
     Wheel,
     /// `.tar.gz`, `.zip` and others.
     Sdist,
-    /// `.egg`
     Egg,
     /// `.exe`: an installer for Windows.
     WindowsInstaller,
-    /// `.msi`
     Msi,
-    /// `.rpm`
     Rpm,
-    /// `.deb`
     Deb,
-    /// `.dmg`
     Dmg,
 }
 
@@ -61,14 +56,12 @@ pub enum BadFileName {
         "'{0}' is not a file name: it is empty, too long, hidden, or has a slash, '%' or a control character"
     )]
     Segment(String),
-    /// The text has an unknown extension.
     #[error("'{0}' is not a file of a Python package; wheels end in .whl, source distributions in .tar.gz")]
     Extension(String),
 }
 
 impl FileKind {
     /// Returns the word for the kind in uploads and in PyPI's JSON API.
-    #[must_use]
     pub fn package_type(self) -> &'static str {
         match self {
             FileKind::Wheel => "bdist_wheel",
@@ -84,10 +77,6 @@ impl FileKind {
 }
 
 impl FileName {
-    /// Parses a file name.
-    ///
-    /// # Errors
-    /// [`BadFileName`].
     pub fn parse(text: &str) -> Result<FileName, BadFileName> {
         let excerpt = || text.escape_debug().take(120).collect::<String>();
         // No address has '%' after it was decoded: it could have been encoded twice.
@@ -110,26 +99,20 @@ impl FileName {
         Ok(FileName { text: text.into(), kind, stem_len: text.len() - extension.len() })
     }
 
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the kind.
-    #[must_use]
     pub fn kind(&self) -> FileKind {
         self.kind
     }
 
     /// Returns the name without its extension.
-    #[must_use]
     pub fn stem(&self) -> &str {
         &self.text[..self.stem_len]
     }
 
     /// Returns the extension, with its dot.
-    #[must_use]
     pub fn extension(&self) -> &str {
         &self.text[self.stem_len..]
     }
@@ -137,7 +120,6 @@ impl FileName {
     /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the listed
     /// version that equals the version in the file name. Returns `None` if the file does not belong to the project; for
     /// kinds other than wheels also if its version is not listed.
-    #[must_use]
     pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
         if self.kind == FileKind::Wheel {
             let wheel = WheelName::parse(&self.text).ok()?;
@@ -202,13 +184,11 @@ impl std::fmt::Display for FileName {
 pub struct SdistName<'a> {
     /// The project, in any spelling.
     pub distribution: &'a str,
-    /// The version as written.
     pub version: &'a str,
 }
 
 impl<'a> SdistName<'a> {
     /// Splits a file name; `None` if it does not have this form.
-    #[must_use]
     pub fn parse(file: &'a FileName) -> Option<SdistName<'a>> {
         if file.kind != FileKind::Sdist {
             return None;
@@ -219,7 +199,6 @@ impl<'a> SdistName<'a> {
     }
 
     /// Returns true if name and version are normalized, as PyPI requires of new source distributions.
-    #[must_use]
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
             && Version::lenient(self.version).normalized() == self.version

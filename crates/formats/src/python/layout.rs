@@ -33,14 +33,12 @@ pub enum PythonPath {
     /// `packages/source/{letter}/{project}/{file}`, for a wheel with its interpreters instead of `source`: the address of a
     /// file that needs no page, which recipes of conda and spack contain.
     Named {
-        /// The project.
         project: NormalName,
         /// The file name of the distribution.
         file: FileName,
     },
     /// `pypi/{project}/json` or `pypi/{project}/{version}/json`: a document of PyPI's JSON API.
     Json {
-        /// The project.
         project: NormalName,
         /// The version, as in the address; `None` for the version that installers prefer.
         version: Option<Box<str>>,
@@ -59,7 +57,6 @@ pub enum FileId {
 /// A distribution, or a file attached to it: its name has a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FilePart {
-    /// The distribution.
     Distribution,
     /// `.metadata`: METADATA of the wheel (PEP 658).
     Metadata,
@@ -78,13 +75,10 @@ pub enum BadPath {
     /// A segment that is not a file name.
     #[error(transparent)]
     File(#[from] super::file_name::BadFileName),
-    /// A segment that is not a digest.
     #[error("'{0}' is not a file of this repository; addresses of files are on the page of their project")]
     Id(String),
-    /// A segment that cannot be a version.
     #[error("'{0}' is not a version; expected pypi/{{project}}/{{version}}/json")]
     Version(String),
-    /// Any other path.
     #[error(
         "'{0}' is not a path of a Python repository; expected simple/, simple/{{project}}/ or packages/…/{{file}}"
     )]
@@ -92,12 +86,9 @@ pub enum BadPath {
 }
 
 impl FilePart {
-    /// Every part.
     pub const ALL: [FilePart; 4] =
         [FilePart::Distribution, FilePart::Metadata, FilePart::Signature, FilePart::Provenance];
 
-    /// Returns the suffix of the file name.
-    #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
             FilePart::Distribution => "",
@@ -109,9 +100,6 @@ impl FilePart {
 }
 
 /// Parses a decoded path, without a slash before it.
-///
-/// # Errors
-/// [`BadPath`].
 pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
     let segments: Vec<&str> = path.splitn(5, '/').collect();
     let redirect = |path| PythonPath::Redirect(Box::new(path));
@@ -174,7 +162,6 @@ fn parse_id(text: &str) -> Option<FileId> {
 
 /// Returns the address of a distribution relative to the page of its project: the same in every repository and
 /// snapshot, and below every prefix. Characters other than letters, digits and `-._~!` are encoded.
-#[must_use]
 pub fn link(id: FileId, file: &FileName) -> String {
     let mut link = String::with_capacity(80 + file.as_str().len());
     push_link(id, file, &mut link);
@@ -195,7 +182,6 @@ pub fn push_link(id: FileId, file: &FileName, out: &mut String) {
 /// Returns the address of a distribution relative to the root of the server, without a leading slash. It is a second
 /// address of the same bytes, for programs that mirror PyPI: they accept only paths that begin with `/packages/`.
 /// `repository` is `{repository}/{snapshot}`.
-#[must_use]
 pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {
     let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
     format!("packages/{repository}/{id}/{file}")
@@ -203,14 +189,12 @@ pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {
 
 /// Returns the address of the provenance object of a distribution. `base` is the URL of the directory with the files of a
 /// repository, such as `https://host/packages/py/latest`.
-#[must_use]
 pub fn provenance_link(base: &str, id: FileId, file: &FileName) -> String {
     let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
     format!("{base}/{id}/{file}{}", FilePart::Provenance.suffix())
 }
 
 /// Returns the address of a document of the JSON API relative to the directory `pypi/` of the snapshot.
-#[must_use]
 pub fn json_link(project: &NormalName, version: Option<&str>) -> String {
     match version {
         None => format!("{project}/json"),

@@ -8,7 +8,6 @@ use spdx::identifiers::{EXCEPTIONS, LICENSES};
 
 /// Maximum length of an expression, in bytes.
 const MAX_EXPRESSION: usize = 4096;
-/// Maximum nesting of parentheses.
 const MAX_DEPTH: u32 = 64;
 
 /// A valid expression in canonical form: identifiers as in the SPDX list, operators in upper case.
@@ -21,10 +20,8 @@ pub struct LicenseExpression {
 /// A text that is not a license expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLicense {
-    /// A word is not an identifier.
     #[error("'{0}' is not a license identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]
     Identifier(String),
-    /// The text does not follow the grammar of expressions.
     #[error("'{0}' is not a license expression; write for example MIT OR Apache-2.0")]
     Form(String),
 }
@@ -36,7 +33,6 @@ impl LicenseExpression {
     }
 
     /// Returns whether a user may choose licenses of which all are accepted: of `A OR B` one, of `A AND B` both.
-    #[must_use]
     pub fn may_choose(&self, is_accepted: impl Fn(&str) -> bool) -> bool {
         let spaced = self.text.replace('(', " ( ").replace(')', " ) ");
         // The values of the finished alternatives and of the current one, for each open parenthesis.

@@ -56,7 +56,6 @@ const CLASSIFIERS: &[(&str, &str)] = &[
 
 /// Returns the licenses of a release: from the license expression; otherwise from the classifiers, whose relation is
 /// unknown if there are several; otherwise from the field `License`, if it is an expression.
-#[must_use]
 pub fn licenses(metadata: &Metadata) -> Licenses {
     if let Some(text) = &metadata.license_expression {
         return of_expression(text);

@@ -4,7 +4,6 @@
 
 use super::name::normalize;
 
-/// Maximum nesting of parentheses.
 const MAX_DEPTH: u32 = 64;
 
 /// Variables of the environment; those with dots and `python_implementation` occur only in old metadata.
@@ -34,12 +33,10 @@ const VARIABLES: [&str; 20] = [
 /// Operators, longer ones first.
 const OPERATORS: [&str; 8] = ["===", "~=", "==", "!=", "<=", ">=", "<", ">"];
 
-/// A valid marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
     /// True if at least one of the markers is true.
     Any(Vec<Marker>),
-    /// True if all of the markers are true.
     All(Vec<Marker>),
     /// A comparison: the left operand, `==`, `in`, `not in` or another operator, the right operand.
     Compare(Operand, &'static str, Operand),
@@ -50,7 +47,6 @@ pub enum Marker {
 pub enum Operand {
     /// A variable of the environment.
     Variable(&'static str),
-    /// A text.
     Text(Box<str>),
 }
 
@@ -74,7 +70,6 @@ impl Marker {
     }
 
     /// Returns true if the marker may be true in some environment when these extras (normalized names) are requested.
-    #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         match self {
             Marker::Any(markers) => markers.iter().any(|marker| marker.may_apply(extras)),

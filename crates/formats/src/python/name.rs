@@ -31,21 +31,17 @@ fn character_text(other_character: &Option<char>) -> String {
 }
 
 impl NormalName {
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns true if the text is a spelling of this name.
-    #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         is_valid(text) && normalize(text) == *self.0
     }
 }
 
 /// Returns true if the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.
-#[must_use]
 pub fn is_valid(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -56,7 +52,6 @@ pub fn is_valid(text: &str) -> bool {
 }
 
 /// Normalizes any text, without checking that it is a valid name.
-#[must_use]
 pub fn normalize(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {

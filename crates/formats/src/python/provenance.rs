@@ -19,7 +19,6 @@ use super::wheel_name::WheelName;
 use base::model::digest::Sha256;
 use base::model::trusted_publisher::{CiSystem, CiWorkflow, TrustedPublisher};
 
-/// The media type.
 pub const MEDIA_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
 /// Maximum size of an object, in bytes. One with a single attestation has about 10 kB.
 pub const MAX_PROVENANCE: u64 = 1 << 20;
@@ -33,42 +32,26 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The reason why bytes are not the provenance of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum BadProvenance {
-    /// Too many bytes.
     #[error("the provenance object has {0} bytes, more than the {MAX_PROVENANCE} allowed")]
     TooLarge(usize),
-    /// Not JSON of this structure.
     #[error("not a provenance object: {0}")]
     Json(String),
-    /// Not a list of attestations.
     #[error("not a list of attestation objects: {0}")]
     List(String),
-    /// The list of attestations is not UTF-8.
     #[error("the list of attestation objects is not UTF-8")]
     Utf8,
-    /// A version other than 1.
     #[error("the {part} has version {version}; version 1 is supported")]
-    Version {
-        /// The part of the object.
-        part: &'static str,
-        /// Its version.
-        version: u64,
-    },
-    /// A list without elements.
+    Version { part: &'static str, version: u64 },
     #[error("the provenance object has no {0}")]
     Empty(&'static str),
-    /// A part of an attestation is not base64.
     #[error("the {0} of an attestation is not base64")]
     Base64(&'static str),
-    /// The statement is not one of in-toto.
     #[error("the statement of an attestation is not an in-toto statement: {0}")]
     Statement(String),
-    /// The statement has another type.
     #[error("the statement of an attestation is of type '{0}'; {STATEMENT_TYPE} is supported")]
     StatementType(String),
-    /// The statement is about several files, or none.
     #[error("the statement of an attestation is about {0} files, not about one")]
     Subjects(usize),
-    /// The statement is about another file.
     #[error("an attestation is about the file '{actual}', not about '{expected}'")]
     OtherFile {
         /// The name in the statement.
@@ -76,7 +59,6 @@ pub enum BadProvenance {
         /// The name of the file.
         expected: String,
     },
-    /// The statement is about a file with other bytes.
     #[error("an attestation is about a file with the SHA-256 '{actual}', not {expected}")]
     OtherDigest {
         /// The digest in the statement.
@@ -165,9 +147,6 @@ struct SubjectDigest {
 }
 
 /// Checks that bytes are a provenance object whose attestations are all about a file with this name and digest.
-///
-/// # Errors
-/// [`BadProvenance`].
 pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadProvenance> {
     if bytes.len() as u64 > MAX_PROVENANCE {
         return Err(BadProvenance::TooLarge(bytes.len()));
@@ -187,9 +166,6 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
 /// Returns the provenance object with the attestations of an upload, a JSON list whose elements must all be about the
 /// file with this name and digest. The text of the list is in the object unchanged: an attestation may have more keys than
 /// the specification has.
-///
-/// # Errors
-/// [`BadProvenance`].
 pub fn of_attestations(
     list: &[u8],
     file: &FileName,

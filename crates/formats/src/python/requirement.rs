@@ -12,16 +12,13 @@ use super::specifier::{BadSpecifier, Specifiers};
 /// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 64 << 10;
 
-/// A requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
-    /// The project.
     pub name: NormalName,
     /// The extras, normalized and sorted.
     pub extras: Vec<NormalName>,
     /// The allowed versions, or a URL.
     pub constraint: Constraint,
-    /// The marker.
     pub marker: Option<Marker>,
 }
 
@@ -37,31 +34,23 @@ pub enum Constraint {
 /// The reason why a text is not a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequirement {
-    /// The text is too long.
     #[error("a requirement has {0} bytes, more than the {MAX_REQUIREMENT} allowed")]
     TooLong(usize),
     /// The text does not begin with a name.
     #[error(transparent)]
     Name(#[from] BadName),
-    /// Malformed extras.
     #[error("'{0}': extras are written in brackets, separated by commas, such as name[extra1,extra2]")]
     Extras(String),
-    /// Malformed specifiers.
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
-    /// No URL after `@`.
     #[error("'{0}': a URL must follow '@'")]
     Url(String),
-    /// A malformed marker.
     #[error(transparent)]
     Marker(#[from] BadMarker),
 }
 
 impl Requirement {
     /// Parses a requirement, without comments or options.
-    ///
-    /// # Errors
-    /// [`BadRequirement`].
     pub fn parse(text: &str) -> Result<Requirement, BadRequirement> {
         if text.len() > MAX_REQUIREMENT {
             return Err(BadRequirement::TooLong(text.len()));
@@ -113,7 +102,6 @@ impl Requirement {
 
     /// Returns true if the requirement may apply in some environment when these extras (normalized names) are
     /// requested.
-    #[must_use]
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))
     }

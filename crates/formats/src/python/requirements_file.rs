@@ -28,20 +28,16 @@ pub struct RequirementsFile {
 pub enum Entry {
     /// A requirement of a project by name.
     Requirement {
-        /// The line.
         line: usize,
         /// The text without options.
         text: String,
-        /// The requirement.
         requirement: Requirement,
         /// `--hash=sha256:…`; empty for any file.
         sha256: Vec<Sha256>,
     },
     /// `-r file` or `-c file`, relative to this file.
     File {
-        /// The line.
         line: usize,
-        /// The path as written.
         path: String,
         /// Whether the file contains constraints (`-c`): its lines only restrict the versions of packages that are
         /// required elsewhere.
@@ -52,64 +48,31 @@ pub enum Entry {
 /// The reason why a file is refused, with the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequirements {
-    /// The file is too large.
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
-    /// The file is neither UTF-8 nor in an encoding that it declares.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
-    /// An unclosed quote among the options of a line.
     #[error("line {line}: a quotation mark or a backslash of the options '{text}' has no counterpart")]
-    Quote {
-        /// The line.
-        line: usize,
-        /// The options.
-        text: String,
-    },
+    Quote { line: usize, text: String },
     /// A variable of the environment, which only the machine of an installer has.
     #[error("line {line}: '{text}' has a variable of the environment; write its value")]
-    Variable {
-        /// The line.
-        line: usize,
-        /// The text.
-        text: String,
-    },
-    /// A line is not a requirement.
+    Variable { line: usize, text: String },
     #[error("line {line}: {error}")]
     Requirement {
-        /// The line.
         line: usize,
-        /// The reason.
         #[source]
         error: BadRequirement,
     },
-    /// An option that is not supported.
     #[error("line {line}: the option '{option}' is not supported here; remove it")]
-    Option {
-        /// The line.
-        line: usize,
-        /// The option.
-        option: String,
-    },
+    Option { line: usize, option: String },
     /// Only digests of algorithms other than SHA-256.
     #[error(
         "line {line}: '{text}' has digests, but none of SHA-256, which is required; add --hash=sha256: and 64 hexadecimal \
          digits"
     )]
-    OtherHash {
-        /// The line.
-        line: usize,
-        /// The requirement.
-        text: String,
-    },
-    /// A malformed digest.
+    OtherHash { line: usize, text: String },
     #[error("line {line}: '{text}' is not a digest; write --hash=sha256: and 64 hexadecimal digits")]
-    Hash {
-        /// The line.
-        line: usize,
-        /// The text.
-        text: String,
-    },
+    Hash { line: usize, text: String },
 }
 
 /// The requirements of a file that name a project of an index, without their options, and the other lines.
@@ -124,9 +87,7 @@ pub struct NamedRequirements {
 /// A line that names no project of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedLine {
-    /// The number of the line.
     pub line: usize,
-    /// Its content.
     pub kind: SkippedKind,
     /// The name of the option or of the project; empty if there is none. Values of options and addresses may contain
     /// passwords and are left out.
@@ -161,7 +122,6 @@ const INDEX_OPTIONS: [&str; 7] =
     ["--index-url", "-i", "--pypi-url", "--extra-index-url", "--trusted-host", "--find-links", "-f"];
 
 /// Returns true for an ignored option that names where an installer gets packages.
-#[must_use]
 pub fn names_an_index(option: &str) -> bool {
     INDEX_OPTIONS.contains(&option) || option == "--no-index"
 }
@@ -180,7 +140,6 @@ pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
 }
 
 /// Reads the bytes of a requirements file: the valid entries, and the errors of the others.
-#[must_use]
 pub fn read(bytes: &[u8]) -> (RequirementsFile, ErrorList<BadRequirements>) {
     let (mut file, mut errors) = (RequirementsFile::default(), ErrorList::default());
     let lines = match content_lines(bytes) {

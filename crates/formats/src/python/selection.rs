@@ -13,18 +13,12 @@ use super::wheel_name::WheelName;
 /// A file from which [`newest`] chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate<'a> {
-    /// Its name.
     pub name: &'a FileName,
-    /// Its version.
     pub version: Version,
-    /// `Requires-Python`.
     pub requires_python: Option<&'a str>,
 }
 
 /// Returns every combination of these minor versions of Python and platform tags; an empty list stands for all.
-///
-/// # Errors
-/// [`BadTarget`].
 pub fn environments(pythons: &[String], platforms: &[String]) -> Result<Vec<Environment>, BadTarget> {
     let mut python_list = Vec::new();
     for text in pythons {
@@ -49,7 +43,6 @@ pub fn environments(pythons: &[String], platforms: &[String]) -> Result<Vec<Envi
 
 /// Returns the positions of the candidates that are chosen: for each environment those of the newest version that has a
 /// file for it. A pre-release is chosen only if `names_pre_release`, or if there is nothing else.
-#[must_use]
 pub fn newest(
     candidates: &[Candidate<'_>],
     environments: &[Environment],
@@ -68,7 +61,6 @@ pub fn newest(
 }
 
 /// Returns the highest version. A pre-release is returned only if `names_pre_release`, or if there is nothing else.
-#[must_use]
 pub fn newest_version<'a>(
     versions: impl IntoIterator<Item = &'a Version>,
     names_pre_release: bool,
@@ -77,7 +69,6 @@ pub fn newest_version<'a>(
 }
 
 /// Returns true if specifiers name a pre-release: then pre-releases are chosen like other versions.
-#[must_use]
 pub fn names_pre_release(specifiers: &Specifiers) -> bool {
     specifiers.as_str().contains(|c: char| c.is_ascii_alphabetic())
 }

@@ -63,7 +63,6 @@ enum Clause {
 impl Specifiers {
     /// Parses like [`Specifiers::from_str`], but accepts the forms of old metadata: `>=3.6.*` means `>=3.6`. `None` for
     /// a text that is not a list of specifiers; callers then restrict nothing.
-    #[must_use]
     pub fn lenient(text: &str) -> Option<Specifiers> {
         if text.len() > MAX_SPECIFIERS {
             return None;
@@ -73,20 +72,17 @@ impl Specifiers {
     }
 
     /// Returns the text, without white space around it.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns true if there is no clause, so that every version is contained.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
     }
 
     /// Returns true if no clause compares with a text that is not a version, such as `==2004d`, which
     /// [`Specifiers::from_str`] accepts because old projects have such versions.
-    #[must_use]
     pub fn has_only_versions(&self) -> bool {
         clause_texts(&self.text).all(|clause| match split_operator(clause) {
             Some((Operator::Equal, text)) => text.ends_with(".*") || value(text).is_some(),
@@ -95,7 +91,6 @@ impl Specifiers {
     }
 
     /// Returns true if a clause is `===` and a text that is not a version.
-    #[must_use]
     pub fn has_arbitrary_text(&self) -> bool {
         let is_text = |(operator, text)| operator == Operator::Arbitrary && value(text).is_none();
         clause_texts(&self.text).filter_map(split_operator).any(is_text)
@@ -103,13 +98,11 @@ impl Specifiers {
 
     /// Returns true if every clause contains the version. A text that is not a valid version is contained only if each
     /// clause is that exact text.
-    #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
         self.clauses.iter().all(|clause| clause.contains(version))
     }
 
     /// Returns the version of a clause `==1.2.3` or `===1.2.3`; no other version can be contained.
-    #[must_use]
     pub fn pin(&self) -> Option<Version> {
         self.clauses.iter().find_map(|clause| match clause {
             Clause::Compare(Operator::Equal, value) => Some(Version::lenient(&value.to_string())),

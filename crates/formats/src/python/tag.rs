@@ -12,7 +12,6 @@ pub struct WheelTags {
     platform: Box<str>,
 }
 
-/// One combination of tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag<'a> {
     /// The interpreter: `py3`, `cp311`.
@@ -25,7 +24,6 @@ pub struct Tag<'a> {
 
 impl WheelTags {
     /// Parses the three sets. `None` unless every member consists of ASCII letters, digits and `_`.
-    #[must_use]
     pub fn new(python: &str, abi: &str, platform: &str) -> Option<WheelTags> {
         let is_tag =
             |tag: &str| !tag.is_empty() && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -39,18 +37,15 @@ impl WheelTags {
     }
 
     /// Returns the interpreters, joined by dots.
-    #[must_use]
     pub fn python(&self) -> &str {
         &self.python
     }
 
     /// Returns the platforms, joined by dots.
-    #[must_use]
     pub fn platform(&self) -> &str {
         &self.platform
     }
 
-    /// Returns every combination.
     pub fn expand(&self) -> impl Iterator<Item = Tag<'_>> {
         self.python.split('.').flat_map(move |python| {
             self.abi.split('.').flat_map(move |abi| {

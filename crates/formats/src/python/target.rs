@@ -7,9 +7,7 @@ use super::tag::{Tag, WheelTags};
 /// CPython of a minor version on a platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The version.
     pub python: PythonMinor,
-    /// The platform.
     pub platform: Platform,
 }
 
@@ -38,7 +36,6 @@ pub enum Platform {
 /// A text that is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
-    /// The text is not two numbers.
     #[error("'{0}' is not a minor version of Python; write for example 3.11")]
     Python(String),
     /// The text is not a platform tag.
@@ -50,7 +47,6 @@ pub enum BadTarget {
 
 impl Target {
     /// Returns true if the target accepts one of the wheel's tags.
-    #[must_use]
     pub fn accepts(&self, tags: &WheelTags) -> bool {
         tags.expand().any(|tag| self.python.accepts(tag) && self.platform.accepts(tag.platform))
     }
@@ -59,7 +55,6 @@ impl Target {
 impl PythonMinor {
     /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: the ABI of this
     /// version, `abi3` of this or an earlier version, and no ABI.
-    #[must_use]
     pub fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };
         let own_abi = format!("cp{}{}", self.major, self.minor);
@@ -88,7 +83,6 @@ fn interpreter(tag: &str) -> Option<(&str, PythonMinor)> {
 
 impl Platform {
     /// Returns true if a wheel with this platform tag runs on this platform.
-    #[must_use]
     pub fn accepts(&self, tag: &str) -> bool {
         if tag == "any" {
             return true;

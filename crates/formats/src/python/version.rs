@@ -24,39 +24,32 @@ pub struct BadVersion(String);
 
 impl Version {
     /// Creates a version from any text, without the white space around it.
-    #[must_use]
     pub fn lenient(text: &str) -> Version {
         let text = text.trim();
         let value = if text.len() <= MAX_VERSION { text.parse().ok() } else { None };
         Version { text: text.into(), value }
     }
 
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns true if the version follows PEP 440.
-    #[must_use]
     pub fn is_valid(&self) -> bool {
         self.value.is_some()
     }
 
     /// Returns the value; `None` for a text that is not a version.
-    #[must_use]
     pub(super) fn value(&self) -> Option<&pep440_rs::Version> {
         self.value.as_ref()
     }
 
     /// Returns the normalized text: `1.0a1` for `v1.0-Alpha.1`. A text that is not a version is unchanged.
-    #[must_use]
     pub fn normalized(&self) -> String {
         self.value.as_ref().map_or_else(|| self.text.to_string(), ToString::to_string)
     }
 
     /// Returns true for an alpha, beta, release candidate or development release, and for a text that is not a version.
-    #[must_use]
     pub fn is_pre_release(&self) -> bool {
         self.value.as_ref().is_none_or(pep440_rs::Version::any_prerelease)
     }

@@ -14,9 +14,7 @@ pub struct WheelName<'a> {
     pub distribution: &'a str,
     /// The version as written; it may be invalid, see [`Version::is_valid`].
     pub version: &'a str,
-    /// The build tag.
     pub build: Option<Build<'a>>,
-    /// The compatibility tags.
     pub tags: WheelTags,
 }
 
@@ -25,23 +23,18 @@ pub struct WheelName<'a> {
 pub struct Build<'a> {
     /// The number at its beginning.
     pub number: u64,
-    /// The rest.
     pub rest: &'a str,
 }
 
 /// The reason why a text is not the file name of a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadWheelName {
-    /// The name does not have five or six parts.
     #[error("'{0}' is not the file name of a wheel; it has the form name-1.0-py3-none-any.whl")]
     Form(String),
-    /// The first part is not the name of a project.
     #[error("'{0}': the part before the first '-' is not the name of a project")]
     Distribution(String),
-    /// The second part cannot be a version.
     #[error("'{0}': the part after the first '-' is not a version")]
     Version(String),
-    /// The build tag does not begin with a digit.
     #[error("'{0}': the build tag, between version and interpreter, must begin with a digit")]
     Build(String),
     /// The number at the beginning of the build tag does not fit into 64 bits.
@@ -49,16 +42,11 @@ pub enum BadWheelName {
         "'{0}': the number of the build tag, between version and interpreter, has more than {MAX_BUILD_DIGITS} digits; use a shorter one"
     )]
     BuildLength(String),
-    /// A tag contains characters other than letters, digits and `_`.
     #[error("'{0}': the tags for interpreter, ABI and platform have letters, digits, '_' and '.' only")]
     Tags(String),
 }
 
 impl<'a> WheelName<'a> {
-    /// Parses a file name.
-    ///
-    /// # Errors
-    /// [`BadWheelName`].
     pub fn parse(file: &'a str) -> Result<WheelName<'a>, BadWheelName> {
         let excerpt = || file.chars().take(200).collect::<String>();
         let form = || BadWheelName::Form(excerpt());
@@ -92,14 +80,11 @@ impl<'a> WheelName<'a> {
         })
     }
 
-    /// Returns the version.
-    #[must_use]
     pub fn version(&self) -> Version {
         Version::lenient(self.version)
     }
 
     /// Returns true if name and version are normalized, as PyPI requires of new wheels.
-    #[must_use]
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
             && self.version().normalized() == self.version

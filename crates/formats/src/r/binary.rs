@@ -32,11 +32,8 @@ pub struct BinaryInfo {
 /// The operating system of a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetSystem {
-    /// Linux.
     Linux,
-    /// macOS.
     MacOs,
-    /// Windows.
     Windows,
     /// Linux or macOS: the package has no compiled code.
     Unix,
@@ -58,28 +55,21 @@ pub enum BinaryError {
         "DESCRIPTION: Built has '{0}', which is not a version of R; build the package again with R CMD INSTALL --build"
     )]
     BadBuilt(String),
-    /// `Built` names no supported operating system.
     #[error("DESCRIPTION: Built names no supported operating system ('{0}')")]
     BadSystem(String),
-    /// `Built` names an unsupported architecture.
     #[error("DESCRIPTION: Built has '{0}', an architecture that is not supported; x86_64 and arm64 are")]
     BadArch(String),
-    /// A file, given by its path, is missing from the archive.
     #[error("there is no '{0}'; build the package again with R CMD INSTALL --build")]
     Missing(String),
-    /// The binary package contains sources.
     #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
     HasSource(String),
-    /// A binary for a platform other than the requested one.
     #[error("the binary is built for R {r} on {system}{arch}, not for {requested}")]
     OtherPlatform {
         /// The minor version of R.
         r: RMinor,
-        /// The system.
         system: TargetSystem,
         /// The architecture in parentheses after a space, or empty.
         arch: String,
-        /// The requested platform.
         requested: Platform,
     },
     /// A library for a different platform.
@@ -121,7 +111,6 @@ impl std::error::Error for BinaryArchiveError {
 
 impl TargetSystem {
     /// Returns whether a binary for this system runs on a target.
-    #[must_use]
     pub fn runs_on(self, target: &Target) -> bool {
         match target {
             Target::Linux(_) => matches!(self, TargetSystem::Linux | TargetSystem::Unix),
@@ -142,7 +131,6 @@ impl fmt::Display for TargetSystem {
     }
 }
 
-/// The platform of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LibraryPlatform {
     Supported(TargetSystem, Arch),
@@ -194,9 +182,7 @@ pub fn read_info(
 /// A zip file that passed every check.
 #[derive(Debug)]
 pub struct ZipPackage {
-    /// The package.
     pub archive: PackageArchive,
-    /// The package's platform.
     pub info: BinaryInfo,
     zip: Zip,
     /// The package's lists of checksums.
@@ -205,9 +191,6 @@ pub struct ZipPackage {
 
 /// Reads and checks a whole zip file of a binary package. If `name` is given, package and version must match that file
 /// name.
-///
-/// # Errors
-/// [`BinaryError`].
 pub fn read_zip(
     file: &mut (impl Read + Seek),
     name: Option<PackageFile<'_>>,
@@ -284,9 +267,6 @@ pub fn read_zip(
 impl ZipPackage {
     /// Writes a copy of the package with `Repository: {repository}` in DESCRIPTION, with `package_rds` as
     /// `Meta/package.rds`, and with the checksums of both in `MD5` and `SHA256`; a signed package is unchanged.
-    ///
-    /// # Errors
-    /// [`RewriteError`].
     pub fn copy(
         &self,
         file: &mut (impl Read + Seek),
@@ -349,7 +329,6 @@ fn is_library(inner_path: &str) -> bool {
 pub struct BuiltPlatform {
     /// The minor version of R.
     pub r: RMinor,
-    /// The system.
     pub system: TargetSystem,
     /// The architecture in the triplet; `None` without a triplet.
     pub arch: Option<Arch>,
@@ -391,10 +370,6 @@ impl BuiltPlatform {
         })
     }
 
-    /// Checks that the binary runs on the platform.
-    ///
-    /// # Errors
-    /// [`BinaryError::OtherPlatform`].
     pub fn check_platform(&self, requested: &Platform) -> Result<(), BinaryError> {
         let is_match = self.r == requested.r
             && self.system.runs_on(&requested.target)

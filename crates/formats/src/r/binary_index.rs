@@ -26,11 +26,8 @@ pub enum RecordFilter {
 /// A binary in the index of another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexedBinary {
-    /// Name of the package.
     pub package: String,
-    /// Version of the package.
     pub version: String,
-    /// The location of the file.
     pub location: FileLocation,
     /// The size in bytes.
     pub size: Option<u64>,
@@ -42,12 +39,10 @@ pub struct IndexedBinary {
     pub stanza: Vec<u8>,
 }
 
-/// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileLocation {
     /// A file name, relative to the directory of the index.
     IndexDirectory(String),
-    /// A URL.
     Url(String),
 }
 
@@ -93,7 +88,6 @@ pub fn indexed_binary(
 
 /// Returns the index record of a binary that was discovered on request: the record of its source package, if there is
 /// one, with the fields of the binary.
-#[must_use]
 pub fn discovered_stanza(
     source: Option<&[u8]>,
     (package, version): (&str, &str),
@@ -117,7 +111,6 @@ pub fn discovered_stanza(
 ///
 /// Without `File`, pkgcache (part of pak) would request `{package}_{version}_R_{platform}.tar.gz`, the file name of `R
 /// CMD INSTALL --build`.
-#[must_use]
 pub fn with_file(stanza: &[u8], name: &str, is_required: bool) -> Vec<u8> {
     let mut out = stanza.to_vec();
     let record = dcf::records(stanza).next().and_then(Result::ok);

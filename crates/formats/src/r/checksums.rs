@@ -9,7 +9,6 @@ use super::dcf;
 /// The file with the signature of `SHA256`. A package with this file must keep its bytes.
 pub(in crate::r) const SIGNATURE: &str = "SHA256.sig";
 
-/// A checksum list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::r) enum ChecksumList {
     /// Lines of 32 digits, a blank, a `*` or a blank, and a path.
@@ -19,10 +18,8 @@ pub(in crate::r) enum ChecksumList {
 }
 
 impl ChecksumList {
-    /// All lists.
     pub(in crate::r) const ALL: [ChecksumList; 2] = [ChecksumList::Md5, ChecksumList::Sha256];
 
-    /// Returns the name of the file.
     pub(in crate::r) fn file_name(self) -> &'static str {
         match self {
             ChecksumList::Md5 => "MD5",

@@ -21,9 +21,7 @@ pub struct DependencyIndex {
     numbers: HashMap<Box<str>, u32>,
     /// The packages by number; `None` for a name that is only a dependency.
     packages: Vec<Option<Package>>,
-    /// The requirements by number.
     requirements: Vec<(Operator, Box<str>)>,
-    /// The numbers of the requirements.
     requirement_numbers: HashMap<(Operator, Box<str>), u32>,
 }
 
@@ -40,20 +38,17 @@ struct Package {
 struct Edge {
     dependency: u32,
     kind: DependencyKind,
-    /// The number of the requirement.
     requirement: Option<u32>,
 }
 
 /// A package whose closure is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The kinds of the package's own dependencies that are followed.
     pub kinds: Kinds,
 }
 
-/// A closure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closure<'a> {
     /// The roots in the order of the request, then their dependencies, by distance from the roots. Each package occurs
@@ -70,7 +65,6 @@ pub struct Closure<'a> {
 /// A package of a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The version that the index has.
     pub version: &'a str,
@@ -82,7 +76,6 @@ pub struct Member<'a> {
 /// A dependency that the index does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingDependency<'a> {
-    /// Its name.
     pub name: &'a str,
     /// The members that cannot be installed without it; if there are none, the members that declare it otherwise.
     pub dependents: Vec<&'a str>,
@@ -95,13 +88,11 @@ pub struct MissingDependency<'a> {
 pub struct UnmetRequirement<'a> {
     /// The package that declares it.
     pub dependent: &'a str,
-    /// The field.
     pub kind: DependencyKind,
     /// The package whose version is required.
     pub dependency: &'a str,
     /// The version that the index has.
     pub version: &'a str,
-    /// The requirement.
     pub requirement: Requirement<'a>,
 }
 
@@ -115,29 +106,23 @@ impl Kinds {
         .with(DependencyKind::LinkingTo);
     /// The strong kinds and `Suggests`; `"most"` in R.
     pub const MOST: Kinds = Kinds::STRONG.with(DependencyKind::Suggests);
-    /// Every kind.
     pub const ALL: Kinds = Kinds::MOST.with(DependencyKind::Enhances);
 
-    /// Adds a kind.
-    #[must_use]
     pub const fn with(self, kind: DependencyKind) -> Kinds {
         Kinds(self.0 | (1 << kind as u8))
     }
 
     /// Returns the kinds that are in at least one of the sets.
-    #[must_use]
     pub const fn union(self, other: Kinds) -> Kinds {
         Kinds(self.0 | other.0)
     }
 
     /// Returns the kinds that are in both sets.
-    #[must_use]
     pub const fn intersection(self, other: Kinds) -> Kinds {
         Kinds(self.0 & other.0)
     }
 
     /// Returns whether the set contains a kind.
-    #[must_use]
     pub const fn contains(self, kind: DependencyKind) -> bool {
         self.0 & (1 << kind as u8) != 0
     }
@@ -163,7 +148,6 @@ impl DependencyIndex {
     }
 
     /// Returns the version of a package; `None` if the index does not have it.
-    #[must_use]
     pub fn version(&self, name: &str) -> Option<&str> {
         Some(&*self.package(*self.numbers.get(name)?)?.version)
     }
@@ -185,7 +169,6 @@ impl DependencyIndex {
     /// Returns the closure of some packages. The dependencies of a root are followed if they are of the kinds of
     /// the root, those of any other member if they are of the kinds `recursive`. If a root is also a dependency,
     /// the kinds of the root apply.
-    #[must_use]
     pub fn closure<'a>(&'a self, roots: &[Root<'_>], recursive: Kinds) -> Closure<'a> {
         let mut closure = Closure::default();
         // The number and the followed kinds of each member, and the position of each number in `members`.
@@ -254,7 +237,6 @@ impl DependencyIndex {
 
     /// Returns the members of a closure in an order in which they can be installed: each member follows its strong
     /// dependencies. The members of a cycle, which cannot be installed, have an arbitrary order.
-    #[must_use]
     pub fn installation_order<'a>(&'a self, closure: &Closure<'a>) -> Vec<Member<'a>> {
         let positions: HashMap<u32, usize> = closure
             .members
@@ -338,7 +320,6 @@ impl DependencyIndex {
 
 impl<'a> Closure<'a> {
     /// Returns the chain of packages from a root to the member at a position, both included; empty if there is none.
-    #[must_use]
     pub fn chain(&self, position: usize) -> Vec<&'a str> {
         let mut chain = Vec::new();
         let mut next = Some(position);

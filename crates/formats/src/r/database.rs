@@ -8,7 +8,6 @@ use base::model::time::Day;
 
 /// Returns the record of a package: the fields of its index record, further fields of its DESCRIPTION, and its
 /// publication date. Fields that locate the file (`Path`, `File`) are left out.
-#[must_use]
 pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
     const OMITTED_FIELDS: [&[u8]; 2] = [b"Path", b"File"];
     let index = dcf::records(stanza).next().and_then(Result::ok);

@@ -13,32 +13,15 @@ pub const MAX_FIELDS: usize = 10_000;
 /// The reason why a text is not DCF. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DcfError {
-    /// A line that is neither `Tag: value` nor a continuation.
     #[error("line {line}: '{text}' is not a 'Tag: value' line; begin continuation lines with a blank")]
-    NoTag {
-        /// Number of the line.
-        line: usize,
-        /// Beginning of the line.
-        text: String,
-    },
-    /// A continuation line without a field before it.
+    NoTag { line: usize, text: String },
     #[error("line {line}: a continuation line begins the record; put a 'Tag:' line before it")]
-    Continuation {
-        /// The line.
-        line: usize,
-    },
+    Continuation { line: usize },
     /// More than [`MAX_FIELDS`] fields in one record.
     #[error("line {line}: a record of more than {MAX_FIELDS} fields; this is not package metadata")]
-    TooManyFields {
-        /// The line.
-        line: usize,
-    },
-    /// A NUL byte: the input is not a text file.
+    TooManyFields { line: usize },
     #[error("line {line}: a zero byte; this is not a text file")]
-    Zero {
-        /// The line.
-        line: usize,
-    },
+    Zero { line: usize },
 }
 
 /// A field of a record. Tag and value are slices of the input.
@@ -46,7 +29,6 @@ pub enum DcfError {
 pub struct Field<'a> {
     /// The text before the first `:`. As in R, a blank before the `:` belongs to it ([`Mode::Lenient`] trims it).
     pub tag: &'a [u8],
-    /// The value.
     pub value: Value<'a>,
     /// The line on which the field begins, from 1.
     pub line: usize,
@@ -62,14 +44,12 @@ pub struct Value<'a>(&'a [u8]);
 
 impl<'a> Value<'a> {
     /// Returns the unchanged bytes, without the last line end.
-    #[must_use]
     pub fn raw(self) -> &'a [u8] {
         self.0
     }
 
     /// Returns the value as R reads most fields: lines are trimmed and joined by `\n`, a line ` .` becomes empty, and
     /// empty lines at the end are removed. Borrows if the value has one line.
-    #[must_use]
     pub fn fold(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
         let first = trim(first);
@@ -98,7 +78,6 @@ impl<'a> Value<'a> {
 
     /// Returns the value as R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` are removed, lines are
     /// joined by `\n`, and a line ` .` becomes empty.
-    #[must_use]
     pub fn keep_white(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
         let first = trim_start(first);
@@ -126,13 +105,11 @@ pub struct Record<'a> {
     pub raw: &'a [u8],
     /// The byte offset of `raw` in the input.
     pub offset: usize,
-    /// The fields in order.
     pub fields: Vec<Field<'a>>,
 }
 
 impl<'a> Record<'a> {
     /// Returns the value of a tag (case-sensitive). If a tag is repeated, the last value is used, as in R.
-    #[must_use]
     pub fn get(&self, tag: &str) -> Option<Value<'a>> {
         self.fields.iter().rev().find(|f| f.tag == tag.as_bytes()).map(|f| f.value)
     }
@@ -148,7 +125,6 @@ pub enum Mode {
 }
 
 /// Iterates over the records of a text. A byte order mark at its beginning is ignored; line ends are LF, CRLF or CR.
-#[must_use]
 pub fn records(text: &[u8]) -> Records<'_> {
     Records::new(text, Mode::Strict)
 }
@@ -328,9 +304,6 @@ const INDENT: usize = 8;
 
 /// Writes `tag: value` folded as `write.dcf` does, with a line end. Lines break only at white space, which is not
 /// preserved. Unlike `write.dcf`, never puts a full stop alone on a line.
-///
-/// # Errors
-/// Those of `out`.
 pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<()> {
     write!(out, "{tag}:")?;
     let mut column = tag.chars().count() + 1;

@@ -31,7 +31,6 @@ impl DependencyKind {
     ];
 
     /// Returns the name of the field in DESCRIPTION.
-    #[must_use]
     pub fn field(self) -> &'static str {
         match self {
             DependencyKind::Imports => "Imports",
@@ -43,7 +42,6 @@ impl DependencyKind {
     }
 
     /// Returns the number in the public API.
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             DependencyKind::Imports => 0,
@@ -74,7 +72,6 @@ pub enum Operator {
 
 impl Operator {
     /// Returns the operator as written in DESCRIPTION.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Operator::Equal => "==",
@@ -88,7 +85,6 @@ impl Operator {
 
     /// Returns the value of `links[].operator` in the public API: 0 to 4 as in Posit Package Manager, and 5 for `!=`,
     /// whose number there is unknown.
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Operator::Equal => 0,
@@ -102,7 +98,6 @@ impl Operator {
 
     /// Returns whether the operator allows a version; `order` is the result of comparing it with the required
     /// version.
-    #[must_use]
     pub fn allows(self, order: Ordering) -> bool {
         match self {
             Operator::Equal => order.is_eq(),
@@ -118,7 +113,6 @@ impl Operator {
 /// A version requirement, as in `(>= 1.2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirement<'a> {
-    /// The operator.
     pub operator: Operator,
     /// The required version, as written; `r1234` (a Subversion revision) occurs for `R`.
     pub version: &'a str,
@@ -127,7 +121,6 @@ pub struct Requirement<'a> {
 impl Requirement<'_> {
     /// Returns whether a version meets the requirement. If the required version is not a version number, such as a
     /// Subversion revision, every version meets it.
-    #[must_use]
     pub fn is_met_by(&self, candidate: &str) -> bool {
         !version::is_numeric(self.version) || self.operator.allows(version::compare(candidate, self.version))
     }

@@ -63,32 +63,27 @@ impl Description {
     }
 
     /// Returns the value of a field (case-sensitive). If a field is repeated, the last value is used, as in R.
-    #[must_use]
     pub fn get(&self, tag: &str) -> Option<&str> {
         self.fields.iter().rev().find(|(t, _)| t == tag).map(|(_, value)| value.as_str())
     }
 
     /// Like [`Description::get`], but returns `None` for an empty value.
-    #[must_use]
     pub fn non_empty(&self, tag: &str) -> Option<&str> {
         self.get(tag).filter(|value| !value.trim().is_empty())
     }
 
     /// Returns the field `Package`.
-    #[must_use]
     pub fn package(&self) -> Option<&str> {
         self.non_empty("Package")
     }
 
     /// Returns the field `Version`.
-    #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.non_empty("Version")
     }
 
     /// Returns the value of `NeedsCompilation`: yes or true, no or false, in any case; `None` for a missing or other
     /// value.
-    #[must_use]
     pub fn needs_compilation(&self) -> Option<bool> {
         let value = self.get("NeedsCompilation")?;
         if value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true") {
@@ -98,7 +93,6 @@ impl Description {
     }
 
     /// Returns the field `Built`. Only binary packages have it; R distinguishes them from source packages by it.
-    #[must_use]
     pub fn built(&self) -> Option<Built> {
         let mut parts = self.get("Built")?.split(';').map(|part| part.trim().to_owned());
         let r = parts.next().unwrap_or_default();
@@ -117,7 +111,6 @@ impl Description {
     }
 
     /// Returns whether R accepts the version.
-    #[must_use]
     pub fn has_valid_version(&self) -> bool {
         self.version().is_some_and(version::is_package_version)
     }
@@ -129,7 +122,6 @@ impl Description {
 ///
 /// R replaces `License` by a standard form, and drops a license that it cannot standardize. Here, only the blanks
 /// around `|` and `+` are normalized, and no license is dropped, so that clients always get one.
-#[must_use]
 pub fn index_stanza(
     description: &Description,
     md5: Md5,
@@ -145,7 +137,6 @@ pub fn index_stanza(
 
 /// Like [`index_stanza`], if only the DESCRIPTION of the package was read: without digests and size, and with
 /// `NeedsCompilation` only if DESCRIPTION has it.
-#[must_use]
 pub fn metadata_stanza(description: &Description) -> Vec<u8> {
     stanza(description, None, description.needs_compilation())
 }

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 /// Returns the encoding for an `Encoding` value, in the spelling of R (`UTF-8`, `latin1`, `latin2`) or of the Encoding
 /// Standard; `None` for an unknown value.
-#[must_use]
 pub fn by_name(label: &str) -> Option<&'static Encoding> {
     let label = label.trim();
     match label.to_ascii_lowercase().as_str() {
@@ -24,7 +23,6 @@ const NAMES_OF_R: &str = include_str!("encodings.txt");
 
 /// Returns whether R accepts the `Encoding` of a DESCRIPTION: `iconv` knows it, and with it ASCII is unchanged. An empty
 /// value is the encoding of the session.
-#[must_use]
 pub fn is_of_r(label: &str) -> bool {
     // `iconv` ignores a suffix such as //TRANSLIT, and other characters than these.
     let is_significant = |c: &char| c.is_ascii_alphanumeric() || "_-.:".contains(*c);
@@ -35,7 +33,6 @@ pub fn is_of_r(label: &str) -> bool {
 
 /// Decodes bytes with the declared encoding, even if they are valid UTF-8, as R does. If the name of the encoding is
 /// unknown, decodes as if there were no `Encoding` field.
-#[must_use]
 pub fn decode<'a>(bytes: &'a [u8], encoding_name: Option<&str>) -> Cow<'a, str> {
     match encoding_name.and_then(by_name) {
         Some(encoding) => encoding.decode_without_bom_handling(bytes).0,

@@ -81,33 +81,17 @@ pub struct Segment(String);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RPath {
     /// The index of a tree.
-    Index {
-        /// The tree.
-        tree: Tree,
-        /// The file format.
-        format: IndexFormat,
-    },
+    Index { tree: Tree, format: IndexFormat },
     /// A file in the directory of an index: a source or a binary package.
-    File {
-        /// The tree.
-        tree: Tree,
-        /// The file name.
-        file: FileName,
-    },
+    File { tree: Tree, file: FileName },
     /// A file in a subdirectory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
     SubFile {
         /// The value of `Path`.
         dir: SubDir,
-        /// The file name.
         file: FileName,
     },
     /// `src/contrib/Archive/{package}/{file}`
-    Archive {
-        /// The package.
-        package: Segment,
-        /// The file name.
-        file: FileName,
-    },
+    Archive { package: Segment, file: FileName },
     /// `src/contrib/Meta/archive.rds`
     ArchiveMeta,
     /// `src/contrib/Meta/current.rds`
@@ -126,21 +110,17 @@ pub enum RPath {
     Binary {
         /// The platform of the binary.
         platform: Platform,
-        /// Digest of the file.
         sha256: Sha256,
-        /// The file name.
         file: FileName,
     },
     /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a binary.
     BinaryIndex {
         /// The platform of the binaries.
         platform: LinuxPlatform,
-        /// The file format.
         format: IndexFormat,
     },
     /// A directory: a list of its files.
     Directory {
-        /// The directory.
         directory: Directory,
         /// Whether the path ends in a slash; relative links of the list need it.
         has_slash: bool,
@@ -152,9 +132,7 @@ pub enum RPath {
 pub struct LinuxPlatform {
     /// ASCII letters, digits and `_`; not necessarily a known distribution.
     pub distribution: Segment,
-    /// The architecture.
     pub arch: Arch,
-    /// The R version.
     pub r: RMinor,
 }
 
@@ -169,7 +147,6 @@ pub struct SubDir(String);
 /// The parts of a package's file name, `{package}_{version}.{extension}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackageFile<'a> {
-    /// The whole name.
     pub name: &'a str,
     /// The part before the first `_`.
     pub package: &'a str,
@@ -270,7 +247,6 @@ impl RPath {
     }
 
     /// Returns the name of the directory that this path names without a slash at its end.
-    #[must_use]
     pub fn directory_without_slash(&self) -> Option<String> {
         match self {
             RPath::Directory { has_slash: false, .. } => {
@@ -283,13 +259,11 @@ impl RPath {
 
     /// Returns the relative path from this path's directory to the snapshot, such as `../../` from
     /// `src/contrib/{file}`.
-    #[must_use]
     pub fn path_to_root(&self) -> String {
         "../".repeat(self.path().matches('/').count())
     }
 
     /// Returns the path below the snapshot, without a leading slash; the inverse of [`parse`].
-    #[must_use]
     pub fn path(&self) -> String {
         match self {
             RPath::Index { tree, format } => format!("{}/{}", tree.contrib_dir(), format.file_name()),
@@ -324,7 +298,6 @@ impl RPath {
 
 impl Tree {
     /// Returns the directory of the tree, as R's `contrib.url()` appends it to a repository's URL.
-    #[must_use]
     pub fn contrib_dir(&self) -> String {
         match self {
             Tree::Source => "src/contrib".to_owned(),
@@ -339,7 +312,6 @@ impl Tree {
 
     /// Returns a macOS tree with a flavor. `None` if the flavor is not a plain name, or is `contrib`, which is the
     /// segment at this position in paths without a flavor.
-    #[must_use]
     pub fn macos(flavor: &str, r: RMinor) -> Option<Tree> {
         let flavor = Segment::parse(flavor).filter(|flavor| flavor.as_str() != "contrib")?;
         Some(Tree::MacOs { flavor: Some(flavor), r })
@@ -369,8 +341,6 @@ impl IndexFormat {
     /// Every format, in the order in which R requests them.
     pub const ALL: [IndexFormat; 3] = [IndexFormat::Rds, IndexFormat::Gz, IndexFormat::Text];
 
-    /// Returns the file name.
-    #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
             IndexFormat::Text => "PACKAGES",
@@ -385,14 +355,10 @@ impl IndexFormat {
 }
 
 impl Segment {
-    /// Parses a plain name.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Segment> {
         Segment::is_valid(text).then(|| Segment(text.to_owned()))
     }
 
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -405,14 +371,11 @@ impl Segment {
 
 impl FileName {
     /// Parses a plain name that is not the name of an index.
-    #[must_use]
     pub fn parse(text: &str) -> Option<FileName> {
         let segment = Segment::parse(text)?;
         if IndexFormat::parse(text).is_some() { None } else { Some(FileName(segment)) }
     }
 
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -420,7 +383,6 @@ impl FileName {
     /// Splits a file name in the form of `R CMD INSTALL --build` on Unix,
     /// `{package}_{version}_R_{platform}.tar.gz`, into the name without the platform, and the platform. `None` if
     /// the name does not have this form.
-    #[must_use]
     pub fn split_platform(&self) -> Option<(FileName, &str)> {
         let (name, platform) = self.as_str().strip_suffix(".tar.gz")?.rsplit_once("_R_")?;
         let file = FileName::parse(&format!("{name}.tar.gz"))?;
@@ -428,7 +390,6 @@ impl FileName {
     }
 
     /// Returns the parts of the name, if it is the name of a package file.
-    #[must_use]
     pub fn package_file(&self) -> Option<PackageFile<'_>> {
         PackageFile::parse(self.as_str())
     }
@@ -436,7 +397,6 @@ impl FileName {
 
 impl SubDir {
     /// Parses the value of a record's `Path` field.
-    #[must_use]
     pub fn parse(text: &str) -> Option<SubDir> {
         let first_segment = text.split('/').next().unwrap_or_default();
         let is_reserved = ["Archive", "archive", "Meta"].contains(&first_segment);
@@ -445,7 +405,6 @@ impl SubDir {
     }
 
     /// Returns the text, with segments separated by `/`.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -456,7 +415,6 @@ impl<'a> PackageFile<'a> {
 
     /// Splits a file name; `None` when it is not a plain name, has no version, an unknown extension, or a package name
     /// that R does not accept.
-    #[must_use]
     pub fn parse(name: &'a str) -> Option<PackageFile<'a>> {
         let (package, rest) = name.split_once('_')?;
         let (version, extension) = Self::EXTENSIONS.into_iter().find_map(|extension| {

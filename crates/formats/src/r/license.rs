@@ -10,7 +10,6 @@ const MAX_FIELD: usize = 4096;
 /// Maximum number of conditions of a version range.
 const MAX_CONDITIONS: usize = 8;
 
-/// A license with versions.
 struct Family {
     /// Its names, in lower case.
     names: &'static [&'static str],
@@ -90,7 +89,6 @@ const NAMES: &[(&str, &str)] = &[
 /// Returns the licenses of a `License` field. Alternatives are separated by `|`; a version may be part of the name, or
 /// a range in parentheses; `+ file LICENSE` is ignored. `file LICENSE` alone, `Unlimited`, `ACM` and other texts have
 /// no identifier.
-#[must_use]
 pub fn licenses(field: &str) -> Licenses {
     if field.len() > MAX_FIELD {
         return Licenses::default();

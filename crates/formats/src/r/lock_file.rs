@@ -30,7 +30,6 @@ pub enum LockKind {
 /// The content of a list of packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockFile {
-    /// The format.
     pub kind: LockKind,
     /// The version of R, as written, if the file states it.
     pub r_version: Option<String>,
@@ -43,29 +42,19 @@ pub struct LockFile {
 /// The reason why a list of packages is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLockFile {
-    /// The file is too large.
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
-    /// The file is not UTF-8.
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
     /// The text is not JSON or TOML, or a value has the wrong type.
     #[error("the file cannot be read: {0}; write it again with its tool")]
     Syntax(String),
-    /// The text has no known format.
     #[error("this is neither renv.lock nor rv.lock nor the output of sessionInfo() with packages")]
     Unknown,
-    /// A package has a name that R does not allow.
     #[error("'{0}' is not the name of an R package")]
     Name(String),
-    /// A package has no version, or one that R does not allow.
     #[error("the package '{package}' has the version '{version}', which is not a version of an R package")]
-    Version {
-        /// The package.
-        package: String,
-        /// The text.
-        version: String,
-    },
+    Version { package: String, version: String },
     /// An entry of `renv.lock` has the key of another package than the one that it states.
     #[error(
         "entry {position} of 'Packages' has the key '{key}', but is about the package '{package}'; write the file again with \
@@ -74,12 +63,10 @@ pub enum BadLockFile {
     Contradiction {
         /// The number of the entry, from 1.
         position: usize,
-        /// The key.
         key: String,
         /// The field `Package` of the entry.
         package: String,
     },
-    /// A package is listed with two versions.
     #[error("the package '{0}' has two versions in the file; a library contains one, so remove the other")]
     TwoVersions(String),
 }

@@ -22,14 +22,12 @@ pub const BASE_PACKAGES: [&str; 15] = [
 ];
 
 /// Returns whether a package is part of R itself.
-#[must_use]
 pub fn is_base(package: &str) -> bool {
     BASE_PACKAGES.contains(&package)
 }
 
 /// Returns whether R allows the name (Writing R Extensions, 1.1.1): two or more ASCII letters, digits and dots,
 /// beginning with a letter, not ending with a dot. At most 255 bytes, the maximum of a directory name.
-#[must_use]
 pub fn is_package(name: &str) -> bool {
     let bytes = name.as_bytes();
     (2..=255).contains(&bytes.len())
@@ -41,7 +39,6 @@ pub fn is_package(name: &str) -> bool {
 /// The reason why a text is not the file name of a source package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// The name does not have the form `{package}_{version}` with a known extension.
     #[error("'{0}' is not a source package's file name; expected the form name_1.0.tar.gz")]
     Form(String),
     /// The part before `_` is not a package name.
@@ -50,7 +47,6 @@ pub enum BadFileName {
          letter and not ending with a dot)"
     )]
     Package(String),
-    /// The part after `_` cannot be a version.
     #[error("'{0}': the part after '_' is not a version, such as 1.0 or 1.0-2")]
     Version(String),
 }
@@ -70,7 +66,6 @@ pub enum Extension {
 
 impl Extension {
     /// Returns the extension with its leading dot.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Extension::TarGz => ".tar.gz",
@@ -88,15 +83,11 @@ pub struct SourceFileName<'a> {
     pub package: &'a str,
     /// The part between the first `_` and the extension. [`SourceFileName::parse`] only accepts versions that R allows.
     pub version: &'a str,
-    /// The extension.
     pub extension: Extension,
 }
 
 impl<'a> SourceFileName<'a> {
     /// Parses the file name of a source package.
-    ///
-    /// # Errors
-    /// [`BadFileName`].
     pub fn parse(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
         let file = SourceFileName::parse_archived(name)?;
         if version::is_package_version(file.version) {
@@ -106,9 +97,6 @@ impl<'a> SourceFileName<'a> {
     }
 
     /// Like [`SourceFileName::parse`], but also accepts versions of old files: see [`is_archive_file_version`].
-    ///
-    /// # Errors
-    /// [`BadFileName`].
     pub fn parse_archived(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
         let extensions = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
         let (stem, extension) = extensions
@@ -128,7 +116,6 @@ impl<'a> SourceFileName<'a> {
 
 /// Returns whether a text can be the version in a file name. Besides versions that R allows, old files have others: at
 /// most 128 ASCII letters, digits, `.`, `-`, `_` and `+`, beginning with a letter or digit.
-#[must_use]
 pub fn is_archive_file_version(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
     text.len() <= 128

@@ -31,9 +31,6 @@ pub const SOURCE_FIELDS: [&str; 15] = [
 pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 
 /// Writes an index: the unchanged records in the given order, separated by one empty line.
-///
-/// # Errors
-/// Those of `out`.
 pub fn render<W, I>(out: &mut W, stanzas: I) -> io::Result<()>
 where
     W: Write,
@@ -69,7 +66,6 @@ pub enum IndexError {
         "this is an HTML page, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
     Html,
-    /// Binary data.
     #[error(
         "this is binary data, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
@@ -79,19 +75,15 @@ pub enum IndexError {
         "the compressed PACKAGES index is truncated; the mirror is being updated or the transfer was interrupted"
     )]
     Truncated,
-    /// The compressed stream is damaged.
     #[error("the compressed PACKAGES index is damaged")]
     Gzip(#[source] io::Error),
-    /// The text is larger than the caller allows.
     #[error("the PACKAGES index is larger than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The text is not DCF.
     #[error("the PACKAGES index is not well formed")]
     Dcf(#[from] dcf::DcfError),
-    /// A record has no `Package` or no `Version`.
     #[error("record {record} of the PACKAGES index has no {field}")]
     MissingField {
         /// The number of the record, from 1.
@@ -104,7 +96,6 @@ pub enum IndexError {
     InvalidValue {
         /// The number of the record, from 1.
         record: usize,
-        /// The field.
         field: &'static str,
         /// The beginning of the value.
         value: String,
@@ -163,15 +154,12 @@ pub struct IndexRecord<'a> {
 }
 
 impl<'a> IndexRecord<'a> {
-    /// Returns the name of the file on the mirror.
-    #[must_use]
     pub fn mirror_file(&self) -> Cow<'a, str> {
         self.file.map_or_else(|| Cow::Owned(self.usual_file()), Cow::Borrowed)
     }
 
     /// Returns the name under which the file is served: that on the mirror if it states package and version, otherwise
     /// the usual one, because addresses, `Archive/` and the tables of `Meta/` consist of such names.
-    #[must_use]
     pub fn served_file(&self) -> Cow<'a, str> {
         match self.file {
             Some(file) if self.is_usual(file) => Cow::Borrowed(file),
@@ -180,13 +168,11 @@ impl<'a> IndexRecord<'a> {
     }
 
     /// Returns the record that names the served file: without `File` if that is not the served name.
-    #[must_use]
     pub fn served_stanza(&self) -> Cow<'a, [u8]> {
         self.stanza_for(&self.served_file())
     }
 
     /// Returns the record for a file with this name: without `File` if it states another one.
-    #[must_use]
     pub fn stanza_for(&self, name: &str) -> Cow<'a, [u8]> {
         match self.file {
             Some(file) if file != name => Cow::Owned(dcf::copy_fields(self.stanza, &[b"File"])),

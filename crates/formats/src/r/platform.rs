@@ -19,7 +19,6 @@ words! {
 
 impl Arch {
     /// Returns the architecture with any of its common spellings: for example, Linux uses `aarch64`, macOS `arm64`.
-    #[must_use]
     pub fn of_spelling(text: &str) -> Option<Arch> {
         match text {
             "x86_64" | "amd64" | "x86-64" => Some(Arch::X86_64),
@@ -37,9 +36,7 @@ pub const ANY_ARCH: &str = "any";
 pub enum Target {
     /// A Linux distribution, by its name in URLs.
     Linux(String),
-    /// Windows.
     Windows,
-    /// macOS.
     MacOs,
 }
 
@@ -50,13 +47,11 @@ pub struct Platform {
     pub r: RMinor,
     /// The distribution or operating system.
     pub target: Target,
-    /// The architecture.
     pub arch: Arch,
 }
 
 impl Platform {
     /// Parses a tag, such as `4.5-noble`, `4.5-noble-arm64`, `4.5-win` or `4.5-macos-arm64`.
-    #[must_use]
     pub fn parse(tag: &str) -> Option<Platform> {
         let (r, rest) = tag.split_once('-')?;
         let (target, arch) = match rest.rsplit_once('-') {
@@ -67,7 +62,6 @@ impl Platform {
     }
 
     /// Parses the form of [`Platform::database_form`]; the architecture `any` becomes `x86_64`.
-    #[must_use]
     pub fn parse_database_form(text: &str) -> Option<Platform> {
         let (label, arch) = text.rsplit_once('/')?;
         let (r, target) = label.split_once('-')?;
@@ -89,13 +83,11 @@ impl Platform {
 
     /// Returns the form in the database: the label, a slash, and `arch`; `any` for `None`. The platform's own
     /// architecture is not used.
-    #[must_use]
     pub fn database_form(&self, arch: Option<Arch>) -> String {
         format!("{}/{}", self.label(), arch.map_or(ANY_ARCH, Arch::as_str))
     }
 
     /// Returns the extension of binary packages, without a leading dot.
-    #[must_use]
     pub fn extension(&self) -> &'static str {
         match self.target {
             Target::Linux(_) => "tar.gz",
@@ -105,7 +97,6 @@ impl Platform {
     }
 
     /// Returns the platform without the architecture, such as `4.5-noble`, `4.5-win` or `4.5-macos`.
-    #[must_use]
     pub fn label(&self) -> String {
         let system = match &self.target {
             Target::Linux(name) => name.as_str(),

@@ -16,7 +16,6 @@ pub enum Rank {
 }
 
 /// Returns the rank of a path in an archive; `None` if it is not a README, or is more than one directory deep.
-#[must_use]
 pub fn rank(path: &str) -> Option<Rank> {
     let name = match path.split_once('/') {
         None => path,

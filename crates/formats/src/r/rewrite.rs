@@ -7,7 +7,6 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use std::io::{self, BufWriter, Read, Write};
 
-/// Options of a rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The gzip level, from 1 (fast) to 9 (small); other values are clamped.
@@ -31,16 +30,12 @@ pub enum RewriteError {
     /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The result cannot be written.
     #[error("could not write the rewritten package")]
     Write(#[source] io::Error),
-    /// The archive has changed since it was checked.
     #[error("the file changed while it was being added; add it again")]
     Changed,
-    /// An extended header contains the size of a member to be replaced.
     #[error("'{0}' has an extended header that gives its size; build the package again")]
     ExtendedSize(String),
-    /// The value cannot be written on one line of DESCRIPTION.
     #[error("'{0}' cannot be a Repository value: it must be printable ASCII on one line")]
     BadValue(String),
 }
@@ -183,9 +178,6 @@ impl RewriteOutput {
 /// `Meta/package.rds`. `source` must provide the same bytes again. Nothing is buffered: the new files are already known
 /// when the lists of checksums are copied. The files of a signed package are copied unchanged. Equal arguments produce
 /// equal bytes.
-///
-/// # Errors
-/// [`RewriteError`].
 pub fn archive<W: Write>(
     source: impl Read,
     package_archive: &PackageArchive,

@@ -4,7 +4,6 @@ use super::version::{self, is_package_version};
 
 /// Words that may precede a version, besides names of the package.
 const WORDS: [&str; 9] = ["v", "ver", "version", "r", "rel", "release", "releases", "cran", "tags"];
-/// Characters between words.
 const SEPARATORS: [char; 5] = ['-', '_', '/', '.', '@'];
 /// Maximum number of words before a version.
 const MAX_WORDS: usize = 4;
@@ -12,13 +11,11 @@ const MAX_WORDS: usize = 4;
 /// Returns the version that a tag names: the tag without the words before it, such as `v`, `release-`, `R/`, or one of
 /// `names`, those of the package and its directories. `None` for a tag that does not consist of a version and such
 /// words, such as `latest`, `v1.2.0-rc1`, or one of another package.
-#[must_use]
 pub fn version<'a>(tag: &'a str, names: &[&str]) -> Option<&'a str> {
     find(tag, names, 0)
 }
 
 /// Returns whether a tag names a version, compared by value: `v1.0-1` names `1.0.1`.
-#[must_use]
 pub fn names_version(tag: &str, names: &[&str], version: &str) -> bool {
     self::version(tag, names).is_some_and(|named| version::compare(named, version).is_eq())
 }

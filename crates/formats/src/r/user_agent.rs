@@ -18,7 +18,6 @@ pub enum UserAgent {
 /// The properties of an R client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RClient {
-    /// Version of R.
     pub r: RVersion,
     /// Operating system of the client.
     pub system: ClientSystem,
@@ -44,15 +43,12 @@ pub enum ClientSystem {
     Linux,
     /// Linux with musl, which cannot run binaries for the GNU C library.
     LinuxMusl,
-    /// macOS.
     MacOs,
-    /// Windows.
     Windows,
 }
 
 impl RVersion {
     /// Parses `4.5.1` or `4.5`; anything after the third number is ignored (`4.5.1-patched`).
-    #[must_use]
     pub fn parse(text: &[u8]) -> Option<RVersion> {
         let mut parts = text.splitn(4, |b| matches!(b, b'.' | b'-'));
         let mut next = || parts.next().map(parse_number);
@@ -80,7 +76,6 @@ fn parse_number(digits: &[u8]) -> Option<u16> {
 }
 
 /// Parses a header of arbitrary bytes in one pass.
-#[must_use]
 pub fn parse(header: &[u8]) -> UserAgent {
     let unescaped_header = unescape(header);
     let header = unescaped_header.as_deref().unwrap_or(header);

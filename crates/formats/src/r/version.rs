@@ -20,19 +20,15 @@ pub struct BadVersion(String);
 
 impl Version {
     /// Creates a version from any text, because old files have versions with letters, which must be sorted too.
-    #[must_use]
     pub fn lenient(text: &str) -> Version {
         Version(text.into())
     }
 
-    /// Returns the text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns whether R accepts the text as a package version: `([0-9]+[.-])+[0-9]+`.
-    #[must_use]
     pub fn is_valid(&self) -> bool {
         is_package_version(&self.0)
     }
@@ -40,14 +36,12 @@ impl Version {
 
 /// Returns whether R accepts the text as a package version (Writing R Extensions, 1.1.1): two or more numbers,
 /// separated by `.` or `-`.
-#[must_use]
 pub fn is_package_version(text: &str) -> bool {
     is_numeric(text) && text.bytes().any(|byte| matches!(byte, b'.' | b'-'))
 }
 
 /// Returns whether the text is one or more numbers, separated by `.` or `-`. One number is valid in requirements such
 /// as `R (>= 4)`.
-#[must_use]
 pub fn is_numeric(text: &str) -> bool {
     let mut has_digits = false;
     let is_valid = text.bytes().all(|byte| match byte {
@@ -65,7 +59,6 @@ pub const MAX_COMPONENT: i32 = i32::MAX;
 
 /// Returns whether R can compare a version with others: every number, without leading zeros, is at most
 /// [`MAX_COMPONENT`].
-#[must_use]
 pub fn is_comparable(text: &str) -> bool {
     let mut number = 0_u64;
     text.bytes().all(|byte| {
@@ -80,7 +73,6 @@ pub fn is_comparable(text: &str) -> bool {
 /// Compares two versions by value, without allocating. For valid versions, the result equals that of R's
 /// `compareVersion`. Other texts have a total order too: letters precede numbers, and all other ASCII characters are
 /// separators.
-#[must_use]
 pub fn compare(a: &str, b: &str) -> Ordering {
     Tokens(a.as_bytes()).cmp(Tokens(b.as_bytes()))
 }
@@ -164,7 +156,6 @@ pub struct RMinor {
 
 impl RMinor {
     /// Parses `4.5`: two decimal numbers of at most three digits, without leading zeros.
-    #[must_use]
     pub fn parse(text: &str) -> Option<RMinor> {
         let number = |part: &str| {
             let has_digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());

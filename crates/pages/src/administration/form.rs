@@ -17,7 +17,6 @@ pub const CONFIRM: &str = "confirm";
 /// A sent form that is displayed again with its values: it was refused, or, if the message is empty, changed nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectedForm {
-    /// The action of the form.
     pub action: String,
     /// The object of the action; empty if there is none.
     pub object: String,
@@ -51,20 +50,14 @@ pub enum Kind {
     Checkbox,
 }
 
-/// A field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name.
     pub name: &'static str,
-    /// Its label.
     pub label: String,
-    /// The kind of input.
     pub kind: Kind,
-    /// The initial value.
     pub value: String,
 }
 
-/// A form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
     action: &'static str,
@@ -76,33 +69,27 @@ pub struct Form {
 
 impl Form {
     /// Creates a form without fields. `command` is the equivalent command.
-    #[must_use]
     pub fn new(action: &'static str, button: &'static str, command: String) -> Form {
         Form { action, object: String::new(), button, fields: Vec::new(), command }
     }
 
     /// Sets the object of the action.
-    #[must_use]
     pub fn of(self, object: &str) -> Form {
         Form { object: object.to_owned(), ..self }
     }
 
-    /// Adds a field.
-    #[must_use]
     pub fn field(mut self, name: &'static str, label: &str, kind: Kind) -> Form {
         self.fields.push(Field { name, label: label.to_owned(), kind, value: String::new() });
         self
     }
 
     /// Adds a field with an initial value.
-    #[must_use]
     pub fn filled(mut self, name: &'static str, label: &str, kind: Kind, value: &str) -> Form {
         self.fields.push(Field { name, label: label.to_owned(), kind, value: value.to_owned() });
         self
     }
 
     /// Renders the form with the command, or only the command on a page without forms.
-    #[must_use]
     pub fn render(&self, page: &Page) -> Markup {
         let command = html! { small.command { code { (visible(&self.command)) } } };
         let Some(token) = &page.form_token else { return html! { p { (command) } } };
@@ -175,13 +162,11 @@ impl Form {
 }
 
 /// Returns a choice of values that are their own labels.
-#[must_use]
 pub fn choices<'a>(values: impl IntoIterator<Item = &'a str>) -> Kind {
     Kind::Choice(values.into_iter().map(|value| (value.to_owned(), value.to_owned())).collect())
 }
 
 /// Returns a choice of yes and no, with the values `true` and `false`.
-#[must_use]
 pub fn yes_or_no() -> Kind {
     Kind::Choice([("false", "no"), ("true", "yes")].map(|(v, l)| (v.to_owned(), l.to_owned())).to_vec())
 }

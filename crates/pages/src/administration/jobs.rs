@@ -7,7 +7,6 @@ use crate::text::{number, time, visible};
 use api::control::Schedule;
 use api::job::Job;
 
-/// A job that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedJob {
     /// The operation: `sync:cran`.
@@ -18,25 +17,20 @@ pub struct EndedJob {
     pub started: String,
     /// End time, RFC 3339.
     pub ended: String,
-    /// Whether it succeeded.
     pub succeeded: bool,
     /// The result as a sentence, or the reason why the job failed.
     pub message: String,
 }
 
-/// Jobs and schedules.
 #[derive(Clone, Debug, Default)]
 pub struct Jobs {
     /// Jobs that run in this process.
     pub running: Vec<Job>,
     /// Jobs that ended, on all servers of the database, the newest first.
     pub ended: Vec<EndedJob>,
-    /// The scheduled tasks.
     pub schedules: Vec<Schedule>,
 }
 
-/// Returns the page.
-#[must_use]
 pub fn list(page: &Page, jobs: &Jobs) -> String {
     page.render(
         "Jobs",

@@ -15,20 +15,13 @@ use maud::{Markup, html};
 use super::frame::{Frame, Root};
 use super::text::{segment, visible};
 
-/// A group of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Sources.
     Sources,
-    /// Repositories.
     Repositories,
-    /// Jobs and schedules.
     Jobs,
-    /// Storage classes.
     Storage,
-    /// Block rules.
     Rules,
-    /// Access tokens.
     Tokens,
 }
 
@@ -44,7 +37,6 @@ impl Section {
     ];
 
     /// Returns the segment of the address of the section.
-    #[must_use]
     pub fn segment(self) -> &'static str {
         match self {
             Section::Sources => "sources",
@@ -68,13 +60,11 @@ impl Section {
     }
 
     /// Returns the address of the first page of the section.
-    #[must_use]
     pub fn address(self, root: &Root) -> String {
         format!("{root}__ui__/admin/{}/", self.segment())
     }
 
     /// Returns the address of the page of an object in the section.
-    #[must_use]
     pub fn object(self, root: &Root, name: &str) -> String {
         format!("{}{}/", self.address(root), segment(name))
     }
@@ -85,7 +75,6 @@ impl Section {
 pub struct Page {
     /// The root of the server.
     pub root: Root,
-    /// The section of the page.
     pub section: Section,
     /// The object of the page, if it has one.
     pub object: Option<String>,
@@ -99,7 +88,6 @@ pub struct Page {
 
 impl Page {
     /// Returns the address of the page, to which its forms are sent.
-    #[must_use]
     pub fn address(&self) -> String {
         match &self.object {
             None => self.section.address(&self.root),
@@ -107,8 +95,6 @@ impl Page {
         }
     }
 
-    /// Returns the whole page.
-    #[must_use]
     pub fn render(&self, title: &str, content: &Markup) -> String {
         let navigation = Some(self.navigation());
         let frame = Frame { navigation, ..Frame::new(self.root.clone(), title) };

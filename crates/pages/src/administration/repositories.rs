@@ -14,7 +14,6 @@ fn type_choices() -> Kind {
 }
 
 /// Returns the page with the list of repositories.
-#[must_use]
 pub fn list(page: &Page, repos: &[Repo]) -> String {
     let create = Form::new("create", "Create", "rspm create repo --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
@@ -61,7 +60,6 @@ fn visibility(repo: &Repo) -> String {
 }
 
 /// Returns the page of a repository. `sources` are the names of all sources.
-#[must_use]
 pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
     let name = &repo.name;
     let flag = |value: bool| if value { "true" } else { "false" };

@@ -16,14 +16,11 @@ const MAX_ROWS: usize = 200;
 /// The objects that a rule can refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// The names of all sources.
     pub sources: Vec<String>,
-    /// The names of all repositories.
     pub repositories: Vec<String>,
 }
 
 /// Returns the page; `checked` is a rule that was tested against the packages, and not created.
-#[must_use]
 pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&CreatedBlockRules>) -> String {
     page.render(
         "Rules",
@@ -141,7 +138,6 @@ fn row(page: &Page, rule: &BlockRule) -> Markup {
     }
 }
 
-/// Returns the criteria of a rule with their values.
 fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
     let named =
         |name: &Option<String>, id: Option<i64>| name.clone().or_else(|| id.map(|id| format!("number {id}")));

@@ -20,8 +20,6 @@ const SYNC_KINDS: [(&str, &str); 5] = [
     ("vulns", "Advisories about vulnerabilities"),
 ];
 
-/// Returns the page with the list of sources.
-#[must_use]
 pub fn list(page: &Page, sources: &[Source]) -> String {
     let create = Form::new("create", "Create", "rspm create source --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
@@ -68,8 +66,6 @@ fn changes(added: i64, updated: i64, removed: i64) -> String {
     format!("{} new, {} updated, {} removed", number(added), number(updated), number(removed))
 }
 
-/// Returns the page of a source.
-#[must_use]
 pub fn show(page: &Page, source: &Source) -> String {
     let name = &source.name;
     let is_own = TYPES.contains(&source.kind.as_str());

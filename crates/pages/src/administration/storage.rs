@@ -7,8 +7,6 @@ use super::form::{CONFIRM, Form, Kind};
 use crate::text::{self, number, time, visible};
 use api::storage::{Storage, StorageOwner, StorageState};
 
-/// Returns the page.
-#[must_use]
 pub fn list(page: &Page, storage: &Storage) -> String {
     let sweep = Form::new("sweep", "Sweep now", "rspm storage sweep".to_owned());
     let restore = Form::new("restore", "Restore", "rspm storage restore".to_owned()).field(

@@ -13,7 +13,6 @@ const SCOPES: [&str; 6] =
     ["repos:read", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"];
 
 /// Returns the page; `created` is a token that was just created, which is displayed once.
-#[must_use]
 pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> String {
     let create = Form::new(
         "create",

@@ -8,7 +8,6 @@ const MAX_SPAN: usize = 100;
 /// of the number of characters that are not ASCII.
 const MAX_UNUSUAL: usize = 100;
 
-/// Attributes that are written.
 const ATTRIBUTES: [&str; 12] =
     ["alt", "colspan", "dir", "height", "href", "id", "lang", "rowspan", "src", "start", "title", "width"];
 

@@ -45,7 +45,6 @@ pub struct Links {
 
 impl Links {
     /// Returns the same pages and figures with addresses that depend neither on the package nor on the snapshot.
-    #[must_use]
     pub fn placeholders(&self) -> Links {
         let page = |name: &str| format!("{PAGE}{name}");
         let figures = self.figures.keys().enumerate();
@@ -108,7 +107,6 @@ impl CleanHtml {
 
 /// Returns clean HTML, whose tags are all closed; `None` if it would be too long or too deep. `links` has
 /// [placeholders](Links::placeholders).
-#[must_use]
 pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
     let html = well_nested(html)?;
     let mut builder = Builder::empty();

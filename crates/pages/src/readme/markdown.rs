@@ -36,7 +36,6 @@ const INTERVAL: usize = 256;
 ///
 /// # Panics
 /// The parser has assertions, which must not end the server: see [`super::convert_with`].
-#[must_use]
 pub fn to_html(text: &str) -> Option<String> {
     if !is_bounded(text) {
         return None;

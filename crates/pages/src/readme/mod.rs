@@ -48,18 +48,14 @@ const MAX_UNUSUAL: usize = 50;
 /// The format of a README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Markdown, as on GitHub.
     Markdown,
-    /// reStructuredText.
     Restructured,
-    /// Plain text.
     Plain,
 }
 
 impl Format {
     /// Returns the format for a media type, such as that of `Description-Content-Type` of Python packages. Without a
     /// media type it is reStructuredText, as the core metadata specification of Python packages defines.
-    #[must_use]
     pub fn of_media_type(media_type: Option<&str>) -> Format {
         let Some(media_type) = media_type else { return Format::Restructured };
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -81,13 +77,10 @@ pub struct HtmlTemplate {
 
 impl HtmlTemplate {
     /// Returns its size in bytes, approximately.
-    #[must_use]
     pub fn size(&self) -> usize {
         self.html.len() + self.missing.len() * MISSING_BYTES
     }
 
-    /// Returns the HTML with addresses.
-    #[must_use]
     pub fn with_addresses(&self, links: &Links) -> Html {
         if self.missing.is_empty() {
             return Html(self.html.clone());
@@ -115,7 +108,6 @@ impl Render for Html {
 }
 
 /// Returns the relative paths of raster images that the text of a README may name: at most 100.
-#[must_use]
 pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
     let is_other = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"_./-".contains(byte));
@@ -131,7 +123,6 @@ pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
 
 /// Returns the paths of images, at most 50, that [`image_paths`] does not find in the text of a README although it may name
 /// them, because they have characters such as spaces, which may be percent-encoded.
-#[must_use]
 pub fn unusual_image_paths<'a>(text: &[u8], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
@@ -146,13 +137,11 @@ fn mark_count(text: &[u8]) -> usize {
 
 /// Converts a README to HTML; `links` contains the pages to which relative links may lead, with
 /// [placeholders](Links::placeholders) as addresses.
-#[must_use]
 pub fn convert(text: &[u8], format: Format, links: &Links) -> HtmlTemplate {
     convert_with(text, format, links, markdown_to_html)
 }
 
 /// Like [`convert`], with a function that does what [`markdown_to_html`] does, in another process.
-#[must_use]
 pub fn convert_with(
     text: &[u8],
     format: Format,

@@ -106,7 +106,6 @@ const BLOCKS: [&str; 19] = [
 ];
 const HEADINGS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
 /// Returns HTML of [`ELEMENTS`] that are properly nested; `None` if it would be too long or too deep.
-#[must_use]
 pub(super) fn well_nested(html: &str) -> Option<String> {
     if html.len() > MAX_HTML {
         return None;
@@ -129,7 +128,6 @@ pub(super) fn well_nested(html: &str) -> Option<String> {
     (entities <= MAX_ENTITIES).then_some(writer.html)
 }
 
-/// An open element.
 struct Element {
     /// The name by which end tags find it.
     name: &'static str,
@@ -161,7 +159,6 @@ struct Writer {
     html: String,
     /// The offset after the last tag or comment.
     text_start: usize,
-    /// From the outside in.
     open: Vec<Element>,
 }
 

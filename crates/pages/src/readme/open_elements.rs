@@ -6,13 +6,11 @@ use super::tag::heading;
 /// How the tags of an element are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TagForm {
-    /// As they are.
     Same,
     /// Not at all; only the content of the element is written.
     Omitted,
 }
 
-/// The elements that are open at a tag.
 #[derive(Default)]
 pub(super) struct OpenElements<'a> {
     /// Names, and how the tags are written, from the outside in.
@@ -46,7 +44,6 @@ impl<'a> OpenElements<'a> {
         form
     }
 
-    /// Returns true in a heading.
     pub(super) fn is_in_heading(&self) -> bool {
         self.headings > 0
     }

@@ -68,7 +68,6 @@ pub(super) fn inline(text: &str, names: &Names) -> String {
     out
 }
 
-/// Escapes text.
 pub(super) fn escape(text: &str) -> String {
     html! { (text) }.into_string()
 }

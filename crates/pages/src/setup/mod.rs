@@ -18,15 +18,12 @@ pub enum System {
     Linux(String),
     /// Source packages, on any system.
     Source,
-    /// Windows.
     Windows,
-    /// macOS.
     MacOs,
 }
 
 impl System {
     /// Returns the value of the parameter `platform`.
-    #[must_use]
     pub fn key(&self) -> &str {
         match self {
             System::AnyLinux => "linux",
@@ -43,7 +40,6 @@ impl System {
 pub struct Distribution {
     /// The name in addresses, after `__linux__/`.
     pub name: String,
-    /// The display name.
     pub display: String,
     /// The `ID` in `/etc/os-release`.
     pub id: String,
@@ -60,11 +56,9 @@ pub struct Setup {
     pub repository: String,
     /// `latest`, a day or the number of a transaction.
     pub snapshot: String,
-    /// The system.
     pub system: System,
     /// The distributions to choose from.
     pub distributions: Vec<Distribution>,
-    /// The version of Bioconductor.
     pub bioconductor: Option<String>,
     /// A package of the repository and its version, for the command that checks the setup.
     pub example: Option<(String, String)>,
@@ -74,7 +68,6 @@ pub struct Setup {
 
 impl Setup {
     /// Returns the URL that clients use. For a Linux distribution it is the URL of the binaries.
-    #[must_use]
     pub fn url(&self) -> String {
         let Setup { repository, snapshot, system, kind, .. } = self;
         match (kind, system) {
@@ -87,7 +80,6 @@ impl Setup {
     }
 
     /// Returns the setup of the clients of the repository, the most frequently used client first.
-    #[must_use]
     pub fn clients(&self) -> Vec<Client> {
         match self.kind {
             RepoKind::R => r::clients(self),
@@ -97,7 +89,6 @@ impl Setup {
     }
 
     /// Renders the setup of all clients; only that of the first one is expanded.
-    #[must_use]
     pub fn render(&self) -> Markup {
         html! {
             (Snippet::new("The address of the repository", self.url()).render())
@@ -121,7 +112,6 @@ impl Setup {
 pub struct Client {
     /// A short name in lower case.
     pub key: &'static str,
-    /// The display name.
     pub name: &'static str,
     /// The parts of the instructions.
     pub parts: Vec<Part>,
@@ -146,18 +136,14 @@ impl Client {
 /// A part of the setup instructions of a client.
 #[derive(Clone, Debug)]
 pub enum Part {
-    /// A sentence.
     Remark(String),
-    /// Lines to copy.
     Snippet(Snippet),
 }
 
-/// Lines to copy.
 #[derive(Clone, Debug)]
 pub struct Snippet {
     /// The file that contains them, or the program that executes them.
     pub target: String,
-    /// The lines.
     pub text: String,
 }
 

@@ -28,10 +28,8 @@ const AUTHOR: &str = "bootstrap key";
 /// The reason why no token is created. The texts are for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapRefusal {
-    /// `Bootstrap.PublicKey` is not set.
     #[error("this server has no bootstrap key ([Bootstrap] PublicKey)")]
     Disabled,
-    /// The key cannot be read or is not a key.
     #[error("the bootstrap key of this server cannot be used; the server log has the reason")]
     Key(#[source] KeyProblem),
     /// The time is too far from that of the server.
@@ -39,19 +37,14 @@ pub enum BootstrapRefusal {
         "the time of the request differs by more than 10 minutes from that of the server; compare the clocks"
     )]
     Time,
-    /// The nonce is malformed.
     #[error("the nonce must consist of 16 to 128 letters, digits, - and _")]
     Nonce,
-    /// The signature was not made with the private key.
     #[error("the request is not signed with the private key of this server's bootstrap key")]
     Signature,
-    /// The same request was used before.
     #[error("the request was used before; sign a new one")]
     Used,
-    /// The operating system provides no random numbers.
     #[error("this server cannot generate random numbers for a token; the server log has the reason")]
     Random(#[source] std::io::Error),
-    /// The database fails.
     #[error("the database is unavailable")]
     Database(#[from] DbError),
 }
@@ -68,15 +61,8 @@ impl From<CreateTokenError> for BootstrapRefusal {
 /// The reason why the key in the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
-    /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The text is not an RSA public key.
+    File { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Form(#[from] BootstrapError),
     /// The task that reads the key failed, for example because the server is stopping.
@@ -89,7 +75,6 @@ pub enum KeyProblem {
 pub struct BootstrapRequest<'a> {
     /// The time of the request, as in the signed text.
     pub time_text: &'a str,
-    /// The time of the request.
     pub time: Timestamp,
     /// A random text, which can be used once.
     pub nonce: &'a str,
@@ -97,7 +82,6 @@ pub struct BootstrapRequest<'a> {
     pub lifetime: &'a str,
     /// Expiration time of the token; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
-    /// The signature.
     pub signature: &'a [u8],
     /// The address of the client, for the audit trail.
     pub address: &'a str,

@@ -32,8 +32,6 @@ pub enum Credential {
 pub struct SignedText(Zeroizing<String>);
 
 impl SignedText {
-    /// Returns the text.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -34,13 +34,11 @@ pub struct DeviceLogins(Db);
 
 /// A sign-in that a device begins.
 pub struct NewDeviceLogin<'a> {
-    /// The device code.
     pub device_code: &'a str,
     /// Whether this server issues the code for the user; otherwise the provider issues it.
     pub has_own_code: bool,
     /// The PKCE challenge (S256); empty if the device sends none.
     pub challenge: &'a str,
-    /// The address of the device.
     pub address: Option<IpAddr>,
     /// Validity in seconds; ten minutes at most.
     pub expires_in: i64,
@@ -69,16 +67,12 @@ pub enum DevicePoll {
 
 impl DeviceLogins {
     /// Returns the sign-ins of a database.
-    #[must_use]
     pub fn new(db: &Db) -> DeviceLogins {
         DeviceLogins(db.clone())
     }
 
     /// Begins a sign-in and returns the code for the user, which is empty if the provider issues the code. Returns
     /// `None` if too many sign-ins are in progress.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn begin(&self, new: NewDeviceLogin<'_>, now: Timestamp) -> Result<Option<String>, DbError> {
         let user_code = new.has_own_code.then(random_code);
         let time = new.expires_in.clamp(0, MAX_DURATION / SECOND) * SECOND;
@@ -101,9 +95,6 @@ impl DeviceLogins {
     }
 
     /// Returns the pending sign-in with this user code, and the address of the device.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn find(&self, user_code: &str, now: Timestamp) -> Result<Option<PendingDevice>, DbError> {
         let Some(code) = normalize(user_code) else { return Ok(None) };
         let row = self.0.read(move |c| db::session::device_by_code(c, &code)).await?;
@@ -113,9 +104,6 @@ impl DeviceLogins {
 
     /// Records the decision of the user of `session`. Returns false if the sign-in is no longer pending, or if the
     /// session has ended on another server.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn decide(
         &self,
         device: &PendingDevice,
@@ -144,9 +132,6 @@ impl DeviceLogins {
 
     /// Processes a poll of a device: returns the state of its sign-in, and ends the sign-in if the user has
     /// decided.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn poll(
         &self,
         device_code: &str,
@@ -194,9 +179,6 @@ impl DeviceLogins {
     }
 
     /// Ends a sign-in. Returns true for the first call with its device code.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn end(&self, device_code: &str) -> Result<bool, DbError> {
         let digest = secret::digest(device_code);
         self.0.write(move |c| db::session::end_device(c, digest)).await
@@ -207,7 +189,6 @@ impl DeviceLogins {
 #[derive(Clone, Debug)]
 pub struct PendingDevice {
     digest: Sha256,
-    /// The address of the device.
     pub address: String,
 }
 

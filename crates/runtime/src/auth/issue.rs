@@ -20,11 +20,9 @@ use store::db::token::Token as Row;
 pub struct NewToken {
     /// The person or service that uses it.
     pub user: String,
-    /// Its purpose.
     pub description: String,
     /// The administrator who creates it.
     pub created_by: String,
-    /// Its scopes.
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
@@ -33,10 +31,8 @@ pub struct NewToken {
 /// The reason why no token was created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateTokenError {
-    /// The operating system provides no random numbers.
     #[error("the operating system provides no random numbers: {0}")]
     Random(#[source] std::io::Error),
-    /// The database fails.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -91,9 +87,6 @@ fn describe(row: &db::token::NewToken) -> String {
 }
 
 /// Lists all tokens with their grants, including expired and revoked ones, in order of creation.
-///
-/// # Errors
-/// The database fails.
 pub async fn list(state: &State) -> Result<Vec<(Row, Grant)>, DbError> {
     let rows = state.db.read(db::token::list).await?;
     Ok(rows
@@ -106,9 +99,6 @@ pub async fn list(state: &State) -> Result<Vec<(Row, Grant)>, DbError> {
 }
 
 /// Finds a token by its identity or by its text.
-///
-/// # Errors
-/// The database fails.
 pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
     let (guid, digest) = (name.parse::<Identity>().ok(), secret::digest(name));
     let is_named = |row: &Row| Some(row.guid) == guid || row.digest == digest;
@@ -116,9 +106,6 @@ pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
 }
 
 /// Revokes a token: immediately on this server, on other servers when they read the change.
-///
-/// # Errors
-/// The database fails.
 pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identity)) -> Result<(), DbError> {
     let now = (state.clock)();
     apply_edit(state, move |c| {
@@ -130,9 +117,6 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
 }
 
 /// Revokes a token that this server signed: immediately on this server, on other servers when they read the change.
-///
-/// # Errors
-/// The database fails.
 pub async fn revoke_signed(state: &State, tokens: &Tokens, token: &Token) -> Result<(), DbError> {
     let (now, guid) = ((state.clock)(), token.guid);
     let expires_at = token.expires_at.unwrap_or(Timestamp(i64::MAX));
@@ -142,9 +126,6 @@ pub async fn revoke_signed(state: &State, tokens: &Tokens, token: &Token) -> Res
 
 /// Revokes all tokens of a user, stored and signed ones, and ends the user's sessions: immediately on this server, on
 /// other servers when they read the change. Also returns the other users whose names are the same to a reader.
-///
-/// # Errors
-/// The database fails.
 pub async fn revoke_user(
     state: &State,
     tokens: &Tokens,

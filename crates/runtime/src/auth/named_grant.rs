@@ -6,7 +6,6 @@ use base::model::ids::{RepoId, SourceId};
 
 /// Returns the grant for scopes with names, and the names that no repository or source has. The grant contains the
 /// objects that have the names now; an object that gets one of the names later is not in the grant.
-#[must_use]
 pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<String>) {
     let (mut repositories, mut promoted, mut sources, mut others) = (None, None, None, Vec::new());
     let mut unknown_names = Vec::new();
@@ -40,7 +39,6 @@ pub fn named_grant(catalog: &Catalog, scopes: &[NamedScope]) -> (Grant, Vec<Stri
 }
 
 /// Returns the scopes of a grant with the current names of their objects: `repos:read:cran,team sources:write:*`.
-#[must_use]
 pub fn scope_names(catalog: &Catalog, grant: &Grant) -> String {
     let repository = |id: &RepoId| catalog.repo_by_id(*id).map(|repo| repo.name.to_string());
     let source = |id: &SourceId| catalog.source_by_id(*id).map(|source| source.name.to_string());

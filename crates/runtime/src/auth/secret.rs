@@ -50,20 +50,16 @@ impl Secret {
         Ok(Secret(text))
     }
 
-    /// Returns the text.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
     /// Returns the digest under which the token is stored.
-    #[must_use]
     pub fn digest(&self) -> Sha256 {
         digest(&self.0)
     }
 
     /// Returns the first 9 and the last 4 characters, for display.
-    #[must_use]
     pub fn excerpt(&self) -> String {
         format!("{}…{}", &self.0[..9], &self.0[LENGTH - 4..])
     }
@@ -80,7 +76,6 @@ impl Prefix {
 }
 
 /// Returns the digest under which a token is stored.
-#[must_use]
 pub fn digest(text: &str) -> Sha256 {
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }

@@ -35,10 +35,8 @@ const MAX_LOGINS: i64 = 10_000;
 /// Number of characters of the secret: 256 bits in hexadecimal.
 const LENGTH: usize = 64;
 
-/// The limits of sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
-    /// Maximum duration.
     pub lifetime: Duration,
     /// Time without a request after which a session ends.
     pub inactivity: Duration,
@@ -62,15 +60,11 @@ struct CachedSession {
 
 impl Sessions {
     /// Returns the sessions of a database.
-    #[must_use]
     pub fn new(db: &Db) -> Sessions {
         Sessions(Arc::new(Inner { db: db.clone(), cache: Mutex::default() }))
     }
 
     /// Creates a session and returns the secret for the cookie.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn create(
         &self,
         tokens: &Tokens,
@@ -102,9 +96,6 @@ impl Sessions {
     }
 
     /// Returns the session with this secret, if it is valid at `now`.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn find(
         &self,
         tokens: &Tokens,
@@ -169,9 +160,6 @@ impl Sessions {
     }
 
     /// Ends the session with this secret: immediately on this server, within a second on others.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn end(
         &self,
         secret: &str,
@@ -191,9 +179,6 @@ impl Sessions {
 
     /// Begins a sign-in of a browser with this secret; `return_to` is the path to which the browser returns. Returns
     /// false if too many sign-ins are in progress.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn begin_login(&self, secret: &str, return_to: &str, now: Timestamp) -> Result<bool, DbError> {
         let (digest, return_to) = (secret::digest(secret), return_to.to_owned());
         let end = Timestamp(now.0.saturating_add(LOGIN_TIME));
@@ -203,9 +188,6 @@ impl Sessions {
 
     /// Ends a sign-in. The first call with the secret of the sign-in, within ten minutes, returns the path to which the
     /// browser returns; other calls return `None`.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn end_login(&self, secret: &str, now: Timestamp) -> Result<Option<String>, DbError> {
         let digest = secret::digest(secret);
         self.0.db.write(move |c| db::session::end_login(c, digest, now)).await
@@ -226,9 +208,6 @@ impl Sessions {
     }
 
     /// Removes ended sessions and sign-ins from the database.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn sweep(&self, limits: SessionLimits, now: Timestamp) -> Result<(), DbError> {
         let unused_since = Timestamp(now.0.saturating_sub(microseconds(limits.inactivity)));
         self.0.db.write(move |c| db::session::sweep(c, now, unused_since)).await
@@ -248,13 +227,11 @@ pub(super) fn author(user: &str, address: Option<IpAddr>, at: Timestamp) -> Auth
 }
 
 /// Returns 256 random bits in hexadecimal.
-#[must_use]
 pub fn new_secret() -> Zeroizing<String> {
     Zeroizing::new(hex::encode(rand::random::<[u8; LENGTH / 2]>()))
 }
 
 /// Returns whether [`new_secret`] can return this text.
-#[must_use]
 pub fn is_well_formed(secret: &str) -> bool {
     secret.len() == LENGTH && secret.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

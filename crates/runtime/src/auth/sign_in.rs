@@ -19,9 +19,7 @@ pub struct SignedIn {
     pub user: String,
     /// The identity at the issuer.
     pub unique_id: String,
-    /// The groups.
     pub groups: Vec<String>,
-    /// The scopes.
     pub grant: Grant,
     /// Names in the configured scopes that no repository or source has.
     pub unknown_names: Vec<String>,
@@ -69,7 +67,6 @@ impl SignedIn {
     }
 
     /// Returns whether the user has no permissions.
-    #[must_use]
     pub fn has_no_scope(&self) -> bool {
         self.grant.scopes().is_empty()
     }

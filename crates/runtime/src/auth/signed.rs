@@ -30,7 +30,6 @@ words! {
     /// The method by which the user of a signed token proved an identity.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum SignInKind {
-        /// With the company's provider.
         OpenIdConnect = "oidc",
         /// With a token of a federated issuer.
         Federation = "federation",
@@ -40,7 +39,6 @@ words! {
 /// The purpose of a signed token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A credential of requests.
     Access,
     /// Proof of a device's sign-in, which only `POST /__api__/token` accepts.
     Device,
@@ -62,13 +60,10 @@ pub struct NewSignedToken {
     pub user: String,
     /// The identity of the user at the issuer: claim `sub`.
     pub unique_id: String,
-    /// The scopes.
     pub grant: Grant,
     /// The method by which the user proved the identity.
     pub kind: SignInKind,
-    /// The lifetime of the token.
     pub lifetime: Duration,
-    /// The purpose.
     pub purpose: Purpose,
     /// The job of a CI system that uses the token.
     pub publisher: Option<TrustedPublisher>,
@@ -76,7 +71,6 @@ pub struct NewSignedToken {
 
 /// A signed token. `Debug` does not print it.
 pub struct SignedToken {
-    /// The text.
     pub text: Zeroizing<String>,
     /// Its identity, claim `jti`.
     pub guid: Identity,

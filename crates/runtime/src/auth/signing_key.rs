@@ -31,7 +31,6 @@ impl SigningKey {
         Some(format!("{message}.{signature}"))
     }
 
-    /// Returns whether this key signed a token.
     pub(super) fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
         token.header.alg == Algorithm::HS256
             && jwt::is_signed_by(&self.decoding, Algorithm::HS256, token.message, token.signature)

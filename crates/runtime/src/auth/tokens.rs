@@ -30,7 +30,6 @@ use store::db::{self, Db, DbError};
 
 /// First pause between attempts to read changed tokens; it doubles after each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Maximum pause between attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Pause before the uses of tokens are written, so that several uses are written together.
 const USE_INTERVAL: Duration = Duration::from_millis(500);
@@ -48,10 +47,7 @@ pub enum TokenKind {
     Stored(TokenId),
     /// A token that this server signed. Like a session, it contains the revision of the newest change of tokens that
     /// the server knew when it signed the token, so that the order of issue and revocation does not depend on clocks.
-    Signed {
-        /// The revision.
-        revision: i64,
-    },
+    Signed { revision: i64 },
     /// The session of a browser.
     Session {
         /// The revision, as for a signed token.
@@ -62,15 +58,12 @@ pub enum TokenKind {
 /// A valid token, or a session.
 #[derive(Debug)]
 pub struct Token {
-    /// Its origin.
     pub kind: TokenKind,
-    /// Its identity in lists.
     pub guid: Identity,
     /// The person or service that uses it.
     pub user: Box<str>,
     /// The identity of the user at the identity provider; `None` for a token that an administrator created.
     pub unique_id: Option<Arc<str>>,
-    /// Its scopes.
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
@@ -84,7 +77,6 @@ pub struct Token {
 
 impl Token {
     /// Returns user and identity, as displayed in transactions and in the audit trail.
-    #[must_use]
     pub fn name(&self) -> String {
         match self.kind {
             TokenKind::Stored(_) | TokenKind::Signed { .. } => format!("{} (token {})", self.user, self.guid),
@@ -97,8 +89,6 @@ impl Token {
         self.digest
     }
 
-    /// Returns the kind of author of writes with this token.
-    #[must_use]
     pub fn author_kind(&self) -> AuthorKind {
         match self.kind {
             TokenKind::Stored(_) | TokenKind::Signed { .. } => AuthorKind::Token,
@@ -184,7 +174,6 @@ struct Inner {
     db: Db,
     catalog: CatalogHandle,
     table: ArcSwap<Table>,
-    /// Serializes reads.
     read_lock: tokio::sync::Mutex<()>,
     /// Time of the last read that an unknown token caused, in microseconds since the epoch.
     unknown_at: AtomicI64,
@@ -198,9 +187,6 @@ struct Inner {
 
 impl Tokens {
     /// Reads the tokens of the database. Without a key, no token can be signed.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn open(db: &Db, catalog: &CatalogHandle, key: Option<&Key>) -> Result<Tokens, DbError> {
         let tokens = Tokens(Arc::new(Inner {
             db: db.clone(),
@@ -218,7 +204,6 @@ impl Tokens {
     }
 
     /// Returns the token with this digest, if it is valid at `now`.
-    #[must_use]
     pub fn get(&self, digest: &Sha256, now: Timestamp) -> Option<Arc<Token>> {
         let table = self.0.table.load();
         let token = table
@@ -256,7 +241,6 @@ impl Tokens {
     }
 
     /// Returns whether a token that was valid before is still valid at `now`.
-    #[must_use]
     pub fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
         let table = self.0.table.load();
         let is_revoked = match token.kind {
@@ -291,7 +275,6 @@ impl Tokens {
         self.0.catalog.get().history_id.clone()
     }
 
-    /// Returns the key of signed tokens.
     pub(super) fn signing_key(&self) -> Option<&SigningKey> {
         self.0.signing_key.as_ref()
     }
@@ -331,15 +314,11 @@ impl Tokens {
 
     /// Counts a change that the token does not permit. Returns whether it should be recorded in the audit trail:
     /// the number of such rows is limited.
-    #[must_use]
     pub fn records_refusal(&self, token: &Token, now: Timestamp) -> bool {
         self.0.failures.records_refusal(token.guid, now)
     }
 
     /// Reads the tokens that changed.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn refresh(&self) -> Result<(), DbError> {
         let _guard = self.0.read_lock.lock().await;
         let table = self.0.table.load_full();
@@ -488,7 +467,6 @@ fn add<T>(selection: &mut Option<Selection<T>>, object: i64, id: fn(i64) -> T) {
     }
 }
 
-/// Returns the rows of a grant.
 pub(super) fn rows(grant: &Grant) -> Vec<db::token::ScopeRow> {
     let row = |kind: ScopeKind, object| db::token::ScopeRow { scope: kind.as_str().to_owned(), object };
     let scopes = grant.scopes().iter().flat_map(|scope| match scope {

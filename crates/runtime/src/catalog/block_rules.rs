@@ -14,7 +14,6 @@ use formats::policy::{BadRule, Criteria, Rule, read_criteria};
 use store::db::block_rule::{self, BlockRule};
 use store::db::{Conn, DbError};
 
-/// All block rules.
 #[derive(Debug, Default)]
 pub struct BlockRules {
     /// The number of changes so far.
@@ -32,7 +31,6 @@ pub struct StoredRule {
     pub rule: Arc<Rule>,
     /// The user who created it.
     pub created_by: Arc<str>,
-    /// Creation time.
     pub created_at: Timestamp,
 }
 
@@ -47,7 +45,6 @@ pub struct RuleChanges {
 
 impl BlockRules {
     /// Returns the changes from `previous` to these rules. Shared rules are compared by address only.
-    #[must_use]
     pub fn changes_since(&self, previous: &BlockRules) -> RuleChanges {
         let mut changes = RuleChanges::default();
         // The usual case: a catalog of a publish shares the rules with the previous one.

@@ -8,31 +8,26 @@ use base::model::snapshot::Alias;
 use base::model::time::Timestamp;
 use store::db::fixed_url::FixedUrl;
 
-/// All fixed URLs.
 #[derive(Debug, Default)]
 pub struct FixedUrls {
     /// A number that changes when a fixed URL is created.
     pub revision: i64,
-    /// The states, by name.
     pub states: BTreeMap<Alias, FixedUrl>,
 }
 
 impl Catalog {
     /// Returns the state that a fixed URL of a repository names.
-    #[must_use]
     pub fn fixed_url(&self, repo: &Repository, alias: Alias) -> Option<&FixedUrl> {
         self.fixed_urls.states.get(&alias).filter(|state| state.repo == repo.id)
     }
 
     /// Returns the cut-off time, exclusive, of the states that a fixed URL does not fix; `None` if these are the
     /// newest states, and for an unknown fixed URL.
-    #[must_use]
     pub fn fixed_url_end(&self, alias: Alias) -> Option<Timestamp> {
         self.fixed_urls.states.get(&alias)?.at
     }
 
     /// Returns the name of the fixed URL for a state, if there is one.
-    #[must_use]
     pub fn fixed_url_of(&self, state: &FixedUrl) -> Option<Alias> {
         self.fixed_urls.states.iter().find(|(_, known)| *known == state).map(|(alias, _)| *alias)
     }
@@ -45,11 +40,9 @@ pub(super) enum FixedState {
     At(Seq),
     /// The tree had no state when all states were fixed.
     Absent,
-    /// The state is not fixed.
     NotFixed,
 }
 
-/// Returns the state of a tree in a fixed URL.
 pub(super) fn state_of(url: Option<&FixedUrl>, tree: TreeId) -> FixedState {
     let Some(url) = url else { return FixedState::NotFixed };
     match url.trees.binary_search_by_key(&tree, |(id, _)| *id) {

@@ -60,26 +60,22 @@ impl CatalogHandle {
     }
 
     /// Returns the newest catalog. Does not block.
-    #[must_use]
     pub fn get(&self) -> Arc<Catalog> {
         self.current.load_full()
     }
 
     /// Returns the newest catalog for a short read, such as a comparison. Unlike [`CatalogHandle::get`], this does not
     /// write to memory that all threads share.
-    #[must_use]
     pub fn load(&self) -> arc_swap::Guard<Arc<Catalog>> {
         self.current.load()
     }
 
     /// Returns a watch of the newest catalog's version.
-    #[must_use]
     pub fn changes(&self) -> watch::Receiver<i64> {
         self.versions.subscribe()
     }
 
     /// Returns a watch of the last [`Rewind`]: data that was read from the database before it is invalid.
-    #[must_use]
     pub fn rewinds(&self) -> watch::Receiver<Option<Rewind>> {
         self.rewinds.subscribe()
     }
@@ -104,9 +100,6 @@ impl CatalogHandle {
 
     /// Reads the whole catalog again. Changes are otherwise recognized by their numbers, which a database that lost changes,
     /// such as a standby that was promoted, has given to other changes.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn refresh_all(&self, db: &Db) -> Result<(), DbError> {
         let _last_covered_call = self.coalescer.last_covered_call.lock().await;
         let previous = self.get();
@@ -199,10 +192,6 @@ impl CatalogHandle {
     }
 }
 
-/// Reads the catalog.
-///
-/// # Errors
-/// Database errors.
 pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
     Ok(read_newer(c, &Catalog::default())?.unwrap_or_default())
 }

@@ -46,7 +46,6 @@ pub struct Catalog {
     pub deleted_sources: Vec<(SourceId, SourceKind)>,
     /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
     pub trees: Vec<Tree>,
-    /// Repositories, by id.
     pub repos: Vec<Repository>,
     /// Whether rules withheld versions when the state of any repository was promoted.
     pub has_withheld: bool,
@@ -73,7 +72,6 @@ pub struct Catalog {
 enum ReadExtent {
     /// The parts with another number of changes.
     Changes,
-    /// All parts.
     All,
 }
 
@@ -92,25 +90,20 @@ pub const SOURCE_PACKAGE_ROLE: &str = "source";
 /// The `tree.role` of lists of binaries.
 pub const BINARY_ROLE: &str = "binary";
 
-/// A source.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Row id.
     pub id: SourceId,
     /// The name, unique among sources.
     pub name: Name,
     /// Its kind, which determines the origin of its packages.
     pub kind: SourceKind,
-    /// Creation time.
     pub created_at: Timestamp,
 }
 
 /// A tree and its published steps, oldest first.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// Row id.
     pub id: TreeId,
-    /// Its source.
     pub source: SourceId,
     /// `src/contrib`, or a label that distinguishes the tree from other trees of its source.
     pub label: String,
@@ -128,9 +121,7 @@ pub struct Tree {
 /// One published state of a tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Its number.
     pub seq: Seq,
-    /// Publication time.
     pub at: Timestamp,
     /// The transaction that published it.
     pub tx: TxId,
@@ -139,19 +130,16 @@ pub struct Step {
 /// A repository and the history of its subscriptions.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    /// Row id.
     pub id: RepoId,
     /// The name, unique among repositories.
     pub name: Name,
     /// R, Bioconductor or Python.
     pub kind: RepoKind,
-    /// Free text.
     pub description: String,
     /// Whether it is omitted from public listings.
     pub hidden: bool,
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
-    /// Creation time.
     pub created_at: Timestamp,
     /// The changes that it accepts.
     pub changes: ChangePolicy,
@@ -162,7 +150,6 @@ pub struct Repository {
 /// The complete subscription list from one instant on.
 #[derive(Debug, Clone)]
 pub struct RepoStep {
-    /// Its number.
     pub seq: Seq,
     /// Time at which it took effect.
     pub at: Timestamp,
@@ -178,7 +165,6 @@ pub struct RepoStep {
 
 impl Repository {
     /// Returns whether rules withheld versions when one of its states was promoted.
-    #[must_use]
     pub fn has_withheld(&self) -> bool {
         self.steps.iter().any(|step| step.has_withheld)
     }
@@ -186,13 +172,11 @@ impl Repository {
 
 impl RepoStep {
     /// Returns the list as a promotion made it; `None` if the list fixes no states.
-    #[must_use]
     pub fn promotion(&self) -> Option<PromotedList> {
         self.pinned_at.map(|at| PromotedList { seq: self.has_withheld.then_some(self.seq), repo: None, at })
     }
 
     /// Returns the cut-off time of the states of the sources for a snapshot with this end.
-    #[must_use]
     pub fn states_end(&self, end: Timestamp) -> Timestamp {
         self.pinned_at.map_or(end, |pinned_at| pinned_at.min(end))
     }
@@ -201,7 +185,6 @@ impl RepoStep {
 /// A source in a subscription list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subscription {
-    /// The source.
     pub source: SourceId,
     /// For the source Bioconductor, the subscribed version. For another source in a repository of Bioconductor,
     /// the version for which its packages are served. `None` means all versions.
@@ -210,7 +193,6 @@ pub struct Subscription {
 
 impl Subscription {
     /// Creates a subscription to a whole source.
-    #[must_use]
     pub fn to(source: SourceId) -> Subscription {
         Subscription { source, version: None }
     }
@@ -218,14 +200,12 @@ impl Subscription {
 
 impl Catalog {
     /// Returns the source of that name, if not deleted.
-    #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name.as_str() == name)
     }
 
     /// Returns a state of a tree as part of a point. If the tree is a snapshot of another source, the result is the
     /// state of that source.
-    #[must_use]
     pub fn point_tree(source: SourceId, tree: &Tree, seq: Seq) -> PointTree {
         let base = tree.base(seq);
         let (tree, seq) = match base {
@@ -236,14 +216,12 @@ impl Catalog {
     }
 
     /// Returns the source with that id, if not deleted.
-    #[must_use]
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
         let index = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
         self.sources.get(index)
     }
 
     /// Returns the kind of a source, also if it was deleted: rules and guards apply to old snapshots as before.
-    #[must_use]
     pub fn source_kind(&self, id: SourceId) -> Option<SourceKind> {
         self.source_by_id(id).map(|source| source.kind).or_else(|| {
             let index = self.deleted_sources.binary_search_by_key(&id, |(deleted, _)| *deleted).ok()?;
@@ -252,50 +230,40 @@ impl Catalog {
     }
 
     /// Returns whether the packages of a source are uploaded or built here, also if it was deleted.
-    #[must_use]
     pub fn is_own(&self, id: SourceId) -> bool {
         self.source_kind(id).is_some_and(SourceKind::is_own)
     }
 
     /// Returns the name of a source, or its number if it was deleted.
-    #[must_use]
     pub fn source_name(&self, id: SourceId) -> String {
         self.source_by_id(id).map_or_else(|| id.to_string(), |source| source.name.to_string())
     }
 
     /// Returns the name of a repository, or its number if it was deleted.
-    #[must_use]
     pub fn repo_name(&self, id: RepoId) -> String {
         self.repo_by_id(id).map_or_else(|| id.to_string(), |repo| repo.name.to_string())
     }
 
-    /// Returns the repository of that name.
-    #[must_use]
     pub fn repo(&self, name: &str) -> Option<&Repository> {
         self.repos.iter().find(|repo| repo.name.as_str() == name)
     }
 
-    /// Returns the repository with that id.
-    #[must_use]
     pub fn repo_by_id(&self, id: RepoId) -> Option<&Repository> {
         let index = self.repos.binary_search_by_key(&id, |repo| repo.id).ok()?;
         self.repos.get(index)
     }
 
     /// Returns the repository that a path of the public API names: by name first, then by id.
-    #[must_use]
     pub fn repo_by_name_or_id(&self, text: &str) -> Option<&Repository> {
         self.repo(text).or_else(|| self.repo_by_id(RepoId(text.parse().ok()?)))
     }
 
     /// Returns the source that a path of the public API names: by name first, then by id.
-    #[must_use]
     pub fn source_by_name_or_id(&self, text: &str) -> Option<&Source> {
         self.source(text).or_else(|| self.source_by_id(SourceId(text.parse().ok()?)))
     }
 
     /// Returns whether an authenticated repository subscribes to the source, or has subscribed to it earlier.
-    #[must_use]
     pub fn is_private(&self, source: SourceId) -> bool {
         let has_listed = |repo: &Repository| {
             repo.steps.iter().any(|step| step.list.iter().any(|entry| entry.source == source))
@@ -305,14 +273,11 @@ impl Catalog {
 
     /// Returns whether everyone may read the packages of the source: an open repository subscribes to it, or no
     /// authenticated repository has ever subscribed to it.
-    #[must_use]
     pub fn is_open(&self, source: SourceId) -> bool {
         self.repos.iter().any(|repo| !repo.authenticated && repo.subscribes_to(source))
             || !self.is_private(source)
     }
 
-    /// Returns the tree with that id.
-    #[must_use]
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {
         let index = self.trees.binary_search_by_key(&id, |tree| tree.id).ok()?;
         self.trees.get(index)
@@ -349,7 +314,6 @@ impl Catalog {
     }
 
     /// Returns the published versions of Bioconductor, newest first.
-    #[must_use]
     pub fn bioconductor_versions(&self) -> Vec<Version> {
         let published_trees =
             self.source_package_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
@@ -361,7 +325,6 @@ impl Catalog {
     }
 
     /// Returns the default version of Bioconductor: the current release if published, else the newest published one.
-    #[must_use]
     pub fn default_bioconductor_version(&self) -> Option<Version> {
         let versions = self.bioconductor_versions();
         let release = self.bioconductor.as_ref().map(|config| config.release);
@@ -369,33 +332,28 @@ impl Catalog {
     }
 
     /// Returns the time at which a transaction was published; `None` if it does not exist.
-    #[must_use]
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
         let index = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
         self.transactions.get(index).map(|(_, at)| *at)
     }
 
     /// Returns the newest transaction with this instant; `None` if there is none.
-    #[must_use]
     pub fn transaction_at(&self, instant: Timestamp) -> Option<TxId> {
         let mut newest_first = self.transactions.iter().rev();
         newest_first.find(|(_, at)| *at == instant).map(|(id, _)| *id)
     }
 
     /// Returns the reason why nothing can be published at `now`; `None` if publishing is possible.
-    #[must_use]
     pub fn skew(&self, now: Timestamp) -> Option<Skew> {
         skew::between(self.clock_at?, now)
     }
 
     /// Returns the reason why an index cannot be synced at `now`; `None` if it is possible.
-    #[must_use]
     pub fn index_skew(&self, now: Timestamp) -> Option<Skew> {
         self.trees.iter().find_map(|tree| skew::of_index(tree.time_head?, now))
     }
 
     /// Returns whether nothing more can be published before `end`, so that the states before `end` are final.
-    #[must_use]
     pub fn is_closed(&self, end: Timestamp) -> bool {
         // The next publish is at `clock.at + 1` or later.
         self.clock_at.is_some_and(|at| at.0.saturating_add(1) >= end.0)
@@ -405,7 +363,6 @@ impl Catalog {
 impl Repository {
     /// Returns the name and the description that a response shows to a client that requested the repository by this name
     /// or number. SECURITY: a number does not disclose the name of a hidden repository, nor its description.
-    #[must_use]
     pub fn response_name<'a>(&'a self, requested: &'a str) -> (&'a str, &'a str) {
         if self.hidden && self.name.as_str() != requested {
             (requested, "")
@@ -415,13 +372,11 @@ impl Repository {
     }
 
     /// Returns the current subscriptions, in order; empty before the first one.
-    #[must_use]
     pub fn subscriptions(&self) -> &[Subscription] {
         self.steps.last().map_or(&[], |step| &step.list)
     }
 
     /// Returns the sources of the current subscriptions, without duplicates.
-    #[must_use]
     pub fn sources(&self) -> Vec<SourceId> {
         let mut sources: Vec<SourceId> = Vec::new();
         for entry in self.subscriptions() {
@@ -433,7 +388,6 @@ impl Repository {
     }
 
     /// Returns whether the repository currently subscribes to a source.
-    #[must_use]
     pub fn subscribes_to(&self, source: SourceId) -> bool {
         self.subscriptions().iter().any(|entry| entry.source == source)
     }
@@ -442,7 +396,6 @@ impl Repository {
 impl Tree {
     /// Returns the sequence number of the newest state; `None` before the first publish. If the numbers are times, it
     /// is the last one before the head.
-    #[must_use]
     pub fn newest(&self) -> Option<Seq> {
         match self.time_head {
             Some(head) => Some(Seq(head.0 - 1)),
@@ -451,20 +404,17 @@ impl Tree {
     }
 
     /// Returns the state from which a step of a curated source selects; `None` for another source.
-    #[must_use]
     pub fn base(&self, seq: Seq) -> Option<Base> {
         let index = self.bases.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
         self.bases.get(index).map(|(_, base)| *base)
     }
 
     /// Returns true if each step of the tree is a whole state of another source: the tree has no releases of its own.
-    #[must_use]
     pub fn is_snapshot(&self) -> bool {
         self.bases.last().is_some_and(|(_, base)| base.is_whole)
     }
 
     /// Returns the part of Bioconductor that the tree lists; `None` for other sources.
-    #[must_use]
     pub fn part(&self) -> Option<Part> {
         (self.source == SourceId::BIOCONDUCTOR).then(|| Part::parse(&self.label)).flatten()
     }

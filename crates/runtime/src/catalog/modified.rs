@@ -13,7 +13,6 @@ impl Catalog {
     /// Returns the `Last-Modified` of a state that was published at an instant, in seconds since the epoch. It is at
     /// least one more than that of every earlier state, so that `If-Modified-Since` alone distinguishes them. With many
     /// states in one second, the last one is several seconds ahead of the clock.
-    #[must_use]
     pub fn modified(&self, at: Timestamp) -> i64 {
         spaced::find(&self.modified_overrides, at).unwrap_or_else(|| at.seconds())
     }

@@ -13,7 +13,6 @@ use store::db::{Conn, DbError};
 /// All name guards in force.
 #[derive(Debug, Default)]
 pub struct Guards {
-    /// The guards.
     pub all: NameGuards,
     /// The guards that an administrator created.
     pub created: NameGuards,
@@ -25,7 +24,6 @@ pub struct Guards {
 
 impl Guards {
     /// Returns the guards in force. `automatic` states whether uploaded names are guarded automatically.
-    #[must_use]
     pub fn in_force(&self, automatic: bool) -> &NameGuards {
         if automatic { &self.all } else { &self.created }
     }
@@ -58,7 +56,6 @@ pub(super) fn read(
 
 /// Returns the guards in force of these rows, including the automatic ones. `overlaps` are the guarded names that other
 /// sources list.
-#[must_use]
 pub fn guards_in_force(rows: Vec<NameGuardRow>, overlaps: Vec<Overlap>) -> NameGuards {
     NameGuards::new(in_force(rows, overlaps))
 }

@@ -16,10 +16,8 @@ use store::db::skew::TOLERANCE;
 /// The reason why a snapshot cannot be resolved. The response is 404 with this reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
-    /// The day is after today.
     #[error("{requested} is in the future; the newest snapshot is {today}")]
     Future {
-        /// The requested day.
         requested: Day,
         /// Today in UTC.
         today: Day,
@@ -33,23 +31,18 @@ pub enum Unresolved {
         /// The first day with a state.
         first: Day,
     },
-    /// Nothing was ever published for the repository.
     #[error("this repository has no snapshot yet: subscribe it to a source, then sync or add packages")]
     Empty,
-    /// No such transaction.
     #[error("there is no transaction {0}")]
     UnknownTransaction(i64),
-    /// The repository has no fixed URL of this name.
     #[error("this repository has no fixed URL {0}")]
     UnknownAlias(Alias),
-    /// Nothing was ever published for this part.
     #[error("Bioconductor {0} is not on this server")]
     NoPart(Part),
 }
 
 impl Unresolved {
     /// Returns the remedy for the administrator.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Unresolved::NoPart(part) => Some(format!(
@@ -129,7 +122,6 @@ pub fn subscriptions<'a>(
 
 /// Returns the list of subscriptions that the snapshot of a transaction at this time has; `None` for a repository that never
 /// had sources.
-#[must_use]
 pub fn list_after(repo: &Repository, at: Timestamp) -> Option<&RepoStep> {
     list_at(repo, Timestamp(at.0.saturating_add(1))).map(|list| list.step)
 }
@@ -147,14 +139,12 @@ pub struct Selection {
 
 impl Selection {
     /// Creates the selection of states of the sources, without a promotion.
-    #[must_use]
     pub fn of_sources(list: Vec<Subscription>, end: Timestamp) -> Selection {
         Selection { list, end, promotion: None }
     }
 
     /// Returns the selection as a promotion makes it, of an instant that is not after `end`. What rules withhold in the
     /// state of `from`, the repository of the selection, stays withheld.
-    #[must_use]
     pub fn promoted(self, from: RepoId, end: Timestamp) -> Selection {
         let end = self.end.min(end);
         let seq = self.promotion.and_then(|list| list.seq);
@@ -178,14 +168,12 @@ pub fn selection(
 }
 
 /// Returns the number of the list of subscriptions of a snapshot; `None` if the snapshot does not exist.
-#[must_use]
 pub fn list_number(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, now: Timestamp) -> Option<Seq> {
     let end = snapshot_end(catalog, repo, snapshot, now).ok()?;
     list_of(repo, url_of(catalog, repo, snapshot), end).map(|list| list.step.seq)
 }
 
 /// Returns the point of a selection, without trees that had no state before its end.
-#[must_use]
 pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, part: Option<Part>) -> Point {
     let states = states(catalog, &selection.list, part, selection.end, None);
     Point {
@@ -215,7 +203,6 @@ pub struct Period {
 
 /// Returns the periods of the subscription lists up to a snapshot, the oldest first; empty if the snapshot does not
 /// exist.
-#[must_use]
 pub fn periods(
     catalog: &Catalog,
     repo: &Repository,
@@ -258,7 +245,6 @@ fn empty_point(repo: &Repository) -> Point {
 
 /// Returns the last day that is not in the future: today, or tomorrow if a server whose clock is minutes ahead has
 /// published in it.
-#[must_use]
 pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
     let is_tolerated = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
     catalog.clock_at.filter(is_tolerated).map_or(now, |at| at.max(now)).day()
@@ -350,7 +336,6 @@ struct State {
 }
 
 /// Returns the subscribed trees of a selection with their sequence numbers, as a fixed URL names them.
-#[must_use]
 pub fn selected_steps(catalog: &Catalog, selection: &Selection, part: Option<Part>) -> Vec<(TreeId, Seq)> {
     let states = states(catalog, &selection.list, part, selection.end, None);
     states.into_iter().map(|state| state.step).collect()

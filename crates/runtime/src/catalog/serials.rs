@@ -20,7 +20,6 @@ impl Catalog {
     /// Returns the serial of a transaction that was published at an instant: microseconds since the epoch, at least
     /// [`SERIAL_GAP`] more than that of every earlier transaction. After many transactions in a short time, or while the
     /// machine's clock is behind, it is ahead of the clock.
-    #[must_use]
     pub fn serial(&self, at: Timestamp) -> i64 {
         spaced::find(&self.serial_overrides, at).unwrap_or(at.0)
     }

@@ -9,7 +9,6 @@ use base::model::identity::Identity;
 
 /// Returns a line with digest and name for each property that is set, ordered by name. The digests are salted and
 /// short, so that a value cannot be recovered from them.
-#[must_use]
 pub fn digests(settings: &Settings, salt: Identity) -> String {
     let mut lines: Vec<String> = settings
         .iter()
@@ -34,7 +33,6 @@ pub fn digests(settings: &Settings, salt: Identity) -> String {
 }
 
 /// Returns the names of the properties that differ, or are set in only one of the two configurations.
-#[must_use]
 pub fn differing_properties<'a>(own: &'a str, other: &'a str) -> BTreeSet<&'a str> {
     let parse = |text: &'a str| -> BTreeMap<&'a str, &'a str> {
         text.lines().filter_map(|line| line.split_once(' ')).map(|(digest, name)| (name, digest)).collect()

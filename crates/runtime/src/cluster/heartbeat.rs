@@ -14,7 +14,6 @@ use store::db::{Conn, DbError, lease, node};
 use base::model::identity::Identity;
 use base::model::time::{SECOND, Timestamp};
 
-/// Interval of heartbeats.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Term of the leader's lease, in microseconds. It is longer than that of a job's lease: when another server replaces a
 /// leader that was killed, the leases of the killed server's jobs have expired, so that a missed sync can start
@@ -52,14 +51,10 @@ pub async fn run(cluster: Cluster) {
 }
 
 /// Writes the row now if the heartbeat runs; in a hand-over, the new process starts the heartbeat later.
-///
-/// # Errors
-/// The database fails.
 pub(super) async fn write_now(cluster: &Cluster) -> Result<(), DbError> {
     if cluster.0.is_registered.load(Ordering::Relaxed) { beat(cluster).await } else { Ok(()) }
 }
 
-/// The result of one heartbeat.
 struct HeartbeatResult {
     request: Option<ModeRequest>,
     /// Whether there was no row of this server.

@@ -74,7 +74,6 @@ struct Inner {
 #[derive(Clone, Default)]
 struct Database {
     provider: Provider,
-    /// Digests of the configuration.
     configuration: String,
     /// The storage, while this server uses it, and the names of the classes that have its marker.
     storage: Option<(Storage, String)>,
@@ -113,7 +112,6 @@ struct Leadership {
 impl Cluster {
     /// Returns the handle of this process, without a database. `predecessor` is the previous process of this server, if
     /// it ended without leaving the cluster.
-    #[must_use]
     pub fn new(
         name: String,
         address: String,
@@ -143,22 +141,16 @@ impl Cluster {
         }))
     }
 
-    /// Returns the host name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
     /// Returns the identity of this process.
-    #[must_use]
     pub fn id(&self) -> Identity {
         self.0.id
     }
 
     /// Attaches the open database, with digests of the configuration. Releases the leases of the predecessor first.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn attach(&self, db: &Db, settings: &base::config::Settings) -> Result<(), DbError> {
         let Some(link) = db.link() else {
             self.0.database.lock().provider = Provider::Sqlite(None);
@@ -183,9 +175,6 @@ impl Cluster {
     }
 
     /// Replaces the digests of the configuration after a reload.
-    ///
-    /// # Errors
-    /// The database fails.
     pub async fn set_configuration(&self, db: &Db, settings: &base::config::Settings) -> Result<(), DbError> {
         let salt = db.read(identity::get).await?;
         self.0.database.lock().configuration = configuration::digests(settings, salt);
@@ -223,13 +212,11 @@ impl Cluster {
     }
 
     /// Returns whether this server runs the schedules.
-    #[must_use]
     pub fn is_leader(&self) -> bool {
         *self.0.leader.borrow()
     }
 
     /// Returns a watch channel with the value of [`Cluster::is_leader`].
-    #[must_use]
     pub fn leadership(&self) -> watch::Receiver<bool> {
         self.0.leader.subscribe()
     }

@@ -20,33 +20,26 @@ pub struct ModeChange {
     pub online: bool,
     /// Time limit for running requests and jobs.
     pub timeout: Duration,
-    /// The administrator.
     pub actor: String,
 }
 
 /// The reason why a request was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModeRequestError {
-    /// No server has this name.
     #[error("no server is called '{name}'; the servers are: {}", names.join(", "))]
     Unknown {
-        /// The name.
         name: String,
         /// The names of all servers.
         names: Vec<String>,
     },
-    /// The database is SQLite, which no other server uses.
     #[error("this server uses SQLite and is in no cluster; the only accepted server name is {0}")]
     NoCluster(String),
-    /// The database is not open.
     #[error("this server has not opened its database, which the other servers share")]
     NoDatabase,
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// A recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRequest {
     /// The time of the request, which identifies it.

@@ -40,7 +40,6 @@ pub enum SharingError {
         /// The location of the first of these classes.
         location: String,
     },
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }

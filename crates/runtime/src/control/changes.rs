@@ -2,7 +2,6 @@
 
 use base::config::Change;
 
-/// The result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadResult {
     /// Properties whose new values were applied.
@@ -11,6 +10,5 @@ pub struct ReloadResult {
     pub ignored: Vec<Change>,
     /// Properties that are not reloadable; a restart, or `rspm offline` and `rspm online`, applies them.
     pub restart: Vec<Change>,
-    /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }

@@ -44,10 +44,8 @@ pub enum Command {
 #[error("{0}")]
 pub struct CommandError(pub String);
 
-/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandResult {
-    /// A reload.
     Reloaded(ReloadResult),
     /// A change of mode, as a sentence.
     ModeChanged(String),
@@ -56,7 +54,6 @@ pub enum CommandResult {
 /// A queued command and its caller.
 #[derive(Debug)]
 pub struct PendingCommand {
-    /// The command.
     pub command: Command,
     /// The author of the command, for the audit trail; `None` for a signal and for the server itself.
     pub author: Option<Author>,
@@ -65,7 +62,6 @@ pub struct PendingCommand {
 
 impl PendingCommand {
     /// Returns true if the caller no longer waits.
-    #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
@@ -114,7 +110,6 @@ struct Shared {
 
 impl Control {
     /// Creates a handle and the receiver of its commands.
-    #[must_use]
     pub fn new(logs: Arc<dyn LogControl>) -> (Control, mpsc::Receiver<PendingCommand>) {
         let (commands, receiver) = mpsc::channel(QUEUE);
         let mode = watch::Sender::new(Mode::Starting("reading the configuration"));
@@ -163,7 +158,6 @@ impl Control {
     }
 
     /// Returns true if health checks fail because the server stops or goes offline.
-    #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Ordering::Relaxed)
     }
@@ -186,25 +180,19 @@ impl Control {
         self.0.logs.set_level(level).map_err(CommandError)
     }
 
-    /// See [`LogControl::set_regions`].
     pub fn set_debug_regions(&self, regions: &[DebugRegion], is_active: bool) {
         self.0.logs.set_regions(regions, is_active);
     }
 
-    /// See [`LogControl::regions`].
-    #[must_use]
     pub fn debug_regions(&self) -> BTreeSet<DebugRegion> {
         self.0.logs.regions()
     }
 
-    /// The current mode.
-    #[must_use]
     pub fn mode(&self) -> Mode {
         self.0.mode.borrow().clone()
     }
 
     /// Subscribes to changes of the mode.
-    #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Mode> {
         self.0.mode.subscribe()
     }
@@ -219,7 +207,6 @@ impl Control {
     }
 
     /// The work that must end before the server is offline; empty at other times.
-    #[must_use]
     pub fn work(&self) -> ActiveWork {
         self.0.work.borrow().clone()
     }

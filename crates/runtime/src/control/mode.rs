@@ -5,7 +5,6 @@
 pub enum Mode {
     /// Starting, with the current step.
     Starting(&'static str),
-    /// Serving.
     Online,
     /// Still serving, and finishing running requests and jobs.
     Draining,
@@ -18,7 +17,6 @@ pub enum Mode {
 
 impl Mode {
     /// The mode as one word, for programs.
-    #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Mode::Starting(_) => "starting",
@@ -44,7 +42,6 @@ pub struct BrokenReason {
 /// The work that must end before the server is offline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveWork {
-    /// Running requests.
     pub requests: usize,
     /// Keys of running jobs: `sync:cran`.
     pub jobs: Vec<String>,
@@ -52,7 +49,6 @@ pub struct ActiveWork {
 
 impl ActiveWork {
     /// Returns true if no work must end first.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests == 0 && self.jobs.is_empty()
     }

@@ -16,7 +16,6 @@ use store::db::{Conn, Db, DbError, lease};
 
 /// Duration of a lease without renewal, in microseconds.
 pub const TERM: i64 = 60 * SECOND;
-/// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The right to do one job. Dropping this value releases the lease soon afterwards.
@@ -24,7 +23,6 @@ pub struct Lease {
     database_lease: Option<DatabaseLease>,
 }
 
-/// A lease in the database.
 struct DatabaseLease {
     name: String,
     fence: Fence,
@@ -46,10 +44,8 @@ pub struct LeaseLost;
 /// The reason why a lease could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// Another server has the lease with this name.
     #[error("another server has the lease {0}")]
     HeldByOther(String),
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -132,7 +128,6 @@ impl Lease {
         }
     }
 
-    /// Releases the lease.
     pub async fn release(mut self) {
         if let Some(database_lease) = self.database_lease.take() {
             database_lease.release().await;

@@ -23,20 +23,16 @@ const MAX_ENDED_JOBS: usize = 1000;
 pub struct Progress {
     /// The current phase, for people: `reading the index`, `writing 12,000 of 160,000 releases`.
     pub phase: String,
-    /// Number of completed steps.
     pub done: u64,
     /// Total number of steps, if known.
     pub total: Option<u64>,
 }
 
-/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// Running.
     Running(Progress),
     /// Succeeded, with a message for people.
     Done(String),
-    /// Failed, with the reason.
     Failed(String),
 }
 
@@ -47,7 +43,6 @@ pub struct Job {
     pub id: u64,
     /// Key (`sync:cran`). At most one job with a key runs at a time.
     pub key: String,
-    /// Start time.
     pub started_at: Timestamp,
     /// The state, as a watch channel.
     pub state: watch::Receiver<JobState>,
@@ -94,13 +89,11 @@ impl Reporter {
     }
 
     /// Returns true if the job must end at the next safe point.
-    #[must_use]
     pub fn is_halted(&self) -> bool {
         *self.halt.borrow() || self.is_stopped()
     }
 
     /// Returns true if a request stopped this job: then it must not be resumed automatically.
-    #[must_use]
     pub fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
@@ -134,7 +127,6 @@ pub enum JobStart {
 
 impl JobStart {
     /// Returns the job that this call started, or that was running before.
-    #[must_use]
     pub fn job(&self) -> &Job {
         match self {
             JobStart::New(job) | JobStart::Attached(job) | JobStart::Conflicting(job) => job,
@@ -159,12 +151,9 @@ struct Inner {
     ended: VecDeque<EndedJob>,
 }
 
-/// A job that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedJob {
-    /// Its key.
     pub key: String,
-    /// Start time.
     pub started_at: Timestamp,
     /// The message for people, or the reason for the failure.
     pub result: Result<String, String>,
@@ -253,7 +242,6 @@ impl Jobs {
     }
 
     /// Requests that the job with this key ends at its next safe point; `None` if none is running.
-    #[must_use]
     pub fn stop(&self, key: &str) -> Option<Job> {
         let inner = self.inner.lock();
         let entry = inner.running.get(key).and_then(|id| inner.jobs.get(id))?;
@@ -270,19 +258,16 @@ impl Jobs {
 
     /// Takes the jobs that ended since the last call, the oldest first; if there were more than [`MAX_ENDED_JOBS`], only
     /// the newest of them.
-    #[must_use]
     pub fn take_ended(&self) -> Vec<EndedJob> {
         self.inner.lock().ended.drain(..).collect()
     }
 
     /// Returns the number of ended jobs, as a watch channel.
-    #[must_use]
     pub fn end_count(&self) -> watch::Receiver<u64> {
         self.end_count.subscribe()
     }
 
     /// Returns a job by its number, if it is running or ended within the last hour.
-    #[must_use]
     pub fn get(&self, id: u64) -> Option<Job> {
         let mut inner = self.inner.lock();
         inner.remove_old(Instant::now());
@@ -290,7 +275,6 @@ impl Jobs {
     }
 
     /// Returns running jobs and those that ended within the last hour, the oldest first.
-    #[must_use]
     pub fn list(&self) -> Vec<Job> {
         let mut inner = self.inner.lock();
         inner.remove_old(Instant::now());
@@ -298,14 +282,12 @@ impl Jobs {
     }
 
     /// Returns true if a job is running that would restart from the beginning after a halt.
-    #[must_use]
     pub fn has_restarting(&self) -> bool {
         let inner = self.inner.lock();
         inner.jobs.values().any(|entry| entry.ended_at.is_none() && entry.after_halt == AfterHalt::Restarts)
     }
 
     /// Returns running jobs, the oldest first.
-    #[must_use]
     pub fn running(&self) -> Vec<Job> {
         let inner = self.inner.lock();
         inner.jobs.values().filter(|entry| entry.ended_at.is_none()).map(|entry| entry.job.clone()).collect()

@@ -18,7 +18,6 @@ pub struct Schedule {
     cron: Crontab,
 }
 
-/// An invalid schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}' is not a schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
@@ -41,7 +40,6 @@ impl std::str::FromStr for Schedule {
 
 impl Schedule {
     /// Returns the first run after `now`; `None` if there is no further run (`0 0 30 2 *`).
-    #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         // The library adds four years to the time, and panics if there is no such year.
         let now = MakeTimestamp::from_microsecond(now.0.min(END_OF_SCHEDULES)).ok()?;
@@ -52,7 +50,6 @@ impl Schedule {
     /// Returns true if a run was due between the last success and `now`, because the server was down or that run
     /// failed. False if there was no success yet: a newly installed server must not send requests to mirrors before an
     /// administrator starts a sync.
-    #[must_use]
     pub fn is_missed(&self, last_success: Option<Timestamp>, now: Timestamp) -> bool {
         last_success.and_then(|last_success| self.next(last_success)).is_some_and(|due| due <= now)
     }
@@ -67,13 +64,11 @@ pub struct ScheduleStatus {
     pub cron: String,
     /// The last success, scheduled or manual.
     pub last: Option<Timestamp>,
-    /// The next run.
     pub next: Option<Timestamp>,
 }
 
 impl ScheduleStatus {
     /// Returns the state as of `now`.
-    #[must_use]
     pub fn at(name: &'static str, cron: &str, last: Option<Timestamp>, now: Timestamp) -> ScheduleStatus {
         let next = cron.parse().ok().and_then(|schedule: Schedule| schedule.next(now));
         ScheduleStatus { name, cron: cron.to_owned(), last, next }

@@ -22,9 +22,6 @@ const EDIT_JOB: i64 = 0;
 
 /// Runs `edit`, which changes data of the catalog, in one write, and installs the new catalog before it returns.
 /// The catalog is read in the same write, so that the function does not wait for another connection.
-///
-/// # Errors
-/// Database errors.
 pub async fn apply_edit<T, F>(state: &State, edit: F) -> Result<T, DbError>
 where
     T: Send + 'static,
@@ -63,9 +60,6 @@ pub struct ClaimedTrees(Vec<(TreeId, Seq)>);
 
 impl ClaimedTrees {
     /// Returns the pending step of a tree; the first call claims it.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn claim(&mut self, c: &mut dyn Conn, tree: TreeId) -> Result<Seq, DbError> {
         if let Some((_, pending)) = self.0.iter().find(|(claimed, _)| *claimed == tree) {
             return Ok(*pending);
@@ -76,9 +70,6 @@ impl ClaimedTrees {
     }
 
     /// Publishes the pending steps as one transaction; `None` if no tree was claimed.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn publish(self, c: &mut dyn Conn, publish: &Publish) -> Result<Option<TxId>, DbError> {
         if self.0.is_empty() {
             return Ok(None);
@@ -88,12 +79,8 @@ impl ClaimedTrees {
     }
 }
 
-/// A kind of change of a tree.
 pub trait TreeChange: Sized {
     /// Writes changes of a pending step; at most 2,000 in one call.
-    ///
-    /// # Errors
-    /// Database errors.
     fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[Self]) -> Result<(), DbError>;
 
     /// Returns the name of the package that gets a new release or a new file; `None` for other changes.
@@ -133,9 +120,7 @@ impl TreeChange for FileChange {
 pub struct EditPlan<T, C = Change> {
     /// The changes of the tree; if there are none, nothing is published.
     pub changes: Vec<C>,
-    /// Numbers of changed packages.
     pub counts: Counts,
-    /// The result of the edit.
     pub result: T,
 }
 
@@ -168,9 +153,6 @@ pub fn publish_step<T, R, C: TreeChange>(
 
 /// Publishes a complete new subscription list of a repository, without a pin: the repository serves the newest states
 /// of the sources.
-///
-/// # Errors
-/// Database errors.
 pub fn publish_subscriptions(
     c: &mut dyn Conn,
     repo: RepoId,
@@ -182,9 +164,6 @@ pub fn publish_subscriptions(
 }
 
 /// Publishes a complete new subscription list of a repository, optionally with a pin.
-///
-/// # Errors
-/// Database errors.
 pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> Result<TxId, DbError> {
     let publish = Publish { repo: Some(step.repo), repo_steps: vec![step], ..publish.clone() };
     Ok(clock::publish(c, &publish)?.tx)
@@ -192,9 +171,6 @@ pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> R
 
 /// Makes the states up to `now` final: prevents further publishes at or before `now`. Returns the instant before which
 /// all states are final: one microsecond after `now`, or later.
-///
-/// # Errors
-/// Database errors.
 pub fn end_of_past(c: &mut dyn Conn, now: Timestamp) -> Result<Timestamp, DbError> {
     clock::close_day(c, now)?;
     Ok(Timestamp(clock::get(c)?.at.0.saturating_add(1)))

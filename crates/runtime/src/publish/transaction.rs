@@ -35,10 +35,8 @@ pub enum Rows {
 /// The reason why rows were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Database error.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The job was halted between two chunks.
     #[error("the job was halted")]
     Halted,
 }
@@ -56,7 +54,6 @@ pub struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     /// Creates a transaction without rows.
-    #[must_use]
     pub fn new(state: &'a State, lease: &'a Lease, report: &'a Reporter, rows: Rows) -> Transaction<'a> {
         Transaction { state, lease, report, rows, trees: Vec::new(), changes: 0 }
     }
@@ -64,9 +61,6 @@ impl<'a> Transaction<'a> {
     /// Removes the rows of an interrupted back-fill, and returns a transaction that writes below the first step of
     /// `tree`. Plan its rows after this call, which also removes the releases that no tree lists: a plan that was made
     /// before could use them.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn new_history(
         state: &'a State,
         lease: &'a Lease,
@@ -79,16 +73,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// Returns whether no tree is claimed.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.trees.is_empty()
     }
 
     /// Claims the tree that `find_tree` returns or creates; returns it with its pending step. `started_at` identifies
     /// the claimant.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn claim<F>(&mut self, started_at: Timestamp, find_tree: F) -> Result<(TreeId, Seq), DbError>
     where
         F: Fn(&mut dyn Conn) -> Result<TreeId, DbError> + Send + 'static,
@@ -140,9 +130,6 @@ impl<'a> Transaction<'a> {
     /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes
     /// the catalog. If the publish fails, the written rows are removed. A catalog that cannot be read is not an error:
     /// it is read again in the background.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn publish<F>(self, publish: Publish, write_rows: F) -> Result<TxId, DbError>
     where
         F: Fn(&mut dyn Conn) -> Result<(), DbError> + Send + 'static,
@@ -156,9 +143,6 @@ impl<'a> Transaction<'a> {
     }
 
     /// Like [`Transaction::publish`], for steps below the first one; returns the first and the last transaction.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn publish_history(self, publish: BackfillPublish) -> Result<(TxId, TxId), DbError> {
         self.commit(move |c| backfill_write::publish(c, &publish)).await
     }
@@ -194,7 +178,6 @@ impl<'a> Transaction<'a> {
         self.lease.write(&self.state.db, publish).await
     }
 
-    /// Removes the written rows.
     pub async fn roll_back(&self) {
         if let Err(error) = abandon(&self.state.db, self.lease, self.rows, &self.trees).await {
             match self.rows {
@@ -213,9 +196,6 @@ impl<'a> Transaction<'a> {
 }
 
 /// Removes the pending rows of trees that an interrupted transaction left. No other writer of the trees may run.
-///
-/// # Errors
-/// Database errors.
 pub async fn abandon(db: &Db, lease: &Lease, rows: Rows, trees: &[TreeId]) -> Result<(), DbError> {
     const LIMIT: i64 = CHUNK as i64;
     for &tree in trees {

@@ -24,14 +24,12 @@ impl<T> Default for Deferred<T> {
 
 impl<T> Deferred<T> {
     /// Returns the current value; `None` before the first one is set.
-    #[must_use]
     pub fn get(&self) -> Option<Arc<T>> {
         self.value.load_full()
     }
 
     /// Returns the current value for a short read, such as a comparison. Unlike [`Deferred::get`], this does not write to
     /// memory that all threads share.
-    #[must_use]
     pub fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
         self.value.load()
     }
@@ -43,13 +41,11 @@ impl<T> Deferred<T> {
         self.get()
     }
 
-    /// Replaces the value.
     pub fn set(&self, value: Arc<T>) {
         self.value.store(Some(value));
     }
 
     /// Marks the value as loading until the returned guard is dropped, whether the load succeeds or fails.
-    #[must_use]
     pub fn begin_load(&self) -> LoadGuard {
         self.loading.send_replace(true);
         LoadGuard(self.loading.clone())

@@ -60,7 +60,6 @@ pub struct RepoPolicy {
     pub repo: RepoId,
     /// A number that identifies the rules and the advisories within a process.
     pub number: u64,
-    /// The rules.
     pub set: Arc<RuleSet>,
     /// The name guards that hide packages of its sources.
     pub guards: Arc<NameGuards>,
@@ -80,9 +79,6 @@ pub struct RepoPolicy {
 
 impl RepoPolicy {
     /// Returns the versions that rules withheld when a state was promoted; `None` if there are none.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn withheld(
         &self,
         c: &mut dyn Conn,
@@ -116,7 +112,6 @@ type BlockedKey = (SourceId, TreeId, Seq, PointRules);
 /// The releases of a state that are blocked, and those that replace them.
 #[derive(Debug, Default)]
 pub struct BlockedReleases {
-    /// The blocked releases.
     pub releases: HashSet<ReleaseId>,
     /// The blocked releases as in file names: `{name}_{version}`.
     pub stems: HashSet<String>,
@@ -130,11 +125,9 @@ pub struct BlockedReleases {
 /// An archived release that replaces a blocked one in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Substitute {
-    /// The package's name.
     pub name: String,
     /// The name in lower case.
     pub normalized_name: String,
-    /// The release.
     pub release: ReleaseId,
     /// The version of the release.
     pub version: String,
@@ -144,7 +137,6 @@ pub struct Substitute {
 
 impl Substitute {
     /// Returns `{name}_{version}`.
-    #[must_use]
     pub fn stem(&self) -> String {
         format!("{}_{}", self.name, self.version)
     }
@@ -153,13 +145,10 @@ impl Substitute {
 /// The inputs from which rules are prepared.
 #[derive(Clone, Copy)]
 pub struct PolicyInputs<'a> {
-    /// Repositories and rules.
     pub catalog: &'a Catalog,
-    /// The advisories in force.
     pub advisories: Option<&'a Arc<Index>>,
     /// Whether uploaded names are guarded automatically.
     pub has_automatic_guards: bool,
-    /// The current time.
     pub now: Timestamp,
 }
 
@@ -193,7 +182,6 @@ impl PolicySet {
 
 impl Policies {
     /// Returns the rules of a repository; `None` if nothing is blocked there.
-    #[must_use]
     pub fn of_repo(&self, inputs: &PolicyInputs<'_>, repo: RepoId) -> Option<Arc<RepoPolicy>> {
         if !has_policies(inputs.catalog) {
             return None;
@@ -203,14 +191,12 @@ impl Policies {
 
     /// Returns indexes of the rules in force for packages of a language. They share memory with those that repositories
     /// use; a change copies only what it changes, and has no effect on the rules in force.
-    #[must_use]
     pub fn indexes(&self, inputs: &PolicyInputs<'_>, language: Language) -> RuleIndexes {
         self.with_current(inputs, |current| current.indexes_of(&inputs.catalog.rules, language))
     }
 
     /// Returns rules and name guards, which need not be in force, prepared for a repository; `None` if they hide nothing
     /// there. If they are those in force, returns the prepared ones, whose blocked releases are in memory.
-    #[must_use]
     pub fn of_indexes(
         &self,
         inputs: &PolicyInputs<'_>,
@@ -222,7 +208,6 @@ impl Policies {
     }
 
     /// Returns the rules in force that name no repository, prepared for a source; `None` if they block nothing there.
-    #[must_use]
     pub fn of_source(&self, inputs: &PolicyInputs<'_>, source: &Source) -> Option<Arc<RepoPolicy>> {
         let language = source.kind.language();
         let indexes = self.indexes(inputs, language);
@@ -232,7 +217,6 @@ impl Policies {
 
     /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
     /// and each hour if rules depend on the age of releases.
-    #[must_use]
     pub fn generation(&self, inputs: &PolicyInputs<'_>) -> (u64, i64) {
         let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
         (self.with_current(inputs, |current| current.generation), hour)
@@ -402,13 +386,11 @@ fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
 
 /// Returns true if a catalog has block rules, name guards, or versions that rules withheld at a promotion. Without
 /// them, no package is hidden.
-#[must_use]
 pub fn has_policies(catalog: &Catalog) -> bool {
     !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty() || catalog.has_withheld
 }
 
 /// Returns the instant at which the age of releases is measured at the time `now`.
-#[must_use]
 pub fn age_instant(now: Timestamp) -> Timestamp {
     Timestamp(now.0.div_euclid(AGE_PRECISION).saturating_mul(AGE_PRECISION))
 }

@@ -11,7 +11,6 @@ use super::error::BackupError;
 use base::config::{Config, S3Location};
 use store::storage::{Bucket, ListedFile, StorageError};
 
-/// Number of concurrent removals.
 const PARALLEL_REMOVALS: usize = 8;
 
 /// A bucket with backups, or the part of it below a prefix.

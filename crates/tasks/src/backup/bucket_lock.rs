@@ -23,7 +23,6 @@ const EXCLUSIVE: &str = "exclusive-";
 const WRITER: &str = "writer-";
 /// Prefix of the lock of a reader.
 const SHARED: &str = "shared-";
-/// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Validity of a lock that is not renewed.
 const TERM: Duration = Duration::from_secs(600);

@@ -21,7 +21,6 @@ pub struct ConfigurationFile {
 
 impl ConfigurationFile {
     /// Returns the path of its copy in the folder.
-    #[must_use]
     pub fn copy(&self) -> String {
         configuration_path(self.part.sha256)
     }

@@ -22,7 +22,6 @@ use store::storage::{Key, Pace, Storage, StorageError};
 /// Maximum number of chunks of an object that are hashed and not written yet.
 const CHUNKS_AHEAD: usize = 16;
 
-/// The result of copying.
 #[derive(Default)]
 pub(super) struct CopyResult {
     /// All objects that are in the folder.

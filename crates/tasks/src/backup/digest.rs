@@ -21,10 +21,8 @@ impl DigestKey {
     }
 }
 
-/// The digest of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowDigest {
-    /// Number of rows.
     pub rows: u64,
     /// Size of the encoded rows, in bytes.
     pub bytes: u64,
@@ -38,7 +36,6 @@ impl std::fmt::Display for RowDigest {
     }
 }
 
-/// Computes the digest of rows.
 #[derive(Clone)]
 pub struct RowHasher {
     /// A hasher that has processed the key, padded to a whole block.
@@ -48,7 +45,6 @@ pub struct RowHasher {
 
 impl RowHasher {
     /// Returns a hasher without rows.
-    #[must_use]
     pub fn new(key: DigestKey) -> RowHasher {
         let mut block = [0; 64];
         block[..key.0.len()].copy_from_slice(&key.0);
@@ -65,7 +61,6 @@ impl RowHasher {
     }
 
     /// Returns the digest of all added rows.
-    #[must_use]
     pub fn digest(&self) -> RowDigest {
         self.digest
     }

@@ -18,7 +18,6 @@ const LOCK: &str = "lock";
 /// The lock of programs that add files.
 const WRITER_LOCK: &str = "writer";
 
-/// A directory with backups.
 #[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
@@ -51,7 +50,6 @@ impl Directory {
         Ok(Directory { root: root.to_owned(), owner: metadata.uid() })
     }
 
-    /// Returns the path of the directory.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

@@ -18,10 +18,8 @@ const ROWS_PER_SECOND: u64 = 100_000;
 /// Maximum number of problems that are listed.
 const MAX_PROBLEMS: usize = 100;
 
-/// The result of a dry run.
 #[derive(Clone, Debug)]
 pub struct DryRunResult {
-    /// The tables with their rows.
     pub tables: Vec<(&'static Table, RowDigest)>,
     /// The first values that the destination cannot store.
     pub problems: Vec<Problem>,
@@ -35,7 +33,6 @@ pub struct DryRunResult {
 
 impl DryRunResult {
     /// Returns whether a migration would succeed.
-    #[must_use]
     pub fn is_possible(&self) -> bool {
         self.problem_count == 0 && self.existing_objects.is_empty()
     }

@@ -8,13 +8,10 @@ use super::migrate::{DumpSourceError, MigrateError};
 use store::db::DbError;
 use store::storage::{self, StorageError};
 
-/// An error of a backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage failed.
     #[error("{error}{remedy}", error = .0, remedy = storage_remedy(.0))]
     Storage(#[from] StorageError),
     /// The database could not be filled.
@@ -23,15 +20,8 @@ pub enum BackupError {
     /// The dump could not be written.
     #[error(transparent)]
     Dump(#[from] DumpSourceError),
-    /// The dump could not be read.
     #[error("{}: {source}", path.display())]
-    DumpFile {
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        source: DumpError,
-    },
-    /// An operation on a file of the folder failed.
+    DumpFile { path: PathBuf, source: DumpError },
     #[error("could not {action} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The operation, as a verb.
@@ -41,18 +31,11 @@ pub enum BackupError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A file of the backup differs from what was written.
     #[error("{}: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
+    Damaged { path: PathBuf, reason: String },
     /// Another program uses the folder; the text names the use and the remedy.
     #[error("{0}")]
     InUse(String),
-    /// The request cannot be carried out; nothing was changed.
     #[error("{0}")]
     Refused(String),
 }
@@ -77,7 +60,6 @@ fn remedy(error: &io::Error) -> String {
     }
 }
 
-/// Returns the remedy for an error of the storage.
 fn storage_remedy(error: &StorageError) -> String {
     match error {
         StorageError::NoBucket { bucket, .. } => format!(

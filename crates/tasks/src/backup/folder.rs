@@ -22,7 +22,6 @@ use base::model::digest::Sha256;
 const MANIFESTS: &str = "manifests";
 /// The directory of dumps and lists.
 pub(super) const DATABASES: &str = "db";
-/// The directory of blobs.
 pub(super) const BLOBS: &str = "blobs";
 /// The directory of configuration files.
 pub(super) const CONFIGURATIONS: &str = "config";
@@ -31,7 +30,6 @@ const MAX_MANIFEST_SIZE: u64 = 16 << 20;
 
 /// A folder of backups. Paths of its files are relative, with `/` between names.
 pub enum Folder {
-    /// A directory.
     Directory(Directory),
     /// A bucket, or the part of it below a prefix.
     Bucket(BucketFolder),
@@ -39,7 +37,6 @@ pub enum Folder {
 
 /// The lock of a folder, held until it is dropped.
 pub enum FolderLock {
-    /// The lock of a directory.
     Directory(DirectoryLock),
     /// The lock of a bucket; `None` for a reader without write access.
     Bucket(Option<BucketLock>),
@@ -58,7 +55,6 @@ impl FolderLock {
     }
 }
 
-/// Returns the path of a dump.
 pub(super) fn dump_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.dump")
 }
@@ -68,7 +64,6 @@ pub(super) fn list_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.objects")
 }
 
-/// Returns the path of a blob.
 pub(super) fn blob_path(sha256: &Sha256) -> String {
     let [first, second, ..] = sha256.0;
     format!("{BLOBS}/{first:02x}/{second:02x}/{sha256}")
@@ -79,7 +74,6 @@ pub(super) fn configuration_path(sha256: Sha256) -> String {
     format!("{CONFIGURATIONS}/{sha256}.gcfg")
 }
 
-/// Returns the path of a manifest.
 pub(super) fn manifest_path(name: &str) -> String {
     format!("{MANIFESTS}/{name}")
 }
@@ -147,7 +141,6 @@ impl Folder {
     }
 
     /// Returns the location of a file, or of the folder for an empty path, for messages.
-    #[must_use]
     pub fn location(&self, path: &str) -> PathBuf {
         match self {
             Folder::Directory(directory) if path.is_empty() => directory.root().to_owned(),
@@ -262,7 +255,6 @@ impl Folder {
         }
     }
 
-    /// Returns the sizes of all blobs.
     pub(super) fn blob_sizes(&self) -> Result<BlobSizes<'_>, BackupError> {
         match self {
             Folder::Directory(_) => Ok(BlobSizes::OnDemand(self)),
@@ -290,7 +282,6 @@ impl Folder {
         }
     }
 
-    /// Reads a manifest.
     pub(super) fn read_manifest(&self, name: &str) -> Result<Vec<u8>, BackupError> {
         let path = manifest_path(name);
         let (file, size) = self.open_file(&path)?;
@@ -341,7 +332,6 @@ impl std::fmt::Display for Folder {
     }
 }
 
-/// The sizes of blobs.
 pub(super) enum BlobSizes<'a> {
     /// Each size is read when it is requested.
     OnDemand(&'a Folder),

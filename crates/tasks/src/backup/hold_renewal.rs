@@ -9,7 +9,6 @@ use base::model::identity::Identity;
 use runtime::state::State;
 use store::db::{DbError, hold};
 
-/// Interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A hold. Dropping it without a release lets it expire.
@@ -40,7 +39,6 @@ impl RenewedHold {
         renew(&self.state, self.id).await
     }
 
-    /// Ends the hold.
     pub(super) async fn release(self) {
         self.renewal.abort();
         let id = self.id;

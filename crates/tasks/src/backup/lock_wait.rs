@@ -19,7 +19,6 @@ pub struct LockWait {
 
 impl LockWait {
     /// Returns the wait for the lock of a folder, of at most `timeout`.
-    #[must_use]
     pub fn of(place: &BackupPlace, timeout: Duration) -> LockWait {
         let max_pause = match place {
             BackupPlace::Directory(_) => MIN_PAUSE,

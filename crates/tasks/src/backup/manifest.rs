@@ -20,7 +20,6 @@ const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
 const DAMAGED_REMEDY: &str =
     "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
 
-/// The number of the format.
 pub const FORMAT: u32 = 1;
 
 /// A table of the dump.
@@ -29,7 +28,6 @@ pub const FORMAT: u32 = 1;
 pub struct TableEntry {
     /// The schema and the name of the table: `core.release`.
     pub table: String,
-    /// Number of rows.
     pub rows: u64,
     /// Digest of the rows, independent of their order.
     pub digest: String,
@@ -39,7 +37,6 @@ pub struct TableEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Repository, snapshot and document.
     pub name: String,
     /// The digest of its decoded content.
     #[serde(with = "text")]
@@ -57,11 +54,9 @@ pub struct PreviousBackup {
     pub sha256: Sha256,
 }
 
-/// The manifest of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The number of the format.
     pub format: u32,
     /// Start time of the backup.
     #[serde(with = "text")]
@@ -85,9 +80,7 @@ pub struct Manifest {
     pub dump: Part,
     /// The tables of the dump.
     pub tables: Vec<TableEntry>,
-    /// The list of files.
     pub objects: Part,
-    /// Number of files.
     pub object_count: u64,
     /// Size of all files, in bytes.
     pub object_bytes: u64,
@@ -115,13 +108,11 @@ struct ManifestFile {
 
 impl Manifest {
     /// Returns the name of its file.
-    #[must_use]
     pub fn name(&self) -> String {
         name_at(self.created)
     }
 
     /// Returns its digest, which is recorded in the manifest of the next backup.
-    #[must_use]
     pub fn sha256(&self) -> Sha256 {
         // Serializing a struct of numbers and texts cannot fail.
         let bytes = serde_json::to_vec(self).unwrap_or_default();
@@ -182,9 +173,6 @@ impl Manifest {
     }
 
     /// Returns the newest backup of a place that can be read; `None` if there is none. Writes nothing. Blocks.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
     pub(super) fn newest(
         place: &BackupPlace,
         config: &Config,

@@ -36,16 +36,13 @@ pub enum MigrateError {
         "a server uses the database: {0}; stop it: systemctl stop rstudio-pm. If it was killed, wait for half a minute"
     )]
     Serving(String),
-    /// The pipe between the two threads failed.
     #[error("could not copy the rows: {0}")]
     Io(#[from] io::Error),
-    /// The rows of a table differ.
     #[error(
         "the copy of table {table} differs: {expected_rows} rows with digest {expected}, and {found_rows} rows with \
          digest {found}; nothing was changed"
     )]
     Table {
-        /// The table.
         table: &'static str,
         /// Number of rows of the source.
         expected_rows: u64,
@@ -56,7 +53,6 @@ pub enum MigrateError {
         /// Digest of the rows of the copy.
         found: RowDigest,
     },
-    /// A generated document differs.
     #[error("the document {0} differs between the database and its copy; nothing was changed")]
     Document(String),
 }
@@ -65,12 +61,7 @@ pub enum MigrateError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Rows of a table were copied.
-    Copying {
-        /// The table.
-        table: &'static str,
-        /// Number of its rows.
-        rows: u64,
-    },
+    Copying { table: &'static str, rows: u64 },
     /// Indexes and constraints are created.
     Indexing,
     /// A table of the copy is compared.
@@ -93,7 +84,6 @@ impl std::fmt::Display for Progress {
 /// Callback for the current step; several threads call it.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
-/// The result of a migration.
 #[derive(Clone, Debug)]
 pub struct MigrationResult {
     /// The tables that were copied, with the digests of their rows in both databases.
@@ -102,7 +92,6 @@ pub struct MigrationResult {
     pub documents: Vec<DocumentDigest>,
     /// Whether an interrupted run had copied the usage data already.
     pub usage_exists: bool,
-    /// The duration.
     pub elapsed: Duration,
 }
 
@@ -187,10 +176,8 @@ fn copy(
 /// An error of writing a dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpSourceError {
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The output failed.
     #[error("could not write the dump: {0}")]
     Output(#[from] io::Error),
 }
@@ -308,7 +295,6 @@ pub(super) fn compare_tables(
     Ok(())
 }
 
-/// Sink that computes the digest of rows.
 pub(super) struct DigestSink(pub(super) RowHasher);
 
 impl DigestSink {

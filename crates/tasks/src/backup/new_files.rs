@@ -21,14 +21,11 @@ use store::storage::StorageError;
 const MAX_BATCH_FILES: usize = 256;
 /// Maximum size of a batch in bytes.
 const MAX_BATCH_BYTES: u64 = 256 << 20;
-/// Number of concurrent uploads.
 const PARALLEL_UPLOADS: usize = 4;
 
 /// Files that are added to a folder.
 pub(super) enum NewFiles<'a> {
-    /// Files of a directory.
     Batch(Batch<'a>),
-    /// Uploads to a bucket.
     Uploads(&'a BucketFolder, JoinSet<Result<(), StorageError>>),
 }
 

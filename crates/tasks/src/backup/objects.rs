@@ -20,7 +20,6 @@ pub(super) struct StoredObject {
     pub(super) size: u64,
 }
 
-/// Formats a list.
 pub(super) fn format(objects: &[StoredObject]) -> String {
     let mut text = String::new();
     for StoredObject { key, size } in objects {
@@ -29,7 +28,6 @@ pub(super) fn format(objects: &[StoredObject]) -> String {
     text
 }
 
-/// Reads the list of a backup.
 pub(super) fn read(folder: &Folder, manifest: &Manifest) -> Result<Vec<StoredObject>, BackupError> {
     let path = list_path(manifest.objects.sha256);
     let too_large = || folder.damaged(&path, "is larger than any list of files");

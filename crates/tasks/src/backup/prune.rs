@@ -18,14 +18,11 @@ pub struct Retention {
     pub daily: usize,
     /// Number of weeks, from Monday.
     pub weekly: usize,
-    /// Number of months.
     pub monthly: usize,
 }
 
-/// The options of pruning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// The backups to keep.
     pub retention: Retention,
     /// Whether to prune although files of retained backups are missing.
     pub allow_missing: bool,
@@ -33,12 +30,9 @@ pub struct PruneOptions {
     pub dry_run: bool,
 }
 
-/// The result of pruning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneResult {
-    /// Manifests that were removed.
     pub removed: Vec<String>,
-    /// Retained manifests.
     pub retained: Vec<String>,
     /// Number of other files that were removed.
     pub files: u64,

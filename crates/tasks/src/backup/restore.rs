@@ -33,7 +33,6 @@ use base::model::storage_class::StorageClass;
 /// Number of threads that copy files.
 const THREADS: usize = 4;
 
-/// The options of a restore.
 pub struct RestoreOptions {
     /// Whether to restore a backup that lacks files, or whose files are damaged. Such files are not restored.
     pub allow_missing: bool,
@@ -41,10 +40,8 @@ pub struct RestoreOptions {
     pub force: bool,
 }
 
-/// The result of a restore.
 #[derive(Clone, Debug)]
 pub struct RestoreResult {
-    /// Number of rows.
     pub rows: u64,
     /// Number of files that were copied.
     pub copied: u64,
@@ -62,7 +59,6 @@ pub struct RestoreResult {
     pub previous_database: Option<PathBuf>,
     /// The revocations that the restored database lacks.
     pub revocations: LaterRevocations,
-    /// The duration.
     pub elapsed: Duration,
 }
 

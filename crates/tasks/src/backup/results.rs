@@ -19,7 +19,6 @@ const MAX_ERROR: usize = 1000;
 /// Interval of updating the metrics with the results of other servers.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A problem of the backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupProblem {
     /// The last backup or the last test of a folder failed.
@@ -110,7 +109,6 @@ pub async fn follow(db: &Db) {
 }
 
 /// Returns the problems; an empty list if no backup was ever made.
-#[must_use]
 pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> {
     let age = |at: Timestamp| now.0.saturating_sub(at.0);
     let mut problems = Vec::new();

@@ -20,12 +20,10 @@ const MAX_ROWS: i64 = 100_000;
 /// Maximum length of a line of the file, in bytes; rows are shorter.
 const MAX_LINE: u64 = 256 << 10;
 
-/// A revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// The number of its row in the audit trail.
     id: i64,
-    /// Its time.
     pub at: Timestamp,
     /// What was revoked: `token` or `user`.
     pub kind: String,
@@ -61,9 +59,6 @@ pub(super) fn recorded(config: &Config, replaces_database: bool) -> LaterRevocat
 impl LaterRevocations {
     /// Retains the revocations that the restored database `c` lacks. `created` is the time of the backup: the trail of
     /// another history has lower numbers for later rows.
-    ///
-    /// # Errors
-    /// Database errors.
     pub(super) fn newer_than(
         mut self,
         c: &mut dyn Conn,

@@ -22,7 +22,6 @@ use store::db::schema::Schema;
 use store::db::transfer::source::Source;
 use store::db::{clock, encryption_key, identity};
 
-/// Number of recorded documents.
 const DOCUMENTS: usize = 24;
 
 /// The content of a snapshot.

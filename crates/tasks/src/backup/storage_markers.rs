@@ -10,7 +10,6 @@ use base::model::storage_class::StorageClass;
 use store::db::{Conn, identity, storage_class};
 use store::storage::{MarkerContent, Storage};
 
-/// The new marker of a class.
 pub(super) type NewMarker = (StorageClass, MarkerContent);
 
 /// Records new generations of the markers of these classes. The caller commits them.

@@ -14,7 +14,6 @@ use base::config::BackupPlace;
 use runtime::state::State;
 use store::storage::{Key, Storage, StorageError};
 
-/// The files of a folder of backups.
 #[derive(Clone)]
 pub struct BackupFiles(Arc<Folder>);
 

@@ -30,7 +30,6 @@ pub struct TrialResult {
     pub documents: usize,
     /// Number of files that were read.
     pub files: usize,
-    /// The duration.
     pub elapsed: Duration,
 }
 

@@ -7,7 +7,6 @@ use tempfile::NamedTempFile;
 
 /// A file that gets its name when it is complete.
 pub(super) enum UnfinishedFile {
-    /// A file in the directory.
     Directory(NamedTempFile),
     /// A temporary file of this machine.
     Bucket(File),

@@ -23,10 +23,8 @@ pub enum Depth {
     Subset {
         /// The number of the part.
         number: u32,
-        /// The number of parts.
         count: u32,
     },
-    /// All files.
     Full,
 }
 
@@ -63,7 +61,6 @@ pub struct Verification {
     pub read_bytes: u64,
     /// The first problems.
     pub problems: Vec<String>,
-    /// Number of all problems.
     pub problem_count: u64,
 }
 
@@ -87,7 +84,6 @@ impl Verification {
     }
 
     /// Returns the number of files of the backup.
-    #[must_use]
     pub fn files(&self) -> u64 {
         self.objects.len() as u64
     }
@@ -95,9 +91,6 @@ impl Verification {
 
 /// Verifies the manifests of a folder; returns the problems. Each manifest contains the digest of the previous
 /// one.
-///
-/// # Errors
-/// The folder cannot be read.
 pub fn verify_chain(folder: &Folder) -> Result<Vec<String>, BackupError> {
     let names = folder.manifests()?;
     let mut problems = Vec::new();

@@ -20,13 +20,10 @@ use store::db::git_build::{self, GitBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 use store::db::{self, DbError, WriteError, audit, git_credential};
 
-/// A builder to create.
 pub struct NewBuilder {
-    /// The name of the source.
     pub source: String,
     /// The name of the package; `None` to read it from the repository (R packages only).
     pub name: Option<String>,
-    /// URL of the repository.
     pub url: String,
     /// The branch; empty for the default branch.
     pub branch: String,
@@ -38,11 +35,9 @@ pub struct NewBuilder {
     pub clone_depth: u32,
     /// Levels of submodules to fetch.
     pub submodules: u32,
-    /// Whether vignettes are built.
     pub vignettes: bool,
     /// Whether all existing tags are built, not only the highest ones.
     pub all_tags: bool,
-    /// Name of a credential.
     pub credential: Option<String>,
     /// Secret of webhooks, not encrypted.
     pub webhook_secret: Option<String>,
@@ -51,9 +46,7 @@ pub struct NewBuilder {
 /// Changes of a builder; `None` leaves a value unchanged.
 #[derive(Default)]
 pub struct BuilderEdit {
-    /// URL of the repository.
     pub url: Option<String>,
-    /// The branch.
     pub branch: Option<String>,
     /// Relative path of the package; empty for the root.
     pub sub_dir: Option<String>,
@@ -61,7 +54,6 @@ pub struct BuilderEdit {
     pub clone_depth: Option<u32>,
     /// Levels of submodules to fetch.
     pub submodules: Option<u32>,
-    /// Whether vignettes are built.
     pub vignettes: Option<bool>,
     /// Name of a credential; empty for none.
     pub credential: Option<String>,
@@ -73,18 +65,13 @@ pub struct BuilderEdit {
 
 /// A builder for display in lists: with its newest build, and with names instead of ids.
 pub struct BuilderInfo {
-    /// The builder.
     pub builder: GitBuilder,
-    /// Name of its source.
     pub source: String,
-    /// Name of its credential.
     pub credential: Option<String>,
-    /// Its newest build.
     pub newest: Option<GitBuild>,
 }
 
 /// Returns whether a URL names a repository on the server's machine.
-#[must_use]
 pub fn is_local(url: &str) -> bool {
     GitUrl::parse(url).is_ok_and(|url| url.scheme == Scheme::File)
 }

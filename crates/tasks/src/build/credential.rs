@@ -26,7 +26,6 @@ use store::db::{Conn, DbError, audit};
 /// A credential to import. In a change, absent fields keep their values.
 #[derive(Default)]
 pub struct NewCredential {
-    /// User name, for HTTPS.
     pub username: Option<String>,
     /// The password, plain or encrypted with the server's key.
     pub secret: Option<Zeroizing<String>>,
@@ -47,7 +46,6 @@ pub(super) struct Secrets {
     pub(super) login: Option<Credential>,
     /// The private key for an SSH repository.
     pub(super) key: Option<Arc<PrivateKey>>,
-    /// Accepted SSH host keys.
     pub(super) known_hosts: String,
     /// Texts that must not appear in a log.
     pub(super) hidden: Vec<String>,
@@ -62,7 +60,6 @@ pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one w
 #[error("the encryption key of the database was replaced; restart the server")]
 struct KeyReplaced;
 
-/// Returns the server's key.
 pub(super) fn encryption_key(builds: &Builds) -> Result<Arc<EncryptionKey>, RepoError> {
     let config = builds.state.config.load();
     config.encryption_key.clone().ok_or_else(|| {
@@ -214,9 +211,6 @@ fn change(
 }
 
 /// Returns all credentials with the names of the builders that use them.
-///
-/// # Errors
-/// Database errors.
 pub async fn list(builds: &Builds) -> Result<Vec<(GitCredential, Vec<String>)>, RepoError> {
     let credentials = builds.state.db.read(|c| {
         let credentials = git_credential::list(c)?;

@@ -116,7 +116,6 @@ pub(super) struct Listing {
     pub(super) host_keys: (String, Vec<String>),
 }
 
-/// Lists references.
 pub(super) async fn references(
     builds: &Builds,
     builder: &GitBuilder,

@@ -40,7 +40,6 @@ pub(super) struct Request {
     /// The key with which an SSH agent in the server signs.
     pub(super) key: Option<Arc<PrivateKey>>,
     pub(super) timeout: Duration,
-    /// Directory for the result.
     pub(super) temp_dir: PathBuf,
 }
 

@@ -65,7 +65,6 @@ struct Text {
 /// A part of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
-    /// The text.
     pub text: String,
     /// The offset of the next part.
     pub next: u64,
@@ -110,7 +109,6 @@ impl BuildLog {
         self.write(format!("{line}\n").as_bytes());
     }
 
-    /// Ends an unfinished line.
     pub(super) fn flush(&self) {
         let mut text = self.text.lock();
         let rest = std::mem::take(&mut text.partial);
@@ -132,7 +130,6 @@ impl BuildLog {
         text
     }
 
-    /// Returns the whole text.
     pub(super) fn text(&self) -> String {
         let text = self.text.lock();
         let tail: Vec<u8> = text.tail.iter().copied().collect();
@@ -190,13 +187,11 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
 }
 
 /// Returns the last `count` lines of a text that are not blank, joined by the separator.
-#[must_use]
 pub fn last_lines(text: &str, count: usize, separator: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join(separator)
 }
 
-/// Stores the log of a build.
 pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result<(), RepoError> {
     log.flush();
     let text = log.text();
@@ -220,7 +215,6 @@ pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Resul
 }
 
 /// Returns the error for a build that does not exist, or that the client may not see.
-#[must_use]
 pub fn unknown(build: Option<i64>, tx: Option<i64>) -> RepoError {
     let name = match (build, tx) {
         (Some(id), _) => format!("there is no build {id}"),
@@ -230,27 +224,17 @@ pub fn unknown(build: Option<i64>, tx: Option<i64>) -> RepoError {
 }
 
 /// Returns the source of a build; `None` if its builder was deleted.
-///
-/// # Errors
-/// Database errors.
 pub async fn source(builds: &Builds, build: &GitBuild) -> Result<Option<SourceId>, RepoError> {
     let id = build.builder;
     Ok(builds.state.db.read(move |c| git_builder::get(c, id)).await?.map(|builder| builder.source))
 }
 
-/// Returns the name of the builder of a build.
-///
-/// # Errors
-/// Database errors.
 pub async fn builder_name(builds: &Builds, build: &GitBuild) -> Result<String, RepoError> {
     let id = build.builder;
     Ok(builds.state.db.read(move |c| git_builder::name_of(c, id)).await?)
 }
 
 /// Returns the part of the log of a build that begins at an offset in bytes.
-///
-/// # Errors
-/// Database and storage errors.
 pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogPage, RepoError> {
     let running_log = builds.running.lock().get(&build.id).cloned();
     if let Some(log) = running_log {
@@ -288,9 +272,7 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
 
 /// The last finished build of a package, and its log.
 pub struct LastBuild {
-    /// The build.
     pub build: GitBuild,
-    /// Its log.
     text: String,
 }
 
@@ -304,14 +286,12 @@ pub struct PublicResult {
 
 impl LastBuild {
     /// Returns the last lines of the log.
-    #[must_use]
     pub fn lines(&self) -> String {
         last_lines(&self.text, LAST_LINES, "\n")
     }
 
     /// Returns the output of the build's commands, without messages of the fetch and of the server, which may name
     /// hosts, paths and repositories.
-    #[must_use]
     pub fn public(&self) -> PublicResult {
         let reason = self.build.reason.as_str();
         let output = self.text.split_once(BUILD_BEGIN).map(|(_, output)| output);
@@ -341,9 +321,6 @@ fn first_clause(reason: &str) -> &str {
 
 /// Returns the last finished build of a package, from the first source that builds it; with a version, the build that
 /// published this version.
-///
-/// # Errors
-/// Database and storage errors.
 pub async fn last_build(
     builds: &Builds,
     sources: &[SourceId],

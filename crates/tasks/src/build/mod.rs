@@ -64,7 +64,6 @@ pub struct Builds {
     hosts: hosts::Hosts,
     /// Caches for polls of remote repositories.
     remotes: Remotes,
-    /// Wakes the schedule.
     wake: Notify,
     /// The path of the builder program, if it is not the installed one.
     program: Option<PathBuf>,
@@ -72,7 +71,6 @@ pub struct Builds {
 
 impl Builds {
     /// Creates the handle. Nothing is built before [`schedule::run`].
-    #[must_use]
     pub fn new(uploads: Arc<Uploads>, repositories: Arc<Repositories>, state: Arc<State>) -> Arc<Builds> {
         Arc::new(Builds {
             state,

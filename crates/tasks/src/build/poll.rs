@@ -20,7 +20,6 @@ const REQUESTS: usize = 3;
 /// Number of digits of an abbreviated commit in messages.
 const SHORT_LENGTH: usize = 7;
 
-/// The result of a poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollResult {
     /// Ids of the builds that the poll put in the queue.
@@ -311,7 +310,6 @@ pub(super) fn shell_word(tag: &str) -> String {
 }
 
 /// Returns the first digits of a commit.
-#[must_use]
 pub fn short(commit: &str) -> &str {
     commit.get(..SHORT_LENGTH).unwrap_or(commit)
 }

@@ -11,7 +11,6 @@ use store::db::git_builder::{self, GitBuilder, Trigger};
 
 /// The revision to build again.
 pub enum Revision {
-    /// A tag.
     Tag(String),
     /// A commit, or the first digits of one.
     Commit(String),
@@ -21,9 +20,7 @@ pub enum Revision {
 
 /// A build with the name of its builder.
 pub struct NamedBuild {
-    /// The build.
     pub build: GitBuild,
-    /// The name of its builder.
     pub builder: String,
 }
 

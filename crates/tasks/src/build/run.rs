@@ -41,7 +41,6 @@ const RETRY_PAUSE: i64 = 20 * SECOND;
 #[error("another server has taken over the build")]
 struct ClaimLost;
 
-/// A running attempt.
 struct Attempt<'a> {
     builds: &'a Arc<Builds>,
     build: GitBuild,
@@ -198,7 +197,6 @@ impl Attempt<'_> {
         Ok(format!("failed: {reason}"))
     }
 
-    /// Fetches, builds and publishes.
     async fn build(&self, reporter: &Reporter) -> Result<String, BuildFailure> {
         let (build, builder, log) = (&self.build, &self.builder, &self.log);
         let reference = match build.tag.as_str() {

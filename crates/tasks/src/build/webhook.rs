@@ -51,9 +51,6 @@ pub struct Verification {
 }
 
 /// Begins the verification of a request for the builder with this number.
-///
-/// # Errors
-/// Database errors.
 pub async fn begin(builds: &Builds, builder: i64) -> Result<Verification, RepoError> {
     let builder = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
     let encrypted = builder.as_ref().and_then(|builder| builder.webhook_secret.clone());
@@ -79,7 +76,6 @@ impl Verification {
     /// Starts a poll of the builder if the request is signed with its secret, or if the client may change its source
     /// (`may_write`, called with the name of the source). Returns false otherwise. Clients cannot distinguish an
     /// unknown builder or one without a secret from a wrong signature.
-    #[must_use]
     pub fn finish(
         self,
         builds: &Arc<Builds>,

@@ -20,7 +20,6 @@ use store::db::{self, Conn, DbError};
 /// The result of adding one binary.
 #[derive(Clone, Debug)]
 pub struct AddedBinary {
-    /// The upload.
     pub upload: Upload,
     /// The minor version of R it was built for.
     pub r_version: String,
@@ -82,7 +81,6 @@ struct BinaryUpload {
     label: String,
     /// The value for `file.platform`.
     platform: String,
-    /// File name in URLs.
     name: String,
 }
 

@@ -20,7 +20,6 @@ const MAX_URLS: usize = 100_000;
 /// A request for a fixed URL: the state that the URL must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The repository.
     pub repo: String,
     /// The version of Bioconductor whose packages are fixed; `None` for all.
     pub version: Option<Version>,

@@ -23,10 +23,8 @@ const MAX_VERSION: usize = 128;
 /// Maximum number of values that one request sets: each is a row of the audit trail.
 pub const MAX_RECORDS: usize = 2000;
 
-/// A value to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMetadata {
-    /// The package.
     pub package: String,
     /// The version; empty for every version.
     pub version: String,
@@ -34,9 +32,7 @@ pub struct NewMetadata {
     pub source: String,
     /// The name of the repository; empty for every repository.
     pub repo: String,
-    /// The key.
     pub key: String,
-    /// The value.
     pub value: String,
 }
 
@@ -45,7 +41,6 @@ pub struct NewMetadata {
 pub enum MetadataStatus {
     /// The key is new for these packages.
     Created,
-    /// The value was replaced.
     Updated,
     /// The key exists already; its value was left unchanged.
     Unchanged,

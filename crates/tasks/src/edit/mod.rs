@@ -45,7 +45,6 @@ pub struct Actor(pub String);
 /// The action when the object already exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExisting {
-    /// Refuse the edit.
     Fail,
     /// `--succeed-on-existing`: leave it unchanged.
     Succeed,
@@ -56,7 +55,6 @@ pub enum OnExisting {
 /// The result of adding one upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddStatus {
-    /// New in the source.
     New,
     /// The version existed and was replaced.
     Replaced,
@@ -86,14 +84,10 @@ impl RemoveScope {
     }
 }
 
-/// A new repository.
 #[derive(Clone, Debug)]
 pub struct NewRepo {
-    /// Its name.
     pub name: Name,
-    /// Its kind.
     pub kind: RepoKind,
-    /// Free text.
     pub description: String,
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
@@ -103,7 +97,6 @@ pub struct NewRepo {
 
 impl NewRepo {
     /// Returns a repository that everyone may read and that accepts all changes.
-    #[must_use]
     pub fn open(name: &Name, kind: RepoKind, description: &str) -> NewRepo {
         let (name, description) = (name.clone(), description.to_owned());
         NewRepo { name, kind, description, authenticated: false, changes: ChangePolicy::Any }
@@ -113,7 +106,6 @@ impl NewRepo {
 /// Changes to a repository; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct RepoEdit {
-    /// New name.
     pub name: Option<Name>,
     /// New description; empty clears it.
     pub description: Option<String>,

@@ -14,27 +14,21 @@ use store::db::{Conn, DbError, audit, clock, name_overlap, source};
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;
 
-/// A guard to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewNameGuard {
     /// A name, or a prefix followed by `*`.
     pub name: String,
     /// The language; `None` for that of the source.
     pub language: Option<Language>,
-    /// The name of the source.
     pub source: String,
-    /// Free text.
     pub description: String,
 }
 
-/// New values of a guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameGuardChanges {
     /// A name, or a prefix followed by `*`.
     pub name: Option<String>,
-    /// The name of the source.
     pub source: Option<String>,
-    /// Free text.
     pub description: Option<String>,
 }
 
@@ -195,9 +189,6 @@ pub async fn update(
 
 /// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of
 /// the name does not create it again.
-///
-/// # Errors
-/// [`RepoError::NotFound`].
 pub async fn delete(
     repositories: &Repositories,
     state: &State,

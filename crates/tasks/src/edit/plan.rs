@@ -16,14 +16,7 @@ pub(super) enum IncomingRelease {
     /// A release with bytes that its version never had.
     New(Box<NewRelease>),
     /// A release that was removed and is added again with the same bytes.
-    Existing {
-        /// The package.
-        package: PackageId,
-        /// The release.
-        release: ReleaseId,
-        /// Its version.
-        version: String,
-    },
+    Existing { package: PackageId, release: ReleaseId, version: String },
 }
 
 impl IncomingRelease {

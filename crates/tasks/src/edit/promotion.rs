@@ -34,11 +34,9 @@ use store::db::{self, Conn, DbError};
 pub struct Request {
     /// The repository whose state is promoted; it may be `to` itself, to return to an earlier snapshot.
     pub from: String,
-    /// The repository that changes.
     pub to: String,
     /// The snapshot of `from`.
     pub snapshot: Snapshot,
-    /// Free text.
     pub comment: String,
     /// Whether the promotion may make packages of authenticated repositories readable for everyone.
     pub opening: Opening,
@@ -56,7 +54,6 @@ pub enum Opening {
 /// The person who requests or approves a promotion.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// The author.
     pub actor: Actor,
     /// The identity at the identity provider, if the person signed in with one.
     pub unique_id: Option<String>,
@@ -156,11 +153,9 @@ pub async fn request(
 
 /// The state of a repository that is fixed, with the versions that rules withhold in it.
 pub(super) struct FixedState {
-    /// Its subscriptions.
     pub(super) list: Vec<runtime::catalog::Subscription>,
     /// Its instant, exclusive.
     pub(super) pinned_at: Timestamp,
-    /// See [`NewRepoStep::withheld`].
     pub(super) withheld: Vec<u8>,
 }
 
@@ -239,9 +234,6 @@ pub async fn get(state: &State, id: i64) -> Result<Promotion, RepoError> {
 }
 
 /// Returns the newest promotions to a repository, or to all, in all states or in one; the newest first.
-///
-/// # Errors
-/// Database errors.
 pub async fn list(
     state: &State,
     repo: Option<RepoId>,

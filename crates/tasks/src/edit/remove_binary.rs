@@ -15,7 +15,6 @@ use store::db::tx::Publish;
 use store::db::tx::TxKind;
 use store::db::{self, Conn, DbError};
 
-/// A removed binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedBinary {
     /// Its architecture; `None` for every architecture.

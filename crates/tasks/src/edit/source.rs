@@ -50,7 +50,6 @@ pub async fn create(
     creation.await.map_err(|error| name_conflict(error.into(), "source", name))
 }
 
-/// Renames a source.
 pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
     let source = find::source(&state.catalog.get(), name)?.clone();
     if let Some(label) = built_in_label(source.kind) {

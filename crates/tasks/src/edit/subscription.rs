@@ -194,7 +194,6 @@ fn promotion_only(repo: &str) -> RepoError {
 }
 
 /// Returns the advice in an error about a repository that must first stop to subscribe to a source: the commands.
-#[must_use]
 pub fn unsubscribe_advice(repo: &str, changes: ChangePolicy, source: &str) -> String {
     let command = format!("rspm unsubscribe --repo={repo} --source={source}");
     match changes {

@@ -43,7 +43,6 @@ impl UploadKind {
 pub(super) enum UploadBody {
     /// An upload below [`WRITE_SIZE`].
     Small(Bytes),
-    /// A larger upload.
     Spooled(SpooledUpload),
 }
 

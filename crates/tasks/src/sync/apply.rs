@@ -15,7 +15,6 @@ use store::db::{Conn, DbError};
 /// Validators to store by URL; `None` deletes the row.
 pub(super) type ValidatorUpdates = Vec<(String, Option<StoredValidators>)>;
 
-/// Writes validator updates.
 pub(super) fn store_validators(c: &mut dyn Conn, updates: &ValidatorUpdates) -> Result<(), DbError> {
     updates.iter().try_for_each(|(url, validators)| match validators {
         Some(validators) => upstream::put(c, url, validators),

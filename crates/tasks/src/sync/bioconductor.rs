@@ -46,7 +46,6 @@ enum VersionOutcome {
     Absent,
     /// No changes.
     Unchanged,
-    /// One transaction.
     Published(TxId, Counts),
 }
 
@@ -160,7 +159,6 @@ fn versions_to_sync(
 /// The lists of packages of a version, each with the result of reading its index files.
 struct VersionLists(Vec<(PackageList, ListCheck)>);
 
-/// The sync of one version.
 struct VersionSync<'a> {
     context: &'a SyncContext<'a>,
     url: &'a str,
@@ -325,7 +323,6 @@ fn command(version: Version) -> String {
 
 /// Collects the results of a run for its message.
 struct RunSummary {
-    /// Address of the mirror.
     address: String,
     /// A message for each version that was published.
     published: Vec<String>,

@@ -43,7 +43,6 @@ pub(super) struct DeclaredLife<'a> {
     /// Path of the file on the mirror, relative to `src/contrib`.
     pub(super) locator: String,
     pub(super) size: Option<i64>,
-    /// Publication time.
     pub(super) mtime: Option<Timestamp>,
     pub(super) md5: Option<Md5>,
     /// The digest that a bundle declares.
@@ -52,7 +51,6 @@ pub(super) struct DeclaredLife<'a> {
     pub(super) stanza: Option<Cow<'a, [u8]>>,
 }
 
-/// The declaration of one package.
 pub(super) struct PackageDeclaration<'a> {
     pub(super) name: &'a str,
     pub(super) records: &'a [&'a IndexRecord<'a>],

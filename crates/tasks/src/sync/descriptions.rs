@@ -22,7 +22,6 @@ use upstream::{FileRequest, FileResponse, UpstreamError};
 const DATABASE: &str = "web/packages/packages.rds";
 /// Size limit of the compressed database, in bytes: about ten times the size of CRAN's.
 const MAX_DATABASE_SIZE: u64 = 96 << 20;
-/// Rows per write.
 const CHUNK: usize = 500;
 
 /// The result of reading the database.
@@ -34,7 +33,6 @@ pub(super) enum DescriptionsUpdate {
     NoDatabase {
         /// The address that was tried.
         address: String,
-        /// Number of packages.
         packages: usize,
     },
 }

@@ -8,36 +8,26 @@ use store::db::DbError;
 use store::storage::StorageError;
 use upstream::UpstreamError;
 
-/// An error of a sync.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// Upstream error.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The declaration of the mirror is rejected.
     #[error("{0}")]
     Refused(String),
-    /// Database error.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// Storage error.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The kind of source cannot be synced.
     #[error("this version cannot sync sources of type {0}; it supports cran, bioconductor and pypi")]
     NotSynced(base::model::source::SourceKind),
-    /// The kind of source cannot be back-filled.
     #[error("back-fill is not supported for sources of type {0}; it is for cran")]
     NotBackfillable(base::model::source::SourceKind),
-    /// Another server of the cluster runs this sync, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     HeldByOtherServer(String),
-    /// The server goes offline.
     #[error(
         "the sync was halted because the server goes offline; it resumes when the server is online again"
     )]
     Halted,
-    /// The server is stopping.
     #[error("the server is stopping; the sync will run again after the next start")]
     Stopping,
 }

@@ -11,20 +11,17 @@ use store::db::life::CurrentLife;
 use store::db::release::FormerRelease;
 use store::db::{Conn, DbError, life, release, tree};
 
-/// Releases per query.
 const CHUNK: usize = 2_000;
 
 /// The releases and open lives of a source in one tree.
 #[derive(Clone, Debug, Default)]
 pub struct ExistingSource {
-    /// The packages by name.
     pub packages: BTreeMap<String, ExistingPackage>,
 }
 
 /// A package and its releases.
 #[derive(Clone, Debug)]
 pub struct ExistingPackage {
-    /// Row id.
     pub id: PackageId,
     /// The releases, in no particular order.
     pub releases: Vec<ExistingRelease>,
@@ -33,7 +30,6 @@ pub struct ExistingPackage {
 /// A release: one version with one set of bytes.
 #[derive(Clone, Debug)]
 pub struct ExistingRelease {
-    /// Row id.
     pub id: ReleaseId,
     /// The version as written in the index.
     pub version: Box<str>,
@@ -56,7 +52,6 @@ pub struct ExistingRelease {
     pub lives: Vec<OpenLife>,
 }
 
-/// An open life of a release.
 #[derive(Clone, Debug)]
 pub struct OpenLife {
     /// Whether it is listed or archived.
@@ -74,7 +69,6 @@ pub struct OpenLife {
 
 impl ExistingRelease {
     /// Returns the key of one of its lives.
-    #[must_use]
     pub fn key(&self, package: PackageId, life: &OpenLife) -> LifeKey {
         LifeKey {
             state: life.state,
@@ -86,14 +80,11 @@ impl ExistingRelease {
         }
     }
 
-    /// Returns its life as an archived release.
-    #[must_use]
     pub fn archived_life(&self) -> Option<&OpenLife> {
         self.lives.iter().find(|life| life.state == LifeState::Archived)
     }
 
     /// Returns its life in the index under `path`.
-    #[must_use]
     pub fn listed_life(&self, path: &str) -> Option<&OpenLife> {
         self.lives.iter().find(|life| life.state == LifeState::Listed && &*life.path == path)
     }
@@ -101,7 +92,6 @@ impl ExistingRelease {
 
 impl ExistingPackage {
     /// Returns whether any of its releases is in the index.
-    #[must_use]
     pub fn is_listed(&self) -> bool {
         let is_listed = |life: &OpenLife| life.state == LifeState::Listed;
         self.releases.iter().any(|release| release.lives.iter().any(is_listed))
@@ -111,9 +101,6 @@ impl ExistingPackage {
 impl ExistingSource {
     /// Reads the state from the database. `versions` limits the releases without an open life in this tree to these
     /// packages and versions: other trees of the source may have many more.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn load(
         c: &mut dyn Conn,
         source: SourceId,
@@ -159,7 +146,6 @@ impl ExistingSource {
         self.packages.entry(name).or_insert_with(|| ExistingPackage { id, releases: Vec::with_capacity(1) })
     }
 
-    /// Adds one open life.
     pub fn add_life(&mut self, row: CurrentLife) {
         let life = OpenLife {
             state: row.key.state,

@@ -19,7 +19,6 @@ pub(super) struct MeasuredSync<'a> {
 }
 
 impl<'a> MeasuredSync<'a> {
-    /// Starts the measurement.
     pub(super) fn begin(state: &'a State, source: &'static str) -> MeasuredSync<'a> {
         MeasuredSync { state, source, start_instant: Instant::now(), start_time: (state.clock)() }
     }

@@ -44,7 +44,6 @@ pub(super) struct IndexFiles {
     pub(super) index: IndexFile,
     pub(super) current: Option<IndexFile>,
     pub(super) archive: Option<IndexFile>,
-    /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 

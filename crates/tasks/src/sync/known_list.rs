@@ -47,7 +47,6 @@ pub(super) async fn validators(
     Ok(list.map(|list| Validators { etag: list.etag, modified: list.modified }))
 }
 
-/// Removes the validators.
 pub(super) fn remove(c: &mut dyn Conn) -> Result<(), DbError> {
     upstream::delete(c, &key())
 }

@@ -75,14 +75,12 @@ pub struct HaltedSync {
 
 impl HaltedSync {
     /// Returns the kind of source, and the Bioconductor version if the sync was limited to one.
-    #[must_use]
     pub fn target(&self) -> (SourceKind, Option<VersionName>) {
         (self.kind, self.version)
     }
 
     /// Returns the administrator who started the sync; `None` for another trigger. Syncs with another trigger are
     /// started again automatically.
-    #[must_use]
     pub fn administrator(&self) -> Option<&str> {
         match &self.trigger {
             SyncTrigger::Administrator(actor) | SyncTrigger::Confirmed(actor) => Some(actor),
@@ -94,7 +92,6 @@ impl HaltedSync {
 impl Sync {
     /// Creates a `Sync` on the shared state. Pages of indexes that it reads count towards the limit of
     /// `page_reads`.
-    #[must_use]
     pub fn new(page_reads: Arc<PageReads>, state: Arc<State>) -> Sync {
         Sync { state, page_reads, halted_syncs: Arc::default(), tasks: Arc::default() }
     }
@@ -128,13 +125,11 @@ impl Sync {
 
     /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials
     /// decreased.
-    #[must_use]
     pub fn start_confirmed(&self, actor: &str) -> JobStart {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
     }
 
     /// Starts clearing CRAN: its newest state lists nothing until the next sync.
-    #[must_use]
     pub fn start_clear(&self, actor: &str) -> JobStart {
         let (sync, now, actor) = (self.clone(), (self.state.clock)(), actor.to_owned());
         let work = |report| async move {
@@ -171,9 +166,6 @@ impl Sync {
 
     /// Rolls back the pending rows of a sync that was killed. The daemon calls it before it serves; each sync
     /// does the same before it writes.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
         let (tree, binary_trees) =
@@ -209,9 +201,6 @@ impl Sync {
 
     /// Returns the time of the last successful sync of the built-in CRAN source, with or without changes;
     /// `None` before the first.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
         self.success_time(Task::Cran).await
     }
@@ -256,13 +245,11 @@ impl Sync {
     }
 
     /// Starts (or attaches to) a refresh of the system requirement rules and the package database.
-    #[must_use]
     pub fn start_requirements(&self, actor: &str) -> JobStart {
         self.begin(Task::Requirements, None, SyncTrigger::Administrator(actor.to_owned()))
     }
 
     /// Starts (or attaches to) a refresh of the package advisories.
-    #[must_use]
     pub fn start_advisories(&self, actor: &str) -> JobStart {
         self.begin(Task::Advisories, None, SyncTrigger::Administrator(actor.to_owned()))
     }
@@ -279,7 +266,6 @@ impl Sync {
     }
 
     /// Returns the syncs that were halted since the last call.
-    #[must_use]
     pub fn take_halted(&self) -> Vec<HaltedSync> {
         std::mem::take(&mut self.halted_syncs.lock())
     }

@@ -8,7 +8,6 @@ use base::model::change::{Change, Counts, LifeState, NewFile, NewRelease};
 use base::model::time::Timestamp;
 use formats::r::dcf;
 
-/// One package to compare.
 pub(super) struct PackageComparison<'a> {
     pub(super) declaration: PackageDeclaration<'a>,
     pub(super) package: &'a ExistingPackage,

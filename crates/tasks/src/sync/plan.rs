@@ -24,10 +24,8 @@ pub const COPY_THRESHOLD: usize = 500;
 /// repository may remove several packages at once.
 const MIN_SUSPICIOUS_LOSS: usize = 10;
 
-/// The declaration of a mirror.
 #[derive(Clone, Debug, Default)]
 pub struct MirrorDeclaration<'a> {
-    /// The records of its index.
     pub records: Vec<IndexRecord<'a>>,
     /// `Meta/current.rds`, if the mirror has a readable one.
     pub current: Option<Vec<MetaRow<String>>>,
@@ -50,7 +48,6 @@ pub struct Plan {
     pub published_from: Option<Timestamp>,
     /// The newest publication time among new releases.
     pub published_to: Option<Timestamp>,
-    /// Warnings for the administrator.
     pub warnings: Vec<String>,
     /// Number of packages that stay unchanged because a new release is too recent.
     pub delayed_count: usize,
@@ -68,14 +65,12 @@ pub struct Loss {
 impl Loss {
     /// Returns whether a fifth or more is missing: an incomplete mirror is more likely than a decision of its
     /// maintainers.
-    #[must_use]
     pub fn is_suspicious(self) -> bool {
         self.lost_count >= MIN_SUSPICIOUS_LOSS && self.lost_count * 5 >= self.known_count
     }
 }
 
 /// Counts the listed packages that a new index lacks.
-#[must_use]
 pub fn lost_packages(existing_source: &ExistingSource, listed: &[IndexRecord<'_>]) -> Loss {
     let declared_packages: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
     let listed_packages = existing_source.packages.iter().filter(|(_, package)| package.is_listed());
@@ -88,7 +83,6 @@ pub fn lost_packages(existing_source: &ExistingSource, listed: &[IndexRecord<'_>
 }
 
 /// Counts the packages with archived releases that a new `Meta/archive.rds` lacks.
-#[must_use]
 pub fn lost_archives(existing_source: &ExistingSource, archive: &[MetaRow<String>]) -> Loss {
     let declared_packages: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
     let mut loss = Loss { known_count: 0, lost_count: 0 };
@@ -103,7 +97,6 @@ pub fn lost_archives(existing_source: &ExistingSource, archive: &[MetaRow<String
 
 /// Computes the changes. The result does not depend on the order of records or rows; once it is applied, the same
 /// declaration gives an empty plan.
-#[must_use]
 pub fn plan(existing_source: &ExistingSource, declaration: &MirrorDeclaration<'_>) -> Plan {
     let by_package = DeclarationByPackage::new(declaration);
     let names: BTreeSet<&str> =
@@ -194,7 +187,6 @@ fn compare(
     (plan, other_time_count)
 }
 
-/// The declaration by package.
 struct DeclarationByPackage<'a> {
     names: BTreeSet<&'a str>,
     /// Number of records and rows.

@@ -179,7 +179,6 @@ struct ListResponse {
     list: Option<ProjectList>,
     /// Its age in a cache, in seconds.
     age: i64,
-    /// Its validators.
     validators: Validators,
 }
 

@@ -57,7 +57,6 @@ impl Projects {
         entries.dedup_by(|later, first| name_of(names, later) == name_of(names, first));
     }
 
-    /// Returns the number of projects.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -121,7 +120,6 @@ struct StoredProject {
 impl StoredProjects {
     /// Adds a project: its normalized name, the sequence number with which its row begins, and its serial. Returns false
     /// if all names together are too long.
-    #[must_use]
     pub(super) fn push(&mut self, name: &str, from_at: i64, serial: Option<i64>) -> bool {
         self.names.push_str(name);
         let Ok(end) = u32::try_from(self.names.len()) else { return false };
@@ -129,17 +127,14 @@ impl StoredProjects {
         true
     }
 
-    /// Returns the number of projects.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Returns the highest serial.
     pub(super) fn highest_serial(&self) -> Option<i64> {
         self.entries.iter().filter_map(|entry| serial(entry.serial)).max()
     }
 
-    /// Returns the name of the project at an index.
     fn name(&self, index: usize) -> Option<&str> {
         let end = self.entries.get(index)?.end;
         let start = index.checked_sub(1).map_or(0, |before| self.entries[before].end);
@@ -203,7 +198,6 @@ pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Op
     }
 }
 
-/// The number of changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ListCounts {
     pub(super) added: i64,

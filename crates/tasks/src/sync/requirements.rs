@@ -36,7 +36,6 @@ const VALIDATORS_KEY: &str = "sysreqs:looked";
 enum RulesUpdate {
     /// The rules did not change.
     Unchanged(usize),
-    /// New rules were loaded.
     Replaced(usize),
 }
 

@@ -37,11 +37,8 @@ pub(super) enum SyncSummary {
         /// Number of packages with releases younger than the delay.
         delayed_count: usize,
     },
-    /// One transaction.
     Published {
-        /// Its id.
         tx: TxId,
-        /// Its changes.
         counts: Counts,
         /// Number of packages with releases younger than the delay.
         delayed_count: usize,
@@ -57,13 +54,11 @@ struct ListValidators {
 
 /// A list of packages of a mirror.
 pub(super) struct PackageList {
-    /// Its source.
     pub(super) source: SourceId,
     /// The tree that stores it.
     pub(super) tree: TreeId,
     /// Key, or key prefix, of the rows with its validators.
     pub(super) key: String,
-    /// Name for messages.
     pub(super) name: String,
     /// The command with which an administrator syncs it.
     pub(super) command: String,
@@ -116,7 +111,6 @@ pub(super) enum ListCheck {
     Absent,
     /// Unchanged; the validators to store.
     Unchanged(ValidatorUpdates),
-    /// Changed files to compare.
     Changed(Box<IndexFiles>),
 }
 
@@ -129,7 +123,6 @@ pub(super) struct PlannedStep {
 }
 
 impl PlannedStep {
-    /// Returns whether a step must be published.
     pub(super) fn must_publish(&self) -> bool {
         self.is_new || !self.plan.changes.is_empty()
     }
@@ -329,7 +322,6 @@ impl SyncContext<'_> {
         Ok(validators.await?)
     }
 
-    /// Writes validators.
     pub(super) async fn store_validators(&self, updates: ValidatorUpdates) -> Result<(), SyncError> {
         Ok(self.lease.write(&self.state.db, move |c| apply::store_validators(c, &updates)).await?)
     }

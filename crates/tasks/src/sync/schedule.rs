@@ -70,9 +70,6 @@ impl Sync {
     }
 
     /// Returns the schedules of all tasks, each with its last success and its next run.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
         let (config, now) = (self.state.config.load_full(), (self.state.clock)());
         let mut schedules = Vec::with_capacity(Task::ALL.len());

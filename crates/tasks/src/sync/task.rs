@@ -10,11 +10,8 @@ use base::model::source::SourceKind;
 /// A task that runs on a schedule, or when an administrator starts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// The sync of CRAN.
     Cran,
-    /// The sync of Bioconductor.
     Bioconductor,
-    /// The sync of PyPI.
     Pypi,
     /// The refresh of the rules for system requirements and of the package database.
     Requirements,
@@ -35,7 +32,6 @@ struct TaskRow {
 }
 
 impl Task {
-    /// Every task.
     pub const ALL: [Task; 5] =
         [Task::Cran, Task::Bioconductor, Task::Pypi, Task::Requirements, Task::Advisories];
 
@@ -75,7 +71,6 @@ impl Task {
     }
 
     /// Returns the property with its schedule.
-    #[must_use]
     pub fn property(self) -> &'static str {
         self.row().property
     }
@@ -115,7 +110,6 @@ pub(super) struct TaskState {
     pub(super) last_error: Mutex<Option<String>>,
 }
 
-/// The trigger of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SyncTrigger {
     /// The schedule, or a missed run.

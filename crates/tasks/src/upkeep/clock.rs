@@ -35,16 +35,12 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
 
 /// Returns true if publishing is blocked because this machine's clock is ahead, which is correct if the
 /// machine, or its server, was off since the last publish.
-#[must_use]
 pub fn may_have_been_off(state: &State) -> bool {
     state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_have_been_off())
 }
 
 /// Accepts this machine's clock after the machine was off, once the caller has verified the clock by other means;
 /// returns `None` when no time needs a correction.
-///
-/// # Errors
-/// Database errors.
 pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
     if !may_have_been_off(state) {
         return Ok(None);

@@ -37,17 +37,13 @@ words! {
         Sweep = "sweep",
         /// Objects in the class `packages` to which no row refers.
         Packages = "packages",
-        /// All files of mirrors.
         Clear = "clear",
     }
 }
 
-/// The result of an eviction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvictionResult {
-    /// The selection.
     pub kind: EvictionKind,
-    /// Whether nothing was removed.
     pub dry_run: bool,
     /// Number of removed files; in a dry run, of the files that would be removed.
     pub files: u64,
@@ -61,7 +57,6 @@ pub struct EvictionResult {
 
 impl EvictionResult {
     /// Returns the result as a sentence.
-    #[must_use]
     pub fn summary(&self) -> String {
         let files = count_of(self.files, "file", "files");
         let verb = match (self.kind, self.dry_run) {
@@ -106,8 +101,6 @@ pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> JobStar
     started
 }
 
-/// Returns the result of an eviction by its job.
-#[must_use]
 pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<EvictionResult>> {
     upkeep.eviction_results.get(job)
 }
@@ -167,7 +160,6 @@ fn unused(kind: EvictionKind, now: Timestamp) -> Unused {
     }
 }
 
-/// Evicts files of mirrors.
 async fn evict_cached(
     upkeep: &Upkeep,
     reporter: &Reporter,

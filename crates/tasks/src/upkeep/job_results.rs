@@ -30,7 +30,6 @@ impl<T> JobResults<T> {
         results.push_back((job, Arc::new(result)));
     }
 
-    /// Returns the result of a job.
     pub(super) fn get(&self, job: u64) -> Option<Arc<T>> {
         let results = self.0.lock();
         results.iter().find(|(number, _)| number.get() == Some(&job)).map(|(_, result)| Arc::clone(result))

@@ -14,7 +14,6 @@ pub(super) enum MissingObject {
     Undamaged,
     /// The object is damaged and was moved to the directory `damaged`.
     Damaged,
-    /// A mirror has the object.
     OnMirror,
     /// No mirror has the object.
     Lost,

@@ -43,8 +43,6 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Creates the handle.
-    #[must_use]
     pub fn new(
         fetches: Arc<Fetches>,
         repositories: Arc<Repositories>,

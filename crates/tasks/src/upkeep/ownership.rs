@@ -18,7 +18,6 @@ use store::db;
 use store::db::storage_class::StorageClassRow;
 use store::storage::{Marker, MarkerContent, Ownership, condition};
 
-/// Interval of comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Interval of comparisons while there is a warning.
 const WARNED_INTERVAL: Duration = Duration::from_secs(600);
@@ -48,8 +47,6 @@ pub enum MarkerComparison {
     Unreadable,
 }
 
-/// Compares a marker with the row of its class.
-#[must_use]
 pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>) -> MarkerComparison {
     let content = match marker {
         Marker::None => return MarkerComparison::Unmarked,
@@ -122,9 +119,6 @@ pub async fn run_comparisons(upkeep: &Upkeep) {
 
 /// Makes this database the owner of classes, regardless of their markers; returns the classes that had
 /// another owner.
-///
-/// # Errors
-/// Database and storage errors.
 pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
     let _trash_guard = upkeep.trash_lock.lock().await;
     let _marker_guard = upkeep.marker_lock.lock().await;

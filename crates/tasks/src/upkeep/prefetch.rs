@@ -40,7 +40,6 @@ pub struct PrefetchRequest {
     pub dry_run: bool,
 }
 
-/// The result of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefetchResult {
     /// Whether only pages were read.
@@ -64,11 +63,9 @@ pub struct PrefetchResult {
 /// A project whose page is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefetchedProject {
-    /// Its normalized name.
     pub name: String,
     /// The versions of its chosen files, the highest first.
     pub versions: Vec<String>,
-    /// Number of chosen files.
     pub files: u64,
     /// Size of these files, in bytes, as far as the index states it.
     pub bytes: u64,
@@ -76,7 +73,6 @@ pub struct PrefetchedProject {
 
 impl PrefetchResult {
     /// Returns the result as a sentence, without the problems.
-    #[must_use]
     pub fn summary(&self) -> String {
         let projects = self.projects.len();
         let problems = match self.problems.len() {
@@ -108,7 +104,6 @@ impl PrefetchResult {
     }
 }
 
-/// The result for one project.
 #[derive(Default)]
 struct ProjectResult {
     project: Option<PrefetchedProject>,
@@ -162,8 +157,6 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     Ok(started)
 }
 
-/// Returns the result of a job.
-#[must_use]
 pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<PrefetchResult>> {
     upkeep.prefetch_results.get(job)
 }

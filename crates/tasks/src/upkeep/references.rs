@@ -55,7 +55,6 @@ pub(super) fn object_key(directory: &str, sha256: base::model::digest::Sha256) -
     }
 }
 
-/// Returns true if no mirror has the object.
 pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, RepoError> {
     let sha256 = *key.digest();
     match key {

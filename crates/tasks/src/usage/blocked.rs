@@ -21,15 +21,10 @@ const MAX_TOTALS: i64 = 10_000;
 /// A request that a block rule refused.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockedRequest<'a> {
-    /// Time of the request.
     pub at: Timestamp,
-    /// The rule.
     pub rule: i64,
-    /// The package.
     pub package: &'a str,
-    /// The version.
     pub version: &'a str,
-    /// The kind of client.
     pub client: &'static str,
 }
 
@@ -61,7 +56,6 @@ impl BlockedTally {
         self.0.lock().len()
     }
 
-    /// Removes and returns all counts.
     pub(super) fn take(&self) -> Vec<BlockedCount> {
         let counts = std::mem::take(&mut *self.0.lock());
         let row = |((day, rule, package, version, client), count): (Key, i64)| BlockedCount {
@@ -96,9 +90,6 @@ impl Usage {
 
     /// Returns the requests that were refused since a day; `None` if nothing is counted. The last seconds are not
     /// included, because their counts are not written yet.
-    ///
-    /// # Errors
-    /// The database failed.
     pub async fn blocked(&self, since: Day) -> Result<Option<BlockedReport>, UsageError> {
         let Some(inner) = &self.0 else { return Ok(None) };
         let db = inner.database.open().await?;

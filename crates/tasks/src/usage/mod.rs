@@ -56,7 +56,6 @@ struct Inner {
 impl Usage {
     /// Starts counting, and the task that opens the database and writes to it, so a Tokio runtime must be
     /// running. If opening fails, the task retries; packages are served meanwhile.
-    #[must_use]
     pub fn start(state: &Arc<State>) -> Usage {
         let config = state.config.load_full();
         if !config.server.usage_data_enabled {
@@ -77,7 +76,6 @@ impl Usage {
     }
 
     /// Returns whether downloads are counted.
-    #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.is_some()
     }

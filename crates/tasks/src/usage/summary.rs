@@ -20,16 +20,12 @@ const CACHE_CAPACITY: usize = 16;
 /// The reason why usage data is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    /// `Server.UsageDataEnabled` is false.
     #[error("downloads are not counted (Server.UsageDataEnabled)")]
     Disabled,
-    /// The database is unavailable.
     #[error("usage data is temporarily unavailable")]
     Unavailable,
-    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

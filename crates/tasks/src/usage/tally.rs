@@ -25,13 +25,9 @@ const MAX_NAME: usize = 1024;
 /// A download of a package file.
 #[derive(Clone, Copy)]
 pub struct Download<'a> {
-    /// Time of the request.
     pub at: Timestamp,
-    /// The source.
     pub source: SourceId,
-    /// Name of the package.
     pub package: &'a str,
-    /// Version of the package.
     pub version: &'a str,
     /// The platform of the binary, as in `X-Package-Binary-Tag`; `None` for the source package.
     pub platform: Option<&'a dyn Display>,
@@ -76,7 +72,6 @@ impl Tally {
         })
     }
 
-    /// Removes and returns all counts.
     pub(super) fn take(&self) -> Vec<Count> {
         let mut totals: BTreeMap<Box<[u8]>, i64> = BTreeMap::new();
         for shard in &self.shards {

@@ -15,7 +15,6 @@ pub(super) enum FeedFileFormat {
     Tar,
     /// A zip file with one file per advisory.
     Zip,
-    /// One advisory per line.
     Lines,
     /// One advisory per line, compressed with zstd.
     CompressedLines,
@@ -65,7 +64,6 @@ pub(super) fn unpack(format: FeedFileFormat, name: &str, bytes: &[u8]) -> Result
     Ok(batch)
 }
 
-/// Parses a file if its name is that of an advisory.
 pub(super) fn add_if_advisory(batch: &mut Batch, path: &str, bytes: &[u8]) {
     if let Some(format) = Format::from_path(path) {
         batch.add_file(path, format, bytes);

@@ -12,7 +12,6 @@ use crate::transport::decompress;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use formats::advisory::{Batch, Ecosystem, Format};
 
-/// Maximum depth of folders.
 const MAX_DEPTH: usize = 8;
 
 /// The contents of a folder.

@@ -34,7 +34,6 @@ pub struct Feed {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
-    /// One file.
     File(FeedFileFormat),
     /// The folder of an ecosystem in the OSV database.
     Bucket(Ecosystem),
@@ -60,7 +59,6 @@ impl Feed {
     /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder
     /// (`file:///`), the folder `vulns` of a bundle, or the root of the OSV database, which has a folder per
     /// ecosystem; only those of `ecosystems` become feeds.
-    #[must_use]
     pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
         let file = url.rsplit('/').next().unwrap_or_default();
@@ -86,7 +84,6 @@ impl Feed {
     }
 
     /// Returns the name of the feed: its address, without user and password.
-    #[must_use]
     pub fn name(&self) -> String {
         let url = without_userinfo(&self.url);
         match &self.form {

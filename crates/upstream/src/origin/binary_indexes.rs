@@ -30,7 +30,6 @@ pub struct BinaryList {
 }
 
 /// Returns all possible indexes by list, and errors of the configuration.
-#[must_use]
 pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec<String>) {
     let (mut lists, mut errors): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
     for (url_index, BinaryUrl { kind, .. }) in urls.iter().enumerate() {

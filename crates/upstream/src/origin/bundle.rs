@@ -31,47 +31,30 @@ const MAX_BASE_DAYS: usize = 400;
 /// An error in reading a bundle.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BundleError {
-    /// The product is missing.
     #[error(
         "{address} has no {product}: looked for {file}; get it with rspm-offline-downloader, and copy the whole directory"
     )]
     Absent {
-        /// Address of the bundle.
         address: String,
-        /// The product.
         product: String,
         /// The file that was tried.
         file: String,
     },
     /// A file is missing: the bundle is being copied, or was copied incompletely.
     #[error("{address}/{file} is missing: the copy is not complete yet; copy the whole directory again")]
-    Missing {
-        /// Address of the bundle.
-        address: String,
-        /// The file.
-        file: String,
-    },
+    Missing { address: String, file: String },
     /// A file differs from what was written.
     #[error(
         "{address}/{file}: {damage}; copy it again, or run rspm-offline-downloader again where it was made"
     )]
-    Damaged {
-        /// Address of the bundle.
-        address: String,
-        /// The file.
-        file: String,
-        /// The kind of damage.
-        damage: FormatError,
-    },
+    Damaged { address: String, file: String, damage: FormatError },
     /// An incremental bundle without its base.
     #[error(
         "{address} has only the changes after {snapshot} of {product}: copy it over the bundle whose snapshot is \
          {snapshot} or later (looked for {file} and the heads of the days after it)"
     )]
     NoBase {
-        /// Address of the bundle.
         address: String,
-        /// The product.
         product: String,
         /// The day of the base.
         snapshot: Day,
@@ -85,7 +68,6 @@ pub enum BundleError {
 
 impl BundleError {
     /// Returns whether the bundle may be completed later: the existing files are valid.
-    #[must_use]
     pub fn is_partial(&self) -> bool {
         matches!(self, BundleError::Missing { .. } | BundleError::NoBase { .. })
     }
@@ -114,7 +96,6 @@ pub struct VerifiedHead {
 impl VerifiedHead {
     /// Returns the segments after `serial`, the serial of the last segment that the reader applied; all
     /// segments for 0.
-    #[must_use]
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
         let first_index = self.head.segments.partition_point(|segment| segment.serial <= serial);
         &self.head.segments[first_index..]
@@ -158,7 +139,6 @@ impl Bundle {
     }
 
     /// Returns the address for messages, without user and password.
-    #[must_use]
     pub fn address(&self) -> String {
         self.transport.address()
     }

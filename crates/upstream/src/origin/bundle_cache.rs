@@ -21,7 +21,6 @@ const MAX_HEADS: usize = 64;
 /// A product and the address of its bundle.
 pub(super) type Key = (String, Product);
 
-/// A head and its validators.
 type CachedHead = (Validators, Arc<VerifiedHead>);
 
 /// The contents of a product for one head.
@@ -47,7 +46,6 @@ pub(crate) struct BundleCache {
     directories: Cache<Key, ReadmeSlot>,
     /// HTTP addresses that are known to be bundles.
     http_bundles: Mutex<HashSet<String>>,
-    /// Python packages of bundles.
     pub(super) python: PythonCache,
 }
 

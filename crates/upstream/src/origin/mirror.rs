@@ -46,13 +46,11 @@ impl Mirror {
     }
 
     /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
-    #[must_use]
     pub fn host(&self) -> &str {
         self.transport.host()
     }
 
     /// Returns the address for messages and keys: without user, password and trailing slash.
-    #[must_use]
     pub fn address(&self) -> String {
         match self.dir_bundle() {
             Some(bundle) => bundle.address(),
@@ -61,20 +59,17 @@ impl Mirror {
     }
 
     /// Returns the directory of a `file://` mirror; the root if it is a bundle.
-    #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.dir_bundle().map_or(&self.transport, BundleMirror::transport).directory()
     }
 
     /// Returns whether the mirror is a bundle, whose package files are named by digest. For an HTTP address
     /// this is known only after its index was requested.
-    #[must_use]
     pub fn is_bundle(&self) -> bool {
         self.bundle().is_some()
     }
 
     /// Returns the bundle at the same address; not accessed yet.
-    #[must_use]
     pub fn as_bundle(&self) -> Bundle {
         Bundle::at(self.transport.clone())
     }
@@ -130,7 +125,6 @@ impl Mirror {
 
     /// Returns the path that a bundle has for the package file with this digest and name; `None` if the
     /// mirror is not a bundle. An HTTP address may be one, so it has a path even before it was probed.
-    #[must_use]
     pub fn object_path(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.layout {
             Layout::Mirror => None,

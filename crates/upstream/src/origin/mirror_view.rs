@@ -99,7 +99,6 @@ impl MirrorView {
     }
 
     /// Returns the package file at a path relative to `src/contrib`; the last one if there are several.
-    #[must_use]
     pub fn file(&self, path: &str) -> Option<&Object> {
         let end = self.by_path.partition_point(|position| *self.files[*position as usize].0 <= *path);
         let (object_path, object) = &self.files[*self.by_path.get(end.checked_sub(1)?)? as usize];
@@ -244,7 +243,6 @@ impl ProductBuilder {
     }
 }
 
-/// A folder under construction.
 #[derive(Default)]
 struct FolderBuilder {
     index: String,

@@ -39,7 +39,6 @@ struct CachedState {
 /// What an address of an index has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// A bundle.
     Bundle,
     /// Pages in this folder; empty for the address itself.
     Pages(&'static str),

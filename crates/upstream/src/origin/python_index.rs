@@ -51,13 +51,11 @@ impl PythonIndex {
     }
 
     /// Returns the address for messages and keys: without user, password and trailing slash.
-    #[must_use]
     pub fn address(&self) -> String {
         self.transport.address()
     }
 
     /// Returns the address of the page of a project for messages; without a project, that of the list of projects.
-    #[must_use]
     pub fn page_address(&self, project: Option<&str>) -> String {
         let folder = match self.layout() {
             Some(Layout::Pages(folder)) => folder,

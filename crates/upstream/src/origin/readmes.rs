@@ -66,7 +66,6 @@ impl Directory {
         if is_prefix && self.segments.len() <= head.segments.len() { self.segments.len() } else { 0 }
     }
 
-    /// Returns whether it is the directory of a head.
     pub(super) fn is_current(&self, head: &Head) -> bool {
         self.segments.len() == head.segments.len() && self.known_segment_count(head) == head.segments.len()
     }

@@ -6,7 +6,6 @@ use url::Url;
 
 use crate::error::UpstreamError;
 
-/// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `https://` or `http://`. May contain user and password.

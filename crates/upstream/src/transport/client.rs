@@ -11,7 +11,6 @@ use base::config::Proxy;
 
 /// Returns the header `User-Agent` of a program: its name and the version, and the contact in a comment, for the
 /// operators of mirrors.
-#[must_use]
 pub fn user_agent(program: &str, contact: Option<&str>) -> String {
     let product = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
     match contact {
@@ -28,7 +27,6 @@ const MAX_REDIRECTS: usize = 5;
 pub struct Limits {
     /// Timeout for a connection with its TLS handshake.
     pub connect_timeout: Duration,
-    /// Timeout between two reads.
     pub read_timeout: Duration,
     /// Time without a byte after which a small file is not retried.
     pub max_inactivity: Duration,

@@ -9,9 +9,7 @@ use formats::r::archive::{ArchiveError, Limits, MemberKind, Members};
 pub(crate) struct UnpackLimits {
     /// Size of all files together.
     pub(crate) total_size: u64,
-    /// Size of one file.
     pub(crate) file_size: u64,
-    /// Number of files.
     pub(crate) file_count: u64,
 }
 

@@ -145,7 +145,6 @@ async fn next_chunk(
 
 /// An open regular file of the directory.
 pub struct InPlaceFile {
-    /// The file.
     pub file: File,
     /// Metadata at the time it was opened.
     pub metadata: Metadata,

@@ -32,9 +32,7 @@ pub struct FileRequest<'a> {
 pub enum FileResponse {
     /// 304, or the file did not change.
     Unchanged,
-    /// The whole body.
     Body {
-        /// The bytes.
         bytes: Bytes,
         /// Validators for the next request.
         validators: Validators,

@@ -85,7 +85,6 @@ impl HttpTransport {
         &self.http.limits
     }
 
-    /// Returns the client.
     pub(super) fn client(&self) -> Result<reqwest::Client, UpstreamError> {
         self.http.client()
     }

@@ -61,7 +61,6 @@ impl Transport {
     }
 
     /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
-    #[must_use]
     pub fn host(&self) -> &str {
         match &self.backend {
             Backend::Http(http) => http.host(),
@@ -70,7 +69,6 @@ impl Transport {
     }
 
     /// Returns the address for messages and keys, without user and password.
-    #[must_use]
     pub fn address(&self) -> String {
         match &self.backend {
             Backend::Http(http) => http.display_url().to_owned(),
@@ -79,7 +77,6 @@ impl Transport {
     }
 
     /// Returns the directory of a `file://` address.
-    #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match &self.backend {
             Backend::Http(_) => None,

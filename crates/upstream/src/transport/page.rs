@@ -16,7 +16,6 @@ use super::retry;
 use crate::error::UpstreamError;
 use base::metrics;
 
-/// A request for a page.
 #[derive(Clone, Debug)]
 pub struct PageRequest<'a> {
     /// Path relative to the address, without the slash at its end: `simple/requests`; empty for the address itself.
@@ -33,12 +32,10 @@ pub struct PageRequest<'a> {
     pub timeout: Duration,
 }
 
-/// The response to a request for a page.
 #[derive(Clone, Debug)]
 pub enum PageResponse {
     /// The page has not changed: 304.
     Unchanged(PageAge),
-    /// The page.
     Page(Box<Page>),
 }
 
@@ -48,10 +45,8 @@ const MAX_GZIP_LAYERS: usize = 2;
 /// Maximum size of a page without its outer compression, in bytes: a few bytes can inflate to many.
 const MAX_INNER_LAYER: u64 = 1 << 30;
 
-/// A page.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The body as sent.
     bytes: Bytes,
     /// How often the body is compressed with gzip.
     gzip_layers: usize,
@@ -65,7 +60,6 @@ pub struct Page {
     pub url: Url,
 }
 
-/// The age of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageAge {
     /// `X-PyPI-Last-Serial`.
@@ -75,7 +69,6 @@ pub struct PageAge {
 }
 
 impl Page {
-    /// Creates the page of a file.
     pub(crate) fn of_file(bytes: Bytes, media_type: &str, etag: Option<String>, url: Url) -> Page {
         let media_type = Some(media_type.to_owned());
         let validators = Validators { etag, modified: None };
@@ -83,7 +76,6 @@ impl Page {
     }
 
     /// Returns a reader of the decoded body, which the caller has to limit.
-    #[must_use]
     pub fn reader(&self) -> Box<dyn Read + Send + '_> {
         let body: Box<dyn Read + Send + '_> = Box::new(&*self.bytes);
         (0..self.gzip_layers).fold(body, |body, _| Box::new(MultiGzDecoder::new(body.take(MAX_INNER_LAYER))))
@@ -107,7 +99,6 @@ impl Page {
     }
 
     /// Returns the address for messages. SECURITY: without user and password.
-    #[must_use]
     pub fn display_url(&self) -> String {
         let mut url = self.url.clone();
         let _ = (url.set_username(""), url.set_password(None));
@@ -115,7 +106,6 @@ impl Page {
     }
 }
 
-/// Requests a page.
 pub(super) async fn page(
     http: &HttpTransport,
     request: &PageRequest<'_>,

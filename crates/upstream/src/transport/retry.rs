@@ -82,7 +82,6 @@ pub(super) fn pause_after(
 }
 
 /// Parses `Retry-After` (RFC 9110, 10.2.3) into seconds: a number, or a date relative to `now`.
-#[must_use]
 pub fn retry_after(value: &str, now: SystemTime) -> Option<u64> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {

@@ -29,7 +29,6 @@ pub(super) struct Change {
     pub(super) next_page: Target,
     /// The key of the message on that page; see [`message`].
     pub(super) message_key: &'static str,
-    /// The part of the response to display.
     pub(super) displayed_part: ResponsePart,
 }
 
@@ -49,7 +48,6 @@ impl Change {
 pub(super) enum ResponsePart {
     /// Nothing: the browser is redirected to [`Change::next_page`].
     Nothing,
-    /// A token.
     Token,
     /// The packages that match a rule, which is tested without being created.
     Matches,

@@ -45,9 +45,6 @@ impl<'a> LocalApi<'a> {
     }
 
     /// Calls an operation that reads, without parameters in its query.
-    ///
-    /// # Errors
-    /// The errors of the API.
     pub(super) async fn get<O>(&self, path: O::Path<'_>) -> Result<O::Response, Failure>
     where
         O: Operation<Query: Default, Body = (), Response: DeserializeOwned>,
@@ -61,9 +58,6 @@ impl<'a> LocalApi<'a> {
     }
 
     /// Sends a request that changes something; returns the body of the response.
-    ///
-    /// # Errors
-    /// The errors of the API.
     pub(super) async fn send(&self, change: &Change) -> Result<Bytes, Failure> {
         let body = Bytes::from(change.body.to_string());
         self.request(change.method.clone(), &change.path, body).await

@@ -2,7 +2,6 @@
 
 mod read;
 
-/// All known platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platforms {
     /// The distributions of the embedded table, in its order, followed by those of the configuration.
@@ -18,11 +17,9 @@ pub struct Platforms {
 pub struct Distribution {
     /// Unique name of ASCII letters, digits and `_`. For Linux the segment after `__linux__/` in URLs.
     pub name: String,
-    /// The operating system.
     pub os: Os,
     /// The distribution to which an alias refers. It determines the architectures and the R version of the alias.
     pub alias: Option<String>,
-    /// Display name.
     pub display: String,
     /// Name of the distribution in the rules for system requirements: `ubuntu`.
     pub rules_name: String,
@@ -48,11 +45,8 @@ words! {
     /// Operating systems of R packages.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Os {
-        /// Any Linux.
         Linux = "linux",
-        /// Windows.
         Windows = "windows",
-        /// macOS.
         MacOs = "macOS",
     }
 }
@@ -63,16 +57,13 @@ words! {
 pub struct MacFolders {
     /// `4.5`, or `default`.
     pub r_version: String,
-    /// Folder for Apple processors.
     pub arm64: Option<String>,
-    /// Folder for Intel processors.
     pub x86_64: Option<String>,
 }
 
 impl Platforms {
     /// Returns the Linux distribution that a name in a URL refers to. Aliases are resolved, and hidden
     /// distributions are found too.
-    #[must_use]
     pub fn linux(&self, name: &str) -> Option<&Distribution> {
         let find = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);
         let distribution = find(name)?;
@@ -83,7 +74,6 @@ impl Platforms {
     }
 
     /// Returns the folders of macOS binaries for an R version.
-    #[must_use]
     pub fn macos_folders(&self, r_version: &str) -> Option<&MacFolders> {
         let find = |version: &str| self.macos.iter().find(|folders| folders.r_version == version);
         find(r_version).or_else(|| find("default"))
@@ -98,7 +88,6 @@ impl Platforms {
 
 impl Distribution {
     /// Returns the URL segment of its binaries; empty for Windows and macOS.
-    #[must_use]
     pub fn url_segment(&self) -> &str {
         match self.os {
             Os::Linux => self.alias.as_deref().unwrap_or(&self.name),

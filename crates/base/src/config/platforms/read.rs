@@ -12,7 +12,6 @@ use crate::config::spelling::{did_you_mean, nearest};
 use crate::config::table::{Property, Section};
 use crate::config::value;
 
-/// The embedded table.
 static EMBEDDED_TABLE: LazyLock<Settings> = LazyLock::new(|| {
     let file = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
     let (settings, problems) = merge(&file);

@@ -7,7 +7,6 @@ use std::process::Command;
 use crate::message::{Cause, Failure};
 use crate::program::job::{Job, Stop};
 
-/// An installation of R.
 pub(super) struct R {
     /// The program `R`.
     pub(super) program: PathBuf,

@@ -80,7 +80,6 @@ const MAX_KNOWN_HOSTS: usize = 16 << 10;
 /// git, prepared for one remote repository.
 pub(super) struct Git<'a> {
     job: &'a Job,
-    /// The checked URL.
     pub(super) url: GitUrl,
     config: PathBuf,
     ssh: String,

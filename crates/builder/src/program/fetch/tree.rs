@@ -12,7 +12,6 @@ use crate::message::{Cause, Failure};
 use crate::program::job::{Stop, io_failure};
 use crate::program::result_file::ResultFile;
 
-/// Maximum depth of directories.
 const MAX_DEPTH: usize = 100;
 /// Maximum length of a path in bytes.
 const MAX_PATH: usize = 4096;

@@ -29,7 +29,6 @@ pub(super) struct TreePolicy {
     pub(super) repo: Arc<RepoPolicy>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tree: PointTree,
-    /// The rules of the point.
     pub(super) rules: PointRules,
     /// The time, in microseconds, from the end of a state of the list of projects of `pypi` to the sync that read it;
     /// `None` if the list is incomplete.
@@ -262,7 +261,6 @@ impl PackageHistory<'_> {
     }
 }
 
-/// Returns the blocked releases of a package.
 pub(super) fn blocked_releases(package: &[DecidedRelease]) -> BlockedReleases {
     let mut blocked = BlockedReleases::default();
     add(&mut blocked, package);

@@ -171,7 +171,6 @@ impl View {
         View { point_tree: tree, policy: None }
     }
 
-    /// Returns the tree of the point.
     pub(in crate::serve) fn tree(&self) -> PointTree {
         self.point_tree
     }
@@ -424,7 +423,6 @@ impl View {
     }
 }
 
-/// The name guards of a tree.
 struct TreeGuards<'a> {
     guards: &'a NameGuards,
     language: Language,

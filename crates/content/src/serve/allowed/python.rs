@@ -20,7 +20,6 @@ use store::db::{self, Conn, DbError};
 /// The decision about a file.
 #[derive(Clone, Debug)]
 enum FileVerdict {
-    /// The file is available.
     Allowed,
     /// A rule warns about it, with the reason.
     Warned(String),

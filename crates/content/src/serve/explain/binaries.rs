@@ -24,9 +24,7 @@ use store::db::{self, DbError};
 
 /// The file a client needs.
 enum FileSelection {
-    /// The source package.
     Source,
-    /// A binary for this platform.
     Binary(Platform),
     /// No binary fits: the error name of the service log, and a sentence.
     NoBinary(Option<&'static str>, String),

@@ -23,7 +23,6 @@ use runtime::catalog::Catalog;
 pub struct ExplainRequest {
     /// The repository, by name or number.
     pub repo: String,
-    /// The package.
     pub package: String,
     /// The version; `None` for the listed version.
     pub version: Option<String>,
@@ -62,15 +61,10 @@ impl ExplainRequest {
 /// The topic of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// The resolved snapshot.
     Snapshot,
-    /// A subscribed source.
     Source,
-    /// The requested release.
     Release,
-    /// The distribution.
     Distribution,
-    /// The client.
     Client,
     /// The platform that fits the client.
     Match,
@@ -83,7 +77,6 @@ pub enum Topic {
 /// One decision between a request and its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Its topic.
     pub topic: Topic,
     /// Its subject: a source, a platform, a file.
     pub subject: String,
@@ -109,9 +102,7 @@ pub struct ExplainResult {
 /// A file that a client gets.
 #[derive(Clone, Debug)]
 pub struct ServedFile {
-    /// Its source.
     pub source: String,
-    /// The located file.
     pub located: LocatedFile,
     /// The platform of a binary; `None` for a source package.
     pub platform: Option<Platform>,
@@ -122,7 +113,6 @@ pub struct ServedFile {
 /// The decisions and their result.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The decisions, in order.
     pub decisions: Vec<Decision>,
     /// The result for the client.
     pub result: ExplainResult,

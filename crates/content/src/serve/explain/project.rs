@@ -29,7 +29,6 @@ struct TreeFiles {
     decided: DecidedFiles,
 }
 
-/// Explains a request for a project.
 pub(super) async fn explain_project(
     repositories: &Repositories,
     request: &ExplainRequest,

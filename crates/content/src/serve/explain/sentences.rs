@@ -45,7 +45,6 @@ pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     }
 }
 
-/// Returns the decision on the release.
 pub(super) fn release(located: &LocatedFile, is_version_requested: bool) -> Decision {
     let rule = match (is_version_requested, located.archived) {
         (false, _) => "the version that the index lists",
@@ -164,7 +163,6 @@ pub(super) fn client(header: Option<&[u8]>) -> Decision {
     }
 }
 
-/// Returns the rule by which the version of R matches.
 pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     match version_match {
         RVersionMatch::Exact => "the version of R is that of the distribution",

@@ -26,9 +26,7 @@ const MAX_VERSIONS: usize = 12;
 
 /// A release found at the snapshot.
 pub(super) struct ExplainedRelease {
-    /// The name of its source.
     pub(super) source: String,
-    /// Its source package.
     pub(super) located: LocatedFile,
     /// The part of Bioconductor in its address.
     pub(super) part: Option<Part>,

@@ -119,9 +119,7 @@ pub fn parse_rule(text: &str) -> Result<Rule, DbError> {
 /// The state of PyPI from which a definition selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseState {
-    /// The state.
     pub base: Base,
-    /// Its time.
     pub at: Timestamp,
     /// Whether the same snapshot may later contain more files: the day is not over, or not synced to its end.
     pub is_open: bool,
@@ -178,9 +176,6 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
 /// Returns the stored facts about the projects of a definition. If only some files of a project are allowed,
 /// the page of the project is first read from the index, unless it is known for that time; eight pages are
 /// read at a time.
-///
-/// # Errors
-/// Database errors.
 pub async fn base_projects(
     repositories: &Repositories,
     base: Base,
@@ -301,9 +296,6 @@ pub struct BlockedFiles {
 
 /// Returns, by project, the files that a definition allows and that a name guard or the block rules of a repository with
 /// a subscription to the source hide. Block rules are compared with stored files only: no page is read.
-///
-/// # Errors
-/// Database errors.
 pub async fn blocked_files(
     repositories: &Repositories,
     source: SourceId,

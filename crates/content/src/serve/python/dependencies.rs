@@ -55,7 +55,6 @@ pub async fn find(
     Ok((dependencies, projects))
 }
 
-/// Projects by name.
 type Projects = BTreeMap<NormalName, Project>;
 
 /// Compares requirements with all files of their projects: not on an async thread.
@@ -140,7 +139,6 @@ impl Reader<'_> {
         Ok(projects)
     }
 
-    /// Reads the metadata of versions.
     async fn metadata(
         &self,
         versions: BTreeSet<ProjectVersion>,

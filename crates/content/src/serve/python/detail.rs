@@ -18,7 +18,6 @@ use store::db::python_file::ListedFile;
 /// A project at a point.
 #[derive(Clone, Debug)]
 pub struct ProjectDetail {
-    /// The project.
     pub project: NormalName,
     /// The name as the owner writes it.
     pub display_name: String,
@@ -43,13 +42,11 @@ pub struct ProjectDetail {
 pub struct ProjectRelease {
     /// The version as its first file declares it.
     pub version: String,
-    /// The files by name.
     pub files: Vec<ListedFile>,
 }
 
 impl ProjectRelease {
     /// Returns the reason for the yank, which may be empty; `None` unless all files are yanked.
-    #[must_use]
     pub fn yanked(&self) -> Option<&str> {
         if self.files.iter().any(|file| file.yanked.is_none()) {
             return None;
@@ -58,12 +55,10 @@ impl ProjectRelease {
     }
 
     /// Returns the time of the first upload, if known.
-    #[must_use]
     pub fn uploaded_at(&self) -> Option<Timestamp> {
         self.facts().filter_map(|facts| facts.upload_time()).min()
     }
 
-    /// Returns the facts of each file.
     pub fn facts(&self) -> impl Iterator<Item = FileFacts> {
         self.files.iter().map(|file| FileFacts::read(&file.facts))
     }
@@ -103,7 +98,6 @@ pub async fn project_within(
 /// The releases of a project at a point, and the files that block rules forbid.
 #[derive(Clone, Debug)]
 pub struct ProjectReleases {
-    /// The project.
     pub project: NormalName,
     /// The page of the project, which has at least one tree: that of the source that owns the project.
     page: LocatedPage,
@@ -119,27 +113,23 @@ pub struct ProjectReleases {
 
 impl ProjectReleases {
     /// Returns the source that owns the project.
-    #[must_use]
     pub fn source(&self) -> Option<SourceId> {
         self.page.point.trees.first().map(|tree| tree.source)
     }
 
     /// Returns the name as the owner writes it: as the files of this release state it, otherwise as the list of the index
     /// does.
-    #[must_use]
     pub fn display_name(&self, release: Option<&ProjectRelease>) -> String {
         let of_file = release.and_then(|release| release.facts().find_map(|facts| facts.name));
         of_file.or_else(|| self.list_name.clone()).unwrap_or_else(|| self.project.to_string())
     }
 
     /// Returns the release of a version, in any spelling.
-    #[must_use]
     pub fn release(&self, version: &str) -> Option<&ProjectRelease> {
         release_of(&self.releases, &Version::lenient(version))
     }
 
     /// Returns the release that installers prefer; `None` if all files are blocked.
-    #[must_use]
     pub fn preferred(&self) -> Option<&ProjectRelease> {
         release_of(&self.releases, self.preferred.as_ref()?)
     }
@@ -201,7 +191,6 @@ impl ProjectReleases {
 
     /// Returns why a version, in any spelling, has no release: one of its files is blocked, or all files of the project
     /// are. `None` if the version has a release, or if the project never had it.
-    #[must_use]
     pub fn blocked(&self, version: &str) -> Option<&BlockedRelease> {
         match self.release(version) {
             Some(_) => None,

@@ -14,7 +14,6 @@ const MAX_FILES: usize = 100;
 /// A wheel or source distribution.
 #[derive(Clone, Debug)]
 pub struct Distribution {
-    /// The file name.
     pub name: String,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
@@ -23,9 +22,6 @@ pub struct Distribution {
 }
 
 /// Returns the first 100 files of a release, in the order of the page of the project.
-///
-/// # Errors
-/// Database errors.
 pub async fn of_release(
     repositories: &Repositories,
     point: &Point,

@@ -32,9 +32,7 @@ pub enum PythonDocument {
 /// The newest page of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LatestProject {
-    /// The project.
     pub project: NormalName,
-    /// The format.
     pub format: SimpleFormat,
     /// The addresses of provenance objects.
     pub links: ProvenanceLinks,
@@ -48,15 +46,12 @@ pub struct LatestProject {
 pub struct LatestState {
     /// The serial of the last change.
     pub serial: Option<u64>,
-    /// The status.
     pub status: ProjectStatus,
     /// The reason for the status.
     pub reason: Option<String>,
 }
 
 impl PythonDocument {
-    /// Returns the format.
-    #[must_use]
     pub fn format(&self) -> SimpleFormat {
         match self {
             PythonDocument::Root(format)
@@ -67,7 +62,6 @@ impl PythonDocument {
     }
 
     /// Returns the serial of the document, if it has one.
-    #[must_use]
     pub fn last_serial(&self) -> Option<u64> {
         match self {
             PythonDocument::Root(_) | PythonDocument::Project(..) => None,

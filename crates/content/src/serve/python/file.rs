@@ -30,7 +30,6 @@ use store::db::{self, Conn, DbError};
 /// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and it
 /// never decreases while the repository has the same subscriptions. `None` for a point with a curated source, whose pages
 /// have no serials.
-#[must_use]
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     if point.trees.iter().any(|tree| tree.base.is_some()) {
         return None;
@@ -59,14 +58,10 @@ fn beside_steps(catalog: &Catalog, point: &Point, serial: u64) -> u64 {
 pub struct RequestBudget(AtomicUsize);
 
 impl RequestBudget {
-    /// Creates a budget.
-    #[must_use]
     pub fn new(requests: usize) -> RequestBudget {
         RequestBudget(AtomicUsize::new(requests))
     }
 
-    /// Returns true if a request is left.
-    #[must_use]
     pub fn is_left(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
@@ -89,8 +84,6 @@ pub struct LocatedPage {
 }
 
 impl LocatedPage {
-    /// Returns the document with the page.
-    #[must_use]
     pub fn document(
         &self,
         project: NormalName,
@@ -287,9 +280,6 @@ async fn index_page(
 /// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so
 /// that all days between two changes have one document. The list of PyPI is 45 MB, and clients choose the
 /// days. The list of a curated source only changes with its step.
-///
-/// # Errors
-/// Database errors.
 pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Point, RepoError> {
     if point.open || !point.trees.iter().any(owner::is_whole_index) {
         return Ok(point);

@@ -50,7 +50,6 @@ impl Weighter<Sha256, Arc<Metadata>> for MetadataWeighter {
 /// The metadata of a release, and the kind of the file that it describes.
 #[derive(Clone, Debug)]
 pub(super) struct ReleaseMetadata {
-    /// The metadata.
     pub(super) metadata: Arc<Metadata>,
     /// A wheel, or a source distribution, whose metadata may differ from that of the wheels that are built from it.
     pub(super) kind: FileKind,

@@ -143,7 +143,6 @@ impl ProjectNames {
         self.entries.push((end, tree));
     }
 
-    /// Returns the number of projects.
     pub(in crate::serve) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -154,7 +153,6 @@ impl ProjectNames {
         Containing { names: self, finder, at: 0, next: 0 }
     }
 
-    /// Returns the position of the project with a name.
     pub(in crate::serve) fn position_of(&self, name: &str) -> Option<usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -190,7 +188,6 @@ impl ProjectNames {
         names.filter(move |other| other.len().abs_diff(name.len()) <= difference)
     }
 
-    /// Returns the name at a position.
     pub(in crate::serve) fn name(&self, position: usize) -> &str {
         let end = |position: usize| self.entries.get(position).map_or(0, |(end, _)| *end as usize);
         let start = position.checked_sub(1).map_or(0, end);

@@ -181,9 +181,7 @@ pub(in crate::serve) fn listed(
     Ok(projects)
 }
 
-/// A project in the list of all projects.
 pub(in crate::serve) struct RootProject {
-    /// The normalized name.
     pub(in crate::serve) name: Box<str>,
     /// The name as its owner writes it, if it differs.
     pub(in crate::serve) display: Option<Box<str>>,

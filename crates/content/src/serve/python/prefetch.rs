@@ -38,9 +38,7 @@ pub struct Scope {
 pub struct ChosenFiles {
     /// The versions of the files, the highest first.
     pub versions: Vec<String>,
-    /// The files.
     pub files: Vec<LocatedFile>,
-    /// METADATA of the files that have it.
     pub metadata: Vec<LocatedFile>,
     /// Sentences about requirements for which there is no file.
     pub problems: Vec<String>,

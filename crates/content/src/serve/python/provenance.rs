@@ -72,7 +72,6 @@ impl ProvenanceRequests {
 /// Returns the part of addresses of provenance objects before the digest of the file: `{repository}/{snapshot}`. The
 /// snapshot is `latest`, so that pages of a project are equal on all days between two changes, unless the repository
 /// serves only the files of each snapshot, or a rule that applies to `latest` does not apply to the snapshot.
-#[must_use]
 pub fn link_base(repositories: &Repositories, point: &Point, repo: &str, snapshot: Snapshot) -> String {
     let is_restricted = restricted_trees(repositories, point).contains(&true);
     let has_other_rules = point.trees.iter().any(|tree| tree.rules.is_some_and(|rules| rules.is_dated));

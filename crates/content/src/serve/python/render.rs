@@ -87,7 +87,6 @@ fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<P
     Ok(files)
 }
 
-/// Writes a document.
 pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Result<EncodedDocument> {
     let bytes = match rows {
         Rows::Projects(projects) => encode_root(document, &projects)?,
@@ -101,7 +100,6 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Res
     Ok(EncodedDocument { content: digest(&bytes), bytes: bytes.into() })
 }
 
-/// Returns the name as displayed.
 fn display(project: &RootProject) -> &str {
     project.display.as_deref().unwrap_or(&project.name)
 }

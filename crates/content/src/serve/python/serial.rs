@@ -40,9 +40,7 @@ const _: () = assert!(MAX_WAIT / RESOLUTION < SERIAL_GAP * 3 / 4, "serials of ch
 /// A step of a local source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NumberedStep {
-    /// Publication time.
     pub(super) at: Timestamp,
-    /// The serial.
     pub(super) serial: i64,
 }
 

@@ -155,7 +155,6 @@ async fn put(
     Ok(key)
 }
 
-/// Adds a sentence to an error.
 fn with_reason(error: RepoError, sentence: &str) -> RepoError {
     match error {
         RepoError::NotFound(text) => RepoError::NotFound(format!("{text}; {sentence}")),

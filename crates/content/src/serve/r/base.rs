@@ -21,20 +21,15 @@ use store::db::selectable::{self, SelectableRelease};
 /// The state of CRAN in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseState {
-    /// The state.
     pub base: Base,
-    /// Its time.
     pub at: Timestamp,
     /// Whether the same snapshot may name a later state: the day is not over.
     pub is_open: bool,
 }
 
-/// A release of the base.
 #[derive(Clone, Debug)]
 pub struct BaseRelease {
-    /// The package.
     pub package: PackageId,
-    /// The release.
     pub release: ReleaseId,
     /// The number of its record.
     pub variant: i64,
@@ -42,7 +37,6 @@ pub struct BaseRelease {
     pub published_at: Option<Timestamp>,
     /// Size in bytes, if known.
     pub size: Option<i64>,
-    /// Its license.
     pub license: Option<String>,
     /// Whether it contains code that must be compiled.
     pub needs_compilation: Option<bool>,
@@ -53,16 +47,13 @@ pub struct BaseRelease {
 pub struct BaseIndex {
     /// The listed packages with their dependencies.
     pub index: DependencyIndex,
-    /// The listed releases by name.
     pub listed: BTreeMap<String, ReleaseId>,
-    /// The releases.
     pub releases: HashMap<ReleaseId, BaseRelease>,
     /// All releases of the packages that [`read_releases`] read.
     pub known: KnownReleases,
 }
 
 /// Returns the time of a state, if the tree still has it.
-#[must_use]
 pub fn state_time(catalog: &Catalog, base: Base) -> Option<Timestamp> {
     let steps = &catalog.tree(base.tree)?.steps;
     let index = steps.binary_search_by_key(&base.seq, |step| step.seq).ok()?;
@@ -134,9 +125,6 @@ fn first_state(tree: &Tree, snapshot: Snapshot) -> RepoError {
 }
 
 /// Reads the listed releases of a base.
-///
-/// # Errors
-/// Database errors.
 pub async fn read_listed(state: &State, base: Base) -> Result<BaseIndex, RepoError> {
     let read = state.db.read(move |c| {
         let mut result = BaseIndex::default();
@@ -152,9 +140,6 @@ pub async fn read_listed(state: &State, base: Base) -> Result<BaseIndex, RepoErr
 }
 
 /// Reads all releases of some packages.
-///
-/// # Errors
-/// Database errors.
 pub async fn read_releases(
     state: &State,
     base: Base,
@@ -206,9 +191,6 @@ pub struct Obstacle {
 
 /// Returns the reasons why block rules of the repositories that subscribe to a source block releases, or why a name guard
 /// hides their names, by release; only the first reason for each.
-///
-/// # Errors
-/// Database errors.
 pub async fn blocked(
     repositories: &Repositories,
     source: SourceId,

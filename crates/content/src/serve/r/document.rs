@@ -56,7 +56,6 @@ pub struct BinaryIndex {
     pub selector: BinarySelector,
     /// Whether packages without a binary are included, as source packages.
     pub with_source_packages: bool,
-    /// The file format.
     pub format: IndexFormat,
     /// The head of each source's binary list.
     pub heads: Vec<(SourceId, TreeId, Seq)>,
@@ -69,7 +68,6 @@ pub(in crate::serve) enum Rows {
     Listed(Vec<ListedRelease>),
     /// Archived files, merged: by package, oldest first.
     Archived(Vec<FileInfo>),
-    /// Listed files, merged.
     Current(Vec<FileInfo>),
 }
 
@@ -78,8 +76,6 @@ impl RDocument {
     pub const NIGHTLY_DOCUMENTS: [RDocument; 3] =
         [RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Gz), RDocument::ArchiveRds];
 
-    /// Returns the file format.
-    #[must_use]
     pub fn format(&self) -> IndexFormat {
         match self {
             RDocument::Packages(format)

@@ -9,7 +9,6 @@ use formats::r::description::Description;
 use formats::r::layout::{FileName, IndexFormat, Segment};
 use store::db::life::FileInfo;
 
-/// An entry of a list.
 struct Entry<'a> {
     /// A plain name, which needs no escaping; with a slash for a directory.
     name: String,

@@ -14,21 +14,13 @@ pub enum PackageError {
     /// names R commands.
     #[error("{}", container_text(.0))]
     Container(ArchiveError),
-    /// The format of the content differs from the extension.
     #[error("'{file}' is not {expected}; copy or download the file again")]
-    OtherFormat {
-        /// The file name.
-        file: String,
-        /// The expected format.
-        expected: &'static str,
-    },
-    /// A source distribution in a format that is not supported.
+    OtherFormat { file: String, expected: &'static str },
     #[error("'{0}' has a format that is not supported; build a .tar.gz file")]
     Unsupported(String),
     /// Not the file name of a wheel.
     #[error(transparent)]
     WheelName(#[from] BadWheelName),
-    /// Not the file name of a source distribution.
     #[error("'{0}' is not the file name of a source distribution; it has the form name-1.0.tar.gz")]
     SdistName(String),
     /// The metadata is not usable.
@@ -42,7 +34,6 @@ pub enum PackageError {
     NotUtf8 {
         /// The path of the metadata in the archive.
         path: String,
-        /// The number of the line.
         line: usize,
         /// The first byte that does not belong to a character.
         byte: u8,
@@ -59,16 +50,13 @@ pub enum PackageError {
     /// A field of the metadata that installers cannot read.
     #[error(transparent)]
     Field(#[from] BadField),
-    /// A member whose path leaves the archive or is ambiguous.
     #[error("the member '{0}' has a path that is not allowed; build the package again")]
     Path(String),
     /// A file or folder of more than 255 bytes, the limit of file systems.
     #[error("the member '{0}' has a name of more than 255 bytes, which installers cannot write; shorten it")]
     LongName(String),
-    /// A member that may occur once occurs again.
     #[error("the member '{0}' occurs twice; build the package again")]
     Repeated(String),
-    /// A required member is missing.
     #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
     Missing(String),
     /// The wheel does not have exactly one `.dist-info` directory.
@@ -78,12 +66,7 @@ pub enum PackageError {
     DistInfo(usize),
     /// The name of the `.dist-info` directory or the top folder does not match the file name.
     #[error("the folder '{folder}' is not that of '{file}'; rename the file, or build the package again")]
-    OtherFolder {
-        /// The folder.
-        folder: String,
-        /// The file name.
-        file: String,
-    },
+    OtherFolder { folder: String, file: String },
     /// The name of the `.dist-info` directory has another form than `{name}-{version}`.
     #[error(
         "the folder '{0}' is not named like name-1.0.dist-info, with one '-' after a name that begins and ends with a letter or \
@@ -118,19 +101,13 @@ pub enum PackageError {
          the wheel; build the package again"
     )]
     DataKey(String),
-    /// A source distribution has several top folders.
     #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
     SecondFolder(String),
     /// The project in the metadata differs from that in the file name.
     #[error(
         "the metadata has Name '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
-    OtherName {
-        /// The value in the metadata.
-        metadata: String,
-        /// The file name.
-        file: String,
-    },
+    OtherName { metadata: String, file: String },
     /// The version in the file name of a source distribution contains `-`.
     #[error(
         "the version '{version}' in the file name '{file}' contains '-', so that installers read another name and version; \
@@ -139,25 +116,16 @@ pub enum PackageError {
     HyphenVersion {
         /// The version in the file name.
         version: String,
-        /// The file name.
         file: String,
-        /// The normalized file name.
         expected: String,
     },
     /// The version in the metadata differs from that in the file name.
     #[error(
         "the metadata has Version '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
-    OtherVersion {
-        /// The value in the metadata.
-        metadata: String,
-        /// The file name.
-        file: String,
-    },
-    /// `Wheel-Version` is missing or not 1.x.
+    OtherVersion { metadata: String, file: String },
     #[error("the file WHEEL has Wheel-Version '{0}'; versions 1.x are supported")]
     WheelVersion(String),
-    /// RECORD is not a table of paths, digests and sizes.
     #[error("line {0} of RECORD is malformed; build the package again")]
     Record(usize),
     /// A row of RECORD that is not below the folder of the installation.
@@ -165,19 +133,13 @@ pub enum PackageError {
         "line {line} of RECORD names '{path}', which is not below the folder of the installation: pip deletes it when the \
          package is removed; build the package again"
     )]
-    RecordPath {
-        /// The number of the line.
-        line: usize,
-        /// The path.
-        path: String,
-    },
+    RecordPath { line: usize, path: String },
     /// The name of an entry point cannot be used as a file name.
     #[error(
         "entry_points.txt has the script '{0}', which is not a file name of at most 255 bytes without '/', '\\', brackets and \
          control characters; rename the script"
     )]
     EntryPoint(String),
-    /// A script with the name of an interpreter.
     #[error(
         "the script '{0}' has the name of an interpreter: pip replaces the interpreter of the environment by it, and uv \
          refuses the wheel; rename the script"

@@ -24,7 +24,6 @@ pub const SDIST_LIMITS: Limits = Limits { ratio: 250, ..WHEEL_LIMITS };
 /// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageArchive {
-    /// The metadata.
     pub metadata: Metadata,
     /// The unchanged bytes of METADATA or PKG-INFO.
     pub metadata_raw: Vec<u8>,
@@ -32,7 +31,6 @@ pub struct PackageArchive {
     pub notices: Vec<String>,
 }
 
-/// Maximum number of notices.
 pub const MAX_NOTICES: usize = 20;
 
 /// Maximum length of the name of a file, in bytes: that of file systems.

@@ -14,7 +14,6 @@ pub(super) type Record = HashMap<String, Option<Sha256>>;
 
 /// A table of the members of a wheel.
 pub(super) struct Rows {
-    /// The digests of members.
     pub record: Record,
     /// The paths of rows that are no members, at most [`MAX_NOTICES`].
     pub others: Vec<String>,

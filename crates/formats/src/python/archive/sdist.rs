@@ -15,9 +15,6 @@ use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
 use crate::r::zip::{Zip, ZipFormat};
 
 /// Reads `{folder}/PKG-INFO`, without checks of the other members. `file` is the file name.
-///
-/// # Errors
-/// [`PackageError`].
 pub fn read_metadata(
     source: &mut (impl Read + Seek),
     file: &FileName,

@@ -25,9 +25,6 @@ const DIST_INFO: &str = ".dist-info";
 const MAX_RECORD: u64 = 64 << 20;
 
 /// Reads METADATA of a wheel; other members are not read. `file` is the file name.
-///
-/// # Errors
-/// [`PackageError`].
 pub fn read_metadata(
     source: &mut (impl Read + Seek),
     file: &str,

@@ -15,72 +15,42 @@ pub(super) const MAX_LINES: usize = 1000;
 /// The reason why a definition is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadDefinition {
-    /// A requirements file is invalid.
     #[error("{file}: {error}")]
     Requirements {
-        /// The file.
         file: String,
         /// The reason, with the line.
         #[source]
         error: BadRequirements,
     },
-    /// A lock file is invalid.
     #[error("{file}: {error}")]
     LockFile {
-        /// The file.
         file: String,
-        /// The reason.
         #[source]
         error: BadLockFile,
     },
-    /// Version specifiers are invalid.
     #[error("{origin}: {error}")]
     Versions {
         /// The file and the line.
         origin: String,
-        /// The reason.
         #[source]
         error: BadSpecifier,
     },
-    /// A file to which another file refers was not sent.
     #[error("{file}, line {line}: the file '{path}' is missing; write its lines in place of this one")]
-    Missing {
-        /// The file.
-        file: String,
-        /// The line.
-        line: usize,
-        /// The path as written.
-        path: String,
-    },
+    Missing { file: String, line: usize, path: String },
     /// A lock file is used as constraints, but lock files add packages.
     #[error(
         "{file}, line {line}: the constraints '{path}' are a lock file; name it with -r, or leave out this line"
     )]
-    LockConstraint {
-        /// The file.
-        file: String,
-        /// The line.
-        line: usize,
-        /// The path as written.
-        path: String,
-    },
+    LockConstraint { file: String, line: usize, path: String },
     /// The lock file has no digest for a package, but `--strict` requires one.
     #[error(
         "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
     )]
-    NoDigest {
-        /// The file.
-        origin: String,
-        /// The project.
-        name: NormalName,
-    },
-    /// The definition contains no project.
+    NoDigest { origin: String, name: NormalName },
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
-    /// All packages are from other places than an index.
     #[error("{file} names no package of the index: {skipped}")]
     OtherOrigins {
-        /// The file.
         file: String,
         /// The notices about the packages.
         skipped: String,
@@ -94,7 +64,6 @@ pub enum BadDefinition {
     /// A file contains a NUL character, which databases do not store in a text.
     #[error("{0}: there is a NUL character; remove it, definitions are plain text")]
     Nul(String),
-    /// Too many files.
     #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
     TooManyFiles(usize),
     /// Too many lines for one project, or digests on one line.
@@ -104,13 +73,11 @@ pub enum BadDefinition {
     TooManyLines {
         /// The file and the line.
         origin: String,
-        /// The project.
         name: NormalName,
     },
     /// The constraints are too long for the number of lines that they restrict.
     #[error("{0}: the constraints are too long; write one line for each package, with its versions")]
     LongConstraints(String),
-    /// Too many projects.
     #[error(
         "the definition has {0} packages, more than the {MAX_PROJECTS} allowed; split it into several sources"
     )]

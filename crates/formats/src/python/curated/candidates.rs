@@ -17,14 +17,12 @@ pub enum Project {
     Guarded(String),
     /// Its files could not be read.
     Unreadable(Unreadable),
-    /// Its files.
     Files(ProjectFiles),
 }
 
 /// The reason why something could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The reason.
     pub reason: String,
     /// Whether a later attempt may succeed, because the index does not answer.
     pub is_temporary: bool,
@@ -33,7 +31,6 @@ pub struct Unreadable {
 /// The files of a project in the base, and those that block rules hide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProjectFiles {
-    /// All files.
     pub files: Vec<ProjectFile>,
     /// The hidden files in each repository that subscribes to the source. Repositories without any are one entry. With no
     /// repository, there is one entry without hidden files.
@@ -43,11 +40,9 @@ pub struct ProjectFiles {
 /// A file of a project in the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectFile {
-    /// Its version and digest.
     pub file: BaseFile,
     /// Whether it is a wheel or a source distribution; installers ignore other files.
     pub is_installable: bool,
-    /// Whether it is yanked.
     pub is_yanked: bool,
 }
 
@@ -222,7 +217,6 @@ impl ProjectFiles {
 }
 
 /// Returns the files of a project for the plan.
-#[must_use]
 pub fn base_project(project: Project) -> BaseProject {
     match project {
         Project::Unlisted => BaseProject::Unlisted,

@@ -78,7 +78,6 @@ pub struct Search {
 impl Search {
     /// Begins with the lines of a definition. `snapshot` names the snapshot of the base in messages. With
     /// `allow_missing`, dependencies that the source cannot offer are left out with a notice; otherwise they are problems.
-    #[must_use]
     pub fn new(definition: &Definition, snapshot: &str, allow_missing: bool) -> Search {
         let mut requested = Vec::new();
         for (name, rule) in &definition.rules {
@@ -111,22 +110,17 @@ impl Search {
     }
 
     /// Returns true if nothing new is required.
-    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.closure.is_complete()
     }
 
     /// Returns the projects that [`Search::choose`] needs.
-    #[must_use]
     pub fn pending_projects(&self) -> BTreeSet<NormalName> {
         self.closure.pending_projects()
     }
 
     /// Chooses the newest allowed version for each new requirement. Returns the versions whose metadata
     /// [`Search::add_metadata`] needs.
-    ///
-    /// # Errors
-    /// [`TooManyRequirements`].
     pub fn choose(
         &mut self,
         projects: &BTreeMap<NormalName, Project>,
@@ -290,7 +284,6 @@ impl Search {
     }
 
     /// Returns the dependencies, when the search is complete. `projects` has all projects that [`Search::choose`] needed.
-    #[must_use]
     pub fn finish(self, projects: &BTreeMap<NormalName, Project>) -> Dependencies {
         let unmet = self.unmet_problems();
         let Search { closure, named, alternatives, mut problems, mut notices, mut left_out, .. } = self;

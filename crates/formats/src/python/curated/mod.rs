@@ -40,10 +40,8 @@ const MAX_SKIPPED: usize = 10;
 /// A file of a definition: its path relative to the directory of the main file, and its bytes.
 pub type NamedFile<'a> = (&'a str, &'a [u8]);
 
-/// A definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Definition {
-    /// The rules, by project.
     pub rules: BTreeMap<NormalName, Rule>,
     /// The file and the line that first name each project, for messages.
     pub origins: BTreeMap<NormalName, String>,
@@ -55,7 +53,6 @@ pub struct Definition {
     pub notices: Vec<String>,
 }
 
-/// The options of reading a definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Whether a lock file allows only the files whose digests it lists; otherwise it allows all files of the listed
@@ -169,7 +166,6 @@ struct Reader<'a> {
     left_out: Option<(String, usize)>,
     /// Notices about packages that are not from the index.
     skipped: Vec<String>,
-    /// The defects of lines.
     errors: ErrorList<BadDefinition>,
 }
 
@@ -415,7 +411,6 @@ pub fn extended(current: &Definition, mut added: Definition) -> Result<Definitio
 }
 
 /// Writes a definition as a requirements file, after single packages were added or removed.
-#[must_use]
 pub fn requirements(definition: &Definition) -> String {
     let line = |(name, rule): (&NormalName, &Rule)| {
         let extras: Vec<&str> =
@@ -429,7 +424,6 @@ pub fn requirements(definition: &Definition) -> String {
 }
 
 /// Writes the constraints of a definition as a constraints file; empty without constraints.
-#[must_use]
 pub fn constraints(definition: &Definition) -> String {
     definition.constraints.iter().map(|(name, restriction)| format!("{name}{restriction}\n")).collect()
 }

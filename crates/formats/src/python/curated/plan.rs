@@ -24,16 +24,12 @@ pub enum BaseProject {
     NotRead,
     /// Its files could not be read, for this reason.
     Unreadable(String),
-    /// Its files.
     Files(Vec<BaseFile>),
 }
 
-/// A file of a project of the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseFile {
-    /// Its version.
     pub version: Version,
-    /// Its digest.
     pub sha256: Sha256,
 }
 
@@ -43,7 +39,6 @@ words! {
     pub enum RowState {
         /// It was not in the source.
         Added = "added",
-        /// Different files are allowed.
         Changed = "changed",
         /// It is no longer in the source.
         Removed = "removed",
@@ -55,7 +50,6 @@ words! {
 /// A project of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanRow {
-    /// The project.
     pub name: NormalName,
     /// The allowed versions, for display.
     pub constraint: String,
@@ -65,14 +59,12 @@ pub struct PlanRow {
     pub newest: Option<String>,
     /// SHA-256 of the digests of the allowed files in ascending order; `None` if the files were not read.
     pub files_digest: Option<Sha256>,
-    /// The change.
     pub state: RowState,
 }
 
 /// The plan of an update. The same current rules, definition and base always result in the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The projects by name.
     pub rows: Vec<PlanRow>,
     /// The problems that prevent the update.
     pub problems: Vec<String>,
@@ -80,7 +72,6 @@ pub struct Plan {
 
 impl Plan {
     /// Counts the projects with a state.
-    #[must_use]
     pub fn count(&self, state: RowState) -> usize {
         self.rows.iter().filter(|row| row.state == state).count()
     }
@@ -88,7 +79,6 @@ impl Plan {
 
 /// Returns the plan of an update from the rules `old` to the definition `new`. `base` has every project of the
 /// definition; `snapshot` names the base's snapshot in messages.
-#[must_use]
 pub fn plan(
     old: &BTreeMap<NormalName, Rule>,
     new: &Definition,

@@ -29,10 +29,8 @@ pub struct Alternative {
 /// A stored rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRule {
-    /// Invalid version specifiers.
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
-    /// A malformed digest.
     #[error("'{0}' is not a digest of SHA-256")]
     Digest(String),
 }
@@ -50,33 +48,27 @@ impl Alternative {
         Ok(Alternative { versions: versions.trim_end_matches(',').parse()?, sha256 })
     }
 
-    /// Returns the versions.
-    #[must_use]
     pub fn versions(&self) -> &Specifiers {
         &self.versions
     }
 
     /// Returns true if only certain files are allowed: those of one version, or with one of some digests.
-    #[must_use]
     pub fn is_pinned(&self) -> bool {
         !self.sha256.is_empty() || self.versions.pin().is_some()
     }
 
     /// Returns the digests of the allowed files, sorted; empty for all files of the versions.
-    #[must_use]
     pub fn digests(&self) -> &[Sha256] {
         &self.sha256
     }
 
     /// Returns true if a file with this version and digest is allowed.
-    #[must_use]
     pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {
         (self.sha256.is_empty() || self.sha256.binary_search(&sha256).is_ok())
             && self.versions.contains(version)
     }
 
     /// Returns true if every file is allowed.
-    #[must_use]
     pub fn allows_all(&self) -> bool {
         self.versions.is_empty() && self.sha256.is_empty()
     }
@@ -106,10 +98,6 @@ impl Alternative {
 }
 
 impl Rule {
-    /// Reads a stored rule.
-    ///
-    /// # Errors
-    /// [`BadRule`].
     pub fn parse(text: &str) -> Result<Rule, BadRule> {
         // `lines` would return no line for an empty text, which is a rule that allows all files.
         let alternatives = text.split('\n').map(Alternative::parse).collect::<Result<_, _>>()?;
@@ -134,32 +122,26 @@ impl Rule {
         Ok(())
     }
 
-    /// Returns the alternatives.
-    #[must_use]
     pub fn alternatives(&self) -> &[Alternative] {
         &self.alternatives
     }
 
     /// Returns true if a file with this version and digest is allowed.
-    #[must_use]
     pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {
         self.alternatives.iter().any(|alternative| alternative.allows(version, sha256))
     }
 
     /// Returns true if every file is allowed.
-    #[must_use]
     pub fn allows_all(&self) -> bool {
         self.alternatives.iter().any(Alternative::allows_all)
     }
 
     /// Returns the lines of a requirements file that express this rule for a project.
-    #[must_use]
     pub fn requirements(&self, project: &str) -> String {
         self.alternatives.iter().map(|alternative| format!("{project}{alternative}\n")).collect()
     }
 
     /// Returns a short description for tables: the versions, and the number of digests.
-    #[must_use]
     pub fn summary(&self) -> String {
         let summary =
             |alternative: &Alternative| match (alternative.versions.as_str(), alternative.sha256.len()) {

@@ -41,7 +41,6 @@ pub enum LockKind {
 /// The content of a lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockFile {
-    /// The format.
     pub kind: LockKind,
     /// The packages from the main index, in the order of the file (in `Pipfile.lock`: by group and name). A project has
     /// several entries if its version depends on the environment.
@@ -53,9 +52,7 @@ pub struct LockFile {
 /// A package from an index, at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedPackage {
-    /// The project.
     pub name: NormalName,
-    /// The version as written.
     pub version: String,
     /// The condition for its installation, as written.
     pub marker: Option<String>,
@@ -65,7 +62,6 @@ pub struct LockedPackage {
     index: Option<String>,
 }
 
-/// A file of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedFile {
     /// The file name; `None` in `Pipfile.lock`, which has only digests.
@@ -76,10 +72,8 @@ pub struct LockedFile {
     pub size: Option<u64>,
 }
 
-/// A package that is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedPackage {
-    /// The name as written.
     pub name: String,
     /// The reason, which names the origin of the package: another index, a checkout, a URL or a directory.
     pub reason: Cow<'static, str>,
@@ -88,68 +82,36 @@ pub struct SkippedPackage {
 /// The reason why a lock file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLockFile {
-    /// The file is too large.
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
-    /// The file has too many packages, or files of packages.
     #[error("the file has {count} {items}, more than the {limit} allowed; lock fewer projects in one file")]
-    TooMany {
-        /// The number.
-        count: usize,
-        /// What is counted.
-        items: &'static str,
-        /// The maximum.
-        limit: usize,
-    },
-    /// The file is not UTF-8.
+    TooMany { count: usize, items: &'static str, limit: usize },
     #[error("the file is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
     /// The text is neither TOML nor JSON, or a value has the wrong type.
     #[error("line {line}: {message}; lock the project again with its tool")]
-    Syntax {
-        /// The line.
-        line: usize,
-        /// The reason.
-        message: String,
-    },
+    Syntax { line: usize, message: String },
     /// The text has no known format.
     #[error(
         "this is not a lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
     )]
     Unknown,
-    /// The version of the format is not supported.
     #[error("the file has version {version} of the format of {kind}; version {supported} is supported")]
-    Format {
-        /// The format.
-        kind: LockKind,
-        /// The version of the file.
-        version: String,
-        /// The supported version.
-        supported: &'static str,
-    },
+    Format { kind: LockKind, version: String, supported: &'static str },
     /// A package whose name is not valid.
     #[error(transparent)]
     Name(#[from] BadName),
-    /// A package from an index has no version.
     #[error("the package '{0}' has no version; lock the project again with its tool")]
     NoVersion(String),
-    /// A malformed digest.
     #[error("the package '{package}' has the digest '{text}', which is not 64 hexadecimal digits of SHA-256")]
-    Digest {
-        /// The package.
-        package: String,
-        /// The text.
-        text: String,
-    },
+    Digest { package: String, text: String },
 }
 
 impl LockKind {
-    /// Every kind.
     pub const ALL: [LockKind; 5] =
         [LockKind::Pylock, LockKind::Uv, LockKind::Poetry, LockKind::Pdm, LockKind::Pipfile];
 
     /// Returns the usual file name.
-    #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
             LockKind::Pylock => "pylock.toml",

@@ -41,7 +41,6 @@ struct RawPackage {
     #[serde(default)]
     hashes: Vec<String>,
     markers: Option<String>,
-    /// The name of its index.
     index: Option<String>,
     git: Option<IgnoredAny>,
     hg: Option<IgnoredAny>,
@@ -51,7 +50,6 @@ struct RawPackage {
     file: Option<IgnoredAny>,
 }
 
-/// Parses the text of the file.
 pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
     let syntax = |error: serde_json::Error| BadLockFile::Syntax {
         line: error.line(),

@@ -43,7 +43,6 @@ struct RawDistribution {
     hashes: BTreeMap<String, String>,
 }
 
-/// Parses the text of the file.
 pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
     let RawFile { lock_version, packages } = toml(text)?;
     if lock_version.split('.').next() != Some("1") {

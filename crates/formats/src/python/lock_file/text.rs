@@ -10,7 +10,6 @@ use base::model::digest::Sha256;
 /// Maximum length of an error message of a parser, in characters.
 const MAX_MESSAGE: usize = 200;
 
-/// Parses TOML.
 pub(super) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, BadLockFile> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -54,7 +53,6 @@ pub(super) fn file_name(address: &str) -> Option<String> {
     (!name.is_empty() && !name.contains(['/', '\\'])).then(|| name.into_owned())
 }
 
-/// Creates a package.
 pub(super) fn package(
     name: &str,
     version: Option<String>,

@@ -3,7 +3,6 @@
 /// A header field with its unfolded value: continuation lines are joined by line feeds, without their indentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The name as written.
     pub name: String,
     /// The value, without white space around it.
     pub value: String,
@@ -12,7 +11,6 @@ pub struct Field {
 /// The fields in the order of the file, and the body after the first empty line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    /// Every field.
     pub fields: Vec<Field>,
     /// The body; empty if there is none.
     pub body: String,
@@ -22,7 +20,6 @@ impl Headers {
     /// Parses any bytes. A text that is not UTF-8 is decoded as Windows-1252, which old tools wrote, and NUL bytes
     /// become U+FFFD. As in Python's mail parser, a line that is neither field nor continuation begins the body, and a line
     /// `From …`, which begins a message in a mailbox, is skipped.
-    #[must_use]
     pub fn parse(bytes: &[u8]) -> Headers {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = match std::str::from_utf8(bytes) {

@@ -26,7 +26,6 @@ const ARCHIVES: [&str; 13] = [
 ];
 
 /// Returns the fields of valid metadata because of which an installer fails, or installs other packages than another one.
-#[must_use]
 pub fn defects(metadata: &Metadata) -> Vec<String> {
     let message = |field: &str, text: &str, reason: &str| {
         format!("the metadata has the field {field}: {}: {reason}", excerpt(text))

@@ -31,21 +31,14 @@ pub struct Metadata {
     pub platforms: Vec<String>,
     /// `Supported-Platform`.
     pub supported_platforms: Vec<String>,
-    /// `Summary`.
     pub summary: Option<String>,
     /// `Description`, or the body.
     pub description: Option<String>,
-    /// `Description-Content-Type`.
     pub description_content_type: Option<String>,
-    /// `Keywords`.
     pub keywords: Option<String>,
-    /// `Author`.
     pub author: Option<String>,
-    /// `Author-email`.
     pub author_email: Option<String>,
-    /// `Maintainer`.
     pub maintainer: Option<String>,
-    /// `Maintainer-email`.
     pub maintainer_email: Option<String>,
     /// `License`: free text before 2.4.
     pub license: Option<String>,
@@ -57,21 +50,14 @@ pub struct Metadata {
     pub classifiers: Vec<String>,
     /// `Requires-Dist`: requirements as written, which may be invalid.
     pub requires_dist: Vec<String>,
-    /// `Requires-Python`.
     pub requires_python: Option<String>,
-    /// `Requires-External`.
     pub requires_external: Vec<String>,
-    /// `Provides-Extra`.
     pub provides_extra: Vec<String>,
-    /// `Provides-Dist`.
     pub provides_dist: Vec<String>,
-    /// `Obsoletes-Dist`.
     pub obsoletes_dist: Vec<String>,
     /// `Project-URL`: label and address.
     pub project_urls: Vec<(String, String)>,
-    /// `Home-page`.
     pub home_page: Option<String>,
-    /// `Download-URL`.
     pub download_url: Option<String>,
     /// `Import-Name`.
     pub import_names: Vec<String>,
@@ -87,22 +73,16 @@ pub enum BadMetadata {
     /// The metadata exceeds [`MAX_METADATA`].
     #[error("the metadata has {0} bytes, more than the {MAX_METADATA} allowed; shorten the description")]
     TooLarge(u64),
-    /// A required field is missing.
     #[error("the metadata has no field '{0}'; build the package again with a current build tool")]
     Missing(&'static str),
-    /// A field that identifies the distribution is repeated.
     #[error("the metadata has the field '{0}' more than once; build the package again")]
     Repeated(&'static str),
-    /// `Metadata-Version` is not a number.
     #[error("the metadata has Metadata-Version '{0}', which is not a number such as 2.4")]
     Format(String),
-    /// A major version that is not supported.
     #[error("the metadata has Metadata-Version {0}; versions 1.x and 2.x are supported")]
     Major(String),
-    /// `Name` is not the name of a project.
     #[error("the metadata has the field Name: {0}")]
     Name(#[from] super::name::BadName),
-    /// `Version` is too long, or contains invalid characters.
     #[error("the metadata has Version '{0}', which is not a version")]
     Version(String),
 }
@@ -204,7 +184,6 @@ impl Metadata {
     }
 
     /// Returns the approximate size in memory of all fields, in bytes.
-    #[must_use]
     pub fn memory_size(&self) -> usize {
         let Metadata {
             metadata_version: _,
@@ -286,7 +265,6 @@ impl Metadata {
 
     /// Returns the license for rules and display: the canonical license expression; otherwise, the licenses in the
     /// classifiers; otherwise, the first line of `License`.
-    #[must_use]
     pub fn license_summary(&self) -> Option<String> {
         const PREFIX: &str = "License :: ";
         if let Some(text) = &self.license_expression {

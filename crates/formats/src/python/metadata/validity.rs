@@ -90,15 +90,11 @@ pub enum BadField {
          install the package and pip ignores the field; write for example >=3.9"
     )]
     RequiresPython(String),
-    /// A malformed license expression.
     #[error("the metadata has the field License-Expression: {0}")]
     License(#[from] BadLicense),
 }
 
 /// Checks every field of new metadata. Returns the defects that installers tolerate.
-///
-/// # Errors
-/// [`BadField`].
 pub fn check(bytes: &[u8]) -> Result<Vec<String>, BadField> {
     let Headers { fields, body } = Headers::parse(bytes);
     if fields.len() > MAX_FIELDS {
@@ -203,7 +199,6 @@ fn check_python(value: &str) -> Result<bool, BadField> {
 }
 
 /// Returns true for the characters at which Python's `str.splitlines` ends a line.
-#[must_use]
 pub fn is_line_boundary(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }

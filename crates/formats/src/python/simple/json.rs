@@ -7,7 +7,6 @@ use std::fmt;
 use super::page::MetadataFile;
 use super::raw::{RawFile, RawPage};
 
-/// Parses a page.
 pub(super) fn parse(body: &[u8]) -> Result<RawPage, serde_json::Error> {
     let page: JsonPage = serde_json::from_slice(body)?;
     let meta = |key: &str| page.meta.get(key);
@@ -135,7 +134,6 @@ impl Value {
         }
     }
 
-    /// Returns the value of a key.
     pub(super) fn get(&self, key: &str) -> Option<String> {
         let Value::Map(entries) = self else { return None };
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())

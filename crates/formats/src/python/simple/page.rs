@@ -12,16 +12,12 @@ use base::words;
 /// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
 pub const API_VERSION: &str = "1.4";
 
-/// The page of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectPage {
-    /// The project.
     pub name: NormalName,
     /// PyPI's serial: a number that increases with every change of the project.
     pub last_serial: Option<u64>,
-    /// The status.
     pub status: ProjectStatus,
-    /// The reason for the status.
     pub status_reason: Option<String>,
     /// Every version, with or without files; `None` if the page does not list them.
     pub versions: Option<Vec<String>>,
@@ -31,7 +27,6 @@ pub struct ProjectPage {
 
 impl ProjectPage {
     /// Returns a page without files.
-    #[must_use]
     pub fn new(name: NormalName) -> ProjectPage {
         ProjectPage {
             name,
@@ -44,7 +39,6 @@ impl ProjectPage {
     }
 
     /// Returns the files that may be listed for clients; a quarantined project has none.
-    #[must_use]
     pub fn offered_files(&self) -> &[PageFile] {
         match self.status {
             ProjectStatus::Quarantined => &[],
@@ -57,36 +51,30 @@ words! {
     /// The status of a project (PEP 792). An unknown status counts as `Active`.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub enum ProjectStatus {
-        /// Maintained.
         #[default]
         Active = "active",
         /// No further uploads are expected.
         Archived = "archived",
         /// Unsafe: no file may be served.
         Quarantined = "quarantined",
-        /// Obsolete.
         Deprecated = "deprecated",
     }
 }
 
 impl ProjectStatus {
     /// Returns the status of a word; [`ProjectStatus::Active`] for an unknown one.
-    #[must_use]
     pub fn of_word(word: &str) -> ProjectStatus {
         ProjectStatus::parse(word.trim()).unwrap_or_default()
     }
 }
 
-/// A file of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageFile {
-    /// The file name.
     pub name: FileName,
     /// The address without a fragment: absolute on a page that was read, relative or absolute on one to write.
     pub url: String,
     /// Digests in lower-case hexadecimal, by algorithm.
     pub hashes: BTreeMap<String, String>,
-    /// `Requires-Python`.
     pub requires_python: Option<String>,
     /// Whether `{url}.metadata` exists.
     pub core_metadata: MetadataFile,
@@ -96,7 +84,6 @@ pub struct PageFile {
     pub yanked: Option<Yank>,
     /// The size in bytes.
     pub size: Option<u64>,
-    /// The time of the upload.
     pub upload_time: Option<Timestamp>,
     /// The absolute address of its provenance object.
     pub provenance: Option<String>,
@@ -104,7 +91,6 @@ pub struct PageFile {
 
 impl PageFile {
     /// Returns a file with only a name and an address.
-    #[must_use]
     pub fn new(name: FileName, url: String) -> PageFile {
         PageFile {
             name,
@@ -121,7 +107,6 @@ impl PageFile {
     }
 
     /// Returns the declared SHA-256.
-    #[must_use]
     pub fn sha256(&self) -> Option<Sha256> {
         self.hashes.get("sha256")?.parse().ok()
     }
@@ -149,9 +134,7 @@ pub enum MetadataFile {
 /// A file of a page that cannot be used, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedFile {
-    /// The name, shortened.
     pub name: String,
-    /// The reason.
     pub reason: String,
 }
 

@@ -2,7 +2,6 @@
 
 use super::page::MetadataFile;
 
-/// A page.
 #[derive(Debug, Default)]
 pub(super) struct RawPage {
     pub(super) api_version: Option<String>,
@@ -18,7 +17,6 @@ pub(super) struct RawPage {
     pub(super) is_project_page: bool,
 }
 
-/// A file.
 #[derive(Debug, Default)]
 pub(super) struct RawFile {
     /// The file name; `None` for HTML, where it is the last part of the address.

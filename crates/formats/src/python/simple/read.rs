@@ -27,20 +27,16 @@ const MAX_ADDRESS: usize = 2_000;
 pub struct ReadPage {
     /// The page; addresses are absolute.
     pub page: ProjectPage,
-    /// Files that were skipped.
     pub skipped_files: Vec<SkippedFile>,
 }
 
 /// The reason why a document is not the page of a project.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPage {
-    /// The page is too large.
     #[error("the page has {0} bytes, more than the {MAX_PAGE} allowed")]
     TooLarge(usize),
-    /// The page has too many files.
     #[error("the page has more than {MAX_FILES} files")]
     TooManyFiles,
-    /// The body has another format than the media type declares.
     #[error("the page was sent as {declared}, but is {actual}; check the address of the index")]
     OtherFormat {
         /// The media type of the response.
@@ -48,27 +44,17 @@ pub enum BadPage {
         /// The format of the body.
         actual: &'static str,
     },
-    /// Malformed JSON.
     #[error("the page is not the JSON of a simple index: {0}")]
     Json(#[from] serde_json::Error),
     /// HTML that has no links to files and no other sign of a project page.
     #[error("the page is HTML, but not that of a simple index; check the address of the index")]
     NotAnIndex,
-    /// A version of the API that is not supported.
     #[error("the page has version '{0}' of the simple API; versions 1.x are supported")]
     ApiVersion(String),
-    /// The page of another project.
     #[error("the page is that of '{actual}', not of '{expected}'")]
-    OtherProject {
-        /// The name on the page.
-        actual: String,
-        /// The requested project.
-        expected: NormalName,
-    },
-    /// No file can be used.
+    OtherProject { actual: String, expected: NormalName },
     #[error("none of the {count} files of the page can be used; the first is {first}")]
     NoFiles {
-        /// The number of files.
         count: usize,
         /// The first one, with the reason.
         first: SkippedFile,
@@ -77,9 +63,6 @@ pub enum BadPage {
 
 /// Reads the page of `project`. `format` is the format that the response's media type declares; `url` is the address
 /// after redirects.
-///
-/// # Errors
-/// [`BadPage`].
 pub fn read(format: SimpleFormat, body: &[u8], url: &Url, project: &NormalName) -> Result<ReadPage, BadPage> {
     let raw = parse(format, body)?;
     check_api_version(raw.api_version.as_deref())?;
@@ -208,7 +191,6 @@ fn is_object_of(page: &Url, text: &str) -> bool {
 }
 
 /// Returns true for an absolute `http` or `https` address, which can be passed on to clients.
-#[must_use]
 pub fn is_web_address(text: &str) -> bool {
     text.len() <= MAX_ADDRESS
         && Url::parse(text)

@@ -22,7 +22,6 @@ pub const MAX_ROOT: u64 = 512 << 20;
 /// A project of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootEntry {
-    /// The normalized name.
     pub name: NormalName,
     /// The name as the owner writes it.
     pub display: String,
@@ -35,7 +34,6 @@ pub struct RootEntry {
 pub struct Root {
     /// The serial of the newest change of any project.
     pub last_serial: Option<u64>,
-    /// The number of projects.
     pub count: u64,
     /// The number of names that are not valid.
     pub invalid_count: u64,
@@ -108,7 +106,6 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root,
 /// Returns true if the document at an address is a list of projects: JSON of the simple API, or HTML in which each link
 /// leads to a page below this address with the name that is its text, other than a page with links to files, of a website
 /// or of a directory.
-#[must_use]
 pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
     if format == SimpleFormat::Json {
         return read_json(body, |_| ()).is_ok();
@@ -220,9 +217,6 @@ impl<'de, F: FnMut(RootEntry)> Visitor<'de> for ProjectsSeed<'_, F> {
 }
 
 /// Writes a root as JSON. Each project consists of its displayed name and its serial.
-///
-/// # Errors
-/// Those of `out`.
 pub fn write_json<'a>(
     out: impl Write,
     last_serial: Option<u64>,
@@ -242,9 +236,6 @@ pub fn write_json<'a>(
 }
 
 /// Writes a root as HTML. Links are relative to it.
-///
-/// # Errors
-/// Those of `out`.
 pub fn write_html<'a>(
     out: impl Write,
     last_serial: Option<u64>,

@@ -19,13 +19,10 @@ const FILE_BYTES: usize = 640;
 /// A file of a page to write; see [`PageFile`].
 #[derive(Clone, Copy, Debug)]
 pub struct FileEntry<'a> {
-    /// The file name.
     pub name: &'a str,
     /// The address without a fragment.
     pub url: &'a str,
-    /// The digests.
     pub hashes: Hashes<'a>,
-    /// `Requires-Python`.
     pub requires_python: Option<&'a str>,
     /// Whether `{url}.metadata` exists.
     pub core_metadata: MetadataFile,
@@ -35,7 +32,6 @@ pub struct FileEntry<'a> {
     pub yanked: Option<&'a str>,
     /// The size in bytes.
     pub size: Option<u64>,
-    /// The time of the upload.
     pub upload_time: Option<Timestamp>,
     /// The absolute address of its provenance object.
     pub provenance: Option<&'a str>,
@@ -53,13 +49,11 @@ pub enum Hashes<'a> {
 /// The properties of a page besides its files and versions; see [`ProjectPage`].
 #[derive(Clone, Copy, Debug)]
 pub struct PageProperties<'a> {
-    /// The project.
     pub name: &'a NormalName,
     /// The serial of its last change.
     pub last_serial: Option<u64>,
     /// The status. The files and versions of a quarantined project must not be written.
     pub status: ProjectStatus,
-    /// The reason for the status.
     pub status_reason: Option<&'a str>,
 }
 
@@ -89,10 +83,6 @@ fn properties(page: &ProjectPage) -> PageProperties<'_> {
     }
 }
 
-/// Writes a page as JSON.
-///
-/// # Errors
-/// None in practice, because every value can be written.
 pub fn json(page: &ProjectPage) -> Result<Vec<u8>, serde_json::Error> {
     let files = page.offered_files();
     let mut writer = JsonWriter::new(files.len());
@@ -104,7 +94,6 @@ pub fn json(page: &ProjectPage) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 /// Writes a page as HTML. Size and upload time are in JSON only (PEP 833).
-#[must_use]
 pub fn html(page: &ProjectPage) -> String {
     let files = page.offered_files();
     let properties = properties(page);
@@ -123,7 +112,6 @@ pub struct JsonWriter {
 
 impl JsonWriter {
     /// Begins a page with about this many files.
-    #[must_use]
     pub fn new(files: usize) -> JsonWriter {
         let mut out = Vec::with_capacity(PAGE_BYTES + files.saturating_mul(FILE_BYTES));
         out.extend_from_slice(b"{\"files\":[");
@@ -131,9 +119,6 @@ impl JsonWriter {
     }
 
     /// Writes a file. The key `dist-info-metadata` is never written: it makes pip 22.3 to 23.1 fail (PEP 714).
-    ///
-    /// # Errors
-    /// None in practice, because every value can be written.
     pub fn file(&mut self, file: &FileEntry<'_>) -> Result<(), serde_json::Error> {
         let out = &mut self.out;
         out.extend_from_slice(if self.is_empty { &b"{"[..] } else { &b",{"[..] });
@@ -200,9 +185,6 @@ impl JsonWriter {
     }
 
     /// Writes the rest of the page, and returns it.
-    ///
-    /// # Errors
-    /// None in practice, because every value can be written.
     pub fn finish<'a>(
         self,
         page: &PageProperties<'_>,
@@ -259,7 +241,6 @@ pub struct HtmlWriter {
 
 impl HtmlWriter {
     /// Begins a page with about this many files.
-    #[must_use]
     pub fn new(page: &PageProperties<'_>, files: usize) -> HtmlWriter {
         let mut out = String::with_capacity(PAGE_BYTES + files.saturating_mul(FILE_BYTES));
         out.push_str("<!DOCTYPE html>\n<html>\n  <head>\n");
@@ -277,7 +258,6 @@ impl HtmlWriter {
         HtmlWriter { out }
     }
 
-    /// Writes a file.
     pub fn file(&mut self, file: &FileEntry<'_>) {
         const ALGORITHMS: [&str; 6] = ["sha256", "sha512", "sha384", "sha224", "sha1", "md5"];
         let out = &mut self.out;
@@ -333,7 +313,6 @@ impl HtmlWriter {
     }
 
     /// Writes the rest of the page, and returns it.
-    #[must_use]
     pub fn finish(self, page: &PageProperties<'_>) -> String {
         let HtmlWriter { mut out } = self;
         out.push_str("  </body>\n</html>\n");

@@ -8,12 +8,9 @@ use sha2::Digest as _;
 
 use base::model::digest::{Blake2b256, Md5, Sha256};
 
-/// The digests of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileDigests {
-    /// MD5.
     pub md5: Md5,
-    /// SHA-256.
     pub sha256: Sha256,
     /// BLAKE2b-256.
     pub blake2: Blake2b256,
@@ -28,7 +25,6 @@ pub struct FileHasher {
 }
 
 impl FileHasher {
-    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
         self.sha256.update(bytes);
@@ -36,7 +32,6 @@ impl FileHasher {
     }
 
     /// Returns the digests of all bytes.
-    #[must_use]
     pub fn finish(self) -> FileDigests {
         FileDigests {
             md5: Md5(self.md5.finalize().into()),
@@ -53,7 +48,6 @@ impl fmt::Debug for FileHasher {
 }
 
 /// Decodes a digest in hexadecimal, or in Base64, which old clients use for MD5. `None` if it is neither.
-#[must_use]
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if hex::decode_to_slice(text, &mut bytes).is_ok() {

@@ -73,7 +73,6 @@ struct FormFile {
 /// The content of the files that are stored with a distribution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttachedContent {
-    /// A signature.
     pub signature: Option<Vec<u8>>,
     /// The provenance object with the attestations.
     pub provenance: Option<Vec<u8>>,
@@ -85,42 +84,30 @@ pub enum BadUpload {
     /// The registration of a project, which old clients send. The message is PyPI's.
     #[error("Project pre-registration is no longer required or supported, upload your files instead.")]
     Registration,
-    /// An action other than an upload.
     #[error("the upload has the :action '{0}'; file_upload is supported")]
     Action(String),
-    /// An unknown protocol version. The message is PyPI's.
     #[error("Unknown protocol version.")]
     Protocol,
-    /// A field is missing or empty.
     #[error("the upload has no field {0}")]
     Missing(&'static str),
-    /// A field that may occur only once is repeated.
     #[error("the upload has the field {0} more than once")]
     Repeated(&'static str),
-    /// A compared field is too long or not UTF-8.
     #[error("the field {0} of the upload is not UTF-8 text of at most {MAX_VALUE} bytes")]
     Value(&'static str),
-    /// The form contains no file.
     #[error("the upload has no file; the field content is missing")]
     NoFile,
-    /// The file has no name.
     #[error("the field content of the upload has no file name")]
     NoFileName,
-    /// The form contains a second file.
     #[error("the upload has more than one file; upload each file separately")]
     SecondFile,
-    /// Too many fields.
     #[error("the upload has more than {MAX_FIELDS} fields")]
     TooMany,
-    /// A field is too large.
     #[error("the field {field} of the upload has more than {limit} bytes")]
     TooLong {
-        /// The field.
         field: String,
         /// The maximum size, in bytes.
         limit: u64,
     },
-    /// All fields together are too large.
     #[error("the fields of the upload have more than {MAX_FIELD_SUM} bytes together")]
     TooLarge,
     /// The attestations are not valid, or not about the file. The message begins as PyPI's.
@@ -142,29 +129,24 @@ pub enum BadUpload {
          '{SIGNATURE_END}', as gpg --armor --detach-sign writes it"
     )]
     Signature,
-    /// The type of the file differs from `filetype`.
     #[error("the upload has the filetype '{declared}', but '{file}' is of the type {actual}")]
     FileType {
         /// The value in the form.
         declared: String,
-        /// The file name.
         file: String,
         /// The type of the file.
         actual: &'static str,
     },
-    /// The name or version of the package in the file differs.
     #[error("the upload has the {field} '{declared}', but the package in '{file}' has '{actual}'")]
     Other {
         /// `name` or `version`.
         field: &'static str,
         /// The value in the form.
         declared: String,
-        /// The file name.
         file: String,
         /// The value in the metadata of the file.
         actual: String,
     },
-    /// A digest is malformed.
     #[error("the field {0} of the upload is not a digest in hexadecimal")]
     Digest(&'static str),
     /// The received bytes have a different digest.
@@ -173,7 +155,6 @@ pub enum BadUpload {
          upload it again"
     )]
     OtherDigest {
-        /// The field.
         field: &'static str,
         /// The digest of the received bytes.
         actual: String,
@@ -181,8 +162,6 @@ pub enum BadUpload {
 }
 
 impl UploadForm {
-    /// Returns the name of a field if it is compared.
-    #[must_use]
     pub fn compared_field(field: &str) -> Option<&'static str> {
         FIELDS.into_iter().find(|name| *name == field)
     }
@@ -205,9 +184,6 @@ impl UploadForm {
     }
 
     /// Sets the field with attestations.
-    ///
-    /// # Errors
-    /// [`BadUpload::Repeated`].
     pub fn set_attestations(&mut self, content: Vec<u8>) -> Result<(), BadUpload> {
         match self.attestations.replace(content) {
             Some(_) => Err(BadUpload::Repeated(ATTESTATIONS)),
@@ -216,9 +192,6 @@ impl UploadForm {
     }
 
     /// Sets the field with a signature. `name` is its file name, if it has one.
-    ///
-    /// # Errors
-    /// [`BadUpload::Repeated`].
     pub fn set_signature(&mut self, name: Option<String>, content: Vec<u8>) -> Result<(), BadUpload> {
         match self.signature.replace(FormFile { name, content }) {
             Some(_) => Err(BadUpload::Repeated(SIGNATURE)),

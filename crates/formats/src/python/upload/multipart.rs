@@ -15,20 +15,16 @@ const MAX_BOUNDARY: usize = 70;
 /// The next element of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A part begins.
     Part(PartHead),
     /// The next bytes of its content; never empty.
     Content(Bytes),
-    /// Its content is complete.
     PartEnd,
     /// The form is complete; bytes after it are ignored.
     End,
 }
 
-/// The head of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartHead {
-    /// The field.
     pub name: String,
     /// The file name; `None` for a part that is not a file.
     pub file: Option<String>,
@@ -42,19 +38,14 @@ pub enum BadForm {
         "an upload must have the Content-Type multipart/form-data; use twine, uv publish or another upload client"
     )]
     OtherType,
-    /// The boundary is missing, or RFC 2046 does not allow it.
     #[error("the Content-Type of the upload has no valid boundary")]
     Boundary,
-    /// The bytes end before the form is complete.
     #[error("the upload is incomplete: its last boundary is missing; upload the file again")]
     Incomplete,
-    /// The bytes before the first boundary, or a head, are too long.
     #[error("the upload has no boundary where a part must begin")]
     NoPart,
-    /// A head that cannot be read.
     #[error("a part of the upload has a malformed head; it needs Content-Disposition: form-data; name=\"…\"")]
     Head,
-    /// `Content-Transfer-Encoding`, which RFC 7578 deprecates.
     #[error("a part of the upload has a Content-Transfer-Encoding; send the bytes unchanged")]
     Encoding,
 }
@@ -79,7 +70,6 @@ pub fn boundary(content_type: &str) -> Result<String, BadForm> {
     if is_valid { Ok(boundary.to_owned()) } else { Err(BadForm::Boundary) }
 }
 
-/// The position in the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     /// Before the first boundary.
@@ -91,7 +81,6 @@ enum Position {
     End,
 }
 
-/// Reads a form.
 #[derive(Debug)]
 pub struct FormReader {
     /// The boundary, preceded by a line break and two dashes.
@@ -101,8 +90,6 @@ pub struct FormReader {
 }
 
 impl FormReader {
-    /// Creates a reader of a form with this boundary.
-    #[must_use]
     pub fn new(boundary: &str) -> FormReader {
         // The line break before the first boundary is optional.
         let buffer = BytesMut::from(&b"\r\n"[..]);
@@ -118,9 +105,6 @@ impl FormReader {
     }
 
     /// Takes the next event; `None` if more bytes are needed.
-    ///
-    /// # Errors
-    /// [`BadForm`].
     pub fn take(&mut self) -> Result<Option<Event>, BadForm> {
         loop {
             let is_advanced = match self.position {
@@ -137,7 +121,6 @@ impl FormReader {
     }
 
     /// Returns an error if the form is not complete, after all bytes were read.
-    #[must_use]
     pub fn end(&self) -> Option<BadForm> {
         (self.position != Position::End).then_some(BadForm::Incomplete)
     }

@@ -10,9 +10,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 pub enum Compression {
     /// gzip (RFC 1952).
     Gzip,
-    /// bzip2.
     Bzip2,
-    /// xz.
     Xz,
     /// zstd (RFC 8878).
     Zstd,
@@ -88,13 +86,11 @@ fn detect(head: &[u8]) -> Result<Compression, ArchiveError> {
 
 impl<R: Read> Decoder<R> {
     /// Returns the number of bytes inflated so far.
-    #[must_use]
     pub fn output_size(&self) -> u64 {
         self.output_size
     }
 
     /// Returns the limits that apply.
-    #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

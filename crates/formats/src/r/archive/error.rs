@@ -5,10 +5,8 @@ use std::io;
 /// The reason why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The underlying reader failed.
     #[error("the file cannot be read")]
     Io(#[source] io::Error),
-    /// A zip file.
     #[error(
         "this is a zip file (a Windows binary or a wheel), not a source package; build one with R CMD build"
     )]
@@ -20,22 +18,16 @@ pub enum ArchiveError {
     InvalidZip {
         /// The byte offset in the file.
         offset: u64,
-        /// The defect.
         defect: &'static str,
     },
-    /// A tar file without compression.
     #[error("this is a tar file without compression; build the package with R CMD build")]
     PlainTar,
-    /// None of the known formats.
     #[error("this is not a package archive (gzip, bzip2, xz or zstd); build the package with R CMD build")]
     NotAnArchive,
-    /// The compressed stream, or the archive in it, is truncated.
     #[error("the archive is truncated; copy or download the file again")]
     Truncated,
-    /// The compressed stream is damaged, or its checksum is wrong.
     #[error("the compressed data is damaged; copy or download the file again")]
     Damaged(#[source] io::Error),
-    /// Bytes follow the compressed stream.
     #[error("other bytes follow the end of the compressed data; build the package again with R CMD build")]
     TrailingBytes,
     /// The inflated bytes are not a tar archive, or a header of the archive is damaged.
@@ -45,40 +37,26 @@ pub enum ArchiveError {
     Tar {
         /// The byte offset in the inflated stream.
         offset: u64,
-        /// The defect.
         defect: &'static str,
     },
-    /// An archive without members.
     #[error("the archive is empty; build the package with R CMD build")]
     Empty,
-    /// The inflated archive is larger than allowed.
     #[error("the archive is larger than {limit} bytes when inflated")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// A decompression bomb.
     #[error("the archive inflates to more than {ratio} times its size; it looks like a decompression bomb")]
-    Bomb {
-        /// The largest allowed ratio.
-        ratio: u64,
-    },
-    /// More members than allowed.
+    Bomb { ratio: u64 },
     #[error("the archive has more than {limit} members (or their names are too long)")]
-    TooManyMembers {
-        /// The largest allowed number.
-        limit: u64,
-    },
-    /// An implausibly long name or extended header.
+    TooManyMembers { limit: u64 },
     #[error("the archive has a name or an extended header of {size} bytes; build it again with R CMD build")]
     LongName {
         /// The size in bytes.
         size: u64,
     },
-    /// A name that is not UTF-8.
     #[error("'{0}' is not UTF-8; rename the file and build the package again")]
     NotUtf8(String),
-    /// An empty name, or one with a zero byte.
     #[error("a member of the archive has no usable name ('{0}'); build the package again with R CMD build")]
     BadName(String),
     /// A name with a prefix that only some programs read.
@@ -87,27 +65,16 @@ pub enum ArchiveError {
          (ustar); build the package again with R CMD build"
     )]
     AmbiguousName(String),
-    /// An absolute path.
     #[error("'{0}' is an absolute path; an archive may only write inside its own folder")]
     AbsolutePath(String),
-    /// A path with `..`.
     #[error("'{0}' contains '..'; an archive may only write inside its own folder")]
     ParentPath(String),
-    /// A link that leaves the package's folder, or may leave it.
     #[error("the link '{path}' to '{target}' leaves the package's folder; replace it by a copy of the file")]
-    LinkOutside {
-        /// Path of the link.
-        path: String,
-        /// Target of the link.
-        target: String,
-    },
-    /// A member below a symbolic link.
+    LinkOutside { path: String, target: String },
     #[error("'{0}' would be written through a symbolic link; replace the link by a folder")]
     ThroughLink(String),
-    /// A device, FIFO, sparse file, or a member of an unknown type.
     #[error("'{path}' is neither file, folder nor link (tar type '{kind}'); remove it and build again")]
     Special {
-        /// Path of the member.
         path: String,
         /// Type flag of the member, escaped.
         kind: String,
@@ -119,35 +86,26 @@ pub enum ArchiveError {
     TwoFolders {
         /// The entry of the first member.
         first: String,
-        /// The other entry.
         second: String,
     },
-    /// A file at the top level.
     #[error("'{0}' is outside the package's folder; a package is exactly one folder")]
     FileAtTop(String),
-    /// No `{folder}/DESCRIPTION`.
     #[error("there is no '{0}/DESCRIPTION'; this is not an R package")]
     NoDescription(String),
-    /// More than one DESCRIPTION, ignoring case.
     #[error("the archive has '{0}' more than once; build the package again with R CMD build")]
     TwoDescriptions(String),
-    /// A link or a folder in place of DESCRIPTION.
     #[error("'{0}' is not a plain file; build the package again with R CMD build")]
     DescriptionNotAFile(String),
-    /// A member larger than allowed, such as DESCRIPTION.
     #[error("'{path}' has {size} bytes, more than the {limit} allowed")]
     MemberTooLarge {
-        /// Path of the member.
         path: String,
         /// Size of the member in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// DESCRIPTION is not DCF.
     #[error("DESCRIPTION is malformed")]
     Dcf(#[from] crate::r::dcf::DcfError),
-    /// A required field is missing.
     #[error("DESCRIPTION has no '{0}' field")]
     NoField(&'static str),
     /// A package name R does not allow.
@@ -155,10 +113,8 @@ pub enum ArchiveError {
         "DESCRIPTION: '{0}' is not a package name (2 to 255 ASCII letters, digits and dots, beginning with a letter and not ending with a dot)"
     )]
     BadPackage(String),
-    /// A version R does not allow.
     #[error("DESCRIPTION: '{0}' is not a version; write two or more numbers such as 1.0 or 0.9-2")]
     BadVersion(String),
-    /// R refuses the DESCRIPTION.
     #[error(transparent)]
     Refused(#[from] crate::r::description::check::Refusal),
     /// A file that a program of macOS added beside the package's folder.
@@ -167,30 +123,15 @@ pub enum ArchiveError {
          COPYFILE_DISABLE=1 for tar and delete .DS_Store files"
     )]
     MacOsFile(String),
-    /// The folder does not have the name of the package.
     #[error("DESCRIPTION has package '{package}', but the folder is '{folder}'; they must be the same")]
-    OtherFolder {
-        /// The package in DESCRIPTION.
-        package: String,
-        /// The top-level folder.
-        folder: String,
-    },
-    /// The name of the file does not match package and version.
+    OtherFolder { package: String, folder: String },
     #[error("DESCRIPTION has '{package}' {version}, but the file is named '{file}'; rename the file")]
-    OtherFileName {
-        /// The package in DESCRIPTION.
-        package: String,
-        /// The version in DESCRIPTION.
-        version: String,
-        /// The file name.
-        file: String,
-    },
+    OtherFileName { package: String, version: String, file: String },
     /// A binary package where a source package is expected.
     #[error(
         "this is a binary package (built for R {r} {platform}), not a source package; add the file R CMD build makes"
     )]
     Binary {
-        /// The R version.
         r: String,
         /// The platform; may be empty.
         platform: String,

@@ -51,7 +51,6 @@ impl Header {
         trim_at_zero(&self.0[157..257]).to_vec()
     }
 
-    /// Returns the type flag.
     pub(in crate::r) fn kind(&self) -> u8 {
         self.0[156]
     }

@@ -31,9 +31,6 @@ fn is_absolute(text: &str) -> bool {
 
 /// Checks a symbolic link: `..` is allowed only at the beginning, and must not lead above the package's folder.
 /// Together with [`LinkCheck::check`] (no member is below a link), this also covers chains of links.
-///
-/// # Errors
-/// [`ArchiveError::LinkOutside`].
 pub fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
     let error = || link_outside_error(path, target);
     let text = std::str::from_utf8(target).map_err(|_| error())?;
@@ -55,9 +52,6 @@ pub fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
 }
 
 /// Checks a hard link: its target is a path in the archive, below the same top-level folder.
-///
-/// # Errors
-/// [`ArchiveError::LinkOutside`].
 pub fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
     let target_path = validate_path(target).map_err(|_| link_outside_error(path, target))?;
     let top_folder = |p: &str| p.split('/').next().map(str::to_owned);
@@ -105,9 +99,6 @@ impl LinkCheck {
 
     /// Checks, after the last member, that no folder with members is also a link, regardless of the order of the
     /// members.
-    ///
-    /// # Errors
-    /// [`ArchiveError::ThroughLink`].
     pub fn check(&self) -> Result<(), ArchiveError> {
         match self.links.iter().find(|link| self.folders.contains(*link)) {
             Some(link) => Err(ArchiveError::ThroughLink(link.clone())),

@@ -9,11 +9,8 @@ use std::io::Read;
 /// The type of a member, with the unchanged targets of links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberKind {
-    /// A plain file.
     File,
-    /// A folder.
     Folder,
-    /// A symbolic link.
     Symlink(Vec<u8>),
     /// A hard link: another name of an earlier member.
     HardLink(Vec<u8>),
@@ -21,16 +18,13 @@ pub enum MemberKind {
 
 /// A member; its contents are read from [`Members`].
 pub struct Member {
-    /// The unchanged name.
     pub name: Vec<u8>,
-    /// The type of the member.
     pub kind: MemberKind,
     /// The size of the contents in bytes.
     pub size: u64,
     /// The blocks of the extended headers before the member's own header, for a copy: without the records that no
     /// installation needs.
     pub(in crate::r) extensions: Vec<u8>,
-    /// The member's own header.
     pub(in crate::r) header: Header,
     /// Whether the name is that of an extended header.
     has_extended_name: bool,
@@ -52,7 +46,6 @@ impl Member {
     }
 
     /// Returns the folder if the member's name is `{folder}/{file}`. Nothing else is checked.
-    #[must_use]
     pub fn folder_of(&self, file: &str) -> Option<&[u8]> {
         let name = self.name.strip_prefix(b"./").unwrap_or(&self.name);
         let folder = name.strip_suffix(file.as_bytes())?.strip_suffix(b"/")?;
@@ -266,7 +259,6 @@ impl<R: Read> Members<R> {
     }
 
     /// Bytes inflated so far.
-    #[must_use]
     pub fn output_size(&self) -> u64 {
         self.decoder.output_size()
     }

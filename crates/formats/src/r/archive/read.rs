@@ -14,7 +14,6 @@ use std::io::Read;
 pub struct PackageArchive {
     /// The top-level folder: the package's name.
     pub folder: String,
-    /// The fields of DESCRIPTION.
     pub description: Description,
     /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,
@@ -32,29 +31,20 @@ pub struct PackageArchive {
 
 impl PackageArchive {
     /// Returns the field `Package`.
-    #[must_use]
     pub fn package(&self) -> &str {
         self.description.package().unwrap_or(&self.folder)
     }
 
     /// Returns the field `Version`, as written.
-    #[must_use]
     pub fn version(&self) -> &str {
         self.description.version().unwrap_or_default()
     }
 
     /// Refuses a DESCRIPTION that R refuses.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Refused`].
     pub fn check_description(&self) -> Result<(), ArchiveError> {
         Ok(check::check(&self.description_raw)?)
     }
 
-    /// Refuses a binary package.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Binary`].
     pub fn require_source(&self) -> Result<(), ArchiveError> {
         match &self.built {
             None => Ok(()),
@@ -175,17 +165,13 @@ fn is_final(description_raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
 
 /// The content collected from an archive.
 pub(in crate::r) struct ArchiveContent {
-    /// The top-level folder.
     pub folder: Option<String>,
     /// The bytes of DESCRIPTION.
     pub description_raw: Option<Vec<u8>>,
     /// Whether there is a folder `src`.
     pub has_src: bool,
-    /// See [`PackageArchive::readme`].
     pub readme: Option<(String, Vec<u8>)>,
-    /// See [`PackageArchive::inflated_size`].
     pub inflated_size: u64,
-    /// See [`PackageArchive::is_signed`].
     pub is_signed: bool,
 }
 
@@ -267,9 +253,7 @@ fn file_name_error(package: &str, version: &str, file: SourceFileName<'_>) -> Ar
 pub struct PackageIdentity {
     /// `Package`, or `Bundle` for the bundles of old archives.
     pub name: String,
-    /// `Version`.
     pub version: String,
-    /// The fields of DESCRIPTION.
     pub description: Description,
     /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,

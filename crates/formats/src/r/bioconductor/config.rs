@@ -11,9 +11,7 @@ use base::model::time::Day;
 /// The versions of Bioconductor as a mirror declares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The current release.
     pub release: Version,
-    /// The version in development.
     pub devel: Version,
     /// Every version, oldest first, including release and devel.
     versions: Vec<VersionRow>,
@@ -22,9 +20,7 @@ pub struct Config {
 /// A row of the table of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRow {
-    /// The version.
     pub version: Version,
-    /// The version of R for this version.
     pub r: RMinor,
     /// The day on which the version became the release; `None` for devel, and if the day is unknown.
     pub release_day: Option<Day>,
@@ -35,13 +31,10 @@ pub struct VersionRow {
 /// The reason why a file is not a `config.yaml` of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
-    /// The file is an HTML page.
     #[error("is an HTML page, not a config.yaml")]
     Html,
-    /// A required line is missing or malformed.
     #[error("has no line that begins with {0}")]
     MissingLine(&'static str),
-    /// Release or devel is not in the map of R versions.
     #[error("has {0} as the release or devel version, but not in r_ver_for_bioc_ver")]
     Unmapped(Version),
 }
@@ -98,14 +91,11 @@ impl Config {
         }
     }
 
-    /// Returns the row of a version.
-    #[must_use]
     pub fn get(&self, version: Version) -> Option<&VersionRow> {
         self.versions.iter().find(|row| row.version == version)
     }
 
     /// Resolves the name of a version.
-    #[must_use]
     pub fn version(&self, name: VersionName) -> Version {
         match name {
             VersionName::Exact(version) => version,
@@ -120,7 +110,6 @@ impl Config {
     }
 
     /// Returns the status in BiocManager's terms: `release`, `devel` or `out-of-date`.
-    #[must_use]
     pub fn status(&self, version: Version) -> &'static str {
         if version == self.release {
             "release"
@@ -134,7 +123,6 @@ impl Config {
     /// Returns the day after which a version's packages no longer change: the day of its last build; if unknown, the
     /// day on which the next version became the release. `None` for release and devel, which are still built, and if
     /// both days are unknown.
-    #[must_use]
     pub fn last_update(&self, version: Version) -> Option<Day> {
         if version >= self.release {
             return None;
@@ -145,7 +133,6 @@ impl Config {
 
     /// Returns the day on which the next version became the release. It also determines which CRAN packages permanently
     /// belong to a version.
-    #[must_use]
     pub fn successor_release_day(&self, version: Version) -> Option<Day> {
         if version >= self.release {
             return None;
@@ -155,7 +142,6 @@ impl Config {
 
     /// Returns the configuration as of a day, so that a version is not the release before its release day. If dates are
     /// missing, returns the current configuration.
-    #[must_use]
     pub fn as_of(&self, day: Day) -> Config {
         let is_released = |row: &&VersionRow| row.release_day.is_some_and(|release_day| release_day <= day);
         let older_rows = self.versions.iter().filter(|row| row.version < self.release);
@@ -181,7 +167,6 @@ impl Config {
     }
 
     /// Renders a `config.yaml` that all clients can parse; the inverse of [`Config::parse`].
-    #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::from("# Versions of Bioconductor, for BiocManager, pak and renv.\n");
         let r_version = |version| self.get(version).map(|row| format!("{}.0", row.r)).unwrap_or_default();

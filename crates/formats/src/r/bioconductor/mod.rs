@@ -98,7 +98,6 @@ impl Component {
     ];
 
     /// Returns the path below `packages/{version}/`.
-    #[must_use]
     pub fn path(self) -> &'static str {
         match self {
             Component::Software => "bioc",
@@ -111,13 +110,11 @@ impl Component {
     }
 
     /// Parses the form of [`Component::path`].
-    #[must_use]
     pub fn parse(path: &str) -> Option<Component> {
         Component::ALL.into_iter().find(|component| component.path() == path)
     }
 
     /// Returns whether a version has this repository.
-    #[must_use]
     pub fn is_in(self, version: Version) -> bool {
         let version_of = |major, minor| Version(RMinor { major, minor });
         match self {
@@ -132,7 +129,6 @@ impl Component {
 /// A part of Bioconductor: a version, or one of its repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// The version.
     pub version: Version,
     /// The repository; `None` for all repositories of the version.
     pub component: Option<Component>,
@@ -140,19 +136,16 @@ pub struct Part {
 
 impl Part {
     /// Returns the part with all repositories of a version.
-    #[must_use]
     pub fn whole(version: Version) -> Part {
         Part { version, component: None }
     }
 
     /// Returns the part with one repository of a version.
-    #[must_use]
     pub fn single(version: Version, component: Component) -> Part {
         Part { version, component: Some(component) }
     }
 
     /// Parses the [`fmt::Display`] form, such as `3.20` or `3.20/data/annotation`.
-    #[must_use]
     pub fn parse(label: &str) -> Option<Part> {
         match label.split_once('/') {
             None => Some(Part::whole(label.parse().ok()?)),
@@ -161,7 +154,6 @@ impl Part {
     }
 
     /// Returns whether `other` is this part or is included in it.
-    #[must_use]
     pub fn contains(self, other: Part) -> bool {
         self.version == other.version && (self.component.is_none() || self.component == other.component)
     }
@@ -180,20 +172,17 @@ impl fmt::Display for Part {
 /// The name of a part in a URL, such as `3.20/data/annotation` or `release/bioc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PartName {
-    /// The version.
     pub version: VersionName,
     /// The repository of the version.
     pub component: Component,
 }
 
 /// Returns the URL of a part on a mirror of Bioconductor at `root`.
-#[must_use]
 pub fn part_url(root: &str, part: Part) -> String {
     format!("{root}/packages/{part}")
 }
 
 /// Splits the path segments after `packages/` into the part and the remaining segments.
-#[must_use]
 pub fn split_path<'s, 'a>(segments: &'s [&'a str]) -> Option<(PartName, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;
     let version = version.parse().ok()?;

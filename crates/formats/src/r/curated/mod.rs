@@ -22,16 +22,13 @@ const MAX_LINE: usize = 4096;
 const MAX_ORIGIN: usize = 200;
 const MORE_ORIGINS: &str = " and further lines";
 
-/// A definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Definition {
     /// The requested packages by name.
     pub roots: BTreeMap<String, RootPackage>,
-    /// Notices about omitted parts.
     pub notices: Vec<String>,
 }
 
-/// A requested package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootPackage {
     /// The version constraints, all of which apply.
@@ -42,32 +39,25 @@ pub struct RootPackage {
     pub origin: String,
 }
 
-/// A version constraint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Constraint {
-    /// The operator.
     pub operator: Operator,
-    /// The version, as written.
     pub version: String,
 }
 
 /// The reason why a definition is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadDefinition {
-    /// A line has a defect.
     #[error("{file}, line {line}: {reason}")]
     Line {
-        /// The file.
         file: String,
         /// The number of the line, from 1.
         line: usize,
         /// The defect and its remedy.
         reason: String,
     },
-    /// A file has a defect.
     #[error("{file}: {reason}")]
     File {
-        /// The file.
         file: String,
         /// The defect and its remedy.
         reason: String,
@@ -84,7 +74,6 @@ pub struct BadInclude(String);
 
 impl Constraint {
     /// Returns whether a version meets the constraint.
-    #[must_use]
     pub fn is_met_by(&self, candidate: &str) -> bool {
         self.operator.allows(version::compare(candidate, &self.version))
     }
@@ -92,13 +81,11 @@ impl Constraint {
 
 impl RootPackage {
     /// Returns whether a version meets all constraints.
-    #[must_use]
     pub fn allows(&self, candidate: &str) -> bool {
         self.constraints.iter().all(|constraint| constraint.is_met_by(candidate))
     }
 
     /// Returns the constraints as written in a line of a definition, such as `>=1.0, <2.0`; empty without constraints.
-    #[must_use]
     pub fn constraint_text(&self) -> String {
         let text =
             |constraint: &Constraint| format!("{}{}", constraint.operator.as_str(), constraint.version);
@@ -106,7 +93,6 @@ impl RootPackage {
     }
 
     /// Returns the line of a definition for the package, without the name; [`RootPackage::parse`] reads it.
-    #[must_use]
     pub fn rule_text(&self) -> String {
         let mut text = self.constraint_text();
         if self.extras != Kinds::NONE {
@@ -152,7 +138,6 @@ fn word_kinds(word: &str) -> Result<Kinds, BadInclude> {
 }
 
 /// Returns the words of [`parse_include`] for a set of kinds.
-#[must_use]
 pub fn include_text(kinds: Kinds) -> String {
     let word = |kind| match kind {
         DependencyKind::Imports => "imports",
@@ -280,7 +265,6 @@ pub fn add_root(definition: &mut Definition, package: String, root: RootPackage)
     }
 }
 
-/// Removes repeated constraints.
 pub fn remove_repeated(definition: &mut Definition) {
     for root in definition.roots.values_mut() {
         let mut known = HashSet::new();
@@ -289,7 +273,6 @@ pub fn remove_repeated(definition: &mut Definition) {
 }
 
 /// Writes packages as the text of a definition, one on each line.
-#[must_use]
 pub fn text(roots: &BTreeMap<String, RootPackage>) -> String {
     let line = |(name, root): (&String, &RootPackage)| {
         let rule = root.rule_text();

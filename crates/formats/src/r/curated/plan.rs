@@ -10,9 +10,7 @@ use base::words;
 /// A release that a source lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRelease {
-    /// The release.
     pub release: ReleaseId,
-    /// Its version.
     pub version: String,
 }
 
@@ -36,13 +34,11 @@ words! {
 /// A package of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanRow {
-    /// The package.
     pub name: String,
     /// The selected version; for a removed package, its current version.
     pub version: String,
     /// The current version, if the selected one differs.
     pub previous: Option<String>,
-    /// The change.
     pub change: Change,
     /// The shortest chain of dependencies from a requested package to this one; empty for a removed package.
     pub chain: Vec<String>,
@@ -53,7 +49,6 @@ pub struct PlanRow {
 /// Returns the rows, by name. `present` has the current releases of the source, and `listed` the releases that the
 /// base lists. The release of a selected package is [`SelectedRelease::other`], or else the release in `listed`; a
 /// package with neither is omitted.
-#[must_use]
 pub fn rows(
     present: &BTreeMap<String, ListedRelease>,
     selection: &Selection,

@@ -23,9 +23,7 @@ const MAX_ROUNDS: usize = 1000;
 /// A release of a package in the snapshot from which packages are selected.
 #[derive(Clone, Debug)]
 pub struct KnownRelease {
-    /// The release.
     pub release: ReleaseId,
-    /// Its version.
     pub version: String,
     /// Whether it is listed; otherwise it is archived.
     pub is_listed: bool,
@@ -39,11 +37,9 @@ pub type KnownReleases = BTreeMap<String, Vec<KnownRelease>>;
 /// The input of [`select`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The requested packages.
     pub roots: &'a BTreeMap<String, RootPackage>,
     /// The kinds of dependencies to include.
     pub include: Kinds,
-    /// The listed releases.
     pub listed: &'a DependencyIndex,
     /// All releases of the packages in earlier results [`SelectionStep::NeedsReleases`].
     pub known: &'a KnownReleases,
@@ -56,7 +52,6 @@ pub struct Request<'a> {
 /// The result of [`select`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelectionStep {
-    /// The selection.
     Complete(Selection),
     /// The caller must add all releases of these packages to `known`, and select again.
     NeedsReleases(Vec<String>),
@@ -65,18 +60,14 @@ pub enum SelectionStep {
 /// Selected releases. The same request always results in the same selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The packages by name.
     pub packages: BTreeMap<String, SelectedRelease>,
     /// Problems that prevent an update.
     pub problems: Vec<String>,
-    /// Notices about omitted dependencies.
     pub notices: Vec<String>,
 }
 
-/// A selected release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectedRelease {
-    /// Its version.
     pub version: String,
     /// The selected release, if it is not the listed one.
     pub other: Option<ReleaseId>,
@@ -89,7 +80,6 @@ type Requirements = BTreeMap<(Operator, String), String>;
 
 /// Selects the releases. The listed version of a package is used if the package's line and its dependents allow it;
 /// otherwise, the highest version that they allow.
-#[must_use]
 pub fn select(request: &Request<'_>) -> SelectionStep {
     let mut selector = Selector {
         request,

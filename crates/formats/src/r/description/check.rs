@@ -23,28 +23,22 @@ pub enum Problem {
         "the file begins with a byte order mark, so that R finds no 'Package' field; save it as UTF-8 without one"
     )]
     ByteOrderMark,
-    /// A line that is neither a field nor a continuation.
     #[error("the file is not in valid DCF format: {0}")]
     Dcf(DcfError),
-    /// No record, or several.
     #[error("contains a blank line: it must be one record, and has {0}")]
     Records(usize),
     /// A field that every package has, also if there is a blank between its name and the colon.
     #[error("Required field missing or empty: '{0}'")]
     Missing(&'static str),
-    /// An `Encoding` from which R cannot convert, or not without changing ASCII.
     #[error("Unknown encoding '{0}'; save the file as UTF-8 and write 'Encoding: UTF-8'")]
     UnknownEncoding(String),
-    /// Names of fields that are not ASCII.
     #[error("Fields with non-ASCII tags: {0}. All field tags must be ASCII.")]
     Tags(String),
-    /// Fields that must be ASCII.
     #[error("Fields with non-ASCII values: {0}. These fields must have ASCII values.")]
     Values(String),
     /// Text that is not ISO 8859, such as most UTF-8, without an `Encoding`.
     #[error("Unknown encoding: {0} is not ASCII; add the field 'Encoding: UTF-8'")]
     Encoding(String),
-    /// The name of one of R's own packages.
     #[error("Invalid package name. This is the name of a base package.")]
     BasePackage,
     /// A version with a number that R cannot represent.
@@ -54,7 +48,6 @@ pub enum Problem {
         max = version::MAX_COMPONENT
     )]
     Version(String),
-    /// `Maintainer` is not `name <address>`.
     #[error("Malformed maintainer field.")]
     Maintainer,
     /// Items of the fields that declare dependencies.
@@ -63,10 +56,8 @@ pub enum Problem {
          packages optionally followed by '<=' or '>=', white space, and a valid version number in parentheses."
     )]
     Dependencies(String),
-    /// A requirement on R that `available.packages()` cannot evaluate.
     #[error("Depends: R cannot compare its version with '{0}'; write a requirement such as R (>= 4.1.0)")]
     Requirement(String),
-    /// An item of `LinkingTo` with which R cannot install the package.
     #[error("LinkingTo: invalid version specification in '{0}'")]
     LinkingTo(String),
     /// `Priority` of a package of R itself.
@@ -316,7 +307,6 @@ fn is_valid_linking(item: &str) -> bool {
 
 /// Returns the first item of a `Depends` field that is a requirement on R and that `available.packages()` cannot
 /// evaluate.
-#[must_use]
 pub fn unreadable_requirement(depends: &str) -> Option<&str> {
     let is_unreadable = |item: &&str| is_requirement(item.trim()) && !is_readable(item.trim_matches(BLANKS));
     depends.split(',').find(is_unreadable).map(str::trim)
@@ -338,7 +328,6 @@ fn is_readable(item: &str) -> bool {
 
 /// Returns whether R can compare the version of a package with others. Otherwise `available.packages()` fails for
 /// clients with two repositories that list the package.
-#[must_use]
 pub fn is_comparable_version(text: &str) -> bool {
     version::is_package_version(text) && version::is_comparable(text)
 }
@@ -346,7 +335,6 @@ pub fn is_comparable_version(text: &str) -> bool {
 /// The form in which an index contains a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServedRecord {
-    /// Unchanged.
     Unchanged,
     /// Another text, which R can read.
     Rewritten(Vec<u8>),
@@ -356,7 +344,6 @@ pub enum ServedRecord {
 
 /// Returns the form of a record in an index that R can read. Records of packages that were added are checked before; this is for
 /// requirements and line ends in the index of a mirror.
-#[must_use]
 pub fn served_record(stanza: &[u8]) -> ServedRecord {
     let record = match dcf::records(stanza).next() {
         None => return ServedRecord::Unchanged,
@@ -371,7 +358,6 @@ pub fn served_record(stanza: &[u8]) -> ServedRecord {
 }
 
 /// Returns the item of a record's `Depends` with which it would make `available.packages()` fail for the whole index.
-#[must_use]
 pub fn unreadable_item(stanza: &[u8]) -> Option<String> {
     item_of(&dcf::records(stanza).next()?.ok()?)
 }

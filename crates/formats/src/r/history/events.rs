@@ -26,7 +26,6 @@ pub struct Event {
 /// Maximum number of events of a package; packages of CRAN have at most a dozen.
 pub const MAX_EVENTS: usize = 1000;
 
-/// The events by package.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     by_package: HashMap<String, Vec<Event>>,
@@ -64,19 +63,16 @@ impl Events {
     }
 
     /// Returns the events of a package, by day; empty for an unknown package.
-    #[must_use]
     pub fn get(&self, package: &str) -> &[Event] {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the number of packages with events.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.by_package.len()
     }
 
     /// Returns whether there are no events.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_package.is_empty()
     }

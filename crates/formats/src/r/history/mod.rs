@@ -38,13 +38,11 @@ pub enum ListingState {
     Archived,
     /// In the index for the first time.
     Listed,
-    /// In the index again.
     Restored,
 }
 
 impl ListingState {
     /// Returns whether a file in this state is in the index; otherwise it is in the archive.
-    #[must_use]
     pub fn is_listed(self) -> bool {
         match self {
             ListingState::Listed | ListingState::Restored => true,
@@ -86,7 +84,6 @@ pub struct History<'a> {
 
 /// Returns the history from the day `since` up to, not including, the day `until`. Earlier publications are part of the
 /// first day.
-#[must_use]
 pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> History<'a> {
     if since >= until {
         return History::default();

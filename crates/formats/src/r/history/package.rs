@@ -11,7 +11,6 @@ use base::model::time::Day;
 
 type Row = MetaRow<String>;
 
-/// The files of a package.
 #[derive(Default)]
 pub(super) struct PackageFiles<'a> {
     pub(super) archive_rows: Vec<&'a Row>,
@@ -173,7 +172,6 @@ struct PackageState<'a> {
     listed_file: Option<&'a Row>,
     /// The file that is listed when the package returns.
     newest_file: Option<&'a Row>,
-    /// Every published file.
     files: Vec<&'a Row>,
 }
 

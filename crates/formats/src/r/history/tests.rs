@@ -188,7 +188,6 @@ fn a_bulk_copy_is_reported() {
 /// A change of a package on a day.
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    /// A new version.
     Publish,
     /// The same version with different bytes.
     Republish,

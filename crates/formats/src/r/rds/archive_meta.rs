@@ -11,13 +11,11 @@ use std::io::{self, Read, Write};
 /// A row of the tables, which describes a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaRow<S> {
-    /// The package.
     pub package: S,
     /// The file name, `{package}_{version}.tar.gz`.
     pub file: S,
     /// Size in bytes.
     pub size: u64,
-    /// The publication time.
     pub mtime: Timestamp,
 }
 
@@ -30,9 +28,6 @@ const OWNER: &str = "root";
 
 /// Writes `Meta/archive.rds`, uncompressed. `rows` must be grouped by package and sorted oldest first, because clients
 /// read them from the end. Row names are `{package}/{file}`. Times are truncated to seconds.
-///
-/// # Errors
-/// Those of `out`.
 pub fn write_archive_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) -> io::Result<()> {
     let mut writer = Writer::new(out);
     let packages = || rows.chunk_by(|a, b| a.package.as_ref() == b.package.as_ref());
@@ -53,9 +48,6 @@ pub fn write_archive_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) 
 }
 
 /// Writes `Meta/current.rds`, uncompressed: one data frame with file names as row names.
-///
-/// # Errors
-/// Those of `out`.
 pub fn write_current_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) -> io::Result<()> {
     let mut writer = Writer::new(out);
     write_frame(&mut writer, rows, |writer, row| writer.string(row.file.as_ref().as_bytes()))?;

@@ -25,7 +25,6 @@ const ZSTD_WINDOW_LOG: u32 = 26;
 
 impl RdsCompression {
     /// Detects the compression from the first six bytes.
-    #[must_use]
     pub fn detect(magic: &[u8]) -> Option<RdsCompression> {
         match magic {
             [0x1f, 0x8b, ..] => Some(RdsCompression::Gzip),

@@ -8,7 +8,6 @@ pub const NA_INT: i32 = i32::MIN;
 /// A value and its attributes (`names`, `class`, `dim` …).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
-    /// The value.
     pub data: Data,
     /// Attributes in the order of the stream.
     pub attributes: Vec<(Arc<str>, Item)>,
@@ -17,12 +16,9 @@ pub struct Item {
 /// A value. Code, environments and pointers cannot be represented.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Data {
-    /// `NULL`.
     #[default]
     Null,
-    /// A symbol.
     Symbol(Arc<str>),
-    /// A pairlist.
     Pairs(Vec<Pair>),
     /// 0, 1 or [`NA_INT`].
     Logical(Vec<i32>),
@@ -30,11 +26,9 @@ pub enum Data {
     Integer(Vec<i32>),
     /// Doubles; any NaN is `NA`.
     Real(Vec<f64>),
-    /// Complex numbers.
     Complex(Vec<[f64; 2]>),
     /// Strings, in UTF-8.
     Text(Strings),
-    /// A list.
     List(Vec<Item>),
     /// Bytes.
     Raw(Vec<u8>),
@@ -43,27 +37,21 @@ pub enum Data {
 /// A node of a pairlist. The tail of a dotted pair is stored as a further node without a tag.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
-    /// The tag, if any.
     pub tag: Option<Arc<str>>,
-    /// The value.
     pub value: Item,
 }
 
 impl Item {
     /// Creates a value without attributes.
-    #[must_use]
     pub fn new(data: Data) -> Item {
         Item { data, attributes: Vec::new() }
     }
 
-    /// Returns the attribute with this name.
-    #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Item> {
         self.attributes.iter().find(|(tag, _)| &**tag == name).map(|(_, value)| value)
     }
 
     /// Returns the strings of a character vector.
-    #[must_use]
     pub fn text(&self) -> Option<&Strings> {
         match &self.data {
             Data::Text(strings) => Some(strings),
@@ -72,13 +60,11 @@ impl Item {
     }
 
     /// Returns whether the attribute `class` contains this class.
-    #[must_use]
     pub fn has_class(&self, class: &str) -> bool {
         self.attribute("class").and_then(Item::text).is_some_and(|c| c.iter().any(|c| c == Some(class)))
     }
 
     /// Returns the element of a list that has this name in `names`.
-    #[must_use]
     pub fn element(&self, name: &str) -> Option<&Item> {
         let Data::List(elements) = &self.data else { return None };
         let names = self.attribute("names")?.text()?;
@@ -109,20 +95,16 @@ impl Strings {
         Ok(())
     }
 
-    /// Returns the number of strings.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Returns whether the vector is empty.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
     /// Returns the string at an index; `None` for `NA` and beyond the end.
-    #[must_use]
     pub fn get(&self, index: usize) -> Option<&str> {
         let end = *self.ends.get(index)?;
         if end & NA_BIT != 0 {

@@ -105,7 +105,6 @@ struct Row<'s> {
     end: usize,
 }
 
-/// A value.
 struct Cell {
     /// Length in bytes.
     length: u32,
@@ -283,7 +282,6 @@ impl<'s> Matrix<'s> {
 struct WritePosition {
     /// The offset of its next value.
     offset: usize,
-    /// The row of that value.
     row: usize,
 }
 

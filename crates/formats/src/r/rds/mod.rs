@@ -38,19 +38,15 @@ pub enum RdsError {
     /// The first bytes belong to no RDS format, for example because the file is an HTML error page.
     #[error("not an RDS file (it begins with {0:02x?}); the mirror may have answered with an error page")]
     NotRds(Vec<u8>),
-    /// A serialization other than XDR.
     #[error("RDS files in {0} format are not supported; write the file with saveRDS(ascii = FALSE)")]
     Form(&'static str),
-    /// A format version other than 2 and 3.
     #[error("RDS format version {0} is not supported; write the file with saveRDS(version = 2)")]
     Version(i32),
-    /// The file is truncated.
     #[error("the RDS file is truncated at byte {offset} of the stream; fetch it again")]
     Truncated {
         /// Position in the decompressed stream.
         offset: u64,
     },
-    /// The decompressor reported an error.
     #[error("the RDS file is damaged at byte {offset} of the stream; fetch it again")]
     Damaged {
         /// Position in the decompressed stream.
@@ -69,27 +65,18 @@ pub enum RdsError {
         "the RDS file contains {type_name} (type {code}, byte {offset}), which is not allowed in a data file"
     )]
     Refused {
-        /// The R type.
         type_name: &'static str,
         /// The number of the type in the stream.
         code: u8,
         /// Position in the decompressed stream.
         offset: u64,
     },
-    /// A stream that violates the format.
     #[error("the RDS file is malformed at byte {offset} of the stream: {defect}")]
     Malformed {
-        /// The defect.
         defect: &'static str,
         /// Position in the decompressed stream.
         offset: u64,
     },
-    /// A valid object that is not the expected table.
     #[error("the RDS file does not contain {expected}: {found}")]
-    Shape {
-        /// The expected table.
-        expected: &'static str,
-        /// The object found.
-        found: String,
-    },
+    Shape { expected: &'static str, found: String },
 }

@@ -20,8 +20,10 @@ pub struct PackageTable {
 #[derive(Debug)]
 enum Cells {
     /// One vector with the columns in order.
-    Matrix { cells: Strings, rows: usize },
-    /// A vector per column.
+    Matrix {
+        cells: Strings,
+        rows: usize,
+    },
     Frame(Vec<Item>),
 }
 
@@ -82,13 +84,11 @@ impl PackageTable {
     }
 
     /// Returns the number of records.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Returns whether there are no records.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -106,8 +106,6 @@ impl PackageTable {
         })
     }
 
-    /// Returns the value of a field of a record.
-    #[must_use]
     pub fn get(&self, record: usize, field: &str) -> Option<&str> {
         self.record(record).find(|(name, _)| *name == field).map(|(_, value)| value)
     }

@@ -345,7 +345,6 @@ fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_label(name).filter(|e| *e != UTF_8 && e.is_ascii_compatible())
 }
 
-/// Returns the error for a type that is refused.
 fn refused_type(code: u8, offset: u64) -> RdsError {
     let type_name = match code {
         3 => "a function",

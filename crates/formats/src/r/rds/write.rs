@@ -118,7 +118,6 @@ impl<W: Write> Writer<W> {
         self.write_full_pieces()
     }
 
-    /// Writes a character vector.
     pub(super) fn strings<'s>(&mut self, values: impl ExactSizeIterator<Item = &'s str>) -> io::Result<()> {
         self.vector(TEXT, values.len())?;
         values.into_iter().try_for_each(|value| self.string(value.as_bytes()))
@@ -145,7 +144,6 @@ impl<W: Write> Writer<W> {
         self.word(NULL)
     }
 
-    /// Writes any value.
     pub(super) fn item(&mut self, item: &Item) -> io::Result<()> {
         let class = if item.attribute("class").is_some() { HAS_CLASS } else { 0 };
         let flags = if item.attributes.is_empty() { 0 } else { HAS_ATTRIBUTES | class };

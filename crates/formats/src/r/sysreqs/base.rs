@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 pub struct RuleBase {
     /// The rules by name (the file name without `.json`); responses list rules in this order.
     pub rules: BTreeMap<String, Rule>,
-    /// The systems with rules.
     pub systems: Vec<SystemRow>,
 }
 
@@ -28,13 +27,10 @@ pub struct Block {
     /// Packages of the operating system.
     #[serde(default)]
     pub packages: Vec<String>,
-    /// The systems.
     #[serde(default)]
     pub constraints: Vec<Constraint>,
-    /// Actions before the installation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pre_install: Vec<Action>,
-    /// Actions after the installation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub post_install: Vec<Action>,
 }
@@ -42,7 +38,6 @@ pub struct Block {
 /// A command or a script to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Action {
-    /// A shell command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// The URL of a script.
@@ -80,9 +75,7 @@ pub struct SystemRow {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file} of the system requirements is invalid: {reason}")]
 pub struct BadRuleBase {
-    /// The invalid file.
     pub file: String,
-    /// The reason.
     pub reason: String,
 }
 
@@ -98,7 +91,6 @@ const SYSTEMS: &str = "systems.json";
 impl RuleBase {
     /// Returns whether a file belongs to a rule base: `rules/*.json` or `systems.json`, at the top level or in one
     /// directory (as in archives of a repository).
-    #[must_use]
     pub fn accepts(path: &str) -> bool {
         parse_path(path).is_some()
     }
@@ -138,7 +130,6 @@ impl RuleBase {
     }
 
     /// Serializes the rule base to a single document; equal rule bases produce equal bytes.
-    #[must_use]
     pub fn document(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("keys of maps are strings")
     }

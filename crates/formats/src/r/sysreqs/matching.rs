@@ -14,7 +14,6 @@ const MAX_PATTERN_LEN: usize = 2_000;
 /// Maximum size of the compiled patterns in bytes.
 const MAX_COMPILED_SIZE: usize = 32 << 20;
 
-/// A compiled rule base.
 #[derive(Clone, Debug)]
 pub struct Rules {
     base: RuleBase,
@@ -28,13 +27,10 @@ pub struct Rules {
 /// A rule that applies, and its requirements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatchedRule<'a> {
-    /// The rule.
     pub rule: &'a str,
     /// Packages of the operating system.
     pub packages: &'a [String],
-    /// Actions before the installation.
     pub pre_install: &'a [Action],
-    /// Actions after the installation.
     pub post_install: &'a [Action],
 }
 
@@ -76,25 +72,20 @@ impl Rules {
     }
 
     /// Returns the rule base that was compiled.
-    #[must_use]
     pub fn base(&self) -> &RuleBase {
         &self.base
     }
 
-    /// Returns the number of rules.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
     /// Always returns false, because [`Rules::new`] requires a rule.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
     /// Returns the invalid patterns, each with its rule and the reason.
-    #[must_use]
     pub fn invalid_patterns(&self) -> &[String] {
         &self.invalid_patterns
     }
@@ -105,7 +96,6 @@ impl Rules {
     }
 
     /// Returns the requirements of a `SystemRequirements` text on a system, by rule.
-    #[must_use]
     pub fn requirements(&self, text: &str, system: &OsRelease) -> Vec<MatchedRule<'_>> {
         let matched_rule = |index: usize| {
             let name = self.names[index].as_str();
@@ -123,7 +113,6 @@ impl Rules {
 
     /// Returns the system to look up in the rules. If the rules have only minor releases of a release (`15.6` for
     /// `15`), this is the newest of them; otherwise the system itself.
-    #[must_use]
     pub fn resolve_system(&self, system: &OsRelease) -> OsRelease {
         let rows = || {
             let is_of_distribution =

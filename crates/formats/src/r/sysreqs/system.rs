@@ -20,7 +20,6 @@ pub struct Candidate {
 
 impl OsRelease {
     /// Creates a system from distribution and release.
-    #[must_use]
     pub fn new(distribution: &str, release: &str) -> OsRelease {
         OsRelease { distribution: distribution.to_owned(), release: release.to_owned() }
     }
@@ -28,7 +27,6 @@ impl OsRelease {
     /// Returns the candidates for names from `/etc/os-release`, which clients send unchanged; the best candidate is
     /// first. Rebuilds of Red Hat Enterprise Linux are candidates for each other, because they need the same system
     /// packages; so do the service packs of a SUSE release.
-    #[must_use]
     pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
         let distribution = canonical_name(&distribution);
@@ -62,7 +60,6 @@ impl OsRelease {
     }
 
     /// Returns the command that installs packages, without the package names.
-    #[must_use]
     pub fn installer(&self) -> &'static str {
         let major = || self.release.split('.').next().and_then(|n| n.parse::<u32>().ok());
         match self.distribution.as_str() {

@@ -15,7 +15,6 @@ const END64_LEN: u64 = 56;
 pub(super) struct EndRecord {
     /// The offset where the directory must end.
     pub(super) directory_end: u64,
-    /// The number of members.
     pub(super) count: u64,
     /// The size of the directory in bytes.
     pub(super) size: u64,

@@ -78,8 +78,6 @@ pub struct ZipMember {
 }
 
 impl ZipMember {
-    /// Returns whether the member is a folder.
-    #[must_use]
     pub fn is_folder(&self) -> bool {
         self.name.ends_with('/')
     }

@@ -34,12 +34,9 @@ pub enum ExchangeKind {
     Publish,
 }
 
-/// A new token.
 #[derive(Debug)]
 pub struct ExchangedToken {
-    /// The token.
     pub token: SignedToken,
-    /// Its lifetime.
     pub lifetime: Duration,
 }
 
@@ -47,32 +44,25 @@ pub struct ExchangedToken {
 /// and only the issuer and the audience of the token.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// The token is not valid.
     #[error("the token is not valid: {0}")]
     Invalid(#[from] Invalid),
-    /// No section matches.
     #[error("{0}")]
     NoMatch(String),
-    /// The sections that match grant nothing for this use.
     #[error("the matching [IdentityFederation] section grants {0}")]
     NoScope(&'static str),
-    /// The token permits changes, and was exchanged before.
     #[error("the token was used before; request a new one for each exchange")]
     Used,
-    /// The keys of the issuer are unavailable.
     #[error("the keys of the token's issuer are unavailable; the server log has the reason")]
     Unavailable(#[from] ProviderError),
     /// The server cannot sign tokens.
     #[error(transparent)]
     NoKey(#[from] NoKey),
-    /// The database fails.
     #[error("the database is unavailable")]
     Database(#[from] DbError),
 }
 
 impl ExchangeError {
     /// Returns whether the cause is the server or the provider, not the request.
-    #[must_use]
     pub fn is_failure_of_server(&self) -> bool {
         match self {
             ExchangeError::Unavailable(_) | ExchangeError::NoKey(_) | ExchangeError::Database(_) => true,
@@ -91,7 +81,6 @@ pub struct Exchange<'a> {
     pub state: &'a State,
     /// The tokens of this server.
     pub tokens: &'a Tokens,
-    /// The identity providers.
     pub providers: &'a Providers,
     /// The issuer of the new token: the address of this server.
     pub issuer: &'a str,

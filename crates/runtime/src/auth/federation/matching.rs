@@ -33,7 +33,6 @@ pub struct Match {
 
 impl Match {
     /// Returns whether a scope permits changes.
-    #[must_use]
     pub fn writes(&self) -> bool {
         self.scopes.iter().any(|scope| !scope.kind.is_read_only())
     }
@@ -51,7 +50,6 @@ pub struct NoMatch {
 
 impl NoMatch {
     /// Returns the sentence for the client, without the subject and the configuration.
-    #[must_use]
     pub fn for_client(&self) -> String {
         format!(
             "no [IdentityFederation] section matches issuer {}, audience {} and the other claims of the token; the \
@@ -61,7 +59,6 @@ impl NoMatch {
     }
 
     /// Returns the sentence for the log, with the reason for each section of the issuer.
-    #[must_use]
     pub fn for_log(&self) -> String {
         let mut text = format!(
             "no [IdentityFederation] section matches issuer {}, audience {}, subject {}",

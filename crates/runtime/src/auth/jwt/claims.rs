@@ -16,35 +16,26 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 /// claims that are not secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// The token is longer than 16 kB.
     #[error("it is longer than 16 kB")]
     TooLong,
     /// The token does not consist of three parts in base64url with JSON objects, has an algorithm that is not accepted,
     /// or has a header field that is critical (`crit`) but not supported.
     #[error("it is not a JSON Web Token that can be accepted: {0}")]
     Form(&'static str),
-    /// No key of the issuer verifies the signature.
     #[error("its signature is not valid for any key of the issuer")]
     Signature,
-    /// A claim is missing.
     #[error("it has no claim '{0}'")]
     Missing(&'static str),
-    /// A claim has a wrong type.
     #[error("its claim '{0}' has the wrong type")]
     Type(&'static str),
-    /// The issuer differs from the expected one.
     #[error("its claim 'iss' is not exactly the configured issuer")]
     Issuer,
-    /// The token is for another audience.
     #[error("its claim 'aud' has none of the accepted audiences")]
     Audience,
-    /// The token has expired.
     #[error("it is expired")]
     Expired,
-    /// All access of its user was revoked after it was issued.
     #[error("it was issued before all access of its user was revoked; request a new one")]
     Revoked,
-    /// A time of the token is in the future.
     #[error("its claim '{0}' is in the future; compare the clocks")]
     Future(&'static str),
     /// A claim, such as the nonce or the authorized party, does not have the value that the sign-in requires.
@@ -57,8 +48,6 @@ pub enum Invalid {
 pub struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Returns the claims in this object.
-    #[must_use]
     pub fn new(map: Map<String, Value>) -> Claims {
         Claims(map)
     }
@@ -68,20 +57,15 @@ impl Claims {
         serde_json::from_slice::<Members<Value>>(json).ok()?.into_map().ok().map(Claims)
     }
 
-    /// Returns a claim.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// Returns a claim that is a text.
-    #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
     }
 
     /// Returns the texts of a claim that is a text or an array of texts; omits other elements.
-    #[must_use]
     pub fn texts(&self, name: &str) -> Vec<&str> {
         match self.0.get(name) {
             Some(Value::String(text)) => vec![text],

@@ -13,7 +13,6 @@ const MAX_BYTES: usize = 16 << 10;
 pub(in crate::auth) struct UnverifiedToken<'a> {
     /// The header. SECURITY: `jku`, `jwk`, `x5u` and `x5c` are ignored.
     pub(in crate::auth) header: Header,
-    /// The claims.
     pub(in crate::auth) claims: Claims,
     /// The text that is signed: header and claims in base64url.
     pub(in crate::auth) message: &'a str,
@@ -56,7 +55,6 @@ impl<'a> UnverifiedToken<'a> {
 
 /// Returns the issuer that a token names. SECURITY: the token is not verified; the result may only be used to select
 /// the verification.
-#[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     UnverifiedToken::parse(token).ok()?.claims.text("iss").map(str::to_owned)
 }

@@ -26,7 +26,6 @@ const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
 pub struct ProviderError {
     /// The address of the request, without its query.
     pub url: String,
-    /// The reason.
     pub reason: String,
     /// Whether the response is too large, so that another attempt does not help.
     pub is_too_large: bool,
@@ -34,7 +33,6 @@ pub struct ProviderError {
 
 impl ProviderError {
     /// Returns an error about an address, whose query is removed.
-    #[must_use]
     pub fn new(url: &str, reason: impl Into<String>) -> ProviderError {
         let url = url.split(['?', '#']).next().unwrap_or_default();
         ProviderError { url: url.to_owned(), reason: reason.into(), is_too_large: false }
@@ -49,13 +47,11 @@ pub enum Authentication<'a> {
     Basic(&'a str, &'a str),
     /// Client id and secret in the form.
     Post(&'a str, &'a str),
-    /// An access token.
     Bearer(&'a str),
 }
 
 /// A response with a JSON object.
 pub struct Response {
-    /// Its status.
     pub status: StatusCode,
     /// Its fields; empty if the body is not a JSON object and the status is an error.
     pub fields: Map<String, Value>,
@@ -63,7 +59,6 @@ pub struct Response {
 
 impl Response {
     /// Returns a field that is a text.
-    #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields.get(name)?.as_str()
     }
@@ -122,7 +117,6 @@ impl ProviderClient {
         Ok(slot.insert(client).clone())
     }
 
-    /// Requests a JSON object.
     pub(super) async fn get(&self, url: &str, token: Option<&str>) -> Result<Response, ProviderError> {
         let request = self.client(url)?.get(url);
         let request = match token {
@@ -134,7 +128,6 @@ impl ProviderClient {
         send(url, request).await
     }
 
-    /// Sends a form.
     pub(super) async fn post(
         &self,
         url: &str,

@@ -31,8 +31,6 @@ pub struct Document {
 }
 
 impl Document {
-    /// Returns the address of the document of an issuer.
-    #[must_use]
     pub fn address(issuer: &str) -> String {
         format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
     }
@@ -69,7 +67,6 @@ impl Document {
     }
 
     /// Returns true if a client may send its secret in the header field `Authorization`.
-    #[must_use]
     pub fn accepts_basic(&self) -> bool {
         let methods = self.token_endpoint_auth_methods_supported.as_ref();
         methods.is_none_or(|methods| {
@@ -80,7 +77,6 @@ impl Document {
 }
 
 /// Returns true for an `https` address, and for an `http` address with a loopback host.
-#[must_use]
 pub(super) fn is_secure(address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };
     let is_loopback = match url.host() {

@@ -4,7 +4,6 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header};
 use serde_json::{Map, Value};
 
-/// Maximum number of keys.
 const MAX_KEYS: usize = 100;
 
 /// The keys of an issuer.
@@ -36,7 +35,6 @@ impl KeySet {
         self.0.iter().filter(is_candidate).map(|key| &key.key)
     }
 
-    /// Returns true if a key has this id.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id.as_deref() == Some(id))
     }

@@ -42,10 +42,8 @@ const ALGORITHMS: [Algorithm; 9] = [
 /// The reason why a token was not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The provider's document or keys are unavailable.
     #[error("the identity provider is unavailable: {0}")]
     Unavailable(#[from] ProviderError),
-    /// The token is not valid.
     #[error("the token is not valid: {0}")]
     Invalid(#[from] Invalid),
 }

@@ -5,13 +5,10 @@ use store::db::transfer::row::MalformedRows;
 /// An error of reading a dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
-    /// The bytes cannot be read, or are not a zstd stream.
     #[error("the dump cannot be read: {0}")]
     Io(#[from] std::io::Error),
-    /// The file is not a dump.
     #[error("this is not a dump of rstudio-pm")]
     NotADump,
-    /// A format of another version.
     #[error("the dump has format {found}; this version of rstudio-pm reads format {known}")]
     Format {
         /// The format of the dump.
@@ -24,25 +21,16 @@ pub enum DumpError {
         "the dump has migration {found} of the schema '{schema}'; this version of rstudio-pm supports migrations up to {known}: use the version that wrote the dump, or a later one"
     )]
     Schema {
-        /// The schema.
         schema: &'static str,
         /// The newest migration of the schema in the dump.
         found: i64,
         /// The newest migration of this program.
         known: i64,
     },
-    /// A frame that is not allowed here, or whose content is invalid.
     #[error("the dump is damaged: {0}")]
     Damaged(String),
-    /// Values that do not have the types of the table's columns.
     #[error("the dump is damaged: rows of table {table}: {reason}")]
-    Rows {
-        /// The table.
-        table: &'static str,
-        /// The reason.
-        reason: MalformedRows,
-    },
-    /// Rows whose digest differs from that of the rows that were written.
+    Rows { table: &'static str, reason: MalformedRows },
     #[error("the dump is damaged: the digest of table {0} differs from its rows")]
     Digest(&'static str),
     /// A table with different columns than in this program.

@@ -21,14 +21,12 @@ use store::db::transfer::row::RowBlock;
 use store::db::transfer::tables::Table;
 
 const MAGIC: &[u8; 8] = b"RSPMDUMP";
-/// The number of the format.
 pub const FORMAT: u16 = 1;
 /// Maximum length of the content of a frame, in bytes.
 const MAX_FRAME: usize = RowBlock::MAX + 4;
 /// Maximum size of the window of a zstd stream, as a power of two: 16 MB.
 const MAX_WINDOW: u32 = 24;
 
-/// The tags of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tag {
     Head = 1,
@@ -41,7 +39,6 @@ enum Tag {
 /// The beginning of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The key of the digests.
     pub key: DigestKey,
     /// The schemas, each with its newest migration.
     pub levels: Vec<(Schema, i64)>,
@@ -50,7 +47,6 @@ pub struct Head {
 /// The properties of a table in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSummary {
-    /// The table.
     pub table: &'static Table,
     /// Number, size and digest of its rows.
     pub digest: RowDigest,
@@ -58,7 +54,6 @@ pub struct TableSummary {
     pub sha256: Sha256,
 }
 
-/// The codes of schemas.
 const SCHEMAS: [(Schema, u8); 2] = [(Schema::Core, 1), (Schema::Usage, 2)];
 
 fn schema_code(schema: Schema) -> u8 {

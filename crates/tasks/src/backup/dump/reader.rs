@@ -13,7 +13,6 @@ use store::db::schema::Schema;
 use store::db::transfer::row::RowBlock;
 use store::db::transfer::tables::{self, Table};
 
-/// A reader of a dump.
 pub struct DumpReader<R: Read> {
     input: R,
     head: Head,
@@ -26,7 +25,6 @@ pub struct DumpReader<R: Read> {
     is_at_end: bool,
 }
 
-/// The current table.
 struct OpenTable {
     table: &'static Table,
     hasher: RowHasher,
@@ -38,7 +36,6 @@ struct OpenTable {
 pub enum Item<'a> {
     /// The beginning of a table.
     Table(&'static Table),
-    /// Rows of that table.
     Rows(&'a RowBlock),
     /// The end of that table; its rows had these digests.
     EndOfTable(TableSummary),
@@ -94,8 +91,6 @@ impl<R: Read> DumpReader<R> {
         })
     }
 
-    /// Returns the head of the dump.
-    #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
     }

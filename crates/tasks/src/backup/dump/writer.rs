@@ -10,10 +10,8 @@ use base::model::digest::Sha256;
 use store::db::transfer::row::RowBlock;
 use store::db::transfer::tables::Table;
 
-/// Compression level of zstd.
 const LEVEL: i32 = 1;
 
-/// A writer of a dump.
 pub struct DumpWriter<W: Write> {
     out: W,
     key: DigestKey,
@@ -21,7 +19,6 @@ pub struct DumpWriter<W: Write> {
     tables: u32,
 }
 
-/// The current table.
 struct OpenTable {
     table: &'static Table,
     hasher: RowHasher,
@@ -30,9 +27,6 @@ struct OpenTable {
 
 impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
     /// Writes the beginning of a dump.
-    ///
-    /// # Errors
-    /// The errors of `out`.
     pub fn create(mut out: W, head: &Head) -> io::Result<DumpWriter<zstd::Encoder<'static, W>>> {
         out.write_all(MAGIC)?;
         out.write_all(&FORMAT.to_be_bytes())?;
@@ -40,9 +34,6 @@ impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
     }
 
     /// Writes the end, and returns the output.
-    ///
-    /// # Errors
-    /// The errors of the output.
     pub fn finish(mut self) -> io::Result<W> {
         self.end()?;
         self.out.finish()
@@ -51,9 +42,6 @@ impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
 
 impl<W: Write> DumpWriter<W> {
     /// Writes the beginning of a dump that has neither magic nor compression.
-    ///
-    /// # Errors
-    /// The errors of `out`.
     pub fn frames(out: W, head: &Head) -> io::Result<DumpWriter<W>> {
         let mut writer = DumpWriter { out, key: head.key, table: None, tables: 0 };
         let mut content = head.key.0.to_vec();
@@ -73,10 +61,6 @@ impl<W: Write> DumpWriter<W> {
         content.iter().try_for_each(|part| self.out.write_all(part))
     }
 
-    /// Begins a table.
-    ///
-    /// # Errors
-    /// The errors of the output.
     pub fn begin_table(&mut self, table: &'static Table) -> io::Result<()> {
         let mut content = vec![schema_code(table.schema)];
         put_name(&mut content, table.name)?;
@@ -103,10 +87,6 @@ impl<W: Write> DumpWriter<W> {
         self.frame(Tag::Rows, &[&block.rows.to_be_bytes(), &block.bytes])
     }
 
-    /// Ends the table.
-    ///
-    /// # Errors
-    /// The errors of the output.
     pub fn end_table(&mut self) -> io::Result<TableSummary> {
         let OpenTable { table, hasher, sha256 } = self.table.take().ok_or_else(no_table)?;
         let (digest, sha256) = (hasher.digest(), Sha256(sha256.finalize().into()));
@@ -116,9 +96,6 @@ impl<W: Write> DumpWriter<W> {
     }
 
     /// Writes the last frame, and returns the output.
-    ///
-    /// # Errors
-    /// The errors of the output.
     pub fn into_frames(mut self) -> io::Result<W> {
         self.end()?;
         Ok(self.out)

@@ -25,7 +25,6 @@ use store::db::git_builder::GitBuilder;
 const USER_AGENT: &str = concat!("git/2 (rstudio-pm/", env!("CARGO_PKG_VERSION"), ")");
 /// Timeout for connecting, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum length of a response in bytes; longer lists are left to git.
 const MAX_RESPONSE: usize = 8 << 20;
@@ -49,7 +48,6 @@ pub(in crate::build) struct HttpClients {
 
 /// A response of a git server.
 enum ListResponse {
-    /// A list of references.
     List(Vec<Reference>),
     /// Any other response. Another version of the protocol may succeed.
     Other,

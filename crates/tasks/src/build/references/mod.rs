@@ -81,7 +81,6 @@ pub(super) fn for_builder(
     Ok(references)
 }
 
-/// Lists the references of a builder.
 pub(super) async fn list(builds: &Builds, builder: &GitBuilder) -> Result<References, BuildFailure> {
     let url = fetch::url(builds, &builder.url)?;
     match url.scheme {

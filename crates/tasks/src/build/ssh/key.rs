@@ -30,16 +30,12 @@ const RSA_SHA2_512: u32 = 4;
 /// The reason why a file cannot be used as a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::build) enum KeyError {
-    /// Not a private key.
     #[error("the file is not a private key of OpenSSH; it begins with -----BEGIN OPENSSH PRIVATE KEY-----")]
     Format,
-    /// A public key.
     #[error("the file is a public key; import the private key, the file of the same name without .pub")]
     Public,
-    /// No passphrase was given.
     #[error("the key is encrypted; name a file with its passphrase: --passphrase-path")]
     Encrypted,
-    /// The passphrase is wrong.
     #[error("the passphrase is wrong")]
     Passphrase,
     /// A file format that is not supported, such as an old encrypted PEM file.
@@ -51,7 +47,6 @@ pub(in crate::build) enum KeyError {
          ssh-keygen -t ed25519"
     )]
     Algorithm,
-    /// The parts of the key are inconsistent.
     #[error("the key is damaged: its parts are inconsistent")]
     Damaged,
 }
@@ -63,7 +58,6 @@ enum Secret {
     Rsa(Box<RsaKeyPair>),
 }
 
-/// A private key.
 pub(in crate::build) struct PrivateKey {
     /// The public key in the format of the protocol.
     public: Vec<u8>,
@@ -74,7 +68,6 @@ pub(in crate::build) struct PrivateKey {
 
 /// The result of reading a key file.
 pub(in crate::build) struct ImportedKey {
-    /// The key.
     pub(in crate::build) key: PrivateKey,
     /// The same key without a passphrase, as text.
     pub(in crate::build) text: Zeroizing<String>,

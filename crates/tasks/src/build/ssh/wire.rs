@@ -11,7 +11,6 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// Reads a byte.
     pub(super) fn byte(&mut self) -> Option<u8> {
         self.bytes(1).map(|bytes| bytes[0])
     }
@@ -23,7 +22,6 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes(*bytes))
     }
 
-    /// Reads a string.
     pub(super) fn string(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         self.bytes(length)
@@ -36,7 +34,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends a string.
 pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(u32::try_from(bytes.len()).expect("keys and signatures are short").to_be_bytes());
     out.extend(bytes);

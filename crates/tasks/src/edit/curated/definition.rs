@@ -28,7 +28,6 @@ pub(super) struct CurrentDefinition {
     pub(super) seq: Seq,
     pub(super) curation: Option<Curation>,
     pub(super) roots: BTreeMap<String, RootPackage>,
-    /// The listed releases by name.
     pub(super) listed: BTreeMap<String, ListedRelease>,
     /// Their lives, with the numbers of their records.
     pub(super) lives: Vec<(LifeKey, i64)>,

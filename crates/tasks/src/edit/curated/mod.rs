@@ -33,9 +33,7 @@ use store::db::tx::{Publish, TxKind};
 /// An update of a curated source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateRequest {
-    /// The name of the source.
     pub source: String,
-    /// The new definition.
     pub input: Input,
     /// The state of CRAN from which to select; the newest one if `None`.
     pub snapshot: Option<Snapshot>,
@@ -47,18 +45,15 @@ pub struct UpdateRequest {
     pub allow_missing: bool,
     /// Whether to publish the update; otherwise it is only planned.
     pub commit: bool,
-    /// Comment of the transaction.
     pub comment: String,
 }
 
 /// A planned or published update.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// The packages by name.
     pub rows: Vec<UpdateRow>,
     /// Problems; with any of them, nothing is published.
     pub problems: Vec<String>,
-    /// Notices about omitted parts.
     pub notices: Vec<String>,
     /// The snapshot to pass in the request that publishes this plan.
     pub snapshot: String,
@@ -73,7 +68,6 @@ pub struct Update {
 /// A package of an update.
 #[derive(Clone, Debug)]
 pub struct UpdateRow {
-    /// The change.
     pub plan: PlanRow,
     /// The selected release; `None` for a package that is removed.
     pub release: Option<BaseRelease>,

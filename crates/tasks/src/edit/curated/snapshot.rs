@@ -19,7 +19,6 @@ use store::db::curation::Curation;
 use store::db::tx::{Publish, TxKind};
 
 /// Returns true if CRAN was synced.
-#[must_use]
 pub fn is_synced(state: &State) -> bool {
     state.catalog.get().source_package_trees(SourceId::CRAN).any(|tree| !tree.steps.is_empty())
 }

@@ -46,7 +46,6 @@ pub struct Plan {
 /// A source in two states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceChange {
-    /// The subscription.
     pub subscription: Subscription,
     /// Its state before; `None` if it was not subscribed.
     pub before: Option<SourceState>,
@@ -164,9 +163,6 @@ pub(super) async fn rules(
 }
 
 /// Compares two states of a repository, as clients get them under these block rules and name guards.
-///
-/// # Errors
-/// Database errors.
 pub(super) async fn compare(
     repositories: &Repositories,
     catalog: &Catalog,
@@ -227,7 +223,6 @@ fn published(catalog: &Catalog, (tree, seq): (TreeId, Seq)) -> Option<(Timestamp
 }
 
 /// Returns a plan with names instead of numbers, as it is recorded and shown.
-#[must_use]
 pub fn record(catalog: &Catalog, plan: Plan) -> PromotionPlan {
     let name = |id: SourceId| catalog.source_name(id);
     let state = |state: SourceState| PromotedState {

@@ -331,7 +331,6 @@ fn attach(c: &mut dyn Conn, file: &ListedFile, python: &StagedPython) -> Result<
 
 /// The facts about a known file that is uploaded again.
 struct NewFacts {
-    /// The number of the facts.
     variant: i64,
     /// The changes that write the facts and the files that were uploaded with the file; none if the file has them.
     changes: Vec<FileChange>,

@@ -46,9 +46,7 @@ pub enum Input {
 /// An update of a curated source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateRequest {
-    /// The name of the source.
     pub source: String,
-    /// The new definition.
     pub input: Input,
     /// The state of PyPI from which to select; the newest one if `None`.
     pub snapshot: Option<Snapshot>,
@@ -60,7 +58,6 @@ pub struct UpdateRequest {
     pub allow_missing: bool,
     /// Whether to publish the update; otherwise it is only planned.
     pub commit: bool,
-    /// Comment of the transaction.
     pub comment: String,
 }
 
@@ -86,9 +83,6 @@ pub struct Update {
 }
 
 /// Requires that a commit names a snapshot.
-///
-/// # Errors
-/// [`RepoError::Invalid`].
 pub fn require_snapshot(is_commit: bool, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
     if is_commit && snapshot.is_none() {
         return Err(RepoError::Invalid(

@@ -40,7 +40,6 @@ pub(super) struct NewDefinition {
 }
 
 impl CurrentDefinition {
-    /// Returns true if it includes dependencies.
     pub(super) fn includes_dependencies(&self) -> bool {
         let include = self.curation.as_ref().and_then(|curation| curation.include.as_deref());
         include == Some(DEPENDENCIES)

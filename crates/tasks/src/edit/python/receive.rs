@@ -92,14 +92,12 @@ async fn replace(uploads: &Uploads, spool: Spool, key: &Key) -> Result<(), RepoE
     Ok(())
 }
 
-/// A file that was checked.
 struct CheckedFile {
     staged: StagedUpload,
     /// The digests and bytes of its other objects: METADATA of a wheel, and the files that were uploaded with it.
     small_files: Vec<(Sha256, Bytes)>,
 }
 
-/// Checks a file. Blocks.
 fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result<CheckedFile, RepoError> {
     let file = name.as_str();
     // Checked first: a file that was changed during the transfer may have any other defect.

@@ -20,13 +20,11 @@ pub(super) struct EditedSource {
 /// A selection of files of a project.
 #[derive(Clone, Debug)]
 pub(super) enum Selection {
-    /// All files.
     All,
     /// Files of the highest version.
     Current,
     /// Files of a version, in any spelling.
     Version(Version),
-    /// The file with this name.
     File(String),
 }
 

@@ -46,7 +46,6 @@ pub struct Uploads {
 
 impl Uploads {
     /// Creates the handle, without uploads in memory.
-    #[must_use]
     pub fn new(fetches: Arc<Fetches>, state: Arc<State>) -> Arc<Uploads> {
         let check_permits = Arc::new(Semaphore::new(CONCURRENT_CHECKS));
         Arc::new(Uploads { state, fetches, registry: Arc::default(), check_permits })
@@ -162,14 +161,12 @@ impl Uploads {
         Consumption::new(Arc::clone(&self.registry), ids, owner, now)
     }
 
-    /// Removes uploads from memory.
     pub(super) fn remove(&self, ids: &[u64]) {
         self.registry.lock().remove(ids);
     }
 
     /// Returns true while an upload in the memory of this process needs the object with this digest. The objects of
     /// other uploads have rows.
-    #[must_use]
     pub fn needs(&self, sha256: &Sha256) -> bool {
         self.registry.lock().needs(sha256)
     }

@@ -7,7 +7,6 @@ use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 use store::db::upload::LIFETIME;
 
-/// The uploads in memory.
 #[derive(Default)]
 pub(super) struct Registry {
     by_id: HashMap<u64, Entry>,
@@ -87,7 +86,6 @@ impl Registry {
         }
     }
 
-    /// Removes uploads.
     pub(super) fn remove(&mut self, ids: &[u64]) {
         for id in ids {
             self.by_id.remove(id);

@@ -50,7 +50,6 @@ struct Python {
     metadata: Option<u64>,
 }
 
-/// Returns the row of an upload.
 pub(super) fn encode(staged: &StagedUpload, owner: &str) -> UploadRow {
     let StagedUpload { upload, stanza, description, md5, binary_target, readme, python, .. } = staged;
     let metadata = python.as_ref().and_then(|python| python.metadata);

@@ -16,7 +16,6 @@ use store::storage::{Key, StorageError};
 pub struct Upload {
     /// Random number that identifies the upload; valid for one hour.
     pub id: u64,
-    /// The name of the uploaded file.
     pub file: String,
     /// Package name in DESCRIPTION or METADATA.
     pub package: String,
@@ -50,7 +49,6 @@ pub(in crate::edit) struct StagedUpload {
     pub python: Option<StagedPython>,
     /// Writes of objects that may not be durable yet; rows may refer to the objects only after these writes.
     pub pending_writes: Vec<PendingWrite>,
-    /// Time of the upload.
     pub received_at: Timestamp,
 }
 
@@ -68,9 +66,7 @@ pub(in crate::edit) struct StagedPython {
 /// The platform for which a binary was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edit) struct BinaryTarget {
-    /// Minor version of R.
     pub r: RMinor,
-    /// Operating system.
     pub system: TargetSystem,
     /// Architecture; `None` for any.
     pub arch: Option<Arch>,

@@ -39,7 +39,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum `Retry-After`, in seconds, for which a run waits; after a longer one the next run retries.
 const MAX_RETRY_AFTER: u64 = 15 * 60;
 
-/// An archive to read.
 #[derive(Clone, Debug)]
 pub(super) struct PendingArchive {
     pub(super) row: MetaRow<String>,

@@ -16,7 +16,6 @@ type Row = MetaRow<String>;
 /// The state of a source in the database.
 #[derive(Clone, Debug)]
 pub(super) struct SourceState {
-    /// Every release.
     pub(super) releases: Vec<StoredRelease>,
     /// Lives at the first step.
     pub(super) first_lives: Vec<LiveRelease>,
@@ -38,11 +37,9 @@ pub(super) struct Origin {
 pub(super) struct Files {
     /// Files that are listed at the first step.
     pub(super) current: Vec<Row>,
-    /// All other files.
     pub(super) archive: Vec<Row>,
     /// Location and identity of each file.
     pub(super) origins: HashMap<Archive, Origin>,
-    /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 

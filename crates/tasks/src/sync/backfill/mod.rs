@@ -40,7 +40,6 @@ const JOB_KEY: &str = "backfill:cran";
 /// The request for a back-fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackfillRequest {
-    /// The kind of the source.
     pub kind: SourceKind,
     /// The oldest day to fill in.
     pub since: Day,
@@ -81,9 +80,6 @@ impl Sync {
 
     /// Stops the back-fill at its next safe point without resuming it later; returns a message about the result.
     /// Records that were read are not deleted.
-    ///
-    /// # Errors
-    /// Database errors.
     pub async fn stop_backfill(&self) -> Result<String, SyncError> {
         let is_running = self.state.jobs.running().iter().any(|job| job.key == JOB_KEY);
         let stop = move |c: &mut dyn Conn| {

@@ -24,7 +24,6 @@ pub(super) struct CranState {
     pub(super) descriptions: HashMap<Archive, DescriptionResult>,
 }
 
-/// The result of planning.
 #[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(super) enum PlanOutcome {
     /// The mirror has no older history, for this reason.
@@ -45,7 +44,6 @@ pub(super) struct BackfillPlan {
     pub(super) warnings: Vec<String>,
 }
 
-/// The rows to write.
 pub(super) struct PlannedRows {
     pub(super) rows: BackfillRows,
     /// Files that should be listed but cannot be, with the reason.

@@ -10,7 +10,6 @@ pub(super) const MAX_RATE: u32 = 1000;
 
 /// Admits requests with a minimum interval between their starts.
 pub(super) struct RateLimit {
-    /// Interval between two requests.
     interval: Duration,
     times: Mutex<Times>,
 }

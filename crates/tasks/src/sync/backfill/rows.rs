@@ -164,7 +164,6 @@ impl ReleaseTimeline<'_> {
     }
 }
 
-/// The changes of one day.
 #[derive(Default)]
 struct DayChanges<'a> {
     /// Packages that changed, with the index of the timeline of their listed release before that day.

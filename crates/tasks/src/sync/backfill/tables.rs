@@ -19,13 +19,10 @@ const MAX_FILE_SIZE: u64 = 64 << 20;
 /// The tables of a mirror.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
-    /// Every archived file.
     pub(super) archive: Vec<MetaRow<String>>,
-    /// Every listed file.
     pub(super) current: Vec<MetaRow<String>>,
     /// Times at which packages left the index and returned.
     pub(super) events: Events,
-    /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 

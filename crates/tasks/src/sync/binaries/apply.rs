@@ -24,7 +24,6 @@ struct ClaimedTree {
     tree: TreeId,
     pending: Seq,
     label: String,
-    /// Number of new binaries.
     new_count: usize,
 }
 

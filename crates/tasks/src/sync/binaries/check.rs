@@ -35,7 +35,6 @@ pub(super) enum IndexCheck {
     Read(FetchedIndex),
 }
 
-/// A fetched index.
 #[derive(Clone, Debug)]
 pub(super) struct FetchedIndex {
     /// Its path; the extension determines the format.
@@ -95,7 +94,6 @@ impl IndexChecker<'_> {
         stream::iter(checks).buffered(MAX_PARALLEL).collect().await
     }
 
-    /// Reads an index unconditionally.
     pub(super) async fn fetch(&self, index: &Index) -> Result<IndexCheck, SyncError> {
         self.check_one(index, false).await
     }

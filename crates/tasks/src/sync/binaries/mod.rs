@@ -41,7 +41,6 @@ use store::db::{Conn, DbError, binary_list, discovered_binary, tree, upstream};
 pub(super) struct BinarySyncSummary {
     /// The transaction, if anything changed.
     pub(super) tx: Option<TxId>,
-    /// Number of new binaries.
     pub(super) new_count: usize,
     /// Number of binaries in the lists that were read again whose versions the source does not have, or does not have
     /// yet.

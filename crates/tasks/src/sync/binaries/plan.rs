@@ -13,9 +13,7 @@ use store::db::binary_list::{BinaryChange, ListedBinary, OfferedBinary, Releases
 pub(super) struct DeclaredIndex {
     /// The platform of its binaries.
     pub(super) platform: Platform,
-    /// The folder of the index.
     pub(super) folder: String,
-    /// Its binaries.
     pub(super) binaries: Vec<IndexedBinary>,
 }
 
@@ -24,7 +22,6 @@ pub(super) struct DeclaredIndex {
 pub(super) struct Plan {
     /// The changes: ended binaries first, then the new ones by package.
     pub(super) changes: Vec<BinaryChange>,
-    /// Number of new binaries.
     pub(super) new_count: usize,
     /// Number of binaries of versions that the source does not have, or not yet.
     pub(super) unknown_count: usize,

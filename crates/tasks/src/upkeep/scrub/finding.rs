@@ -19,7 +19,6 @@ words! {
         Missing = "missing",
         /// Name or version in the DESCRIPTION of a package differ from its rows.
         Facts = "facts",
-        /// The database is inconsistent.
         Database = "database",
     }
 }
@@ -28,7 +27,6 @@ words! {
     /// The outcome of a repair of a bad object, or the possible outcome if there was no repair.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RepairOutcome {
-        /// It was stored again.
         Repaired = "repaired",
         /// It is generated again on request.
         Generated = "generated",
@@ -41,7 +39,6 @@ words! {
 
 impl RepairOutcome {
     /// Returns true if the object remains bad.
-    #[must_use]
     pub fn is_bad(self) -> bool {
         match self {
             RepairOutcome::Repaired | RepairOutcome::Generated => false,
@@ -55,11 +52,9 @@ impl RepairOutcome {
 pub struct Finding {
     /// The object; `None` for the database.
     pub key: Option<Key>,
-    /// The fault.
     pub fault: Fault,
     /// The detail, as part of a sentence.
     pub detail: String,
-    /// The outcome of the repair.
     pub outcome: RepairOutcome,
     /// The package that it belongs to.
     pub origin: Option<FileOrigin>,
@@ -93,7 +88,6 @@ impl Finding {
         }
     }
 
-    /// Logs the finding.
     pub(super) fn log(&self) {
         let object = self.key.map(|key| key.to_string()).unwrap_or_default();
         let file = self.origin.as_ref().map_or("", |origin| origin.file.as_str());

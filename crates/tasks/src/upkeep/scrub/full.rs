@@ -159,7 +159,6 @@ impl Pass<'_> {
         Ok(digests.await?)
     }
 
-    /// Records the progress.
     async fn record(&mut self) -> Result<(), RepoError> {
         let rows = std::mem::take(&mut self.unrecorded);
         self.recorded_at = Instant::now();

@@ -20,7 +20,6 @@ pub(super) struct Inspector<'a> {
     pub(super) repair: bool,
     /// The backup that is tried first when a bad object is stored again.
     pub(super) backup: Option<BackupFiles>,
-    /// As [`super::ScrubOptions::sample`].
     pub(super) sample: u32,
 }
 

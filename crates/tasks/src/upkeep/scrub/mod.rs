@@ -53,21 +53,17 @@ pub enum ScrubExtent {
     Part {
         /// Its number, from 1.
         number: u16,
-        /// The number of parts.
         total: u16,
     },
     /// The part of one night; all objects are read within eight weeks.
     Night,
 }
 
-/// The options of a scrub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubOptions {
-    /// The level.
     pub level: ScrubLevel,
     /// The storage classes; all if empty.
     pub classes: Vec<StorageClass>,
-    /// The extent.
     pub extent: ScrubExtent,
     /// Maximum duration; the next scrub continues where this one ends.
     pub max_duration: Option<Duration>,
@@ -83,7 +79,6 @@ pub struct ScrubOptions {
 
 impl ScrubOptions {
     /// Returns the options that read all objects, without limits and without repairs.
-    #[must_use]
     pub fn full() -> ScrubOptions {
         ScrubOptions {
             level: ScrubLevel::Full,
@@ -97,8 +92,6 @@ impl ScrubOptions {
         }
     }
 
-    /// Returns the options of the nightly scrub.
-    #[must_use]
     pub fn nightly() -> ScrubOptions {
         ScrubOptions {
             extent: ScrubExtent::Night,
@@ -110,16 +103,13 @@ impl ScrubOptions {
     }
 }
 
-/// The result of a scrub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubResult {
-    /// The level.
     pub level: ScrubLevel,
     /// Whether all requested objects were compared; false if the maximum duration ended first.
     pub is_complete: bool,
     /// Whether it continued an interrupted scrub.
     pub is_continued: bool,
-    /// Number of compared objects.
     pub objects: u64,
     /// Number of bytes that were read.
     pub bytes: u64,
@@ -173,7 +163,6 @@ impl ScrubResult {
     }
 
     /// Returns the result as a sentence.
-    #[must_use]
     pub fn summary(&self) -> String {
         if self.compared_nothing() {
             return "Nothing was compared.".to_owned();
@@ -224,8 +213,6 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> JobStart {
     start
 }
 
-/// Returns the result of a scrub by its job.
-#[must_use]
 pub fn result(upkeep: &Upkeep, job: u64) -> Option<Arc<ScrubResult>> {
     upkeep.scrub_results.get(job)
 }

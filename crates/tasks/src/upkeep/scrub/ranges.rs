@@ -17,11 +17,9 @@ const NIGHTS: usize = 56;
 /// [`NIGHTS`] in microseconds.
 const PERIOD: i64 = NIGHTS as i64 * 86_400 * SECOND;
 
-/// A range to read.
 pub(super) struct Range {
     /// A key in the storage directory of the range.
     pub(super) directory: Key,
-    /// Its progress.
     pub(super) row: ScrubRange,
 }
 
@@ -32,7 +30,6 @@ pub(super) struct Ranges {
     pub(super) is_continued: bool,
 }
 
-/// Returns the classes that a scrub of these options reads.
 pub(super) fn classes(options: &ScrubOptions) -> impl Iterator<Item = StorageClass> {
     SWEPT_CLASSES.into_iter().filter(|class| options.classes.is_empty() || options.classes.contains(class))
 }

@@ -24,9 +24,6 @@ fn without_repair(key: &Key) -> Option<RepairOutcome> {
 
 /// Stores an object again that is missing or was moved to the directory `damaged`. Returns the outcome and, if that
 /// failed, the reason.
-///
-/// # Errors
-/// Database and storage errors.
 pub(super) async fn repair(
     upkeep: &Upkeep,
     backup: Option<&BackupFiles>,
@@ -72,9 +69,6 @@ async fn restore(upkeep: &Upkeep, files: &BackupFiles, key: Key) -> Result<bool,
 }
 
 /// Returns the outcome that a repair of a bad object could have, without repairing it.
-///
-/// # Errors
-/// Database errors.
 pub(super) async fn expected_outcome(state: &State, key: &Key) -> Result<RepairOutcome, RepoError> {
     match (without_repair(key), key) {
         (Some(outcome), _) => Ok(outcome),

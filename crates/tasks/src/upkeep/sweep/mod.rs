@@ -22,7 +22,6 @@ use store::db;
 use store::storage::condition::PendingSweep;
 use store::storage::{GRACE, GracePeriod, Ownership, day_of};
 
-/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepResult {
     /// Objects moved to the trash.
@@ -35,13 +34,11 @@ pub struct SweepResult {
     pub deleted: u64,
 }
 
-/// The options of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepOptions {
     /// Sweeps only classes that can be refilled from a mirror or by the server itself, and does not delete from the
     /// trash.
     pub only_refillable: bool,
-    /// The swept classes.
     pub classes: Vec<StorageClass>,
     /// Classes for which an administrator confirmed that any number of objects may be removed.
     pub confirmed: Vec<StorageClass>,
@@ -280,7 +277,6 @@ fn row_limit(state: &State, run: &SweepRun<'_>) -> Timestamp {
     Timestamp((state.clock)().0.saturating_sub(age))
 }
 
-/// A running sweep.
 struct SweepRun<'a> {
     options: &'a SweepOptions,
     lease: &'a Lease,

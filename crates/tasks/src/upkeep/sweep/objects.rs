@@ -49,7 +49,6 @@ fn digest_prefix(digest: &Sha256) -> u64 {
     digest.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Scans a class.
 pub(super) async fn scan(
     upkeep: &Upkeep,
     class: StorageClass,

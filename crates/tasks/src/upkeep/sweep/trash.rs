@@ -14,7 +14,6 @@ use store::storage::Area;
 /// A summary of the trash of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrashSummary {
-    /// The number of objects.
     pub objects: u64,
     /// Their total size in bytes.
     pub bytes: u64,
@@ -22,10 +21,6 @@ pub struct TrashSummary {
     pub oldest: Option<SystemTime>,
 }
 
-/// Returns a summary of the trash of a class.
-///
-/// # Errors
-/// Storage errors.
 pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary, RepoError> {
     let mut trash = TrashSummary::default();
     let mut pages = Pages::of(state, Area::Trash, class);
@@ -40,9 +35,6 @@ pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary,
 }
 
 /// Restores all objects in the trash of a class; returns their number.
-///
-/// # Errors
-/// Storage errors.
 pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
     let mut restored_count = 0;

@@ -20,7 +20,7 @@ pub(super) async fn record(db: &Db, pending: &PendingCommand, action: &'static s
         at: Timestamp(jiff::Timestamp::now().as_microsecond()),
     });
     let write =
-        db.write(move |c| audit::record_by(c, &author, action, ("server", ""), (audit::SUCCESS, &detail)));
+        db.write(move |c| audit::record_by(c, &author, action, "server", "", audit::SUCCESS, &detail));
     match tokio::time::timeout(TIMEOUT, write).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "could not record in the audit trail: {action}"),

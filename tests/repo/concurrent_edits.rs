@@ -81,7 +81,7 @@ async fn a_rule_that_another_command_changed_is_not_overwritten(backend: Backend
         "{error}"
     );
     let stored = || async {
-        let row = state.db.read(|c| rows::range(c, (1, 1), 1)).await.expect("rows").pop().expect("a rule");
+        let row = state.db.read(|c| rows::range(c, 1, 1, 1)).await.expect("rows").pop().expect("a rule");
         (row.priority, row.description)
     };
     assert_eq!(stored().await, (7, String::new()));

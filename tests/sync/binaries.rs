@@ -155,7 +155,7 @@ on_both_databases! {
         let removal = server.state.db.write(move |c| {
             let binary = binary_list::listed_binaries(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
-            binary::remove(c, tree, pending, (binary.package, binary.release), &[binary.file])?;
+            binary::remove(c, tree, pending, binary.package, binary.release, &[binary.file])?;
             let publish = tx::Publish::new(tx::TxKind::Remove, now, now, "test");
             clock::publish(c, &tx::Publish { source: Some(SourceId::CRAN), trees: vec![tree], ..publish })
         }).await.expect("removed");

@@ -149,7 +149,7 @@ async fn replace_in_database(
         let count = encryption_key::replace(c, encryption_key::COLUMNS, fingerprint, &encrypt)?;
         let author = Author::job("rspm encrypt rotate", Timestamp(jiff::Timestamp::now().as_microsecond()));
         let detail = format!("new key {fingerprint}, {count} values {action}");
-        audit::record_by(c, &author, "rotate encryption key", ("server", ""), (audit::SUCCESS, &detail))?;
+        audit::record_by(c, &author, "rotate encryption key", "server", "", audit::SUCCESS, &detail)?;
         Ok(count)
     });
     replacement.await.map_err(KeyCommandError::from)

@@ -88,7 +88,7 @@ pub(in crate::http) async fn record_refusal(
     };
     let (request, reason) = (request.to_owned(), failure.phrase.clone());
     let write = app.state.db.write(move |c| {
-        audit::record_by(c, &author, "request", ("address", &request), (audit::REFUSED, &reason))
+        audit::record_by(c, &author, "request", "address", &request, audit::REFUSED, &reason)
     });
     if let Err(error) = write.await {
         tracing::warn!("could not record a refused request in the audit trail: {error}");
@@ -104,7 +104,7 @@ pub(super) async fn record_operation(
     object: String,
     detail: String,
 ) {
-    let write = app.state.db.write(move |c| audit::record(c, action, (object_kind, &object), &detail));
+    let write = app.state.db.write(move |c| audit::record(c, action, object_kind, &object, &detail));
     match tokio::time::timeout(ROW_TIMEOUT, write).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "could not record in the audit trail: {action}"),

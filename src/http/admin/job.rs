@@ -38,7 +38,7 @@ pub(super) async fn start_response(app: &App, started: &JobStart) -> AdminResult
     let job = match started {
         JobStart::New(job) => {
             let key = job.key.clone();
-            let record = app.state.db.write(move |c| audit::record(c, "start job", ("job", &key), ""));
+            let record = app.state.db.write(move |c| audit::record(c, "start job", "job", &key, ""));
             // The error is only logged, because the job is already running: an error response would state that it
             // is not.
             if let Err(error) = record.await {

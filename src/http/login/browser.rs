@@ -199,7 +199,7 @@ pub(super) async fn record_refusal(
     };
     let detail = format!("identity {}; no group of the user has a scope", user.unique_id);
     let write = app.state.db.write(move |c| {
-        audit::record_by(c, &author, "sign in", ("user", &author.name), (audit::REFUSED, &detail))
+        audit::record_by(c, &author, "sign in", "user", &author.name, audit::REFUSED, &detail)
     });
     write.await?;
     Ok(())

@@ -191,7 +191,7 @@ async fn issue(
     let detail = format!("for {}; identity {}", properties.user, properties.unique_id);
     let guid = token.guid.to_string();
     let write = app.state.db.write(move |c| {
-        audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))
+        audit::record_by(c, &author, "exchange token", "token", &guid, audit::SUCCESS, &detail)
     });
     write.await?;
     metrics::tokens().count_issued(IssuedToken::SignIn);

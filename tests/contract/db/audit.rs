@@ -35,7 +35,7 @@ fn author(name: &str) -> Author {
 
 fn create_source(c: &mut dyn Conn, name: &str) -> Result<(), DbError> {
     source::create(c, &name.parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
-    audit::record(c, "create source", ("source", name), "local")?;
+    audit::record(c, "create source", "source", name, "local")?;
     clock::bump_catalog(c)
 }
 
@@ -290,7 +290,7 @@ fn concurrent_changes_have_one_order(db: &mut TestDb) {
             // Half of the changes publish, which locks the clock first; the others record first.
             if number % 2 == 0 {
                 let create = move |c: &mut dyn Conn| {
-                    audit::record(c, "create source", ("source", name), "")?;
+                    audit::record(c, "create source", "source", name, "")?;
                     source::create(
                         c,
                         &format!("{name}{number}").parse().expect("a name"),

@@ -130,7 +130,7 @@ fn a_change_by_an_older_program_is_read_with_all_rules(db: &mut TestDb) {
 
 fn the_ids_of_changed_rules_are_recorded(db: &mut TestDb) {
     let changed = |from: i64, to: i64| {
-        let mut ids = db.read(move |c| block_rule::changed_ids(c, (from, to)));
+        let mut ids = db.read(move |c| block_rule::changed_ids(c, from, to));
         ids.iter_mut().for_each(|ids| ids.sort_unstable());
         ids
     };
@@ -156,8 +156,7 @@ fn records_of_old_changes_are_deleted(db: &mut TestDb) {
         Ok(())
     });
     let end = start + 1005;
-    let count =
-        |from: i64| db.read(move |c| Ok(block_rule::changed_ids(c, (from, end))?.map(|ids| ids.len())));
+    let count = |from: i64| db.read(move |c| Ok(block_rule::changed_ids(c, from, end)?.map(|ids| ids.len())));
     assert_eq!((count(start), count(start + 5), count(end - 1)), (None, Some(1000), Some(1)));
 }
 

@@ -65,7 +65,7 @@ fn a_session_ends_by_time_by_inactivity_and_by_revocation(db: &mut TestDb) {
 
 fn a_restored_database_has_no_sessions_and_sign_ins(db: &mut TestDb) {
     create(db, 1, "ann", 1_000);
-    db.write(|c| session::begin_login(c, (Sha256([2; 32]), "/a"), at(0), (at(600), 1)));
+    db.write(|c| session::begin_login(c, Sha256([2; 32]), "/a", at(0), at(600), 1));
     db.write(restored::remove_servers);
     assert_eq!(find(db, 1), None);
     assert_eq!(db.write(|c| session::end_login(c, Sha256([2; 32]), at(1))), None);
@@ -73,7 +73,7 @@ fn a_restored_database_has_no_sessions_and_sign_ins(db: &mut TestDb) {
 
 fn a_sign_in_ends_once(db: &mut TestDb) {
     let begin = |db: &TestDb, number: u8, limit: i64| {
-        db.write(move |c| session::begin_login(c, (Sha256([number; 32]), "/a"), at(0), (at(600), limit)))
+        db.write(move |c| session::begin_login(c, Sha256([number; 32]), "/a", at(0), at(600), limit))
     };
     let end = |db: &TestDb, number: u8, now: i64| {
         db.write(move |c| session::end_login(c, Sha256([number; 32]), at(now)))
@@ -100,13 +100,13 @@ fn the_sign_in_of_a_device_is_decided_once_and_ends_once(db: &mut TestDb) {
         expires_at: at(600),
     };
     let row = login.clone();
-    assert!(db.write(move |c| session::begin_device(c, &row, (at(0), 1))));
+    assert!(db.write(move |c| session::begin_device(c, &row, at(0), 1)));
     let other = DeviceLogin { digest: Sha256([8; 32]), user_code: None, ..login.clone() };
-    assert!(!db.write(move |c| session::begin_device(c, &other, (at(0), 1))), "too many");
+    assert!(!db.write(move |c| session::begin_device(c, &other, at(0), 1)), "too many");
     assert_eq!(db.read(|c| session::device_by_code(c, "BCDFGHJK")), Some(login));
     let decide = |db: &TestDb, state: DeviceState| {
-        let user = ("ann", "ann-id", "repos:read=0");
-        db.write(move |c| session::decide(c, (Sha256([7; 32]), state), user, Sha256([1; 32])))
+        let (device, session) = (Sha256([7; 32]), Sha256([1; 32]));
+        db.write(move |c| session::decide(c, device, state, "ann", "ann-id", "repos:read=0", session))
     };
     assert!(!decide(db, DeviceState::Allowed), "the session has ended on another server");
     create(db, 1, "ann", 1_000);

@@ -128,7 +128,7 @@ async fn record_discovered(
     let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
     let now = (state.clock)();
     let write = state.db.write(move |c| {
-        discovered_binary::insert(c, SourceId::CRAN, (release, &database_platform), (&name, &locator), now)
+        discovered_binary::insert(c, SourceId::CRAN, release, &database_platform, &name, &locator, now)
     });
     Ok(write.await?)
 }

@@ -89,8 +89,7 @@ impl DeviceLogins {
             polled_at: Timestamp(0),
             expires_at: Timestamp(now.0.saturating_add(time)),
         };
-        let limits = (now, MAX_LOGINS);
-        let has_begun = self.0.write(move |c| db::session::begin_device(c, &row, limits)).await?;
+        let has_begun = self.0.write(move |c| db::session::begin_device(c, &row, now, MAX_LOGINS)).await?;
         Ok(has_begun.then(|| user_code.map(|code| display(&code)).unwrap_or_default()))
     }
 
@@ -119,11 +118,11 @@ impl DeviceLogins {
         let state = if is_allowed { DeviceState::Allowed } else { DeviceState::Denied };
         let action = if is_allowed { "allow device" } else { "deny device" };
         let write = self.0.write(move |c| {
-            let user = (&*session.user, &*unique_id, scope_text(&session.grant));
+            let (user, scopes) = (&session.user, scope_text(&session.grant));
             let is_decided =
-                db::session::decide(c, (digest, state), (user.0, user.1, &user.2), session_digest)?;
+                db::session::decide(c, digest, state, user, &unique_id, &scopes, session_digest)?;
             if is_decided {
-                audit::record_by(c, &author, action, ("user", &session.user), (audit::SUCCESS, &detail))?;
+                audit::record_by(c, &author, action, "user", &session.user, audit::SUCCESS, &detail)?;
             }
             Ok(is_decided)
         });

@@ -63,7 +63,7 @@ pub async fn create(
     let detail = describe(&row);
     apply_edit(state, move |c| {
         db::token::create(c, &row, now)?;
-        audit::record(c, "create token", ("token", &row.guid.to_string()), &detail)
+        audit::record(c, "create token", "token", &row.guid.to_string(), &detail)
     })
     .await?;
     tokens.refresh().await?;
@@ -110,7 +110,7 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
     let now = (state.clock)();
     apply_edit(state, move |c| {
         db::token::revoke(c, id, now)?;
-        audit::record(c, "revoke token", ("token", &guid.to_string()), "")
+        audit::record(c, "revoke token", "token", &guid.to_string(), "")
     })
     .await?;
     tokens.refresh().await
@@ -120,7 +120,7 @@ pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identi
 pub async fn revoke_signed(state: &State, tokens: &Tokens, token: &Token) -> Result<(), DbError> {
     let (now, guid) = ((state.clock)(), token.guid);
     let expires_at = token.expires_at.unwrap_or(Timestamp(i64::MAX));
-    apply_edit(state, move |c| db::session::revoke_signed(c, (guid, expires_at), now)).await?;
+    apply_edit(state, move |c| db::session::revoke_signed(c, guid, expires_at, now)).await?;
     tokens.refresh().await
 }
 

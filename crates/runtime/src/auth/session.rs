@@ -89,7 +89,7 @@ impl Sessions {
         let detail = format!("session {}; identity {}; {}", row.guid, row.unique_id, row.scopes);
         let write = self.0.db.write(move |c| {
             db::session::create(c, &row)?;
-            audit::record_by(c, &author, "sign in", ("user", &row.user), (audit::SUCCESS, &detail))
+            audit::record_by(c, &author, "sign in", "user", &row.user, audit::SUCCESS, &detail)
         });
         write.await?;
         Ok(secret)
@@ -170,7 +170,7 @@ impl Sessions {
         let author = author(&user, address, now);
         let write = self.0.db.write(move |c| {
             db::session::delete(c, digest)?;
-            audit::record_by(c, &author, "sign out", ("user", &user), (audit::SUCCESS, ""))
+            audit::record_by(c, &author, "sign out", "user", &user, audit::SUCCESS, "")
         });
         write.await?;
         self.0.cache.lock().remove(&digest);
@@ -182,8 +182,7 @@ impl Sessions {
     pub async fn begin_login(&self, secret: &str, return_to: &str, now: Timestamp) -> Result<bool, DbError> {
         let (digest, return_to) = (secret::digest(secret), return_to.to_owned());
         let end = Timestamp(now.0.saturating_add(LOGIN_TIME));
-        let limits = (end, MAX_LOGINS);
-        self.0.db.write(move |c| db::session::begin_login(c, (digest, &return_to), now, limits)).await
+        self.0.db.write(move |c| db::session::begin_login(c, digest, &return_to, now, end, MAX_LOGINS)).await
     }
 
     /// Ends a sign-in. The first call with the secret of the sign-in, within ten minutes, returns the path to which the

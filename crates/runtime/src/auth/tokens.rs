@@ -366,7 +366,7 @@ impl Tokens {
                 .collect();
             let write = self.0.db.write(move |c| {
                 rows.iter()
-                    .try_for_each(|(id, guid, user, at)| db::token::record_use(c, *id, (*guid, &**user), *at))
+                    .try_for_each(|(id, guid, user, at)| db::token::record_use(c, *id, *guid, user, *at))
             });
             if let Err(error) = write.await {
                 tracing::warn!(

@@ -84,7 +84,7 @@ pub(super) fn read(
             return Ok(Arc::clone(previous));
         }
         (Some(previous), ReadExtent::Changes) => {
-            (&previous.rules, block_rule::changed_ids(c, (previous.revision, revision))?)
+            (&previous.rules, block_rule::changed_ids(c, previous.revision, revision)?)
         }
     };
     let changed = changed.map_or_else(|| vec![ALL], merged);
@@ -92,8 +92,8 @@ pub(super) fn read(
     let mut rules: Vec<StoredRule> = known.iter().filter(|rule| !is_changed(rule)).cloned().collect();
     let replaced: HashMap<i64, &StoredRule> =
         known.iter().filter(is_changed).map(|rule| (rule.rule.id, rule)).collect();
-    for ids in &changed {
-        for row in block_rule::range(c, *ids, i64::MAX)? {
+    for (first, last) in &changed {
+        for row in block_rule::range(c, *first, *last, i64::MAX)? {
             let created_by = match rules.last() {
                 Some(last) if *last.created_by == row.created_by => Arc::clone(&last.created_by),
                 _ => Arc::from(row.created_by.as_str()),

@@ -53,7 +53,8 @@ pub fn put(
     distribution: FileId,
     role: FileRole,
     locator: &str,
-    (sha256, size): (Sha256, i64),
+    sha256: Sha256,
+    size: i64,
 ) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, sha256, state) \
         SELECT $1, f.release_id, $2, '', f.build, f.name, $3, $4, $5, $6 FROM file f WHERE f.id = $7 AND f.role = $8 \

@@ -90,12 +90,13 @@ impl AuditRow {
 pub fn record(
     c: &mut dyn Conn,
     action: &str,
-    (object_kind, object): (&str, &str),
+    object_kind: &str,
+    object: &str,
     detail: &str,
 ) -> Result<(), DbError> {
     let author = author::of_write()
         .unwrap_or_else(|| Author::job("server", Timestamp(jiff::Timestamp::now().as_microsecond())));
-    record_by(c, &author, action, (object_kind, object), (SUCCESS, detail))
+    record_by(c, &author, action, object_kind, object, SUCCESS, detail)
 }
 
 /// Records a change by `author`, with its outcome. Call it in the write that makes the change.
@@ -106,8 +107,10 @@ pub fn record_by(
     c: &mut dyn Conn,
     author: &Author,
     action: &str,
-    (object_kind, object): (&str, &str),
-    (outcome, detail): (&str, &str),
+    object_kind: &str,
+    object: &str,
+    outcome: &str,
+    detail: &str,
 ) -> Result<(), DbError> {
     const LOCK: &str = "UPDATE clock SET catalog = catalog WHERE id = 1";
     const NEXT: &str = "UPDATE audit_head SET last = last + 1 WHERE id = 1 RETURNING last, sha256";

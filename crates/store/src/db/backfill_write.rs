@@ -297,7 +297,7 @@ pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxI
     let detail = format!("transactions {first_tx} to {last}");
     let source =
         super::source::get(c, publish.source)?.map(|source| source.name.to_string()).unwrap_or_default();
-    audit::record_by(c, &author, "backfill", ("source", &source), (audit::SUCCESS, &detail))?;
+    audit::record_by(c, &author, "backfill", "source", &source, audit::SUCCESS, &detail)?;
     Ok((TxId(first_tx), last))
 }
 

@@ -199,7 +199,8 @@ pub fn remove(
     c: &mut dyn Conn,
     tree: TreeId,
     pending: Seq,
-    (package, release): (PackageId, ReleaseId),
+    package: PackageId,
+    release: ReleaseId,
     files: &[FileId],
 ) -> Result<(), DbError> {
     const REMOVE: &str = "UPDATE life SET mark = 1, to_seq = CASE WHEN to_seq = $1 THEN $2 ELSE to_seq END \

@@ -36,7 +36,7 @@ row! {
 }
 
 /// Returns the rules with ids from `first` to `last`, by id; at most `limit` of them.
-pub fn range(c: &mut dyn Conn, (first, last): (i64, i64), limit: i64) -> Result<Vec<BlockRule>, DbError> {
+pub fn range(c: &mut dyn Conn, first: i64, last: i64, limit: i64) -> Result<Vec<BlockRule>, DbError> {
     const LIST: &str = select!(BlockRule, "WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT $3");
     c.all(LIST, &[first.into(), last.into(), limit.into()])
 }
@@ -49,7 +49,7 @@ pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 
 /// Returns the ids of the rules that changed after the change number `from`, up to the change number `to`: inclusive
 /// ranges in unspecified order. Returns `None` if the record of one of these changes is missing, because it is too old.
-pub fn changed_ids(c: &mut dyn Conn, (from, to): (i64, i64)) -> Result<Option<Vec<(i64, i64)>>, DbError> {
+pub fn changed_ids(c: &mut dyn Conn, from: i64, to: i64) -> Result<Option<Vec<(i64, i64)>>, DbError> {
     const LIST: &str =
         "SELECT first_id, last_id FROM block_rule_change WHERE revision > $1 AND revision <= $2";
     let rows = c.query(LIST, &[from.into(), to.into()])?;
@@ -76,7 +76,7 @@ pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
     let count = i64::try_from(rules.len()).unwrap_or(i64::MAX);
     clock::bump_catalog(c)?;
     let first = ids::reserve(c, Sequence::BlockRule, count)?;
-    record_change(c, (first, first.saturating_add(count).saturating_sub(1)))?;
+    record_change(c, first, first.saturating_add(count).saturating_sub(1))?;
     let row = |(id, rule): (i64, &BlockRule)| -> Vec<Value> {
         vec![
             id.into(),
@@ -109,19 +109,19 @@ pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
         rule.id.into(),
     ];
     clock::bump_catalog(c)?;
-    record_change(c, (rule.id, rule.id))?;
+    record_change(c, rule.id, rule.id)?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
 /// Deletes the rules with ids from `first` to `last`; returns their number.
 pub fn delete(c: &mut dyn Conn, first: i64, last: i64) -> Result<u64, DbError> {
     clock::bump_catalog(c)?;
-    record_change(c, (first, last))?;
+    record_change(c, first, last)?;
     c.execute("DELETE FROM block_rule WHERE id >= $1 AND id <= $2", &[first.into(), last.into()])
 }
 
 /// Counts a change of the rules with ids from `first` to `last`, and records it.
-fn record_change(c: &mut dyn Conn, (first, last): (i64, i64)) -> Result<(), DbError> {
+fn record_change(c: &mut dyn Conn, first: i64, last: i64) -> Result<(), DbError> {
     const RECORD: &str = "INSERT INTO block_rule_change (revision, first_id, last_id) VALUES ($1, $2, $3)";
     const EXPIRE: &str = "DELETE FROM block_rule_change WHERE revision <= $1";
     let revision = ids::reserve(c, Sequence::BlockRuleChange, 1)? + 1;

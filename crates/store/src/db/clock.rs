@@ -113,7 +113,7 @@ fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, at: Timestamp) -
     for text in [&publish.subject, &publish.comment].into_iter().filter(|text| !text.is_empty()) {
         detail += &format!("; {text}");
     }
-    audit::record_by(c, &author, publish.kind.as_str(), (object.0, &object.1), (audit::SUCCESS, &detail))
+    audit::record_by(c, &author, publish.kind.as_str(), object.0, &object.1, audit::SUCCESS, &detail)
 }
 
 /// Returns the name in a row; empty if there is no such row.

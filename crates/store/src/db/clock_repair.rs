@@ -57,7 +57,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         indexes.iter().try_for_each(|index| index_repair::reset(c, *index, now))?;
         c.execute(ROW, &[row.into()])?;
         let detail = format!("{skew}; transactions with another time: {}", transactions.len());
-        audit::record(c, "repair clock", ("server", ""), &detail)?;
+        audit::record(c, "repair clock", "server", "", &detail)?;
         c.announce()?;
     }
     transactions.sort_unstable_by_key(|(id, ..)| *id);

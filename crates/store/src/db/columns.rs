@@ -238,3 +238,43 @@ const fn append(text: &mut [u8], length: &mut usize, part: &str) {
         at += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::model::ids::SourceId;
+
+    row! {
+        #[derive(Debug, PartialEq)]
+        struct Reading from "reading r JOIN package p ON p.id = r.package_id" {
+            serial: Option<i64>,
+            source: SourceId = "r.source_id",
+            is_listed: bool = "coalesce(p.listed, 0)",
+        }
+    }
+
+    fn decoded(values: Vec<Value>) -> Result<Reading, DbError> {
+        Row(values).decode()
+    }
+
+    #[test]
+    fn the_statement_selects_the_columns_of_the_declaration() {
+        assert_eq!(
+            select!(Reading, "WHERE p.name = $1"),
+            "SELECT serial, r.source_id, coalesce(p.listed, 0) FROM reading r JOIN package p ON p.id = r.package_id \
+             WHERE p.name = $1"
+        );
+    }
+
+    #[test]
+    fn fields_are_decoded_in_their_order_and_other_values_are_errors() {
+        let row = Reading { serial: None, source: SourceId(2), is_listed: true };
+        assert_eq!(decoded(vec![Value::Null, 2.into(), 1.into()]).expect("a row"), row);
+        let row = Reading { serial: Some(7), source: SourceId(2), is_listed: false };
+        assert_eq!(decoded(vec![7.into(), 2.into(), 0.into()]).expect("a row"), row);
+        for wrong in [vec![7.into(), Value::Null, 0.into()], vec![7.into(), 2.into()], vec!["7".into()]] {
+            assert!(matches!(decoded(wrong), Err(DbError::Shape { .. })));
+        }
+        assert!(matches!(Row(vec![(1 << 40).into()]).decode::<u32>(), Err(DbError::Shape { .. })));
+    }
+}

@@ -120,11 +120,7 @@ pub fn rules(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<RuleRow>, D
 
 /// Returns the projects that a step allows, in the order of the names, with the names that the base displays. The
 /// projects have no serials, because a new definition can change the allowed files of an unchanged project.
-pub fn projects(
-    c: &mut dyn Conn,
-    (tree, seq): (TreeId, Seq),
-    base: Base,
-) -> Result<Vec<ListedProject>, DbError> {
+pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq, base: Base) -> Result<Vec<ListedProject>, DbError> {
     const LIST: &str = "SELECT k.normalized_name, r.name FROM curation_rule k LEFT JOIN project r ON r.source_id = $1 \
         AND r.normalized_name = k.normalized_name AND r.from_at <= $2 AND r.to_at > $2 \
         WHERE k.tree_id = $3 AND k.seq = $4 ORDER BY k.normalized_name";
@@ -150,7 +146,8 @@ pub fn rule(
 /// Writes the definition of a pending step.
 pub fn insert(
     c: &mut dyn Conn,
-    (tree, seq): (TreeId, Seq),
+    tree: TreeId,
+    seq: Seq,
     curation: &Curation,
     rules: &[RuleRow],
 ) -> Result<(), DbError> {

@@ -9,8 +9,10 @@ use base::model::time::Timestamp;
 /// before `expired`.
 pub fn put(
     c: &mut dyn Conn,
-    (tree, request): (TreeId, Sha256),
-    (planned_at, expired): (Timestamp, Timestamp),
+    tree: TreeId,
+    request: Sha256,
+    planned_at: Timestamp,
+    expired: Timestamp,
     selection: &[u8],
 ) -> Result<(), DbError> {
     const EXPIRE: &str = "DELETE FROM curation_plan WHERE planned_at < $1";

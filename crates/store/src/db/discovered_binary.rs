@@ -55,8 +55,10 @@ fn marker_key(source: SourceId) -> String {
 pub fn insert(
     c: &mut dyn Conn,
     source: SourceId,
-    (release, platform): (ReleaseId, &str),
-    (name, locator): (&str, &str),
+    release: ReleaseId,
+    platform: &str,
+    name: &str,
+    locator: &str,
     now: Timestamp,
 ) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, state) \

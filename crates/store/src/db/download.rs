@@ -134,7 +134,9 @@ pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<V
 /// Returns the downloads of a package on each of the days from `from` up to, not including, `until`.
 pub fn package_days(
     c: &mut dyn Conn,
-    (language, source, package): (&str, &str, &str),
+    language: &str,
+    source: &str,
+    package: &str,
     from: i64,
     until: i64,
 ) -> Result<Vec<i64>, DbError> {

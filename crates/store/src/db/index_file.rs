@@ -255,8 +255,8 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                 });
             }
             FileRowChange::Begin { release, file, variant, from, yanked } => {
-                let period = (*from, Seq::OPEN.0);
-                lives.push(life(target, (*release, *file), *variant, period, yanked.as_deref()));
+                let yanked = yanked.as_deref();
+                lives.push(life(target, *release, *file, *variant, *from, Seq::OPEN.0, yanked));
             }
             FileRowChange::End { release, file, from, at } => ends.push(vec![
                 (*at).into(),
@@ -274,12 +274,30 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
                 locators.push(vec![locator.as_str().into(), (*file).into()]);
             }
             FileRowChange::Metadata { release, revision, name, locator, sha256 } => {
-                let content = (None, *sha256, FileState::Known);
-                metadata.push((*release, (*revision, name.as_str(), locator.as_str()), content));
+                metadata.push(FileRow {
+                    release: *release,
+                    role: METADATA,
+                    revision: *revision,
+                    name,
+                    locator,
+                    size: None,
+                    sha256: *sha256,
+                    state: FileState::Known,
+                    facts: Value::Null,
+                });
             }
             FileRowChange::StoredMetadata { release, revision, name, sha256, size } => {
-                let content = (Some(*size), *sha256, FileState::Stored);
-                metadata.push((*release, (*revision, name.as_str(), METADATA_OF_WHEEL), content));
+                metadata.push(FileRow {
+                    release: *release,
+                    role: METADATA,
+                    revision: *revision,
+                    name,
+                    locator: METADATA_OF_WHEEL,
+                    size: Some(*size),
+                    sha256: *sha256,
+                    state: FileState::Stored,
+                    facts: Value::Null,
+                });
             }
         }
     }
@@ -300,35 +318,34 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
         for IntroducedFile { file, from, yanked, marked_from, read_at } in &new_files {
             let release = releases.get(file.version.as_str()).copied().unwrap_or(ReleaseId(0));
             let file_id = id();
-            let json = file.facts.as_slice().into();
-            let (name, locator) = (file.name.as_str(), file.locator.as_str());
-            rows.push(file_row(
-                (file_id, release, DISTRIBUTION),
-                (file.revision, name, locator),
-                (file.size, file.sha256, FileState::Known),
-                json,
-            ));
+            let distribution = FileRow {
+                release,
+                role: DISTRIBUTION,
+                revision: file.revision,
+                name: &file.name,
+                locator: &file.locator,
+                size: file.size,
+                sha256: file.sha256,
+                state: FileState::Known,
+                facts: file.facts.as_slice().into(),
+            };
             if let Some(sha256) = file.metadata {
-                let locator = format!("{locator}.metadata");
-                rows.push(file_row(
-                    (id(), release, METADATA),
-                    (file.revision, name, &locator),
-                    (None, sha256, FileState::Known),
-                    Value::Null,
-                ));
+                let locator = &format!("{}.metadata", file.locator);
+                let facts = Value::Null;
+                let row = FileRow { role: METADATA, locator, size: None, sha256, facts, ..distribution };
+                rows.push(row.values(id()));
             }
+            rows.push(distribution.values(file_id));
             if let Some(at) = *read_at {
                 readings.push(vec![file_id.into(), at.into()]);
             }
             if let Some(at) = *marked_from {
-                lives.push(life(target, (release, file_id), 0, (*from, at), None));
+                lives.push(life(target, release, file_id, 0, *from, at, None));
             }
-            let period = (marked_from.unwrap_or(*from), Seq::OPEN.0);
-            lives.push(life(target, (release, file_id), 0, period, *yanked));
+            let from = marked_from.unwrap_or(*from);
+            lives.push(life(target, release, file_id, 0, from, Seq::OPEN.0, *yanked));
         }
-        for (release, address, content) in metadata {
-            rows.push(file_row((id(), release, METADATA), address, content, Value::Null));
-        }
+        rows.extend(metadata.into_iter().map(|row| row.values(id())));
         c.batch_insert("file", &FILE_COLUMNS, &rows)?;
     }
     c.batch_insert("file_fact", &["file_id", "variant", "facts"], &facts)?;
@@ -357,33 +374,45 @@ pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<()
     c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
 }
 
-fn file_row(
-    (id, release, role): (FileId, ReleaseId, &str),
-    (revision, name, locator): (i64, &str, &str),
-    (size, sha256, state): (Option<i64>, Sha256, FileState),
+/// A new row of a file.
+struct FileRow<'a> {
+    release: ReleaseId,
+    role: &'a str,
+    revision: i64,
+    name: &'a str,
+    locator: &'a str,
+    size: Option<i64>,
+    sha256: Sha256,
+    state: FileState,
     facts: Value,
-) -> Vec<Value> {
-    vec![
-        id.into(),
-        release.into(),
-        role.into(),
-        "".into(),
-        revision.into(),
-        name.into(),
-        locator.into(),
-        size.into(),
-        Value::Null,
-        sha256.to_string().into(),
-        state.as_i64().into(),
-        facts,
-    ]
+}
+
+impl FileRow<'_> {
+    fn values(self, id: FileId) -> Vec<Value> {
+        vec![
+            id.into(),
+            self.release.into(),
+            self.role.into(),
+            "".into(),
+            self.revision.into(),
+            self.name.into(),
+            self.locator.into(),
+            self.size.into(),
+            Value::Null,
+            self.sha256.to_string().into(),
+            self.state.as_i64().into(),
+            self.facts,
+        ]
+    }
 }
 
 fn life(
     target: Target,
-    (release, file): (ReleaseId, FileId),
+    release: ReleaseId,
+    file: FileId,
     variant: i64,
-    (from, to): (i64, i64),
+    from: i64,
+    to: i64,
     yanked: Option<&str>,
 ) -> Vec<Value> {
     vec![

@@ -160,7 +160,7 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
     count_change(c)?;
     let detail = format!("the source {} lists the guarded name '{name}'", published.source_name);
     tracing::warn!(target: "sync", source = %published.source_name, package = name, guard, "a guarded name appeared upstream; it is hidden: see rspm audit names");
-    audit::record(c, "guarded name appeared", ("name guard", &guard.to_string()), &detail)
+    audit::record(c, "guarded name appeared", "name guard", &guard.to_string(), &detail)
 }
 
 /// Records the names that the mirrors list now and that a new guard matches, without a warning, because the response to

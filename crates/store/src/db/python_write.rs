@@ -46,11 +46,10 @@ pub fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) ->
         match change {
             FileChange::Introduce { file, yanked } => {
                 let (package, release, file) = insert(c, target, file)?;
-                lives.push(life_row(target, (package, release, file), 0, yanked.as_deref()));
+                lives.push(life_row(target, package, release, file, 0, yanked.as_deref()));
             }
             FileChange::BeginLife { package, release, file, variant, yanked } => {
-                let key = (*package, *release, *file);
-                lives.push(life_row(target, key, *variant, yanked.as_deref()));
+                lives.push(life_row(target, *package, *release, *file, *variant, yanked.as_deref()));
             }
             FileChange::Facts { file, variant, facts: json } => {
                 facts.push(vec![(*file).into(), (*variant).into(), json.as_slice().into()]);
@@ -67,8 +66,8 @@ pub fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) ->
 fn attach(c: &mut dyn Conn, distribution: FileId, attached: &AttachedFiles) -> Result<(), DbError> {
     let AttachedFiles { signature, provenance } = *attached;
     for (role, object) in [(FileRole::Signature, signature), (FileRole::Provenance, provenance)] {
-        if let Some(object) = object {
-            attached_file::put(c, distribution, role, "", object)?;
+        if let Some((sha256, size)) = object {
+            attached_file::put(c, distribution, role, "", sha256, size)?;
         }
     }
     Ok(())
@@ -76,7 +75,9 @@ fn attach(c: &mut dyn Conn, distribution: FileId, attached: &AttachedFiles) -> R
 
 fn life_row(
     target: &ImportTarget,
-    (package, release, file): (PackageId, ReleaseId, FileId),
+    package: PackageId,
+    release: ReleaseId,
+    file: FileId,
     variant: i64,
     yanked: Option<&str>,
 ) -> Vec<Value> {

@@ -32,5 +32,5 @@ pub fn begin_history(c: &mut dyn Conn, history: Identity) -> Result<(), DbError>
     c.execute("UPDATE clock SET history = $1 WHERE id = 1", &[history.to_string().into()])?;
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let author = Author::job("rspm backup restore", now);
-    audit::record_by(c, &author, "restore", ("server", ""), (audit::SUCCESS, &format!("history {history}")))
+    audit::record_by(c, &author, "restore", "server", "", audit::SUCCESS, &format!("history {history}"))
 }

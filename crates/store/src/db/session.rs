@@ -147,9 +147,11 @@ pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Resul
 /// Database errors.
 pub fn begin_login(
     c: &mut dyn Conn,
-    (digest, return_to): (Sha256, &str),
+    digest: Sha256,
+    return_to: &str,
     now: Timestamp,
-    (expires_at, limit): (Timestamp, i64),
+    expires_at: Timestamp,
+    limit: i64,
 ) -> Result<bool, DbError> {
     const BEGIN: &str = "INSERT INTO login (digest, return_to, expires_at) VALUES ($1, $2, $3)";
     c.execute("DELETE FROM login WHERE expires_at <= $1", &[now.into()])?;
@@ -178,7 +180,8 @@ pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Opt
 pub fn begin_device(
     c: &mut dyn Conn,
     login: &DeviceLogin,
-    (now, limit): (Timestamp, i64),
+    now: Timestamp,
+    limit: i64,
 ) -> Result<bool, DbError> {
     const BEGIN: &str = "INSERT INTO device_login (digest, user_code, challenge, address, state, user_name, unique_id, \
         scopes, pause, polled_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
@@ -238,8 +241,11 @@ pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) 
 /// Database errors.
 pub fn decide(
     c: &mut dyn Conn,
-    (digest, state): (Sha256, DeviceState),
-    (user, unique_id, scopes): (&str, &str, &str),
+    digest: Sha256,
+    state: DeviceState,
+    user: &str,
+    unique_id: &str,
+    scopes: &str,
     session: Sha256,
 ) -> Result<bool, DbError> {
     const DECIDE: &str = "UPDATE device_login SET state = $1, user_name = $2, unique_id = $3, scopes = $4 \
@@ -281,7 +287,7 @@ pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<Ended
     c.execute("DELETE FROM device_login WHERE user_name = $1", &[user.into()])?;
     let ended = EndedByUser { tokens, sessions };
     let detail = format!("{tokens} tokens, {sessions} sessions");
-    audit::record(c, "revoke all tokens", ("user", user), &detail)?;
+    audit::record(c, "revoke all tokens", "user", user, &detail)?;
     Ok(ended)
 }
 
@@ -332,7 +338,8 @@ pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>
 /// Database errors.
 pub fn revoke_signed(
     c: &mut dyn Conn,
-    (guid, expires_at): (Identity, Timestamp),
+    guid: Identity,
+    expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO revoked_signed_token (guid, expires_at, revision) VALUES ($1, $2, $3) \
@@ -341,7 +348,7 @@ pub fn revoke_signed(
     let revision = clock::get(c)?.catalog;
     c.execute("DELETE FROM revoked_signed_token WHERE expires_at <= $1", &[now.into()])?;
     c.execute(INSERT, &[guid.to_string().into(), expires_at.into(), revision.into()])?;
-    audit::record(c, "revoke token", ("token", &guid.to_string()), audit::SIGNED)
+    audit::record(c, "revoke token", "token", &guid.to_string(), audit::SIGNED)
 }
 
 row! {

@@ -229,7 +229,8 @@ pub fn changed_in_batches(
 pub fn record_use(
     c: &mut dyn Conn,
     id: TokenId,
-    (guid, user): (Identity, &str),
+    guid: Identity,
+    user: &str,
     at: Timestamp,
 ) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO token_use (token_id, day) VALUES ($1, $2) ON CONFLICT (token_id) \
@@ -239,7 +240,7 @@ pub fn record_use(
         let name = format!("{user} (token {guid})");
         let author = Author { kind: AuthorKind::Token, name, address: String::new(), at };
         let guid = guid.to_string();
-        audit::record_by(c, &author, "first use of token", ("token", &guid), (audit::SUCCESS, ""))?;
+        audit::record_by(c, &author, "first use of token", "token", &guid, audit::SUCCESS, "")?;
     }
     c.execute(PUT, &[id.into(), at.0.div_euclid(DAY).into()]).map(drop)
 }

@@ -43,7 +43,7 @@ pub(super) async fn record_backup(
             CommandResult::Success(missing) => format!("complete; missing files: {missing}"),
             CommandResult::Failure(error) => format!("failed: {error}"),
         };
-        audit::record(c, "backup", ("folder", &folder), &detail)?;
+        audit::record(c, "backup", "folder", &folder, &detail)?;
         backup::record(c, &folder, RecordedCommand::Create, at, &result)
     };
     state.db.write(write).await?;

@@ -211,7 +211,7 @@ pub async fn create(
             return Err(RepoError::Conflict(text).into());
         }
         let id = git_builder::insert(c, &row)?;
-        audit::record(c, "create git builder", ("git builder", &row.name), &row.url)?;
+        audit::record(c, "create git builder", "git builder", &row.name, &row.url)?;
         let builder = GitBuilder { id, ..row.clone() };
         let result = poll::record(c, &builder, &references, tag_rules, &actor, now)?;
         git_builder::record_poll(c, id, &builder.head, now, due_at)?;
@@ -347,7 +347,7 @@ pub async fn edit(
             if let Some(key) = &key {
                 check_key(c, key)?;
             }
-            audit::record(c, "edit git builder", ("git builder", &row.name), &row.url)?;
+            audit::record(c, "edit git builder", "git builder", &row.name, &row.url)?;
             git_builder::update(c, &row)
         })
         .await?;
@@ -363,7 +363,7 @@ pub async fn delete(builds: &Builds, source: &str, name: &str) -> Result<(), Rep
     let builder = get(builds, source, name).await?;
     let now = (builds.state.clock)();
     let deletion = builds.state.db.write(move |c| {
-        audit::record(c, "delete git builder", ("git builder", &builder.name), "")?;
+        audit::record(c, "delete git builder", "git builder", &builder.name, "")?;
         git_builder::delete(c, builder.id, now)
     });
     deletion.await?;

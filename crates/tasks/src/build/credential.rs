@@ -154,7 +154,7 @@ pub async fn import(
         .write(move |c| {
             check_key(c, &key)?;
             let action = if row.id == 0 { "import git credential" } else { "edit git credential" };
-            audit::record(c, action, ("git credential", &row.name), &row.host)?;
+            audit::record(c, action, "git credential", &row.name, &row.host)?;
             if row.id == 0 {
                 git_credential::insert(c, &row)
             } else {
@@ -239,7 +239,7 @@ pub async fn delete(builds: &Builds, kind: CredentialKind, name: &str) -> Result
             ))
             .into());
         }
-        audit::record(c, "delete git credential", ("git credential", &lookup), "")?;
+        audit::record(c, "delete git credential", "git credential", &lookup, "")?;
         Ok(git_credential::delete(c, credential.id)?)
     });
     Ok(deletion.await?)

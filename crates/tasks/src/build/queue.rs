@@ -57,7 +57,7 @@ pub async fn rerun(
             .into());
         }
         let new = NewBuild { replaces: replace, ..new_build(&builder, &tag, &commit, &actor) };
-        audit::record(c, "rerun git builder", ("git builder", &builder.name), &commit)?;
+        audit::record(c, "rerun git builder", "git builder", &builder.name, &commit)?;
         let build = git_build::insert(c, &new, now)?;
         Ok(git_build::get(c, build)?)
     });

@@ -58,7 +58,8 @@ pub async fn create_validated(
         audit::record(
             c,
             "create block rules",
-            ("block rule", &id_range(first_id, count)),
+            "block rule",
+            &id_range(first_id, count),
             &(descriptions + &rest),
         )?;
         Ok(first_id)
@@ -110,7 +111,7 @@ pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoE
         row.repo.into_iter().filter(|repo| known.criteria.repo != Some(*repo)).collect();
     apply(state, move |c| {
         let id = known.id;
-        let stored = block_rule::range(c, (id, id), 1)?.pop().ok_or_else(|| unknown(id))?;
+        let stored = block_rule::range(c, id, id, 1)?.pop().ok_or_else(|| unknown(id))?;
         if rule_of_row(stored).ok().as_ref() != Some(&known) {
             let text =
                 format!("block rule {id} was changed by another command in the meantime; repeat this one");
@@ -118,7 +119,7 @@ pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoE
         }
         check_exist(c, &sources, &repos)?;
         block_rule::update(c, &row)?;
-        Ok(audit::record(c, "change block rule", ("block rule", &id.to_string()), &describe(&row))?)
+        Ok(audit::record(c, "change block rule", "block rule", &id.to_string(), &describe(&row))?)
     })
     .await
 }
@@ -131,7 +132,7 @@ pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoE
     apply(state, move |c| {
         let mut details = Vec::with_capacity(ranges.len());
         for (first, last) in &ranges {
-            let rules = block_rule::range(c, (*first, *last), MAX_AUDITED_RULES as i64)?;
+            let rules = block_rule::range(c, *first, *last, MAX_AUDITED_RULES as i64)?;
             if rules.is_empty() && first == last {
                 return Err(unknown(*first).into());
             }
@@ -141,7 +142,7 @@ pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoE
         for ((first, last), detail) in ranges.iter().zip(&details) {
             deleted_count += block_rule::delete(c, *first, *last)?;
             let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            audit::record(c, "delete block rules", ("block rule", &object), detail)?;
+            audit::record(c, "delete block rules", "block rule", &object, detail)?;
         }
         Ok(deleted_count)
     })

@@ -95,7 +95,7 @@ async fn insert(
             return Err(RepoError::NotFound("the repository was deleted meanwhile".to_owned()).into());
         }
         let alias = fixed_url::create(c, &alias_state, &actor, now)?;
-        audit::record(c, "create fixed URL", ("repository", &repo), &alias.to_string())?;
+        audit::record(c, "create fixed URL", "repository", &repo, &alias.to_string())?;
         db::clock::bump_catalog(c)?;
         Ok(alias)
     })

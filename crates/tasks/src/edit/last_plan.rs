@@ -58,8 +58,8 @@ pub(super) async fn store(
         let _ = writeln!(text, "{name} {version} {files}");
     }
     let now = (state.clock)();
-    let times = (now, Timestamp(now.0.saturating_sub(RETENTION)));
-    let write = state.db.write(move |c| curation_plan::put(c, (tree, request), times, text.as_bytes()));
+    let expired = Timestamp(now.0.saturating_sub(RETENTION));
+    let write = state.db.write(move |c| curation_plan::put(c, tree, request, now, expired, text.as_bytes()));
     Ok(write.await?)
 }
 

@@ -186,7 +186,7 @@ fn write_row(
     match present {
         None => {
             let id = metadata::insert(c, row)?;
-            audit::record(c, "create metadata", ("metadata", &object), &detail)?;
+            audit::record(c, "create metadata", "metadata", &object, &detail)?;
             Ok((Metadata { id, ..row.clone() }, MetadataStatus::Created))
         }
         Some(present) if existing != OnExisting::Replace || present.value == row.value => {
@@ -195,7 +195,7 @@ fn write_row(
         Some(present) => {
             let row = Metadata { id: present.id, ..row.clone() };
             metadata::update(c, &row)?;
-            audit::record(c, "update metadata", ("metadata", &object), &detail)?;
+            audit::record(c, "update metadata", "metadata", &object, &detail)?;
             Ok((row, MetadataStatus::Updated))
         }
     }
@@ -231,7 +231,7 @@ pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata
             metadata::delete(c, row.id)?;
             let object = format!("{} {}", row.scope.name, row.key);
             let detail = format!("{}value: {}", places(&catalog, &row.scope), row.value);
-            audit::record(c, "delete metadata", ("metadata", &object), &detail)?;
+            audit::record(c, "delete metadata", "metadata", &object, &detail)?;
         }
         Ok(rows)
     });

@@ -100,7 +100,7 @@ pub async fn create(
         let id = name_guard::insert(c, std::slice::from_ref(&row))?;
         let row = NameGuardRow { id, ..row.clone() };
         name_overlap::record_present(c, &row, now)?;
-        audit::record(c, "create name guard", ("name guard", &id.to_string()), &describe(&row))?;
+        audit::record(c, "create name guard", "name guard", &id.to_string(), &describe(&row))?;
         Ok((row, hidden))
     })
     .await
@@ -181,7 +181,7 @@ pub async fn update(
             name_overlap::record_present(c, &row, now)?;
         }
         let detail = format!("{}; before: {}", describe(&row), describe(&current));
-        audit::record(c, "change name guard", ("name guard", &id.to_string()), &detail)?;
+        audit::record(c, "change name guard", "name guard", &id.to_string(), &detail)?;
         Ok(row.clone())
     });
     Ok(ChangedGuard { row: write.await?, changes: name_changes })
@@ -214,7 +214,7 @@ pub async fn delete(
         } else {
             name_guard::delete(c, id)?;
         }
-        audit::record(c, "delete name guard", ("name guard", &id.to_string()), &describe(&row))?;
+        audit::record(c, "delete name guard", "name guard", &id.to_string(), &describe(&row))?;
         Ok(row)
     });
     Ok(ChangedGuard { row: write.await?, changes })

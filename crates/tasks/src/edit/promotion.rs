@@ -141,7 +141,7 @@ pub async fn request(
         let id = promotion::create(c, &new, &recorded, unique_id.as_deref())?;
         if pair.to.changes == ChangePolicy::TwoPersons {
             let detail = format!("{}; plan {}; {}", describe(id, &new), recorded.digest(), new.comment);
-            audit::record(c, "request promotion", ("repository", &new.to_name), &detail)?;
+            audit::record(c, "request promotion", "repository", &new.to_name, &detail)?;
         } else {
             let decision = Decision { by: actor.0.clone(), at: now, reason: String::new() };
             apply_promotion(c, id, &new, &new.to_name, &recorded, decision)?;
@@ -194,9 +194,9 @@ pub async fn approve(
             Ok(name) => name,
             Err(refusal) => {
                 let author = author::of_write().unwrap_or_else(|| Author::job(&decision.by, now));
-                let (action, object) = ("approve promotion", ("repository", request.to_name.as_str()));
+                let (action, object) = ("approve promotion", &request.to_name);
                 let detail = format!("{}; {refusal}", describe(id, request));
-                audit::record_by(c, &author, action, object, (audit::REFUSED, &detail))?;
+                audit::record_by(c, &author, action, "repository", object, audit::REFUSED, &detail)?;
                 // A success, so that the record remains.
                 return Ok(Err(refusal));
             }
@@ -219,7 +219,7 @@ pub async fn reject(state: &State, id: i64, reason: &str, actor: &Actor) -> Resu
         let promotion = pending_promotion(c, id)?;
         promotion::decide(c, id, PromotionState::Rejected, &decision, None)?;
         let detail = format!("{}; {}", describe(id, &promotion.request), decision.reason);
-        audit::record(c, "reject promotion", ("repository", &promotion.request.to_name), &detail)?;
+        audit::record(c, "reject promotion", "repository", &promotion.request.to_name, &detail)?;
         Ok(promotion::get(c, id)?.ok_or_else(|| not_found(id))?)
     })
     .await

@@ -105,7 +105,7 @@ impl RemoveBinaryTransaction {
             let files: Vec<FileId> = matches.iter().map(|binary| binary.file).collect();
             let mut claimed_trees = ClaimedTrees::default();
             let pending_step = claimed_trees.claim(c, tree.id)?;
-            binary::remove(c, tree.id, pending_step, (package, release), &files)?;
+            binary::remove(c, tree.id, pending_step, package, release, &files)?;
             claimed_trees.publish(c, &self.publish)?;
             let matches = matches.iter().rev().map(|binary| RemovedBinary {
                 arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::of_spelling(arch)),

@@ -53,7 +53,7 @@ pub async fn create(
         let repo = db::repo::create(c, &row, now)?;
         let detail =
             format!("type {}; authenticated: {}; changes: {changes}", kind.label(), row.authenticated);
-        audit::record(c, "create repository", ("repository", row.name.as_str()), &detail)?;
+        audit::record(c, "create repository", "repository", row.name.as_str(), &detail)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {
@@ -96,7 +96,7 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
             change_policy(c, &repo, changes, fixed.as_ref(), &publish)?;
         }
         db::repo::edit(c, repo.id, &edit)?;
-        audit::record(c, "edit repository", ("repository", repo.name.as_str()), &describe(&edit))?;
+        audit::record(c, "edit repository", "repository", repo.name.as_str(), &describe(&edit))?;
         Ok(db::clock::bump_catalog(c)?)
     });
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
@@ -165,7 +165,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         db::clock::lock(c)?;
         db::metadata::delete_of_repo(c, repo.id)?;
         db::repo::delete(c, repo.id)?;
-        audit::record(c, "delete repository", ("repository", repo.name.as_str()), "")?;
+        audit::record(c, "delete repository", "repository", repo.name.as_str(), "")?;
         db::clock::bump_catalog(c)
     });
     Ok(deletion.await?)

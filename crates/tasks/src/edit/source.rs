@@ -44,7 +44,7 @@ pub async fn create(
     let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new_name, kind, now)?;
         db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
-        audit::record(c, "create source", ("source", new_name.as_str()), kind.as_str())?;
+        audit::record(c, "create source", "source", new_name.as_str(), kind.as_str())?;
         db::clock::bump_catalog(c)
     });
     creation.await.map_err(|error| name_conflict(error.into(), "source", name))
@@ -61,7 +61,7 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
     let new = new_name.clone();
     let update = apply_edit(state, move |c| {
         db::source::rename(c, source.id, &new)?;
-        audit::record(c, "rename source", ("source", source.name.as_str()), &format!("new name: {new}"))?;
+        audit::record(c, "rename source", "source", source.name.as_str(), &format!("new name: {new}"))?;
         db::clock::bump_catalog(c)
     });
     update.await.map_err(|error| name_conflict(error.into(), "source", new_name))
@@ -96,7 +96,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         }
         db::metadata::delete_of_source(c, source.id)?;
         db::source::delete(c, source.id, now)?;
-        audit::record(c, "delete source", ("source", source.name.as_str()), "")?;
+        audit::record(c, "delete source", "source", source.name.as_str(), "")?;
         Ok(db::clock::bump_catalog(c)?)
     });
     deletion.await

@@ -130,7 +130,7 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
             let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
             let location = upkeep.state.storage.location_name(class);
             let update = upkeep.state.db.write(move |c| {
-                db::audit::record(c, "adopt storage", ("storage class", class.as_str()), &location)?;
+                db::audit::record(c, "adopt storage", "storage class", class.as_str(), &location)?;
                 db::storage_class::adopt(c, class.as_str(), &location, adoption, generation)
             });
             update.await?;

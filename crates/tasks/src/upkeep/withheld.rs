@@ -97,7 +97,7 @@ async fn record_changes(
         let now = (state.clock)();
         let write = state.db.write(move |c| {
             let author = Author::job("block rules", now);
-            audit::record_by(c, &author, action, ("repository", &name), (audit::SUCCESS, &detail))?;
+            audit::record_by(c, &author, action, "repository", &name, audit::SUCCESS, &detail)?;
             if is_promoted {
                 withheld_alarm::add(c, &WithheldAlarm { repo: id, at: now, message: text.clone() })?;
             }

@@ -77,8 +77,7 @@ impl Usage {
         let now = (inner.state.clock)();
         let end = day_number(now) + 1;
         let first = end.saturating_sub(weeks.saturating_mul(7));
-        let days =
-            db.read(move |c| download::package_days(c, (language, &name, &package), first, end)).await?;
+        let days = db.read(move |c| download::package_days(c, language, &name, &package, first, end)).await?;
         let day_of = |number: i64| Timestamp(number.saturating_mul(86_400 * SECOND)).day();
         let weeks = days.chunks(7).zip(0_i64..);
         Ok(weeks.map(|(week, at)| (day_of(first + at * 7), week.iter().sum())).collect())

@@ -90,7 +90,7 @@ fn each_of_index(
 ) -> Result<(), DbError> {
     match tree.base {
         Some(base) => {
-            db::curation::projects(c, (tree.tree, tree.seq), base)?.into_iter().for_each(each);
+            db::curation::projects(c, tree.tree, tree.seq, base)?.into_iter().for_each(each);
             Ok(())
         }
         None => db::pypi::each_at(c, tree.source, tree.seq, each),

@@ -217,7 +217,7 @@ async fn store(
     state.storage.put(&Key::Package(class, sha256), bytes.clone()).await?;
     let locator = locator.to_owned();
     let put = move |c: &mut dyn Conn| -> Result<(), DbError> {
-        attached_file::put(c, id, FileRole::Provenance, &locator, (sha256, size))
+        attached_file::put(c, id, FileRole::Provenance, &locator, sha256, size)
     };
     Ok(state.db.write(put).await?)
 }

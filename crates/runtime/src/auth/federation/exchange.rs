@@ -217,11 +217,11 @@ async fn record(
         if let Some(proof) = &proof
             && !used_proof::record(c, proof, Timestamp(expires_at.0.saturating_add(USE_RETENTION)), now)?
         {
-            let refused = (audit::REFUSED, "the token of the issuer was used before");
-            audit::record_by(c, &author, "exchange token", ("token", ""), refused)?;
+            let reason = "the token of the issuer was used before";
+            audit::record_by(c, &author, "exchange token", "token", "", audit::REFUSED, reason)?;
             return Ok(false);
         }
-        audit::record_by(c, &author, "exchange token", ("token", &guid), (audit::SUCCESS, &detail))?;
+        audit::record_by(c, &author, "exchange token", "token", &guid, audit::SUCCESS, &detail)?;
         Ok(true)
     });
     if write.await? { Ok(()) } else { Err(ExchangeError::Used) }

@@ -53,7 +53,7 @@ pub(super) async fn commit(
     apply(state, move |c| {
         let mut trees = ClaimedTrees::default();
         let pending = claim_planned(c, &mut trees, tree, seq, &name)?;
-        curation::insert(c, (tree, pending), &curation, &rules)?;
+        curation::insert(c, tree, pending, &curation, &rules)?;
         let target = ImportTarget { tree, pending, origin };
         for chunk in changes.chunks(CHUNK) {
             import::apply(c, &target, chunk)?;

@@ -431,7 +431,7 @@ async fn commit(
     apply(state, move |c| {
         let mut trees = ClaimedTrees::default();
         let pending = claim_planned(c, &mut trees, tree, seq, &name)?;
-        curation::insert(c, (tree, pending), &curation, &rows)?;
+        curation::insert(c, tree, pending, &curation, &rows)?;
         Ok(trees.publish(c, &publish)?)
     })
     .await

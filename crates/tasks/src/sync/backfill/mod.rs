@@ -84,7 +84,7 @@ impl Sync {
         let is_running = self.state.jobs.running().iter().any(|job| job.key == JOB_KEY);
         let stop = move |c: &mut dyn Conn| {
             if is_running || backfill::get(c, SourceId::CRAN)?.is_some() {
-                audit::record(c, "stop back-fill", ("source", "cran"), "")?;
+                audit::record(c, "stop back-fill", "source", "cran", "")?;
             }
             backfill::delete(c, SourceId::CRAN)
         };

@@ -1,84 +1,14 @@
 //! Rows as values: `row!` declares a structure whose fields are columns, and `select!` writes the statement that reads it,
 //! so that the columns of a statement and the order in which they are decoded are one declaration.
 
-use std::str::FromStr;
-
-use super::{Conn, DbError, Row, Value};
+use super::conn::{Cells, Columns};
+use super::{DbError, Row};
 use base::model::digest::{Md5, Sha256};
 use base::model::fingerprint::Fingerprint;
 use base::model::identity::Identity;
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::source::SourceKind;
 use base::model::time::Timestamp;
-
-/// The columns of a row that are not decoded yet.
-pub struct Cells {
-    row: Row,
-    next: usize,
-}
-
-/// A value of one or several consecutive columns.
-pub trait Columns: Sized {
-    /// Decodes the next columns.
-    ///
-    /// # Errors
-    /// [`DbError::Shape`] if a column contains something else.
-    fn decode(cells: &mut Cells) -> Result<Self, DbError>;
-}
-
-impl Cells {
-    /// Decodes the next column with a function of [`Row`].
-    pub(super) fn next<T>(
-        &mut self,
-        read: impl FnOnce(&mut Row, usize) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        self.next += 1;
-        read(&mut self.row, self.next - 1)
-    }
-
-    /// Parses the text of the next column.
-    pub(super) fn parse<T: FromStr>(&mut self, expected: &'static str) -> Result<T, DbError> {
-        self.next(|row, column| row.parse(column, expected))
-    }
-
-    /// Skips the next column if it is NULL.
-    fn skip_null(&mut self) -> bool {
-        let is_null = self.row.0.get(self.next) == Some(&Value::Null);
-        self.next += usize::from(is_null);
-        is_null
-    }
-}
-
-impl Row {
-    /// Decodes all columns.
-    ///
-    /// # Errors
-    /// [`DbError::Shape`] if a column contains something else.
-    pub fn decode<T: Columns>(self) -> Result<T, DbError> {
-        T::decode(&mut Cells { row: self, next: 0 })
-    }
-}
-
-impl dyn Conn + '_ {
-    /// Returns the decoded rows of a query.
-    pub(super) fn all<T: Columns>(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<T>, DbError> {
-        let mut all = Vec::new();
-        self.each(sql, params, &mut |row| {
-            all.push(row.decode()?);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Returns the decoded first row of a query.
-    pub(super) fn first<T: Columns>(
-        &mut self,
-        sql: &'static str,
-        params: &[Value],
-    ) -> Result<Option<T>, DbError> {
-        self.query(sql, params)?.into_iter().next().map(Row::decode).transpose()
-    }
-}
 
 impl<T: Columns> Columns for Option<T> {
     fn decode(cells: &mut Cells) -> Result<Option<T>, DbError> {
@@ -100,15 +30,15 @@ tuples!((A B) (A B C) (A B C D) (A B C D E));
 /// Declares how a type is decoded of one column.
 macro_rules! column {
     ($($Type:ty: $read:expr,)+) => {$(
-        impl $crate::db::columns::Columns for $Type {
-            fn decode(cells: &mut $crate::db::columns::Cells) -> Result<$Type, $crate::db::DbError> {
+        impl $crate::db::conn::Columns for $Type {
+            fn decode(cells: &mut $crate::db::conn::Cells) -> Result<$Type, $crate::db::DbError> {
                 cells.next($read)
             }
         }
     )+};
     ($($Type:ty = $expected:literal,)+) => {$(
-        impl $crate::db::columns::Columns for $Type {
-            fn decode(cells: &mut $crate::db::columns::Cells) -> Result<$Type, $crate::db::DbError> {
+        impl $crate::db::conn::Columns for $Type {
+            fn decode(cells: &mut $crate::db::conn::Cells) -> Result<$Type, $crate::db::DbError> {
                 cells.parse($expected)
             }
         }
@@ -171,9 +101,9 @@ macro_rules! row {
             pub(super) const FROM: &str = $from;
         }
 
-        impl $crate::db::columns::Columns for $Name {
-            fn decode(cells: &mut $crate::db::columns::Cells) -> Result<$Name, $crate::db::DbError> {
-                Ok($Name { $($field: $crate::db::columns::Columns::decode(cells)?),+ })
+        impl $crate::db::conn::Columns for $Name {
+            fn decode(cells: &mut $crate::db::conn::Cells) -> Result<$Name, $crate::db::DbError> {
+                Ok($Name { $($field: $crate::db::conn::Columns::decode(cells)?),+ })
             }
         }
     };
@@ -241,6 +171,7 @@ const fn append(text: &mut [u8], length: &mut usize, part: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Value;
     use super::*;
     use base::model::ids::SourceId;
 

@@ -74,6 +74,27 @@ pub trait Conn {
     fn host_time(&mut self) -> Result<Option<Timestamp>, DbError>;
 }
 
+impl dyn Conn + '_ {
+    /// Returns the decoded rows of a query.
+    pub(super) fn all<T: Columns>(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<T>, DbError> {
+        let mut all = Vec::new();
+        self.each(sql, params, &mut |row| {
+            all.push(row.decode()?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Returns the decoded first row of a query.
+    pub(super) fn first<T: Columns>(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+    ) -> Result<Option<T>, DbError> {
+        self.query(sql, params)?.into_iter().next().map(Row::decode).transpose()
+    }
+}
+
 impl Value {
     fn type_name(&self) -> &'static str {
         match self {
@@ -143,7 +164,53 @@ macro_rules! from_id {
 }
 from_id!(SourceId TreeId RepoId PackageId ReleaseId FileId TokenId TxId Seq);
 
+/// The columns of a row that are not decoded yet.
+pub struct Cells {
+    row: Row,
+    next: usize,
+}
+
+/// A value of one or several consecutive columns.
+pub trait Columns: Sized {
+    /// Decodes the next columns.
+    ///
+    /// # Errors
+    /// [`DbError::Shape`] if a column contains something else.
+    fn decode(cells: &mut Cells) -> Result<Self, DbError>;
+}
+
+impl Cells {
+    /// Decodes the next column with a function of [`Row`].
+    pub(super) fn next<T>(
+        &mut self,
+        read: impl FnOnce(&mut Row, usize) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.next += 1;
+        read(&mut self.row, self.next - 1)
+    }
+
+    /// Parses the text of the next column.
+    pub(super) fn parse<T: FromStr>(&mut self, expected: &'static str) -> Result<T, DbError> {
+        self.next(|row, column| row.parse(column, expected))
+    }
+
+    /// Skips the next column if it is NULL.
+    pub(super) fn skip_null(&mut self) -> bool {
+        let is_null = self.row.0.get(self.next) == Some(&Value::Null);
+        self.next += usize::from(is_null);
+        is_null
+    }
+}
+
 impl Row {
+    /// Decodes all columns.
+    ///
+    /// # Errors
+    /// [`DbError::Shape`] if a column contains something else.
+    pub fn decode<T: Columns>(self) -> Result<T, DbError> {
+        T::decode(&mut Cells { row: self, next: 0 })
+    }
+
     fn shape(&self, column: usize, expected: &'static str) -> DbError {
         DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::type_name), expected }
     }

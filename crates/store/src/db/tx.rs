@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::columns::{Cells, Columns, column, row, select};
+use super::columns::{column, row, select};
+use super::conn::{Cells, Columns};
 use super::repo::NewRepoStep;
 use super::{Conn, DbError};
 use base::model::change::Counts;

@@ -13,9 +13,7 @@ use base::model::ids::FileId;
 pub struct NewestFacts {
     /// The number of the facts; 0 for the first ones.
     pub variant: i64,
-    /// The facts, as JSON.
     pub facts: Vec<u8>,
-    /// The attached files.
     pub attached: AttachedFiles,
 }
 

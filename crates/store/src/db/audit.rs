@@ -34,7 +34,6 @@ row! {
         pub at: Timestamp,
         /// How the server identified the author: `socket`, `token`, `session` or `job`.
         pub actor_kind: String,
-        /// Name of the author.
         pub actor: String,
         /// Network address of the author; empty on the admin socket, and for work of the server.
         pub address: String,
@@ -46,7 +45,6 @@ row! {
         pub object: String,
         /// `success` or `refused`.
         pub outcome: String,
-        /// Free text.
         pub detail: String,
         /// The digest of the previous row; [`NO_DIGEST`] in the first row.
         pub previous: String,
@@ -59,7 +57,6 @@ impl AuditRow {
     /// Returns the SHA-256 of all other columns as netstrings (the length in bytes, a colon, the bytes, a comma), in
     /// this order: `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`,
     /// `object`, `outcome`, `detail`.
-    #[must_use]
     pub fn digest(&self) -> String {
         let (id, at) = (self.id.to_string(), self.at.to_string());
         let fields = [
@@ -84,9 +81,6 @@ impl AuditRow {
 }
 
 /// Records a successful change by the author of the current write. Call it in the write that makes the change.
-///
-/// # Errors
-/// Database errors.
 pub fn record(
     c: &mut dyn Conn,
     action: &str,
@@ -100,9 +94,6 @@ pub fn record(
 }
 
 /// Records a change by `author`, with its outcome. Call it in the write that makes the change.
-///
-/// # Errors
-/// Database errors.
 pub fn record_by(
     c: &mut dyn Conn,
     author: &Author,
@@ -176,22 +167,15 @@ pub struct Filter {
     pub until: i64,
     /// The author, with or without the text in parentheses: `alice (uid 1000)`, `alice`.
     pub actor: String,
-    /// The action.
     pub action: String,
-    /// The name of the object.
     pub object: String,
-    /// The outcome.
     pub outcome: String,
-    /// Maximum number of rows.
     pub limit: i64,
     /// Whether the newest rows come first.
     pub newest_first: bool,
 }
 
 /// Returns the rows that match a filter, by number.
-///
-/// # Errors
-/// Database errors.
 pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError> {
     const OLDEST: &str = select!(
         AuditRow,
@@ -226,7 +210,6 @@ pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError>
 /// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// Number of rows.
     pub rows: i64,
     /// The number of the newest row; 0 if there is none.
     pub last: i64,
@@ -238,9 +221,6 @@ pub struct Verification {
 
 /// Verifies the digests of all rows. `known` is the number and the digest of a row, recorded outside the database.
 /// Without it, the replacement of the whole trail by an attacker who can write the database is not detected.
-///
-/// # Errors
-/// Database errors.
 pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verification, DbError> {
     const ALL: &str = select!(AuditRow, "ORDER BY id");
     const HEAD: &str = "SELECT last, sha256 FROM audit_head WHERE id = 1";

@@ -25,7 +25,6 @@ words! {
     pub enum AuthorKind {
         /// By the credentials of the client process on the admin socket.
         Socket = "socket",
-        /// By a token.
         Token = "token",
         /// By the session of a browser, or by a sign-in with an identity provider.
         Session = "session",
@@ -36,7 +35,6 @@ words! {
 
 impl Author {
     /// Returns the author of changes that the server makes without a client.
-    #[must_use]
     pub fn job(name: &str, at: Timestamp) -> Author {
         Author { kind: AuthorKind::Job, name: name.to_owned(), address: String::new(), at }
     }
@@ -44,7 +42,6 @@ impl Author {
 
 /// Returns the name of an author for the log: `token 0a1b…` for a token without a user, whose name in transactions is
 /// ` (token 0a1b…)`.
-#[must_use]
 pub fn log_name(name: &str) -> &str {
     name.strip_prefix(" (").and_then(|name| name.strip_suffix(')')).unwrap_or(name)
 }
@@ -63,13 +60,11 @@ pub async fn scope<T>(author: Author, work: impl Future<Output = T>) -> T {
 }
 
 /// Returns the author of the writes of this task, if one was set.
-#[must_use]
 pub fn of_task() -> Option<Author> {
     AUTHOR_OF_TASK.try_with(Clone::clone).ok()
 }
 
 /// Returns the author of the write that this thread runs, if one was set.
-#[must_use]
 pub fn of_write() -> Option<Author> {
     AUTHOR_OF_WRITE.with_borrow(Clone::clone)
 }

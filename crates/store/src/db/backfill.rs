@@ -15,7 +15,6 @@ row! {
         pub rate: i64,
         /// The user who requested it.
         pub actor: String,
-        /// Time of the request.
         pub requested_at: Timestamp = "asked_at",
     }
 }
@@ -53,7 +52,6 @@ pub struct Archive {
     pub file: String,
     /// Size in bytes.
     pub size: i64,
-    /// Publication time.
     pub published_at: Timestamp,
 }
 

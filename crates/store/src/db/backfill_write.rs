@@ -22,15 +22,10 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct StoredRelease from "release r JOIN package p ON p.id = r.package_id JOIN file f ON f.release_id = r.id \
         AND f.role = 'source' AND f.platform = ''" {
-        /// The release.
         pub release: ReleaseId = "r.id",
-        /// Its package.
         pub package: PackageId = "r.package_id",
-        /// The package's name.
         pub name: String = "p.name",
-        /// The version.
         pub version: String = "r.version",
-        /// The revision.
         pub revision: i64 = "r.revision",
         /// Publication time upstream, if known.
         pub published_at: Option<Timestamp> = "r.published_at",
@@ -56,7 +51,6 @@ pub fn releases(
 /// A release with a life at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveRelease {
-    /// The release.
     pub release: ReleaseId,
     /// Listed or archived.
     pub state: LifeState,
@@ -80,7 +74,6 @@ pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Liv
 /// A release and its lives before the first step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseHistory {
-    /// The release.
     pub release: PastRelease,
     /// Its lives, which do not overlap.
     pub lives: Vec<PastLife>,
@@ -92,11 +85,8 @@ pub struct ReleaseHistory {
 pub enum PastRelease {
     /// A new release; the record in [`NewRelease`] applies to its listed lives.
     New(NewRelease),
-    /// A known release.
     Known {
-        /// Its package.
         package: PackageId,
-        /// The release.
         release: ReleaseId,
         /// Number of the record of its listed lives.
         variant: i64,
@@ -199,9 +189,7 @@ pub struct PastStep {
     pub published_from: Option<Timestamp>,
     /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
-    /// Numbers of changed packages.
     pub counts: Counts,
-    /// Free text.
     pub comment: String,
 }
 
@@ -210,9 +198,7 @@ pub struct PastStep {
 pub struct BackfillPublish {
     /// The time of the publisher's clock.
     pub now: Timestamp,
-    /// The source.
     pub source: SourceId,
-    /// Its tree.
     pub tree: TreeId,
     /// The tree's first step, before which the steps are inserted.
     pub first: Seq,

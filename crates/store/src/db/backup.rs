@@ -8,9 +8,7 @@ words! {
     /// A command whose result is recorded.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RecordedCommand {
-        /// `rspm backup create`.
         Create = "create",
-        /// `rspm backup test`.
         Test = "test",
     }
 }
@@ -18,9 +16,7 @@ words! {
 /// The last result of a command in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupResult {
-    /// The folder.
     pub folder: String,
-    /// The command.
     pub command: RecordedCommand,
     /// Start time of the backup, or end time of the test.
     pub at: Timestamp,
@@ -32,7 +28,6 @@ pub struct BackupResult {
     pub missing: u64,
 }
 
-/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandResult {
     /// Success, with the number of files that storage lacked.
@@ -41,7 +36,6 @@ pub enum CommandResult {
     Failure(String),
 }
 
-/// Records the result of a command.
 pub fn record(
     c: &mut dyn Conn,
     folder: &str,

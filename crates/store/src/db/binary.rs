@@ -16,11 +16,8 @@ row! {
         AND s.seq = l.from_seq LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq AND l.mark = 1 \
         JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant LEFT JOIN blob b ON b.sha256 = f.sha256 \
         AND f.state = 1" {
-        /// The package.
         pub package: PackageId = "l.package_id",
-        /// The release.
         pub release: ReleaseId = "l.release_id",
-        /// The file.
         pub file: FileId = "f.id",
         /// The platform: `4.5-noble/x86_64`, `4.5-noble/any`.
         pub platform: String = "f.platform",
@@ -41,12 +38,10 @@ row! {
         pub state: FileState = "f.state",
         /// The storage class of the blob, if it is stored.
         pub class: Option<String> = "b.class",
-        /// Publication time.
         pub at: Timestamp = "s.at",
         /// Time of its removal by an administrator; `None` for a binary that was replaced, which remains in older
         /// snapshots.
         pub removed_at: Option<Timestamp> = "e.at",
-        /// Its index record.
         pub stanza: Vec<u8> = "r.stanza",
     }
 }
@@ -118,16 +113,12 @@ pub fn get_or_create_tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Re
     }
 }
 
-/// A binary to insert.
 #[derive(Clone, Debug)]
 pub struct NewBinary<'a> {
-    /// The package.
     pub package: PackageId,
     /// The release that it was built from.
     pub release: ReleaseId,
-    /// As [`Binary::platform`].
     pub platform: &'a str,
-    /// As [`Binary::name`].
     pub name: &'a str,
     /// Size in bytes.
     pub size: i64,
@@ -135,7 +126,6 @@ pub struct NewBinary<'a> {
     pub md5: Md5,
     /// Digest of the bytes, which are in storage.
     pub sha256: Sha256,
-    /// As [`Binary::stanza`].
     pub stanza: &'a [u8],
 }
 

@@ -15,21 +15,16 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedBinary from "life l JOIN file f ON f.id = l.file_id JOIN record r ON r.release_id = l.release_id \
         AND r.variant = l.variant" {
-        /// The package.
         pub package: PackageId = "l.package_id",
-        /// The release.
         pub release: ReleaseId = "l.release_id",
-        /// The file.
         pub file: FileId = "l.file_id",
         /// The step that began its life.
         pub from_seq: Seq = "l.from_seq",
-        /// As [`super::binary::Binary::platform`].
         pub platform: String = "f.platform",
         /// MD5 that the other server's index declared.
         pub md5: Option<Md5> = "f.md5",
         /// Digest that the index declared, or that of the fetched bytes.
         pub sha256: Option<Sha256> = "f.sha256",
-        /// Its index record.
         pub stanza: Vec<u8> = "r.stanza",
     }
 }
@@ -65,14 +60,11 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
     Ok(releases)
 }
 
-/// A binary to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferedBinary {
-    /// The package.
     pub package: PackageId,
     /// The release that it was built from.
     pub release: ReleaseId,
-    /// As [`super::binary::Binary::platform`].
     pub platform: String,
     /// Its name in the URLs of this server.
     pub name: String,
@@ -84,7 +76,6 @@ pub struct OfferedBinary {
     pub md5: Option<Md5>,
     /// Digest of the bytes.
     pub sha256: Option<Sha256>,
-    /// Its index record.
     pub stanza: Vec<u8>,
 }
 
@@ -95,11 +86,8 @@ pub enum BinaryChange {
     List(OfferedBinary),
     /// Removes a binary from the list; older snapshots still serve it.
     End {
-        /// The package.
         package: PackageId,
-        /// The release.
         release: ReleaseId,
-        /// The file.
         file: FileId,
         /// The step that began its life.
         from_seq: Seq,

@@ -6,7 +6,6 @@ use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
 row! {
-    /// A blob in storage.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Blob from "blob" {
         /// Digest of its bytes.

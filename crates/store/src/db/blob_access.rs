@@ -32,7 +32,6 @@ row! {
     pub struct EvictableBlob from "blob b" {
         /// The digest of its bytes.
         pub sha256: Sha256 = "b.sha256",
-        /// Its storage class.
         pub class: String = "b.class",
         /// Its size in bytes.
         pub size: i64 = "b.size",

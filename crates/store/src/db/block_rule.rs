@@ -11,7 +11,6 @@ use base::model::time::Timestamp;
 const STORED_CHANGES: i64 = 1000;
 
 row! {
-    /// A rule.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct BlockRule from "block_rule" {
         /// Its id; 0 before it is inserted.
@@ -26,11 +25,9 @@ row! {
         pub repo: Option<RepoId> = "repo_id",
         /// The other criteria, in the format of the room `policy`.
         pub criteria: String,
-        /// Free text.
         pub description: String,
         /// The user who created it.
         pub created_by: String,
-        /// Creation time.
         pub created_at: Timestamp,
     }
 }

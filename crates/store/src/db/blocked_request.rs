@@ -10,15 +10,11 @@ row! {
     pub struct BlockedCount from "usage_blocked" {
         /// Days since the epoch, UTC; in a total, the last day.
         pub day: i64 = "max(day)",
-        /// The rule.
         pub rule: i64,
-        /// The package.
         pub package: String,
-        /// The version.
         pub version: String,
         /// The kind of client: `R`, `pip`.
         pub client: String,
-        /// Number of requests.
         pub count: i64 = "CAST(sum(count) AS BIGINT)",
     }
 }

@@ -110,7 +110,6 @@ impl WalLimit {
     }
 }
 
-/// The checkpoint thread.
 pub(super) struct Checkpointer {
     trigger: Trigger,
     thread: Mutex<Option<JoinHandle<()>>>,

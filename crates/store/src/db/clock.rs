@@ -8,7 +8,6 @@ use base::model::ids::{Seq, TreeId, TxId};
 use base::model::time::{SECOND, Timestamp};
 
 row! {
-    /// The clock row.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ClockRow from "clock" {
         /// The newest transaction, 0 before the first.
@@ -22,12 +21,9 @@ row! {
     }
 }
 
-/// The result of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishResult {
-    /// The transaction.
     pub tx: TxId,
-    /// Its instant.
     pub at: Timestamp,
     /// The new head of each tree.
     pub steps: Vec<(TreeId, Seq)>,
@@ -40,7 +36,6 @@ const MAX_LEAD: i64 = 240 * SECOND;
 const _: () =
     assert!(MAX_LEAD < skew::TOLERANCE, "a publisher must not move the row beyond the tolerance of others");
 
-/// Returns the clock row.
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
     c.first(select!(ClockRow, "WHERE id = 1"), &[])?.ok_or_else(missing_row)
 }

@@ -9,7 +9,6 @@ use base::model::time::{SECOND, Timestamp};
 /// The changes of a repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
-    /// The skew that was repaired.
     pub skew: Skew,
     /// The time of the clock row afterwards.
     pub row: Timestamp,
@@ -96,18 +95,13 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
 /// Facts of a Python file that a transaction listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFacts {
-    /// The file.
     pub file: FileId,
     /// The variant of the facts; 0 for those of the upload.
     pub variant: i64,
-    /// The facts as JSON.
     pub facts: Vec<u8>,
 }
 
 /// Returns the facts of the Python files whose listing a transaction of a local source began.
-///
-/// # Errors
-/// Database errors.
 pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbError> {
     const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts FROM step s JOIN tree t ON t.id = s.tree_id \
         JOIN source o ON o.id = t.source_id AND o.language = 'python' \
@@ -128,9 +122,6 @@ pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbEr
 }
 
 /// Replaces facts of a file.
-///
-/// # Errors
-/// Database errors.
 pub fn set_facts(c: &mut dyn Conn, listed: &ListedFacts) -> Result<(), DbError> {
     const FILE: &str = "UPDATE file SET facts = $1 WHERE id = $2";
     const VARIANT: &str = "UPDATE file_fact SET facts = $1 WHERE file_id = $2 AND variant = $3";

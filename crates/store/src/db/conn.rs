@@ -8,11 +8,8 @@ use base::model::time::Timestamp;
 /// A parameter or a column. Times are microseconds, booleans 0 and 1, digests text, stanzas bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// SQL NULL.
     Null,
-    /// BIGINT.
     Int(i64),
-    /// TEXT.
     Text(String),
     /// BLOB or BYTEA.
     Bytes(Vec<u8>),
@@ -24,7 +21,6 @@ pub struct Row(pub Vec<Value>);
 
 /// A connection inside a transaction. Placeholders are `$1…` and first appear in ascending order.
 pub trait Conn {
-    /// Returns all rows of a query.
     fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
         let mut rows = Vec::new();
         self.each(sql, params, &mut |row| {
@@ -45,7 +41,6 @@ pub trait Conn {
     /// Runs a query once for each row of parameters and returns the results in the same order; pipelined on PostgreSQL.
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError>;
 
-    /// Runs a statement and returns the number of affected rows.
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError>;
 
     /// Runs a statement once for each row of parameters and returns the total number of affected rows; pipelined on
@@ -215,7 +210,6 @@ impl Row {
         DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::type_name), expected }
     }
 
-    /// Returns an integer.
     pub fn int(&self, column: usize) -> Result<i64, DbError> {
         match self.0.get(column) {
             Some(Value::Int(v)) => Ok(*v),
@@ -232,7 +226,6 @@ impl Row {
         }
     }
 
-    /// Returns an instant.
     pub fn time(&self, column: usize) -> Result<Timestamp, DbError> {
         self.int(column).map(Timestamp)
     }

@@ -20,7 +20,6 @@ use base::model::source::{SourceKind, Supply};
 /// The definition of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Curation {
-    /// The tree of the base.
     pub base_tree: TreeId,
     /// The state of the base.
     pub base_seq: Seq,
@@ -61,7 +60,6 @@ row! {
 }
 
 /// Returns the name and the bytes of each file.
-#[must_use]
 pub fn named(files: &[DefinitionFile]) -> Vec<(&str, &[u8])> {
     files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect()
 }

@@ -5,7 +5,6 @@ use super::{Conn, DbError, Row, Value};
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, Seq, TreeId};
 
-/// Details of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
     /// The DESCRIPTION, byte for byte; empty if only the README is known.
@@ -43,11 +42,8 @@ pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Opti
 /// A listed release with an index record but no details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseWithoutDetail {
-    /// The package's name.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// The release.
     pub release: ReleaseId,
 }
 
@@ -77,13 +73,10 @@ row! {
     pub struct StoredArchive from "life l JOIN package p ON p.id = l.package_id JOIN file f \
         ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' AND f.state = 1 JOIN blob b \
         ON b.sha256 = f.sha256 LEFT JOIN detail d ON d.release_id = l.release_id" {
-        /// The package's name.
         pub name: String = "p.name",
-        /// The release.
         pub release: ReleaseId = "l.release_id",
         /// The storage class of its blob.
         pub class: String = "b.class",
-        /// Its digest.
         pub sha256: Sha256 = "b.sha256",
         /// Size in bytes.
         pub size: i64 = "b.size",
@@ -107,7 +100,6 @@ pub fn stored_without_detail(
 /// The DESCRIPTION of a release, read from its archive or from CRAN's package database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseDescription {
-    /// The release.
     pub release: ReleaseId,
     /// The fields of the DESCRIPTION, as DCF.
     pub description: Vec<u8>,

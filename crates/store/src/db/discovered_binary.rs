@@ -13,12 +13,9 @@ use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
 
 row! {
-    /// A discovered binary.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct DiscoveredBinary from "file f LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1" {
-        /// The file.
         pub file: FileId = "f.id",
-        /// Its name in URLs.
         pub name: String = "f.name",
         /// Its location on the other server, below that server's address.
         pub locator: String = "f.locator",
@@ -79,13 +76,9 @@ row! {
     pub struct ReadyBinary from "file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         LEFT JOIN record s ON s.release_id = f.release_id AND s.variant = (SELECT min(v.variant) FROM record v \
         WHERE v.release_id = f.release_id AND v.variant <= 0)" {
-        /// The package.
         pub package: PackageId = "r.package_id",
-        /// The release.
         pub release: ReleaseId = "f.release_id",
-        /// The file.
         pub file: FileId = "f.id",
-        /// As [`super::binary::Binary::platform`].
         pub platform: String = "f.platform",
         /// Digest of the bytes.
         pub sha256: Sha256 = "f.sha256",
@@ -95,9 +88,7 @@ row! {
         pub built: Vec<u8> = "f.facts",
         /// The index record of the release; `None` if the release was archived before it was first synced.
         pub source_record: Option<Vec<u8>> = "s.stanza",
-        /// The package's name.
         pub name: String = "p.name",
-        /// The version.
         pub version: String = "r.version",
     }
 }

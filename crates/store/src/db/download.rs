@@ -12,15 +12,11 @@ pub struct Count {
     pub day: i64,
     /// `r`, `python`.
     pub language: String,
-    /// Name of the source.
     pub source: String,
-    /// The package.
     pub package: String,
-    /// The version.
     pub version: String,
     /// `source`, or the platform of a binary: `4.5-noble`, `4.5-noble-arm64`.
     pub platform: String,
-    /// Number of downloads.
     pub count: i64,
 }
 
@@ -30,11 +26,8 @@ row! {
     pub struct PackageCount from "usage_download" {
         /// `r`, `python`.
         pub language: String,
-        /// Name of the source.
         pub source: String,
-        /// The package.
         pub package: String,
-        /// Number of downloads.
         pub count: i64 = "CAST(sum(count) AS BIGINT)",
     }
 }

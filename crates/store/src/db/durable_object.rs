@@ -18,7 +18,6 @@ macro_rules! is_only_copy {
 }
 pub(super) use is_only_copy;
 
-/// A stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DurableObject {
     /// The first directory of its path, see [`crate::storage::Key::directory`].

@@ -13,7 +13,6 @@ pub type Source = Box<dyn Error + Send + Sync>;
 /// Why a write was rolled back.
 #[derive(Debug)]
 pub enum WriteError<R> {
-    /// The database failed.
     Db(DbError),
     /// The write itself found a reason against it.
     Refused(R),
@@ -37,22 +36,15 @@ impl<R> From<DbError> for WriteError<R> {
 /// An error of the database. No text contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// Another process uses the SQLite file.
     #[error("the database {path} is locked by another process; stop the other rstudio-pm that uses it")]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No space or inodes left, or a quota reached.
+    Locked { path: PathBuf },
     #[error("no space left for the database {database}; free some space and try again: {source}")]
     Full {
         /// The file, or the server and database.
         database: String,
-        /// The driver's error.
         #[source]
         source: Source,
     },
-    /// The server cannot be reached.
     #[error(
         "cannot reach PostgreSQL at {servers} (database '{database}'); check {property}, the server and the firewall: {source}"
     )]
@@ -61,21 +53,16 @@ pub enum DbError {
         property: &'static str,
         /// Host and port of each server.
         servers: String,
-        /// Database name.
         database: String,
-        /// The driver's error.
         #[source]
         source: Source,
     },
-    /// PostgreSQL accepts no writes: a standby, or `default_transaction_read_only`.
     #[error("the database {database} is read-only: {reason}")]
     ReadOnly {
-        /// The server and database.
         database: String,
         /// The reason and the remedy.
         reason: String,
     },
-    /// The server refuses the user or the password.
     #[error(
         "PostgreSQL refused user '{user}' at {servers}; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
     )]
@@ -84,9 +71,7 @@ pub enum DbError {
         property: &'static str,
         /// Host and port of each server.
         servers: String,
-        /// The user.
         user: String,
-        /// The driver's error.
         #[source]
         source: Source,
     },
@@ -99,19 +84,15 @@ pub enum DbError {
         servers: String,
         /// Host name, address or socket directory of the first server.
         host: String,
-        /// TCP port.
         port: u16,
-        /// Database name.
         database: String,
     },
-    /// TLS is required and not available.
     #[error("no TLS connection to PostgreSQL at {servers} (sslmode={mode}): {reason}")]
     Tls {
         /// Host and port of each server.
         servers: String,
         /// The `sslmode` of the connection.
         mode: &'static str,
-        /// The reason.
         reason: String,
     },
     /// The connection goes through a pooler, and the operation needs a session of PostgreSQL.
@@ -129,7 +110,6 @@ pub enum DbError {
         property: &'static str,
         /// The value of `search_path`, as written in the URL.
         path: String,
-        /// The user.
         user: String,
     },
     /// `Postgres.URL` or one of its parts cannot be used. The text never repeats the URL.
@@ -137,7 +117,6 @@ pub enum DbError {
     Url {
         /// The property that contains the URL.
         property: &'static str,
-        /// The reason.
         reason: String,
     },
     /// A newer version of the program has migrated this database.
@@ -162,7 +141,6 @@ pub enum DbError {
          rstudio-pm"
     )]
     ServerActive {
-        /// The server and database.
         database: String,
         /// Addresses of the connected servers.
         clients: String,
@@ -171,11 +149,7 @@ pub enum DbError {
     #[error(
         "the database {database} is being migrated to another provider; start the server when that is done"
     )]
-    Copying {
-        /// The server and database.
-        database: String,
-    },
-    /// The database to copy has no tables.
+    Copying { database: String },
     #[error("there is no database to migrate: {database} has no tables of rstudio-pm")]
     NothingToCopy {
         /// The directory, or the server and database.
@@ -202,7 +176,6 @@ pub enum DbError {
     Occupied {
         /// The file, or the server and database.
         database: String,
-        /// Description of its content.
         found: String,
     },
     /// The PostgreSQL database has an encoding other than UTF-8.
@@ -210,22 +183,14 @@ pub enum DbError {
         "the database {database} has the encoding {encoding}; create one with UTF-8: createdb --encoding=UTF8 \
          --template=template0"
     )]
-    Encoding {
-        /// The server and database.
-        database: String,
-        /// Its encoding.
-        encoding: String,
-    },
+    Encoding { database: String, encoding: String },
     /// Servers that use the database could not work with the result of the migration.
     #[error(
         "{database} needs migration {number} ({name}), with which the running servers {servers} cannot work; nothing was changed; stop them, or set them offline until they are upgraded: rspm cluster offline --nodes={servers}"
     )]
     OthersOnline {
-        /// The database.
         database: String,
-        /// The migration's number.
         number: i64,
-        /// The migration's name.
         name: &'static str,
         /// The names of the servers, separated by commas.
         servers: String,
@@ -237,17 +202,12 @@ pub enum DbError {
     NotOnline {
         /// The file, or the server and database.
         database: String,
-        /// The migration.
         number: i64,
-        /// Its name.
         name: &'static str,
     },
-    /// The file is not a database, or is damaged.
     #[error("{path} is not a SQLite database or is damaged; restore it from a backup or move it away")]
     NotADatabase {
-        /// The file.
         path: PathBuf,
-        /// The driver's error.
         #[source]
         source: Source,
     },
@@ -257,42 +217,32 @@ pub enum DbError {
          PostgreSQL"
     )]
     RemoteFileSystem {
-        /// The directory.
         path: PathBuf,
         /// `NFS`, `CIFS` …
         kind: &'static str,
     },
-    /// The directory cannot be created or written.
     #[error("cannot write SQLite.Dir {path} as user {user}: {source}; fix it with: {remedy}")]
     Unwritable {
-        /// The directory.
         path: PathBuf,
         /// User name or number.
         user: String,
         /// The command that fixes it.
         remedy: String,
-        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A unique or foreign key was violated.
     #[error("the database refused a conflicting row: {0}")]
     Conflict(String),
-    /// Another job is writing this tree.
     #[error("tree {tree} is being written by job {job}; try again when that job has ended")]
     Busy {
-        /// The tree.
         tree: TreeId,
         /// The job that claimed it.
         job: i64,
     },
-    /// Another transaction has locked a row for too long.
     #[error("another transaction has locked a row of the database; try again: {0}")]
     RowLocked(#[source] Source),
-    /// The tree to publish or abandon has no pending step.
     #[error("tree {0} has no pending step")]
     NothingPending(TreeId),
-    /// The repository does not exist.
     #[error("the repository {0} was deleted in the meantime")]
     NoRepo(RepoId),
     /// The source, named as it was, was deleted after the caller had read it.
@@ -311,7 +261,6 @@ pub enum DbError {
         /// The allowed difference in minutes.
         minutes: i64,
     },
-    /// This machine's clock differs too much from the clock row.
     #[error("{0}; correct the clock, or, if it is correct, run: {command}", command = .0.command())]
     Skew(#[from] super::skew::Skew),
     /// The connection was lost at COMMIT and the server cannot report the outcome.
@@ -319,7 +268,6 @@ pub enum DbError {
         "the connection was lost while committing and the outcome is unknown; check the result before trying again: {0}"
     )]
     UnknownOutcome(#[source] Source),
-    /// The connection was lost; nothing was committed.
     #[error("the connection to the database was lost: {0}")]
     Lost(#[source] Source),
     /// A row has an unexpected value, or is missing.
@@ -330,23 +278,18 @@ pub enum DbError {
     Shape {
         /// Position from 0.
         column: usize,
-        /// The value found.
         found: &'static str,
-        /// The expected value.
         expected: &'static str,
     },
     /// An error of the caller, which rolls the transaction back: see [`DbError::refuse`].
     #[error("{0}")]
     Refused(#[source] Source),
-    /// The database was closed, or the closure panicked.
     #[error("the database is closed")]
     Closed,
-    /// Any other error of the driver.
     #[error("database {database}: {source}")]
     Driver {
         /// The file, or the server and database.
         database: String,
-        /// The driver's error.
         #[source]
         source: Source,
     },

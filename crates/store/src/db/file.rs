@@ -22,7 +22,6 @@ impl FileState {
     const ALL: [FileState; 4] = [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Refused];
 
     /// Returns the number stored in the table.
-    #[must_use]
     pub fn as_i64(self) -> i64 {
         match self {
             FileState::Known => 0,
@@ -45,7 +44,6 @@ column! {
 /// Facts about a file that a fetch has determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedFacts {
-    /// The file.
     pub file: FileId,
     /// Digest of its bytes; `None` leaves the known digest unchanged.
     pub sha256: Option<Sha256>,
@@ -88,13 +86,9 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct FileWithoutDigest from "file f JOIN release r ON r.id = f.release_id JOIN package p \
         ON p.id = r.package_id" {
-        /// The file.
         pub file: FileId = "f.id",
-        /// Its package.
         pub package: String = "p.name",
-        /// Its name in URLs.
         pub name: String = "f.name",
-        /// Its location upstream.
         pub locator: String = "f.locator",
         /// Size in bytes, if known.
         pub size: Option<i64> = "f.size",
@@ -131,11 +125,8 @@ pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
 /// A file found by its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestMatch {
-    /// The file.
     pub file: FileId,
-    /// Its release.
     pub release: ReleaseId,
-    /// Its name in URLs.
     pub name: String,
     /// State of its bytes.
     pub state: FileState,

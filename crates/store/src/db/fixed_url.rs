@@ -10,7 +10,6 @@ use base::model::time::Timestamp;
 /// The state of a repository that a fixed URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedUrl {
-    /// The repository.
     pub repo: RepoId,
     /// The number of the fixed list of subscriptions; `None` if the list is not fixed. With a fixed list, trees
     /// that are not in `trees` are empty.

@@ -15,16 +15,11 @@ use base::words;
 pub const TERM: i64 = 30 * SECOND;
 
 words! {
-    /// The state of a build.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum BuildState {
-        /// Waiting in the queue.
         Queued = "queued",
-        /// git fetches the commit.
         Fetching = "fetching",
-        /// R builds the package.
         Building = "building",
-        /// The package is published.
         Published = "published",
         /// The build failed and is not retried.
         Failed = "failed",
@@ -42,25 +37,19 @@ column! {
 
 impl BuildState {
     /// Returns true if the state does not change any more.
-    #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, BuildState::Queued | BuildState::Fetching | BuildState::Building)
     }
 }
 
 row! {
-    /// A build.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GitBuild from "git_build" {
-        /// Its id.
         pub id: i64,
-        /// Its builder.
         pub builder: i64 = "builder_id",
         /// The tag; empty for a commit of the branch.
         pub tag: String,
-        /// The commit.
         pub commit: String = "commit_sha",
-        /// Its state.
         pub state: BuildState,
         /// Number of attempts that were started.
         pub attempt: i64,
@@ -80,7 +69,6 @@ row! {
         pub version: String,
         /// The reason why it failed, or a remark; one sentence.
         pub reason: String,
-        /// The stored log.
         pub log: Option<Sha256> = "log_sha256",
     }
 }
@@ -88,19 +76,15 @@ row! {
 /// A build that is put in the queue, or recorded as skipped or moved.
 #[derive(Clone, Debug)]
 pub struct NewBuild<'a> {
-    /// Its builder.
     pub builder: i64,
     /// The tag; empty for a commit of the branch.
     pub tag: &'a str,
-    /// The commit.
     pub commit: &'a str,
-    /// Its state.
     pub state: BuildState,
     /// The reason why it is not built.
     pub reason: &'a str,
     /// Whether its package replaces the same version.
     pub replaces: bool,
-    /// As [`GitBuild::actor`].
     pub actor: &'a str,
 }
 
@@ -126,7 +110,6 @@ pub fn insert(c: &mut dyn Conn, build: &NewBuild<'_>, now: Timestamp) -> Result<
     Ok(id)
 }
 
-/// Returns the build with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuild>, DbError> {
     c.first(select!(GitBuild, "WHERE id = $1"), &[id.into()])
 }
@@ -141,7 +124,6 @@ pub fn of_builder(c: &mut dyn Conn, builder: i64) -> Result<Vec<GitBuild>, DbErr
     c.all(select!(GitBuild, "WHERE builder_id = $1 ORDER BY id DESC"), &[builder.into()])
 }
 
-/// Returns the newest build of a builder.
 pub fn newest(c: &mut dyn Conn, builder: i64) -> Result<Option<GitBuild>, DbError> {
     c.first(select!(GitBuild, "WHERE builder_id = $1 ORDER BY id DESC LIMIT 1"), &[builder.into()])
 }
@@ -272,9 +254,7 @@ pub fn renew(
 pub struct AttemptEnd<'a> {
     /// The new state; `Queued` for another attempt.
     pub state: BuildState,
-    /// The transaction.
     pub tx: Option<TxId>,
-    /// The published version.
     pub version: &'a str,
     /// The reason why it failed, or a remark.
     pub reason: &'a str,

@@ -13,7 +13,6 @@ words! {
     pub enum Trigger {
         /// The newest commit of a branch.
         Commits = "commits",
-        /// Every tag.
         Tags = "tags",
     }
     else "trigger of builds"
@@ -24,7 +23,6 @@ column! {
 }
 
 row! {
-    /// A builder.
     #[derive(Clone, PartialEq, Eq)]
     pub struct GitBuilder from "git_builder" {
         /// Its id; 0 before it is inserted.
@@ -33,11 +31,9 @@ row! {
         pub source: SourceId = "source_id",
         /// The package that it builds.
         pub name: String,
-        /// URL of the repository.
         pub url: String,
         /// The branch; empty for the default branch.
         pub branch: String,
-        /// Its trigger.
         pub trigger: Trigger = "build_trigger",
         /// Relative path of the package in the repository; empty for the root.
         pub sub_dir: String,
@@ -45,13 +41,9 @@ row! {
         pub clone_depth: u32,
         /// Levels of submodules to fetch.
         pub submodules: u32,
-        /// Whether vignettes are built.
         pub vignettes: bool,
-        /// The credential.
         pub credential: Option<i64> = "credential_id",
-        /// Secret of webhooks, encrypted.
         pub webhook_secret: Option<String>,
-        /// Creation time.
         pub created_at: Timestamp,
         /// Time of the last successful poll.
         pub polled_at: Option<Timestamp>,
@@ -160,7 +152,6 @@ pub fn update(c: &mut dyn Conn, builder: &GitBuilder) -> Result<bool, DbError> {
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
-/// Records a successful poll.
 pub fn record_poll(
     c: &mut dyn Conn,
     id: i64,
@@ -173,7 +164,6 @@ pub fn record_poll(
     c.execute(UPDATE, &[now.into(), due_at.into(), head.into(), id.into()]).map(drop)
 }
 
-/// Records a failed poll.
 pub fn record_poll_failure(
     c: &mut dyn Conn,
     id: i64,

@@ -8,7 +8,6 @@ use base::model::time::Timestamp;
 use base::words;
 
 words! {
-    /// The kind of a credential.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum CredentialKind {
         /// A private key for SSH.
@@ -24,12 +23,10 @@ column! {
 }
 
 row! {
-    /// A credential.
     #[derive(Clone, PartialEq, Eq)]
     pub struct GitCredential from "git_credential" {
         /// Its id; 0 before it is inserted.
         pub id: i64,
-        /// Its kind.
         pub kind: CredentialKind,
         /// Its name, unique among those of its kind.
         pub name: String,
@@ -43,7 +40,6 @@ row! {
         pub fingerprint: String,
         /// Accepted SSH host keys, in the format of `known_hosts`.
         pub known_hosts: String,
-        /// Time of the import.
         pub created_at: Timestamp,
     }
 }
@@ -53,12 +49,10 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<GitCredential>, DbError> {
     c.all(select!(GitCredential, "ORDER BY kind, name"), &[])
 }
 
-/// Returns the credential with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitCredential>, DbError> {
     c.first(select!(GitCredential, "WHERE id = $1"), &[id.into()])
 }
 
-/// Returns the credential of that kind and name.
 pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Option<GitCredential>, DbError> {
     let params = [kind.as_str().into(), name.into()];
     c.first(select!(GitCredential, "WHERE kind = $1 AND name = $2"), &params)

@@ -29,7 +29,6 @@ pub fn renew(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<bool, D
     Ok(c.execute(RENEW, &params)? == 1)
 }
 
-/// Ends a hold.
 pub fn release(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
     c.execute("DELETE FROM hold WHERE id = $1", &[id.to_string().into()]).map(drop)
 }

@@ -2,7 +2,6 @@
 
 use super::{Conn, DbError};
 
-/// The sequences of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
     /// `source.id`.

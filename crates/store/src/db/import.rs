@@ -10,7 +10,6 @@ use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 /// The tree and step that changes are written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportTarget {
-    /// The tree.
     pub tree: TreeId,
     /// The step being written, as returned by `tree::begin`.
     pub pending: Seq,
@@ -18,12 +17,9 @@ pub struct ImportTarget {
     pub origin: SourceId,
 }
 
-/// The ids of a new release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewReleaseIds {
-    /// Its package.
     pub package: PackageId,
-    /// The release.
     pub release: ReleaseId,
     /// Its first file; its other files have the following ids.
     pub first_file: FileId,

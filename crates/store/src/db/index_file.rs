@@ -14,13 +14,10 @@ use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 /// A file that a project has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
-    /// Its release.
     pub release: ReleaseId,
-    /// The file.
     pub file: FileId,
     /// Number of earlier files of this name with other bytes.
     pub revision: i64,
-    /// Its name.
     pub name: String,
     /// The declared digest of its bytes.
     pub sha256: Sha256,
@@ -43,7 +40,6 @@ pub struct KnownFile {
 /// A life that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenLife {
-    /// Start time.
     pub from: i64,
     /// The variant of its facts.
     pub variant: i64,
@@ -58,7 +54,6 @@ pub struct NewFile {
     pub version: String,
     /// Number of earlier files of this name with other bytes.
     pub revision: i64,
-    /// Its name.
     pub name: String,
     /// Its location: a path from the root of the index (a directory), an absolute path of the host of the index, or an
     /// address.
@@ -78,7 +73,6 @@ pub struct NewFile {
 pub enum FileRowChange {
     /// A new file, listed from an instant on.
     Introduce {
-        /// The file.
         file: Box<NewFile>,
         /// Start time of the listing.
         from: i64,
@@ -91,9 +85,7 @@ pub enum FileRowChange {
     },
     /// A known file is listed from an instant on.
     Begin {
-        /// Its release.
         release: ReleaseId,
-        /// The file.
         file: FileId,
         /// The variant of its facts.
         variant: i64,
@@ -102,55 +94,37 @@ pub enum FileRowChange {
         /// The reason why it is yanked.
         yanked: Option<String>,
     },
-    /// A life ends.
     End {
-        /// Its release.
         release: ReleaseId,
-        /// Its file.
         file: FileId,
-        /// Start time.
         from: i64,
-        /// End time.
         at: i64,
     },
     /// Further facts of a file, for later lives.
     Facts {
-        /// The file.
         file: FileId,
         /// The variant of these facts.
         variant: i64,
-        /// The facts as JSON.
         facts: Vec<u8>,
     },
     /// A new location of the bytes.
     Locate {
-        /// The file.
         file: FileId,
-        /// The location.
         locator: String,
     },
     /// METADATA of a file that had none, at the index.
     Metadata {
-        /// Its release.
         release: ReleaseId,
-        /// The revision of the file.
         revision: i64,
-        /// The name of the file.
         name: String,
-        /// The location of METADATA.
         locator: String,
-        /// Its declared digest.
         sha256: Sha256,
     },
     /// METADATA of a file that had none, read from the wheel. Its object must be in storage.
     StoredMetadata {
-        /// Its release.
         release: ReleaseId,
-        /// The revision of the file.
         revision: i64,
-        /// The name of the file.
         name: String,
-        /// Its digest.
         sha256: Sha256,
         /// Its size in bytes.
         size: i64,
@@ -160,11 +134,9 @@ pub enum FileRowChange {
 /// The project whose files change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Its source.
     pub source: SourceId,
     /// The tree with its lives.
     pub tree: TreeId,
-    /// The project.
     pub package: PackageId,
 }
 
@@ -355,9 +327,6 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
 
 /// Changes the start of every life of a project that has not ended and begins after the instant `at` to `at`, so
 /// that its file is listed from `at` on.
-///
-/// # Errors
-/// Database errors.
 pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
     // Deletes the lives that ended before they were visible, and shortens those before a moved life, because the moved
     // lives would overlap them.
@@ -374,7 +343,6 @@ pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<()
     c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
 }
 
-/// A new row of a file.
 struct FileRow<'a> {
     release: ReleaseId,
     role: &'a str,

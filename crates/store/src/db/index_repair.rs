@@ -10,19 +10,13 @@ row! {
     /// A tree of an index whose newest state is in the future.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct FutureTree from "tree" {
-        /// The tree.
         pub tree: TreeId = "id",
-        /// Its source.
         pub source: SourceId = "source_id",
-        /// Its head.
         pub head: Timestamp,
     }
 }
 
 /// Returns the trees of indexes whose head is later than `limit`, by id.
-///
-/// # Errors
-/// Database errors.
 pub fn future_trees(c: &mut dyn Conn, limit: Timestamp) -> Result<Vec<FutureTree>, DbError> {
     const FIND: &str = select!(FutureTree, "WHERE axis = 'time' AND head > $1 ORDER BY id");
     c.all(FIND, &[limit.into()])
@@ -32,9 +26,6 @@ pub fn future_trees(c: &mut dyn Conn, limit: Timestamp) -> Result<Vec<FutureTree
 /// microsecond before `now` if it was before the head, and `now` otherwise. The newest state is the same as before, because
 /// its sequence number is one less than the head, and so is every earlier state up to `now`. A row that was valid only
 /// between two moved times is deleted.
-///
-/// # Errors
-/// Database errors.
 pub fn reset(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(), DbError> {
     const OF_TREE: [&str; 3] = [
         "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND to_seq >= $3 AND to_seq < $4",

@@ -10,7 +10,6 @@ pub const MAX_JOBS: i64 = 1_000;
 const MAX_MESSAGE: usize = 2_000;
 
 row! {
-    /// An ended job.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct JobRun from "job_run" {
         /// Random text, which identifies it.
@@ -19,11 +18,8 @@ row! {
         pub key: String,
         /// Host name of the server.
         pub node: String,
-        /// Start time.
         pub started_at: Timestamp,
-        /// End time.
         pub ended_at: Timestamp,
-        /// Whether it succeeded.
         pub succeeded: bool,
         /// The result as a sentence, or why it failed.
         pub message: String,
@@ -31,9 +27,6 @@ row! {
 }
 
 /// Inserts a job, and deletes those beyond the newest [`MAX_JOBS`].
-///
-/// # Errors
-/// Database errors.
 pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO job_run (id, key, node, started_at, ended_at, succeeded, message) \
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -54,9 +47,6 @@ pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
 }
 
 /// Returns the newest jobs, at most `limit`, the newest first.
-///
-/// # Errors
-/// Database errors.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<JobRun>, DbError> {
     const NEWEST: &str = select!(JobRun, "ORDER BY ended_at DESC, id LIMIT $1");
     c.all(NEWEST, &[limit.into()])

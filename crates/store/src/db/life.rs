@@ -15,15 +15,12 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedRelease from "life l JOIN package p ON p.id = l.package_id JOIN record r \
         ON r.release_id = l.release_id AND r.variant = l.variant" {
-        /// The package's name.
         pub name: String = "p.name",
         /// The name in lower case.
         pub normalized_name: String = "p.normalized_name",
         /// Field `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for `src/contrib` itself.
         pub path: String = "l.path",
-        /// The package.
         pub package: PackageId = "l.package_id",
-        /// The release.
         pub release: ReleaseId = "l.release_id",
         /// The record: DCF text without the terminating blank line.
         pub stanza: Vec<u8> = "r.stanza",
@@ -32,7 +29,6 @@ row! {
 
 impl ListedRelease {
     /// Compares in the order of an index, the same for both databases: lower-case name, name, path, release.
-    #[must_use]
     pub fn order(&self, other: &ListedRelease) -> Ordering {
         let key = |l: &ListedRelease| (l.release, l.package);
         (&self.normalized_name, &self.name, &self.path)
@@ -90,15 +86,12 @@ pub fn listed_of(
 /// A name listed in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedName {
-    /// The package's name.
     pub name: String,
     /// The name in lower case.
     pub normalized_name: String,
-    /// The package.
     pub package: PackageId,
     /// The listed version (that of the record without a path, if there are several).
     pub version: String,
-    /// Publication time, if known.
     pub published_at: Option<Timestamp>,
     /// The release of that version.
     pub release: ReleaseId,
@@ -146,21 +139,14 @@ row! {
         ON b.sha256 = f.sha256 AND f.state = 1" {
         /// Listed or archived at that step.
         pub state: LifeState = "l.state",
-        /// As [`ListedRelease::path`].
         pub path: String = "l.path",
-        /// The package.
         pub package: PackageId = "l.package_id",
-        /// The release.
         pub release: ReleaseId = "l.release_id",
-        /// Its version.
         pub version: String = "r.version",
-        /// Its revision.
         pub revision: i64 = "r.revision",
         /// Publication time upstream, if known.
         pub published_at: Option<Timestamp> = "r.published_at",
-        /// The file.
         pub file: FileId = "f.id",
-        /// Its name in URLs.
         pub name: String = "f.name",
         /// Its location upstream, relative to `src/contrib`.
         pub locator: String = "f.locator",
@@ -243,7 +229,6 @@ row! {
     /// Steps during which a version was listed.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedSpan from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id" {
-        /// The version.
         pub version: String = "r.version",
         /// The first step.
         pub from: Seq = "l.from_seq",
@@ -271,7 +256,6 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct FileInfo from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = ''" {
-        /// The package's name.
         pub name: String = "p.name",
         /// The name in lower case.
         pub normalized_name: String = "p.normalized_name",
@@ -279,14 +263,12 @@ row! {
         pub file: String = "f.name",
         /// Size in bytes, if known.
         pub size: Option<i64> = "f.size",
-        /// Publication time, if known.
         pub published_at: Option<Timestamp> = "r.published_at",
     }
 }
 
 impl FileInfo {
     /// Compares in the order of the tables under `Meta/`: lower-case name, name, publication, file name.
-    #[must_use]
     pub fn order(&self, other: &FileInfo) -> Ordering {
         (&self.normalized_name, &self.name)
             .cmp(&(&other.normalized_name, &other.name))
@@ -322,21 +304,15 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
 pub struct CurrentLife {
     /// The key of the row, for [`base::model::change::Change::EndLife`].
     pub key: LifeKey,
-    /// The package's name.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// The revision.
     pub revision: i64,
     /// Number of the record that is served.
     pub variant: i64,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// The release's source package.
     pub file: FileId,
-    /// Its name in URLs.
     pub file_name: String,
-    /// Its location upstream.
     pub locator: String,
     /// Size in bytes, if known.
     pub size: Option<i64>,

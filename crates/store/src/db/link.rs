@@ -23,7 +23,6 @@ use super::{Conn, DbError};
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Poll interval while notifications do not arrive.
 const SHORT_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// Interval between canaries.
 const CANARY_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout for the arrival of a canary.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -128,19 +127,16 @@ impl Link {
 
     /// Returns how often the connection was opened. When it was opened again, another server of PostgreSQL may have
     /// answered, which lacks changes.
-    #[must_use]
     pub fn connection_count(&self) -> u64 {
         self.0.signals.connections.load(Ordering::Acquire)
     }
 
     /// Returns true if the connection is open. While it is not, no change of another server is notified.
-    #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.signals.is_connected.load(Ordering::Acquire)
     }
 
     /// Returns true if notifications do not arrive.
-    #[must_use]
     pub fn lacks_notifications(&self) -> bool {
         self.0.signals.notifications_lost.load(Ordering::Relaxed)
     }

@@ -22,16 +22,12 @@ pub struct Scope {
     pub repo: Option<RepoId>,
 }
 
-/// A row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// Its id.
     pub id: i64,
     /// The packages that it applies to.
     pub scope: Scope,
-    /// The key.
     pub key: String,
-    /// The value.
     pub value: String,
     /// The administrator who set the value.
     pub actor: String,

@@ -8,7 +8,6 @@ use super::schema::Schema;
 use super::{Conn, DbError, node};
 use base::model::time::microseconds;
 
-/// A schema migration.
 #[derive(Clone, Copy)]
 pub struct Migration {
     /// Its number, from 1.
@@ -17,9 +16,7 @@ pub struct Migration {
     pub name: &'static str,
     /// Whether older versions of the program can work with the result.
     pub expand_only: bool,
-    /// The script for SQLite.
     pub sqlite: &'static str,
-    /// The script for PostgreSQL.
     pub postgres: &'static str,
 }
 
@@ -52,7 +49,6 @@ pub fn extend(additional: &[Migration]) {
 }
 
 /// Returns the migrations of a schema, in order.
-#[must_use]
 pub fn migrations(schema: Schema) -> &'static [Migration] {
     match schema {
         Schema::Core => ALL_MIGRATIONS.get().map_or(MIGRATIONS, Vec::as_slice),
@@ -60,8 +56,6 @@ pub fn migrations(schema: Schema) -> &'static [Migration] {
     }
 }
 
-/// Returns the number of the newest migration of a schema.
-#[must_use]
 pub fn newest_migration(schema: Schema) -> i64 {
     migrations(schema).last().map_or(0, |migration| migration.number)
 }
@@ -72,7 +66,6 @@ pub(super) trait MigrationConn: Conn {
     fn script(&mut self, sql: &str) -> Result<(), DbError>;
     /// Returns true if the table exists.
     fn has_table(&mut self, name: &str) -> Result<bool, DbError>;
-    /// Returns the script of a migration for this database.
     fn script_for(&self, migration: &Migration) -> &'static str;
     /// Returns the name of the database for error messages.
     fn database_name(&self) -> String;

@@ -352,7 +352,6 @@ impl Db {
 
     /// Returns the connection to the other servers on this database; `None` with SQLite, which has one server. The
     /// connection stays open while the [`Link`] exists, also after [`Db::close`].
-    #[must_use]
     pub fn link(&self) -> Option<Link> {
         match &*self.engine {
             Engine::Sqlite(_) => None,

@@ -11,13 +11,10 @@ const FIND_BY_KEY: &str = "SELECT name FROM package WHERE language = $1 \
     AND replace(replace(replace(normalized_name, '.', ''), '-', ''), '_', '') = $2";
 
 row! {
-    /// A name of a mirror.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub struct MirrorName from "source s JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
         JOIN package p ON p.language = s.language" {
-        /// The name.
         pub name: String = "p.name",
-        /// The mirror.
         pub source: SourceId = "s.id",
     }
 }

@@ -12,7 +12,6 @@ use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::time::Timestamp;
 
-/// A guard in force.
 pub const IN_FORCE: i64 = 0;
 /// An automatic guard without effect: another source listed the name before.
 pub const LISTED_BEFORE: i64 = 1;
@@ -20,7 +19,6 @@ pub const LISTED_BEFORE: i64 = 1;
 pub const ENDED: i64 = 2;
 
 row! {
-    /// A guard.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct NameGuardRow from "name_guard" {
         /// Its id; 0 before it is inserted.
@@ -35,11 +33,9 @@ row! {
         pub automatic: bool,
         /// [`IN_FORCE`], [`LISTED_BEFORE`] or [`ENDED`].
         pub state: i64,
-        /// Free text.
         pub description: String,
         /// The user who created it.
         pub created_by: String,
-        /// Creation time.
         pub created_at: Timestamp,
     }
 }
@@ -50,7 +46,6 @@ row! {
     pub struct Overlap from "name_overlap" {
         /// As in `package.language`.
         pub language: String,
-        /// The name.
         pub name: String,
         /// The source that lists it.
         pub source: SourceId = "source_id",
@@ -121,7 +116,6 @@ pub fn alarms(c: &mut dyn Conn, after: Timestamp) -> Result<Vec<Overlap>, DbErro
 /// Numbers of changes so far, of the tables of guards and of overlaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardChanges {
-    /// All changes.
     pub all: i64,
     /// Those that only added automatic guards.
     pub additions: i64,
@@ -129,7 +123,6 @@ pub struct GuardChanges {
 
 impl GuardChanges {
     /// Returns whether all changes between these numbers and later ones only added automatic guards.
-    #[must_use]
     pub fn are_additions_until(self, later: GuardChanges) -> bool {
         later.all - self.all == later.additions - self.additions
     }
@@ -193,7 +186,6 @@ pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
-/// Deletes a guard.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
     count_change(c)?;
     c.execute("DELETE FROM name_guard WHERE id = $1", &[id.into()]).map(drop)

@@ -16,11 +16,9 @@ const ROW_RETENTION: i64 = 86_400 * SECOND;
 pub struct Beat {
     /// Random id, new with each process.
     pub id: Identity,
-    /// Host name.
     pub name: String,
     /// IP address and port of its first listener.
     pub address: String,
-    /// Version of the program.
     pub version: String,
     /// The newest migration that the program supports.
     pub schema: i64,
@@ -28,7 +26,6 @@ pub struct Beat {
     pub mode: String,
     /// The condition that it waits for, or the reason why it cannot serve.
     pub message: String,
-    /// Digests of its configuration.
     pub config: String,
     /// Storage classes that contain the marker of this server, separated by spaces.
     pub classes: String,
@@ -43,7 +40,6 @@ pub struct Beat {
 pub struct ModeRequest {
     /// `online` or `offline`.
     pub mode: String,
-    /// The administrator.
     pub actor: String,
     /// Time of the request, which identifies it.
     pub at: Timestamp,
@@ -71,7 +67,6 @@ pub struct NodeRow {
 impl NodeRow {
     /// Returns true if its last heartbeat is too old. A heartbeat that is equally far in the future was written before
     /// the clock of the database was set back.
-    #[must_use]
     pub fn is_gone(&self, now: Timestamp) -> bool {
         now.0.saturating_sub(self.beat_at.0).saturating_abs() > HEARTBEAT_TIMEOUT
     }

@@ -27,7 +27,6 @@ use sha2::{Digest, Sha256};
 const PAGE: usize = 4096;
 /// Size of the part of a page that its checksum covers.
 const BODY: usize = PAGE - CHECKSUM;
-/// Size of a checksum.
 const CHECKSUM: usize = 8;
 /// In place of the checksum: the page is not damaged. In the file, another program wrote the page.
 const UNCHECKED: [u8; CHECKSUM] = [0; CHECKSUM];
@@ -146,7 +145,6 @@ fn checksum_state(page: &[u8]) -> ChecksumState {
 /// Which pages a connection has compared with their checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ComparedPages {
-    /// All that it read.
     All,
     /// Those that have checksums; another program wrote the others.
     Some,
@@ -170,7 +168,6 @@ pub(super) fn compared_pages(connection: &Connection) -> ComparedPages {
     }
 }
 
-/// SQLite's own file system.
 struct Original(*mut sqlite3_vfs);
 
 // SAFETY: SQLite's file systems are registered for the life of the process, and may be used by all threads.
@@ -194,9 +191,7 @@ static METHODS: Mutex<Vec<&'static Methods>> = Mutex::new(Vec::new());
 /// State of an open file, in memory of SQLite after that of the original file.
 #[repr(C)]
 struct FileState {
-    /// Whether checksums are written.
     writes: bool,
-    /// Whether checksums are compared.
     compares: bool,
     /// Whether pages that are read may be written again.
     marks: bool,

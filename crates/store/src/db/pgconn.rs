@@ -76,7 +76,6 @@ impl PgConn {
         self.execute_batch(&batch)
     }
 
-    /// Commits.
     pub(super) fn commit(&mut self) -> Result<(), DbError> {
         self.end_statements();
         self.execute_batch("COMMIT")

@@ -27,7 +27,6 @@ const LOCK_TIMEOUT_TEXT: &str = "1min";
 /// The remote end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionKind {
-    /// A session of PostgreSQL.
     Dedicated,
     /// A pooler, which may use another session for each transaction: settings, statements and LISTEN do not outlast a
     /// transaction.

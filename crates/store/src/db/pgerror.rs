@@ -76,7 +76,6 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
     }
 }
 
-/// Classifies a connection error.
 pub(super) fn connect_error(target: &Target, error: tokio_postgres::Error) -> DbError {
     let (servers, property) = (target.server_names(), target.property);
     if let Some(db) = error.as_db_error() {

@@ -18,7 +18,6 @@ use base::metrics;
 /// Maximum number of attempts of a transaction that the server aborts as retryable.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// An open PostgreSQL database.
 pub(super) struct Postgres {
     read: WorkerPool,
     write: WorkerPool,

@@ -12,14 +12,11 @@ use base::model::time::Timestamp;
 use base::words;
 
 words! {
-    /// The state of a promotion.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum PromotionState {
         /// It waits for an approval.
         Requested = "requested",
-        /// It was published.
         Applied = "applied",
-        /// A person rejected it.
         Rejected = "rejected",
         /// The repository changed before it was approved, or was deleted.
         Superseded = "superseded",
@@ -34,7 +31,6 @@ column! {
 /// A request for a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPromotion {
-    /// The repository that changes.
     pub repo: RepoId,
     /// Its name at the time of the request.
     pub to_name: String,
@@ -48,20 +44,14 @@ pub struct NewPromotion {
     pub pinned_at: Timestamp,
     /// The author of the request.
     pub requested_by: String,
-    /// Time of the request.
     pub requested_at: Timestamp,
-    /// Free text.
     pub comment: String,
 }
 
-/// A promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promotion {
-    /// Its number.
     pub id: i64,
-    /// The request.
     pub request: NewPromotion,
-    /// Its state.
     pub state: PromotionState,
     /// The decision, if a person made one.
     pub decision: Option<Decision>,
@@ -80,7 +70,6 @@ pub struct RecordedPlan {
 
 impl RecordedPlan {
     /// Returns the digest of the difference.
-    #[must_use]
     pub fn digest(&self) -> Sha256 {
         Sha256(sha2::Sha256::digest(&self.plan).into())
     }
@@ -89,11 +78,8 @@ impl RecordedPlan {
 /// A decision about a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The author.
     pub by: String,
-    /// The time.
     pub at: Timestamp,
-    /// Free text.
     pub reason: String,
 }
 
@@ -107,10 +93,6 @@ macro_rules! select {
     };
 }
 
-/// Returns the promotion with that number.
-///
-/// # Errors
-/// Database errors.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Promotion>, DbError> {
     let row = c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next();
     row.map(|row| decode(c, row)).transpose()
@@ -118,9 +100,6 @@ pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Promotion>, DbError> {
 
 /// Returns at most `limit` promotions, the newest first; if `repo` or `state` is given, only those to this repository
 /// or in this state.
-///
-/// # Errors
-/// Database errors.
 pub fn list(
     c: &mut dyn Conn,
     repo: Option<RepoId>,
@@ -161,9 +140,6 @@ fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
 
 /// Writes a request with its plan; returns its number. `unique_id` is the identity of the person who requests it, as the
 /// identity provider states it; `None` for another credential than a sign-in.
-///
-/// # Errors
-/// Database errors.
 pub fn create(
     c: &mut dyn Conn,
     new: &NewPromotion,
@@ -219,18 +195,11 @@ pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<RecordedPlan, DbError>
 
 /// Returns the identity of the person who requested a promotion; `None` if that person used another credential than a
 /// sign-in.
-///
-/// # Errors
-/// Database errors.
 pub fn identity_of_requester(c: &mut dyn Conn, id: i64) -> Result<Option<String>, DbError> {
     const SELECT: &str = "SELECT requested_by_id FROM promotion WHERE id = $1";
     c.query(SELECT, &[id.into()])?.pop().map_or(Ok(None), |mut row| row.opt_text(0))
 }
 
-/// Records a decision.
-///
-/// # Errors
-/// Database errors.
 pub fn decide(
     c: &mut dyn Conn,
     id: i64,

@@ -11,16 +11,13 @@ use base::model::time::Timestamp;
 pub struct ProvenanceRow {
     /// The newest facts about the distribution, as JSON.
     pub facts: Vec<u8>,
-    /// The stored object.
     pub object: Option<ProvenanceObject>,
 }
 
-/// A stored provenance object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenanceObject {
     /// The digest of its bytes.
     pub sha256: Sha256,
-    /// Its storage class.
     pub class: String,
     /// Time at which it was stored last.
     pub stored_at: Timestamp,

@@ -28,7 +28,6 @@ row! {
         pub serial: Option<i64>,
         /// `ETag` of the page.
         pub etag: Option<String>,
-        /// Digest of the page.
         pub page: Sha256 = "page_sha256",
         /// Time at which it was read.
         pub fetched_at: Timestamp,
@@ -49,7 +48,6 @@ pub struct KnownProject {
     pub project: Project,
     /// The project, if it has a row in `package`.
     pub package: Option<PackageId>,
-    /// Its last reading.
     pub reading: Option<PageState>,
     /// The head of the tree: the instant up to which the list of projects is known.
     pub head: i64,
@@ -58,7 +56,6 @@ pub struct KnownProject {
 impl KnownProject {
     /// Returns the instant up to which the last reading describes the project; `None` without one. If the list of
     /// projects states the serial of the reading, nothing has changed up to the head.
-    #[must_use]
     pub fn valid_at(&self) -> Option<i64> {
         let reading = self.reading.as_ref()?;
         let is_current =
@@ -86,7 +83,6 @@ row! {
     /// A project that a source lists at a sequence number.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedProject from "project" {
-        /// The normalized name.
         pub normalized_name: String,
         /// The name as its owner writes it, if it differs.
         pub name: Option<String>,
@@ -301,25 +297,20 @@ pub fn each_listed(
 pub enum ListChange {
     /// A project that the source did not list.
     Added {
-        /// Its normalized name.
         normalized_name: String,
         /// The name as its owner writes it, if it differs.
         name: Option<String>,
-        /// Its serial.
         serial: Option<i64>,
     },
     /// A listed project with a new serial.
     Changed {
-        /// The normalized name.
         normalized_name: String,
         /// The beginning of its row.
         from_at: i64,
-        /// Its serial.
         serial: Option<i64>,
     },
     /// A project that the index no longer lists.
     Removed {
-        /// The normalized name.
         normalized_name: String,
         /// The beginning of its row.
         from_at: i64,
@@ -331,7 +322,6 @@ pub enum ListChange {
 pub struct ListInstants {
     /// The head before the sync; 0 before the first one.
     pub old_head: i64,
-    /// The head after it.
     pub head: i64,
 }
 

@@ -26,15 +26,12 @@ pub const METADATA_OF_WHEEL: &str = "wheel";
 /// A file that is listed at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {
-    /// The key of its life.
     pub key: LifeKey,
     /// The normalized name of the project.
     pub project: String,
-    /// The version.
     pub version: String,
     /// Number of earlier files of this name with other bytes.
     pub revision: i64,
-    /// The file name.
     pub name: String,
     /// Size in bytes; -1 if the index does not state it.
     pub size: i64,
@@ -53,17 +50,13 @@ pub struct ListedFile {
 /// What the page of a project states about a listed file; see [`ListedFile`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRow {
-    /// The file.
     pub file: FileId,
-    /// The version.
     pub version: String,
-    /// The file name.
     pub name: String,
     /// Size in bytes; -1 if the index does not state it.
     pub size: i64,
     /// Digest of its bytes.
     pub sha256: Sha256,
-    /// The facts, as JSON.
     pub facts: Vec<u8>,
     /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
@@ -248,9 +241,7 @@ pub fn discovered_at(
 /// A period in which a tree lists a file; in all of it, the file is either yanked or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLife {
-    /// The file name.
     pub name: String,
-    /// The version.
     pub version: String,
     /// The first sequence number that lists it.
     pub from: Seq,
@@ -286,7 +277,6 @@ pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<F
 /// A project that a tree listed at a step or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {
-    /// The normalized name.
     pub name: String,
     /// Whether the tree still lists it at the step.
     pub is_listed: bool,
@@ -339,13 +329,9 @@ pub fn last_changes(
 /// A file of a project that a source has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
-    /// The file name.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// Its release.
     pub release: ReleaseId,
-    /// The file.
     pub file: FileId,
     /// Number of earlier files of this name with other bytes.
     pub revision: i64,
@@ -385,13 +371,9 @@ pub fn is_listed(c: &mut dyn Conn, tree: TreeId, file: &ReleaseFile) -> Result<b
 /// A distribution, or a file that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileRole {
-    /// The distribution.
     Distribution,
-    /// METADATA of a wheel.
     Metadata,
-    /// A signature.
     Signature,
-    /// A provenance object.
     Provenance,
 }
 

@@ -12,15 +12,10 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct FormerRelease from "release r JOIN package p ON p.id = r.package_id JOIN file f ON f.release_id = r.id \
         AND f.role = 'source' AND f.platform = ''" {
-        /// The release.
         pub release: ReleaseId = "r.id",
-        /// Its package.
         pub package: PackageId = "r.package_id",
-        /// The package's name.
         pub name: String = "p.name",
-        /// The version.
         pub version: String = "r.version",
-        /// The revision.
         pub revision: i64 = "r.revision",
         /// Publication time upstream, if known.
         pub published_at: Option<Timestamp> = "r.published_at",

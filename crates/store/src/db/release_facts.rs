@@ -11,19 +11,15 @@ use base::model::time::Timestamp;
 /// A release that is listed or archived at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeRelease {
-    /// The package's name.
     pub name: String,
     /// The name in lower case.
     pub normalized_name: String,
-    /// The package.
     pub package: PackageId,
-    /// The release.
     pub release: ReleaseId,
     /// Listed or archived.
     pub state: LifeState,
     /// Field `Path` of the record; empty for `src/contrib` itself.
     pub path: String,
-    /// The version.
     pub version: String,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,

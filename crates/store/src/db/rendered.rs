@@ -7,7 +7,6 @@ use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
 row! {
-    /// A rendered index.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct RenderedRow from "rendered" {
         /// The key of the document: equal keys mean equal content.
@@ -20,7 +19,6 @@ row! {
         pub sha256: Sha256,
         /// Size of the stored bytes.
         pub size: i64,
-        /// Creation time.
         pub created_at: Timestamp,
     }
 }

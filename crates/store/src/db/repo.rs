@@ -8,36 +8,26 @@ use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 
 row! {
-    /// A repository.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Repo from "repo" {
-        /// Its id.
         pub id: RepoId,
-        /// Its name.
         pub name: String,
-        /// Its kind.
         pub kind: RepoKind,
-        /// Free text.
         pub description: String,
         /// Whether it is omitted from listings.
         pub hidden: bool,
         /// Whether it is served only to authenticated clients.
         pub authenticated: bool,
-        /// Creation time.
         pub created_at: Timestamp,
         /// The changes that it accepts.
         pub changes: ChangePolicy,
     }
 }
 
-/// A repository to create.
 #[derive(Clone, Debug)]
 pub struct NewRepo {
-    /// Its name.
     pub name: Name,
-    /// Its kind.
     pub kind: RepoKind,
-    /// Free text.
     pub description: String,
     /// Whether it is omitted from listings.
     pub hidden: bool,
@@ -50,9 +40,7 @@ pub struct NewRepo {
 /// A change to a repository; `None` leaves a property unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
-    /// A new name.
     pub name: Option<Name>,
-    /// A new description.
     pub description: Option<String>,
     /// Whether it is omitted from listings.
     pub hidden: Option<bool>,
@@ -66,7 +54,6 @@ row! {
     /// One entry of a subscription list.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Subscription from "subscription" {
-        /// The source.
         pub source: SourceId = "source_id",
         /// The subscribed part: empty for all, or a Bioconductor version.
         pub label: String,
@@ -76,7 +63,6 @@ row! {
 /// A subscription list in force from an instant on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepoStep {
-    /// The repository.
     pub repo: RepoId,
     /// Its number, from 1.
     pub seq: i64,
@@ -197,7 +183,6 @@ pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>
 /// The complete new subscription list of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRepoStep {
-    /// The repository.
     pub repo: RepoId,
     /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
@@ -208,9 +193,6 @@ pub struct NewRepoStep {
 }
 
 /// Returns the versions that rules withheld when the list was promoted; empty if there are none.
-///
-/// # Errors
-/// Database errors.
 pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbError> {
     const SELECT: &str =
         "SELECT withheld FROM repo_step WHERE repo_id = $1 AND seq = $2 AND withheld IS NOT NULL";
@@ -257,9 +239,6 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
 }
 
 /// Ends the requested promotions to a repository that changed or was deleted.
-///
-/// # Errors
-/// Database errors.
 pub fn supersede_promotions(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
     const UPDATE: &str =
         "UPDATE promotion SET state = 'superseded' WHERE state = 'requested' AND repo_id = $1";

@@ -3,7 +3,6 @@
 /// A set of tables with its own migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// Sources, packages, repositories, history.
     Core,
     /// Download counts. They are optional: a server works without them.
     Usage,
@@ -11,9 +10,7 @@ pub enum Schema {
 
 /// The table of migrations that were run. Each schema has its own, so that both can share a PostgreSQL database.
 pub(super) struct MigrationTable {
-    /// The table's name.
     pub(super) name: &'static str,
-    /// Creates the table.
     pub(super) create: &'static str,
     /// Selects number, `expand_only` and program version of each migration, in order.
     pub(super) select: &'static str,
@@ -23,7 +20,6 @@ pub(super) struct MigrationTable {
 
 impl Schema {
     /// Returns the name used in metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Schema::Core => "core",
@@ -32,7 +28,6 @@ impl Schema {
     }
 
     /// Returns the name of the SQLite file in `SQLite.Dir`.
-    #[must_use]
     pub fn file(self) -> &'static str {
         match self {
             Schema::Core => "rstudio-pm.db",

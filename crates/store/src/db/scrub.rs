@@ -26,7 +26,6 @@ pub struct ScrubRange {
 
 impl ScrubRange {
     /// Returns a range that was never read.
-    #[must_use]
     pub fn new(directory: &str, prefix: u8) -> ScrubRange {
         ScrubRange {
             directory: directory.to_owned(),
@@ -50,7 +49,6 @@ impl ScrubRange {
 /// An object that a row refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferencedObject {
-    /// Its digest.
     pub sha256: Sha256,
     /// Its size, if it is recorded.
     pub size: Option<u64>,

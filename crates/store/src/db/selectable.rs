@@ -9,13 +9,9 @@ use base::model::time::Timestamp;
 /// A release that is listed in `src/contrib` itself, or archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectableRelease {
-    /// The package's name.
     pub name: String,
-    /// The package.
     pub package: PackageId,
-    /// The release.
     pub release: ReleaseId,
-    /// Its version.
     pub version: String,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,

@@ -13,7 +13,6 @@ use super::target::{ServerLock, Target};
 
 /// Number of attempts to take the exclusive lock: PostgreSQL detects the end of a killed server with a delay.
 const MAX_ATTEMPTS: u32 = 150;
-/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Returns the first half of the lock's key; the second is a hash of the name of the PostgreSQL schema.

@@ -9,14 +9,11 @@ use base::model::time::Timestamp;
 use base::words;
 
 row! {
-    /// A session.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Session from "session" {
         /// The digest of the cookie.
         pub digest: Sha256,
-        /// The public identifier.
         pub guid: Identity,
-        /// The user, as displayed.
         pub user: String = "user_name",
         /// The identity of the user at the provider.
         pub unique_id: String,
@@ -24,7 +21,6 @@ row! {
         pub scopes: String,
         /// The newest change of tokens that the server knew when it created the session.
         pub revision: i64,
-        /// Creation time.
         pub created_at: Timestamp,
         /// Time of its last use, with a precision of minutes.
         pub last_used_at: Timestamp = "seen_at",
@@ -39,9 +35,7 @@ words! {
     pub enum DeviceState {
         /// The user has not decided.
         Pending = "pending",
-        /// The user allowed it.
         Allowed = "allowed",
-        /// The user denied it.
         Denied = "denied",
     }
 }
@@ -51,7 +45,6 @@ column! {
 }
 
 row! {
-    /// A device's sign-in.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct DeviceLogin from "device_login" {
         /// The digest of the device code.
@@ -60,7 +53,6 @@ row! {
         pub user_code: Option<String>,
         /// The PKCE challenge (S256); empty without one.
         pub challenge: String,
-        /// The address of the device.
         pub address: String,
         /// The decision of the user.
         pub state: DeviceState,
@@ -74,15 +66,10 @@ row! {
         pub pause: i64,
         /// Time of the last poll of the device.
         pub polled_at: Timestamp,
-        /// End time.
         pub expires_at: Timestamp,
     }
 }
 
-/// Creates a session.
-///
-/// # Errors
-/// Database errors.
 pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO session (digest, guid, user_name, unique_id, scopes, revision, created_at, \
         seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -106,34 +93,21 @@ pub fn create(c: &mut dyn Conn, session: &Session) -> Result<(), DbError> {
 }
 
 /// Returns a session, expired or not.
-///
-/// # Errors
-/// Database errors.
 pub fn find(c: &mut dyn Conn, digest: Sha256) -> Result<Option<Session>, DbError> {
     c.first(select!(Session, "WHERE digest = $1"), &[digest.to_string().into()])
 }
 
 /// Records that a session was used.
-///
-/// # Errors
-/// Database errors.
 pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE session SET seen_at = $1 WHERE digest = $2 AND seen_at < $1";
     c.execute(UPDATE, &[at.into(), digest.to_string().into()]).map(drop)
 }
 
-/// Ends a session.
-///
-/// # Errors
-/// Database errors.
 pub fn delete(c: &mut dyn Conn, digest: Sha256) -> Result<(), DbError> {
     c.execute("DELETE FROM session WHERE digest = $1", &[digest.to_string().into()]).map(drop)
 }
 
 /// Removes sessions and sign-ins that are expired at `now`, and sessions that were not used since `unused_since`.
-///
-/// # Errors
-/// Database errors.
 pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Result<(), DbError> {
     const SESSIONS: &str = "DELETE FROM session WHERE expires_at <= $1 OR seen_at <= $2";
     c.execute(SESSIONS, &[now.into(), unused_since.into()])?;
@@ -142,9 +116,6 @@ pub fn sweep(c: &mut dyn Conn, now: Timestamp, unused_since: Timestamp) -> Resul
 }
 
 /// Begins a sign-in. Returns false if `limit` sign-ins are in progress at `now`. `digest` is the digest of the cookie.
-///
-/// # Errors
-/// Database errors.
 pub fn begin_login(
     c: &mut dyn Conn,
     digest: Sha256,
@@ -164,9 +135,6 @@ pub fn begin_login(
 
 /// Ends a sign-in and returns the path to which the browser returns; `None` if no sign-in with this digest is valid
 /// at `now`. Only the first call returns it.
-///
-/// # Errors
-/// Database errors.
 pub fn end_login(c: &mut dyn Conn, digest: Sha256, now: Timestamp) -> Result<Option<String>, DbError> {
     const END: &str = "DELETE FROM login WHERE digest = $1 RETURNING return_to, expires_at";
     let ended: Option<(String, Timestamp)> = c.first(END, &[digest.to_string().into()])?;
@@ -209,25 +177,16 @@ pub fn begin_device(
 }
 
 /// Returns the sign-in of a device by its device code.
-///
-/// # Errors
-/// Database errors.
 pub fn device(c: &mut dyn Conn, digest: Sha256) -> Result<Option<DeviceLogin>, DbError> {
     c.first(select!(DeviceLogin, "WHERE digest = $1"), &[digest.to_string().into()])
 }
 
 /// Returns the sign-in of a device by its user code.
-///
-/// # Errors
-/// Database errors.
 pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<DeviceLogin>, DbError> {
     c.first(select!(DeviceLogin, "WHERE user_code = $1"), &[user_code.into()])
 }
 
 /// Records a poll of a device, and its new minimum interval.
-///
-/// # Errors
-/// Database errors.
 pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
     const POLLED: &str = "UPDATE device_login SET polled_at = $1, pause = $2 WHERE digest = $3";
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
@@ -236,9 +195,6 @@ pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) 
 /// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session
 /// of the user has ended. Servers cache sessions for a second: without this check, a decision after a revocation would
 /// outlast it.
-///
-/// # Errors
-/// Database errors.
 pub fn decide(
     c: &mut dyn Conn,
     digest: Sha256,
@@ -259,17 +215,11 @@ pub fn decide(
 }
 
 /// Removes the sign-in of a device; returns true for the call that removed it.
-///
-/// # Errors
-/// Database errors.
 pub fn end_device(c: &mut dyn Conn, digest: Sha256) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM device_login WHERE digest = $1", &[digest.to_string().into()])? > 0)
 }
 
 /// Revokes all tokens of a user, ends the sessions, and bumps the catalog, so that every server reads the change.
-///
-/// # Errors
-/// Database errors.
 pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<EndedByUser, DbError> {
     const TOKENS: &str =
         "UPDATE token SET revoked_at = $1, revision = $2 WHERE user_name = $3 AND revoked_at IS NULL";
@@ -296,14 +246,10 @@ pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<Ended
 pub struct EndedByUser {
     /// Number of tokens of `rspm create token`.
     pub tokens: u64,
-    /// Number of sessions.
     pub sessions: u64,
 }
 
 /// Returns the names of all users with tokens that are not revoked, or with sessions, in ascending order.
-///
-/// # Errors
-/// Database errors.
 pub fn users(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     const USERS: &str = "SELECT user_name FROM token WHERE revoked_at IS NULL UNION SELECT user_name FROM session \
         ORDER BY user_name";
@@ -314,28 +260,20 @@ row! {
     /// The newest revocation of all tokens and sessions of a user.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct RevokedUser from "revoked_user" {
-        /// The user.
         pub user: String = "user_name",
         /// The revision of the change.
         pub revision: i64,
-        /// Time of the revocation.
         pub at: Timestamp = "revoked_at",
     }
 }
 
 /// Returns the users whose tokens and sessions were revoked after a revision.
-///
-/// # Errors
-/// Database errors.
 pub fn revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedUser>, DbError> {
     const REVOKED: &str = select!(RevokedUser, "WHERE revision > $1");
     c.all(REVOKED, &[revision.into()])
 }
 
 /// Revokes a token that this server signed, until it expires, and bumps the catalog, so that every server reads the change.
-///
-/// # Errors
-/// Database errors.
 pub fn revoke_signed(
     c: &mut dyn Conn,
     guid: Identity,
@@ -352,10 +290,8 @@ pub fn revoke_signed(
 }
 
 row! {
-    /// A signed token that was revoked.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct RevokedSignedToken from "revoked_signed_token" {
-        /// The token.
         pub guid: Identity,
         /// Time at which it expires.
         pub expires_at: Timestamp,
@@ -365,9 +301,6 @@ row! {
 }
 
 /// Returns the signed tokens that were revoked after a revision.
-///
-/// # Errors
-/// Database errors.
 pub fn signed_revoked_since(c: &mut dyn Conn, revision: i64) -> Result<Vec<RevokedSignedToken>, DbError> {
     c.all(select!(RevokedSignedToken, "WHERE revision > $1"), &[revision.into()])
 }

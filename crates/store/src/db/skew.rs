@@ -19,30 +19,19 @@ pub enum Skew {
         "nothing can be published, because this machine's clock shows {now} and the database has transactions or \
          closed days up to {row}"
     )]
-    Behind {
-        /// The machine's clock.
-        now: Timestamp,
-        /// The clock row.
-        row: Timestamp,
-    },
+    Behind { now: Timestamp, row: Timestamp },
     /// The machine's clock is far ahead of the clock row: it may be wrong, and a publish would move the row
     /// permanently.
     #[error(
         "nothing can be published, because this machine's clock shows {now}, over a month after the last publish or \
          closed day ({row})"
     )]
-    Ahead {
-        /// The machine's clock.
-        now: Timestamp,
-        /// The clock row.
-        row: Timestamp,
-    },
+    Ahead { now: Timestamp, row: Timestamp },
     /// The newest state of an index is in the future: it was synced while the machine's clock was ahead.
     #[error(
         "pypi cannot be synced, because this machine's clock shows {now} and the newest state of the index is that of {head}"
     )]
     IndexAhead {
-        /// The machine's clock.
         now: Timestamp,
         /// The newest state of the index.
         head: Timestamp,
@@ -51,7 +40,6 @@ pub enum Skew {
 
 impl Skew {
     /// Returns true if the machine, or its server, may have been off since the last publish.
-    #[must_use]
     pub fn may_have_been_off(&self) -> bool {
         match self {
             Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= MAX_OUTAGE,
@@ -60,7 +48,6 @@ impl Skew {
     }
 
     /// Returns the command that accepts the machine's clock.
-    #[must_use]
     pub fn command(&self) -> String {
         let (Skew::Behind { now, .. } | Skew::Ahead { now, .. } | Skew::IndexAhead { now, .. }) = self;
         format!("rspm repair clock --today={}", now.day())
@@ -68,7 +55,6 @@ impl Skew {
 }
 
 /// Returns the difference if it is too large to publish. A row that never moved agrees with every clock.
-#[must_use]
 pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
     if row.0 > now.0.saturating_add(TOLERANCE) {
         Some(Skew::Behind { now, row })
@@ -81,7 +67,6 @@ pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
 
 /// Returns the difference if the newest state of an index, which is earlier than the sync that read it, is too far in the
 /// future for a sync.
-#[must_use]
 pub fn of_index(head: Timestamp, now: Timestamp) -> Option<Skew> {
     (head.0 > now.0.saturating_add(TOLERANCE)).then_some(Skew::IndexAhead { now, head })
 }

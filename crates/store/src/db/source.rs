@@ -11,13 +11,9 @@ row! {
     /// A source. Its language is that of its kind.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Source from "source" {
-        /// Its id.
         pub id: SourceId,
-        /// Its name.
         pub name: String,
-        /// Its kind.
         pub kind: SourceKind,
-        /// Creation time.
         pub created_at: Timestamp,
     }
 }
@@ -83,9 +79,6 @@ pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, Db
 }
 
 /// Checks that a source was not deleted. After `clock::lock`, the result is valid until the end of the transaction.
-///
-/// # Errors
-/// [`DbError::SourceDeleted`].
 pub fn check_exists(c: &mut dyn Conn, id: SourceId) -> Result<(), DbError> {
     const FIND: &str = "SELECT name FROM source WHERE id = $1 AND deleted_at IS NOT NULL";
     let Some(mut row) = c.query(FIND, &[id.into()])?.into_iter().next() else { return Ok(()) };

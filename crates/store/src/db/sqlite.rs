@@ -23,7 +23,6 @@ use super::{Conn, DbError, Row, Value, WriteError};
 use base::metrics;
 use base::model::time::Timestamp;
 
-/// An open SQLite database.
 pub(super) struct Sqlite {
     read: WorkerPool,
     write: WorkerPool,
@@ -141,7 +140,6 @@ impl Sqlite {
     }
 }
 
-/// One connection.
 pub(super) struct SqliteConn {
     connection: Connection,
     path: PathBuf,
@@ -191,7 +189,6 @@ impl SqliteConn {
         (&self.connection, &self.path)
     }
 
-    /// Sets a pragma.
     pub(super) fn pragma(&self, name: &str, value: &str) -> Result<(), DbError> {
         self.connection
             .pragma_update_and_check(None, name, value, |_| Ok(()))
@@ -394,7 +391,6 @@ impl MigrationConn for SqliteConn {
 const CHECKSUM_DIFFERS: &str =
     "its checksum differs: the disk has changed it, or another program has written the file";
 
-/// Classifies SQLite's errors.
 pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     use ErrorCode as Code;
     let path = path.to_owned();

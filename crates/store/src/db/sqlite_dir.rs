@@ -29,7 +29,6 @@ pub const FILES: [&str; 7] = [
 ];
 
 /// Returns the kind of a file system with unreliable locks, by its magic number: statfs(2) lists the numbers.
-#[must_use]
 pub fn remote_kind(magic: i64) -> Option<&'static str> {
     // The type of f_type differs between architectures and may be sign-extended.
     match magic & 0xffff_ffff {

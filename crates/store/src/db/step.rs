@@ -6,12 +6,10 @@ use base::model::ids::{Seq, TreeId, TxId};
 use base::model::time::Timestamp;
 
 row! {
-    /// One published state.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Step from "step" {
         /// Its number within the tree.
         pub seq: Seq,
-        /// Publication time.
         pub at: Timestamp,
         /// The transaction that published it.
         pub tx: TxId = "tx_id",
@@ -24,7 +22,6 @@ pub fn list(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
     c.all(LIST, &[tree.into()])
 }
 
-/// Returns one step of a tree.
 pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Step>, DbError> {
     const GET: &str = select!(Step, "WHERE tree_id = $1 AND seq = $2");
     c.first(GET, &[tree.into(), seq.into()])
@@ -45,7 +42,6 @@ pub fn list_after(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbE
     Ok(steps)
 }
 
-/// Writes a step.
 pub(super) fn insert(c: &mut dyn Conn, tree: TreeId, step: Step) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES ($1, $2, $3, $4)";
     c.execute(INSERT, &[tree.into(), step.seq.into(), step.at.into(), step.tx.into()]).map(drop)

@@ -11,10 +11,8 @@ use base::model::identity::Identity;
 /// followed the backup.
 const MAX_GENERATIONS: usize = 64;
 
-/// The row of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageClassRow {
-    /// The class.
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
     pub place: String,
@@ -29,20 +27,17 @@ pub struct StorageClassRow {
 impl StorageClassRow {
     /// Returns the newest generation. The marker contains it, or is about to be written with it; `None` if there
     /// is none.
-    #[must_use]
     pub fn newest(&self) -> Option<Identity> {
         self.generations.first().copied()
     }
 
     /// Returns the place in which the marker was written, if it is not `location`.
-    #[must_use]
     pub fn former_place(&self, location: &str) -> Option<&str> {
         (self.marked && self.place != location).then_some(self.place.as_str())
     }
 
     /// Returns true if this database wrote a marker of this generation. A marker without a generation
     /// counts as written by this database until `marked` is set.
-    #[must_use]
     pub fn has_written(&self, generation: Option<Identity>) -> bool {
         generation.map_or(!self.marked, |generation| self.generations.contains(&generation))
     }
@@ -75,12 +70,10 @@ fn generations_text(generations: &[Identity]) -> Value {
     newest.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
 }
 
-/// Returns all rows.
 pub fn all(c: &mut dyn Conn) -> Result<Vec<StorageClassRow>, DbError> {
     c.query(select!("ORDER BY class"), &[])?.into_iter().map(decode).collect()
 }
 
-/// Returns the row of a class.
 pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<StorageClassRow>, DbError> {
     c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
 }

@@ -13,11 +13,9 @@ use base::model::time::Timestamp;
 pub struct MirroredFile {
     /// The tree and the first step of the newest life in which the file is listed or archived.
     pub tree: PointTree,
-    /// The package's name.
     pub package: String,
     /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
     pub platform: String,
-    /// The file.
     pub file: ReleaseFile,
 }
 
@@ -71,15 +69,11 @@ pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFi
 /// The package that stored bytes belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileOrigin {
-    /// The name of the file.
     pub file: String,
-    /// The name of its source.
     pub source: String,
     /// The language of its source, as stored in the database.
     pub language: String,
-    /// The package's name.
     pub package: String,
-    /// The version.
     pub version: String,
     /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
     pub platform: String,

@@ -41,7 +41,6 @@ impl SslMode {
     ];
 
     /// Returns the value used in the URL.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(mode, _)| *mode == self).map_or("", |(_, word)| word)
     }
@@ -50,7 +49,6 @@ impl SslMode {
 /// The mode in which a connection takes the advisory lock of its schema, see `server_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServerLock {
-    /// Shared with other servers.
     Shared,
     /// Exclusive use of the database.
     Exclusive,

@@ -14,10 +14,8 @@ const DAY: i64 = 86_400 * SECOND;
 /// Maximum number of tokens that one statement of [`changed_since`] returns.
 const BATCH_SIZE: i64 = 2_000;
 
-/// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Row id.
     pub id: TokenId,
     /// The public identifier, used in lists and by `revoke`.
     pub guid: Identity,
@@ -31,7 +29,6 @@ pub struct Token {
     pub description: String,
     /// The administrator who created it.
     pub created_by: String,
-    /// Creation time.
     pub created_at: Timestamp,
     /// Expiry time; `None` if it does not expire.
     pub expires_at: Option<Timestamp>,
@@ -39,24 +36,17 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
     /// The last day on which it was used.
     pub used_on: Option<Day>,
-    /// Its scopes.
     pub scopes: Vec<ScopeRow>,
 }
 
 /// The properties of a changed token that are needed to check requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedToken {
-    /// As in [`Token`].
     pub id: TokenId,
-    /// As in [`Token`].
     pub guid: Identity,
-    /// As in [`Token`].
     pub digest: Sha256,
-    /// As in [`Token`].
     pub user: Box<str>,
-    /// As in [`Token`].
     pub expires_at: Option<Timestamp>,
-    /// As in [`Token`].
     pub revoked_at: Option<Timestamp>,
     /// Its scopes, in the order of their kinds and objects.
     pub scopes: Vec<ScopeRow>,
@@ -71,24 +61,15 @@ pub struct ScopeRow {
     pub object: i64,
 }
 
-/// A token to create.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// As in [`Token`].
     pub guid: Identity,
-    /// As in [`Token`].
     pub digest: Sha256,
-    /// As in [`Token`].
     pub excerpt: String,
-    /// As in [`Token`].
     pub user: String,
-    /// As in [`Token`].
     pub description: String,
-    /// As in [`Token`].
     pub created_by: String,
-    /// As in [`Token`].
     pub expires_at: Option<Timestamp>,
-    /// As in [`Token`].
     pub scopes: Vec<ScopeRow>,
 }
 
@@ -123,9 +104,6 @@ pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), 
 
 /// Revokes a token and bumps the catalog, so that every server reads the change. The revocation time of a token
 /// that is already revoked does not change.
-///
-/// # Errors
-/// Database errors.
 pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbError> {
     const REVOKE: &str =
         "UPDATE token SET revoked_at = $1, revision = $2 WHERE id = $3 AND revoked_at IS NULL";
@@ -141,9 +119,6 @@ fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 }
 
 /// Returns all tokens, in order of creation.
-///
-/// # Errors
-/// Database errors.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
     const TOKENS: &str = "SELECT t.id, t.guid, t.digest, t.excerpt, t.user_name, t.description, t.created_by, t.created_at, \
         t.expires_at, t.revoked_at, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id ORDER BY t.id";
@@ -223,9 +198,6 @@ pub fn changed_in_batches(
 }
 
 /// Records that a token was used on the day of `at`. The first use is recorded in the audit trail.
-///
-/// # Errors
-/// Database errors.
 pub fn record_use(
     c: &mut dyn Conn,
     id: TokenId,

@@ -10,9 +10,7 @@ words! {
     /// The kind of packages in a tree.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Role {
-        /// Source packages.
         Source = "source",
-        /// Binaries for one platform.
         Binary = "binary",
     }
     else "role"
@@ -26,7 +24,6 @@ words! {
     /// The meaning of a tree's sequence numbers.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Axis {
-        /// Published steps.
         Step = "step",
         /// Microseconds since the epoch.
         Time = "time",
@@ -39,10 +36,8 @@ column! {
 }
 
 row! {
-    /// A tree.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Tree from "tree" {
-        /// Its id.
         pub id: TreeId,
         /// The source it belongs to.
         pub source: SourceId = "source_id",
@@ -56,9 +51,7 @@ row! {
         pub first: Option<Seq>,
         /// The newest step.
         pub head: Option<Seq>,
-        /// The step being written.
         pub pending: Option<Seq>,
-        /// The job that writes it.
         pub pending_job: Option<i64>,
     }
 }
@@ -68,7 +61,6 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
     c.all(select!(Tree, "ORDER BY id"), &[])
 }
 
-/// Returns the tree with that id.
 pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
     c.first(select!(Tree, "WHERE id = $1"), &[tree.into()])
 }

@@ -20,7 +20,6 @@ pub struct Publish {
     pub source: Option<SourceId>,
     /// The repository that changed, if any.
     pub repo: Option<RepoId>,
-    /// The kind of change.
     pub kind: TxKind,
     /// Start time of the work.
     pub started_at: Timestamp,
@@ -28,11 +27,9 @@ pub struct Publish {
     pub published_from: Option<Timestamp>,
     /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
-    /// Numbers of changed packages.
     pub counts: Counts,
     /// The user who published: a user name, `uid 1000`, `schedule`.
     pub actor: String,
-    /// Free text.
     pub comment: String,
     /// The published content, for the audit trail: names of files or packages.
     pub subject: String,
@@ -46,7 +43,6 @@ pub struct Publish {
 
 impl Publish {
     /// Creates a publish without changes.
-    #[must_use]
     pub fn new(kind: TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
         Publish {
             now,
@@ -94,18 +90,15 @@ column! {
 }
 
 row! {
-    /// A published transaction.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Tx from "tx" {
         /// Its id, which is also its label in URLs and logs.
         pub id: TxId,
-        /// Publication time.
         pub at: Timestamp,
         /// The source that changed, if any.
         pub source: Option<SourceId> = "source_id",
         /// The repository that changed, if any.
         pub repo: Option<RepoId> = "repo_id",
-        /// The kind of change.
         pub kind: TxKind,
         /// Start time of the work.
         pub started_at: Timestamp,
@@ -113,11 +106,8 @@ row! {
         pub published_from: Option<Timestamp>,
         /// The newest publication date of the new releases.
         pub published_to: Option<Timestamp>,
-        /// Numbers of changed packages.
         pub counts: Counts = "added, updated, archived, removed",
-        /// The user who published.
         pub actor: String,
-        /// Free text.
         pub comment: String,
     }
 }

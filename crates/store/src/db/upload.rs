@@ -14,7 +14,6 @@ pub const LIFETIME: i64 = 3600 * SECOND;
 const MAX_AHEAD: i64 = 2 * LIFETIME;
 
 row! {
-    /// An upload.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct UploadRow from "upload" {
         /// Random number below 2^53 that identifies the upload.
@@ -36,9 +35,6 @@ row! {
 
 /// Records an upload and its blobs, which are in storage, and removes the rows that have expired. `clock` is the time
 /// of the server's clock.
-///
-/// # Errors
-/// Database errors.
 pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestamp) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO upload (id, owner, kind, sha256, other_sha256, size, facts, created_at, \
         expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -61,9 +57,6 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
 }
 
 /// Returns the upload with this number; `None` if there is none, it has expired, or another author sent it.
-///
-/// # Errors
-/// Database errors.
 pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<Option<UploadRow>, DbError> {
     const GET: &str =
         select!(UploadRow, "WHERE id = $1 AND owner = $2 AND expires_at > $3 AND expires_at <= $4");
@@ -73,17 +66,10 @@ pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<O
 }
 
 /// Removes the row of an upload. Returns true if it existed.
-///
-/// # Errors
-/// Database errors.
 pub fn remove(c: &mut dyn Conn, id: i64) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM upload WHERE id = $1", &[id.into()])? == 1)
 }
 
-/// Removes the rows that have expired. Returns their number.
-///
-/// # Errors
-/// Database errors.
 pub fn remove_expired(c: &mut dyn Conn, clock: Timestamp) -> Result<u64, DbError> {
     const EXPIRED: &str = "DELETE FROM upload WHERE expires_at <= $1 OR expires_at > $2";
     let now = now(c, clock)?;

@@ -27,22 +27,18 @@ row! {
         pub etag: Option<String>,
         /// `Last-Modified`, as sent.
         pub modified: Option<String>,
-        /// Digest of the body.
         pub sha256: Sha256,
-        /// Time of the fetch.
         pub fetched_at: Timestamp,
     }
 }
 
 impl StoredValidators {
     /// Creates the row that records a successful sync from a mirror. Its address is stored as `etag`.
-    #[must_use]
     pub fn success(mirror_address: String, fetched_at: Timestamp) -> StoredValidators {
         StoredValidators { etag: Some(mirror_address), modified: None, sha256: Sha256([0; 32]), fetched_at }
     }
 
     /// Returns the address of the mirror in a row that [`StoredValidators::success`] created.
-    #[must_use]
     pub fn mirror_address(&self) -> Option<&str> {
         self.etag.as_deref()
     }

@@ -7,9 +7,6 @@ use base::model::time::Timestamp;
 
 /// Records the use of a proof that is accepted until `expires_at`. Returns false if it was used before. Also removes
 /// the rows of proofs that are expired at `now`.
-///
-/// # Errors
-/// Database errors.
 pub fn record(
     c: &mut dyn Conn,
     proof: &Sha256,

@@ -7,15 +7,12 @@ use base::model::digest::Sha256;
 use base::model::ids::{FileId, Seq, SourceId};
 
 row! {
-    /// A stored wheel.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct StoredWheel from "blob b JOIN file f ON f.sha256 = b.sha256 AND f.state = 1 AND f.role = $1 \
         JOIN release r ON r.id = f.release_id AND r.origin_id = $2 JOIN package p ON p.id = r.package_id" {
         /// The normalized name of the project.
         pub project: String = "p.name",
-        /// The file.
         pub file: FileId = "f.id",
-        /// The name of the file.
         pub name: String = "f.name",
         /// The digest of its bytes.
         pub sha256: Sha256 = "b.sha256",

@@ -9,12 +9,9 @@ use base::model::time::{SECOND, Timestamp};
 pub const DURATION: i64 = 30 * 86_400 * SECOND;
 
 row! {
-    /// An alarm.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct WithheldAlarm from "withheld_alarm" {
-        /// The repository.
         pub repo: RepoId = "repo_id",
-        /// The time.
         pub at: Timestamp,
         /// A sentence without the name of the repository.
         pub message: String,
@@ -22,9 +19,6 @@ row! {
 }
 
 /// Writes an alarm, and removes those that have ended.
-///
-/// # Errors
-/// Database errors.
 pub fn add(c: &mut dyn Conn, alarm: &WithheldAlarm) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO withheld_alarm (repo_id, at, message) VALUES ($1, $2, $3) ON CONFLICT (repo_id, \
         at) DO UPDATE SET message = excluded.message";
@@ -34,9 +28,6 @@ pub fn add(c: &mut dyn Conn, alarm: &WithheldAlarm) -> Result<(), DbError> {
 }
 
 /// Returns the alarms at `now`, the newest first.
-///
-/// # Errors
-/// Database errors.
 pub fn list(c: &mut dyn Conn, now: Timestamp) -> Result<Vec<WithheldAlarm>, DbError> {
     const SELECT: &str = select!(WithheldAlarm, "WHERE at > $1 ORDER BY at DESC, repo_id LIMIT 100");
     c.all(SELECT, &[Timestamp(now.0.saturating_sub(DURATION)).into()])

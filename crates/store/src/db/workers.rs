@@ -11,12 +11,10 @@ use parking_lot::{Condvar, Mutex};
 use super::{Conn, DbError, WriteError, author};
 use base::metrics::GaugeHandle;
 
-/// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TransactionKind {
     /// One consistent snapshot, no writes.
     Read,
-    /// An interactive write.
     Write,
     /// A chunk of a long import.
     Bulk,

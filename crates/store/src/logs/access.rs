@@ -22,7 +22,6 @@ pub const MAX_FIELD: usize = 4096;
 /// The entry of a completed request. Fields are as the client sent them; the formatter escapes them.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessEntry<'a> {
-    /// The client.
     pub remote: IpAddr,
     /// The authenticated user, if any.
     pub user: Option<&'a str>,
@@ -34,7 +33,6 @@ pub struct AccessEntry<'a> {
     pub target: &'a str,
     /// `HTTP/1.1`, `HTTP/2.0`.
     pub version: &'a str,
-    /// Status code.
     pub status: u16,
     /// Number of bytes of the response body that were sent.
     pub bytes: u64,
@@ -79,7 +77,6 @@ impl AccessLog {
     }
 
     /// An access log that writes nothing until [`AccessLog::switch`].
-    #[must_use]
     pub fn disabled() -> AccessLog {
         let no_destination =
             Destination { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
@@ -116,7 +113,6 @@ impl AccessLog {
     }
 
     /// The file, if the log is on.
-    #[must_use]
     pub fn sink(&self) -> Option<Sink> {
         self.current.load().sink.clone()
     }
@@ -135,7 +131,6 @@ impl AccessLog {
     }
 
     /// Returns the number of lines for the current file that were dropped.
-    #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.sink().map_or(0, |sink| sink.dropped_lines())
     }

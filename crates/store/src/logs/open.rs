@@ -12,7 +12,6 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the log file {}: {source}{}", path.display(), remedy(path, source))]
 pub struct SinkError {
-    /// The file.
     pub path: PathBuf,
     /// The error of the system, or the wrong file type.
     pub source: io::Error,
@@ -114,7 +113,6 @@ impl ReplacedFile {
 
     /// Returns true if no other process of this server writes to the old file any more, or if there is no old file.
     /// Always true on file systems without locks.
-    #[must_use]
     pub fn is_unused(&self) -> bool {
         let Some(file) = &self.file else { return true };
         let is_unused = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));

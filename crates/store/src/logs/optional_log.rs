@@ -35,13 +35,10 @@ impl OptionalLog {
     }
 
     /// The file, if the log is on.
-    #[must_use]
     pub fn sink(&self) -> Option<Sink> {
         self.sink.load().as_deref().cloned()
     }
 
-    /// Returns true if the log is on.
-    #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.sink.load().is_some()
     }

@@ -58,7 +58,6 @@ pub struct ServerLog {
 /// The events that are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Selection {
-    /// The least severe level.
     level: LogLevel,
     /// Regions whose debug events are written at every level.
     regions: BTreeSet<DebugRegion>,
@@ -106,7 +105,6 @@ impl ServerLog {
     }
 
     /// Creates a log and its subscriber without installing it globally.
-    #[must_use]
     pub fn new() -> (ServerLog, impl Subscriber + Send + Sync) {
         let outputs = Outputs {
             format: LogFormat::Text,
@@ -131,7 +129,6 @@ impl ServerLog {
 
     /// Opens the destinations for [`ServerLog::switch`]. Open files with the same path are reused. Files that cannot be
     /// opened are left out, and their errors are returned; if no destination remains, standard error is used.
-    #[must_use]
     pub fn prepare(&self, logging: &Logging) -> (ServerLogSettings, Vec<SinkError>) {
         let current = self.outputs.load();
         let mut destinations = Vec::new();
@@ -190,14 +187,11 @@ impl ServerLog {
     }
 
     /// Returns true if events of this thread are visible on standard error (or in the journal).
-    #[must_use]
     pub fn reaches_stderr(&self) -> bool {
         BUFFERS.with(|lines| lines.try_borrow().is_ok())
             && self.outputs.load().contains(&Output::Stream(Stream::of(StandardStream::Stderr)))
     }
 
-    /// The open files.
-    #[must_use]
     pub fn sinks(&self) -> Vec<Sink> {
         self.outputs.load().files().cloned().collect()
     }
@@ -216,7 +210,6 @@ impl ServerLog {
     }
 
     /// Returns the regions whose debug events are written at every level.
-    #[must_use]
     pub fn regions(&self) -> BTreeSet<DebugRegion> {
         self.selection.lock().regions.clone()
     }

@@ -17,9 +17,7 @@ use base::words;
 pub struct ServiceEntry<'a> {
     /// Arrival time, in microseconds since the epoch.
     pub time: i64,
-    /// Name of the package.
     pub name: Cow<'a, str>,
-    /// Version of the package.
     pub version: Cow<'a, str>,
     /// Whether the version is archived rather than current.
     pub archived: bool,
@@ -63,7 +61,6 @@ words! {
 
 impl ServiceEntry<'_> {
     /// Returns an owned copy, without the part of the header that would be truncated.
-    #[must_use]
     pub fn into_owned(self) -> ServiceEntry<'static> {
         let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         ServiceEntry {
@@ -172,13 +169,10 @@ impl ServiceLog {
     }
 
     /// The file, if the log is on.
-    #[must_use]
     pub fn sink(&self) -> Option<Sink> {
         self.log.sink()
     }
 
-    /// Returns true if the log is on.
-    #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.log.is_enabled()
     }

@@ -62,7 +62,6 @@ struct Shared {
     work_signal: Condvar,
     /// Signals that there is space in the queue or that a request is done.
     done_signal: Condvar,
-    /// Serializes reopening.
     reopen_lock: Mutex<()>,
 }
 
@@ -170,13 +169,10 @@ impl Sink {
     }
 
     /// Returns the number of lines dropped since the start because the queue was full or a write failed.
-    #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.writer.shared.state.lock().dropped_lines
     }
 
-    /// The file's path.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.writer.shared.path
     }

@@ -24,7 +24,6 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Inspects the stream.
     pub(super) fn of(kind: StandardStream) -> Stream {
         let identity = match kind {
             StandardStream::Stdout => identity(io::stdout().as_fd()),

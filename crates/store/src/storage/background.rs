@@ -188,7 +188,6 @@ fn digest_files(
 }
 
 /// Returns true if an error of a read means that the disk or the file system has lost the data.
-#[must_use]
 pub fn is_damage(error: &io::Error) -> bool {
     const DAMAGE: [Errno; 4] = [Errno::EIO, Errno::EBADMSG, Errno::EUCLEAN, Errno::ENODATA];
     error.raw_os_error().is_some_and(|code| DAMAGE.contains(&Errno::from_raw(code)))

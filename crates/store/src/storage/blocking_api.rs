@@ -16,7 +16,6 @@ impl Storage {
     }
 
     /// Returns true if objects of a class are files of this machine.
-    #[must_use]
     pub fn is_on_disk(&self, class: StorageClass) -> bool {
         matches!(self.backend(class), Backend::Disk(_))
     }

@@ -30,7 +30,6 @@ impl Bucket {
     }
 
     /// Returns the address of a file, for messages.
-    #[must_use]
     pub fn address(&self, path: &str) -> String {
         self.0.name(&self.0.path(path))
     }

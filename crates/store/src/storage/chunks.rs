@@ -93,14 +93,12 @@ impl Drop for Chunk {
 }
 
 /// Returns the size of the next chunk in bytes: the more unsent bytes there are, the smaller it is.
-#[must_use]
 pub fn chunk_size() -> usize {
     let unsent_bytes = CHUNK_BYTES.get();
     CHUNK_SIZES.iter().find(|(limit, _)| unsent_bytes < *limit).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
 }
 
 /// Counts an object of `size` bytes that is to be read into memory; `None` if it must be read in chunks.
-#[must_use]
 pub fn reserve_memory(size: u64) -> Option<Reservation> {
     let reservation = usize::try_from(size).ok().map(|size| MEMORY_BYTES.add(size))?;
     (size <= ALWAYS_IN_MEMORY || MEMORY_BYTES.get() - reservation.1 < MAX_MEMORY_BYTES).then_some(reservation)
@@ -116,7 +114,6 @@ pub struct ReadRequest {
 
 impl ReadRequest {
     /// Creates a request for the start of `range`, at most one chunk.
-    #[must_use]
     pub fn new(range: Range<u64>) -> ReadRequest {
         let length = usize::try_from(range.end - range.start).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);
         // A chunk of more than half a buffer uses a pooled buffer; a smaller one would waste most of it.
@@ -151,7 +148,6 @@ impl ReadRequest {
         pooled_buffer.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
     }
 
-    /// Returns the bytes of a buffer that was read.
     fn into_bytes(self, buffer: Box<[u8]>) -> Bytes {
         Bytes::from_owner(Chunk { buffer, length: self.length, _reservation: self.reservation })
     }
@@ -172,9 +168,6 @@ pub(super) fn count_chunk(bytes: Bytes) -> Bytes {
 }
 
 /// Reads a range within an open file into memory that `reservation` counts. Blocking.
-///
-/// # Errors
-/// The file cannot be read.
 pub fn read_to_memory(
     file: &File,
     path: &Path,
@@ -189,9 +182,6 @@ pub fn read_to_memory(
 }
 
 /// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.
-///
-/// # Errors
-/// The file cannot be read.
 pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
     let length = range.end.saturating_sub(range.start);
     if length <= CHUNK_SIZE as u64
@@ -237,7 +227,6 @@ impl StreamFile {
         None
     }
 
-    /// Reads a chunk. Blocking.
     fn read(&self, request: ReadRequest) -> io::Result<Bytes> {
         if let Some(file) = self.handle.get() {
             return request.read(&file.file);

@@ -35,7 +35,6 @@ pub enum Ownership {
     },
     /// The class has objects and no marker, and rows of this database refer to too few of the objects.
     Unclaimed {
-        /// Number of objects checked.
         objects: usize,
         /// Number of checked objects that rows refer to.
         referenced: usize,
@@ -46,7 +45,6 @@ pub enum Ownership {
 
 impl Ownership {
     /// Returns true if the class may not be mounted.
-    #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Ownership::Missing { .. })
     }
@@ -54,7 +52,6 @@ impl Ownership {
     /// Returns the reason why nothing may be stored in such a class, `None` if objects may be stored. A stored object
     /// would be removed by the server of another database, or be hidden as soon as the class is mounted again. In a
     /// contested class no server removes anything, so objects may be stored.
-    #[must_use]
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Ownership::Foreign(_) => Some("belongs to another database"),
@@ -73,7 +70,6 @@ impl Ownership {
 
 /// Returns what an administrator does about a class whose objects are in another location than the configured one, as a
 /// clause.
-#[must_use]
 pub fn move_remedy(class: &str, former_location: &str) -> String {
     let section = if former_location.starts_with("s3://") { "S3Storage" } else { "FileStorage" };
     format!("its objects are in {former_location}: move them, or set [{section} \"{class}\"]")
@@ -91,7 +87,6 @@ pub struct PendingSweep {
 impl PendingSweep {
     /// Returns the number of objects of a class that may be removed per day without confirmation: ten, or a twentieth
     /// of all.
-    #[must_use]
     pub fn daily_limit(total: u64) -> u64 {
         (total / 20).max(10)
     }
@@ -151,13 +146,11 @@ impl Drop for ConditionScan<'_> {
 
 impl Condition {
     /// Returns whether a class belongs to the database.
-    #[must_use]
     pub fn ownership(&self, class: StorageClass) -> Ownership {
         self.ownerships.get(&class).cloned().unwrap_or_default()
     }
 
     /// Returns the sweep of a class that awaits confirmation.
-    #[must_use]
     pub fn pending_sweep(&self, class: StorageClass) -> Option<PendingSweep> {
         self.pending_sweeps.get(&class).copied()
     }
@@ -172,7 +165,6 @@ impl Condition {
         self.lost_objects.iter().filter(move |key| key.class() == class)
     }
 
-    /// Records that an object was stored.
     pub(super) fn record_stored(&mut self, key: &Key) {
         self.changes.record(key);
         self.damaged_objects.remove(key);
@@ -188,7 +180,6 @@ impl Condition {
 
     /// Returns a remark for administrators about the classes in which nothing may be stored, with the locations that have
     /// their objects; `None` if there is no such class.
-    #[must_use]
     pub fn refusals(&self) -> Option<String> {
         let refused = self.ownerships.iter().filter(|(_, ownership)| ownership.refusal().is_some());
         let names: Vec<String> = refused
@@ -204,7 +195,6 @@ impl Condition {
     }
 
     /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
-    #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let mut add_warning = |is_affected: &dyn Fn(&Ownership) -> bool, text: &str| {
@@ -303,7 +293,6 @@ impl Condition {
 pub struct Warning {
     /// `storage`, `storage-owner`, `storage-sweep`, `storage-lost` or `storage-damage`.
     pub kind: &'static str,
-    /// The affected classes.
     pub name: String,
     /// The problem and its remedy.
     pub message: String,
@@ -311,7 +300,6 @@ pub struct Warning {
 
 impl Storage {
     /// Returns the condition of all classes.
-    #[must_use]
     pub fn condition(&self) -> Condition {
         self.0.condition.lock().clone()
     }
@@ -386,7 +374,6 @@ impl Storage {
     }
 
     /// Returns true if the class belongs to the database: only then may objects be removed from it.
-    #[must_use]
     pub fn is_own(&self, class: StorageClass) -> bool {
         self.0.condition.lock().ownerships.get(&class) == Some(&Ownership::Own)
     }
@@ -402,20 +389,17 @@ impl Storage {
     }
 
     /// Returns true if the object is damaged and has not been stored again.
-    #[must_use]
     pub fn is_damaged(&self, key: &Key) -> bool {
         self.0.condition.lock().damaged_objects.contains(key)
     }
 
     /// Returns the number of damaged and lost objects that were not stored again.
-    #[must_use]
     pub fn bad_object_count(&self) -> usize {
         let condition = self.0.condition.lock();
         condition.damaged_objects.len() + condition.lost_objects.len()
     }
 
     /// Begins a scan for damaged or lost objects.
-    #[must_use]
     pub fn begin_scan(&self) -> ConditionScan<'_> {
         ConditionScan { storage: self, last_change: self.0.condition.lock().changes.begin_scan() }
     }
@@ -432,7 +416,6 @@ impl Storage {
     }
 
     /// Returns true if the object is recorded as lost.
-    #[must_use]
     pub fn is_lost(&self, key: &Key) -> bool {
         self.0.condition.lock().lost_objects.contains(key)
     }

@@ -18,15 +18,12 @@ pub enum Content {
 /// The digest and the size of the bytes of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectDigest {
-    /// The digest.
     pub sha256: Sha256,
     /// The size in bytes.
     pub size: u64,
 }
 
 impl Content {
-    /// Returns the bytes as a stream.
-    #[must_use]
     pub fn into_stream(self) -> BoxStream<'static, Result<Bytes, StorageError>> {
         match self {
             Content::Memory(bytes) => stream::iter([Ok(bytes)]).boxed(),

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 pub(super) struct Demand(AtomicU64);
 
 impl Demand {
-    /// Adds a request.
     pub(super) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }

@@ -157,7 +157,6 @@ impl Disk {
         chunks::content(file, &path, 0..size)
     }
 
-    /// Opens the file of an object.
     pub(super) fn open_object(&self, key: &Key) -> Result<(File, PathBuf), StorageError> {
         self.open_in(Area::Live, key)
     }

@@ -5,23 +5,18 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// An error of the storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The object does not exist.
     #[error("{0} is not in storage")]
     NotFound(String),
-    /// The disk or the quota is full.
     #[error("no space left for {0}")]
     Full(String),
-    /// The operating system reported an error.
     #[error("cannot {action} '{}': {source}", path.display())]
     Io {
         /// The operation, as a verb: `read`, `write`, `rename` …
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The cause.
         source: io::Error,
     },
     /// The S3 server refused, or could not be reached within the bounded retries.
@@ -31,17 +26,14 @@ pub enum StorageError {
         action: &'static str,
         /// `s3://bucket/key`.
         object: String,
-        /// The cause.
         source: Box<object_store::Error>,
     },
-    /// The bucket does not exist.
     #[error("cannot {action} {object}: there is no bucket {bucket} (NoSuchBucket)")]
     NoBucket {
         /// The operation, as a verb.
         action: &'static str,
         /// `s3://bucket/key`.
         object: String,
-        /// The bucket.
         bucket: String,
     },
     /// No usable AWS credentials.
@@ -50,12 +42,10 @@ pub enum StorageError {
          AWS_SECRET_ACCESS_KEY, or name a profile with S3Storage.Profile"
     )]
     Credentials {
-        /// The bucket.
         bucket: String,
         /// The error of the standard credential chain.
         reason: String,
     },
-    /// The number of bytes differs from the declared length.
     #[error("{object} is {expected} bytes long, but {received} bytes were received")]
     Length {
         /// The object or file.
@@ -69,20 +59,16 @@ pub enum StorageError {
     /// fault, not the object.
     #[error("reads of {0} gave different bytes, or not all of them")]
     UnstableRead(String),
-    /// The object is larger than an object of its kind can be.
     #[error("{object} has {size} bytes, more than the limit of {limit}")]
     TooLarge {
-        /// The object.
         object: String,
         /// The size of the object in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// The range begins at or after the end of the object.
     #[error("bytes {}..{} of {object} do not exist: it has {size} bytes", range.start, range.end)]
     Range {
-        /// The object.
         object: String,
         /// The requested range (end exclusive).
         range: Range<u64>,
@@ -99,12 +85,10 @@ pub enum StorageError {
              --class={class} makes this database its owner"
     )]
     Refused {
-        /// The class.
         class: &'static str,
         /// The problem, as a clause.
         reason: String,
     },
-    /// Any other error.
     #[error("storage: {0}")]
     Other(String),
 }
@@ -142,7 +126,6 @@ impl fmt::Display for UnusableLocation {
 
 impl StorageError {
     /// Wraps an I/O error of `action` on `path`; a full disk or quota becomes [`StorageError::Full`].
-    #[must_use]
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> StorageError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -153,7 +136,6 @@ impl StorageError {
     }
 
     /// Returns true if locations could not be probed only because their disks or quotas are full.
-    #[must_use]
     pub fn is_only_full(&self) -> bool {
         match self {
             StorageError::Full(_) => true,

@@ -25,7 +25,6 @@ pub enum Key {
 
 impl Key {
     /// Returns the class that contains the object.
-    #[must_use]
     pub fn class(&self) -> StorageClass {
         match self {
             Key::Package(class, _) => *class,
@@ -37,7 +36,6 @@ impl Key {
     }
 
     /// Returns the digest of the object's bytes.
-    #[must_use]
     pub fn digest(&self) -> &Sha256 {
         match self {
             Key::Package(_, digest)
@@ -52,7 +50,6 @@ impl Key {
 
     /// Returns the first directory of the path. Each kind of object has its own, so that classes can share a
     /// location and still be listed separately.
-    #[must_use]
     pub fn directory(&self) -> &'static str {
         match self {
             Key::Package(class, _) => class.as_str(),
@@ -67,7 +64,6 @@ impl Key {
 
     /// Returns the path below the class's location, the same on every backend: `cran/3f/3fa9…` (fan-out by
     /// the first byte).
-    #[must_use]
     pub fn path(&self) -> String {
         let digest = self.digest();
         format!("{}/{:02x}/{digest}", self.directory(), digest.0[0])
@@ -75,7 +71,6 @@ impl Key {
 
     /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The
     /// media type sent to clients depends on the file name in the URL, which storage does not know.
-    #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self {
             Key::Package(..) | Key::Index(_) | Key::Usage(_) | Key::Advisories(_) => {
@@ -88,7 +83,6 @@ impl Key {
 
     /// Returns a key for each directory of a class, with the smallest digest, in the order of
     /// [`super::Storage::list`].
-    #[must_use]
     pub fn directories(class: StorageClass) -> Vec<Key> {
         let min_digest = Sha256([0; 32]);
         let other_keys = match class {
@@ -108,14 +102,12 @@ impl Key {
     }
 
     /// Returns the key of an object in the directory `name`; `None` if no kind of object has this directory.
-    #[must_use]
     pub fn in_directory(name: &str, digest: Sha256) -> Option<Key> {
         let keys = StorageClass::ALL.into_iter().flat_map(Key::directories);
         keys.into_iter().find(|key| key.directory() == name).map(|key| key.with_digest(digest))
     }
 
     /// Returns a key of the same kind with a different digest.
-    #[must_use]
     pub fn with_digest(&self, digest: Sha256) -> Key {
         match self {
             Key::Package(class, _) => Key::Package(*class, digest),
@@ -132,7 +124,6 @@ impl Key {
 /// The area of a class that an object is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
-    /// In service.
     Live,
     /// Removed by the sweep: restored if a row refers to it, deleted after a grace period.
     Trash,
@@ -151,7 +142,6 @@ impl Area {
     }
 
     /// Returns a path in the area, below the class's location: `cran/3f/3fa9…`, `trash/cran/3f/3fa9…`.
-    #[must_use]
     pub fn path(self, path: &str) -> String {
         match self.directory() {
             None => path.to_owned(),
@@ -170,7 +160,6 @@ impl MarkerKey {
     pub(super) const DIRECTORY: &'static str = "owner";
 
     /// Returns the path below the class's location: `owner/cran`.
-    #[must_use]
     pub fn path(self) -> String {
         format!("{}/{}", MarkerKey::DIRECTORY, self.0.as_str())
     }

@@ -65,7 +65,6 @@ impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> MemoryCache<K, V> {
         }
     }
 
-    /// Removes an object.
     pub fn remove(&self, key: &K) {
         self.0.remove(key);
     }

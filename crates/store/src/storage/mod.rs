@@ -89,7 +89,6 @@ enum Backend {
     S3(Arc<S3>),
 }
 
-/// An object being read.
 pub struct Blob {
     /// The size of the whole object in bytes, even if a range was requested.
     pub size: u64,
@@ -117,7 +116,6 @@ enum IfExists {
 /// An object of [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {
-    /// The key of the object.
     pub key: Key,
     /// The size in bytes.
     pub size: u64,
@@ -392,7 +390,6 @@ impl Storage {
 
     /// Returns the classes on each file system that is over [`space::FULL_PERCENT`] percent full, as of the last check
     /// of [`space::watch`].
-    #[must_use]
     pub fn full_file_systems(&self) -> Vec<Vec<StorageClass>> {
         self.0.full_file_systems.lock().clone()
     }

@@ -8,18 +8,14 @@ use base::model::storage_class::StorageClass;
 /// The marker of a server in a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeMarker {
-    /// The class.
     pub class: StorageClass,
-    /// The server.
     pub node: Identity,
 }
 
 impl NodeMarker {
-    /// The directory of all markers.
     pub(super) const DIRECTORY: &'static str = "nodes";
 
     /// Returns the path below the class's location: `nodes/cran/3f2a…`. Classes may share a location.
-    #[must_use]
     pub fn path(self) -> String {
         format!("{}/{}/{}", NodeMarker::DIRECTORY, self.class.as_str(), self.node)
     }

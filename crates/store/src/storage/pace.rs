@@ -19,18 +19,15 @@ pub struct Pace {
 
 impl Pace {
     /// Creates a limit in bytes per second.
-    #[must_use]
     pub fn new(rate: u64) -> Pace {
         Pace { rate, next_read_at: Mutex::new(Instant::now()), is_stopped: AtomicBool::new(false) }
     }
 
-    /// Ends all waits.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Returns true if [`Pace::stop`] was called.
-    #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
     }

@@ -71,7 +71,6 @@ fn check_file_system(location: &DirectoryLocation, classes: &[StorageClass]) -> 
 
 /// Returns the type of the file system of a directory (or of its nearest existing ancestor) if it stores no files: the
 /// kernel shows its own data and devices there. Blocking.
-#[must_use]
 pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
     let directory = location.ancestors().find(|path| path.exists())?;
     match statfs(directory).ok()?.filesystem_type() {

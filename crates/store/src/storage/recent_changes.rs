@@ -8,9 +8,7 @@ use super::Key;
 /// The changes since the first of the running scans began; empty without scans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecentChanges {
-    /// Number of running scans.
     scans: usize,
-    /// The number of the last change.
     last_number: u64,
     /// The number of the last change of each object.
     changes: BTreeMap<Key, u64>,
@@ -23,7 +21,6 @@ impl RecentChanges {
         self.last_number
     }
 
-    /// Ends a scan.
     pub(super) fn end_scan(&mut self) {
         self.scans -= 1;
         if self.scans == 0 {

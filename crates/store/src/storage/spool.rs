@@ -24,7 +24,6 @@ pub struct Spool {
 
 impl Spool {
     /// Returns the path of the file, for concurrent readers.
-    #[must_use]
     pub fn path(&self) -> &Path {
         self.file.path()
     }
@@ -38,20 +37,17 @@ impl Spool {
     }
 
     /// Returns the number of bytes written so far.
-    #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
     /// Returns the number of bytes available on its file system, if known. Blocking.
-    #[must_use]
     pub fn available_bytes(&self) -> Option<u64> {
         let stat = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
         Some(stat.blocks_available() * stat.fragment_size())
     }
 
     /// Returns the class for which the spool was opened; it can only become an object of this class.
-    #[must_use]
     pub fn class(&self) -> StorageClass {
         self.class
     }

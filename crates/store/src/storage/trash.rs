@@ -22,14 +22,12 @@ pub struct GracePeriod {
 
 impl GracePeriod {
     /// Creates a grace period of this length, evaluated at the current time. `days` are the days on which sweeps ran.
-    #[must_use]
     pub fn new(period: Duration, days: Vec<i64>) -> GracePeriod {
         let min_days = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);
         GracePeriod { cutoff: SystemTime::now().checked_sub(period), min_days, days }
     }
 
     /// Returns true if the period is over for an object removed at `at`.
-    #[must_use]
     pub fn is_over(&self, at: SystemTime) -> bool {
         let days = self.days.iter().filter(|day| **day > day_of(at)).count();
         self.cutoff.is_some_and(|cutoff| at < cutoff) && days >= self.min_days
@@ -39,7 +37,6 @@ impl GracePeriod {
 const DAY: u64 = 86_400;
 
 /// Returns the day of a time, counted from the epoch; times before the epoch have day 0.
-#[must_use]
 pub fn day_of(at: SystemTime) -> i64 {
     let elapsed = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_secs() / DAY).unwrap_or(i64::MAX)
@@ -125,7 +122,6 @@ impl Storage {
     }
 
     /// Returns the location of a class for messages: its directory, or `s3://bucket/prefix`.
-    #[must_use]
     pub fn location_name(&self, class: StorageClass) -> String {
         match self.backend(class) {
             Backend::Disk(disk) => disk.location_name(),

@@ -93,10 +93,6 @@ impl Destination {
         session.conn().script(&clear)
     }
 
-    /// Begins writing a table.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn begin_table(&mut self, table: &'static Table) -> Result<(), DbError> {
         let copy = match self.sessions.get(table.schema)? {
             Session::Sqlite(_) => None,
@@ -119,10 +115,6 @@ impl Destination {
         }
     }
 
-    /// Ends the current table.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn end_table(&mut self) -> Result<(), DbError> {
         let (table, copy) = self.current.take().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
@@ -152,9 +144,6 @@ impl Destination {
     }
 
     /// Runs the missing migrations of its schemas.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn migrate(&mut self) -> Result<(), DbError> {
         for (schema, _) in self.levels.clone() {
             migrate::run(self.sessions.get(schema)?.conn(), schema, MigrationMode::Exclusive)?;
@@ -219,7 +208,6 @@ fn begin(config: &Config, schema: Schema) -> Result<Session, DbError> {
 /// The SQLite files while rows are written to them.
 #[derive(Default)]
 struct SqliteFiles {
-    /// Temporary and final path.
     files: Vec<(PathBuf, PathBuf)>,
     /// The directory whose files are replaced.
     replaced_dir: Option<PathBuf>,

@@ -15,7 +15,6 @@ use crate::db::DbError;
 use crate::db::pgconn::PgConn;
 use crate::db::pgerror::map;
 
-/// Reads a table.
 pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
     let (runtime, client, target) = c.parts();
     let sql = format!(

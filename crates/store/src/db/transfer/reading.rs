@@ -8,11 +8,9 @@ use crate::db::DbError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("table {table}, row {row}, column {column}: {reason}")]
 pub struct Problem {
-    /// The table.
     pub table: &'static str,
     /// The primary key of the row: `id = 5`.
     pub row: String,
-    /// The column.
     pub column: &'static str,
     /// The reason why the value cannot be copied.
     pub reason: String,

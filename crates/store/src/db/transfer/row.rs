@@ -8,11 +8,8 @@ use crate::db::DbError;
 /// A value of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// SQL NULL.
     Null,
-    /// BIGINT.
     Int(i64),
-    /// TEXT.
     Text(&'a str),
     /// BLOB or BYTEA.
     Bytes(&'a [u8]),
@@ -23,7 +20,6 @@ const NULL: u8 = 0;
 
 impl Field<'_> {
     /// Returns true if it may be a value of a column of this type.
-    #[must_use]
     pub fn fits(&self, kind: ColumnKind) -> bool {
         match self {
             Field::Null => true,
@@ -37,19 +33,14 @@ impl Field<'_> {
 /// The reason why bytes are not rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedRows {
-    /// The bytes end within a value.
     #[error("a value is truncated")]
     CutOff,
-    /// An unknown type byte.
     #[error("a value has the unknown type {0}")]
     Type(u8),
-    /// A text that is not UTF-8.
     #[error("a text is not UTF-8")]
     Text,
-    /// A value of a different type than its column.
     #[error("column {0} has a value of another type")]
     Column(&'static str),
-    /// Bytes remain after the last row.
     #[error("bytes follow the last row")]
     TooLong,
 }
@@ -68,13 +59,11 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Creates a reader of encoded rows.
-    #[must_use]
     pub fn new(rows: &'a [u8]) -> Fields<'a> {
         Fields { rest: rows }
     }
 
     /// Returns the bytes after the values that were read.
-    #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -124,10 +113,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Rows of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowBlock {
-    /// Number of rows.
     pub rows: u32,
     /// The encoded rows.
     pub bytes: Vec<u8>,
@@ -158,7 +145,6 @@ impl RowBlock {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Removes all rows.
     pub fn clear(&mut self) {
         self.rows = 0;
         self.bytes.clear();

@@ -26,7 +26,6 @@ pub(super) enum Access {
     Shared,
 }
 
-/// A connection.
 pub(super) enum Session {
     Sqlite(SqliteConn),
     Postgres(PgConn),
@@ -97,7 +96,6 @@ pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
     }
 }
 
-/// Connects to PostgreSQL.
 pub(super) fn connect(config: &Config, schema: Schema, access: Access) -> Result<PgConn, DbError> {
     let mut target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
     target.lock = match access {
@@ -131,7 +129,6 @@ impl Sessions {
         Sessions { sessions: Vec::new(), schemas: Vec::new() }
     }
 
-    /// Adds the session of a schema.
     pub(super) fn add(&mut self, schema: Schema, session: Session) {
         self.schemas.push((schema, self.sessions.len()));
         self.sessions.push(session);
@@ -142,13 +139,11 @@ impl Sessions {
         self.schemas.push((schema, self.sessions.len().saturating_sub(1)));
     }
 
-    /// Returns the session of a schema.
     pub(super) fn get(&mut self, schema: Schema) -> Result<&mut Session, DbError> {
         let index = self.schemas.iter().find(|(known, _)| *known == schema).map(|(_, index)| *index);
         index.and_then(|index| self.sessions.get_mut(index)).ok_or(DbError::Closed)
     }
 
-    /// Returns the schemas.
     pub(super) fn schemas(&self) -> impl Iterator<Item = Schema> + Clone {
         self.schemas.iter().map(|(schema, _)| *schema)
     }

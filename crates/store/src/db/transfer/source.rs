@@ -96,19 +96,16 @@ impl Source {
     }
 
     /// Returns the name of the database for messages.
-    #[must_use]
     pub fn place(&self) -> &str {
         &self.place
     }
 
     /// Returns the schemas, each with its newest migration.
-    #[must_use]
     pub fn schema_versions(&self) -> &[(Schema, i64)] {
         &self.schema_versions
     }
 
     /// Returns true if the database has usage data.
-    #[must_use]
     pub fn has_usage(&self) -> bool {
         self.schema_versions.iter().any(|(schema, _)| *schema == Schema::Usage)
     }
@@ -128,9 +125,6 @@ impl Source {
     }
 
     /// Returns the connection to the usage data, if the database has usage data.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn usage_conn(&mut self) -> Result<Option<&mut dyn Conn>, DbError> {
         if !self.has_usage() {
             return Ok(None);
@@ -149,7 +143,6 @@ impl Source {
 }
 
 /// Returns the name of the database of a provider, for messages.
-#[must_use]
 pub fn place(config: &Config, provider: Provider) -> String {
     match provider {
         Provider::Sqlite => format!("SQLite, {}", config.sqlite.dir.display()),

@@ -68,7 +68,6 @@ fn kind_name(kind: ColumnKind) -> &'static str {
     }
 }
 
-/// Inserts rows.
 pub(super) fn write(c: &SqliteConn, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
     let (connection, path) = c.parts();
     let placeholders = vec!["?"; table.columns.len()].join(", ");

@@ -4,12 +4,10 @@
 
 use crate::db::schema::Schema;
 
-/// A table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     /// The schema it belongs to.
     pub schema: Schema,
-    /// Its name.
     pub name: &'static str,
     /// Its columns; those of the primary key come first.
     pub columns: &'static [Column],
@@ -19,19 +17,15 @@ pub struct Table {
     pub since: i64,
 }
 
-/// A column.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: &'static str,
     /// The type of its values; each may also be NULL.
     pub kind: ColumnKind,
 }
 
-/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// BIGINT.
     Int,
     /// TEXT: UTF-8.
     Text,
@@ -41,7 +35,6 @@ pub enum ColumnKind {
 
 impl ColumnKind {
     /// Returns the type byte of its values in a dump.
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             ColumnKind::Int => 1,
@@ -258,13 +251,11 @@ pub fn tables_at(schema: Schema, level: i64) -> impl DoubleEndedIterator<Item = 
 
 impl Table {
     /// Returns the names of the columns, separated by commas.
-    #[must_use]
     pub fn column_list(&self) -> String {
         self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
 
     /// Returns the names of the columns of the primary key, separated by commas.
-    #[must_use]
     pub fn key_list(&self) -> String {
         let key = self.columns.iter().take(self.key);
         key.map(|column| column.name).collect::<Vec<_>>().join(", ")

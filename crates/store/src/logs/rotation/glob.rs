@@ -4,7 +4,6 @@
 
 /// Returns true if the whole path matches. `*`, `?` and `[…]` match no slash and no dot at the start of a name; a
 /// backslash escapes the next character.
-#[must_use]
 pub fn matches(pattern: &str, path: &str) -> bool {
     let (mut patterns, mut names) = (pattern.split('/'), path.split('/'));
     loop {
@@ -17,7 +16,6 @@ pub fn matches(pattern: &str, path: &str) -> bool {
 }
 
 /// Splits a pattern into the directory before the first component with a special character, and the rest.
-#[must_use]
 pub fn split_fixed(pattern: &str) -> (&str, &str) {
     let special = pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len());
     let slash = pattern[..special].rfind('/').map_or(0, |at| at + 1);

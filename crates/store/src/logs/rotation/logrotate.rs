@@ -8,7 +8,6 @@
 pub struct LogrotateFile {
     /// Paths with wildcards, as written.
     pub patterns: Vec<String>,
-    /// Included files and directories.
     pub includes: Vec<String>,
 }
 
@@ -33,7 +32,6 @@ const SKIPPED_SUFFIXES: [&str; 16] = [
 ];
 
 /// Returns true if logrotate skips this name in an included directory.
-#[must_use]
 pub fn is_taboo(name: &str) -> bool {
     SKIPPED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
@@ -53,7 +51,6 @@ enum Position {
 }
 
 /// Parses any text; invalid parts yield no paths.
-#[must_use]
 pub fn parse(text: &str) -> LogrotateFile {
     let mut file = LogrotateFile::default();
     let mut position = Position::TopLevel;

@@ -26,7 +26,6 @@ const MAX_ROTATED_FILES: u32 = 30;
 /// A log file of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
-    /// The configured path.
     pub path: PathBuf,
     /// The rotated files that are compressed.
     pub scheme: Scheme,
@@ -45,14 +44,12 @@ pub struct Rotation {
 /// A log file that this server rotates, and the plan of its rotation.
 struct RotationTask {
     folder: PathBuf,
-    /// The canonical path.
     canonical_path: PathBuf,
     plan: Plan,
 }
 
 impl Rotation {
     /// Creates the state. `root` is the directory in which logrotate's configuration is looked up: `/` except in tests.
-    #[must_use]
     pub fn new(root: &Path) -> Rotation {
         let root = root.to_owned();
         Rotation { root, owners: BTreeMap::new(), start_times: BTreeMap::new(), rotated_at: BTreeMap::new() }

@@ -19,7 +19,6 @@ pub struct LogrotateState {
 /// The program that rotates a log file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// logrotate.
     Logrotate {
         /// The configuration that names the log file.
         file: PathBuf,
@@ -46,9 +45,7 @@ pub enum RotationReason {
 /// A log file on disk.
 #[derive(Clone, Copy, Debug)]
 pub struct LogFileState<'a> {
-    /// The configured path.
     pub path: &'a Path,
-    /// The canonical path.
     pub canonical_path: &'a Path,
     /// Whether the last component of `path` is a symbolic link, which logrotate refuses.
     pub is_link: bool,
@@ -58,7 +55,6 @@ pub struct LogFileState<'a> {
 
 /// Decides which program rotates a file. If a configuration that may name the file cannot be read, no program does,
 /// because two programs must not rotate the same file.
-#[must_use]
 pub fn decide(log_file: LogFileState<'_>, logrotate: &LogrotateState) -> Owner {
     if !log_file.is_file {
         return Owner::Device;

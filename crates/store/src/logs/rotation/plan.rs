@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 pub enum Scheme {
     /// All but the newest (server, service and audit log).
     AllButNewest,
-    /// All (access log).
     All,
 }
 
@@ -29,19 +28,14 @@ impl Scheme {
 /// A change in the directory, with names relative to it. The target of a step does not exist when it is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Rename a file.
     Rename {
-        /// Old name.
         from: String,
-        /// New name.
         to: String,
     },
     /// Replace a file by its compressed form `<from>.gz`.
     Compress {
-        /// The plain file.
         from: String,
     },
-    /// Remove a file.
     Remove(String),
 }
 
@@ -51,7 +45,6 @@ pub struct Plan {
     /// Steps that complete an interrupted rotation or remove old files, and the renames; the rename of the log itself
     /// is last.
     pub renames: Vec<Step>,
-    /// Compressions.
     pub compressions: Vec<Step>,
 }
 
@@ -89,7 +82,6 @@ impl Slot {
 }
 
 /// Returns true if rotations of `log` use the name `name`.
-#[must_use]
 pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
     let suffix = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.'));
     suffix.is_some_and(|suffix| {
@@ -100,7 +92,6 @@ pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
 
 /// Plans the rotation of `log` in a directory with these `names`, after which at most `max_number` rotated files
 /// remain. If `rotate` is false, only an interrupted rotation is completed.
-#[must_use]
 pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32, rotate: bool) -> Plan {
     let mut plan = Plan::default();
     let mut slots: Vec<Slot> = Vec::new();
@@ -241,7 +232,6 @@ mod tests {
         assert_eq!(finish(&["a", "a.1"]), Plan::default());
     }
 
-    /// An atomic change.
     type Change = Box<dyn Fn(&mut Folder)>;
 
     /// A directory: file names with a number for the content.

@@ -9,11 +9,9 @@ use super::{glob, logrotate};
 
 /// Maximum size of a configuration file in bytes; larger ones are ignored.
 const MAX_FILE_SIZE: u64 = 1 << 20;
-/// Maximum nesting of includes.
 const MAX_DEPTH: usize = 8;
 
 /// Reads `/etc/logrotate.conf` with its includes, and `/etc/logrotate.d`, below `root` (`/` except in tests).
-#[must_use]
 pub fn probe(root: &Path) -> LogrotateState {
     let mut state = LogrotateState { runner: runner(root), ..LogrotateState::default() };
     let mut visited_files = Vec::new();

@@ -11,7 +11,6 @@ const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
 /// Returns true if a file is to be rotated: `start`, the time of its first line, is on an earlier day.
 /// `since_rotation` is the time since this process last rotated it, by the monotonic clock.
-#[must_use]
 pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -> bool {
     if since_rotation.is_some_and(|interval| interval < MIN_ROTATION_INTERVAL) {
         return false;
@@ -23,7 +22,6 @@ pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -
 }
 
 /// Returns the time until the next check.
-#[must_use]
 pub fn time_until_check(now: &Zoned) -> Duration {
     let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));
     let remaining = next.map_or(MAX_CHECK_INTERVAL, |next| now.duration_until(&next).unsigned_abs());

@@ -212,7 +212,6 @@ impl Drop for Upload {
 
 /// The meaning of a failed conditional put.
 enum PutFailure {
-    /// The object exists.
     Exists,
     /// The connection was lost (the client library only repeats requests that were certainly not sent), or the server
     /// does not support conditions.

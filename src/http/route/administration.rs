@@ -8,15 +8,21 @@ use crate::http::error::Failure;
 pub enum AdministrationPage {
     /// The address `/__ui__/admin/` itself: redirects to the sources.
     Start,
+    /// `sources/`
     Sources,
     /// `sources/{name}/`; the name is not necessarily that of an existing source.
     Source(String),
+    /// `repositories/`
     Repositories,
     /// `repositories/{name}/`; the name is not necessarily that of an existing repository.
     Repository(String),
+    /// `jobs/`
     Jobs,
+    /// `storage/`
     Storage,
+    /// `rules/`
     Rules,
+    /// `tokens/`
     Tokens,
 }
 

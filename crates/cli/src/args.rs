@@ -37,6 +37,7 @@ pub struct Cli {
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
@@ -59,6 +60,7 @@ pub struct Cli {
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
+    /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
     pub version: Option<bool>,
 }
@@ -347,10 +349,12 @@ pub struct EditSource {
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
     .args(["new_name", "description", "clear_description", "hidden", "authenticated", "changes"]))]
 pub struct EditRepo {
+    /// The repository
     #[arg(long)]
     pub name: String,
     #[command(flatten)]
     pub request: repo::EditRepo,
+    /// Remove the description
     #[arg(long)]
     pub clear_description: bool,
 }

@@ -67,6 +67,7 @@ pub struct EditGitBuilder {
     /// The package of the builder
     #[arg(long)]
     pub name: String,
+    /// The source
     #[arg(long)]
     pub source: String,
     #[command(flatten)]
@@ -77,6 +78,7 @@ pub struct EditGitBuilder {
     /// Build the package at the root of the repository
     #[arg(long)]
     pub remove_sub_dir: bool,
+    /// Build vignettes
     #[arg(long, conflicts_with = "no_vignettes")]
     pub vignettes: bool,
     /// Build no vignettes (the default)

@@ -24,6 +24,7 @@ pub struct Cli {
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
+    /// Print details of requests
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::error::Failure;
-use api::query::Parameters;
-use base::model::snapshot::{BadSnapshot, Snapshot};
+use api::query::{Order, ParameterValue, Parameters};
+use base::model::snapshot::Snapshot;
 
 /// Splits a raw path into decoded segments. A trailing slash results in an empty last segment.
 ///
@@ -73,8 +73,16 @@ impl Query {
     /// # Errors
     /// 400 for a value that one of them cannot have.
     pub fn read<T: Parameters>(&self) -> Result<T, Failure> {
-        T::read(&|name| self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect())
-            .map_err(Failure::bad_request)
+        T::read(&|name| self.values(name).collect()).map_err(Failure::bad_request)
+    }
+
+    /// Reads one parameter.
+    ///
+    /// # Errors
+    /// 400 for a value that it cannot have.
+    fn parameter<T: ParameterValue>(&self, name: &str) -> Result<T, Failure> {
+        let values: Vec<&str> = self.values(name).collect();
+        api::query::read(name, &values).map_err(Failure::bad_request)
     }
 
     /// Returns the first value of a parameter.
@@ -83,8 +91,8 @@ impl Query {
     }
 
     /// Returns all values of a parameter.
-    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs().filter(move |(other, _)| *other == name).map(|(_, value)| value)
+    pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns all names with their values, in order.
@@ -93,16 +101,13 @@ impl Query {
     }
 
     /// Returns all values of a parameter that may be repeated or be a comma-separated list; empty values are skipped.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let values = self.0.iter().filter(move |(n, _)| n == name);
-        values.flat_map(|(_, text)| text.split(',')).map(str::trim).filter(|text| !text.is_empty())
+    pub fn all(&self, name: &str) -> impl Iterator<Item = String> {
+        self.parameter::<Vec<String>>(name).unwrap_or_default().into_iter()
     }
 
     /// Returns true if a flag is present and its value is not `false`, `f`, `0`, `no` or `off`.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|text| {
-            !matches!(text.to_ascii_lowercase().as_str(), "false" | "f" | "0" | "no" | "off")
-        })
+        self.parameter(name).unwrap_or_default()
     }
 
     /// Returns the value of `_order`: true if descending, `None` if absent.
@@ -110,13 +115,8 @@ impl Query {
     /// # Errors
     /// 400 for any other value.
     pub fn descending(&self) -> Result<Option<bool>, Failure> {
-        self.get("_order").filter(|text| !text.is_empty()).map_or(Ok(None), |text| {
-            match text.to_ascii_lowercase().as_str() {
-                "asc" | "ascending" => Ok(Some(false)),
-                "desc" | "descending" => Ok(Some(true)),
-                _ => Err(Failure::bad_request("the parameter _order must be asc or desc")),
-            }
-        })
+        let order: Option<Order> = self.parameter("_order")?;
+        Ok(order.map(|order| order == Order::Descending))
     }
 
     /// Returns the value of a parameter with a snapshot: `latest`, a day, or the number of a transaction. `None` if it
@@ -125,12 +125,7 @@ impl Query {
     /// # Errors
     /// 400 for any other value.
     pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
-        let text = self.get(name).filter(|text| !text.is_empty());
-        text.map(|text| {
-            text.parse()
-                .map_err(|error: BadSnapshot| Failure::bad_request(format!("the parameter {name}: {error}")))
-        })
-        .transpose()
+        self.parameter(name)
     }
 
     /// Returns the value of a numeric parameter, limited to `max`.
@@ -138,13 +133,8 @@ impl Query {
     /// # Errors
     /// 400 for any other value.
     pub fn number(&self, name: &str, max: usize) -> Result<Option<usize>, Failure> {
-        self.get(name)
-            .map(|text| {
-                text.parse::<usize>()
-                    .map(|n| n.min(max))
-                    .map_err(|_| Failure::bad_request(format!("the parameter {name} must be a number")))
-            })
-            .transpose()
+        let number: Option<usize> = self.parameter(name)?;
+        Ok(number.map(|number| number.min(max)))
     }
 }
 

@@ -146,6 +146,14 @@ impl ParameterValue for bool {
     }
 }
 
+/// Reads a parameter from its values in a query.
+///
+/// # Errors
+/// The reason why a value is refused, with the name of the parameter.
+pub fn read<T: ParameterValue>(name: &str, values: &[&str]) -> Result<T, String> {
+    T::read(values).map_err(|problem| format!("the parameter {name}{problem}"))
+}
+
 /// Declares the parameters of a query: a structure with a field for each. The doc comment of a field describes the
 /// parameter, also in the documents of OpenAPI. A parameter whose name is not that of its field is written `field as "name"`.
 macro_rules! query {
@@ -171,8 +179,7 @@ macro_rules! query {
                 Ok($Query {
                     $($field: {
                         let name = $crate::query::query!(@name $field $($name)?);
-                        $crate::query::ParameterValue::read(&values(name))
-                            .map_err(|problem| format!("the parameter {name}{problem}"))?
+                        $crate::query::read(name, &values(name))?
                     },)+
                 })
             }

@@ -27,7 +27,7 @@ const MAX_UNKNOWN_NAMES: usize = 100;
 
 /// `GET /repos/{r}/sysreqs`: requirements of all packages, or of named packages and their dependencies.
 pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<WireRequirements, Failure> {
-    let names: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
+    let names: Vec<String> = query.all("pkgname").collect();
     let is_all = query.flag("all");
     if !is_all && names.is_empty() {
         return Err(Failure::bad_request(

@@ -96,9 +96,10 @@ macro_rules! row {
         }
 
         impl $Name {
-            pub(super) const COLUMNS: &[&str] =
-                &[$($crate::db::columns::row!(@column $field $($column)?)),+];
-            pub(super) const FROM: &str = $from;
+            /// The statement that selects the columns, without further clauses.
+            pub(super) const SELECT: &str = concat!(
+                "SELECT ", $crate::db::columns::row!(@list $([$field $($column)?])+), " FROM ", $from, " "
+            );
         }
 
         impl $crate::db::conn::Columns for $Name {
@@ -106,6 +107,12 @@ macro_rules! row {
                 Ok($Name { $($field: $crate::db::conn::Columns::decode(cells)?),+ })
             }
         }
+    };
+    (@list [$($first:tt)+] $([$($further:tt)+])*) => {
+        concat!(
+            $crate::db::columns::row!(@column $($first)+)
+            $(, ", ", $crate::db::columns::row!(@column $($further)+))*
+        )
     };
     (@column $field:ident) => { stringify!($field) };
     (@column $field:ident $column:literal) => { $column };
@@ -115,58 +122,24 @@ pub(super) use row;
 /// The text of the statement that selects a type of [`row!`], with the clauses after its tables.
 macro_rules! select {
     ($Row:ty, $rest:expr) => {{
-        use $crate::db::columns::{select_length, select_text};
-        const LENGTH: usize = select_length(<$Row>::COLUMNS, <$Row>::FROM, $rest);
-        const BYTES: [u8; LENGTH] = select_text(<$Row>::COLUMNS, <$Row>::FROM, $rest);
+        const LENGTH: usize = <$Row>::SELECT.len() + $rest.len();
+        const BYTES: [u8; LENGTH] = $crate::db::columns::joined(<$Row>::SELECT, $rest);
         const SQL: &str = match std::str::from_utf8(&BYTES) {
             Ok(sql) => sql,
-            Err(_) => panic!("parts of texts are joined"),
+            Err(_) => panic!("two texts are joined"),
         };
         SQL
     }};
 }
 pub(super) use select;
 
-/// The length of the text of [`select_text`].
-pub(super) const fn select_length(columns: &[&str], from: &str, rest: &str) -> usize {
-    let (mut length, mut column) = ("SELECT ".len(), 0);
-    while column < columns.len() {
-        // The comma and the space before the next column; a space and FROM after the last.
-        length += columns[column].len() + ", ".len();
-        column += 1;
-    }
-    length + "FROM ".len() - 1 + from.len() + " ".len() + rest.len()
-}
-
-/// The text of a statement that selects columns.
-pub(super) const fn select_text<const LENGTH: usize>(
-    columns: &[&str],
-    from: &str,
-    rest: &str,
-) -> [u8; LENGTH] {
-    let (mut text, mut length, mut column) = ([0; LENGTH], 0, 0);
-    append(&mut text, &mut length, "SELECT ");
-    while column < columns.len() {
-        if column > 0 {
-            append(&mut text, &mut length, ", ");
-        }
-        append(&mut text, &mut length, columns[column]);
-        column += 1;
-    }
-    append(&mut text, &mut length, " FROM ");
-    append(&mut text, &mut length, from);
-    append(&mut text, &mut length, " ");
-    append(&mut text, &mut length, rest);
-    text
-}
-
-const fn append(text: &mut [u8], length: &mut usize, part: &str) {
-    let (bytes, mut at) = (part.as_bytes(), 0);
-    while at < bytes.len() {
-        text[*length] = bytes[at];
-        *length += 1;
-        at += 1;
-    }
+/// Returns the bytes of two texts, whose length is `LENGTH`.
+pub(super) const fn joined<const LENGTH: usize>(first: &str, second: &str) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    let (start, end) = bytes.split_at_mut(first.len());
+    start.copy_from_slice(first.as_bytes());
+    end.copy_from_slice(second.as_bytes());
+    bytes
 }
 
 #[cfg(test)]

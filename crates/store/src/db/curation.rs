@@ -2,8 +2,8 @@
 //! source: its base. The rows of a step are written with it and never change.
 //!
 //! A step has a row in `curation`, with the tree and the sequence number of its base, the files of its definition
-//! (`curation_file`), and a rule for each project (`curation_rule`). A curated source of Python packages has no lives: the catalog contains the bases, so that a
-//! point contains them (`model::point::Base`), and every reader of files reads those of the base and leaves out what
+//! (`curation_file`), and a rule for each project (`curation_rule`). A curated source of Python packages has no lives: the
+//! catalog contains the bases, so that a point contains them (`model::point::Base`), and every reader of files reads those of the base and leaves out what
 //! the rule does not allow. A curated source of CRAN has lives, too: those of the selected releases, which are releases
 //! of `cran`, with their records. A snapshot of CRAN has only a base (`Base::is_whole`).
 

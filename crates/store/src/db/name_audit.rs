@@ -39,7 +39,6 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
 
 /// Returns the names of all packages of a language with a comparison key (see [`comparison_key`]), sorted; sources may
 /// list them or not. Reads only these rows, by their index.
-///
 pub fn names_with_key(c: &mut dyn Conn, language: &str, key: &str) -> Result<Vec<String>, DbError> {
     let rows = c.query(FIND_BY_KEY, &[language.into(), key.into()])?;
     let mut names = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<Vec<_>, _>>()?;

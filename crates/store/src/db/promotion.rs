@@ -44,6 +44,8 @@ pub struct NewPromotion {
     pub pinned_at: Timestamp,
     /// The author of the request.
     pub requested_by: String,
+    /// The identity of the author, as the identity provider states it; `None` for another credential than a sign-in.
+    pub requested_by_id: Option<String>,
     pub requested_at: Timestamp,
     pub comment: String,
 }
@@ -87,7 +89,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, repo_id, to_name, from_name, snapshot, pinned_at, state, requested_by, requested_at, comment, \
-             decided_by, decided_at, reason, tx_id FROM promotion ",
+             decided_by, decided_at, reason, tx_id, requested_by_id FROM promotion ",
             $rest
         )
     };
@@ -129,6 +131,7 @@ fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
             subscriptions: c.all(SOURCES, &[id.into()])?,
             pinned_at: row.time(5)?,
             requested_by: row.text(7)?,
+            requested_by_id: row.opt_text(14)?,
             requested_at: row.time(8)?,
             comment: row.text(9)?,
         },
@@ -138,14 +141,8 @@ fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
     })
 }
 
-/// Writes a request with its plan; returns its number. `unique_id` is the identity of the person who requests it, as the
-/// identity provider states it; `None` for another credential than a sign-in.
-pub fn create(
-    c: &mut dyn Conn,
-    new: &NewPromotion,
-    recorded: &RecordedPlan,
-    unique_id: Option<&str>,
-) -> Result<i64, DbError> {
+/// Writes a request with its plan; returns its number.
+pub fn create(c: &mut dyn Conn, new: &NewPromotion, recorded: &RecordedPlan) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO promotion (id, repo_id, to_name, from_name, snapshot, pinned_at, state, \
         requested_by, requested_at, comment, plan, plan_sha256, withheld, requested_by_id, decided_by, reason) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '')";
@@ -166,7 +163,7 @@ pub fn create(
         recorded.plan.as_slice().into(),
         recorded.digest().to_string().into(),
         recorded.withheld.as_slice().into(),
-        Value::opt_text(unique_id),
+        Value::opt_text(new.requested_by_id.as_ref()),
     ];
     c.execute(INSERT, &params)?;
     for (position, entry) in (1_i64..).zip(&new.subscriptions) {
@@ -191,13 +188,6 @@ pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<RecordedPlan, DbError>
         return Err(DbError::Shape { column: 0, found: "other bytes", expected });
     }
     Ok(recorded)
-}
-
-/// Returns the identity of the person who requested a promotion; `None` if that person used another credential than a
-/// sign-in.
-pub fn identity_of_requester(c: &mut dyn Conn, id: i64) -> Result<Option<String>, DbError> {
-    const SELECT: &str = "SELECT requested_by_id FROM promotion WHERE id = $1";
-    c.query(SELECT, &[id.into()])?.pop().map_or(Ok(None), |mut row| row.opt_text(0))
 }
 
 pub fn decide(

@@ -168,8 +168,8 @@ fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Resul
             other.scope.name,
             other.id
         )),
-        // Names of Python projects are normalized.
-        other => Ok(other),
+        // Names of Python projects are normalized: two that differ are not of one project.
+        _ => Ok(None),
     }
 }
 

@@ -117,7 +117,7 @@ pub async fn request(
     let plan = serde_json::to_vec(&plan::record(&catalog, plan)).expect("the fields have JSON forms");
     let (recorded, planned_list) =
         (RecordedPlan { plan, withheld }, pair.to.steps.last().map(|step| step.tx));
-    let (Person { actor, unique_id }, handle) = (person.clone(), state.catalog.clone());
+    let (person, handle) = (person.clone(), state.catalog.clone());
     apply(state, move |c| {
         let catalog = current_catalog(c, &handle)?;
         let pair = Pair::find(&catalog, &request.from, &request.to)?;
@@ -137,13 +137,13 @@ pub async fn request(
         if pair.is_promoted(&catalog, &selection) && present.unwrap_or_default() == recorded.withheld {
             return Ok(None);
         }
-        let new = new_promotion(&pair, &request, &selection, &actor, now);
-        let id = promotion::create(c, &new, &recorded, unique_id.as_deref())?;
+        let new = new_promotion(&pair, &request, &selection, &person, now);
+        let id = promotion::create(c, &new, &recorded)?;
         if pair.to.changes == ChangePolicy::TwoPersons {
             let detail = format!("{}; plan {}; {}", describe(id, &new), recorded.digest(), new.comment);
             audit::record(c, "request promotion", "repository", &new.to_name, &detail)?;
         } else {
-            let decision = Decision { by: actor.0.clone(), at: now, reason: String::new() };
+            let decision = Decision { by: person.actor.0.clone(), at: now, reason: String::new() };
             apply_promotion(c, id, &new, &new.to_name, &recorded, decision)?;
         }
         Ok(promotion::get(c, id)?)
@@ -189,7 +189,7 @@ pub async fn approve(
         let promotion = pending_promotion(c, id)?;
         let request = &promotion.request;
         // SECURITY: a provider may let users change the claim of the name, but not that of the identity.
-        let has_same_identity = unique_id.is_some() && promotion::identity_of_requester(c, id)? == unique_id;
+        let has_same_identity = unique_id.is_some() && request.requested_by_id == unique_id;
         let to_name = match check_approval(&catalog, &promotion, &decision, has_same_identity, opening) {
             Ok(name) => name,
             Err(refusal) => {
@@ -271,7 +271,7 @@ fn new_promotion(
     pair: &Pair<'_>,
     request: &Request,
     selection: &Selection,
-    actor: &Actor,
+    person: &Person,
     now: Timestamp,
 ) -> NewPromotion {
     let subscription = |entry: &runtime::catalog::Subscription| Subscription {
@@ -285,7 +285,8 @@ fn new_promotion(
         snapshot: request.snapshot.to_string(),
         subscriptions: selection.list.iter().map(subscription).collect(),
         pinned_at: selection.end,
-        requested_by: actor.0.clone(),
+        requested_by: person.actor.0.clone(),
+        requested_by_id: person.unique_id.clone(),
         requested_at: now,
         comment: request.comment.trim().to_owned(),
     }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::check::is_key;
 use super::error::CliError;
-use super::output::{Output, note};
+use super::output::{Output, ask_hidden, note};
 use super::programs::{exec, program_command, server_variables, start_error};
 use base::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use base::config::{self, DEFAULT_FILE};
@@ -150,7 +150,7 @@ fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> 
             vec![Zeroizing::new(value)]
         }
         None if stdin().is_terminal() => {
-            vec![Zeroizing::new(rpassword::prompt_password(PROMPT).map_err(local_error)?)]
+            vec![ask_hidden(PROMPT).map_err(local_error)?]
         }
         None => {
             let mut text = Zeroizing::new(String::new());

@@ -10,7 +10,7 @@ use super::git_args::{
     DeleteGitCredential, EditHttpsCredential, EditSshKey, ImportHttpsCredential, ImportSshKey,
 };
 use super::input;
-use super::output::{Output, format_time, table};
+use super::output::{Output, ask_hidden, format_time, table};
 use api::git::{GitCredential, ImportGitCredential};
 use api::operations::admin as operations;
 
@@ -109,9 +109,7 @@ fn password(flag: Option<String>) -> Result<String, CliError> {
     let local_error = |source| CliError::Local { operation: "read the password".to_owned(), source };
     let text = match flag {
         Some(text) => text,
-        None if stdin().is_terminal() => {
-            rpassword::prompt_password("Password or token: ").map_err(local_error)?
-        }
+        None if stdin().is_terminal() => ask_hidden("Password or token: ").map_err(local_error)?.to_string(),
         None => {
             let mut text = String::new();
             stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;

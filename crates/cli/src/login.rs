@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, ask_hidden};
 use super::{sso, tokens_file};
 use api::operations::admin as operations;
 
@@ -110,7 +110,7 @@ fn read_token(is_from_stdin: bool) -> Result<Zeroizing<String>, CliError> {
         stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;
         text
     } else if stdin().is_terminal() {
-        Zeroizing::new(rpassword::prompt_password("Token: ").map_err(local_error)?)
+        ask_hidden("Token: ").map_err(local_error)?
     } else {
         return Err(CliError::refused(
             "standard input is not a terminal; --token-stdin reads the token from it",

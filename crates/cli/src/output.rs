@@ -1,9 +1,13 @@
 //! Printing of results: sentences and aligned tables for people, one JSON value for programs.
 
+use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 
+use anstyle::Style;
 use clap::ValueEnum;
+use console::Term;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 use base::model::visible::{for_terminal, in_json, styled_for_terminal};
@@ -72,6 +76,14 @@ pub fn warn(text: impl std::fmt::Display) {
     note(format!("Warning: {text}"));
 }
 
+/// Prints a question to the terminal, and reads a line that it does not show, also if standard error is redirected.
+pub fn ask_hidden(question: &str) -> std::io::Result<Zeroizing<String>> {
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    let terminal = Term::read_write_pair(terminal.try_clone()?, terminal);
+    terminal.write_str(question)?;
+    terminal.read_secure_line().map(Zeroizing::new)
+}
+
 /// Returns the first `limit` characters of a text of a server.
 pub fn shortened(text: &str, limit: usize) -> String {
     text.chars().take(limit).collect()
@@ -89,7 +101,7 @@ const INDENTATION: u16 = 4;
 /// cells of its widest column are wrapped. If this is the last one, and the others leave little room for it, its cells have
 /// lines of their own, below those of their rows. Otherwise each row is one line.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    table_of_width(header, rows, comfy_table::Table::new().width())
+    table_of_width(header, rows, Term::stdout().size_checked().map(|(_, columns)| columns))
 }
 
 fn table_of_width(header: &[&str], rows: &[Vec<String>], max_width: Option<u16>) -> String {
@@ -125,7 +137,7 @@ fn table_of_width(header: &[&str], rows: &[Vec<String>], max_width: Option<u16>)
             column.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
         }
     }
-    lines(&table).map(|line| line + "\n").collect()
+    lines(&table).into_iter().map(|line| line + "\n").collect()
 }
 
 /// Formats a table of which only the first columns that fit are aligned. The cells of the others are below their rows: those
@@ -149,17 +161,19 @@ fn table_with_cells_below(header: &[&str], rows: &[Vec<String>], widths: &[usize
         text.load_style(comfy_table::presets::NOTHING);
         text.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(below_width);
         for cell in [others, last.concat()].into_iter().filter(|cell| !cell.trim().is_empty()) {
-            text.add_row([if is_header { bold(cell) } else { comfy_table::Cell::new(cell) }]);
+            text.add_row([cell]);
         }
         text.column_iter_mut().for_each(|column| {
             column.set_padding((0, 0));
         });
         let indentation = " ".repeat(usize::from(INDENTATION));
-        lines(&text).map(|line| format!("{indentation}{line}\n")).collect()
+        let style = |line: String| if is_header { bold(&line) } else { line };
+        lines(&text).into_iter().map(|line| format!("{indentation}{}\n", style(line))).collect()
     };
     let below_header = std::iter::once((&names, true));
     let all = below_header.chain(rows.iter().map(|row| (row, false)));
     lines(&table)
+        .into_iter()
         .zip(all)
         .map(|(line, (row, is_header))| format!("{line}\n{}", below(row, is_header)))
         .collect()
@@ -168,20 +182,28 @@ fn table_with_cells_below(header: &[&str], rows: &[Vec<String>], widths: &[usize
 /// Returns a table with columns as wide as their cells.
 fn borderless(header: &[&str], rows: &[Vec<String>]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
+    let header_end = comfy_table::LineStyle::none().fill(HEADER_END);
+    table.load_style(comfy_table::TableStyle::new().header_separator(header_end));
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    table.set_header(header.iter().map(bold));
+    table.set_header(header);
     table.add_rows(rows);
     table
 }
 
-fn bold(text: impl std::fmt::Display) -> comfy_table::Cell {
-    comfy_table::Cell::new(text).add_attribute(comfy_table::Attribute::Bold)
+/// Character of the line below a header, which is not printed: no cell contains it.
+const HEADER_END: char = '\u{1}';
+
+fn bold(line: &str) -> String {
+    let style = if std::io::stdout().is_terminal() { Style::new().bold() } else { Style::new() };
+    format!("{style}{line}{style:#}")
 }
 
-/// Returns the lines of a table without the blanks at their ends.
-fn lines(table: &comfy_table::Table) -> impl Iterator<Item = String> {
-    table.lines().map(|line| line.trim_end().to_owned())
+/// Returns the lines of a table without the blanks at their ends; those of the header are bold.
+fn lines(table: &comfy_table::Table) -> Vec<String> {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let end = lines.iter().position(|line| line.starts_with(HEADER_END)).unwrap_or(0);
+    let style = |(n, line): (usize, String)| if n < end { bold(&line) } else { line };
+    lines.into_iter().enumerate().map(style).filter(|line| !line.starts_with(HEADER_END)).collect()
 }
 
 /// Formats a number with thousands separators: `1,234`.

@@ -3,14 +3,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rand::rngs::SysRng;
+use rsa::Oaep;
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
-use rsa::pss::{BlindedSigningKey, Signature, VerifyingKey};
-use rsa::rand_core::OsRng;
+use rsa::pss::{Signature, SigningKey, VerifyingKey};
 use rsa::sha2::Sha256;
 use rsa::signature::{RandomizedSigner, SignatureEncoding, Verifier};
 use rsa::traits::PublicKeyParts;
-use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
 use zeroize::Zeroizing;
 
 /// Length of a new key, in bits.
@@ -40,10 +40,10 @@ pub enum BootstrapError {
 
 /// The key in `Bootstrap.PublicKey`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey(RsaPublicKey);
+pub struct PublicKey(rsa::PublicKey);
 
 /// The key of the client. `Debug` prints no part of it.
-pub struct PrivateKey(RsaPrivateKey);
+pub struct PrivateKey(rsa::PrivateKey);
 
 impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -76,13 +76,15 @@ impl PublicKey {
     pub fn parse(text: &str) -> Result<PublicKey, BootstrapError> {
         let text = text.trim();
         let key = if text.starts_with("-----") {
-            RsaPublicKey::from_public_key_pem(text).ok().or_else(|| RsaPublicKey::from_pkcs1_pem(text).ok())
+            rsa::PublicKey::from_public_key_pem(text)
+                .ok()
+                .or_else(|| rsa::PublicKey::from_pkcs1_pem(text).ok())
         } else {
             let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
             let bytes = STANDARD.decode(digits).map_err(|_| BootstrapError::PublicKey)?;
-            RsaPublicKey::from_public_key_der(&bytes)
+            rsa::PublicKey::from_public_key_der(&bytes)
                 .ok()
-                .or_else(|| RsaPublicKey::from_pkcs1_der(&bytes).ok())
+                .or_else(|| rsa::PublicKey::from_pkcs1_der(&bytes).ok())
         };
         let key = key.ok_or(BootstrapError::PublicKey)?;
         if LENGTHS.contains(&key.size()) {
@@ -109,7 +111,7 @@ impl PublicKey {
     /// The text is too long.
     pub fn encrypt(&self, text: &str) -> Result<Vec<u8>, BootstrapError> {
         self.0
-            .encrypt(&mut OsRng, Oaep::new::<Sha256>(), text.as_bytes())
+            .encrypt(&mut SysRng, Oaep::<Sha256>::new(), text.as_bytes())
             .map_err(|_| BootstrapError::Encryption)
     }
 }
@@ -120,7 +122,7 @@ impl PrivateKey {
     /// # Errors
     /// The generation fails.
     pub fn generate() -> Result<PrivateKey, BootstrapError> {
-        RsaPrivateKey::new(&mut OsRng, BITS).map(PrivateKey).map_err(|_| BootstrapError::Generation)
+        rsa::PrivateKey::new(&mut SysRng, BITS).map(PrivateKey).map_err(|_| BootstrapError::Generation)
     }
 
     /// Reads a key: PEM (`PRIVATE KEY`, `RSA PRIVATE KEY`).
@@ -130,7 +132,7 @@ impl PrivateKey {
     pub fn parse(text: &str) -> Result<PrivateKey, BootstrapError> {
         let text = text.trim();
         let key =
-            RsaPrivateKey::from_pkcs8_pem(text).ok().or_else(|| RsaPrivateKey::from_pkcs1_pem(text).ok());
+            rsa::PrivateKey::from_pkcs8_pem(text).ok().or_else(|| rsa::PrivateKey::from_pkcs1_pem(text).ok());
         key.map(PrivateKey).ok_or(BootstrapError::PrivateKey)
     }
 
@@ -149,8 +151,8 @@ impl PrivateKey {
     /// # Errors
     /// The key is too short.
     pub fn sign(&self, statement: Statement<'_>) -> Result<Vec<u8>, BootstrapError> {
-        let key = BlindedSigningKey::<Sha256>::new(self.0.clone());
-        let signature = key.try_sign_with_rng(&mut OsRng, &statement.message());
+        let key = SigningKey::<Sha256>::new(self.0.clone());
+        let signature = key.try_sign_with_rng(&mut SysRng, &statement.message());
         signature.map(|signature| signature.to_vec()).map_err(|_| BootstrapError::PrivateKey)
     }
 
@@ -159,7 +161,7 @@ impl PrivateKey {
     /// # Errors
     /// The response is encrypted for another key.
     pub fn decrypt(&self, bytes: &[u8]) -> Result<Zeroizing<String>, BootstrapError> {
-        let text = self.0.decrypt_blinded(&mut OsRng, Oaep::new::<Sha256>(), bytes);
+        let text = self.0.decrypt_blinded(&mut SysRng, Oaep::<Sha256>::new(), bytes);
         let text = text.map_err(|_| BootstrapError::Encryption)?;
         String::from_utf8(text).map(Zeroizing::new).map_err(|_| BootstrapError::Encryption)
     }

@@ -145,7 +145,8 @@ fn renv(text: &str) -> Result<LockFile, BadLockFile> {
 }
 
 fn rv(text: &str) -> Result<LockFile, BadLockFile> {
-    let raw: Rv = toml::from_str(text).map_err(|error| BadLockFile::Syntax(excerpt(error.message())))?;
+    let raw: Rv =
+        toml_edit::de::from_str(text).map_err(|error| BadLockFile::Syntax(excerpt(error.message())))?;
     let mut lock = LockFile::new(LockKind::Rv, raw.r_version);
     for package in &raw.packages {
         lock.insert(&package.name, &package.version, package.source.contains_key("repository"))?;

@@ -16,12 +16,10 @@ pub(super) struct SigningKey {
 }
 
 impl SigningKey {
-    pub(super) fn derive(key: &Key) -> SigningKey {
+    pub(super) fn derive(key: &Key) -> jsonwebtoken::errors::Result<SigningKey> {
         let secret = key.derive("token v1");
-        SigningKey {
-            encoding: EncodingKey::from_secret(&*secret),
-            decoding: DecodingKey::from_secret(&*secret),
-        }
+        let (encoding, decoding) = (EncodingKey::from_secret(&*secret)?, DecodingKey::from_secret(&*secret)?);
+        Ok(SigningKey { encoding, decoding })
     }
 
     /// Returns a token with this payload, in base64url.

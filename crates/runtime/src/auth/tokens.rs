@@ -197,7 +197,7 @@ impl Tokens {
             failures: Failures::new(),
             uses: parking_lot::Mutex::default(),
             used: Notify::new(),
-            signing_key: key.map(SigningKey::derive),
+            signing_key: key.and_then(|key| SigningKey::derive(key).ok()),
         }));
         tokens.refresh().await?;
         Ok(tokens)

@@ -11,7 +11,7 @@ use base::model::digest::Sha256;
 const MAX_MESSAGE: usize = 200;
 
 pub(super) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, BadLockFile> {
-    toml::from_str(text).map_err(|error| {
+    toml_edit::de::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.as_bytes().get(..start).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();

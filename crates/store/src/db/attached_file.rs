@@ -1,47 +1,44 @@
 //! Files that belong to a distribution of a Python package, such as signatures and provenance objects with
 //! attestations: rows of `file` with a role of their own, and the name and revision of the distribution.
 
+use super::columns::{or_default, row, select};
+use super::conn::{Cells, Columns};
 use super::file::FileState;
 use super::python_file::FileRole;
-use super::{Conn, DbError, Row, Value, ids};
+use super::{Conn, DbError, Value, ids};
 use base::model::digest::Sha256;
 use base::model::file_change::AttachedFiles;
 use base::model::ids::FileId;
 
-/// The newest facts about a distribution, and its attached files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewestFacts {
-    /// The number of the facts; 0 for the first ones.
-    pub variant: i64,
-    pub facts: Vec<u8>,
-    pub attached: AttachedFiles,
+row! {
+    /// The newest facts about a distribution, and its attached files.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct NewestFacts from "file f LEFT JOIN file_fact v ON v.file_id = f.id \
+        AND v.variant = (SELECT max(w.variant) FROM file_fact w WHERE w.file_id = f.id) \
+        LEFT JOIN file s ON s.release_id = f.release_id AND s.role = $1 AND s.platform = '' AND s.build = f.build \
+        AND s.name = f.name LEFT JOIN file p ON p.release_id = f.release_id AND p.role = $2 AND p.platform = '' \
+        AND p.build = f.build AND p.name = f.name" {
+        /// The number of the facts; 0 for the first ones.
+        pub variant: i64 = "coalesce(v.variant, CAST(0 AS BIGINT))",
+        pub facts: Vec<u8> = "coalesce(v.facts, f.facts)" => or_default,
+        pub attached: AttachedFiles = "s.sha256, s.size, p.sha256, p.size" => attached,
+    }
+}
+
+fn attached(cells: &mut Cells) -> Result<AttachedFiles, DbError> {
+    let mut file = || {
+        let (digest, size): (Option<Sha256>, Option<i64>) = Columns::decode(cells)?;
+        Ok::<_, DbError>(digest.zip(size))
+    };
+    Ok(AttachedFiles { signature: file()?, provenance: file()? })
 }
 
 /// Returns the newest facts about a distribution; `None` if there is no such distribution.
 pub fn newest(c: &mut dyn Conn, distribution: FileId) -> Result<Option<NewestFacts>, DbError> {
-    const FIND: &str = "SELECT coalesce(v.variant, CAST(0 AS BIGINT)), coalesce(v.facts, f.facts), \
-        s.sha256, s.size, p.sha256, p.size FROM file f \
-        LEFT JOIN file_fact v ON v.file_id = f.id \
-        AND v.variant = (SELECT max(w.variant) FROM file_fact w WHERE w.file_id = f.id) \
-        LEFT JOIN file s ON s.release_id = f.release_id AND s.role = $1 AND s.platform = '' AND s.build = f.build \
-        AND s.name = f.name \
-        LEFT JOIN file p ON p.release_id = f.release_id AND p.role = $2 AND p.platform = '' AND p.build = f.build \
-        AND p.name = f.name WHERE f.id = $3 AND f.role = $4";
-    let attached = |row: &mut Row, column: usize| -> Result<Option<(Sha256, i64)>, DbError> {
-        let digest: Option<Sha256> = row.opt_parse(column, "a digest")?;
-        Ok(digest.zip(row.opt_int(column + 1)?))
-    };
-    let decode = |mut row: Row| {
-        Ok(NewestFacts {
-            variant: row.int(0)?,
-            facts: row.opt_bytes(1)?.unwrap_or_default(),
-            attached: AttachedFiles { signature: attached(&mut row, 2)?, provenance: attached(&mut row, 4)? },
-        })
-    };
     let [signature, provenance, own] =
         [FileRole::Signature, FileRole::Provenance, FileRole::Distribution].map(FileRole::as_str);
     let params = [signature.into(), provenance.into(), distribution.into(), own.into()];
-    c.query(FIND, &params)?.into_iter().next().map(decode).transpose()
+    c.first(select!(NewestFacts, "WHERE f.id = $3 AND f.role = $4"), &params)
 }
 
 /// Writes the row of a file that belongs to a distribution and is in storage, or replaces the object of the row.

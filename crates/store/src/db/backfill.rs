@@ -100,17 +100,13 @@ pub fn each_description(
 ) -> Result<(), DbError> {
     const ALL: &str =
         "SELECT file, size, published_at, stanza, error FROM backfill_record WHERE source_id = $1";
-    c.each(ALL, &[source.into()], &mut |mut row| {
-        let archive = Archive { file: row.text(0)?, size: row.int(1)?, published_at: row.time(2)? };
-        let (stanza, error) = (row.bytes(3)?, row.text(4)?);
-        each(
-            archive,
-            if error.is_empty() {
-                DescriptionResult::Record(stanza)
-            } else {
-                DescriptionResult::Failure(error)
-            },
-        )
+    c.each(ALL, &[source.into()], &mut |row| {
+        let (file, size, published_at, stanza, error): (_, _, _, _, String) = row.decode()?;
+        let result = match error.is_empty() {
+            true => DescriptionResult::Record(stanza),
+            false => DescriptionResult::Failure(error),
+        };
+        each(Archive { file, size, published_at }, result)
     })
 }
 

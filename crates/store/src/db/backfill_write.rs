@@ -48,27 +48,25 @@ pub fn releases(
     c.each(ALL, &[origin.into()], &mut |row| each(row.decode()?))
 }
 
-/// A release with a life at a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveRelease {
-    pub release: ReleaseId,
-    /// Listed or archived.
-    pub state: LifeState,
-    /// Number of the record that is served.
-    pub variant: i64,
+row! {
+    /// A release with a life at a step.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct LiveRelease from "life" {
+        pub release: ReleaseId = "release_id",
+        /// Listed or archived.
+        pub state: LifeState,
+        /// Number of the record that is served.
+        pub variant: i64,
+    }
 }
 
 /// Returns the releases with a life in a tree at a step, except those listed in a subdirectory.
 pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<LiveRelease>, DbError> {
-    const SELECT: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
-        AND from_seq <= $2 AND to_seq > $2 AND path = ''";
-    let mut releases = Vec::new();
-    c.each(SELECT, &[tree.into(), seq.into()], &mut |row| {
-        let state = if row.int(1)? == 0 { LifeState::Listed } else { LifeState::Archived };
-        releases.push(LiveRelease { release: ReleaseId(row.int(0)?), state, variant: row.int(2)? });
-        Ok(())
-    })?;
-    Ok(releases)
+    const SELECT: &str = select!(
+        LiveRelease,
+        "WHERE tree_id = $1 AND state IN (0, 1) AND from_seq <= $2 AND to_seq > $2 AND path = ''"
+    );
+    c.all(SELECT, &[tree.into(), seq.into()])
 }
 
 /// A release and its lives before the first step.
@@ -172,8 +170,9 @@ pub fn abandon(
     const DELETE: &str = "DELETE FROM life WHERE tree_id = $1 AND state = $2 AND package_id > $3 \
         AND package_id <= $4 AND from_seq < $5";
     let Some(first) = tree::get(c, tree)?.and_then(|tree| tree.first) else { return Ok(None) };
-    let rows = c.query(PAGE, &[after.into(), packages.into()])?;
-    let Some(last) = rows.last().map(|row| row.int(0)).transpose()?.map(PackageId) else { return Ok(None) };
+    let Some(last) = c.all::<PackageId>(PAGE, &[after.into(), packages.into()])?.pop() else {
+        return Ok(None);
+    };
     for state in [LifeState::Listed, LifeState::Archived] {
         c.execute(DELETE, &[tree.into(), state.as_i64().into(), after.into(), last.into(), first.into()])?;
     }
@@ -290,7 +289,7 @@ pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxI
 /// Returns the instants of the transactions before the first step. They changed other sources, or repositories.
 fn instants_before_first(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
     let Some(first) = step::get(c, publish.tree, publish.first)? else { return Ok(HashSet::new()) };
-    c.query("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.iter().map(|row| row.time(0)).collect()
+    Ok(c.all("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.into_iter().collect())
 }
 
 /// Returns true if the last new step is earlier than the previous first step.

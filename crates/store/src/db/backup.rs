@@ -1,5 +1,6 @@
 //! The last backup and the last test of a backup in each folder, and whether they succeeded.
 
+use super::columns::{column, row, select};
 use super::{Conn, DbError};
 use base::model::time::Timestamp;
 use base::words;
@@ -11,21 +12,28 @@ words! {
         Create = "create",
         Test = "test",
     }
+    else "command of a backup"
 }
 
-/// The last result of a command in a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupResult {
-    pub folder: String,
-    pub command: RecordedCommand,
-    /// Start time of the backup, or end time of the test.
-    pub at: Timestamp,
-    /// The reason why it failed; `None` if it succeeded.
-    pub error: Option<String>,
-    /// The value of `at` for the last run that succeeded; `None` if there is none.
-    pub succeeded_at: Option<Timestamp>,
-    /// Number of files that storage lacked during the last backup.
-    pub missing: u64,
+column! {
+    RecordedCommand = "a command",
+}
+
+row! {
+    /// The last result of a command in a folder.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct BackupResult from "backup_result" {
+        pub folder: String = "place",
+        pub command: RecordedCommand,
+        /// Start time of the backup, or end time of the test.
+        pub at: Timestamp,
+        /// The reason why it failed; `None` if it succeeded.
+        pub error: Option<String> = "nullif(error, '')",
+        /// The value of `at` for the last run that succeeded; `None` if there is none.
+        pub succeeded_at: Option<Timestamp> = "nullif(succeeded_at, 0)",
+        /// Number of files that storage lacked during the last backup.
+        pub missing: u64 => |cells| i64::decode(cells).map(|count| u64::try_from(count).unwrap_or_default()),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,20 +72,7 @@ pub fn last_success(c: &mut dyn Conn, folder: &str) -> Result<Option<Timestamp>,
 
 /// Returns all results, by folder.
 pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
-    const ALL: &str =
-        "SELECT place, command, at, error, succeeded_at, missing FROM backup_result ORDER BY place, command";
-    let mut results = Vec::new();
-    for mut row in c.query(ALL, &[])? {
-        // Others are commands of a later version.
-        let Some(command) = RecordedCommand::parse(&row.text(1)?) else { continue };
-        results.push(BackupResult {
-            folder: row.text(0)?,
-            command,
-            at: row.time(2)?,
-            error: Some(row.text(3)?).filter(|error| !error.is_empty()),
-            succeeded_at: Some(row.time(4)?).filter(|at| at.0 != 0),
-            missing: u64::try_from(row.int(5)?).unwrap_or_default(),
-        });
-    }
-    Ok(results)
+    // Others are commands of a later version.
+    const ALL: &str = select!(BackupResult, "WHERE command IN ('create', 'test') ORDER BY place, command");
+    c.all(ALL, &[])
 }

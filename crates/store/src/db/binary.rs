@@ -3,7 +3,7 @@
 use super::columns::{row, select};
 use super::file::FileState;
 use super::tree::{Axis, Role};
-use super::{Conn, DbError, Row, Value, ids, tree};
+use super::{Conn, DbError, Value, ids, tree};
 use base::model::change::LifeState;
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
@@ -99,8 +99,7 @@ pub fn archived_releases(
         AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
     let params: Vec<Vec<Value>> =
         packages.into_iter().map(|package| vec![tree.into(), seq.into(), package.into()]).collect();
-    let rows = c.query_many(ARCHIVED, &params)?.into_iter().flatten();
-    rows.map(Row::decode).collect()
+    Ok(c.many(ARCHIVED, &params)?.into_iter().flatten().collect())
 }
 
 /// Returns the source's tree of binaries with the given label, and creates it if it is missing. The publish of the

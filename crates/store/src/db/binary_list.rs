@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::columns::{row, select};
 use super::file::FileState;
 use super::import::{FILE_COLUMNS, LIFE_COLUMNS, RECORD_COLUMNS};
-use super::{Conn, DbError, Row, Value, ids};
+use super::{Conn, DbError, Value, ids};
 use base::model::change::LifeState;
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
@@ -47,13 +47,13 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
     let mut releases = Releases::new();
-    c.each(RELEASES, &[tree.into(), seq.into()], &mut |mut row: Row| {
-        let (version, release) = (row.text(1)?, ReleaseId(row.int(3)?));
-        let versions = releases.entry(row.text(0)?).or_default();
+    c.each(RELEASES, &[tree.into(), seq.into()], &mut |row| {
+        let (package, version, id, release): (String, String, PackageId, ReleaseId) = row.decode()?;
+        let versions = releases.entry(package).or_default();
         match versions.iter_mut().find(|(other, ..)| *other == version) {
             // Later revisions have higher ids.
             Some(entry) => entry.2 = entry.2.max(release),
-            None => versions.push((version, PackageId(row.int(2)?), release)),
+            None => versions.push((version, id, release)),
         }
         Ok(())
     })?;

@@ -3,7 +3,7 @@
 
 use super::columns::{row, select};
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row, Value, clock};
+use super::{Conn, DbError, Value, clock};
 use base::model::ids::{RepoId, SourceId};
 use base::model::time::Timestamp;
 
@@ -49,12 +49,9 @@ pub fn revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 pub fn changed_ids(c: &mut dyn Conn, from: i64, to: i64) -> Result<Option<Vec<(i64, i64)>>, DbError> {
     const LIST: &str =
         "SELECT first_id, last_id FROM block_rule_change WHERE revision > $1 AND revision <= $2";
-    let rows = c.query(LIST, &[from.into(), to.into()])?;
-    if i64::try_from(rows.len()).ok() != to.checked_sub(from) {
-        return Ok(None);
-    }
-    let ids = rows.into_iter().map(Row::decode);
-    ids.collect::<Result<_, DbError>>().map(Some)
+    let ids: Vec<(i64, i64)> = c.all(LIST, &[from.into(), to.into()])?;
+    let is_complete = i64::try_from(ids.len()).ok() == to.checked_sub(from);
+    Ok(is_complete.then_some(ids))
 }
 
 /// Inserts rules, with the next ids in their order; returns the first id.

@@ -1,8 +1,9 @@
 //! Repairs the clock row, the times of transactions and the states of indexes after a clock was wrong.
 
+use super::columns::{or_default, row};
 use super::index_repair;
 use super::skew::{Skew, TOLERANCE, between};
-use super::{Conn, DbError, Row, audit, clock};
+use super::{Conn, DbError, audit, clock};
 use base::model::ids::{FileId, TxId};
 use base::model::time::{SECOND, Timestamp};
 
@@ -70,13 +71,11 @@ fn future_transactions(
 ) -> Result<Vec<(TxId, Timestamp, Timestamp)>, DbError> {
     const FUTURE: &str = "SELECT id, at FROM tx WHERE at > $1 ORDER BY at";
     const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= $1";
-    let rows = c.query(FUTURE, &[now.into()])?;
+    let rows: Vec<(TxId, Timestamp)> = c.all(FUTURE, &[now.into()])?;
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let last = c.query(LAST, &[now.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
+    let last = c.first(LAST, &[now.into()])?.unwrap_or(0);
     let first = (now.0 - count + 1).max(last + 1);
-    let transaction =
-        |(index, row): (i64, &Row)| Ok((TxId(row.int(0)?), row.time(1)?, Timestamp(first + index)));
-    (0..).zip(&rows).map(transaction).collect()
+    Ok((first..).zip(rows).map(|(new, (id, old))| (id, old, Timestamp(new))).collect())
 }
 
 /// Sets the time of a transaction and of everything it published.
@@ -92,13 +91,15 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Facts of a Python file that a transaction listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFacts {
-    pub file: FileId,
-    /// The variant of the facts; 0 for those of the upload.
-    pub variant: i64,
-    pub facts: Vec<u8>,
+row! {
+    /// Facts of a Python file that a transaction listed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedFacts {
+        pub file: FileId,
+        /// The variant of the facts; 0 for those of the upload.
+        pub variant: i64,
+        pub facts: Vec<u8> => or_default,
+    }
 }
 
 /// Returns the facts of the Python files whose listing a transaction of a local source began.
@@ -111,13 +112,8 @@ pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbEr
         JOIN source o ON o.id = t.source_id AND o.language = 'python' \
         JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
         JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1";
-    let mut listed = Vec::new();
-    for sql in [FILES, VARIANTS] {
-        for mut row in c.query(sql, &[tx.into()])? {
-            let facts = row.opt_bytes(2)?.unwrap_or_default();
-            listed.push(ListedFacts { file: FileId(row.int(0)?), variant: row.int(1)?, facts });
-        }
-    }
+    let mut listed = c.all(FILES, &[tx.into()])?;
+    listed.extend(c.all::<ListedFacts>(VARIANTS, &[tx.into()])?);
     Ok(listed)
 }
 
@@ -147,8 +143,7 @@ fn set_pins(
         "UPDATE repo_step SET pinned_at = $1 WHERE pinned_at = $2",
         "UPDATE promotion SET pinned_at = $1 WHERE pinned_at = $2",
     ];
-    for row in c.query(FUTURE, &[now.into()])? {
-        let old = row.time(0)?;
+    for old in c.all::<Timestamp>(FUTURE, &[now.into()])? {
         let last = transactions.iter().take_while(|(_, from, _)| *from < old).last();
         let new = last.map_or(now, |(_, _, to)| Timestamp(to.0 + 1));
         STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[new.into(), old.into()]).map(drop))?;

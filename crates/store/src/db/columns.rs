@@ -25,7 +25,12 @@ macro_rules! tuples {
         }
     )+};
 }
-tuples!((A B) (A B C) (A B C D) (A B C D E));
+tuples!((A B) (A B C) (A B C D) (A B C D E) (A B C D E F));
+
+/// Decodes a value, or the default value of NULL.
+pub(super) fn or_default<T: Columns + Default>(cells: &mut Cells) -> Result<T, DbError> {
+    Option::decode(cells).map(Option::unwrap_or_default)
+}
 
 /// Declares how a type is decoded of one column.
 macro_rules! column {
@@ -46,15 +51,16 @@ macro_rules! column {
 }
 pub(super) use column;
 
-fn number<T: TryFrom<i64>>(row: &Row, column: usize) -> Result<T, DbError> {
+fn number<T: TryFrom<i64>>(row: &mut Row, column: usize) -> Result<T, DbError> {
     let shape = |_| DbError::Shape { column, found: "another number", expected: "a smaller number" };
     T::try_from(row.int(column)?).map_err(shape)
 }
 
 column! {
     i64: |row, column| row.int(column),
-    u32: |row, column| number(row, column),
-    u64: |row, column| number(row, column),
+    u8: number,
+    u32: number,
+    u64: number,
     bool: |row, column| Ok(row.int(column)? != 0),
     Timestamp: |row, column| row.time(column),
     String: Row::text,
@@ -81,13 +87,29 @@ macro_rules! ids {
 }
 ids!(SourceId TreeId RepoId PackageId ReleaseId FileId TokenId TxId Seq);
 
-/// Declares a structure whose fields are the columns of a query, after `from` its tables: the column of a field has the name
-/// of the field, or is the expression after `=`.
+/// Declares a structure whose fields are columns: the column of a field has the name of the field, or is the expression
+/// after `=`, which may be several columns. A field with `= _` has no column and its default value; a function after `=>`
+/// decodes the columns of a field. With the tables of a query after `from`, the structure has a statement, see [`select!`].
 macro_rules! row {
     (
         $(#[$attribute:meta])*
-        $visibility:vis struct $Name:ident from $from:literal {
-            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $Type:ty $(= $column:literal)?,)+
+        $visibility:vis struct $Name:ident from $from:literal { $($fields:tt)+ }
+    ) => {
+        $crate::db::columns::row! { $(#[$attribute])* $visibility struct $Name { $($fields)+ } }
+
+        impl $Name {
+            /// The statement that selects the columns, without further clauses.
+            pub(super) const SELECT: &str =
+                concat!("SELECT ", $crate::db::columns::row!(@list $($fields)+), " FROM ", $from, " ");
+        }
+    };
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $Name:ident {
+            $(
+                $(#[$field_attribute:meta])*
+                $field_visibility:vis $field:ident: $Type:ty $(= $column:tt)? $(=> $decode:expr)?,
+            )+
         }
     ) => {
         $(#[$attribute])*
@@ -95,27 +117,31 @@ macro_rules! row {
             $($(#[$field_attribute])* $field_visibility $field: $Type,)+
         }
 
-        impl $Name {
-            /// The statement that selects the columns, without further clauses.
-            pub(super) const SELECT: &str = concat!(
-                "SELECT ", $crate::db::columns::row!(@list $([$field $($column)?])+), " FROM ", $from, " "
-            );
-        }
-
         impl $crate::db::conn::Columns for $Name {
             fn decode(cells: &mut $crate::db::conn::Cells) -> Result<$Name, $crate::db::DbError> {
-                Ok($Name { $($field: $crate::db::conn::Columns::decode(cells)?),+ })
+                Ok($Name { $($field: $crate::db::columns::row!(@value cells $(= $column)? $(=> $decode)?)),+ })
             }
         }
     };
-    (@list [$($first:tt)+] $([$($further:tt)+])*) => {
+    (@list
+        $(#[$first_attribute:meta])*
+        $first_visibility:vis $first:ident: $First:ty $(= $first_column:tt)? $(=> $first_decode:expr)?,
+        $(
+            $(#[$attribute:meta])*
+            $visibility:vis $field:ident: $Type:ty $(= $column:tt)? $(=> $decode:expr)?,
+        )*
+    ) => {
         concat!(
-            $crate::db::columns::row!(@column $($first)+)
-            $(, ", ", $crate::db::columns::row!(@column $($further)+))*
+            $crate::db::columns::row!(@column "" $first $($first_column)?)
+            $(, $crate::db::columns::row!(@column ", " $field $($column)?))*
         )
     };
-    (@column $field:ident) => { stringify!($field) };
-    (@column $field:ident $column:literal) => { $column };
+    (@column $separator:literal $field:ident) => { concat!($separator, stringify!($field)) };
+    (@column $separator:literal $field:ident _) => { "" };
+    (@column $separator:literal $field:ident $column:tt) => { concat!($separator, $column) };
+    (@value $cells:ident = _) => { Default::default() };
+    (@value $cells:ident $(= $column:tt)? => $decode:expr) => { $cells.with($decode)? };
+    (@value $cells:ident $(= $column:tt)?) => { $crate::db::conn::Columns::decode($cells)? };
 }
 pub(super) use row;
 
@@ -154,6 +180,9 @@ mod tests {
             serial: Option<i64>,
             source: SourceId = "r.source_id",
             is_listed: bool = "coalesce(p.listed, 0)",
+            reason: String = "p.reason" => or_default,
+            position: usize = _,
+            range: (i64, i64) = "r.first, r.last",
         }
     }
 
@@ -165,18 +194,27 @@ mod tests {
     fn the_statement_selects_the_columns_of_the_declaration() {
         assert_eq!(
             select!(Reading, "WHERE p.name = $1"),
-            "SELECT serial, r.source_id, coalesce(p.listed, 0) FROM reading r JOIN package p ON p.id = r.package_id \
-             WHERE p.name = $1"
+            "SELECT serial, r.source_id, coalesce(p.listed, 0), p.reason, r.first, r.last FROM reading r \
+             JOIN package p ON p.id = r.package_id WHERE p.name = $1"
         );
     }
 
     #[test]
     fn fields_are_decoded_in_their_order_and_other_values_are_errors() {
-        let row = Reading { serial: None, source: SourceId(2), is_listed: true };
-        assert_eq!(decoded(vec![Value::Null, 2.into(), 1.into()]).expect("a row"), row);
-        let row = Reading { serial: Some(7), source: SourceId(2), is_listed: false };
-        assert_eq!(decoded(vec![7.into(), 2.into(), 0.into()]).expect("a row"), row);
-        for wrong in [vec![7.into(), Value::Null, 0.into()], vec![7.into(), 2.into()], vec!["7".into()]] {
+        let further = [Value::Null, 3.into(), 4.into()];
+        let values = |first: [Value; 3]| first.into_iter().chain(further.clone()).collect();
+        let row = Reading {
+            serial: None,
+            source: SourceId(2),
+            is_listed: true,
+            reason: String::new(),
+            position: 0,
+            range: (3, 4),
+        };
+        assert_eq!(decoded(values([Value::Null, 2.into(), 1.into()])).expect("a row"), row);
+        let row = Reading { serial: Some(7), is_listed: false, ..row };
+        assert_eq!(decoded(values([7.into(), 2.into(), 0.into()])).expect("a row"), row);
+        for wrong in [values([7.into(), Value::Null, 0.into()]), vec![7.into(), 2.into()], vec!["7".into()]] {
             assert!(matches!(decoded(wrong), Err(DbError::Shape { .. })));
         }
         assert!(matches!(Row(vec![(1 << 40).into()]).decode::<u32>(), Err(DbError::Shape { .. })));

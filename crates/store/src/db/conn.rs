@@ -88,6 +88,21 @@ impl dyn Conn + '_ {
     ) -> Result<Option<T>, DbError> {
         self.query(sql, params)?.into_iter().next().map(Row::decode).transpose()
     }
+
+    /// Returns the decoded rows of a query for each row of parameters, in the same order; see [`Conn::query_many`].
+    pub(super) fn many<T: Columns>(
+        &mut self,
+        sql: &'static str,
+        params: &[Vec<Value>],
+    ) -> Result<Vec<Vec<T>>, DbError> {
+        let results = self.query_many(sql, params)?.into_iter();
+        results.map(|rows| rows.into_iter().map(Row::decode).collect()).collect()
+    }
+
+    /// Returns true if a query has a row.
+    pub(super) fn finds(&mut self, sql: &'static str, params: &[Value]) -> Result<bool, DbError> {
+        Ok(!self.query(sql, params)?.is_empty())
+    }
 }
 
 impl Value {
@@ -184,9 +199,22 @@ impl Cells {
         read(&mut self.row, self.next - 1)
     }
 
+    /// Decodes the next columns with a function.
+    pub(super) fn with<T>(
+        &mut self,
+        decode: impl FnOnce(&mut Cells) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        decode(self)
+    }
+
     /// Parses the text of the next column.
     pub(super) fn parse<T: FromStr>(&mut self, expected: &'static str) -> Result<T, DbError> {
         self.next(|row, column| row.parse(column, expected))
+    }
+
+    /// Returns the error that the last decoded column contains something else.
+    pub(super) fn shape(&self, found: &'static str, expected: &'static str) -> DbError {
+        DbError::Shape { column: self.next.saturating_sub(1), found, expected }
     }
 
     /// Skips the next column if it is NULL.

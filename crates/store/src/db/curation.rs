@@ -10,42 +10,51 @@
 use std::collections::HashMap;
 
 use super::columns::{row, select};
+use super::conn::{Cells, Columns};
 use super::pypi::ListedProject;
 use super::{Conn, DbError, Row, Value};
 use base::model::digest::Sha256;
-use base::model::ids::{Seq, SourceId, TreeId};
+use base::model::ids::{Seq, TreeId};
 use base::model::point::Base;
 use base::model::source::{SourceKind, Supply};
 
-/// The definition of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Curation {
-    pub base_tree: TreeId,
-    /// The state of the base.
-    pub base_seq: Seq,
-    /// The snapshot as the administrator named it: a day or a transaction.
-    pub snapshot: String,
-    /// The digest of the files.
-    pub sha256: Sha256,
-    /// The kinds of dependencies that a source of kind `curated-cran` includes; [`DEPENDENCIES`] for a source of kind
-    /// `curated-pypi` that includes dependencies; otherwise `None`.
-    pub include: Option<String>,
-    /// The files, the main one first.
-    pub files: Vec<DefinitionFile>,
-    /// The projects of a source of kind `curated-pypi` that the files do not name, in the order of the names.
-    pub dependencies: Vec<Dependency>,
+row! {
+    /// The definition of a step.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Curation from "curation" {
+        pub base_tree: TreeId = "base_tree_id",
+        /// The state of the base.
+        pub base_seq: Seq,
+        /// The snapshot as the administrator named it: a day or a transaction.
+        pub snapshot: String,
+        /// The digest of the files.
+        pub sha256: Sha256,
+        /// The kinds of dependencies that a source of kind `curated-cran` includes; [`DEPENDENCIES`] for a source of kind
+        /// `curated-pypi` that includes dependencies; otherwise `None`.
+        pub include: Option<String>,
+        /// The files, the main one first.
+        pub files: Vec<DefinitionFile> = _,
+        /// The projects of a source of kind `curated-pypi` that the files do not name, in the order of the names.
+        pub dependencies: Vec<Dependency> = _,
+    }
 }
 
 /// The value of [`Curation::include`] for Python packages with dependencies.
 pub const DEPENDENCIES: &str = "dependencies";
 
-/// A project that a definition includes because others require it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dependency {
-    /// The normalized name of the project.
-    pub name: String,
-    /// The shortest chain of projects from one that the definition names to this one.
-    pub chain: Vec<String>,
+row! {
+    /// A project that a definition includes because others require it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Dependency from "curation_rule" {
+        /// The normalized name of the project.
+        pub name: String = "normalized_name",
+        /// The shortest chain of projects from one that the definition names to this one.
+        pub chain: Vec<String> => chain,
+    }
+}
+
+fn chain(cells: &mut Cells) -> Result<Vec<String>, DbError> {
+    Ok(String::decode(cells)?.split(' ').map(str::to_owned).collect())
 }
 
 row! {
@@ -72,42 +81,23 @@ pub fn bases(c: &mut dyn Conn) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
     const LIST: &str = "SELECT k.tree_id, k.seq, b.source_id, k.base_tree_id, k.base_seq, s.kind FROM curation k \
         JOIN tree t ON t.id = k.tree_id JOIN source s ON s.id = t.source_id JOIN tree b ON b.id = k.base_tree_id \
         WHERE k.seq <= t.head ORDER BY k.tree_id, k.seq";
-    let decode = |mut row: Row| {
-        let kind: SourceKind = row.parse(5, "a kind of source")?;
-        let base = Base {
-            source: SourceId(row.int(2)?),
-            tree: TreeId(row.int(3)?),
-            seq: Seq(row.int(4)?),
-            is_whole: kind.supply() == Supply::Snapshot,
-        };
-        Ok((TreeId(row.int(0)?), Seq(row.int(1)?), base))
+    let decode = |row: Row| {
+        let (of_tree, of_seq, source, tree, seq, kind): (_, _, _, _, _, SourceKind) = row.decode()?;
+        Ok((of_tree, of_seq, Base { source, tree, seq, is_whole: kind.supply() == Supply::Snapshot }))
     };
     c.query(LIST, &[])?.into_iter().map(decode).collect()
 }
 
 /// Returns the definition of a step; `None` if it has none.
 pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Curation>, DbError> {
-    const FIND: &str = "SELECT base_tree_id, base_seq, snapshot, sha256, include FROM curation WHERE tree_id = $1 AND seq = $2";
     const FILES: &str = select!(DefinitionFile, "WHERE tree_id = $1 AND seq = $2 ORDER BY position");
-    let Some(mut row) = c.query(FIND, &[tree.into(), seq.into()])?.into_iter().next() else {
+    const DEPENDENCIES: &str =
+        select!(Dependency, "WHERE tree_id = $1 AND seq = $2 AND chain IS NOT NULL ORDER BY normalized_name");
+    let step = [tree.into(), seq.into()];
+    let Some(curation) = c.first(select!(Curation, "WHERE tree_id = $1 AND seq = $2"), &step)? else {
         return Ok(None);
     };
-    const DEPENDENCY: &str = "SELECT normalized_name, chain FROM curation_rule WHERE tree_id = $1 AND seq = $2 AND chain IS NOT NULL \
-        ORDER BY normalized_name";
-    let dependencies = c.query(DEPENDENCY, &[tree.into(), seq.into()])?.into_iter();
-    let dependency = |mut row: Row| {
-        let chain = row.text(1)?;
-        Ok(Dependency { name: row.text(0)?, chain: chain.split(' ').map(str::to_owned).collect() })
-    };
-    Ok(Some(Curation {
-        base_tree: TreeId(row.int(0)?),
-        base_seq: Seq(row.int(1)?),
-        snapshot: row.text(2)?,
-        sha256: row.parse(3, "a digest")?,
-        include: row.opt_text(4)?,
-        files: c.all(FILES, &[tree.into(), seq.into()])?,
-        dependencies: dependencies.map(dependency).collect::<Result<_, DbError>>()?,
-    }))
+    Ok(Some(Curation { files: c.all(FILES, &step)?, dependencies: c.all(DEPENDENCIES, &step)?, ..curation }))
 }
 
 /// Returns the rules of a step in the order of the names.
@@ -122,11 +112,11 @@ pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq, base: Base) -> Result<
     const LIST: &str = "SELECT k.normalized_name, r.name FROM curation_rule k LEFT JOIN project r ON r.source_id = $1 \
         AND r.normalized_name = k.normalized_name AND r.from_at <= $2 AND r.to_at > $2 \
         WHERE k.tree_id = $3 AND k.seq = $4 ORDER BY k.normalized_name";
-    let rows = c.query(LIST, &[base.source.into(), base.seq.into(), tree.into(), seq.into()])?;
-    let decode = |mut row: Row| {
-        Ok(ListedProject { normalized_name: row.text(0)?, name: row.opt_text(1)?, changed_at: None })
-    };
-    rows.into_iter().map(decode).collect()
+    let params = [base.source.into(), base.seq.into(), tree.into(), seq.into()];
+    let rows = c.all::<(String, Option<String>)>(LIST, &params)?.into_iter();
+    Ok(rows
+        .map(|(normalized_name, name)| ListedProject { normalized_name, name, changed_at: None })
+        .collect())
 }
 
 /// Returns the rule of a step for a project; `None` if the step does not list the project.

@@ -1,23 +1,23 @@
 //! Details of releases: the DESCRIPTION, the README's digest, the system requirements.
 
 use super::columns::{row, select};
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, Seq, TreeId};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detail {
-    /// The DESCRIPTION, byte for byte; empty if only the README is known.
-    pub description: Vec<u8>,
-    /// SHA-256 of the README in storage.
-    pub readme: Option<Sha256>,
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Detail from "detail" {
+        /// The DESCRIPTION, byte for byte; empty if only the README is known.
+        pub description: Vec<u8>,
+        /// SHA-256 of the README in storage.
+        pub readme: Option<Sha256> = "readme_sha256",
+    }
 }
 
 /// Returns the details of a release, if known.
 pub fn get(c: &mut dyn Conn, release: ReleaseId) -> Result<Option<Detail>, DbError> {
-    const GET: &str = "SELECT description, readme_sha256 FROM detail WHERE release_id = $1";
-    let row = c.query(GET, &[release.into()])?.into_iter().next();
-    row.map(|mut r| Ok(Detail { description: r.bytes(0)?, readme: r.opt_parse(1, "a digest")? })).transpose()
+    c.first(select!(Detail, "WHERE release_id = $1"), &[release.into()])
 }
 
 /// Writes the details of a release, replacing existing ones.
@@ -33,18 +33,18 @@ pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), 
 pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
     const GET: &str = "SELECT description FROM detail WHERE release_id = $1";
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
-    let results = c.query_many(GET, &params)?;
-    let first = |rows: Vec<Row>| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose();
-    let texts: Vec<Option<Vec<u8>>> = results.into_iter().map(first).collect::<Result<_, _>>()?;
-    Ok(texts.into_iter().map(|text| text.filter(|text| !text.is_empty())).collect())
+    let results = c.many::<Vec<u8>>(GET, &params)?.into_iter();
+    Ok(results.map(|rows| rows.into_iter().next().filter(|text| !text.is_empty())).collect())
 }
 
-/// A listed release with an index record but no details.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseWithoutDetail {
-    pub name: String,
-    pub version: String,
-    pub release: ReleaseId,
+row! {
+    /// A listed release with an index record but no details.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ReleaseWithoutDetail {
+        pub name: String,
+        pub version: String,
+        pub release: ReleaseId,
+    }
 }
 
 /// Returns the releases without details that a tree lists at a step, except those in a subdirectory.
@@ -58,13 +58,7 @@ pub fn without_detail(
         LEFT JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
         AND d.release_id IS NULL";
-    let mut rows = Vec::new();
-    c.each(MISSING, &[tree.into(), seq.into()], &mut |mut row| {
-        let (name, version) = (row.text(0)?, row.text(1)?);
-        rows.push(ReleaseWithoutDetail { name, version, release: ReleaseId(row.int(2)?) });
-        Ok(())
-    })?;
-    Ok(rows)
+    c.all(MISSING, &[tree.into(), seq.into()])
 }
 
 row! {
@@ -143,10 +137,5 @@ pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(Str
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
         AND d.system_requirements IS NOT NULL";
-    let mut requirements = Vec::new();
-    c.each(FIND, &[tree.into(), seq.into()], &mut |mut row| {
-        requirements.push((row.text(0)?, row.text(1)?));
-        Ok(())
-    })?;
-    Ok(requirements)
+    c.all(FIND, &[tree.into(), seq.into()])
 }

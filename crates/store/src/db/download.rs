@@ -120,8 +120,8 @@ pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<V
         vec![(*language).into(), source.as_str().into(), package.as_str().into()]
     };
     let packages: Vec<Vec<Value>> = packages.iter().map(params).collect();
-    let results = c.query_many(TOTAL, &packages)?;
-    results.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
+    let results = c.many(TOTAL, &packages)?.into_iter();
+    Ok(results.map(|rows| rows.into_iter().next().unwrap_or(0)).collect())
 }
 
 /// Returns the downloads of a package on each of the days from `from` up to, not including, `until`.
@@ -138,8 +138,8 @@ pub fn package_days(
         WHERE day = $1 AND language = $2 AND source = $3 AND package = $4";
     let params = |day: i64| vec![day.into(), language.into(), source.into(), package.into()];
     let days: Vec<Vec<Value>> = (from..until).map(params).collect();
-    let results = c.query_many(DAY, &days)?;
-    results.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
+    let results = c.many(DAY, &days)?.into_iter();
+    Ok(results.map(|rows| rows.into_iter().next().unwrap_or(0)).collect())
 }
 
 /// Returns the downloads of a day, per package.
@@ -165,7 +165,7 @@ pub fn unaggregated_counts(c: &mut dyn Conn, from: i64, until: i64) -> Result<Ve
 pub fn days_without_aggregate(c: &mut dyn Conn, before: i64) -> Result<Vec<i64>, DbError> {
     const DAYS: &str = "SELECT DISTINCT day FROM usage_download WHERE day < $1 \
         AND day NOT IN (SELECT day FROM usage_aggregate) ORDER BY day";
-    c.query(DAYS, &[before.into()])?.iter().map(|row| row.int(0)).collect()
+    c.all(DAYS, &[before.into()])
 }
 
 /// Returns the aggregates of days from `from` up to, not including, `until`.
@@ -179,8 +179,7 @@ pub fn put_aggregate(c: &mut dyn Conn, aggregate: &Aggregate, now: Timestamp) ->
     const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_download WHERE day = $1";
     const PUT: &str = "INSERT INTO usage_aggregate (day, sha256, total, at) VALUES ($1, $2, $3, $4) ON CONFLICT (day) \
         DO UPDATE SET sha256 = excluded.sha256, total = excluded.total, at = excluded.at";
-    let rows = c.query(SUM, &[aggregate.day.into()])?;
-    if rows.first().map_or(Ok(0), |row| row.int(0))? != aggregate.total {
+    if c.first::<i64>(SUM, &[aggregate.day.into()])?.unwrap_or_default() != aggregate.total {
         return Ok(false);
     }
     c.execute(
@@ -193,7 +192,7 @@ pub fn put_aggregate(c: &mut dyn Conn, aggregate: &Aggregate, now: Timestamp) ->
 /// Returns true if an aggregate has this digest.
 pub fn has_aggregate(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM usage_aggregate WHERE sha256 = $1 LIMIT 1";
-    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
+    c.finds(FIND, &[sha256.to_string().into()])
 }
 
 /// Deletes the row of a day's aggregate.
@@ -207,9 +206,7 @@ pub fn oldest_day(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError>
     const OLDEST_AGGREGATE: &str = "SELECT min(day) FROM usage_aggregate WHERE day < $1";
     let mut oldest: Option<i64> = None;
     for sql in [OLDEST, OLDEST_AGGREGATE] {
-        for row in c.query(sql, &[before.into()])? {
-            oldest = [oldest, row.opt_int(0)?].into_iter().flatten().min();
-        }
+        oldest = [oldest, c.first(sql, &[before.into()])?.flatten()].into_iter().flatten().min();
     }
     Ok(oldest)
 }

@@ -1,7 +1,9 @@
 //! Stored objects that a backup contains: those that cannot be fetched or generated again, and generated objects whose
 //! bytes should stay the same.
 
-use super::{Conn, DbError, Row};
+use super::columns::row;
+use super::conn::{Cells, Columns};
+use super::{Conn, DbError};
 use base::model::digest::Sha256;
 
 /// The condition that no mirror has the object of a row `b` of the table `blob`: one of its files has no location on a
@@ -18,25 +20,22 @@ macro_rules! is_only_copy {
 }
 pub(super) use is_only_copy;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DurableObject {
-    /// The first directory of its path, see [`crate::storage::Key::directory`].
-    pub directory: String,
-    /// The digest of its bytes.
-    pub sha256: Sha256,
-    /// Its size in bytes, if a row states it.
-    pub size: Option<u64>,
-    /// Whether a server fetches or generates it again if it is missing.
-    pub is_replaceable: bool,
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DurableObject {
+        /// The first directory of its path, see [`crate::storage::Key::directory`].
+        pub directory: String,
+        /// The digest of its bytes.
+        pub sha256: Sha256,
+        /// Its size in bytes, if a row states it.
+        pub size: Option<u64> => size,
+        /// Whether a server fetches or generates it again if it is missing.
+        pub is_replaceable: bool,
+    }
 }
 
-fn decode(mut row: Row) -> Result<DurableObject, DbError> {
-    Ok(DurableObject {
-        directory: row.text(0)?,
-        sha256: row.parse(1, "a digest")?,
-        size: row.opt_int(2)?.and_then(|size| u64::try_from(size).ok()),
-        is_replaceable: row.int(3)? != 0,
-    })
+fn size(cells: &mut Cells) -> Result<Option<u64>, DbError> {
+    Ok(Option::<i64>::decode(cells)?.and_then(|size| u64::try_from(size).ok()))
 }
 
 /// Calls `each` for every object that the database of packages refers to and that a server cannot replace (packages of
@@ -60,10 +59,10 @@ pub fn each_package_object(
         UNION SELECT 'build-logs', log_sha256, log_size, CAST(0 AS BIGINT) FROM git_build \
         WHERE log_sha256 IS NOT NULL ORDER BY 1, 2";
     c.each(BLOBS, &[], &mut |row| {
-        let object = decode(row)?;
+        let object: DurableObject = row.decode()?;
         if with_cache || !object.is_replaceable { each(object) } else { Ok(()) }
     })?;
-    c.each(GENERATED, &[], &mut |row| each(decode(row)?))
+    c.each(GENERATED, &[], &mut |row| each(row.decode()?))
 }
 
 /// Calls `each` for every object that the database of usage data refers to.
@@ -73,5 +72,5 @@ pub fn each_usage_object(
 ) -> Result<(), DbError> {
     const AGGREGATES: &str = "SELECT DISTINCT 'usage', sha256, CAST(NULL AS BIGINT), CAST(0 AS BIGINT) \
         FROM usage_aggregate ORDER BY 2";
-    c.each(AGGREGATES, &[], &mut |row| each(decode(row)?))
+    c.each(AGGREGATES, &[], &mut |row| each(row.decode()?))
 }

@@ -51,8 +51,8 @@ pub fn replace(
     let mut count = 0;
     for column in columns {
         let mut updates = Vec::new();
-        for mut row in c.query(column.select, &[])? {
-            updates.push(vec![Value::opt_text(encrypt(&row.text(1)?)?), row.int(0)?.into()]);
+        for (id, text) in c.all::<(i64, String)>(column.select, &[])? {
+            updates.push(vec![Value::opt_text(encrypt(&text)?), id.into()]);
         }
         count += updates.len();
         c.execute_many(column.update, &updates)?;

@@ -1,6 +1,7 @@
 //! Files of releases: the state, digest and size of their bytes.
 
-use super::columns::{column, row, select};
+use super::columns::{row, select};
+use super::conn::{Cells, Columns};
 use super::{Conn, DbError, Value};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, ReleaseId, SourceId};
@@ -30,15 +31,14 @@ impl FileState {
             FileState::Refused => 3,
         }
     }
-
-    pub(super) fn from_i64(column: usize, number: i64) -> Result<FileState, DbError> {
-        let state = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
-        state.ok_or(DbError::Shape { column, found: "another number", expected: "a file state" })
-    }
 }
 
-column! {
-    FileState: |row, column| FileState::from_i64(column, row.int(column)?),
+impl Columns for FileState {
+    fn decode(cells: &mut Cells) -> Result<FileState, DbError> {
+        let number = i64::decode(cells)?;
+        let state = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
+        state.ok_or_else(|| cells.shape("another number", "a file state"))
+    }
 }
 
 /// Facts about a file that a fetch has determined.
@@ -59,7 +59,7 @@ pub struct FetchedFacts {
 pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str =
         "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator IN ('', 'wheel') LIMIT 1";
-    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
+    c.finds(FIND, &[sha256.to_string().into()])
 }
 
 /// Returns the name of a stored file with this digest.
@@ -112,33 +112,27 @@ pub fn files_without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<Fi
 pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
     const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
         WHERE f.id = $1 AND f.state = 1";
-    let rows = c.query(FIND, &[file.into()])?;
-    let decode = |mut r: super::Row| Ok((r.text(0)?, r.parse(1, "a digest")?));
-    rows.into_iter().next().map(decode).transpose()
+    c.first(FIND, &[file.into()])
 }
 
 /// Returns true if the bytes of a file were evicted.
 pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
-    Ok(!c.query("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])?.is_empty())
+    c.finds("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])
 }
 
-/// A file found by its digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DigestMatch {
-    pub file: FileId,
-    pub release: ReleaseId,
-    pub name: String,
-    /// State of its bytes.
-    pub state: FileState,
+row! {
+    /// A file found by its digest.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DigestMatch from "file" {
+        pub file: FileId = "id",
+        pub release: ReleaseId = "release_id",
+        pub name: String,
+        /// State of its bytes.
+        pub state: FileState,
+    }
 }
 
 /// Returns every file whose bytes have this digest, by id.
 pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<DigestMatch>, DbError> {
-    const FIND: &str = "SELECT id, release_id, name, state FROM file WHERE sha256 = $1 ORDER BY id";
-    let rows = c.query(FIND, &[sha256.to_string().into()])?;
-    let decode = |mut r: super::Row| {
-        let state = FileState::from_i64(3, r.int(3)?)?;
-        Ok(DigestMatch { file: FileId(r.int(0)?), release: ReleaseId(r.int(1)?), name: r.text(2)?, state })
-    };
-    rows.into_iter().map(decode).collect()
+    c.all(select!(DigestMatch, "WHERE sha256 = $1 ORDER BY id"), &[sha256.to_string().into()])
 }

@@ -30,15 +30,13 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<(Alias, FixedUrl)>, DbError> {
     const ALIASES: &str = "SELECT token, repo_id, repo_seq, at FROM fixed_url ORDER BY token";
     const TREES: &str = "SELECT token, tree_id, seq FROM fixed_url_tree ORDER BY token, tree_id";
     let mut trees: HashMap<String, Vec<(TreeId, Seq)>> = HashMap::new();
-    for mut row in c.query(TREES, &[])? {
-        trees.entry(row.text(0)?).or_default().push((TreeId(row.int(1)?), Seq(row.int(2)?)));
+    for (token, tree) in c.all::<(String, (TreeId, Seq))>(TREES, &[])? {
+        trees.entry(token).or_default().push(tree);
     }
     let mut aliases = Vec::new();
-    for mut row in c.query(ALIASES, &[])? {
-        let token = row.text(0)?;
+    for (token, repo, repo_seq, at) in c.all::<(String, _, _, _)>(ALIASES, &[])? {
         let trees = trees.remove(&token).unwrap_or_default();
         let Ok(alias) = token.parse() else { continue };
-        let (repo, repo_seq, at) = (RepoId(row.int(1)?), row.opt_int(2)?.map(Seq), row.opt_time(3)?);
         aliases.push((alias, FixedUrl { repo, repo_seq, at, trees }));
     }
     Ok(aliases)

@@ -225,9 +225,7 @@ pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<
     const CLAIM: &str = "UPDATE git_build SET state = 'fetching', attempt = attempt + 1, started_at = $1, reason = '', \
         claim = $2, claim_until = $3 WHERE id = $4 AND state = 'queued'";
     let now = now(c, clock)?;
-    let rows = c.query(NEXT, &[now.into()])?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let id = row.int(0)?;
+    let Some(id) = c.first::<i64>(NEXT, &[now.into()])? else { return Ok(None) };
     let params = [now.into(), holder.into(), Timestamp(now.0 + TERM).into(), id.into()];
     if c.execute(CLAIM, &params)? == 0 {
         return Ok(None);
@@ -324,7 +322,6 @@ pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64
 
 /// Returns the number of builds that have not ended.
 pub fn count_unfinished(c: &mut dyn Conn) -> Result<i64, DbError> {
-    let rows =
-        c.query("SELECT count(*) FROM git_build WHERE state IN ('queued', 'fetching', 'building')", &[])?;
-    rows.first().map_or(Ok(0), |row| row.int(0))
+    const COUNT: &str = "SELECT count(*) FROM git_build WHERE state IN ('queued', 'fetching', 'building')";
+    Ok(c.first(COUNT, &[])?.unwrap_or_default())
 }

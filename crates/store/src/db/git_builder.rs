@@ -86,8 +86,7 @@ pub fn due_builders(c: &mut dyn Conn, now: Timestamp, limit: i64) -> Result<Vec<
 
 /// Returns the earliest time at which a builder is due for a poll.
 pub fn next_poll_time(c: &mut dyn Conn) -> Result<Option<Timestamp>, DbError> {
-    let rows = c.query("SELECT min(due_at) FROM git_builder WHERE deleted_at IS NULL", &[])?;
-    rows.first().map_or(Ok(None), |row| row.opt_time(0))
+    Ok(c.first("SELECT min(due_at) FROM git_builder WHERE deleted_at IS NULL", &[])?.flatten())
 }
 
 /// Returns the name of the builder with that id, even if it is deleted.

@@ -70,8 +70,7 @@ impl Sequence {
 /// Takes `count` consecutive ids and returns the first. Ids of a rolled back transaction are reused.
 pub fn reserve(c: &mut dyn Conn, sequence: Sequence, count: i64) -> Result<i64, DbError> {
     const TAKE: &str = "UPDATE sequence SET next = next + $1 WHERE name = $2 RETURNING next";
-    let rows = c.query(TAKE, &[count.into(), sequence.name().into()])?;
-    let next =
-        rows.first().ok_or(DbError::Shape { column: 0, found: "no row", expected: "a sequence" })?.int(0)?;
+    let missing = DbError::Shape { column: 0, found: "no row", expected: "a sequence" };
+    let next: i64 = c.first(TAKE, &[count.into(), sequence.name().into()])?.ok_or(missing)?;
     Ok(next - count)
 }

@@ -3,48 +3,54 @@
 
 use std::collections::HashMap;
 
+use super::columns::{or_default, row, select};
 use super::file::FileState;
+use super::life;
 use super::python_file::{DISTRIBUTION, METADATA, METADATA_OF_WHEEL};
 use super::python_write::{FILE_COLUMNS, LIFE_COLUMNS};
-use super::{Conn, DbError, Row, Value, ids, import};
+use super::{Conn, DbError, Value, ids, import};
 use base::model::change::LifeState;
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 
-/// A file that a project has or had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownFile {
-    pub release: ReleaseId,
-    pub file: FileId,
-    /// Number of earlier files of this name with other bytes.
-    pub revision: i64,
-    pub name: String,
-    /// The declared digest of its bytes.
-    pub sha256: Sha256,
-    /// Its location, see [`NewFile::locator`].
-    pub locator: String,
-    /// The highest variant of its facts. Each set of facts of a file has a number, the variant.
-    pub last_variant: i64,
-    /// The facts of the life that has not ended; without such a life, the facts of the first reading.
-    pub facts: Vec<u8>,
-    /// The life that has not ended, if there is one.
-    pub life: Option<OpenLife>,
-    /// The latest end of its lives that have ended; `None` if none has ended.
-    pub last_end: Option<i64>,
-    /// The digest of its METADATA.
-    pub metadata: Option<Sha256>,
-    /// Whether METADATA was read from the wheel, because the index declares none.
-    pub is_metadata_of_wheel: bool,
+row! {
+    /// A file that a project has or had.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct KnownFile from "release r JOIN file f ON f.release_id = r.id AND f.role = 'python'" {
+        pub release: ReleaseId = "f.release_id",
+        pub file: FileId = "f.id",
+        /// Number of earlier files of this name with other bytes.
+        pub revision: i64 = "f.build",
+        pub name: String = "f.name",
+        /// The declared digest of its bytes.
+        pub sha256: Sha256 = "f.sha256",
+        /// Its location, see [`NewFile::locator`].
+        pub locator: String = "f.locator",
+        /// The highest variant of its facts. Each set of facts of a file has a number, the variant.
+        pub last_variant: i64 = _,
+        /// The facts of the life that has not ended; without such a life, the facts of the first reading.
+        pub facts: Vec<u8> = "f.facts" => or_default,
+        /// The life that has not ended, if there is one.
+        pub life: Option<OpenLife> = _,
+        /// The latest end of its lives that have ended; `None` if none has ended.
+        pub last_end: Option<i64> = _,
+        /// The digest of its METADATA.
+        pub metadata: Option<Sha256> = _,
+        /// Whether METADATA was read from the wheel, because the index declares none.
+        pub is_metadata_of_wheel: bool = _,
+    }
 }
 
-/// A life that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenLife {
-    pub from: i64,
-    /// The variant of its facts.
-    pub variant: i64,
-    /// The reason why the file is yanked; `None` if it is not yanked.
-    pub yanked: Option<String>,
+row! {
+    /// A life that has not ended.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct OpenLife {
+        pub from: i64,
+        /// The variant of its facts.
+        pub variant: i64,
+        /// The reason why the file is yanked; `None` if it is not yanked.
+        pub yanked: Option<String> => life::yanked,
+    }
 }
 
 /// A file that a project never had.
@@ -142,10 +148,9 @@ pub struct Target {
 
 /// Returns every file that a project has or had, in unspecified order.
 pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, DbError> {
-    const LIVES: &str = "SELECT file_id, from_seq, to_seq, variant, mark, note FROM life \
+    const LIVES: &str = "SELECT file_id, to_seq, from_seq, variant, mark, note FROM life \
         WHERE tree_id = $1 AND state = 0 AND package_id = $2";
-    const FILES: &str = "SELECT f.release_id, f.id, f.build, f.name, f.sha256, f.locator, f.facts FROM release r \
-        JOIN file f ON f.release_id = r.id AND f.role = 'python' WHERE r.package_id = $1 AND r.origin_id = $2";
+    const FILES: &str = select!(KnownFile, "WHERE r.package_id = $1 AND r.origin_id = $2");
     const FACTS: &str = "SELECT v.file_id, v.variant, v.facts FROM release r \
         JOIN file f ON f.release_id = r.id AND f.role = 'python' JOIN file_fact v ON v.file_id = f.id \
         WHERE r.package_id = $1 AND r.origin_id = $2";
@@ -153,54 +158,44 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
         JOIN file f ON f.release_id = r.id AND f.role = 'python' \
         JOIN file m ON m.release_id = r.id AND m.role = 'metadata' AND m.platform = '' AND m.build = f.build \
         AND m.name = f.name WHERE r.package_id = $1 AND r.origin_id = $2";
-    let mut lives: HashMap<i64, OpenLife> = HashMap::new();
-    let mut ends: HashMap<i64, i64> = HashMap::new();
-    for mut row in c.query(LIVES, &[target.tree.into(), target.package.into()])? {
-        let (file, to) = (row.int(0)?, row.int(2)?);
+    let mut lives: HashMap<FileId, OpenLife> = HashMap::new();
+    let mut ends: HashMap<FileId, i64> = HashMap::new();
+    for (file, to, life) in
+        c.all::<(FileId, i64, OpenLife)>(LIVES, &[target.tree.into(), target.package.into()])?
+    {
         if to == Seq::OPEN.0 {
-            let yanked = if row.int(4)? != 0 { Some(row.opt_text(5)?.unwrap_or_default()) } else { None };
-            lives.insert(file, OpenLife { from: row.int(1)?, variant: row.int(3)?, yanked });
+            lives.insert(file, life);
         } else {
             let end = ends.entry(file).or_insert(to);
             *end = to.max(*end);
         }
     }
-    let mut facts: HashMap<(i64, i64), Vec<u8>> = HashMap::new();
-    let mut last_variants: HashMap<i64, i64> = HashMap::new();
-    for mut row in c.query(FACTS, &[target.package.into(), target.source.into()])? {
-        let (file, variant) = (row.int(0)?, row.int(1)?);
-        facts.insert((file, variant), row.opt_bytes(2)?.unwrap_or_default());
+    let params = [target.package.into(), target.source.into()];
+    let mut files: Vec<KnownFile> = c.all(FILES, &params)?;
+    let mut facts: HashMap<(FileId, i64), Vec<u8>> = HashMap::new();
+    let mut last_variants: HashMap<FileId, i64> = HashMap::new();
+    for (file, variant, json) in c.all::<(FileId, i64, Option<Vec<u8>>)>(FACTS, &params)? {
+        facts.insert((file, variant), json.unwrap_or_default());
         let last = last_variants.entry(file).or_insert(variant);
         *last = variant.max(*last);
     }
-    let mut metadata: HashMap<i64, (Sha256, bool)> = HashMap::new();
-    for mut row in c.query(METADATA_OF, &[target.package.into(), target.source.into()])? {
-        let is_of_wheel = row.text(2)? == METADATA_OF_WHEEL;
-        metadata.insert(row.int(0)?, (row.parse(1, "a digest")?, is_of_wheel));
+    let metadata = c.all::<(FileId, Sha256, String)>(METADATA_OF, &params)?;
+    let metadata: HashMap<FileId, (Sha256, String)> =
+        metadata.into_iter().map(|(file, sha256, locator)| (file, (sha256, locator))).collect();
+    for known in &mut files {
+        known.life = lives.remove(&known.file);
+        known.last_end = ends.get(&known.file).copied();
+        known.last_variant = last_variants.get(&known.file).copied().unwrap_or(0);
+        let variant = known.life.as_ref().map_or(0, |life| life.variant);
+        if let Some(of_life) = facts.remove(&(known.file, variant)) {
+            known.facts = of_life;
+        }
+        if let Some((sha256, locator)) = metadata.get(&known.file) {
+            known.metadata = Some(*sha256);
+            known.is_metadata_of_wheel = locator == METADATA_OF_WHEEL;
+        }
     }
-    let mut decode = |mut row: Row| {
-        let file = row.int(1)?;
-        let life = lives.remove(&file);
-        let variant = life.as_ref().map_or(0, |life| life.variant);
-        let first_facts = row.opt_bytes(6)?.unwrap_or_default();
-        let metadata = metadata.get(&file).copied();
-        Ok(KnownFile {
-            release: ReleaseId(row.int(0)?),
-            file: FileId(file),
-            revision: row.int(2)?,
-            name: row.text(3)?,
-            sha256: row.parse(4, "a digest")?,
-            locator: row.text(5)?,
-            last_variant: last_variants.get(&file).copied().unwrap_or(0),
-            facts: facts.remove(&(file, variant)).unwrap_or(first_facts),
-            last_end: ends.get(&file).copied(),
-            metadata: metadata.map(|(sha256, _)| sha256),
-            is_metadata_of_wheel: metadata.is_some_and(|(_, is_of_wheel)| is_of_wheel),
-            life,
-        })
-    };
-    let rows = c.query(FILES, &[target.package.into(), target.source.into()])?;
-    rows.into_iter().map(&mut decode).collect()
+    Ok(files)
 }
 
 /// Writes changes.
@@ -418,10 +413,8 @@ fn releases<'a>(
     if new_files.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut known: HashMap<String, ReleaseId> = HashMap::new();
-    for mut row in c.query(FIND, &[target.package.into(), target.source.into()])? {
-        known.insert(row.text(0)?, ReleaseId(row.int(1)?));
-    }
+    let known = c.all(FIND, &[target.package.into(), target.source.into()])?;
+    let known: HashMap<String, ReleaseId> = known.into_iter().collect();
     let mut releases = HashMap::new();
     // The time of the first file of each new version.
     let mut missing: Vec<(&'a str, i64)> = Vec::new();

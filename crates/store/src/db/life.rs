@@ -2,9 +2,10 @@
 
 use std::cmp::Ordering;
 
-use super::columns::{column, row, select};
+use super::columns::{row, select};
+use super::conn::{Cells, Columns};
 use super::file::FileState;
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Value};
 use base::model::change::{LifeKey, LifeState};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
@@ -76,45 +77,34 @@ pub fn listed_of(
 ) -> Result<Vec<ListedRelease>, DbError> {
     let params: Vec<Vec<Value>> =
         packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
-    let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
     let mut rows: Vec<ListedRelease> =
-        results.into_iter().flatten().map(Row::decode).collect::<Result<_, _>>()?;
+        c.many(listed!("AND l.package_id = $3"), &params)?.into_iter().flatten().collect();
     rows.sort_unstable_by(ListedRelease::order);
     Ok(rows)
 }
 
-/// A name listed in a tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedName {
-    pub name: String,
-    /// The name in lower case.
-    pub normalized_name: String,
-    pub package: PackageId,
-    /// The listed version (that of the record without a path, if there are several).
-    pub version: String,
-    pub published_at: Option<Timestamp>,
-    /// The release of that version.
-    pub release: ReleaseId,
+row! {
+    /// A name listed in a tree.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedName {
+        pub name: String,
+        /// The name in lower case.
+        pub normalized_name: String,
+        pub package: PackageId,
+        /// The listed version (that of the record without a path, if there are several).
+        pub version: String,
+        pub published_at: Option<Timestamp>,
+        /// The release of that version.
+        pub release: ReleaseId,
+    }
 }
 
 /// Returns the names listed in a tree at a step, each once, by lower-case name and name.
 pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>, DbError> {
-    const NAMES: &str = "SELECT p.name, p.normalized_name, l.package_id, r.version, r.published_at, l.path, r.id \
+    const NAMES: &str = "SELECT p.name, p.normalized_name, l.package_id, r.version, r.published_at, r.id, l.path \
         FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2";
-    let mut names: Vec<(ListedName, String)> = Vec::new();
-    c.each(NAMES, &[tree.into(), seq.into()], &mut |mut row| {
-        let name = ListedName {
-            name: row.text(0)?,
-            normalized_name: row.text(1)?,
-            package: PackageId(row.int(2)?),
-            version: row.text(3)?,
-            published_at: row.opt_time(4)?,
-            release: ReleaseId(row.int(6)?),
-        };
-        names.push((name, row.text(5)?));
-        Ok(())
-    })?;
+    let mut names: Vec<(ListedName, String)> = c.all(NAMES, &[tree.into(), seq.into()])?;
     names.sort_unstable_by(|(a, x), (b, y)| {
         (&a.normalized_name, &a.name, x).cmp(&(&b.normalized_name, &b.name, y))
     });
@@ -126,7 +116,7 @@ pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>
 pub fn name_count(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<usize, DbError> {
     const COUNT: &str = "SELECT count(*) FROM (SELECT DISTINCT package_id FROM life \
         WHERE tree_id = $1 AND state = 0 AND from_seq <= $2 AND to_seq > $2) AS listed";
-    let count = c.query(COUNT, &[tree.into(), seq.into()])?.first_mut().map_or(Ok(0), |row| row.int(0))?;
+    let count: i64 = c.first(COUNT, &[tree.into(), seq.into()])?.unwrap_or_default();
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -176,13 +166,26 @@ macro_rules! release_files {
     };
 }
 
-column! {
-    LifeState: |row, column| life_state(column, row.int(column)?),
+impl Columns for LifeState {
+    fn decode(cells: &mut Cells) -> Result<LifeState, DbError> {
+        let number = i64::decode(cells)?;
+        let state = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
+        state.ok_or_else(|| cells.shape("another number", "a life's state"))
+    }
 }
 
-pub(super) fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
-    let state = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
-    state.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
+impl Columns for LifeKey {
+    /// Decodes the columns `state`, `package_id`, `path`, `release_id`, `file_id` and `from_seq` of a life.
+    fn decode(cells: &mut Cells) -> Result<LifeKey, DbError> {
+        let (state, package, path, release, file, from_seq) = Columns::decode(cells)?;
+        Ok(LifeKey { state, package, path, release, file, from_seq })
+    }
+}
+
+/// Decodes the columns `mark` and `note` of a life: the reason why a file is yanked; `None` if it is not yanked.
+pub(super) fn yanked(cells: &mut Cells) -> Result<Option<String>, DbError> {
+    let (is_yanked, reason): (bool, Option<String>) = Columns::decode(cells)?;
+    Ok(is_yanked.then(|| reason.unwrap_or_default()))
 }
 
 /// Returns a file of a tree at a step: `package` is case-sensitive, `file` as in URLs (`pkg_1.0.tar.gz`, or
@@ -198,8 +201,7 @@ pub fn find_file(
 ) -> Result<Option<ReleaseFile>, DbError> {
     let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
     let params = [tree.into(), seq.into(), package.into(), file.into()];
-    let rows = c.query(release_files!("AND f.name = $4"), &params)?;
-    let files: Vec<ReleaseFile> = rows.into_iter().map(Row::decode).collect::<Result<_, _>>()?;
+    let files: Vec<ReleaseFile> = c.all(release_files!("AND f.name = $4"), &params)?;
     let matching = files.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
     // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
     Ok(matching.max_by(|a, b| {
@@ -216,8 +218,8 @@ pub fn package_detail(
     seq: Seq,
     package: &str,
 ) -> Result<Vec<ReleaseFile>, DbError> {
-    let rows = c.query(release_files!(""), &[tree.into(), seq.into(), package.into()])?;
-    let mut files: Vec<ReleaseFile> = rows.into_iter().map(Row::decode).collect::<Result<_, _>>()?;
+    let params = [tree.into(), seq.into(), package.into()];
+    let mut files: Vec<ReleaseFile> = c.all(release_files!(""), &params)?;
     files.sort_by(|a, b| {
         let newest = (b.published_at, b.revision, b.release).cmp(&(a.published_at, a.revision, a.release));
         a.state.cmp(&b.state).then(newest)
@@ -299,45 +301,40 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
     Ok(rows)
 }
 
-/// A life at a step, for comparison with the lists of upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CurrentLife {
-    /// The key of the row, for [`base::model::change::Change::EndLife`].
-    pub key: LifeKey,
-    pub name: String,
-    pub version: String,
-    pub revision: i64,
-    /// Number of the record that is served.
-    pub variant: i64,
-    /// Publication time upstream, if known.
-    pub published_at: Option<Timestamp>,
-    pub file: FileId,
-    pub file_name: String,
-    pub locator: String,
-    /// Size in bytes, if known.
-    pub size: Option<i64>,
-    /// MD5 that the upstream index declared.
-    pub md5: Option<Md5>,
-    /// Digest of the bytes, if known.
-    pub sha256: Option<Sha256>,
-    /// State of the bytes.
-    pub file_state: FileState,
-    /// The record, for listed lives.
-    pub stanza: Option<Vec<u8>>,
+row! {
+    /// A life at a step, for comparison with the lists of upstream.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct CurrentLife from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+        LEFT JOIN record c ON c.release_id = l.release_id AND c.variant = l.variant AND l.state = 0" {
+        /// The key of the row, for [`base::model::change::Change::EndLife`].
+        pub key: LifeKey = "l.state, l.package_id, l.path, l.release_id, l.file_id, l.from_seq",
+        pub name: String = "p.name",
+        pub version: String = "r.version",
+        pub revision: i64 = "r.revision",
+        /// Number of the record that is served.
+        pub variant: i64 = "l.variant",
+        /// Publication time upstream, if known.
+        pub published_at: Option<Timestamp> = "r.published_at",
+        pub file: FileId = "f.id",
+        pub file_name: String = "f.name",
+        pub locator: String = "f.locator",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// MD5 that the upstream index declared.
+        pub md5: Option<Md5> = "f.md5",
+        /// Digest of the bytes, if known.
+        pub sha256: Option<Sha256> = "f.sha256",
+        /// State of the bytes.
+        pub file_state: FileState = "f.state",
+        /// The record, for listed lives.
+        pub stanza: Option<Vec<u8>> = "c.stanza",
+    }
 }
 
 macro_rules! current {
     ($rest:literal) => {
-        concat!(
-            "SELECT l.state, l.package_id, l.path, l.release_id, l.file_id, l.from_seq, l.variant, \
-             p.name, r.version, r.revision, r.published_at, f.id, f.name, f.locator, f.size, f.md5, f.sha256, \
-             f.state, c.stanza FROM life l JOIN package p ON p.id = l.package_id \
-             JOIN release r ON r.id = l.release_id \
-             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
-             LEFT JOIN record c ON c.release_id = l.release_id AND c.variant = l.variant AND l.state = 0 \
-             WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",
-            $rest
-        )
+        select!(CurrentLife, concat!("WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ", $rest))
     };
 }
 
@@ -348,7 +345,7 @@ pub fn current(
     seq: Seq,
     each: &mut dyn FnMut(CurrentLife) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(decode_current(row)?))
+    c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(row.decode()?))
 }
 
 /// Returns the lives of one package in a tree at a step. The duration does not depend on the size of the tree.
@@ -359,34 +356,7 @@ pub fn current_of(
     package: PackageId,
 ) -> Result<Vec<CurrentLife>, DbError> {
     const SELECT: &str = current!("AND l.state IN (0, 1) AND l.package_id = $3");
-    c.query(SELECT, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode_current).collect()
-}
-
-fn decode_current(mut row: Row) -> Result<CurrentLife, DbError> {
-    let key = LifeKey {
-        state: life_state(0, row.int(0)?)?,
-        package: PackageId(row.int(1)?),
-        path: row.text(2)?,
-        release: ReleaseId(row.int(3)?),
-        file: FileId(row.int(4)?),
-        from_seq: row.int(5)?,
-    };
-    Ok(CurrentLife {
-        key,
-        variant: row.int(6)?,
-        name: row.text(7)?,
-        version: row.text(8)?,
-        revision: row.int(9)?,
-        published_at: row.opt_time(10)?,
-        file: FileId(row.int(11)?),
-        file_name: row.text(12)?,
-        locator: row.text(13)?,
-        size: row.opt_int(14)?,
-        md5: row.opt_parse(15, "a digest")?,
-        sha256: row.opt_parse(16, "a digest")?,
-        file_state: FileState::from_i64(17, row.int(17)?)?,
-        stanza: row.opt_bytes(18)?,
-    })
+    c.all(SELECT, &[tree.into(), seq.into(), package.into()])
 }
 
 /// Returns the state of a package in a tree at a step: listed, else archived, else `None`.

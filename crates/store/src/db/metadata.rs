@@ -1,87 +1,65 @@
 //! Metadata of packages that administrators set: keys with values. A row applies to a package or to one version of
 //! it, in every source and repository or in one.
 
+use super::columns::{row, select};
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Row};
+use super::{Conn, DbError};
 use base::model::ids::{RepoId, SourceId};
 use base::model::time::Timestamp;
 
-/// The packages that a row applies to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
-    /// The package as written; the normalized name if the row is for Python packages only, or if the text is not the name
-    /// of an R package.
-    pub name: String,
-    /// Its normalized name as a Python project.
-    pub normalized_name: String,
-    /// The version; empty for every version.
-    pub version: String,
-    /// The source; `None` for every source.
-    pub source: Option<SourceId>,
-    /// The repository; `None` for every repository.
-    pub repo: Option<RepoId>,
+row! {
+    /// The packages that a row applies to.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Scope {
+        /// The package as written; the normalized name if the row is for Python packages only, or if the text is not the name
+        /// of an R package.
+        pub name: String,
+        /// Its normalized name as a Python project.
+        pub normalized_name: String,
+        /// The version; empty for every version.
+        pub version: String,
+        /// The source; `None` for every source.
+        pub source: Option<SourceId>,
+        /// The repository; `None` for every repository.
+        pub repo: Option<RepoId>,
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metadata {
-    pub id: i64,
-    /// The packages that it applies to.
-    pub scope: Scope,
-    pub key: String,
-    pub value: String,
-    /// The administrator who set the value.
-    pub actor: String,
-    /// Time at which the value was set.
-    pub changed_at: Timestamp,
-}
-
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, name, normalized_name, version, source_id, repo_id, key, value, actor, changed_at FROM metadata ",
-            $rest
-        )
-    };
-}
-
-fn decode(mut row: Row) -> Result<Metadata, DbError> {
-    let optional = |id: i64| Some(id).filter(|id| *id != 0);
-    Ok(Metadata {
-        id: row.int(0)?,
-        scope: Scope {
-            name: row.text(1)?,
-            normalized_name: row.text(2)?,
-            version: row.text(3)?,
-            source: optional(row.int(4)?).map(SourceId),
-            repo: optional(row.int(5)?).map(RepoId),
-        },
-        key: row.text(6)?,
-        value: row.text(7)?,
-        actor: row.text(8)?,
-        changed_at: row.time(9)?,
-    })
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Metadata from "metadata" {
+        pub id: i64,
+        /// The packages that it applies to.
+        pub scope: Scope =
+            "name, normalized_name, version, nullif(source_id, 0), nullif(repo_id, 0)",
+        pub key: String,
+        pub value: String,
+        /// The administrator who set the value.
+        pub actor: String,
+        /// Time at which the value was set.
+        pub changed_at: Timestamp,
+    }
 }
 
 /// Returns all rows, by package and id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Metadata>, DbError> {
-    c.query(select!("ORDER BY name, id"), &[])?.into_iter().map(decode).collect()
+    c.all(select!(Metadata, "ORDER BY name, id"), &[])
 }
 
 /// Returns the rows of each of these R packages, in the same order.
 pub fn of_r(c: &mut dyn Conn, names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
-    of(c, select!("WHERE name = $1 ORDER BY id"), names)
+    of(c, select!(Metadata, "WHERE name = $1 ORDER BY id"), names)
 }
 
 /// Returns the rows of each of these Python projects by their normalized names, in the same order.
 pub fn of_python(c: &mut dyn Conn, normalized_names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
-    of(c, select!("WHERE normalized_name = $1 ORDER BY id"), normalized_names)
+    of(c, select!(Metadata, "WHERE normalized_name = $1 ORDER BY id"), normalized_names)
 }
 
 /// Returns the rows that `sql` selects for each name, in the same order.
 fn of(c: &mut dyn Conn, sql: &'static str, names: &[String]) -> Result<Vec<Vec<Metadata>>, DbError> {
     let params: Vec<_> = names.iter().map(|name| vec![name.as_str().into()]).collect();
-    let results = c.query_many(sql, &params)?.into_iter();
-    results.map(|rows| rows.into_iter().map(decode).collect()).collect()
+    c.many(sql, &params)
 }
 
 /// Returns the rows with this scope and key, also under other spellings of the name that have the same normalized name.
@@ -94,9 +72,10 @@ pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metada
         key.into(),
     ];
     let sql = select!(
+        Metadata,
         "WHERE normalized_name = $1 AND version = $2 AND source_id = $3 AND repo_id = $4 AND key = $5 ORDER BY id"
     );
-    c.query(sql, &params)?.into_iter().map(decode).collect()
+    c.all(sql, &params)
 }
 
 /// Inserts a row, whose id is ignored; returns its id.
@@ -133,7 +112,7 @@ pub fn update(c: &mut dyn Conn, row: &Metadata) -> Result<(), DbError> {
 
 /// Returns the row with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Metadata>, DbError> {
-    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(Metadata, "WHERE id = $1"), &[id.into()])
 }
 
 /// Deletes the row with that id.

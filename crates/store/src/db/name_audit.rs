@@ -40,8 +40,7 @@ pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>,
 /// Returns the names of all packages of a language with a comparison key (see [`comparison_key`]), sorted; sources may
 /// list them or not. Reads only these rows, by their index.
 pub fn names_with_key(c: &mut dyn Conn, language: &str, key: &str) -> Result<Vec<String>, DbError> {
-    let rows = c.query(FIND_BY_KEY, &[language.into(), key.into()])?;
-    let mut names = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+    let mut names = c.all::<String>(FIND_BY_KEY, &[language.into(), key.into()])?;
     // Not sorted by SQL: the planner would choose the index of names for the order.
     names.sort_unstable();
     Ok(names)
@@ -60,14 +59,11 @@ pub fn first_listed(
         JOIN step st ON st.tree_id = t.id AND st.seq = l.from_seq WHERE p.language = $2 AND p.name = $3";
     const PROJECTS: &str =
         "SELECT min(r.from_at) FROM project r WHERE r.source_id = $1 AND r.normalized_name = $2";
-    let steps = c.query(STEPS, &[source.into(), language.into(), name.into()])?;
-    let projects = c.query(PROJECTS, &[source.into(), name.into()])?;
-    for rows in [steps, projects] {
-        if let Some(at) = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().filter(|at| *at > 0) {
-            return Ok(Some(Timestamp(at)));
-        }
+    let listed = |at: Option<Option<Timestamp>>| at.flatten().filter(|at| at.0 > 0);
+    if let Some(at) = listed(c.first(STEPS, &[source.into(), language.into(), name.into()])?) {
+        return Ok(Some(at));
     }
-    Ok(None)
+    Ok(listed(c.first(PROJECTS, &[source.into(), name.into()])?))
 }
 
 /// Returns the versions of a name that a source lists or listed.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::columns::{row, select};
 use super::ids::{self, Sequence};
 use super::source::is_mirror;
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Value};
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::time::Timestamp;
@@ -74,8 +74,7 @@ pub fn of_name(c: &mut dyn Conn, language: &str, name: &str) -> Result<Vec<NameG
     let prefixes = ends.map(|end| format!("{}*", &name[..end]));
     let patterns = std::iter::once(name.to_owned()).chain(prefixes);
     let params: Vec<Vec<Value>> = patterns.map(|pattern| vec![language.into(), pattern.into()]).collect();
-    let rows = c.query_many(FIND, &params)?.into_iter().flatten();
-    let mut guards = rows.map(Row::decode).collect::<Result<Vec<NameGuardRow>, _>>()?;
+    let mut guards: Vec<NameGuardRow> = c.many(FIND, &params)?.into_iter().flatten().collect();
     guards.sort_unstable_by_key(|guard| guard.id);
     Ok(guards)
 }
@@ -132,10 +131,7 @@ impl GuardChanges {
 pub fn changes(c: &mut dyn Conn) -> Result<GuardChanges, DbError> {
     const FIND: &str = "SELECT a.next, b.next FROM sequence a, sequence b WHERE a.name = 'name_guard_change' \
         AND b.name = 'name_guard_addition'";
-    let row = c.query(FIND, &[])?.into_iter().next();
-    row.map_or(Ok(GuardChanges::default()), |row| {
-        Ok(GuardChanges { all: row.int(0)?, additions: row.int(1)? })
-    })
+    Ok(c.first(FIND, &[])?.map(|(all, additions)| GuardChanges { all, additions }).unwrap_or_default())
 }
 
 /// Inserts guards, with the next ids in their order; returns the first id.
@@ -215,8 +211,7 @@ pub(super) fn guard_names(
     if new_names.is_empty() {
         return Ok(());
     }
-    let Some(mut row) = c.query(LANGUAGE, &[source.into()])?.into_iter().next() else { return Ok(()) };
-    let language = row.text(0)?;
+    let Some(language) = c.first::<String>(LANGUAGE, &[source.into()])? else { return Ok(()) };
     let mut guards = Vec::with_capacity(new_names.len());
     for name in new_names {
         let listed = mirror_of(c, &language, name)?;
@@ -249,8 +244,8 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     );
     const PROJECTS: &str = "SELECT s.name FROM source s JOIN project r ON r.source_id = s.id \
         WHERE s.id = $1 AND r.normalized_name = $2 LIMIT 1";
-    if let Some(row) = c.query(PACKAGES, &[language.into(), name.into()])?.first_mut() {
-        return row.text(0).map(Some);
+    if let Some(mirror) = c.first(PACKAGES, &[language.into(), name.into()])? {
+        return Ok(Some(mirror));
     }
     // `pypi` is the only source with a stored list of projects.
     if language != Language::Python.as_str() {
@@ -319,9 +314,7 @@ fn matching(
     let params: [Value; 4] = [guard.language.as_str().into(), first.into(), end.into(), guard.source.into()];
     let mut found = Vec::new();
     for sql in queries.iter().copied() {
-        for mut row in c.query(sql, &params)? {
-            found.push((row.text(0)?, SourceId(row.int(1)?)));
-        }
+        found.extend(c.all(sql, &params)?);
     }
     Ok(found)
 }

@@ -3,7 +3,7 @@
 use super::name_guard::{
     IN_FORCE, LISTED_BEFORE, NameGuardRow, count_change, list, of_name, present, range, update,
 };
-use super::{Conn, DbError, Row, Value, audit};
+use super::{Conn, DbError, Value, audit};
 use base::model::ids::{Seq, SourceId, TreeId};
 use base::model::language::Language;
 use base::model::source::SourceKind;
@@ -30,18 +30,16 @@ fn published_tree(
 ) -> Result<Option<PublishedTree>, DbError> {
     const FIND: &str = "SELECT s.id, s.name, s.kind, s.language, t.first FROM tree t \
         JOIN source s ON s.id = t.source_id WHERE t.id = $1 AND t.role = 'source'";
-    let decode = |mut row: Row| {
-        Ok(PublishedTree {
-            tree,
-            source: SourceId(row.int(0)?),
-            source_name: row.text(1)?,
-            kind: row.parse(2, "a kind of source")?,
-            language: row.text(3)?,
-            is_first: row.opt_int(4)? == Some(seq.0),
-            at,
-        })
-    };
-    c.query(FIND, &[tree.into()])?.into_iter().next().map(decode).transpose()
+    let found = c.first::<(_, _, _, _, Option<Seq>)>(FIND, &[tree.into()])?;
+    Ok(found.map(|(source, source_name, kind, language, first)| PublishedTree {
+        tree,
+        source,
+        source_name,
+        kind,
+        language,
+        is_first: first == Some(seq),
+        at,
+    }))
 }
 
 /// Records the guarded names that a published step of a mirror lists. Must be called in the transaction of the publish.
@@ -123,8 +121,8 @@ fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> R
         AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = 'python' AND o.name = r.normalized_name \
         AND o.source_id = r.source_id) ORDER BY r.normalized_name";
     let (first, end) = range(pattern);
-    let rows = match published.kind {
-        SourceKind::Pypi => c.query(PROJECTS, &[published.source.into(), first.into(), end.into()])?,
+    match published.kind {
+        SourceKind::Pypi => c.all(PROJECTS, &[published.source.into(), first.into(), end.into()]),
         _ => {
             let params: [Value; 5] = [
                 published.language.as_str().into(),
@@ -133,10 +131,9 @@ fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> R
                 published.tree.into(),
                 published.source.into(),
             ];
-            c.query(PACKAGES, &params)?
+            c.all(PACKAGES, &params)
         }
-    };
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    }
 }
 
 /// Returns true if a mirror published a release of a package before an instant.
@@ -146,7 +143,7 @@ fn is_older(c: &mut dyn Conn, published: &PublishedTree, name: &str, at: Timesta
         WHERE p.language = $2 AND p.name = $3 AND r.published_at < $4 LIMIT 1";
     let params: [Value; 4] =
         [published.tree.into(), published.language.as_str().into(), name.into(), at.into()];
-    Ok(!c.query(FIND, &params)?.is_empty())
+    c.finds(FIND, &params)
 }
 
 fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i64) -> Result<(), DbError> {

@@ -1,7 +1,9 @@
 //! The servers that use a PostgreSQL database: one row each, renewed by its heartbeat. All times are those of the
 //! database's clock.
 
-use super::{Conn, DbError, Row};
+use super::columns::{row, select};
+use super::conn::{Cells, Columns};
+use super::{Conn, DbError};
 use base::model::identity::Identity;
 use base::model::time::{SECOND, Timestamp};
 
@@ -11,57 +13,70 @@ pub const HEARTBEAT_TIMEOUT: i64 = 30 * SECOND;
 /// Age of the last heartbeat, in microseconds, above which the row of a server is removed.
 const ROW_RETENTION: i64 = 86_400 * SECOND;
 
-/// The values that a server writes with each heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beat {
-    /// Random id, new with each process.
-    pub id: Identity,
-    pub name: String,
-    /// IP address and port of its first listener.
-    pub address: String,
-    pub version: String,
-    /// The newest migration that the program supports.
-    pub schema: i64,
-    /// Its mode, as one word.
-    pub mode: String,
-    /// The condition that it waits for, or the reason why it cannot serve.
-    pub message: String,
-    pub config: String,
-    /// Storage classes that contain the marker of this server, separated by spaces.
-    pub classes: String,
-    /// [`ModeRequest::at`] of the last request that the server completed, or failed to complete.
-    pub answered_at: Option<Timestamp>,
-    /// The time of its clock.
-    pub clock: Timestamp,
+row! {
+    /// The values that a server writes with each heartbeat.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Beat {
+        /// Random id, new with each process.
+        pub id: Identity,
+        pub name: String,
+        /// IP address and port of its first listener.
+        pub address: String,
+        pub version: String,
+        /// The newest migration that the program supports.
+        pub schema: i64,
+        /// Its mode, as one word.
+        pub mode: String,
+        /// The condition that it waits for, or the reason why it cannot serve.
+        pub message: String,
+        pub config: String,
+        /// Storage classes that contain the marker of this server, separated by spaces.
+        pub classes: String,
+        /// [`ModeRequest::at`] of the last request that the server completed, or failed to complete.
+        pub answered_at: Option<Timestamp>,
+        /// The time of its clock.
+        pub clock: Timestamp => server_time,
+    }
 }
 
-/// A mode that an administrator requested.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModeRequest {
-    /// `online` or `offline`.
-    pub mode: String,
-    pub actor: String,
-    /// Time of the request, which identifies it.
-    pub at: Timestamp,
-    /// Seconds that running requests and jobs may take.
-    pub timeout: i64,
+row! {
+    /// A mode that an administrator requested.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ModeRequest {
+        /// `online` or `offline`.
+        pub mode: String,
+        pub actor: String,
+        /// Time of the request, which identifies it.
+        pub at: Timestamp,
+        /// Seconds that running requests and jobs may take.
+        pub timeout: i64,
+    }
 }
 
-/// The row of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeRow {
-    /// The values of the last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.
-    pub beat: Beat,
-    /// Time of the first heartbeat.
-    pub started_at: Timestamp,
-    /// Time of the last heartbeat.
-    pub beat_at: Timestamp,
-    /// Lead of its clock over the clock of the database, in microseconds; negative if it is behind.
-    pub clock_ahead: i64,
-    /// Start of its current mode.
-    pub mode_at: Timestamp,
-    /// The last request for a mode.
-    pub request: Option<ModeRequest>,
+row! {
+    /// The row of a server.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct NodeRow from "node" {
+        /// The values of the last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.
+        pub beat: Beat = "id, name, address, version, schema, mode, message, config, classes, answered_at, beat_at, \
+            clock_ahead",
+        /// Time of the first heartbeat.
+        pub started_at: Timestamp,
+        /// Time of the last heartbeat.
+        pub beat_at: Timestamp,
+        /// Lead of its clock over the clock of the database, in microseconds; negative if it is behind.
+        pub clock_ahead: i64,
+        /// Start of its current mode.
+        pub mode_at: Timestamp,
+        /// The last request for a mode.
+        pub request: Option<ModeRequest> = "requested_mode, requested_by, requested_at, requested_timeout",
+    }
+}
+
+/// Decodes the time of a heartbeat and the lead of the clock of its server: the time of that clock.
+fn server_time(cells: &mut Cells) -> Result<Timestamp, DbError> {
+    let (beat_at, clock_ahead): (Timestamp, i64) = Columns::decode(cells)?;
+    Ok(Timestamp(beat_at.0.saturating_add(clock_ahead)))
 }
 
 impl NodeRow {
@@ -95,20 +110,17 @@ pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<Mode
         beat.classes.as_str().into(),
         beat.answered_at.into(),
     ];
-    c.query(BEAT, &params)?.first_mut().map_or(Ok(None), |row| request(row, 0))
+    Ok(c.first(BEAT, &params)?.flatten())
 }
 
 /// Returns true if a server has a row.
 pub fn exists(c: &mut dyn Conn, id: Identity) -> Result<bool, DbError> {
-    Ok(!c.query("SELECT id FROM node WHERE id = $1", &[id.to_string().into()])?.is_empty())
+    c.finds("SELECT id FROM node WHERE id = $1", &[id.to_string().into()])
 }
 
 /// Returns all rows in the order of the first heartbeats.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
-    const LIST: &str = "SELECT id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, mode_at, \
-        message, config, classes, answered_at, requested_mode, requested_by, requested_at, requested_timeout FROM node \
-        ORDER BY started_at, id";
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
+    c.all(select!(NodeRow, "ORDER BY started_at, id"), &[])
 }
 
 /// Returns the names of the servers that use the database now; none with SQLite.
@@ -149,36 +161,4 @@ pub fn remove_gone(
     let params =
         [id.to_string().into(), at(-ROW_RETENTION), at(ROW_RETENTION), name.into(), at(-HEARTBEAT_TIMEOUT)];
     c.all(REMOVE, &params)
-}
-
-fn decode(mut row: Row) -> Result<NodeRow, DbError> {
-    let (beat_at, clock_ahead) = (row.time(6)?, row.int(7)?);
-    Ok(NodeRow {
-        beat: Beat {
-            id: row.parse(0, "the id of a server")?,
-            name: row.text(1)?,
-            address: row.text(2)?,
-            version: row.text(3)?,
-            schema: row.int(4)?,
-            mode: row.text(8)?,
-            message: row.text(10)?,
-            config: row.text(11)?,
-            classes: row.text(12)?,
-            answered_at: row.opt_time(13)?,
-            clock: Timestamp(beat_at.0.saturating_add(clock_ahead)),
-        },
-        started_at: row.time(5)?,
-        beat_at,
-        clock_ahead,
-        mode_at: row.time(9)?,
-        request: request(&mut row, 14)?,
-    })
-}
-
-/// Decodes the request in the four columns from `column` on.
-fn request(row: &mut Row, column: usize) -> Result<Option<ModeRequest>, DbError> {
-    let Some(mode) = row.opt_text(column)? else { return Ok(None) };
-    let actor = row.opt_text(column + 1)?.unwrap_or_default();
-    let timeout = row.opt_int(column + 3)?.unwrap_or_default();
-    Ok(Some(ModeRequest { mode, actor, at: row.time(column + 2)?, timeout }))
 }

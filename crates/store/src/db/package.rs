@@ -45,10 +45,8 @@ fn find_many<'a>(
     const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
     let params: Vec<Vec<Value>> = names.iter().map(|name| vec![language.into(), (*name).into()]).collect();
     let mut ids = HashMap::with_capacity(names.len());
-    for (name, rows) in names.iter().zip(c.query_many(FIND, &params)?) {
-        if let Some(row) = rows.first() {
-            ids.insert(*name, PackageId(row.int(0)?));
-        }
+    for (name, found) in names.iter().zip(c.many(FIND, &params)?) {
+        ids.extend(found.first().map(|id| (*name, *id)));
     }
     Ok(ids)
 }

@@ -3,9 +3,10 @@
 
 use sha2::Digest;
 
-use super::columns::column;
+use super::columns::{column, row, select};
+use super::conn::{Cells, Columns};
 use super::repo::Subscription;
-use super::{Conn, DbError, Row, Value, ids};
+use super::{Conn, DbError, Value, ids};
 use base::model::digest::Sha256;
 use base::model::ids::{RepoId, TxId};
 use base::model::time::Timestamp;
@@ -28,37 +29,42 @@ column! {
     PromotionState = "a state of a promotion",
 }
 
-/// A request for a promotion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPromotion {
-    pub repo: RepoId,
-    /// Its name at the time of the request.
-    pub to_name: String,
-    /// The name of the other repository at the time of the request.
-    pub from_name: String,
-    /// The snapshot of the other repository, as written in the request.
-    pub snapshot: String,
-    /// The subscriptions of the other repository at the snapshot.
-    pub subscriptions: Vec<Subscription>,
-    /// The cut-off time of the states of the sources, exclusive.
-    pub pinned_at: Timestamp,
-    /// The author of the request.
-    pub requested_by: String,
-    /// The identity of the author, as the identity provider states it; `None` for another credential than a sign-in.
-    pub requested_by_id: Option<String>,
-    pub requested_at: Timestamp,
-    pub comment: String,
+row! {
+    /// A request for a promotion.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct NewPromotion {
+        pub repo: RepoId,
+        /// Its name at the time of the request.
+        pub to_name: String,
+        /// The name of the other repository at the time of the request.
+        pub from_name: String,
+        /// The snapshot of the other repository, as written in the request.
+        pub snapshot: String,
+        /// The subscriptions of the other repository at the snapshot.
+        pub subscriptions: Vec<Subscription> = _,
+        /// The cut-off time of the states of the sources, exclusive.
+        pub pinned_at: Timestamp,
+        /// The author of the request.
+        pub requested_by: String,
+        /// The identity of the author, as the identity provider states it; `None` for another credential than a sign-in.
+        pub requested_by_id: Option<String>,
+        pub requested_at: Timestamp,
+        pub comment: String,
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promotion {
-    pub id: i64,
-    pub request: NewPromotion,
-    pub state: PromotionState,
-    /// The decision, if a person made one.
-    pub decision: Option<Decision>,
-    /// The transaction that applied it.
-    pub tx: Option<TxId>,
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Promotion from "promotion" {
+        pub id: i64,
+        pub request: NewPromotion = "repo_id, to_name, from_name, snapshot, pinned_at, requested_by, requested_by_id, \
+            requested_at, comment",
+        pub state: PromotionState,
+        /// The decision, if a person made one.
+        pub decision: Option<Decision> = "decided_by, decided_at, reason" => decision,
+        /// The transaction that applied it.
+        pub tx: Option<TxId> = "tx_id",
+    }
 }
 
 /// What the persons who decide about a promotion approve.
@@ -85,19 +91,14 @@ pub struct Decision {
     pub reason: String,
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, repo_id, to_name, from_name, snapshot, pinned_at, state, requested_by, requested_at, comment, \
-             decided_by, decided_at, reason, tx_id, requested_by_id FROM promotion ",
-            $rest
-        )
-    };
+fn decision(cells: &mut Cells) -> Result<Option<Decision>, DbError> {
+    let (by, at, reason): (String, Option<Timestamp>, String) = Columns::decode(cells)?;
+    Ok(at.map(|at| Decision { by, at, reason }))
 }
 
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Promotion>, DbError> {
-    let row = c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next();
-    row.map(|row| decode(c, row)).transpose()
+    let promotion = c.first(select!(Promotion, "WHERE id = $1"), &[id.into()])?;
+    promotion.map(|promotion| with_subscriptions(c, promotion)).transpose()
 }
 
 /// Returns at most `limit` promotions, the newest first; if `repo` or `state` is given, only those to this repository
@@ -108,37 +109,21 @@ pub fn list(
     state: Option<PromotionState>,
     limit: i64,
 ) -> Result<Vec<Promotion>, DbError> {
-    const LIST: &str =
-        select!("WHERE ($1 = 0 OR repo_id = $1) AND ($2 = '' OR state = $2) ORDER BY id DESC LIMIT $3");
+    const LIST: &str = select!(
+        Promotion,
+        "WHERE ($1 = 0 OR repo_id = $1) AND ($2 = '' OR state = $2) ORDER BY id DESC LIMIT $3"
+    );
     let state = state.map_or("", PromotionState::as_str);
     let params: [Value; 3] = [repo.map_or(0, |repo| repo.0).into(), state.into(), limit.into()];
-    let rows = c.query(LIST, &params)?;
-    rows.into_iter().map(|row| decode(c, row)).collect()
+    let promotions: Vec<Promotion> = c.all(LIST, &params)?;
+    promotions.into_iter().map(|promotion| with_subscriptions(c, promotion)).collect()
 }
 
-fn decode(c: &mut dyn Conn, mut row: Row) -> Result<Promotion, DbError> {
+fn with_subscriptions(c: &mut dyn Conn, mut promotion: Promotion) -> Result<Promotion, DbError> {
     const SOURCES: &str =
         "SELECT source_id, label FROM promotion_source WHERE promotion_id = $1 ORDER BY position";
-    let id = row.int(0)?;
-    let (by, decided_at, reason) = (row.text(10)?, row.opt_time(11)?, row.text(12)?);
-    Ok(Promotion {
-        id,
-        request: NewPromotion {
-            repo: RepoId(row.int(1)?),
-            to_name: row.text(2)?,
-            from_name: row.text(3)?,
-            snapshot: row.text(4)?,
-            subscriptions: c.all(SOURCES, &[id.into()])?,
-            pinned_at: row.time(5)?,
-            requested_by: row.text(7)?,
-            requested_by_id: row.opt_text(14)?,
-            requested_at: row.time(8)?,
-            comment: row.text(9)?,
-        },
-        state: row.parse(6, "a state of a promotion")?,
-        decision: decided_at.map(|at| Decision { by, at, reason }),
-        tx: row.opt_int(13)?.map(TxId),
-    })
+    promotion.request.subscriptions = c.all(SOURCES, &[promotion.id.into()])?;
+    Ok(promotion)
 }
 
 /// Writes a request with its plan; returns its number.
@@ -178,11 +163,11 @@ pub fn create(c: &mut dyn Conn, new: &NewPromotion, recorded: &RecordedPlan) -> 
 /// # Errors
 /// Database errors; [`DbError::Shape`] if there is no such request, or its plan does not have its digest.
 pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<RecordedPlan, DbError> {
-    const SELECT: &str = "SELECT plan, plan_sha256, withheld FROM promotion WHERE id = $1";
+    const SELECT: &str = "SELECT plan, withheld, plan_sha256 FROM promotion WHERE id = $1";
     let missing = DbError::Shape { column: 0, found: "no row", expected: "a promotion" };
-    let mut row = c.query(SELECT, &[id.into()])?.pop().ok_or(missing)?;
-    let recorded = RecordedPlan { plan: row.bytes(0)?, withheld: row.bytes(2)? };
-    let digest = row.text(1)?;
+    let (plan, withheld, digest): (Vec<u8>, Vec<u8>, String) =
+        c.first(SELECT, &[id.into()])?.ok_or(missing)?;
+    let recorded = RecordedPlan { plan, withheld };
     if recorded.digest().to_string() != digest {
         let expected = "the plan of a promotion with the digest of its row";
         return Err(DbError::Shape { column: 0, found: "other bytes", expected });

@@ -3,7 +3,7 @@
 
 use super::columns::{row, select};
 use super::name_guard::{self, NameGuardRow};
-use super::{Conn, DbError, Row, Value, clock, name_overlap};
+use super::{Conn, DbError, Value, clock, name_overlap};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId, TreeId};
 use base::model::language::Language;
@@ -76,7 +76,7 @@ pub fn is_listed(
     seq: Seq,
 ) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM project WHERE source_id = $1 AND normalized_name = $2 AND from_at <= $3 AND to_at > $3";
-    Ok(!c.query(FIND, &[source.into(), normalized_name.into(), seq.into()])?.is_empty())
+    c.finds(FIND, &[source.into(), normalized_name.into(), seq.into()])
 }
 
 row! {
@@ -133,11 +133,8 @@ pub fn display_names(
     const FIND: &str = "SELECT name FROM project WHERE source_id = $1 AND normalized_name = $2 AND from_at <= $3 AND to_at > $3";
     let params: Vec<Vec<Value>> =
         projects.iter().map(|project| vec![source.into(), (*project).into(), seq.into()]).collect();
-    let name = |rows: Vec<Row>| match rows.into_iter().next() {
-        Some(mut row) => row.opt_text(0),
-        None => Ok(None),
-    };
-    c.query_many(FIND, &params)?.into_iter().map(name).collect()
+    let results = c.many::<Option<String>>(FIND, &params)?.into_iter();
+    Ok(results.map(|rows| rows.into_iter().next().flatten()).collect())
 }
 
 /// Returns the end of the newest state of the list of projects that did not contain a project, before the source listed it
@@ -149,8 +146,7 @@ pub fn unlisted_until(
 ) -> Result<Option<i64>, DbError> {
     const FIND: &str = "SELECT min(r.from_at) FROM package p JOIN project r ON r.source_id = $1 AND r.normalized_name = p.name \
         WHERE p.id = $2";
-    let rows = c.query(FIND, &[source.into(), package.into()])?;
-    let first = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten();
+    let first = c.first::<Option<i64>>(FIND, &[source.into(), package.into()])?.flatten();
     Ok(first.filter(|from| *from > 0))
 }
 
@@ -159,8 +155,7 @@ pub fn unlisted_until(
 pub fn last_list_change(c: &mut dyn Conn, source: SourceId, seq: Seq) -> Result<Seq, DbError> {
     const FIND: &str = "SELECT max(CASE WHEN to_at <= $1 THEN to_at ELSE from_at END) FROM project \
         WHERE source_id = $2 AND from_at <= $1";
-    let rows = c.query(FIND, &[seq.into(), source.into()])?;
-    Ok(Seq(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().unwrap_or(0)))
+    Ok(c.first(FIND, &[seq.into(), source.into()])?.flatten().unwrap_or(Seq(0)))
 }
 
 /// Returns the stored facts about a project of a source with one tree; `None` if the index never listed it.
@@ -173,16 +168,14 @@ pub fn known(
         JOIN source s ON s.id = r.source_id JOIN tree t ON t.source_id = s.id AND t.axis = 'time' \
         LEFT JOIN package p ON p.language = s.language AND p.name = r.normalized_name \
         WHERE r.source_id = $1 AND r.normalized_name = $2 ORDER BY r.from_at DESC LIMIT 1";
-    let Some(row) = c.query(FIND, &[source.into(), normalized_name.into()])?.into_iter().next() else {
-        return Ok(None);
-    };
-    let project = Project { from_at: row.int(0)?, to_at: row.int(1)?, serial: row.opt_int(2)? };
-    let package = row.opt_int(3)?.map(PackageId);
+    let found = c.first(FIND, &[source.into(), normalized_name.into()])?;
+    let Some((from_at, to_at, serial, package, head)) = found else { return Ok(None) };
+    let project = Project { from_at, to_at, serial };
     let reading = match package {
         Some(package) => last_reading(c, source, package)?,
         None => None,
     };
-    Ok(Some(KnownProject { project, package, reading, head: row.int(4)? }))
+    Ok(Some(KnownProject { project, package, reading, head }))
 }
 
 /// Adds a project that the index has but does not list; it counts as listed from the newest requestable instant on.
@@ -286,8 +279,9 @@ pub fn each_listed(
     each: &mut dyn FnMut(String, i64, Option<i64>),
 ) -> Result<(), DbError> {
     const LIST: &str = "SELECT normalized_name, from_at, serial FROM project WHERE source_id = $1 AND to_at = $2 ORDER BY normalized_name";
-    c.each(LIST, &[source.into(), Seq::OPEN.into()], &mut |mut row| {
-        each(row.text(0)?, row.int(1)?, row.opt_int(2)?);
+    c.each(LIST, &[source.into(), Seq::OPEN.into()], &mut |row| {
+        let (name, from, serial) = row.decode()?;
+        each(name, from, serial);
         Ok(())
     })
 }

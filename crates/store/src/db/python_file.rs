@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::file::FileState;
-use super::life::ReleaseFile;
-use super::{Conn, DbError, Row, Value};
-use base::model::change::{LifeKey, LifeState};
+use super::columns::{or_default, row, select};
+use super::life::{ReleaseFile, yanked};
+use super::{Conn, DbError, Value};
+use base::model::change::LifeKey;
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
@@ -23,48 +23,55 @@ pub(super) const SIGNATURE: &str = "signature";
 /// other modules contain it as text.
 pub const METADATA_OF_WHEEL: &str = "wheel";
 
-/// A file that is listed at a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFile {
-    pub key: LifeKey,
-    /// The normalized name of the project.
-    pub project: String,
-    pub version: String,
-    /// Number of earlier files of this name with other bytes.
-    pub revision: i64,
-    pub name: String,
-    /// Size in bytes; -1 if the index does not state it.
-    pub size: i64,
-    /// Digest of its bytes.
-    pub sha256: Sha256,
-    /// Facts for the page of the project, as JSON.
-    pub facts: Vec<u8>,
-    /// The number of the facts; 0 for the first ones.
-    pub variant: i64,
-    /// The reason why it is yanked; `None` if it is not yanked.
-    pub yanked: Option<String>,
-    /// Digest of the METADATA of an uploaded wheel. For a wheel of an index, the digest is in `facts`.
-    pub metadata: Option<Sha256>,
+row! {
+    /// A file that is listed at a step.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedFile {
+        pub key: LifeKey,
+        /// The reason why it is yanked; `None` if it is not yanked.
+        pub yanked: Option<String> => yanked,
+        /// The normalized name of the project.
+        pub project: String,
+        pub version: String,
+        /// Number of earlier files of this name with other bytes.
+        pub revision: i64,
+        pub name: String,
+        /// Size in bytes; -1 if the index does not state it.
+        pub size: i64,
+        /// Digest of its bytes.
+        pub sha256: Sha256,
+        /// Facts for the page of the project, as JSON.
+        pub facts: Vec<u8> => or_default,
+        /// The number of the facts; 0 for the first ones.
+        pub variant: i64,
+        /// Digest of the METADATA of an uploaded wheel. For a wheel of an index, the digest is in `facts`.
+        pub metadata: Option<Sha256>,
+    }
 }
 
-/// What the page of a project states about a listed file; see [`ListedFile`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageRow {
-    pub file: FileId,
-    pub version: String,
-    pub name: String,
-    /// Size in bytes; -1 if the index does not state it.
-    pub size: i64,
-    /// Digest of its bytes.
-    pub sha256: Sha256,
-    pub facts: Vec<u8>,
-    /// The reason why it is yanked; `None` if it is not yanked.
-    pub yanked: Option<String>,
-    /// Digest of the METADATA of an uploaded wheel.
-    pub metadata: Option<Sha256>,
-    /// The beginning of its first life in an index, if the facts have no time of upload and it was read, see
-    /// [`first_listed`].
-    pub listed_at: Option<Timestamp>,
+row! {
+    /// What the page of a project states about a listed file; see [`ListedFile`].
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PageRow from "life l JOIN release r ON r.id = l.release_id \
+        JOIN file f ON f.id = l.file_id AND f.role = 'python'" {
+        pub file: FileId = "l.file_id",
+        pub version: String = "r.version",
+        pub name: String = "f.name",
+        /// Size in bytes; -1 if the index does not state it.
+        pub size: i64 = "coalesce(f.size, -1)",
+        /// Digest of its bytes.
+        pub sha256: Sha256 = "f.sha256",
+        // Most lives have the first facts, for which the other table is not searched.
+        pub facts: Vec<u8> = "CASE WHEN l.variant = 0 THEN f.facts ELSE coalesce((SELECT v.facts FROM file_fact v \
+            WHERE v.file_id = l.file_id AND v.variant = l.variant), f.facts) END" => or_default,
+        /// The reason why it is yanked; `None` if it is not yanked.
+        pub yanked: Option<String> = "l.mark, l.note" => yanked,
+        /// Digest of the METADATA of an uploaded wheel.
+        pub metadata: Option<Sha256> = _,
+        /// The beginning of its first life in an index, if the facts have no time of upload and it was read, see
+        /// [`first_listed`].
+        pub listed_at: Option<Timestamp> = _,
+    }
 }
 
 impl From<ListedFile> for PageRow {
@@ -85,10 +92,10 @@ macro_rules! listed {
     };
     ($metadata:literal, $join:literal, $rest:literal) => {
         concat!(
-            "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, l.mark, l.note, p.name, r.version, f.build, f.name, \
-             f.size, f.sha256, coalesce(v.facts, f.facts), ",
+            "SELECT l.state, l.package_id, '', l.release_id, l.file_id, l.from_seq, l.mark, l.note, p.name, r.version, \
+             f.build, f.name, coalesce(f.size, -1), f.sha256, coalesce(v.facts, f.facts), l.variant, ",
             $metadata,
-            ", l.variant FROM life l JOIN package p ON p.id = l.package_id \
+            " FROM life l JOIN package p ON p.id = l.package_id \
              JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
              LEFT JOIN file_fact v ON v.file_id = l.file_id AND v.variant = l.variant ",
             $join,
@@ -96,31 +103,6 @@ macro_rules! listed {
             $rest
         )
     };
-}
-
-fn decode(mut row: Row) -> Result<ListedFile, DbError> {
-    let is_yanked = row.int(4)? != 0;
-    let reason = row.opt_text(5)?.unwrap_or_default();
-    Ok(ListedFile {
-        key: LifeKey {
-            state: LifeState::Listed,
-            package: PackageId(row.int(0)?),
-            path: String::new(),
-            release: ReleaseId(row.int(1)?),
-            file: FileId(row.int(2)?),
-            from_seq: row.int(3)?,
-        },
-        yanked: is_yanked.then_some(reason),
-        project: row.text(6)?,
-        version: row.text(7)?,
-        revision: row.int(8)?,
-        name: row.text(9)?,
-        size: row.opt_int(10)?.unwrap_or(-1),
-        sha256: row.parse(11, "a digest")?,
-        facts: row.opt_bytes(12)?.unwrap_or_default(),
-        metadata: row.opt_parse(13, "a digest")?,
-        variant: row.int(14)?,
-    })
 }
 
 /// Returns the files of a project that a tree lists at a step, in unspecified order.
@@ -131,7 +113,7 @@ pub fn of_project(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     const FIND: &str = listed!("AND l.package_id = $3");
-    collect(c, FIND, &[tree.into(), seq.into(), package.into()])
+    c.all(FIND, &[tree.into(), seq.into(), package.into()])
 }
 
 /// Like [`of_project`], for the tree of an index: the facts of its files have the digests of METADATA, so the query does
@@ -143,7 +125,7 @@ pub fn of_index_project(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     const FIND: &str = listed!("CAST(NULL AS TEXT)", "", "AND l.package_id = $3");
-    collect(c, FIND, &[tree.into(), seq.into(), package.into()])
+    c.all(FIND, &[tree.into(), seq.into(), package.into()])
 }
 
 /// Like [`of_index_project`], with only the columns of a page: the values of thousands of rows are not copied to be
@@ -154,30 +136,11 @@ pub fn page_of_index(
     seq: Seq,
     package: PackageId,
 ) -> Result<Vec<PageRow>, DbError> {
-    // Most lives have the first facts, for which the other table is not searched.
-    const FIND: &str = "SELECT l.file_id, r.version, f.name, f.size, f.sha256, CASE WHEN l.variant = 0 THEN f.facts \
-        ELSE coalesce((SELECT v.facts FROM file_fact v WHERE v.file_id = l.file_id AND v.variant = l.variant), f.facts) \
-        END, l.mark, l.note FROM life l JOIN release r ON r.id = l.release_id \
-        JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE l.tree_id = $1 AND l.state = 0 \
-        AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
-    let mut files = Vec::new();
-    c.each(FIND, &[tree.into(), seq.into(), package.into()], &mut |mut row| {
-        let is_yanked = row.int(6)? != 0;
-        let reason = row.opt_text(7)?.unwrap_or_default();
-        files.push(PageRow {
-            file: FileId(row.int(0)?),
-            version: row.text(1)?,
-            name: row.text(2)?,
-            size: row.opt_int(3)?.unwrap_or(-1),
-            sha256: row.parse(4, "a digest")?,
-            facts: row.opt_bytes(5)?.unwrap_or_default(),
-            yanked: is_yanked.then_some(reason),
-            metadata: None,
-            listed_at: None,
-        });
-        Ok(())
-    })?;
-    Ok(files)
+    const FIND: &str = select!(
+        PageRow,
+        "WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3"
+    );
+    c.all(FIND, &[tree.into(), seq.into(), package.into()])
 }
 
 /// Returns the beginning of the first life of each file of a project in the tree of an index. It never changes.
@@ -188,18 +151,7 @@ pub fn first_listed(
 ) -> Result<HashMap<FileId, Timestamp>, DbError> {
     const FIRST: &str = "SELECT file_id, min(from_seq) FROM life \
         WHERE tree_id = $1 AND state = 0 AND package_id = $2 GROUP BY file_id";
-    let decode = |row: Row| Ok((FileId(row.int(0)?), Timestamp(row.int(1)?)));
-    c.query(FIRST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
-}
-
-/// Decodes each row before the next one is read, so that the values of all rows are not in memory twice.
-fn collect(c: &mut dyn Conn, sql: &'static str, params: &[Value]) -> Result<Vec<ListedFile>, DbError> {
-    let mut files = Vec::new();
-    c.each(sql, params, &mut |row| {
-        files.push(decode(row)?);
-        Ok(())
-    })?;
-    Ok(files)
+    Ok(c.all(FIRST, &[tree.into(), package.into()])?.into_iter().collect())
 }
 
 /// Like [`of_project`], for several projects, in their order.
@@ -211,13 +163,12 @@ pub fn of_projects(
 ) -> Result<Vec<Vec<ListedFile>>, DbError> {
     let params: Vec<Vec<Value>> =
         packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
-    let results = c.query_many(listed!("AND l.package_id = $3"), &params)?;
-    results.into_iter().map(|rows| rows.into_iter().map(decode).collect()).collect()
+    c.many(listed!("AND l.package_id = $3"), &params)
 }
 
 /// Returns all files that a tree lists at a step, in unspecified order.
 pub fn all(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedFile>, DbError> {
-    collect(c, listed!(""), &[tree.into(), seq.into()])
+    c.all(listed!(""), &[tree.into(), seq.into()])
 }
 
 /// Returns the time from which the tree of an index has each file of a project, yanked or not: the beginning of its first
@@ -231,47 +182,38 @@ pub fn discovered_at(
     const FIRST: &str = "SELECT l.file_id, min(l.from_seq), min(n.read_at) FROM life l \
         LEFT JOIN file_reading n ON n.file_id = l.file_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 GROUP BY l.file_id";
-    let decode = |row: Row| {
-        let (from, read_at) = (row.int(1)?, row.opt_int(2)?);
-        Ok((FileId(row.int(0)?), Timestamp(read_at.map_or(from, |read_at| read_at.max(from)))))
-    };
-    c.query(FIRST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
+    let rows = c.all::<(FileId, Timestamp, Option<Timestamp>)>(FIRST, &[tree.into(), package.into()])?;
+    Ok(rows
+        .into_iter()
+        .map(|(file, from, read_at)| (file, read_at.map_or(from, |at| at.max(from))))
+        .collect())
 }
 
-/// A period in which a tree lists a file; in all of it, the file is either yanked or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileLife {
-    pub name: String,
-    pub version: String,
-    /// The first sequence number that lists it.
-    pub from: Seq,
-    /// The first sequence number that does not list it any more; [`Seq::OPEN`] if it is listed now.
-    pub to: Seq,
-    /// The reason why it is yanked; `None` if it is not yanked.
-    pub yanked: Option<String>,
-    /// Time of the first reading with the file, if an earlier reading lacked it.
-    pub read_at: Option<Timestamp>,
+row! {
+    /// A period in which a tree lists a file; in all of it, the file is either yanked or not.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FileLife from "life l JOIN release r ON r.id = l.release_id \
+        JOIN file f ON f.id = l.file_id AND f.role = 'python' LEFT JOIN file_reading n ON n.file_id = l.file_id" {
+        pub name: String = "f.name",
+        pub version: String = "r.version",
+        /// The first sequence number that lists it.
+        pub from: Seq = "l.from_seq",
+        /// The first sequence number that does not list it any more; [`Seq::OPEN`] if it is listed now.
+        pub to: Seq = "l.to_seq",
+        /// The reason why it is yanked; `None` if it is not yanked.
+        pub yanked: Option<String> = "l.mark, l.note" => yanked,
+        /// Time of the first reading with the file, if an earlier reading lacked it.
+        pub read_at: Option<Timestamp> = "n.read_at",
+    }
 }
 
 /// Returns all periods of the files of a project in a tree, by name and beginning.
 pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<FileLife>, DbError> {
-    const LIST: &str = "SELECT f.name, r.version, l.from_seq, l.to_seq, l.mark, l.note, n.read_at FROM life l \
-        JOIN release r ON r.id = l.release_id JOIN file f ON f.id = l.file_id AND f.role = 'python' \
-        LEFT JOIN file_reading n ON n.file_id = l.file_id \
-        WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq";
-    let decode = |mut row: Row| {
-        let is_yanked = row.int(4)? != 0;
-        let reason = row.opt_text(5)?.unwrap_or_default();
-        Ok(FileLife {
-            name: row.text(0)?,
-            version: row.text(1)?,
-            from: Seq(row.int(2)?),
-            to: Seq(row.int(3)?),
-            yanked: is_yanked.then_some(reason),
-            read_at: row.opt_time(6)?,
-        })
-    };
-    c.query(LIST, &[tree.into(), package.into()])?.into_iter().map(decode).collect()
+    const LIST: &str = select!(
+        FileLife,
+        "WHERE l.tree_id = $1 AND l.state = 0 AND l.package_id = $2 ORDER BY f.name, l.from_seq"
+    );
+    c.all(LIST, &[tree.into(), package.into()])
 }
 
 /// A project that a tree listed at a step or before.
@@ -289,11 +231,8 @@ pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<KnownPro
     const FIND: &str = "SELECT p.name, max(l.to_seq), max(CASE WHEN l.to_seq <= $1 THEN l.to_seq ELSE l.from_seq END) \
         FROM life l JOIN package p ON p.id = l.package_id \
         WHERE l.tree_id = $2 AND l.state = 0 AND l.from_seq <= $1 GROUP BY p.name";
-    let rows = c.query(FIND, &[seq.into(), tree.into()])?;
-    let decode = |mut row: Row| {
-        Ok(KnownProject { name: row.text(0)?, is_listed: row.int(1)? > seq.0, changed: Seq(row.int(2)?) })
-    };
-    rows.into_iter().map(decode).collect()
+    let rows = c.all::<(String, Seq, Seq)>(FIND, &[seq.into(), tree.into()])?.into_iter();
+    Ok(rows.map(|(name, to, changed)| KnownProject { name, is_listed: to > seq, changed }).collect())
 }
 
 /// The newest step up to a sequence number that changed a project in a tree.
@@ -308,8 +247,7 @@ pub fn last_change(
     seq: Seq,
     package: PackageId,
 ) -> Result<Option<Seq>, DbError> {
-    let rows = c.query(LAST_CHANGE, &[seq.into(), tree.into(), package.into()])?;
-    Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq))
+    Ok(c.first(LAST_CHANGE, &[seq.into(), tree.into(), package.into()])?.flatten())
 }
 
 /// Like [`last_change`], for several projects, in their order.
@@ -321,41 +259,30 @@ pub fn last_changes(
 ) -> Result<Vec<Option<Seq>>, DbError> {
     let params: Vec<Vec<Value>> =
         packages.iter().map(|package| vec![seq.into(), tree.into(), (*package).into()]).collect();
-    let results = c.query_many(LAST_CHANGE, &params)?;
-    let change = |rows: Vec<Row>| Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten().map(Seq));
-    results.into_iter().map(change).collect()
+    let results = c.many::<Option<Seq>>(LAST_CHANGE, &params)?;
+    Ok(results.into_iter().map(|rows| rows.into_iter().next().flatten()).collect())
 }
 
-/// A file of a project that a source has or had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownFile {
-    pub name: String,
-    pub version: String,
-    pub release: ReleaseId,
-    pub file: FileId,
-    /// Number of earlier files of this name with other bytes.
-    pub revision: i64,
-    /// Digest of its bytes.
-    pub sha256: Sha256,
+row! {
+    /// A file of a project that a source has or had.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct KnownFile from "release r JOIN file f ON f.release_id = r.id AND f.role = 'python'" {
+        pub name: String = "f.name",
+        pub version: String = "r.version",
+        pub release: ReleaseId = "f.release_id",
+        pub file: FileId = "f.id",
+        /// Number of earlier files of this name with other bytes.
+        pub revision: i64 = "f.build",
+        /// Digest of its bytes.
+        pub sha256: Sha256 = "f.sha256",
+    }
 }
 
 /// Returns every file of a project that a source has or had, higher revisions first.
 pub fn known(c: &mut dyn Conn, origin: SourceId, package: PackageId) -> Result<Vec<KnownFile>, DbError> {
-    const FIND: &str = "SELECT f.name, r.version, f.release_id, f.id, f.build, f.sha256 FROM release r \
-        JOIN file f ON f.release_id = r.id AND f.role = 'python' WHERE r.package_id = $1 AND r.origin_id = $2 \
-        ORDER BY f.build DESC, f.id DESC";
-    let rows = c.query(FIND, &[package.into(), origin.into()])?;
-    let decode = |mut row: Row| {
-        Ok(KnownFile {
-            name: row.text(0)?,
-            version: row.text(1)?,
-            release: ReleaseId(row.int(2)?),
-            file: FileId(row.int(3)?),
-            revision: row.int(4)?,
-            sha256: row.parse(5, "a digest")?,
-        })
-    };
-    rows.into_iter().map(decode).collect()
+    const FIND: &str =
+        select!(KnownFile, "WHERE r.package_id = $1 AND r.origin_id = $2 ORDER BY f.build DESC, f.id DESC");
+    c.all(FIND, &[package.into(), origin.into()])
 }
 
 /// Returns true if a tree lists now the distribution to which a file belongs.
@@ -365,7 +292,7 @@ pub fn is_listed(c: &mut dyn Conn, tree: TreeId, file: &ReleaseFile) -> Result<b
         AND l.state = 0 AND l.to_seq = $5 LIMIT 1";
     let params =
         [file.release.into(), file.name.as_str().into(), file.revision.into(), tree.into(), Seq::OPEN.into()];
-    Ok(!c.query(FIND, &params)?.is_empty())
+    c.finds(FIND, &params)
 }
 
 /// A distribution, or a file that belongs to it.
@@ -389,15 +316,20 @@ impl FileRole {
     }
 }
 
-/// A stored file, or a file that belongs to it, found by the digest of the distribution.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundFile {
-    /// The normalized name of the project.
-    pub project: String,
-    /// The facts of the file, as JSON.
-    pub facts: Vec<u8>,
-    /// The row of the requested file.
-    pub row: ReleaseFile,
+row! {
+    /// A stored file, or a file that belongs to it, found by the digest of the distribution.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FoundFile from "file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+        JOIN file g ON g.release_id = f.release_id AND g.role = $1 AND g.platform = '' AND g.build = f.build \
+        AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1" {
+        /// The normalized name of the project.
+        pub project: String = "p.name",
+        /// The facts of the file, as JSON.
+        pub facts: Vec<u8> = "f.facts" => or_default,
+        /// The row of the requested file.
+        pub row: ReleaseFile = "0, '', r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, g.locator, \
+            g.size, CAST(NULL AS TEXT), g.sha256, g.state, b.class",
+    }
 }
 
 /// Returns the file of this role that belongs to the distribution with this digest and name. A tree must list the
@@ -410,38 +342,13 @@ pub fn find(
     role: FileRole,
     step: Option<Seq>,
 ) -> Result<Option<FoundFile>, DbError> {
-    const FIND: &str = "SELECT p.name, f.facts, r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, \
-        g.size, g.sha256, g.state, b.class, g.locator FROM file f JOIN release r ON r.id = f.release_id JOIN package p \
-        ON p.id = r.package_id JOIN file g ON g.release_id = f.release_id AND g.role = $1 AND g.platform = '' \
-        AND g.build = f.build AND g.name = f.name LEFT JOIN blob b ON b.sha256 = g.sha256 AND g.state = 1 \
-        WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
-        ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
-        AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= $5 AND l.to_seq > $5))) ORDER \
-        BY f.id LIMIT 1";
+    const FIND: &str = select!(
+        FoundFile,
+        "WHERE f.sha256 = $2 AND f.role = 'python' AND f.name = $3 AND EXISTS (SELECT 1 FROM life l JOIN tree t \
+         ON t.id = l.tree_id WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.tree_id = $4 \
+         AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= $5 AND l.to_seq > $5))) \
+         ORDER BY f.id LIMIT 1"
+    );
     let params = [role.as_str().into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
-    let rows = c.query(FIND, &params)?;
-    let decode = |mut row: Row| {
-        Ok(FoundFile {
-            project: row.text(0)?,
-            facts: row.opt_bytes(1)?.unwrap_or_default(),
-            row: ReleaseFile {
-                state: LifeState::Listed,
-                path: String::new(),
-                package: PackageId(row.int(2)?),
-                release: ReleaseId(row.int(3)?),
-                version: row.text(4)?,
-                revision: row.int(5)?,
-                published_at: row.opt_time(6)?,
-                file: FileId(row.int(7)?),
-                name: row.text(8)?,
-                locator: row.text(13)?,
-                size: row.opt_int(9)?,
-                md5: None,
-                sha256: row.opt_parse(10, "a digest")?,
-                file_state: FileState::from_i64(11, row.int(11)?)?,
-                class: row.opt_text(12)?,
-            },
-        })
-    };
-    rows.into_iter().next().map(decode).transpose()
+    c.first(FIND, &params)
 }

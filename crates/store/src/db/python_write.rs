@@ -142,9 +142,8 @@ fn release(
 ) -> Result<ReleaseId, DbError> {
     const FIND: &str =
         "SELECT id FROM release WHERE package_id = $1 AND version = $2 AND origin_id = $3 AND revision = 0";
-    let rows = c.query(FIND, &[package.into(), version.into(), target.origin.into()])?;
-    if let Some(row) = rows.first() {
-        return Ok(ReleaseId(row.int(0)?));
+    if let Some(id) = c.first(FIND, &[package.into(), version.into(), target.origin.into()])? {
+        return Ok(id);
     }
     let id = ReleaseId(ids::reserve(c, ids::Sequence::Release, 1)?);
     let row = vec![id.into(), target.origin.into(), package.into(), version.into(), 0.into(), Value::Null];

@@ -2,7 +2,7 @@
 //! releases without a life.
 
 use super::columns::{row, select};
-use super::{Conn, DbError, Row, Value};
+use super::{Conn, DbError, Value};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use base::model::time::Timestamp;
@@ -36,7 +36,7 @@ row! {
 /// when the planner has no statistics of the new rows yet.
 pub fn all(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<ReleaseId>, DbError> {
     const ALL: &str = "SELECT id FROM release WHERE origin_id = $1 ORDER BY id";
-    c.query(ALL, &[origin.into()])?.iter().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
+    c.all(ALL, &[origin.into()])
 }
 
 /// Returns the releases of a source that have one of these package names and versions.
@@ -52,15 +52,14 @@ pub fn by_versions(
         .iter()
         .map(|(name, version)| vec![origin.into(), name.as_str().into(), version.as_str().into()])
         .collect();
-    let rows = c.query_many(SELECT, &params)?;
-    rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
+    Ok(c.many(SELECT, &params)?.into_iter().flatten().collect())
 }
 
 /// Returns the data of releases that upstream no longer lists and may list again. At most 2,000 per call.
 pub fn former_releases(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
     const SELECT: &str = select!(FormerRelease, "WHERE r.id = $1");
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
-    c.query_many(SELECT, &params)?.into_iter().flatten().map(Row::decode).collect()
+    Ok(c.many(SELECT, &params)?.into_iter().flatten().collect())
 }
 
 /// Returns the lowest record number of each release in trees of the source other than `tree`, if below 0; nothing for a

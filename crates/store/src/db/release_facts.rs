@@ -2,33 +2,34 @@
 
 use std::collections::HashMap;
 
-use super::life::life_state;
+use super::columns::row;
 use super::{Conn, DbError, Row};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, Seq, TreeId};
 use base::model::time::Timestamp;
 
-/// A release that is listed or archived at a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeRelease {
-    pub name: String,
-    /// The name in lower case.
-    pub normalized_name: String,
-    pub package: PackageId,
-    pub release: ReleaseId,
-    /// Listed or archived.
-    pub state: LifeState,
-    /// Field `Path` of the record; empty for `src/contrib` itself.
-    pub path: String,
-    pub version: String,
-    /// Publication time upstream, if known.
-    pub published_at: Option<Timestamp>,
-    /// Whether an index record is known; a release without one cannot be listed.
-    pub has_record: bool,
+row! {
+    /// A release that is listed or archived at a step.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct TreeRelease {
+        pub name: String,
+        /// The name in lower case.
+        pub normalized_name: String,
+        pub package: PackageId,
+        pub release: ReleaseId,
+        /// Listed or archived.
+        pub state: LifeState,
+        /// Field `Path` of the record; empty for `src/contrib` itself.
+        pub path: String,
+        pub version: String,
+        /// Publication time upstream, if known.
+        pub published_at: Option<Timestamp>,
+        /// Whether an index record is known; a release without one cannot be listed.
+        pub has_record: bool,
+    }
 }
 
-/// The lives that begin at or before a step: the columns that [`decode`] reads, and the first step and the one after the
-/// last.
+/// The lives that begin at or before a step, with the columns of [`ReleaseLife`].
 macro_rules! lives {
     ($rest:literal) => {
         concat!(
@@ -41,20 +42,6 @@ macro_rules! lives {
     };
 }
 
-fn decode(mut row: Row) -> Result<TreeRelease, DbError> {
-    Ok(TreeRelease {
-        name: row.text(0)?,
-        normalized_name: row.text(1)?,
-        package: PackageId(row.int(2)?),
-        release: ReleaseId(row.int(3)?),
-        state: life_state(4, row.int(4)?)?,
-        path: row.text(5)?,
-        version: row.text(6)?,
-        published_at: row.opt_time(7)?,
-        has_record: row.int(8)? != 0,
-    })
-}
-
 /// Returns the releases of a tree at a step, all or only those of `package`, in unspecified order.
 pub fn at_step(
     c: &mut dyn Conn,
@@ -62,42 +49,30 @@ pub fn at_step(
     seq: Seq,
     package: Option<PackageId>,
 ) -> Result<Vec<TreeRelease>, DbError> {
-    let mut rows = Vec::new();
-    let mut each = |row: Row| -> Result<(), DbError> {
-        rows.push(decode(row)?);
-        Ok(())
-    };
+    const OF_PACKAGE: &str = lives!("AND l.to_seq > $2 AND l.package_id = $3");
     match package {
-        None => c.each(lives!("AND l.to_seq > $2"), &[tree.into(), seq.into()], &mut each)?,
-        Some(package) => {
-            const OF_PACKAGE: &str = lives!("AND l.to_seq > $2 AND l.package_id = $3");
-            c.each(OF_PACKAGE, &[tree.into(), seq.into(), package.into()], &mut each)?
-        }
+        None => c.all(lives!("AND l.to_seq > $2"), &[tree.into(), seq.into()]),
+        Some(package) => c.all(OF_PACKAGE, &[tree.into(), seq.into(), package.into()]),
     }
-    Ok(rows)
 }
 
-/// The steps during which a release is listed or archived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseLife {
-    /// The release, and whether it is listed or archived.
-    pub release: TreeRelease,
-    /// The first step.
-    pub from: Seq,
-    /// The first step after it.
-    pub to: Seq,
+row! {
+    /// The steps during which a release is listed or archived.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ReleaseLife {
+        /// The release, and whether it is listed or archived.
+        pub release: TreeRelease,
+        /// The first step.
+        pub from: Seq,
+        /// The first step after it.
+        pub to: Seq,
+    }
 }
 
 /// Returns the lives of the releases of a package in a tree that begin at or before the step `seq`, in unspecified
 /// order.
 pub fn lives(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> Result<Vec<ReleaseLife>, DbError> {
-    let mut lives = Vec::new();
-    c.each(lives!("AND p.name = $3"), &[tree.into(), seq.into(), package.into()], &mut |row| {
-        let (from, to) = (Seq(row.int(9)?), Seq(row.int(10)?));
-        lives.push(ReleaseLife { release: decode(row)?, from, to });
-        Ok(())
-    })?;
-    Ok(lives)
+    c.all(lives!("AND p.name = $3"), &[tree.into(), seq.into(), package.into()])
 }
 
 /// Returns the first step of each release in a tree, for all releases or only those of `package`.
@@ -110,10 +85,10 @@ pub fn first_steps(
     const ONE: &str = "SELECT release_id, MIN(from_seq) FROM life WHERE tree_id = $1 AND state IN (0, 1) \
         AND package_id = $2 GROUP BY release_id";
     let rows = match package {
-        None => c.query(ALL, &[tree.into()])?,
-        Some(package) => c.query(ONE, &[tree.into(), package.into()])?,
+        None => c.all(ALL, &[tree.into()])?,
+        Some(package) => c.all(ONE, &[tree.into(), package.into()])?,
     };
-    rows.into_iter().map(Row::decode).collect()
+    Ok(rows.into_iter().collect())
 }
 
 /// Calls `each` with the metadata of each release of a tree at a step, all or only those of `package`: the newest
@@ -137,8 +112,9 @@ pub fn metadata(
     const PACKAGE_DETAILS: &str = "SELECT l.release_id, d.description FROM life l \
         JOIN detail d ON d.release_id = l.release_id WHERE l.tree_id = $1 AND l.state IN (0, 1) \
         AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
-    let mut row = |mut row: Row| -> Result<(), DbError> {
-        each(ReleaseId(row.int(0)?), row.bytes(1)?);
+    let mut row = |row: Row| {
+        let (release, metadata) = row.decode()?;
+        each(release, metadata);
         Ok(())
     };
     match package {
@@ -169,8 +145,9 @@ pub fn metadata_of_all_steps(
     const DETAILS: &str = "SELECT DISTINCT d.release_id, d.description FROM life l \
         JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = $2";
-    let mut row = |mut row: Row| -> Result<(), DbError> {
-        each(ReleaseId(row.int(0)?), row.bytes(1)?);
+    let mut row = |row: Row| {
+        let (release, metadata) = row.decode()?;
+        each(release, metadata);
         Ok(())
     };
     let params = [tree.into(), package.into()];
@@ -185,6 +162,6 @@ pub fn records(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Ve
     const FIND: &str =
         "SELECT stanza FROM record WHERE release_id = $1 AND variant <= 0 ORDER BY variant LIMIT 1";
     let params: Vec<_> = releases.iter().map(|release| vec![(*release).into()]).collect();
-    let rows = c.query_many(FIND, &params)?.into_iter();
-    rows.map(|rows| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose()).collect()
+    let records = c.many(FIND, &params)?.into_iter();
+    Ok(records.map(|rows| rows.into_iter().next()).collect())
 }

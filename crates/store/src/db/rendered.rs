@@ -47,7 +47,7 @@ pub fn put(c: &mut dyn Conn, rendered: &RenderedRow) -> Result<bool, DbError> {
 /// Returns true if any key has these stored bytes.
 pub fn is_referenced(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM rendered WHERE sha256 = $1 LIMIT 1";
-    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
+    c.finds(FIND, &[sha256.to_string().into()])
 }
 
 /// Returns the digests of the stored bytes of the newest indexes, at most `limit`.

@@ -60,22 +60,24 @@ row! {
     }
 }
 
-/// A subscription list in force from an instant on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RepoStep {
-    pub repo: RepoId,
-    /// Its number, from 1.
-    pub seq: i64,
-    /// Time at which it took effect.
-    pub at: Timestamp,
-    /// The transaction that created it.
-    pub tx: TxId,
-    /// The subscriptions, in order of precedence.
-    pub subscriptions: Vec<Subscription>,
-    /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
-    pub pinned_at: Option<Timestamp>,
-    /// Whether [`withheld`] returns versions.
-    pub has_withheld: bool,
+row! {
+    /// A subscription list in force from an instant on.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RepoStep from "repo_step" {
+        pub repo: RepoId = "repo_id",
+        /// Its number, from 1.
+        pub seq: i64,
+        /// Time at which it took effect.
+        pub at: Timestamp,
+        /// The transaction that created it.
+        pub tx: TxId = "tx_id",
+        /// The subscriptions, in order of precedence.
+        pub subscriptions: Vec<Subscription> = _,
+        /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
+        pub pinned_at: Option<Timestamp>,
+        /// Whether [`withheld`] returns versions.
+        pub has_withheld: bool = "CASE WHEN withheld IS NULL THEN 0 ELSE 1 END",
+    }
 }
 
 /// Returns every repository, by id.
@@ -147,17 +149,9 @@ pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
 
 /// Returns every subscription list of every repository, by repository, oldest first.
 pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
-    const STEPS: &str = "SELECT repo_id, seq, at, tx_id, pinned_at, CASE WHEN withheld IS NULL THEN 0 ELSE 1 END FROM repo_step \
-        ORDER BY repo_id, seq";
     const SUBSCRIPTIONS: &str =
         "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
-    let mut steps = Vec::new();
-    for row in c.query(STEPS, &[])? {
-        let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
-        let (seq, at, pinned_at) = (row.int(1)?, row.time(2)?, row.opt_time(4)?);
-        let has_withheld = row.int(5)? != 0;
-        steps.push(RepoStep { repo, seq, at, tx, subscriptions: Vec::new(), pinned_at, has_withheld });
-    }
+    let mut steps: Vec<RepoStep> = c.all(select!(RepoStep, "ORDER BY repo_id, seq"), &[])?;
     let mut index = 0;
     for (repo, seq, subscription) in c.all::<(RepoId, i64, Subscription)>(SUBSCRIPTIONS, &[])? {
         let key = (repo, seq);
@@ -196,8 +190,7 @@ pub struct NewRepoStep {
 pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbError> {
     const SELECT: &str =
         "SELECT withheld FROM repo_step WHERE repo_id = $1 AND seq = $2 AND withheld IS NOT NULL";
-    let mut rows = c.query(SELECT, &[repo.into(), seq.into()])?;
-    rows.pop().map_or(Ok(Vec::new()), |mut row| row.bytes(0))
+    Ok(c.first(SELECT, &[repo.into(), seq.into()])?.unwrap_or_default())
 }
 
 /// Writes the next subscription list. Requested promotions of the repository are superseded. A deleted source can be in
@@ -218,8 +211,7 @@ pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: 
     for new in step.subscriptions.iter().filter(|new| current.iter().all(|old| old.source != new.source)) {
         source::check_exists(c, new.source)?;
     }
-    let rows = c.query(NEXT, &[step.repo.into()])?;
-    let seq = rows.first().ok_or(DbError::NoRepo(step.repo))?.int(0)?;
+    let seq: i64 = c.first(NEXT, &[step.repo.into()])?.ok_or(DbError::NoRepo(step.repo))?;
     let withheld = (!step.withheld.is_empty()).then_some(step.withheld.as_slice());
     let params: [Value; 6] = [
         step.repo.into(),

@@ -1,27 +1,30 @@
 //! Progress of the scrub, by storage directory and first byte of the digests, and the objects of such a range.
 
-use super::{Conn, DbError, Row};
+use super::columns::{row, select};
+use super::{Conn, DbError};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
 /// Value of `directory` in the row that records the start of an unfinished scrub of all objects.
 const PASS: &str = "";
 
-/// The objects of a storage directory whose digests begin with one byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScrubRange {
-    /// The storage directory: `cran`, `readmes`.
-    pub directory: String,
-    /// The first byte of the digests.
-    pub prefix: u8,
-    /// The digest of the last object that was read, while the range is being read.
-    pub position: Option<Sha256>,
-    /// Time at which the range was last read to its end.
-    pub read_at: Option<Timestamp>,
-    /// Number of objects that were read at `read_at`.
-    pub objects: i64,
-    /// Number of bad objects among them that could not be repaired.
-    pub bad: i64,
+row! {
+    /// The objects of a storage directory whose digests begin with one byte.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ScrubRange from "scrub" {
+        /// The storage directory: `cran`, `readmes`.
+        pub directory: String,
+        /// The first byte of the digests.
+        pub prefix: u8,
+        /// The digest of the last object that was read, while the range is being read.
+        pub position: Option<Sha256> => |cells| String::decode(cells).map(|digest| digest.parse().ok()),
+        /// Time at which the range was last read to its end.
+        pub read_at: Option<Timestamp> = "nullif(read_at, 0)",
+        /// Number of objects that were read at `read_at`.
+        pub objects: i64,
+        /// Number of bad objects among them that could not be repaired.
+        pub bad: i64,
+    }
 }
 
 impl ScrubRange {
@@ -46,40 +49,19 @@ impl ScrubRange {
     }
 }
 
-/// An object that a row refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReferencedObject {
-    pub sha256: Sha256,
-    /// Its size, if it is recorded.
-    pub size: Option<u64>,
-}
-
-fn decode_object(mut row: Row) -> Result<ReferencedObject, DbError> {
-    Ok(ReferencedObject { sha256: row.parse(0, "a digest")?, size: u64::try_from(row.int(1)?).ok() })
+row! {
+    /// An object that a row refers to.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ReferencedObject {
+        pub sha256: Sha256,
+        /// Its size, if it is recorded.
+        pub size: Option<u64> => |cells| i64::decode(cells).map(|size| u64::try_from(size).ok()),
+    }
 }
 
 /// Returns the ranges that were read completely or partly.
 pub fn ranges(c: &mut dyn Conn) -> Result<Vec<ScrubRange>, DbError> {
-    const ALL: &str =
-        "SELECT directory, prefix, position, read_at, objects, bad FROM scrub WHERE directory <> ''";
-    let decode = |mut row: Row| {
-        let number = row.int(1)?;
-        let prefix = u8::try_from(number).map_err(|_| DbError::Shape {
-            column: 1,
-            found: "another number",
-            expected: "a byte",
-        })?;
-        let position = row.text(2)?;
-        Ok(ScrubRange {
-            directory: row.text(0)?,
-            prefix,
-            position: position.parse().ok(),
-            read_at: Some(row.time(3)?).filter(|at| at.0 != 0),
-            objects: row.int(4)?,
-            bad: row.int(5)?,
-        })
-    };
-    c.query(ALL, &[])?.into_iter().map(decode).collect()
+    c.all(select!(ScrubRange, "WHERE directory <> ''"), &[])
 }
 
 /// Records the progress of a range.
@@ -133,7 +115,7 @@ pub fn blobs(c: &mut dyn Conn, range: &ScrubRange, limit: i64) -> Result<Vec<Ref
         ORDER BY sha256 LIMIT $4";
     let [from, until] = range.bounds();
     let params = [range.directory.as_str().into(), from.into(), until.into(), limit.into()];
-    c.query(FIND, &params)?.into_iter().map(decode_object).collect()
+    c.all(FIND, &params)
 }
 
 /// Like [`blobs`], for the stored bytes of rendered indexes.
@@ -141,5 +123,5 @@ pub fn indexes(c: &mut dyn Conn, range: &ScrubRange, limit: i64) -> Result<Vec<R
     const FIND: &str = "SELECT sha256, min(size) FROM rendered WHERE sha256 > $1 AND sha256 < $2 \
         GROUP BY sha256 ORDER BY sha256 LIMIT $3";
     let [from, until] = range.bounds();
-    c.query(FIND, &[from.into(), until.into(), limit.into()])?.into_iter().map(decode_object).collect()
+    c.all(FIND, &[from.into(), until.into(), limit.into()])
 }

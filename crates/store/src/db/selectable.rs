@@ -1,46 +1,33 @@
 //! The releases of R packages that a curated source can select, and those that it has selected.
 
-use super::life::life_state;
-use super::{Conn, DbError, Row};
+use super::columns::row;
+use super::{Conn, DbError};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, Seq, TreeId};
 use base::model::time::Timestamp;
 
-/// A release that is listed in `src/contrib` itself, or archived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SelectableRelease {
-    pub name: String,
-    pub package: PackageId,
-    pub release: ReleaseId,
-    pub version: String,
-    /// Publication time upstream, if known.
-    pub published_at: Option<Timestamp>,
-    /// Size of its source package in bytes, if known.
-    pub size: Option<i64>,
-    /// Listed or archived.
-    pub state: LifeState,
-    /// The step that began the life.
-    pub from: Seq,
-    /// The number of its record; if it has no record, the number in its life.
-    pub variant: i64,
-    /// Its record: for a listed release the record of its life, for an archived one the newest record; `None` if no
-    /// index contained it.
-    pub stanza: Option<Vec<u8>>,
-}
-
-fn decode(row: &mut Row, stanza: Option<Vec<u8>>) -> Result<SelectableRelease, DbError> {
-    Ok(SelectableRelease {
-        name: row.text(0)?,
-        package: PackageId(row.int(1)?),
-        release: ReleaseId(row.int(2)?),
-        version: row.text(3)?,
-        state: life_state(4, row.int(4)?)?,
-        from: Seq(row.int(5)?),
-        variant: row.int(6)?,
-        published_at: row.opt_time(7)?,
-        size: row.opt_int(8)?,
-        stanza,
-    })
+row! {
+    /// A release that is listed in `src/contrib` itself, or archived.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SelectableRelease {
+        pub name: String,
+        pub package: PackageId,
+        pub release: ReleaseId,
+        pub version: String,
+        /// Listed or archived.
+        pub state: LifeState,
+        /// The step that began the life.
+        pub from: Seq,
+        /// The number of its record; if it has no record, the number in its life.
+        pub variant: i64,
+        /// Publication time upstream, if known.
+        pub published_at: Option<Timestamp>,
+        /// Size of its source package in bytes, if known.
+        pub size: Option<i64>,
+        /// Its record: for a listed release the record of its life, for an archived one the newest record; `None` if no
+        /// index contained it.
+        pub stanza: Option<Vec<u8>> = _,
+    }
 }
 
 /// Calls `f` with each listed release of a tree at a step, in any order.
@@ -54,9 +41,9 @@ pub fn each_listed(
         r.published_at, f.size, k.stanza FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         JOIN record k ON k.release_id = l.release_id AND k.variant = l.variant \
         LEFT JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' WHERE l.tree_id = $1 AND l.state = 0 AND l.path = '' AND l.from_seq <= $2 AND l.to_seq > $2";
-    c.each(LIST, &[tree.into(), seq.into()], &mut |mut row| {
-        let stanza = row.bytes(9)?;
-        f(decode(&mut row, Some(stanza))?);
+    c.each(LIST, &[tree.into(), seq.into()], &mut |row| {
+        let (release, stanza): (SelectableRelease, Vec<u8>) = row.decode()?;
+        f(SelectableRelease { stanza: Some(stanza), ..release });
         Ok(())
     })
 }
@@ -77,19 +64,15 @@ pub fn of_packages(
         "SELECT variant, stanza FROM record WHERE release_id = $1 AND variant <= 0 ORDER BY variant";
     let params: Vec<Vec<_>> =
         names.iter().map(|name| vec![tree.into(), seq.into(), name.as_str().into()]).collect();
-    let mut releases = Vec::new();
-    for mut row in c.query_many(FIND, &params)?.into_iter().flatten() {
-        releases.push(decode(&mut row, None)?);
-    }
+    let mut releases: Vec<SelectableRelease> = c.many(FIND, &params)?.into_iter().flatten().collect();
     let params: Vec<Vec<_>> = releases.iter().map(|release| vec![release.release.into()]).collect();
-    let records = c.query_many(RECORDS, &params)?;
+    let records = c.many::<(i64, Vec<u8>)>(RECORDS, &params)?;
     for (release, records) in releases.iter_mut().zip(records) {
-        for mut record in records {
-            let variant = record.int(0)?;
-            if release.state == LifeState::Archived || variant == release.variant {
-                (release.variant, release.stanza) = (variant, Some(record.bytes(1)?));
-                break;
-            }
+        let is_its_record = |(variant, _): &(i64, Vec<u8>)| {
+            release.state == LifeState::Archived || *variant == release.variant
+        };
+        if let Some((variant, stanza)) = records.into_iter().find(is_its_record) {
+            (release.variant, release.stanza) = (variant, Some(stanza));
         }
     }
     Ok(releases)

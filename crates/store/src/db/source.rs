@@ -81,8 +81,7 @@ pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, Db
 /// Checks that a source was not deleted. After `clock::lock`, the result is valid until the end of the transaction.
 pub fn check_exists(c: &mut dyn Conn, id: SourceId) -> Result<(), DbError> {
     const FIND: &str = "SELECT name FROM source WHERE id = $1 AND deleted_at IS NOT NULL";
-    let Some(mut row) = c.query(FIND, &[id.into()])?.into_iter().next() else { return Ok(()) };
-    let name = row.text(0)?;
+    let Some(name) = c.first::<String>(FIND, &[id.into()])? else { return Ok(()) };
     // See [`delete`].
     let name = name.split_once(' ').map_or(name.as_str(), |(name, _)| name).to_owned();
     Err(DbError::SourceDeleted(name))

@@ -4,24 +4,28 @@
 //! a copy of the database, or a restored backup, does not contain the generations that were written after it was
 //! made.
 
-use super::{Conn, DbError, Row, Value};
+use super::columns::{row, select};
+use super::conn::{Cells, Columns};
+use super::{Conn, DbError, Value};
 use base::model::identity::Identity;
 
 /// Maximum number of recorded generations. Storage can be restored from a backup unless more starts and sweeps have
 /// followed the backup.
 const MAX_GENERATIONS: usize = 64;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorageClassRow {
-    pub class: String,
-    /// Its directory, or `s3://bucket/prefix`.
-    pub place: String,
-    /// Whether the marker was written or found in `place`.
-    pub marked: bool,
-    /// The token of the last adoption of the class by this database; `None` if it was never adopted.
-    pub adoption: Option<Identity>,
-    /// The generations written into the marker, newest first.
-    pub generations: Vec<Identity>,
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StorageClassRow from "storage_class" {
+        pub class: String,
+        /// Its directory, or `s3://bucket/prefix`.
+        pub place: String,
+        /// Whether the marker was written or found in `place`.
+        pub marked: bool,
+        /// The token of the last adoption of the class by this database; `None` if it was never adopted.
+        pub adoption: Option<Identity> = "nullif(adoption, '')",
+        /// The generations written into the marker, newest first.
+        pub generations: Vec<Identity> => generations,
+    }
 }
 
 impl StorageClassRow {
@@ -43,25 +47,10 @@ impl StorageClassRow {
     }
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!("SELECT class, place, marked, adoption, generations FROM storage_class ", $rest)
-    };
-}
-
-fn decode(mut row: Row) -> Result<StorageClassRow, DbError> {
-    const EXPECTED: &str = "generations of a marker";
-    let (adoption, generations) = (row.text(3)?, row.text(4)?);
-    let token = |text: &str| {
-        text.parse::<Identity>().map_err(|_| DbError::Shape { column: 4, found: "text", expected: EXPECTED })
-    };
-    Ok(StorageClassRow {
-        class: row.text(0)?,
-        place: row.text(1)?,
-        marked: row.int(2)? != 0,
-        adoption: if adoption.is_empty() { None } else { Some(token(&adoption)?) },
-        generations: generations.split_ascii_whitespace().map(token).collect::<Result<_, _>>()?,
-    })
+fn generations(cells: &mut Cells) -> Result<Vec<Identity>, DbError> {
+    let text = String::decode(cells)?;
+    let all: Result<_, _> = text.split_ascii_whitespace().map(str::parse).collect();
+    all.map_err(|_| cells.shape("text", "generations of a marker"))
 }
 
 /// Returns the newest generations as the text of their column.
@@ -71,11 +60,11 @@ fn generations_text(generations: &[Identity]) -> Value {
 }
 
 pub fn all(c: &mut dyn Conn) -> Result<Vec<StorageClassRow>, DbError> {
-    c.query(select!("ORDER BY class"), &[])?.into_iter().map(decode).collect()
+    c.all(select!(StorageClassRow, "ORDER BY class"), &[])
 }
 
 pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<StorageClassRow>, DbError> {
-    c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
+    c.first(select!(StorageClassRow, "WHERE class = $1"), &[class.into()])
 }
 
 /// Returns the row of a class, and creates it with this generation if it is missing. If the row names another place, it

@@ -1,90 +1,69 @@
 //! Stored files by digest: their location on a mirror, their package, and their publisher.
 
-use super::file::FileState;
-use super::life::{ReleaseFile, life_state};
-use super::{Conn, DbError, Row, Value};
+use super::columns::{row, select};
+use super::conn::{Cells, Columns};
+use super::life::ReleaseFile;
+use super::{Conn, DbError, Value};
 use base::model::digest::Sha256;
-use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+use base::model::ids::{FileId, ReleaseId};
 use base::model::point::PointTree;
 use base::model::time::Timestamp;
 
-/// A stored file that a mirror has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirroredFile {
-    /// The tree and the first step of the newest life in which the file is listed or archived.
-    pub tree: PointTree,
-    pub package: String,
-    /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
-    pub platform: String,
-    pub file: ReleaseFile,
+row! {
+    /// A stored file that a mirror has.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct MirroredFile from "file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+        JOIN blob b ON b.sha256 = f.sha256 JOIN life l ON l.release_id = f.release_id JOIN tree e ON e.id = l.tree_id" {
+        /// The tree and the first step of the newest life in which the file is listed or archived.
+        pub tree: PointTree = "e.source_id, l.tree_id, l.from_seq",
+        pub package: String = "p.name",
+        /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
+        pub platform: String = "f.platform",
+        pub file: ReleaseFile = "l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
+            f.name, f.locator, f.size, f.md5, f.sha256, f.state, b.class",
+    }
+}
+
+impl Columns for PointTree {
+    fn decode(cells: &mut Cells) -> Result<PointTree, DbError> {
+        let (source, tree, seq) = Columns::decode(cells)?;
+        Ok(PointTree { source, tree, seq, base: None, rules: None })
+    }
 }
 
 /// Returns the stored files with this digest that a mirror has, each with its newest life.
 pub fn mirrored_files(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<MirroredFile>, DbError> {
-    const FIND: &str = "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
-        f.name, f.locator, f.size, f.md5, b.class, e.source_id, l.tree_id, l.from_seq, p.name, f.platform \
-        FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
-        JOIN blob b ON b.sha256 = f.sha256 JOIN life l ON l.release_id = f.release_id JOIN tree e ON e.id = l.tree_id \
-        WHERE f.sha256 = $1 AND f.state = 1 AND f.locator NOT IN ('', 'wheel') AND l.state IN (0, 1) \
-        AND (f.platform = '' AND e.role = 'source' OR l.file_id = f.id) ORDER BY f.id, l.from_seq DESC";
-    let decode = |mut row: Row| {
-        Ok(MirroredFile {
-            tree: PointTree {
-                source: SourceId(row.int(13)?),
-                tree: TreeId(row.int(14)?),
-                seq: Seq(row.int(15)?),
-                base: None,
-                rules: None,
-            },
-            package: row.text(16)?,
-            platform: row.text(17)?,
-            file: ReleaseFile {
-                state: life_state(0, row.int(0)?)?,
-                path: row.text(1)?,
-                package: PackageId(row.int(2)?),
-                release: ReleaseId(row.int(3)?),
-                version: row.text(4)?,
-                revision: row.int(5)?,
-                published_at: row.opt_time(6)?,
-                file: FileId(row.int(7)?),
-                name: row.text(8)?,
-                locator: row.text(9)?,
-                size: row.opt_int(10)?,
-                md5: row.opt_parse(11, "a digest")?,
-                sha256: Some(sha256),
-                file_state: FileState::Stored,
-                class: row.opt_text(12)?,
-            },
-        })
-    };
-    let mut files: Vec<MirroredFile> = c
-        .query(FIND, &[sha256.to_string().into()])?
-        .into_iter()
-        .map(decode)
-        .collect::<Result<_, DbError>>()?;
+    const FIND: &str = select!(
+        MirroredFile,
+        "WHERE f.sha256 = $1 AND f.state = 1 AND f.locator NOT IN ('', 'wheel') AND l.state IN (0, 1) \
+         AND (f.platform = '' AND e.role = 'source' OR l.file_id = f.id) ORDER BY f.id, l.from_seq DESC"
+    );
+    let mut files: Vec<MirroredFile> = c.all(FIND, &[sha256.to_string().into()])?;
     files.dedup_by_key(|mirrored| mirrored.file.file);
     Ok(files)
 }
 
-/// The package that stored bytes belong to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileOrigin {
-    pub file: String,
-    pub source: String,
-    /// The language of its source, as stored in the database.
-    pub language: String,
-    pub package: String,
-    pub version: String,
-    /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
-    pub platform: String,
-    /// The user who published the file first, and the time.
-    pub published: Option<(String, Timestamp)>,
+row! {
+    /// The package that stored bytes belong to.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FileOrigin {
+        pub file: String,
+        pub source: String,
+        /// The language of its source, as stored in the database.
+        pub language: String,
+        pub package: String,
+        pub version: String,
+        /// The platform of a binary, see [`super::binary::Binary::platform`]; empty for a source package.
+        pub platform: String,
+        /// The user who published the file first, and the time.
+        pub published: Option<(String, Timestamp)> = _,
+    }
 }
 
 macro_rules! origin {
     ($rest:literal) => {
         concat!(
-            "SELECT f.name, s.name, p.name, r.version, f.platform, f.release_id, f.id, s.language FROM file f \
+            "SELECT f.name, s.name, s.language, p.name, r.version, f.platform, f.release_id, f.id FROM file f \
              JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
              JOIN source s ON s.id = r.origin_id ",
             $rest
@@ -111,21 +90,10 @@ fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Op
     const FIRST_TX: &str = "SELECT t.actor, t.at FROM life l JOIN tree e ON e.id = l.tree_id JOIN step s \
         ON s.tree_id = l.tree_id AND s.seq = l.from_seq JOIN tx t ON t.id = s.tx_id WHERE l.release_id = $1 \
         AND (l.file_id = $2 OR e.role = 'source' AND $3 = '') ORDER BY t.at LIMIT 1";
-    let Some(mut row) = c.query(sql, &[sha256.to_string().into()])?.into_iter().next() else {
-        return Ok(None);
-    };
-    let platform = row.text(4)?;
-    let params: [Value; 3] = [row.int(5)?.into(), row.int(6)?.into(), platform.as_str().into()];
-    let published = c.query(FIRST_TX, &params)?.into_iter().next();
-    Ok(Some(FileOrigin {
-        file: row.text(0)?,
-        source: row.text(1)?,
-        language: row.text(7)?,
-        package: row.text(2)?,
-        version: row.text(3)?,
-        platform,
-        published: published.map(|mut row| Ok::<_, DbError>((row.text(0)?, row.time(1)?))).transpose()?,
-    }))
+    let found = c.first::<(FileOrigin, ReleaseId, FileId)>(sql, &[sha256.to_string().into()])?;
+    let Some((origin, release, file)) = found else { return Ok(None) };
+    let params: [Value; 3] = [release.into(), file.into(), origin.platform.as_str().into()];
+    Ok(Some(FileOrigin { published: c.first(FIRST_TX, &params)?, ..origin }))
 }
 
 /// Returns the number and the size in bytes of the stored objects that rows refer to, by directory. Usage data is in

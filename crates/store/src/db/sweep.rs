@@ -14,8 +14,8 @@ pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<
     const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > $2 \
         AND removed_since <= $3";
     let since = Timestamp(now.0.saturating_sub(WINDOW));
-    let rows = c.query(GET, &[class.into(), since.into(), now.into()])?;
-    rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
+    let removed: Option<i64> = c.first(GET, &[class.into(), since.into(), now.into()])?;
+    Ok(removed.and_then(|removed| u64::try_from(removed).ok()).unwrap_or(0))
 }
 
 /// Counts objects that are about to be removed; a negative number subtracts objects that were counted and then not
@@ -38,5 +38,5 @@ pub fn record_day(c: &mut dyn Conn, today: i64) -> Result<(), DbError> {
 
 /// Returns the days on which sweeps ran, in order.
 pub fn days(c: &mut dyn Conn) -> Result<Vec<i64>, DbError> {
-    c.query("SELECT day FROM sweep_day ORDER BY day", &[])?.iter().map(|row| row.int(0)).collect()
+    c.all("SELECT day FROM sweep_day ORDER BY day", &[])
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::author::{Author, AuthorKind};
-use super::{Conn, DbError, Row, Value, audit, clock, ids};
+use super::columns::{row, select};
+use super::conn::{Cells, Columns};
+use super::{Conn, DbError, Value, audit, clock, ids};
 use base::model::digest::Sha256;
 use base::model::identity::Identity;
 use base::model::ids::TokenId;
@@ -14,51 +16,57 @@ const DAY: i64 = 86_400 * SECOND;
 /// Maximum number of tokens that one statement of [`changed_since`] returns.
 const BATCH_SIZE: i64 = 2_000;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub id: TokenId,
-    /// The public identifier, used in lists and by `revoke`.
-    pub guid: Identity,
-    /// The digest of the whole token.
-    pub digest: Sha256,
-    /// The first and last characters of the token, for display.
-    pub excerpt: String,
-    /// The person or service that uses the token.
-    pub user: String,
-    /// The purpose of the token.
-    pub description: String,
-    /// The administrator who created it.
-    pub created_by: String,
-    pub created_at: Timestamp,
-    /// Expiry time; `None` if it does not expire.
-    pub expires_at: Option<Timestamp>,
-    /// Time of its revocation; `None` if it is not revoked.
-    pub revoked_at: Option<Timestamp>,
-    /// The last day on which it was used.
-    pub used_on: Option<Day>,
-    pub scopes: Vec<ScopeRow>,
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Token from "token t LEFT JOIN token_use u ON u.token_id = t.id" {
+        pub id: TokenId = "t.id",
+        /// The public identifier, used in lists and by `revoke`.
+        pub guid: Identity = "t.guid",
+        /// The digest of the whole token.
+        pub digest: Sha256 = "t.digest",
+        /// The first and last characters of the token, for display.
+        pub excerpt: String = "t.excerpt",
+        /// The person or service that uses the token.
+        pub user: String = "t.user_name",
+        /// The purpose of the token.
+        pub description: String = "t.description",
+        /// The administrator who created it.
+        pub created_by: String = "t.created_by",
+        pub created_at: Timestamp = "t.created_at",
+        /// Expiry time; `None` if it does not expire.
+        pub expires_at: Option<Timestamp> = "t.expires_at",
+        /// Time of its revocation; `None` if it is not revoked.
+        pub revoked_at: Option<Timestamp> = "t.revoked_at",
+        /// The last day on which it was used.
+        pub used_on: Option<Day> = "u.day" => day,
+        pub scopes: Vec<ScopeRow> = _,
+    }
 }
 
-/// The properties of a changed token that are needed to check requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedToken {
-    pub id: TokenId,
-    pub guid: Identity,
-    pub digest: Sha256,
-    pub user: Box<str>,
-    pub expires_at: Option<Timestamp>,
-    pub revoked_at: Option<Timestamp>,
-    /// Its scopes, in the order of their kinds and objects.
-    pub scopes: Vec<ScopeRow>,
+row! {
+    /// The properties of a changed token that are needed to check requests.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ChangedToken {
+        pub id: TokenId,
+        pub guid: Identity,
+        pub digest: Sha256,
+        pub user: Box<str> => |cells| String::decode(cells).map(String::into_boxed_str),
+        pub expires_at: Option<Timestamp>,
+        pub revoked_at: Option<Timestamp>,
+        /// Its scopes, in the order of their kinds and objects.
+        pub scopes: Vec<ScopeRow> = _,
+    }
 }
 
-/// One scope, for one object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ScopeRow {
-    /// The kind of the scope, as text.
-    pub scope: String,
-    /// The id of a repository or source; 0 for all, and for a scope without objects.
-    pub object: i64,
+row! {
+    /// One scope, for one object.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    pub struct ScopeRow {
+        /// The kind of the scope, as text.
+        pub scope: String,
+        /// The id of a repository or source; 0 for all, and for a scope without objects.
+        pub object: i64,
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -120,17 +128,15 @@ fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
 
 /// Returns all tokens, in order of creation.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
-    const TOKENS: &str = "SELECT t.id, t.guid, t.digest, t.excerpt, t.user_name, t.description, t.created_by, t.created_at, \
-        t.expires_at, t.revoked_at, u.day FROM token t LEFT JOIN token_use u ON u.token_id = t.id ORDER BY t.id";
     const SCOPES: &str = "SELECT token_id, scope, object FROM token_scope ORDER BY token_id, scope, object";
-    let mut tokens = c.query(TOKENS, &[])?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+    let mut tokens: Vec<Token> = c.all(select!(Token, "ORDER BY t.id"), &[])?;
     let mut index = 0;
-    for (id, scope, object) in c.all::<(TokenId, String, i64)>(SCOPES, &[])? {
+    for (id, scope) in c.all::<(TokenId, ScopeRow)>(SCOPES, &[])? {
         while tokens.get(index).is_some_and(|token| token.id < id) {
             index += 1;
         }
         if let Some(token) = tokens.get_mut(index).filter(|token| token.id == id) {
-            token.scopes.push(ScopeRow { scope, object });
+            token.scopes.push(scope);
         }
     }
     Ok(tokens)
@@ -170,25 +176,18 @@ pub fn changed_in_batches(
     let mut last = (revision, i64::MAX);
     loop {
         let (previous, mut tokens) = (last, Vec::new());
-        for mut row in c.query(TOKENS, &[previous.0.into(), previous.1.into(), batch_size.into()])? {
-            last = (row.int(6)?, row.int(0)?);
-            tokens.push(ChangedToken {
-                id: TokenId(last.1),
-                guid: row.parse(1, "the identity of a token")?,
-                digest: row.parse(2, "a SHA-256")?,
-                user: row.text(3)?.into(),
-                expires_at: row.opt_time(4)?,
-                revoked_at: row.opt_time(5)?,
-                scopes: Vec::new(),
-            });
+        let params = [previous.0.into(), previous.1.into(), batch_size.into()];
+        for (token, revision) in c.all::<(ChangedToken, i64)>(TOKENS, &params)? {
+            last = (revision, token.id.0);
+            tokens.push(token);
         }
         if tokens.is_empty() {
             return Ok(last.0);
         }
         let mut scopes: HashMap<TokenId, Vec<ScopeRow>> = HashMap::new();
         let range: [Value; 4] = [previous.0.into(), previous.1.into(), last.0.into(), last.1.into()];
-        for (id, scope, object) in c.all::<(TokenId, String, i64)>(SCOPES, &range)? {
-            scopes.entry(id).or_default().push(ScopeRow { scope, object });
+        for (id, scope) in c.all::<(TokenId, ScopeRow)>(SCOPES, &range)? {
+            scopes.entry(id).or_default().push(scope);
         }
         for token in tokens {
             let scopes = scopes.remove(&token.id).unwrap_or_default();
@@ -207,8 +206,7 @@ pub fn record_use(
 ) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO token_use (token_id, day) VALUES ($1, $2) ON CONFLICT (token_id) \
         DO UPDATE SET day = excluded.day WHERE token_use.day < excluded.day";
-    let was_used = !c.query("SELECT day FROM token_use WHERE token_id = $1", &[id.into()])?.is_empty();
-    if !was_used {
+    if !c.finds("SELECT day FROM token_use WHERE token_id = $1", &[id.into()])? {
         let name = format!("{user} (token {guid})");
         let author = Author { kind: AuthorKind::Token, name, address: String::new(), at };
         let guid = guid.to_string();
@@ -217,19 +215,8 @@ pub fn record_use(
     c.execute(PUT, &[id.into(), at.0.div_euclid(DAY).into()]).map(drop)
 }
 
-fn decode(mut row: Row) -> Result<Token, DbError> {
-    Ok(Token {
-        id: TokenId(row.int(0)?),
-        guid: row.parse(1, "the identity of a token")?,
-        digest: row.parse(2, "a SHA-256")?,
-        excerpt: row.text(3)?,
-        user: row.text(4)?,
-        description: row.text(5)?,
-        created_by: row.text(6)?,
-        created_at: row.time(7)?,
-        expires_at: row.opt_time(8)?,
-        revoked_at: row.opt_time(9)?,
-        used_on: row.opt_int(10)?.map(|day| Timestamp(day.saturating_mul(DAY)).day()),
-        scopes: Vec::new(),
-    })
+/// Decodes a number of days since the epoch.
+fn day(cells: &mut Cells) -> Result<Option<Day>, DbError> {
+    let day = Option::<i64>::decode(cells)?;
+    Ok(day.map(|day| Timestamp(day.saturating_mul(DAY)).day()))
 }

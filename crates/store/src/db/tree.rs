@@ -98,8 +98,8 @@ pub fn create(
 pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, pending_job = $1 \
         WHERE id = $2 AND pending IS NULL RETURNING pending";
-    if let Some(row) = c.query(CLAIM, &[job.into(), tree.into()])?.first() {
-        return Ok(Seq(row.int(0)?));
+    if let Some(seq) = c.first(CLAIM, &[job.into(), tree.into()])? {
+        return Ok(seq);
     }
     match get(c, tree)? {
         Some(row) => Err(DbError::Busy { tree, job: row.pending_job.unwrap_or(0) }),
@@ -136,9 +136,7 @@ pub(super) fn publish(
     const MOVE: &str = "UPDATE tree SET head = pending, \
         first = CASE WHEN first IS NULL THEN pending ELSE first END, pending = NULL, pending_job = NULL \
         WHERE id = $1 AND pending IS NOT NULL RETURNING head, source_id";
-    let rows = c.query(MOVE, &[tree.into()])?;
-    let row = rows.first().ok_or(DbError::NothingPending(tree))?;
-    let (seq, source) = (Seq(row.int(0)?), SourceId(row.int(1)?));
+    let (seq, source) = c.first(MOVE, &[tree.into()])?.ok_or(DbError::NothingPending(tree))?;
     step::insert(c, tree, step::Step { seq, at, tx })?;
     Ok((seq, source))
 }

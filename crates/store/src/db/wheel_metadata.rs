@@ -25,8 +25,7 @@ row! {
 pub fn wheel_of(c: &mut dyn Conn, metadata: FileId) -> Result<Option<Sha256>, DbError> {
     const FIND: &str = "SELECT f.sha256 FROM file m JOIN file f ON f.release_id = m.release_id AND f.role = $1 \
         AND f.platform = m.platform AND f.build = m.build AND f.name = m.name WHERE m.id = $2 AND m.role = $3";
-    let rows = c.query(FIND, &[DISTRIBUTION.into(), metadata.into(), METADATA.into()])?;
-    Ok(rows.into_iter().next().map(|mut row| row.opt_parse(0, "a digest")).transpose()?.flatten())
+    Ok(c.first(FIND, &[DISTRIBUTION.into(), metadata.into(), METADATA.into()])?.flatten())
 }
 
 /// Returns at most `limit` stored wheels of an index that are listed now and have no METADATA, by digest, after the

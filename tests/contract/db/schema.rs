@@ -74,7 +74,8 @@ fn both_databases_have_the_same_tables_and_columns() {
 
 #[test]
 fn migrations_are_numbered_from_one_and_each_is_a_pair() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/src/db/migrations");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/src/db/engine/migrations");
     for (schema, folder) in [(Schema::Core, folder.clone()), (Schema::Usage, folder.join("usage"))] {
         let all = rstudio_pm::db::migrate::migrations(schema);
         for (number, migration) in (1..).zip(all) {

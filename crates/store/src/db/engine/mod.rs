@@ -1,0 +1,33 @@
+//! What is below the tables: connections, worker threads, transactions, errors and migrations of both databases, and the
+//! decoding of rows.
+
+pub mod author;
+pub(super) mod checkpoint;
+pub(super) mod checksum_upgrade;
+pub mod clock_difference;
+pub(super) mod columns;
+pub mod conn;
+pub mod error;
+pub mod examine;
+pub mod invariants;
+pub mod link;
+pub mod migrate;
+pub mod notification_queue;
+pub(super) mod page_checksum;
+pub(super) mod pgcheck;
+pub(super) mod pgconn;
+pub(super) mod pgconnect;
+pub(super) mod pgerror;
+pub(super) mod pgwire;
+pub(super) mod postgres;
+pub mod schema;
+pub(super) mod server_lock;
+pub(super) mod servers;
+pub mod skew;
+pub(super) mod sqlite;
+pub mod sqlite_dir;
+pub mod target;
+pub(super) mod tls;
+pub(super) mod workers;
+
+use super::{Conn, Db, DbError, Engine, Row, Value, WriteError};

@@ -1,0 +1,78 @@
+//! The last backup and the last test of a backup in each folder, and whether they succeeded.
+
+use super::{Conn, DbError};
+use crate::db::engine::columns::{column, row, select};
+use base::model::time::Timestamp;
+use base::words;
+
+words! {
+    /// A command whose result is recorded.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RecordedCommand {
+        Create = "create",
+        Test = "test",
+    }
+    else "command of a backup"
+}
+
+column! {
+    RecordedCommand = "a command",
+}
+
+row! {
+    /// The last result of a command in a folder.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct BackupResult from "backup_result" {
+        pub folder: String = "place",
+        pub command: RecordedCommand,
+        /// Start time of the backup, or end time of the test.
+        pub at: Timestamp,
+        /// The reason why it failed; `None` if it succeeded.
+        pub error: Option<String> = "nullif(error, '')",
+        /// The value of `at` for the last run that succeeded; `None` if there is none.
+        pub succeeded_at: Option<Timestamp> = "nullif(succeeded_at, 0)",
+        /// Number of files that storage lacked during the last backup.
+        pub missing: u64 => |cells| i64::decode(cells).map(|count| u64::try_from(count).unwrap_or_default()),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandResult {
+    /// Success, with the number of files that storage lacked.
+    Success(u64),
+    /// Failure, with the reason, which is not empty.
+    Failure(String),
+}
+
+pub fn record(
+    c: &mut dyn Conn,
+    folder: &str,
+    command: RecordedCommand,
+    at: Timestamp,
+    result: &CommandResult,
+) -> Result<(), DbError> {
+    const RECORD: &str = "INSERT INTO backup_result (place, command, at, error, succeeded_at, missing) VALUES ($1, $2, \
+        $3, $4, $5, $6) ON CONFLICT (place, command) DO UPDATE SET at = excluded.at, error = excluded.error, \
+        missing = excluded.missing, succeeded_at = CASE WHEN excluded.error = '' THEN excluded.succeeded_at \
+        ELSE backup_result.succeeded_at END";
+    let (error, succeeded_at, missing) = match result {
+        CommandResult::Success(missing) => ("", at, i64::try_from(*missing).unwrap_or(i64::MAX)),
+        CommandResult::Failure(error) => (error.as_str(), Timestamp(0), 0),
+    };
+    let (name, missing) = (command.as_str().into(), missing.into());
+    c.execute(RECORD, &[folder.into(), name, at.into(), error.into(), succeeded_at.into(), missing]).map(drop)
+}
+
+/// Returns the time of the last successful backup in a folder; `None` if there is none.
+pub fn last_success(c: &mut dyn Conn, folder: &str) -> Result<Option<Timestamp>, DbError> {
+    const FIND: &str = "SELECT succeeded_at FROM backup_result WHERE place = $1 AND command = 'create' \
+        AND succeeded_at > 0";
+    c.first(FIND, &[folder.into()])
+}
+
+/// Returns all results, by folder.
+pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
+    // Others are commands of a later version.
+    const ALL: &str = select!(BackupResult, "WHERE command IN ('create', 'test') ORDER BY place, command");
+    c.all(ALL, &[])
+}

@@ -1,0 +1,185 @@
+//! The clock row: it orders all publishes, so that ids, times and commits have the same order.
+
+use super::tx::Publish;
+use super::{Conn, DbError, audit, name_guard, name_overlap, repo, source, tree, tx};
+use crate::db::engine::author::{self, Author};
+use crate::db::engine::columns::{row, select};
+use crate::db::engine::skew;
+use base::model::ids::{Seq, TreeId, TxId};
+use base::model::time::{SECOND, Timestamp};
+
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ClockRow from "clock" {
+        /// The newest transaction, 0 before the first.
+        pub tx: TxId,
+        /// Nothing can be published at or before this instant.
+        pub at: Timestamp,
+        /// Number of changes of the data in the in-memory catalog.
+        pub catalog: i64,
+        /// Identifies the history of transactions. A restored database has another history.
+        pub history: String,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishResult {
+    pub tx: TxId,
+    pub at: Timestamp,
+    /// The new head of each tree.
+    pub steps: Vec<(TreeId, Seq)>,
+}
+
+/// Maximum lead of a publisher's clock over that of the database's host, in microseconds. Below [`skew::TOLERANCE`], so
+/// that a publish never moves the clock row so far ahead that nodes with a correct clock refuse to publish.
+const MAX_LEAD: i64 = 240 * SECOND;
+
+const _: () =
+    assert!(MAX_LEAD < skew::TOLERANCE, "a publisher must not move the row beyond the tolerance of others");
+
+pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
+    c.first(select!(ClockRow, "WHERE id = 1"), &[])?.ok_or_else(missing_row)
+}
+
+/// Blocks every other publisher until the end of this transaction. Call it before reading rows that the publish depends
+/// on.
+pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
+    c.execute("UPDATE clock SET catalog = catalog WHERE id = 1", &[]).map(drop)
+}
+
+/// Publishes: takes the next transaction id and an instant after every earlier one, moves each tree's head to its
+/// pending step, writes each repository's new list. Call it last in the closure: it blocks other publishers.
+///
+/// # Errors
+/// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`]; [`DbError::SourceDeleted`] for a tree, or a
+/// new subscription, of a deleted source; [`DbError::NoRepo`].
+pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbError> {
+    let (tx, at) = advance(c, publish.now, 1)?;
+    c.announce()?;
+    tx::insert(c, tx, at, publish)?;
+    let mut steps = Vec::with_capacity(publish.trees.len());
+    for &tree in &publish.trees {
+        let (seq, source) = tree::publish(c, tree, at, tx)?;
+        // Local and git sources have own names, curated sources and snapshots those of their mirror. Mirrors cannot be
+        // deleted.
+        if source.is_mirror() {
+            name_overlap::record_published(c, tree, seq, at)?;
+        } else {
+            source::check_exists(c, source)?;
+        }
+        steps.push((tree, seq));
+    }
+    if let Some(source) = publish.source {
+        name_guard::guard_names(c, source, &publish.new_names, at)?;
+    }
+    for step in &publish.repo_steps {
+        repo::add_step(c, step, at, tx)?;
+    }
+    audit_publish(c, publish, tx, at)?;
+    Ok(PublishResult { tx, at, steps })
+}
+
+/// Records a publish in the audit trail.
+fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, at: Timestamp) -> Result<(), DbError> {
+    let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, at));
+    let object = match (publish.source, publish.repo) {
+        (_, Some(repo)) => ("repository", name(c, "SELECT name FROM repo WHERE id = $1", repo.0)?),
+        (Some(source), None) => ("source", name(c, "SELECT name FROM source WHERE id = $1", source.0)?),
+        (None, None) => ("server", String::new()),
+    };
+    let mut detail = format!("transaction {tx}");
+    for (count, word) in [
+        (publish.counts.added, "added"),
+        (publish.counts.updated, "updated"),
+        (publish.counts.archived, "archived"),
+        (publish.counts.removed, "removed"),
+    ] {
+        if count != 0 {
+            detail += &format!(", {count} {word}");
+        }
+    }
+    for step in &publish.repo_steps {
+        let mut sources = Vec::with_capacity(step.subscriptions.len());
+        for entry in &step.subscriptions {
+            let source = name(c, "SELECT name FROM source WHERE id = $1", entry.source.0)?;
+            sources.push(if entry.label.is_empty() { source } else { format!("{source} {}", entry.label) });
+        }
+        detail += &format!("; the list of sources: {}", sources.join(", "));
+    }
+    for text in [&publish.subject, &publish.comment].into_iter().filter(|text| !text.is_empty()) {
+        detail += &format!("; {text}");
+    }
+    audit::record_by(c, &author, publish.kind.as_str(), object.0, &object.1, audit::SUCCESS, &detail)
+}
+
+/// Returns the name in a row; empty if there is no such row.
+fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError> {
+    Ok(c.first(sql, &[id.into()])?.unwrap_or_default())
+}
+
+/// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id
+/// and the last instant.
+pub(in crate::db) fn advance(
+    c: &mut dyn Conn,
+    now: Timestamp,
+    count: i64,
+) -> Result<(TxId, Timestamp), DbError> {
+    const ADVANCE: &str = "UPDATE clock SET tx = tx + $1, at = CASE WHEN at + $1 > $2 THEN at + $1 ELSE $2 END, \
+        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
+    check_host_time(c, now)?;
+    lock(c)?;
+    check_skew(c, now)?;
+    c.first(ADVANCE, &[count.into(), now.into()])?.ok_or_else(missing_row)
+}
+
+/// Closes a day: nothing can be published before `end` (the first instant after the day) from then on, even by a node
+/// with a slow clock. Returns true if the day was still open.
+pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
+    const CLOSE: &str = "UPDATE clock SET at = $1, catalog = catalog + 1 WHERE id = 1 AND at < $1";
+    check_host_time(c, end)?;
+    lock(c)?;
+    // `Skew::Behind` is not an error here: a clock row after `end` means that the day is closed already.
+    if let Some(skew @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
+        return Err(skew.into());
+    }
+    let was_open = c.execute(CLOSE, &[end.into()])? == 1;
+    if was_open {
+        c.announce()?;
+    }
+    Ok(was_open)
+}
+
+/// Makes every node reload its catalog after a change without a transaction (a description, a new source).
+pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
+    c.execute("UPDATE clock SET catalog = catalog + 1 WHERE id = 1", &[])?;
+    c.announce()
+}
+
+/// Checks that a publish at `now` would be accepted. Also called before data is removed by its age, which needs a
+/// correct clock as well.
+///
+/// # Errors
+/// [`DbError::ClockAhead`], [`DbError::Skew`].
+pub fn check(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    check_host_time(c, now)?;
+    check_skew(c, now)
+}
+
+/// Refuses a clock that is over [`MAX_LEAD`] ahead of that of the database's host. With SQLite there is no other host.
+pub(in crate::db) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    match c.host_time()? {
+        Some(database) if now.0 > database.0.saturating_add(MAX_LEAD) => {
+            Err(DbError::ClockAhead { now, database, minutes: MAX_LEAD / (60 * SECOND) })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Refuses a clock that differs too much from the clock row.
+fn check_skew(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    skew::between(get(c)?.at, now).map_or(Ok(()), |skew| Err(skew.into()))
+}
+
+fn missing_row() -> DbError {
+    DbError::Shape { column: 0, found: "no row", expected: "the clock" }
+}

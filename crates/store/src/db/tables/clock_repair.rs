@@ -1,0 +1,172 @@
+//! Repairs the clock row, the times of transactions and the states of indexes after a clock was wrong.
+
+use super::index_repair;
+use super::{Conn, DbError, audit, clock};
+use crate::db::engine::columns::{or_default, row};
+use crate::db::engine::skew::{Skew, TOLERANCE, between};
+use base::model::ids::{FileId, TxId};
+use base::model::time::{SECOND, Timestamp};
+
+/// The changes of a repair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    pub skew: Skew,
+    /// The time of the clock row afterwards.
+    pub row: Timestamp,
+    /// Transactions that get another time, by id: the id, the time before, the time afterwards.
+    pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
+    /// The newest state of an index that was in the future; `None` if there was none. It is that of `now` afterwards.
+    pub index_state: Option<Timestamp>,
+}
+
+/// Sets the clock row to `now`, which an administrator or another clock has confirmed. Returns `None` if the row
+/// and the states of all indexes agree with it already.
+///
+/// Transactions later than `now` get the last microseconds up to `now`, in their order and after all other
+/// transactions: every past day is served unchanged. Indexes with a state in the future are reset, see
+/// [`index_repair::reset`]. With `dry_run` nothing is changed.
+///
+/// # Errors
+/// [`DbError::ClockAhead`] if `now` is too far ahead of the clock of the database's host.
+pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
+    const ROW: &str = "UPDATE clock SET at = $1, catalog = catalog + 1 WHERE id = 1";
+    clock::check_host_time(c, now)?;
+    clock::lock(c)?;
+    let row = clock::get(c)?.at;
+    let skew = between(row, now);
+    let tolerance = if skew.is_some() { 0 } else { TOLERANCE };
+    let indexes = index_repair::future_trees(c, Timestamp(now.0.saturating_add(tolerance)))?;
+    let index_state = indexes.iter().map(|index| index.head).max();
+    let (row, mut transactions) = match skew {
+        Some(_) => {
+            let transactions = future_transactions(c, now)?;
+            (transactions.last().map_or(now, |(_, _, to)| now.max(*to)), transactions)
+        }
+        None => (row, Vec::new()),
+    };
+    let Some(skew) = skew.or(index_state.map(|head| Skew::IndexAhead { now, head })) else { return Ok(None) };
+    if !dry_run {
+        for (id, _, to) in &transactions {
+            set_time(c, *id, *to)?;
+        }
+        // Otherwise a cut-off time in the future is that of a server whose clock is ahead by seconds.
+        if !matches!(skew, Skew::IndexAhead { .. }) {
+            set_pins(c, now, &transactions)?;
+        }
+        reset_future_times(c, now)?;
+        indexes.iter().try_for_each(|index| index_repair::reset(c, *index, now))?;
+        c.execute(ROW, &[row.into()])?;
+        let detail = format!("{skew}; transactions with another time: {}", transactions.len());
+        audit::record(c, "repair clock", "server", "", &detail)?;
+        c.announce()?;
+    }
+    transactions.sort_unstable_by_key(|(id, ..)| *id);
+    Ok(Some(Repair { skew, row, transactions, index_state }))
+}
+
+/// Returns the transactions later than `now` in the order of their times, with their new ones.
+fn future_transactions(
+    c: &mut dyn Conn,
+    now: Timestamp,
+) -> Result<Vec<(TxId, Timestamp, Timestamp)>, DbError> {
+    const FUTURE: &str = "SELECT id, at FROM tx WHERE at > $1 ORDER BY at";
+    const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= $1";
+    let rows: Vec<(TxId, Timestamp)> = c.all(FUTURE, &[now.into()])?;
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let last = c.first(LAST, &[now.into()])?.unwrap_or(0);
+    let first = (now.0 - count + 1).max(last + 1);
+    Ok((first..).zip(rows).map(|(new, (id, old))| (id, old, Timestamp(new))).collect())
+}
+
+/// Sets the time of a transaction and of everything it published.
+fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
+    const STATEMENTS: [&str; 6] = [
+        "UPDATE tx SET at = $1 WHERE id = $2",
+        "UPDATE tx SET started_at = $1 WHERE started_at > $1 AND id = $2",
+        "UPDATE tx SET published_from = $1 WHERE published_from > $1 AND id = $2",
+        "UPDATE tx SET published_to = $1 WHERE published_to > $1 AND id = $2",
+        "UPDATE step SET at = $1 WHERE tx_id = $2",
+        "UPDATE repo_step SET at = $1 WHERE tx_id = $2",
+    ];
+    STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
+}
+
+row! {
+    /// Facts of a Python file that a transaction listed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedFacts {
+        pub file: FileId,
+        /// The variant of the facts; 0 for those of the upload.
+        pub variant: i64,
+        pub facts: Vec<u8> => or_default,
+    }
+}
+
+/// Returns the facts of the Python files whose listing a transaction of a local source began.
+pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbError> {
+    const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+        JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
+        JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE s.tx_id = $1";
+    const VARIANTS: &str = "SELECT v.file_id, v.variant, v.facts FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+        JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
+        JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1";
+    let mut listed = c.all(FILES, &[tx.into()])?;
+    listed.extend(c.all::<ListedFacts>(VARIANTS, &[tx.into()])?);
+    Ok(listed)
+}
+
+/// Replaces facts of a file.
+pub fn set_facts(c: &mut dyn Conn, listed: &ListedFacts) -> Result<(), DbError> {
+    const FILE: &str = "UPDATE file SET facts = $1 WHERE id = $2";
+    const VARIANT: &str = "UPDATE file_fact SET facts = $1 WHERE file_id = $2 AND variant = $3";
+    let ListedFacts { file, variant, facts } = listed;
+    let facts = facts.as_slice().into();
+    match variant {
+        0 => c.execute(FILE, &[facts, (*file).into()]),
+        variant => c.execute(VARIANT, &[facts, (*file).into(), (*variant).into()]),
+    }
+    .map(drop)
+}
+
+/// Moves pins that are later than `now` (the cut-off times of promotions), so that each remains after the same
+/// transactions. `transactions` are in the order of their times.
+fn set_pins(
+    c: &mut dyn Conn,
+    now: Timestamp,
+    transactions: &[(TxId, Timestamp, Timestamp)],
+) -> Result<(), DbError> {
+    const FUTURE: &str = "SELECT pinned_at FROM repo_step WHERE pinned_at > $1 UNION SELECT pinned_at FROM promotion \
+        WHERE pinned_at > $1 ORDER BY pinned_at";
+    const STATEMENTS: [&str; 2] = [
+        "UPDATE repo_step SET pinned_at = $1 WHERE pinned_at = $2",
+        "UPDATE promotion SET pinned_at = $1 WHERE pinned_at = $2",
+    ];
+    for old in c.all::<Timestamp>(FUTURE, &[now.into()])? {
+        let last = transactions.iter().take_while(|(_, from, _)| *from < old).last();
+        let new = last.map_or(now, |(_, _, to)| Timestamp(to.0 + 1));
+        STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[new.into(), old.into()]).map(drop))?;
+    }
+    Ok(())
+}
+
+/// Resets rows with a time in the future: leases and holds that end more than a day from now, which is longer than
+/// any lease or hold lasts; times of the last success, which would delay schedules; times of stored objects,
+/// which would delay their removal; and those of name guards and of the names that a mirror lists too: a name that a
+/// mirror published after the guard would be one from before; and those of readings of pages of indexes: a reading replaces only
+/// an earlier one, and block rules measure the age of a file from its reading.
+fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > $1";
+    const FETCHED: &str = "UPDATE upstream SET fetched_at = $1 WHERE fetched_at > $1";
+    let tomorrow = Timestamp(now.0.saturating_add(86_400 * SECOND));
+    const BLOBS: &str = "UPDATE blob SET created_at = $1 WHERE created_at > $1";
+    const GUARDS: &str = "UPDATE name_guard SET created_at = $1 WHERE created_at > $1";
+    const OVERLAPS: &str = "UPDATE name_overlap SET seen_at = $1 WHERE seen_at > $1";
+    c.execute(LEASES, &[tomorrow.into()])?;
+    c.execute("DELETE FROM hold WHERE until > $1", &[tomorrow.into()])?;
+    const LOOKS: &str = "UPDATE reading SET fetched_at = $1 WHERE fetched_at > $1";
+    const READINGS: &str = "UPDATE file_reading SET read_at = $1 WHERE read_at > $1";
+    let statements = [FETCHED, BLOBS, GUARDS, OVERLAPS, LOOKS, READINGS];
+    statements.into_iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
+}

@@ -1,0 +1,138 @@
+//! Files of releases: the state, digest and size of their bytes.
+
+use super::{Conn, DbError, Value};
+use crate::db::engine::columns::{row, select};
+use crate::db::engine::conn::{Cells, Columns};
+use base::model::digest::{Md5, Sha256};
+use base::model::ids::{FileId, ReleaseId, SourceId};
+
+/// The state of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileState {
+    /// Upstream has it; it was never fetched.
+    Known,
+    /// The blob is in storage.
+    Stored,
+    /// The blob was removed to save space; upstream still has it.
+    Evicted,
+    /// The bytes from upstream failed the checks.
+    Refused,
+}
+
+impl FileState {
+    const ALL: [FileState; 4] = [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Refused];
+
+    /// Returns the number stored in the table.
+    pub fn as_i64(self) -> i64 {
+        match self {
+            FileState::Known => 0,
+            FileState::Stored => 1,
+            FileState::Evicted => 2,
+            FileState::Refused => 3,
+        }
+    }
+}
+
+impl Columns for FileState {
+    fn decode(cells: &mut Cells) -> Result<FileState, DbError> {
+        let number = i64::decode(cells)?;
+        let state = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
+        state.ok_or_else(|| cells.shape("another number", "a file state"))
+    }
+}
+
+/// Facts about a file that a fetch has determined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedFacts {
+    pub file: FileId,
+    /// Digest of its bytes; `None` leaves the known digest unchanged.
+    pub sha256: Option<Sha256>,
+    /// Size in bytes; `None` leaves the known size unchanged.
+    pub size: Option<i64>,
+    /// Its state. `Stored` only if the blob is in storage.
+    pub state: FileState,
+    /// `Built` of a binary; `None` leaves the known value unchanged.
+    pub built: Option<String>,
+}
+
+/// Returns true if a stored file with this digest is on no mirror.
+pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+    const FIND: &str =
+        "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator IN ('', 'wheel') LIMIT 1";
+    c.finds(FIND, &[sha256.to_string().into()])
+}
+
+/// Returns the name of a stored file with this digest.
+pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
+    const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state = 1 ORDER BY id LIMIT 1";
+    c.first(FIND, &[sha256.to_string().into()])
+}
+
+/// Writes facts about many files. The column `facts` of a binary contains its field `Built`.
+pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
+    const UPDATE: &str = "UPDATE file SET sha256 = coalesce($1, sha256), size = coalesce($2, size), state = $3, \
+        facts = coalesce($4, facts) WHERE id = $5";
+    let row = |update: &FetchedFacts| -> Vec<Value> {
+        let built = update.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());
+        let (sha256, state) = (Value::opt_text(update.sha256), update.state.as_i64().into());
+        vec![sha256, update.size.into(), state, built, update.file.into()]
+    };
+    let rows: Vec<Vec<Value>> = updates.iter().map(row).collect();
+    c.execute_many(UPDATE, &rows).map(drop)
+}
+
+row! {
+    /// A source package whose digest is not known yet.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FileWithoutDigest from "file f JOIN release r ON r.id = f.release_id JOIN package p \
+        ON p.id = r.package_id" {
+        pub file: FileId = "f.id",
+        pub package: String = "p.name",
+        pub name: String = "f.name",
+        pub locator: String = "f.locator",
+        /// Size in bytes, if known.
+        pub size: Option<i64> = "f.size",
+        /// MD5 that the index declares.
+        pub md5: Option<Md5> = "f.md5",
+        /// State of its bytes.
+        pub state: FileState = "f.state",
+    }
+}
+
+/// Returns the source packages without a known SHA-256 that come from the source `origin`.
+pub fn files_without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
+    const FIND: &str = select!(
+        FileWithoutDigest,
+        "WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''"
+    );
+    c.all(FIND, &[origin.into()])
+}
+
+/// Returns the storage class and the digest of a file's blob, if it is in storage.
+pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
+    const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
+        WHERE f.id = $1 AND f.state = 1";
+    c.first(FIND, &[file.into()])
+}
+
+/// Returns true if the bytes of a file were evicted.
+pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
+    c.finds("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])
+}
+
+row! {
+    /// A file found by its digest.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DigestMatch from "file" {
+        pub file: FileId = "id",
+        pub release: ReleaseId = "release_id",
+        pub name: String,
+        /// State of its bytes.
+        pub state: FileState,
+    }
+}
+
+/// Returns every file whose bytes have this digest, by id.
+pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<DigestMatch>, DbError> {
+    c.all(select!(DigestMatch, "WHERE sha256 = $1 ORDER BY id"), &[sha256.to_string().into()])
+}

@@ -1,0 +1,451 @@
+//! Files of projects of an index: their rows, and the changes that a reading of a project causes. The lives are in a
+//! tree whose sequence numbers are times, in microseconds since the epoch.
+
+use std::collections::HashMap;
+
+use super::file::FileState;
+use super::life;
+use super::python_file::{DISTRIBUTION, METADATA, METADATA_OF_WHEEL};
+use super::python_write::{FILE_COLUMNS, LIFE_COLUMNS};
+use super::{Conn, DbError, Value, ids, import};
+use crate::db::engine::columns::{or_default, row, select};
+use base::model::change::LifeState;
+use base::model::digest::Sha256;
+use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+
+row! {
+    /// A file that a project has or had.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct KnownFile from "release r JOIN file f ON f.release_id = r.id AND f.role = 'python'" {
+        pub release: ReleaseId = "f.release_id",
+        pub file: FileId = "f.id",
+        /// Number of earlier files of this name with other bytes.
+        pub revision: i64 = "f.build",
+        pub name: String = "f.name",
+        /// The declared digest of its bytes.
+        pub sha256: Sha256 = "f.sha256",
+        /// Its location, see [`NewFile::locator`].
+        pub locator: String = "f.locator",
+        /// The highest variant of its facts. Each set of facts of a file has a number, the variant.
+        pub last_variant: i64 = _,
+        /// The facts of the life that has not ended; without such a life, the facts of the first reading.
+        pub facts: Vec<u8> = "f.facts" => or_default,
+        /// The life that has not ended, if there is one.
+        pub life: Option<OpenLife> = _,
+        /// The latest end of its lives that have ended; `None` if none has ended.
+        pub last_end: Option<i64> = _,
+        /// The digest of its METADATA.
+        pub metadata: Option<Sha256> = _,
+        /// Whether METADATA was read from the wheel, because the index declares none.
+        pub is_metadata_of_wheel: bool = _,
+    }
+}
+
+row! {
+    /// A life that has not ended.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct OpenLife {
+        pub from: i64,
+        /// The variant of its facts.
+        pub variant: i64,
+        /// The reason why the file is yanked; `None` if it is not yanked.
+        pub yanked: Option<String> => life::yanked,
+    }
+}
+
+/// A file that a project never had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFile {
+    /// Its version, as the index states it.
+    pub version: String,
+    /// Number of earlier files of this name with other bytes.
+    pub revision: i64,
+    pub name: String,
+    /// Its location: a path from the root of the index (a directory), an absolute path of the host of the index, or an
+    /// address.
+    pub locator: String,
+    /// Its size in bytes, if the index states it.
+    pub size: Option<i64>,
+    /// The declared digest of its bytes.
+    pub sha256: Sha256,
+    /// Facts for the page of the project, as JSON.
+    pub facts: Vec<u8>,
+    /// The declared digest of its METADATA.
+    pub metadata: Option<Sha256>,
+}
+
+/// A change of the files of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileRowChange {
+    /// A new file, listed from an instant on.
+    Introduce {
+        file: Box<NewFile>,
+        /// Start time of the listing.
+        from: i64,
+        /// The reason why it is yanked.
+        yanked: Option<String>,
+        /// Start time of the yank; `None` if the file is yanked from `from` on, or is not yanked.
+        marked_from: Option<i64>,
+        /// Time of the reading that found the file; `None` if no earlier reading lacked it.
+        read_at: Option<i64>,
+    },
+    /// A known file is listed from an instant on.
+    Begin {
+        release: ReleaseId,
+        file: FileId,
+        /// The variant of its facts.
+        variant: i64,
+        /// Start time of the listing.
+        from: i64,
+        /// The reason why it is yanked.
+        yanked: Option<String>,
+    },
+    End {
+        release: ReleaseId,
+        file: FileId,
+        from: i64,
+        at: i64,
+    },
+    /// Further facts of a file, for later lives.
+    Facts {
+        file: FileId,
+        /// The variant of these facts.
+        variant: i64,
+        facts: Vec<u8>,
+    },
+    /// A new location of the bytes.
+    Locate {
+        file: FileId,
+        locator: String,
+    },
+    /// METADATA of a file that had none, at the index.
+    Metadata {
+        release: ReleaseId,
+        revision: i64,
+        name: String,
+        locator: String,
+        sha256: Sha256,
+    },
+    /// METADATA of a file that had none, read from the wheel. Its object must be in storage.
+    StoredMetadata {
+        release: ReleaseId,
+        revision: i64,
+        name: String,
+        sha256: Sha256,
+        /// Its size in bytes.
+        size: i64,
+    },
+}
+
+/// The project whose files change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub source: SourceId,
+    /// The tree with its lives.
+    pub tree: TreeId,
+    pub package: PackageId,
+}
+
+/// Returns every file that a project has or had, in unspecified order.
+pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, DbError> {
+    const LIVES: &str = "SELECT file_id, to_seq, from_seq, variant, mark, note FROM life \
+        WHERE tree_id = $1 AND state = 0 AND package_id = $2";
+    const FILES: &str = select!(KnownFile, "WHERE r.package_id = $1 AND r.origin_id = $2");
+    const FACTS: &str = "SELECT v.file_id, v.variant, v.facts FROM release r \
+        JOIN file f ON f.release_id = r.id AND f.role = 'python' JOIN file_fact v ON v.file_id = f.id \
+        WHERE r.package_id = $1 AND r.origin_id = $2";
+    const METADATA_OF: &str = "SELECT f.id, m.sha256, m.locator FROM release r \
+        JOIN file f ON f.release_id = r.id AND f.role = 'python' \
+        JOIN file m ON m.release_id = r.id AND m.role = 'metadata' AND m.platform = '' AND m.build = f.build \
+        AND m.name = f.name WHERE r.package_id = $1 AND r.origin_id = $2";
+    let mut lives: HashMap<FileId, OpenLife> = HashMap::new();
+    let mut ends: HashMap<FileId, i64> = HashMap::new();
+    for (file, to, life) in
+        c.all::<(FileId, i64, OpenLife)>(LIVES, &[target.tree.into(), target.package.into()])?
+    {
+        if to == Seq::OPEN.0 {
+            lives.insert(file, life);
+        } else {
+            let end = ends.entry(file).or_insert(to);
+            *end = to.max(*end);
+        }
+    }
+    let params = [target.package.into(), target.source.into()];
+    let mut files: Vec<KnownFile> = c.all(FILES, &params)?;
+    let mut facts: HashMap<(FileId, i64), Vec<u8>> = HashMap::new();
+    let mut last_variants: HashMap<FileId, i64> = HashMap::new();
+    for (file, variant, json) in c.all::<(FileId, i64, Option<Vec<u8>>)>(FACTS, &params)? {
+        facts.insert((file, variant), json.unwrap_or_default());
+        let last = last_variants.entry(file).or_insert(variant);
+        *last = variant.max(*last);
+    }
+    let metadata = c.all::<(FileId, Sha256, String)>(METADATA_OF, &params)?;
+    let metadata: HashMap<FileId, (Sha256, String)> =
+        metadata.into_iter().map(|(file, sha256, locator)| (file, (sha256, locator))).collect();
+    for known in &mut files {
+        known.life = lives.remove(&known.file);
+        known.last_end = ends.get(&known.file).copied();
+        known.last_variant = last_variants.get(&known.file).copied().unwrap_or(0);
+        let variant = known.life.as_ref().map_or(0, |life| life.variant);
+        if let Some(of_life) = facts.remove(&(known.file, variant)) {
+            known.facts = of_life;
+        }
+        if let Some((sha256, locator)) = metadata.get(&known.file) {
+            known.metadata = Some(*sha256);
+            known.is_metadata_of_wheel = locator == METADATA_OF_WHEEL;
+        }
+    }
+    Ok(files)
+}
+
+/// Writes changes.
+///
+/// # Errors
+/// [`DbError::Conflict`] if a life to end is not open.
+pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Result<(), DbError> {
+    const END: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND path = '' \
+        AND from_seq = $4 AND release_id = $5 AND file_id = $6 AND to_seq = $7";
+    const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
+    let (mut ends, mut locators) = (Vec::new(), Vec::new());
+    let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    let mut readings = Vec::new();
+    let mut new_files: Vec<IntroducedFile<'_>> = Vec::new();
+    for change in changes {
+        match change {
+            FileRowChange::Introduce { file, from, yanked, marked_from, read_at } => {
+                new_files.push(IntroducedFile {
+                    file,
+                    from: *from,
+                    yanked: yanked.as_deref(),
+                    marked_from: *marked_from,
+                    read_at: *read_at,
+                });
+            }
+            FileRowChange::Begin { release, file, variant, from, yanked } => {
+                let yanked = yanked.as_deref();
+                lives.push(life(target, *release, *file, *variant, *from, Seq::OPEN.0, yanked));
+            }
+            FileRowChange::End { release, file, from, at } => ends.push(vec![
+                (*at).into(),
+                target.tree.into(),
+                target.package.into(),
+                (*from).into(),
+                (*release).into(),
+                (*file).into(),
+                Seq::OPEN.into(),
+            ]),
+            FileRowChange::Facts { file, variant, facts: json } => {
+                facts.push(vec![(*file).into(), (*variant).into(), json.as_slice().into()]);
+            }
+            FileRowChange::Locate { file, locator } => {
+                locators.push(vec![locator.as_str().into(), (*file).into()]);
+            }
+            FileRowChange::Metadata { release, revision, name, locator, sha256 } => {
+                metadata.push(FileRow {
+                    release: *release,
+                    role: METADATA,
+                    revision: *revision,
+                    name,
+                    locator,
+                    size: None,
+                    sha256: *sha256,
+                    state: FileState::Known,
+                    facts: Value::Null,
+                });
+            }
+            FileRowChange::StoredMetadata { release, revision, name, sha256, size } => {
+                metadata.push(FileRow {
+                    release: *release,
+                    role: METADATA,
+                    revision: *revision,
+                    name,
+                    locator: METADATA_OF_WHEEL,
+                    size: Some(*size),
+                    sha256: *sha256,
+                    state: FileState::Stored,
+                    facts: Value::Null,
+                });
+            }
+        }
+    }
+    if c.execute_many(END, &ends)? != ends.len() as u64 {
+        return Err(DbError::Conflict("a file of the project changed meanwhile".to_owned()));
+    }
+    c.execute_many(LOCATE, &locators)?;
+    let releases = releases(c, target, &new_files)?;
+    let metadata_count = new_files.iter().filter(|new| new.file.metadata.is_some()).count() + metadata.len();
+    let count = i64::try_from(new_files.len() + metadata_count).unwrap_or(i64::MAX);
+    if count > 0 {
+        let mut next = ids::reserve(c, ids::Sequence::File, count)?;
+        let mut id = || {
+            next += 1;
+            FileId(next - 1)
+        };
+        let mut rows = Vec::new();
+        for IntroducedFile { file, from, yanked, marked_from, read_at } in &new_files {
+            let release = releases.get(file.version.as_str()).copied().unwrap_or(ReleaseId(0));
+            let file_id = id();
+            let distribution = FileRow {
+                release,
+                role: DISTRIBUTION,
+                revision: file.revision,
+                name: &file.name,
+                locator: &file.locator,
+                size: file.size,
+                sha256: file.sha256,
+                state: FileState::Known,
+                facts: file.facts.as_slice().into(),
+            };
+            if let Some(sha256) = file.metadata {
+                let locator = &format!("{}.metadata", file.locator);
+                let facts = Value::Null;
+                let row = FileRow { role: METADATA, locator, size: None, sha256, facts, ..distribution };
+                rows.push(row.values(id()));
+            }
+            rows.push(distribution.values(file_id));
+            if let Some(at) = *read_at {
+                readings.push(vec![file_id.into(), at.into()]);
+            }
+            if let Some(at) = *marked_from {
+                lives.push(life(target, release, file_id, 0, *from, at, None));
+            }
+            let from = marked_from.unwrap_or(*from);
+            lives.push(life(target, release, file_id, 0, from, Seq::OPEN.0, *yanked));
+        }
+        rows.extend(metadata.into_iter().map(|row| row.values(id())));
+        c.batch_insert("file", &FILE_COLUMNS, &rows)?;
+    }
+    c.batch_insert("file_fact", &["file_id", "variant", "facts"], &facts)?;
+    c.batch_insert("file_reading", &["file_id", "read_at"], &readings)?;
+    c.batch_insert("life", &LIFE_COLUMNS, &lives)
+}
+
+/// Changes the start of every life of a project that has not ended and begins after the instant `at` to `at`, so
+/// that its file is listed from `at` on.
+pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
+    // Deletes the lives that ended before they were visible, and shortens those before a moved life, because the moved
+    // lives would overlap them.
+    const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq >= $3 \
+        AND to_seq < $4";
+    const SHORTEN: &str = "UPDATE life SET to_seq = $1 WHERE from_seq < $1 AND to_seq > $1 AND tree_id = $2 \
+        AND state = 0 AND package_id = $3 AND to_seq < $4 AND EXISTS (SELECT 1 FROM life n WHERE n.tree_id = $2 \
+        AND n.state = 0 AND n.package_id = $3 AND n.file_id = life.file_id AND n.from_seq > $1 AND n.to_seq = $4)";
+    const MOVE: &str = "UPDATE life SET from_seq = $1 WHERE from_seq > $1 AND tree_id = $2 AND state = 0 \
+        AND package_id = $3 AND to_seq = $4";
+    let (tree, package) = (target.tree, target.package);
+    c.execute(DROP, &[tree.into(), package.into(), at.into(), Seq::OPEN.into()])?;
+    c.execute(SHORTEN, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()])?;
+    c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
+}
+
+struct FileRow<'a> {
+    release: ReleaseId,
+    role: &'a str,
+    revision: i64,
+    name: &'a str,
+    locator: &'a str,
+    size: Option<i64>,
+    sha256: Sha256,
+    state: FileState,
+    facts: Value,
+}
+
+impl FileRow<'_> {
+    fn values(self, id: FileId) -> Vec<Value> {
+        vec![
+            id.into(),
+            self.release.into(),
+            self.role.into(),
+            "".into(),
+            self.revision.into(),
+            self.name.into(),
+            self.locator.into(),
+            self.size.into(),
+            Value::Null,
+            self.sha256.to_string().into(),
+            self.state.as_i64().into(),
+            self.facts,
+        ]
+    }
+}
+
+fn life(
+    target: Target,
+    release: ReleaseId,
+    file: FileId,
+    variant: i64,
+    from: i64,
+    to: i64,
+    yanked: Option<&str>,
+) -> Vec<Value> {
+    vec![
+        target.tree.into(),
+        LifeState::Listed.as_i64().into(),
+        target.package.into(),
+        "".into(),
+        from.into(),
+        to.into(),
+        release.into(),
+        variant.into(),
+        file.into(),
+        yanked.is_some().into(),
+        Value::opt_text(yanked),
+    ]
+}
+
+/// A new file, see [`FileRowChange::Introduce`].
+struct IntroducedFile<'a> {
+    file: &'a NewFile,
+    from: i64,
+    yanked: Option<&'a str>,
+    marked_from: Option<i64>,
+    read_at: Option<i64>,
+}
+
+/// Returns the releases of the versions of new files, and inserts new ones.
+fn releases<'a>(
+    c: &mut dyn Conn,
+    target: Target,
+    new_files: &[IntroducedFile<'a>],
+) -> Result<HashMap<&'a str, ReleaseId>, DbError> {
+    const FIND: &str =
+        "SELECT version, id FROM release WHERE package_id = $1 AND origin_id = $2 AND revision = 0";
+    if new_files.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let known = c.all(FIND, &[target.package.into(), target.source.into()])?;
+    let known: HashMap<String, ReleaseId> = known.into_iter().collect();
+    let mut releases = HashMap::new();
+    // The time of the first file of each new version.
+    let mut missing: Vec<(&'a str, i64)> = Vec::new();
+    let mut positions: HashMap<&'a str, usize> = HashMap::new();
+    for IntroducedFile { file, from, .. } in new_files {
+        let version = file.version.as_str();
+        if let Some(id) = known.get(version) {
+            releases.insert(version, *id);
+        } else if let Some((_, first)) = positions.get(version).and_then(|at| missing.get_mut(*at)) {
+            *first = (*first).min(*from);
+        } else {
+            positions.insert(version, missing.len());
+            missing.push((version, *from));
+        }
+    }
+    if !missing.is_empty() {
+        let first =
+            ids::reserve(c, ids::Sequence::Release, i64::try_from(missing.len()).unwrap_or(i64::MAX))?;
+        let mut rows = Vec::with_capacity(missing.len());
+        for (id, (version, from)) in (first..).zip(missing) {
+            releases.insert(version, ReleaseId(id));
+            rows.push(vec![
+                id.into(),
+                target.source.into(),
+                target.package.into(),
+                version.into(),
+                0.into(),
+                from.into(),
+            ]);
+        }
+        c.batch_insert("release", &import::RELEASE_COLUMNS, &rows)?;
+    }
+    Ok(releases)
+}

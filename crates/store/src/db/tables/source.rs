@@ -1,0 +1,101 @@
+//! Sources: the origins of packages.
+
+use super::{Conn, DbError, ids};
+use crate::db::engine::columns::{row, select};
+use base::model::ids::SourceId;
+use base::model::name::Name;
+use base::model::source::SourceKind;
+use base::model::time::Timestamp;
+
+row! {
+    /// A source. Its language is that of its kind.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Source from "source" {
+        pub id: SourceId,
+        pub name: String,
+        pub kind: SourceKind,
+        pub created_at: Timestamp,
+    }
+}
+
+/// The condition that a row `s` of the table `source` is a mirror.
+macro_rules! is_mirror {
+    () => {
+        "s.kind IN ('cran', 'bioconductor', 'pypi')"
+    };
+}
+pub(in crate::db) use is_mirror;
+
+/// Returns every source that is not deleted, by id.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
+    c.all(select!(Source, "WHERE deleted_at IS NULL ORDER BY id"), &[])
+}
+
+/// Returns the source with that id, if not deleted.
+pub fn get(c: &mut dyn Conn, id: SourceId) -> Result<Option<Source>, DbError> {
+    c.first(select!(Source, "WHERE id = $1 AND deleted_at IS NULL"), &[id.into()])
+}
+
+/// Returns the source of that name, if not deleted.
+pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> {
+    c.first(select!(Source, "WHERE name = $1 AND deleted_at IS NULL"), &[name.into()])
+}
+
+/// Returns the deleted sources, by id, with their kinds.
+pub fn deleted(c: &mut dyn Conn) -> Result<Vec<(SourceId, SourceKind)>, DbError> {
+    const LIST: &str = "SELECT id, kind FROM source WHERE deleted_at IS NOT NULL ORDER BY id";
+    c.all(LIST, &[])
+}
+
+/// Creates a source without trees. Call `clock::bump_catalog` afterwards.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the name is taken.
+pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -> Result<SourceId, DbError> {
+    const CREATE: &str =
+        "INSERT INTO source (id, name, kind, language, created_at) VALUES ($1, $2, $3, $4, $5)";
+    let id = SourceId(ids::reserve(c, ids::Sequence::Source, 1)?);
+    let language = kind.language().as_str();
+    c.execute(CREATE, &[id.into(), name.as_str().into(), kind.as_str().into(), language.into(), now.into()])?;
+    Ok(id)
+}
+
+/// Renames a source. Call `clock::bump_catalog` afterwards. Returns false if the source does not exist.
+///
+/// # Errors
+/// [`DbError::Conflict`] if the new name is taken.
+pub fn rename(c: &mut dyn Conn, id: SourceId, name: &Name) -> Result<bool, DbError> {
+    const RENAME: &str = "UPDATE source SET name = $1 WHERE id = $2 AND deleted_at IS NULL";
+    Ok(c.execute(RENAME, &[name.as_str().into(), id.into()])? == 1)
+}
+
+/// Marks a source as deleted. Its history is not deleted. Its name becomes available: a blank, which no [`Name`]
+/// contains, and the id are appended to the name in the row. Call `clock::bump_catalog` afterwards. Returns false
+/// if the source does not exist.
+pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {
+    const DELETE: &str = "UPDATE source SET deleted_at = $1, name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 \
+        AND deleted_at IS NULL";
+    Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
+}
+
+/// Checks that a source was not deleted. After `clock::lock`, the result is valid until the end of the transaction.
+pub fn check_exists(c: &mut dyn Conn, id: SourceId) -> Result<(), DbError> {
+    const FIND: &str = "SELECT name FROM source WHERE id = $1 AND deleted_at IS NOT NULL";
+    let Some(name) = c.first::<String>(FIND, &[id.into()])? else { return Ok(()) };
+    // See [`delete`].
+    let name = name.split_once(' ').map_or(name.as_str(), |(name, _)| name).to_owned();
+    Err(DbError::SourceDeleted(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::model::source::Supply;
+
+    #[test]
+    fn the_condition_of_mirrors_names_all_their_kinds() {
+        let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.supply() == Supply::Mirror);
+        let kinds: Vec<String> = kinds.map(|kind| format!("'{kind}'")).collect();
+        assert_eq!(is_mirror!(), format!("s.kind IN ({})", kinds.join(", ")));
+    }
+}

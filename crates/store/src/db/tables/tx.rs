@@ -1,0 +1,192 @@
+//! Transactions: the log of publishes, with time, actor and counts.
+
+use std::collections::BTreeSet;
+
+use super::repo::NewRepoStep;
+use super::{Conn, DbError};
+use crate::db::engine::columns::{column, row, select};
+use crate::db::engine::conn::{Cells, Columns};
+use base::model::change::Counts;
+use base::model::ids::{RepoId, SourceId, TreeId, TxId};
+use base::model::time::Timestamp;
+use base::words;
+
+/// A publish: one transaction over any number of trees and repositories.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// The time of the publisher's clock.
+    pub now: Timestamp,
+    /// The source that changed, if any.
+    pub source: Option<SourceId>,
+    /// The repository that changed, if any.
+    pub repo: Option<RepoId>,
+    pub kind: TxKind,
+    /// Start time of the work.
+    pub started_at: Timestamp,
+    /// The oldest publication date of the new releases.
+    pub published_from: Option<Timestamp>,
+    /// The newest publication date of the new releases.
+    pub published_to: Option<Timestamp>,
+    pub counts: Counts,
+    /// The user who published: a user name, `uid 1000`, `schedule`.
+    pub actor: String,
+    pub comment: String,
+    /// The published content, for the audit trail: names of files or packages.
+    pub subject: String,
+    /// Names of the packages with new releases, if the source is a local or git one: they are guarded.
+    pub new_names: BTreeSet<String>,
+    /// Trees whose pending step becomes their head.
+    pub trees: Vec<TreeId>,
+    /// Repositories that get a new list of subscriptions.
+    pub repo_steps: Vec<NewRepoStep>,
+}
+
+impl Publish {
+    /// Creates a publish without changes.
+    pub fn new(kind: TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
+        Publish {
+            now,
+            source: None,
+            repo: None,
+            kind,
+            started_at,
+            published_from: None,
+            published_to: None,
+            counts: Counts::default(),
+            actor: actor.to_owned(),
+            comment: String::new(),
+            subject: String::new(),
+            new_names: BTreeSet::new(),
+            trees: Vec::new(),
+            repo_steps: Vec::new(),
+        }
+    }
+}
+
+words! {
+    /// The kind of a transaction.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum TxKind {
+        /// A sync with an upstream.
+        Sync = "sync",
+        /// Packages were added by an administrator.
+        Add = "add",
+        /// Packages were removed or archived by an administrator.
+        Remove = "remove",
+        /// Files were yanked by an administrator, or the yank was undone.
+        Yank = "yank",
+        /// A repository's list of sources changed.
+        Subscribe = "subscribe",
+        /// A repository got the state of another one.
+        Promote = "promote",
+        /// A step before the first sync was added.
+        Backfill = "backfill",
+    }
+    else "kind of transaction"
+}
+
+column! {
+    TxKind = "a kind of transaction",
+}
+
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Tx from "tx" {
+        /// Its id, which is also its label in URLs and logs.
+        pub id: TxId,
+        pub at: Timestamp,
+        /// The source that changed, if any.
+        pub source: Option<SourceId> = "source_id",
+        /// The repository that changed, if any.
+        pub repo: Option<RepoId> = "repo_id",
+        pub kind: TxKind,
+        /// Start time of the work.
+        pub started_at: Timestamp,
+        /// The oldest publication date of the new releases.
+        pub published_from: Option<Timestamp>,
+        /// The newest publication date of the new releases.
+        pub published_to: Option<Timestamp>,
+        pub counts: Counts = "added, updated, archived, removed",
+        pub actor: String,
+        pub comment: String,
+    }
+}
+
+impl Columns for Counts {
+    fn decode(cells: &mut Cells) -> Result<Counts, DbError> {
+        let (added, updated, archived, removed) = Columns::decode(cells)?;
+        Ok(Counts { added, updated, archived, removed })
+    }
+}
+
+/// Returns the transaction with that id.
+pub fn get(c: &mut dyn Conn, id: TxId) -> Result<Option<Tx>, DbError> {
+    c.first(select!(Tx, "WHERE id = $1"), &[id.into()])
+}
+
+/// Returns the newest `limit` transactions of a source, newest first.
+pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, DbError> {
+    const LIST: &str = select!(Tx, "WHERE source_id = $1 ORDER BY at DESC LIMIT $2");
+    c.all(LIST, &[source.into(), limit.into()])
+}
+
+/// Returns the instant of the first transaction of a source; `None` if there is none.
+pub fn first_instant(c: &mut dyn Conn, source: SourceId) -> Result<Option<Timestamp>, DbError> {
+    Ok(c.first("SELECT min(at) FROM tx WHERE source_id = $1", &[source.into()])?.flatten())
+}
+
+/// Returns the newest `limit` transactions of a source before an instant, newest first.
+pub fn list_before(
+    c: &mut dyn Conn,
+    source: SourceId,
+    end: Timestamp,
+    limit: i64,
+) -> Result<Vec<Tx>, DbError> {
+    const LIST: &str = select!(Tx, "WHERE source_id = $1 AND at < $2 ORDER BY at DESC LIMIT $3");
+    c.all(LIST, &[source.into(), end.into(), limit.into()])
+}
+
+/// Returns the newest `limit` transactions of all sources and repositories, newest first.
+pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
+    c.all(select!(Tx, "ORDER BY at DESC LIMIT $1"), &[limit.into()])
+}
+
+/// Returns the instant of every transaction after `tx`, by id.
+pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, DbError> {
+    const INSTANTS: &str = "SELECT id, at FROM tx WHERE id > $1 ORDER BY id";
+    c.all(INSTANTS, &[tx.into()])
+}
+
+/// Returns the instant of a transaction.
+pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError> {
+    c.first("SELECT at FROM tx WHERE id = $1", &[tx.into()])
+}
+
+/// Writes the row of a publish.
+pub(in crate::db) fn insert(
+    c: &mut dyn Conn,
+    id: TxId,
+    at: Timestamp,
+    publish: &Publish,
+) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, published_to, \
+        added, updated, archived, removed, actor, comment) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    let params = [
+        id.into(),
+        at.into(),
+        publish.source.into(),
+        publish.repo.into(),
+        publish.kind.as_str().into(),
+        publish.started_at.into(),
+        publish.published_from.into(),
+        publish.published_to.into(),
+        publish.counts.added.into(),
+        publish.counts.updated.into(),
+        publish.counts.archived.into(),
+        publish.counts.removed.into(),
+        publish.actor.as_str().into(),
+        publish.comment.as_str().into(),
+    ];
+    c.execute(INSERT, &params).map(drop)
+}

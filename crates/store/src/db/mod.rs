@@ -60,9 +60,6 @@ impl Db {
     }
 
     /// Opens the database of usage data, which several processes may use at the same time. Blocks.
-    ///
-    /// # Errors
-    /// As [`Db::open`].
     pub fn open_usage(config: &Config) -> Result<Db, DbError> {
         Db::open_as(config, Schema::Usage, None, MigrationMode::Exclusive)
     }
@@ -144,17 +141,11 @@ impl Db {
     }
 
     /// Like [`Db::check`], for the database of usage data.
-    ///
-    /// # Errors
-    /// As [`Db::open_usage`].
     pub fn check_usage(config: &Config) -> Result<String, DbError> {
         Db::inspect(config, Schema::Usage)?.require_usable().map(|inspection| inspection.line)
     }
 
     /// Returns the schema and the identity of the configured database without creating or changing anything. Blocks.
-    ///
-    /// # Errors
-    /// As [`Db::check`].
     pub fn database_state(config: &Config) -> Result<DatabaseState, DbError> {
         Db::inspect(config, Schema::Core).map(|inspection| inspection.state)
     }

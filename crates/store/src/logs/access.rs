@@ -36,9 +36,7 @@ pub struct AccessEntry<'a> {
     pub status: u16,
     /// Number of bytes of the response body that were sent.
     pub bytes: u64,
-    /// The `Referer` header.
     pub referer: Option<&'a [u8]>,
-    /// The `User-Agent` header.
     pub user_agent: Option<&'a [u8]>,
 }
 

@@ -34,7 +34,6 @@ use base::model::digest::Sha256;
 const BUFFER_SIZE: usize = 256 << 10;
 /// Number of bytes after which the pages of a file are dropped from the page cache.
 const DROP_INTERVAL: u64 = 8 << 20;
-/// The lowest CPU priority.
 const LOWEST_PRIORITY: i32 = 19;
 /// Number of objects of a bucket that are read at the same time.
 const PARALLEL_READS: usize = 4;

@@ -15,7 +15,6 @@ pub enum StorageError {
     Io {
         /// The operation, as a verb: `read`, `write`, `rename` …
         action: &'static str,
-        /// The file or directory.
         path: PathBuf,
         source: io::Error,
     },
@@ -36,7 +35,6 @@ pub enum StorageError {
         object: String,
         bucket: String,
     },
-    /// No usable AWS credentials.
     #[error(
         "no AWS credentials for s3://{bucket}: {reason}; give the host an IAM role, set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY, or name a profile with S3Storage.Profile"
@@ -48,7 +46,6 @@ pub enum StorageError {
     },
     #[error("{object} is {expected} bytes long, but {received} bytes were received")]
     Length {
-        /// The object or file.
         object: String,
         /// Bytes declared.
         expected: u64,

@@ -113,7 +113,6 @@ enum IfExists {
     Replace,
 }
 
-/// An object of [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {
     pub key: Key,
@@ -123,7 +122,6 @@ pub struct ListedObject {
     pub modified: SystemTime,
 }
 
-/// A file of [`Bucket::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {
     /// The path of the file below the prefix.

@@ -7,9 +7,6 @@ use base::config::{Config, Provider};
 
 /// Returns the lead of this machine's clock over the clock of the database's host, in microseconds; `None` with SQLite,
 /// which has no other host. Blocks.
-///
-/// # Errors
-/// The database cannot be reached.
 pub fn measure(config: &Config) -> Result<Option<i64>, DbError> {
     if config.database.provider == Provider::Sqlite {
         return Ok(None);

@@ -8,9 +8,6 @@ use base::config::{Config, Provider};
 /// Returns the used part of the notification queue in per mille (`pg_notification_queue_usage()`, PostgreSQL manual
 /// 9.26); `None` with SQLite, which has no queue. All databases of a PostgreSQL server share the queue; a transaction
 /// that notifies fails at its commit if the queue is full. Blocks.
-///
-/// # Errors
-/// The database cannot be reached.
 pub fn usage(config: &Config) -> Result<Option<i64>, DbError> {
     const USAGE: &str = "SELECT CAST(pg_notification_queue_usage() * 1000 AS BIGINT)";
     if config.database.provider == Provider::Sqlite {

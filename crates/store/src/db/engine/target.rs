@@ -16,7 +16,6 @@ use base::config::{Postgres, Secret};
 /// libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
-    /// No TLS.
     Disable,
     /// Without TLS first, with TLS if that is refused.
     Allow,

@@ -29,7 +29,6 @@ row! {
         pub revision: i64 = "r.revision",
         /// Publication time upstream, if known.
         pub published_at: Option<Timestamp> = "r.published_at",
-        /// The file's name in URLs.
         pub file: String = "f.name",
         /// Size in bytes, if known.
         pub size: Option<i64> = "f.size",
@@ -53,7 +52,6 @@ row! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct LiveRelease from "life" {
         pub release: ReleaseId = "release_id",
-        /// Listed or archived.
         pub state: LifeState,
         /// Number of the record that is served.
         pub variant: i64,
@@ -96,7 +94,6 @@ pub enum PastRelease {
 /// One life of a [`ReleaseHistory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PastLife {
-    /// Listed or archived.
     pub state: LifeState,
     /// The first step of the life.
     pub from: Seq,

@@ -23,7 +23,6 @@ row! {
         pub platform: String = "f.platform",
         /// Its number; a later binary of the release for the same platform has a higher one.
         pub number: i64 = "f.build",
-        /// The file's name in URLs.
         pub name: String = "f.name",
         /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server
         /// has it.
@@ -32,9 +31,7 @@ row! {
         pub size: Option<i64> = "f.size",
         /// MD5 that another server's index declares.
         pub md5: Option<Md5> = "f.md5",
-        /// Digest of the bytes.
         pub sha256: Option<Sha256> = "f.sha256",
-        /// State of the bytes.
         pub state: FileState = "f.state",
         /// The storage class of the blob, if it is stored.
         pub class: Option<String> = "b.class",
@@ -121,7 +118,6 @@ pub struct NewBinary<'a> {
     pub name: &'a str,
     /// Size in bytes.
     pub size: i64,
-    /// MD5 of the bytes.
     pub md5: Md5,
     /// Digest of the bytes, which are in storage.
     pub sha256: Sha256,

@@ -72,9 +72,7 @@ pub struct OfferedBinary {
     pub locator: String,
     /// Size in bytes.
     pub size: Option<i64>,
-    /// MD5 of the bytes.
     pub md5: Option<Md5>,
-    /// Digest of the bytes.
     pub sha256: Option<Sha256>,
     pub stanza: Vec<u8>,
 }

@@ -8,7 +8,6 @@ use base::model::time::Timestamp;
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Blob from "blob" {
-        /// Digest of its bytes.
         pub sha256: Sha256,
         /// The storage class that contains it.
         pub class: String,

@@ -30,7 +30,6 @@ row! {
     /// An object that can be evicted.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct EvictableBlob from "blob b" {
-        /// The digest of its bytes.
         pub sha256: Sha256 = "b.sha256",
         pub class: String = "b.class",
         /// Its size in bytes.

@@ -63,7 +63,6 @@ row! {
     pub struct DefinitionFile from "curation_file" {
         /// Its name, relative to the main file.
         pub name: String,
-        /// Its bytes.
         pub content: Vec<u8>,
     }
 }

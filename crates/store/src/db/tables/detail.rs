@@ -97,7 +97,6 @@ pub struct ReleaseDescription {
     pub release: ReleaseId,
     /// The fields of the DESCRIPTION, as DCF.
     pub description: Vec<u8>,
-    /// The field `SystemRequirements`.
     pub system_requirements: Option<String>,
 }
 

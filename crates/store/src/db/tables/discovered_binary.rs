@@ -23,7 +23,6 @@ row! {
         pub size: Option<i64> = "f.size",
         /// Digest of the bytes, once fetched.
         pub sha256: Option<Sha256> = "f.sha256",
-        /// State of the bytes.
         pub state: FileState = "f.state",
         /// The storage class of the blob, if it is stored.
         pub class: Option<String> = "b.class",
@@ -80,11 +79,9 @@ row! {
         pub release: ReleaseId = "f.release_id",
         pub file: FileId = "f.id",
         pub platform: String = "f.platform",
-        /// Digest of the bytes.
         pub sha256: Sha256 = "f.sha256",
         /// Size in bytes.
         pub size: i64 = "f.size",
-        /// The value of `Built`.
         pub built: Vec<u8> = "f.facts",
         /// The index record of the release; `None` if the release was archived before it was first synced.
         pub source_record: Option<Vec<u8>> = "s.stanza",

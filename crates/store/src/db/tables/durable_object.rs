@@ -25,7 +25,6 @@ row! {
     pub struct DurableObject {
         /// The first directory of its path, see [`crate::storage::Key::directory`].
         pub directory: String,
-        /// The digest of its bytes.
         pub sha256: Sha256,
         /// Its size in bytes, if a row states it.
         pub size: Option<u64> => size,

@@ -94,7 +94,6 @@ row! {
         pub size: Option<i64> = "f.size",
         /// MD5 that the index declares.
         pub md5: Option<Md5> = "f.md5",
-        /// State of its bytes.
         pub state: FileState = "f.state",
     }
 }
@@ -127,7 +126,6 @@ row! {
         pub file: FileId = "id",
         pub release: ReleaseId = "release_id",
         pub name: String,
-        /// State of its bytes.
         pub state: FileState,
     }
 }

@@ -4,37 +4,23 @@ use super::{Conn, DbError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
-    /// `source.id`.
     Source,
-    /// `tree.id`.
     Tree,
-    /// `repo.id`.
     Repo,
-    /// `package.id`.
     Package,
-    /// `release.id`.
     Release,
-    /// `file.id`.
     File,
-    /// `token.id`.
     Token,
-    /// `git_credential.id`.
     GitCredential,
-    /// `git_builder.id`.
     GitBuilder,
-    /// `git_build.id`.
     GitBuild,
-    /// `metadata.id`.
     Metadata,
     /// The number in `fixed_url.token`.
     FixedUrl,
-    /// `promotion.id`.
     Promotion,
-    /// `block_rule.id`.
     BlockRule,
     /// The number of changes of the table `block_rule`; also `block_rule_change.revision`.
     BlockRuleChange,
-    /// `name_guard.id`.
     NameGuard,
     /// The number of changes of the tables `name_guard` and `name_overlap`.
     NameGuardChange,

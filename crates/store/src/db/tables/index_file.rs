@@ -22,9 +22,7 @@ row! {
         /// Number of earlier files of this name with other bytes.
         pub revision: i64 = "f.build",
         pub name: String = "f.name",
-        /// The declared digest of its bytes.
         pub sha256: Sha256 = "f.sha256",
-        /// Its location, see [`NewFile::locator`].
         pub locator: String = "f.locator",
         /// The highest variant of its facts. Each set of facts of a file has a number, the variant.
         pub last_variant: i64 = _,
@@ -66,7 +64,6 @@ pub struct NewFile {
     pub locator: String,
     /// Its size in bytes, if the index states it.
     pub size: Option<i64>,
-    /// The declared digest of its bytes.
     pub sha256: Sha256,
     /// Facts for the page of the project, as JSON.
     pub facts: Vec<u8>,

@@ -94,7 +94,6 @@ row! {
         /// The listed version (that of the record without a path, if there are several).
         pub version: String,
         pub published_at: Option<Timestamp>,
-        /// The release of that version.
         pub release: ReleaseId,
     }
 }
@@ -144,9 +143,7 @@ row! {
         pub size: Option<i64> = "f.size",
         /// MD5 that the upstream index declares.
         pub md5: Option<Md5> = "f.md5",
-        /// Digest of the bytes, if known.
         pub sha256: Option<Sha256> = "f.sha256",
-        /// State of the bytes.
         pub file_state: FileState = "f.state",
         /// The storage class of the blob, if it is stored.
         pub class: Option<String> = "b.class",
@@ -232,7 +229,6 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedSpan from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id" {
         pub version: String = "r.version",
-        /// The first step.
         pub from: Seq = "l.from_seq",
         /// The first step without it.
         pub to: Seq = "l.to_seq",
@@ -261,7 +257,6 @@ row! {
         pub name: String = "p.name",
         /// The name in lower case.
         pub normalized_name: String = "p.normalized_name",
-        /// The file's name in URLs.
         pub file: String = "f.name",
         /// Size in bytes, if known.
         pub size: Option<i64> = "f.size",
@@ -323,9 +318,7 @@ row! {
         pub size: Option<i64> = "f.size",
         /// MD5 that the upstream index declared.
         pub md5: Option<Md5> = "f.md5",
-        /// Digest of the bytes, if known.
         pub sha256: Option<Sha256> = "f.sha256",
-        /// State of the bytes.
         pub file_state: FileState = "f.state",
         /// The record, for listed lives.
         pub stanza: Option<Vec<u8>> = "c.stanza",

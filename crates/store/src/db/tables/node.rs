@@ -54,7 +54,6 @@ row! {
 }
 
 row! {
-    /// The row of a server.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct NodeRow from "node" {
         /// The values of the last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.

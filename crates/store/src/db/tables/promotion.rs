@@ -30,7 +30,6 @@ column! {
 }
 
 row! {
-    /// A request for a promotion.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct NewPromotion {
         pub repo: RepoId,
@@ -62,7 +61,6 @@ row! {
         pub state: PromotionState,
         /// The decision, if a person made one.
         pub decision: Option<Decision> = "decided_by, decided_at, reason" => decision,
-        /// The transaction that applied it.
         pub tx: Option<TxId> = "tx_id",
     }
 }
@@ -83,7 +81,6 @@ impl RecordedPlan {
     }
 }
 
-/// A decision about a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub by: String,

@@ -22,7 +22,6 @@ row! {
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ProvenanceObject {
-        /// The digest of its bytes.
         pub sha256: Sha256,
         pub class: String,
         /// Time at which it was stored last.

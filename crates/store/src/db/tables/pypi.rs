@@ -44,7 +44,6 @@ row! {
 /// The stored facts about a project: its newest row, and the last reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {
-    /// Its newest row.
     pub project: Project,
     /// The project, if it has a row in `package`.
     pub package: Option<PackageId>,
@@ -467,7 +466,6 @@ row! {
         pub projects: i64 = "count(*)",
         /// Number of projects whose page was read.
         pub readings: i64 = "(SELECT count(*) FROM reading WHERE source_id = $1)",
-        /// The highest serial.
         pub serial: Option<i64> = "max(serial)",
     }
 }

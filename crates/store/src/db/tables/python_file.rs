@@ -38,7 +38,6 @@ row! {
         pub name: String,
         /// Size in bytes; -1 if the index does not state it.
         pub size: i64,
-        /// Digest of its bytes.
         pub sha256: Sha256,
         /// Facts for the page of the project, as JSON.
         pub facts: Vec<u8> => or_default,
@@ -59,7 +58,6 @@ row! {
         pub name: String = "f.name",
         /// Size in bytes; -1 if the index does not state it.
         pub size: i64 = "coalesce(f.size, -1)",
-        /// Digest of its bytes.
         pub sha256: Sha256 = "f.sha256",
         // Most lives have the first facts, for which the other table is not searched.
         pub facts: Vec<u8> = "CASE WHEN l.variant = 0 THEN f.facts ELSE coalesce((SELECT v.facts FROM file_fact v \
@@ -273,7 +271,6 @@ row! {
         pub file: FileId = "f.id",
         /// Number of earlier files of this name with other bytes.
         pub revision: i64 = "f.build",
-        /// Digest of its bytes.
         pub sha256: Sha256 = "f.sha256",
     }
 }
@@ -326,7 +323,6 @@ row! {
         pub project: String = "p.name",
         /// The facts of the file, as JSON.
         pub facts: Vec<u8> = "f.facts" => or_default,
-        /// The row of the requested file.
         pub row: ReleaseFile = "0, '', r.package_id, r.id, r.version, g.build, r.published_at, g.id, g.name, g.locator, \
             g.size, CAST(NULL AS TEXT), g.sha256, g.state, b.class",
     }

@@ -23,7 +23,6 @@ row! {
         pub size: Option<i64> = "f.size",
         /// MD5 that the upstream index declared.
         pub md5: Option<Md5> = "f.md5",
-        /// Digest of the bytes, if known.
         pub sha256: Option<Sha256> = "f.sha256",
         /// The lowest number of its records, 0 if it has none; the next record gets the number below.
         pub variant: i64 = "coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0)",

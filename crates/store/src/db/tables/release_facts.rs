@@ -17,7 +17,6 @@ row! {
         pub normalized_name: String,
         pub package: PackageId,
         pub release: ReleaseId,
-        /// Listed or archived.
         pub state: LifeState,
         /// Field `Path` of the record; empty for `src/contrib` itself.
         pub path: String,
@@ -62,7 +61,6 @@ row! {
     pub struct ReleaseLife {
         /// The release, and whether it is listed or archived.
         pub release: TreeRelease,
-        /// The first step.
         pub from: Seq,
         /// The first step after it.
         pub to: Seq,

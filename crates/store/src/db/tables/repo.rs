@@ -75,7 +75,6 @@ row! {
         pub subscriptions: Vec<Subscription> = _,
         /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
         pub pinned_at: Option<Timestamp>,
-        /// Whether [`withheld`] returns versions.
         pub has_withheld: bool = "CASE WHEN withheld IS NULL THEN 0 ELSE 1 END",
     }
 }

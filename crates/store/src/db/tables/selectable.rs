@@ -14,7 +14,6 @@ row! {
         pub package: PackageId,
         pub release: ReleaseId,
         pub version: String,
-        /// Listed or archived.
         pub state: LifeState,
         /// The step that began the life.
         pub from: Seq,

@@ -49,7 +49,6 @@ row! {
         pub axis: Axis,
         /// The oldest step, `None` before the first publish.
         pub first: Option<Seq>,
-        /// The newest step.
         pub head: Option<Seq>,
         pub pending: Option<Seq>,
         pub pending_job: Option<i64>,

@@ -14,7 +14,6 @@ row! {
         pub project: String = "p.name",
         pub file: FileId = "f.id",
         pub name: String = "f.name",
-        /// The digest of its bytes.
         pub sha256: Sha256 = "b.sha256",
         /// The storage class with its bytes.
         pub class: String = "b.class",

@@ -116,7 +116,6 @@ impl<'a> Fields<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowBlock {
     pub rows: u32,
-    /// The encoded rows.
     pub bytes: Vec<u8>,
 }
 

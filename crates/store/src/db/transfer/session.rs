@@ -124,7 +124,6 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Creates an empty list.
     pub(super) fn new() -> Sessions {
         Sessions { sessions: Vec::new(), schemas: Vec::new() }
     }

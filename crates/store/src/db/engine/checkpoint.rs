@@ -25,20 +25,20 @@ const LIMIT: i32 = 8192;
 const READERS_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-struct State {
+struct CheckpointState {
     pages: i32,
     is_closed: bool,
 }
 
 /// The connection that runs all checkpoints, one at a time.
-struct Shared {
+struct SharedCheckpoint {
     file: PathBuf,
     connection: Mutex<Option<Connection>>,
-    state: Mutex<State>,
+    state: Mutex<CheckpointState>,
     wake: Condvar,
 }
 
-impl Shared {
+impl SharedCheckpoint {
     /// Runs a checkpoint. Returns whether the whole WAL was copied, and for TRUNCATE also removed. Errors are not
     /// reported: on a faulty disk the writes fail as well.
     fn run(&self, sql: &str) -> bool {
@@ -62,9 +62,9 @@ impl Shared {
 
 /// Triggers checkpoints; the writer notifies it after each transaction.
 #[derive(Clone)]
-pub(in crate::db) struct Trigger(Arc<Shared>);
+pub(in crate::db) struct CheckpointTrigger(Arc<SharedCheckpoint>);
 
-impl Trigger {
+impl CheckpointTrigger {
     /// Reports the size of the WAL in pages.
     pub(in crate::db) fn notify(&self, pages: i32) {
         if pages >= THRESHOLD {
@@ -81,7 +81,7 @@ impl Trigger {
 
 /// The size at which the writer truncates the WAL.
 pub(in crate::db) struct WalLimit {
-    shared: Arc<Shared>,
+    shared: Arc<SharedCheckpoint>,
     pages: i32,
 }
 
@@ -111,7 +111,7 @@ impl WalLimit {
 }
 
 pub(in crate::db) struct Checkpointer {
-    trigger: Trigger,
+    trigger: CheckpointTrigger,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -119,14 +119,14 @@ impl Checkpointer {
     /// Starts the thread for a database file.
     pub(in crate::db) fn start(file: &Path) -> std::io::Result<Checkpointer> {
         let (connection, state, wake) = (Mutex::default(), Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { file: file.to_owned(), connection, state, wake });
-        let trigger = Trigger(Arc::clone(&shared));
+        let shared = Arc::new(SharedCheckpoint { file: file.to_owned(), connection, state, wake });
+        let trigger = CheckpointTrigger(Arc::clone(&shared));
         let thread =
             std::thread::Builder::new().name("db-checkpoint".to_owned()).spawn(move || run(&shared))?;
         Ok(Checkpointer { trigger, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(in crate::db) fn trigger(&self) -> Trigger {
+    pub(in crate::db) fn trigger(&self) -> CheckpointTrigger {
         self.trigger.clone()
     }
 
@@ -147,7 +147,7 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &SharedCheckpoint) {
     loop {
         {
             let mut state = shared.state.lock();

@@ -33,18 +33,18 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// A handle of the connection; clones share it. Dropping the last one closes it.
 #[derive(Clone)]
-pub struct Link(Arc<Inner>);
+pub struct Link(Arc<LinkParts>);
 
-struct Inner {
+struct LinkParts {
     work: UnboundedSender<PendingTransaction>,
-    signals: Arc<Signals>,
+    signals: Arc<LinkSignals>,
     /// Cancelled at the first use; no connection is needed before.
     first_use: CancellationToken,
     shutdown: CancellationToken,
 }
 
 #[derive(Default)]
-struct Signals {
+struct LinkSignals {
     catalog: Notify,
     nodes: Notify,
     notifications_lost: AtomicBool,
@@ -71,7 +71,7 @@ impl Link {
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
         };
         std::thread::Builder::new().name("db-link".to_owned()).spawn(move || thread.run())?;
-        Ok(Link(Arc::new(Inner { work, signals, first_use, shutdown })))
+        Ok(Link(Arc::new(LinkParts { work, signals, first_use, shutdown })))
     }
 
     /// Makes the thread connect. Only the first call has an effect.
@@ -142,7 +142,7 @@ impl Link {
     }
 }
 
-impl Drop for Inner {
+impl Drop for LinkParts {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
@@ -152,7 +152,7 @@ impl Drop for Inner {
 struct LinkThread {
     target: Arc<Target>,
     work: UnboundedReceiver<PendingTransaction>,
-    signals: Arc<Signals>,
+    signals: Arc<LinkSignals>,
     first_use: CancellationToken,
     shutdown: CancellationToken,
     /// Runs the timers while there is no connection.
@@ -160,7 +160,7 @@ struct LinkThread {
 }
 
 /// An event that the thread waits for.
-enum Event {
+enum LinkEvent {
     Shutdown,
     Notification(Option<Notification>),
     Transaction(PendingTransaction),
@@ -247,25 +247,25 @@ impl LinkThread {
             let event = connection.wait(async {
                 tokio::select! {
                     biased;
-                    () = shutdown.cancelled() => Event::Shutdown,
-                    notification = notifications.recv() => Event::Notification(notification),
-                    work = work.recv() => work.map_or(Event::Shutdown, Event::Transaction),
-                    () = tokio::time::sleep_until(wakeup) => Event::Timer,
+                    () = shutdown.cancelled() => LinkEvent::Shutdown,
+                    notification = notifications.recv() => LinkEvent::Notification(notification),
+                    work = work.recv() => work.map_or(LinkEvent::Shutdown, LinkEvent::Transaction),
+                    () = tokio::time::sleep_until(wakeup) => LinkEvent::Timer,
                 }
             });
             match event {
-                Event::Shutdown => return Ok(()),
-                Event::Notification(None) => return Err(connection_lost()),
-                Event::Notification(Some(notification)) => {
+                LinkEvent::Shutdown => return Ok(()),
+                LinkEvent::Notification(None) => return Err(connection_lost()),
+                LinkEvent::Notification(Some(notification)) => {
                     self.receive(notification.payload(), &mut canary);
                 }
-                Event::Transaction(work) => {
+                LinkEvent::Transaction(work) => {
                     work(Ok(&mut connection));
                     if connection.is_closed() {
                         return Err(connection_lost());
                     }
                 }
-                Event::Timer => {
+                LinkEvent::Timer => {
                     if is_notified {
                         self.check(&mut canary, &mut connection)?;
                     }

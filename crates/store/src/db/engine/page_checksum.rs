@@ -190,7 +190,7 @@ static METHODS: Mutex<Vec<&'static Methods>> = Mutex::new(Vec::new());
 
 /// State of an open file, in memory of SQLite after that of the original file.
 #[repr(C)]
-struct FileState {
+struct ChecksumFile {
     writes: bool,
     compares: bool,
     /// Whether pages that are read may be written again.
@@ -218,7 +218,7 @@ fn register() -> c_int {
     let variants: [(&CStr, Open); 3] =
         [(TRUSTING, open::<false, false>), (MARKING, open::<true, false>), (COMPARING, open::<false, true>)];
     for (name, open) in variants {
-        let size = copied.szOsFile + size_of::<FileState>() as c_int;
+        let size = copied.szOsFile + size_of::<ChecksumFile>() as c_int;
         let vfs = sqlite3_vfs {
             szOsFile: size,
             pNext: std::ptr::null_mut(),
@@ -284,7 +284,7 @@ unsafe extern "C" fn open<const MARKS: bool, const COMPARES: bool>(
         let is_new = !is_compared_wal && !read_page(methods.original, file, &mut start, 0);
         // Connections that may create a database call `reserve` first. Of a database without checksums that was too large
         // to be copied, each page gets one when it is written.
-        *state(file) = FileState {
+        *state(file) = ChecksumFile {
             writes: is_new || has_reserved(&start),
             compares: is_compared_wal || COMPARES && has_checksums(&start),
             marks: MARKS,
@@ -316,11 +316,11 @@ unsafe fn read_page(
 /// # Safety
 /// The file was opened by one of the file systems, and no other reference to its state exists. SQLite uses a file on
 /// one thread at a time.
-unsafe fn state<'a>(file: *mut sqlite3_file) -> &'a mut FileState {
+unsafe fn state<'a>(file: *mut sqlite3_file) -> &'a mut ChecksumFile {
     // SAFETY: the memory has the size of the original file, which `register` adds to; bytes have no alignment.
     unsafe {
         let offset = ORIGINAL.get().map_or(0, |original| (*original.0).szOsFile) as usize;
-        &mut *file.cast::<u8>().add(offset).cast::<FileState>()
+        &mut *file.cast::<u8>().add(offset).cast::<ChecksumFile>()
     }
 }
 

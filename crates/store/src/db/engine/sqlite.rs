@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
-use super::checkpoint::{Checkpointer, Trigger, WalLimit};
+use super::checkpoint::{CheckpointTrigger, Checkpointer, WalLimit};
 use super::examine::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::page_checksum::{self, ComparedPages, Pages, compared_pages};
@@ -152,7 +152,7 @@ struct Wal {
     /// Its size after the last commit.
     pages: Arc<AtomicI32>,
     limit: WalLimit,
-    trigger: Trigger,
+    trigger: CheckpointTrigger,
 }
 
 /// Opens a connection. `wait` is the timeout for locks of other processes; inside this process there are no lock waits,

@@ -19,7 +19,7 @@ const SYSTEM_ROOTS: [&str; 3] =
 
 /// The checks of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verification {
+enum CertificateCheck {
     /// No check.
     Nothing,
     /// The certificate is signed by a trusted authority.
@@ -31,10 +31,12 @@ enum Verification {
 /// Returns the TLS client configuration for this target.
 pub(in crate::db) fn client(target: &Target) -> Result<ClientConfig, DbError> {
     let verification = match (target.ssl_mode, &target.ssl_root) {
-        (SslMode::VerifyFull, _) => Verification::AuthorityAndName,
+        (SslMode::VerifyFull, _) => CertificateCheck::AuthorityAndName,
         // Like libpq: a root certificate turns `require` into `verify-ca`.
-        (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Verification::Authority,
-        (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Verification::Nothing,
+        (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => CertificateCheck::Authority,
+        (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => {
+            CertificateCheck::Nothing
+        }
     };
     let tls_error = |reason: String| DbError::Tls {
         servers: target.server_names(),
@@ -43,8 +45,8 @@ pub(in crate::db) fn client(target: &Target) -> Result<ClientConfig, DbError> {
     };
     let provider = Arc::new(ring::default_provider());
     let inner = match verification {
-        Verification::Nothing => None,
-        Verification::Authority | Verification::AuthorityAndName => {
+        CertificateCheck::Nothing => None,
+        CertificateCheck::Authority | CertificateCheck::AuthorityAndName => {
             let roots = Arc::new(roots(target.ssl_root.as_deref()).map_err(tls_error)?);
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             Some(verifier.map_err(|e| tls_error(e.to_string()))?)
@@ -74,7 +76,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
 
 #[derive(Debug)]
 struct Verifier {
-    verification: Verification,
+    verification: CertificateCheck,
     inner: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
@@ -93,7 +95,7 @@ impl ServerCertVerifier for Verifier {
             // SECURITY: the name is checked last, so an error about the name means that the chain is valid.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.verification == Verification::Authority => Ok(ServerCertVerified::assertion()),
+            )) if self.verification == CertificateCheck::Authority => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }

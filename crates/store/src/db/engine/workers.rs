@@ -42,7 +42,7 @@ struct PendingJobs {
     is_closed: bool,
 }
 
-struct Queue {
+struct WorkQueue {
     pending: Mutex<PendingJobs>,
     available: Condvar,
     /// Number of queued jobs, for the metrics.
@@ -51,7 +51,7 @@ struct Queue {
 
 /// Two job queues, served by a number of threads with one session each.
 pub(in crate::db) struct WorkerPool {
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -63,7 +63,7 @@ impl WorkerPool {
         length: GaugeHandle,
         open: &Opener,
     ) -> std::io::Result<WorkerPool> {
-        let queue = Arc::new(Queue { pending: Mutex::default(), available: Condvar::new(), length });
+        let queue = Arc::new(WorkQueue { pending: Mutex::default(), available: Condvar::new(), length });
         let pool = WorkerPool { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
         for _ in 0..threads {
             let (queue, open) = (Arc::clone(&queue), Arc::clone(open));
@@ -139,7 +139,7 @@ impl Drop for WorkerPool {
     }
 }
 
-fn run_worker(queue: &Queue, open: &Opener) {
+fn run_worker(queue: &WorkQueue, open: &Opener) {
     let mut session: Option<Box<dyn Session>> = None;
     while let Some(job) = next_job(queue) {
         if session.is_none() {
@@ -161,7 +161,7 @@ fn run_worker(queue: &Queue, open: &Opener) {
     }
 }
 
-fn next_job(queue: &Queue) -> Option<Job> {
+fn next_job(queue: &WorkQueue) -> Option<Job> {
     let mut pending = queue.pending.lock();
     loop {
         let interactive = pending.interactive.pop_front();

@@ -251,10 +251,11 @@ async fn a_build_is_published_in_the_source_of_its_builder_whatever_its_name(bac
     backend.create_local_source("built").await;
     backend.create_repository("all", &["built"]).await;
     backend.create_repository("git", &["renamed"]).await;
-    let (author, place) = (actor(), (built, "alpha"));
-    let origin = (&author, String::new());
-    let added =
-        edit::add::add_built(&backend.uploads, place, &upload, OnExisting::Fail, origin, |_, _, _| Ok(()));
+    let author = actor();
+    let origin = edit::add::BuildOrigin { actor: &author, comment: String::new() };
+    let (uploads, files) = (&backend.uploads, std::slice::from_ref(&upload));
+    let add = edit::add::add_built;
+    let added = add(uploads, built, "alpha", files, OnExisting::Fail, origin, |_, _, _| Ok(()));
     assert!(added.await.expect("published").is_some());
     assert_eq!(listing(&backend, "git", "latest").await, "alpha 1.0");
     assert_eq!(listing(&backend, "all", "latest").await, "");

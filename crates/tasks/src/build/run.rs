@@ -15,8 +15,8 @@ use super::failure::BuildFailure;
 use super::job::Request;
 use super::log::BuildLog;
 use super::{Builds, dependencies, detection, fetch, log, poll, tag};
-use crate::edit::add::add_built;
-use crate::edit::python::{add as python, receive};
+use crate::edit::add::{BuildOrigin, add_built};
+use crate::edit::python::receive;
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use base::model::ids::TxId;
 use base::model::language::Language;
@@ -257,13 +257,10 @@ impl Attempt<'_> {
             }
         };
         let actor = Actor(build.actor.clone());
-        let (place, actor) = ((builder.source, builder.name.as_str()), (&actor, comment));
+        let origin = BuildOrigin { actor: &actor, comment };
         let uploads = &self.builds.uploads;
-        let result = match (language, files.as_slice()) {
-            (Language::R, [package, ..]) => add_built(uploads, place, package, existing, actor, finish).await,
-            (_, files) => python::add_built(uploads, place, files, existing, actor, finish).await,
-        };
-        match result {
+        let add = add_built(uploads, builder.source, &builder.name, &files, existing, origin, finish);
+        match add.await {
             Ok(_) => {}
             Err(RepoError::Conflict(_) | RepoError::FileExists(_)) => {
                 let revision = match build.tag.as_str() {

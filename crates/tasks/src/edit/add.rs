@@ -1,30 +1,33 @@
-//! Adds uploaded and built source packages to a local source, in one transaction.
+//! Adds uploads and the results of builds to a source, in one transaction, and plans this for source packages of R.
 
+use super::edited_source::EditedSource;
 use super::plan::{IncomingRelease, plan_changes};
-use super::uploads::StagedUpload;
-use super::uploads::Uploads;
+use super::uploads::{StagedUpload, Uploads};
 use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish};
 use base::model::change::{Counts, NewFile, NewRelease};
 use base::model::digest::Sha256;
-use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
+use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TxId};
 use base::model::language::Language;
-use base::model::source::{SourceKind, Supply};
+use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
-use runtime::catalog::{Catalog, Source};
 use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::life::CurrentLife;
-use store::db::tx::Publish;
-use store::db::tx::TxKind;
+use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn, DbError};
 
-/// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
-/// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
+/// Adds uploads to a local source in one transaction, visible when this returns. The highest version of an R package
+/// is listed; older ones go directly to `Archive/`. An existing Python file with the same bytes is unchanged, yanked or
+/// not; a signature and attestations that were uploaded with it replace earlier ones. Different bytes under a name that
+/// was used before require [`OnExisting::Replace`], because lock files of clients contain the old digest; so does another
+/// file for a distribution that was added before, whatever its bytes, because installers would choose different ones.
+/// The transaction is `None` when nothing changed.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`];
-/// [`RepoError::Storage`] when the bytes of an upload were not stored, even if its release exists already. Then
-/// nothing is added.
+/// [`RepoError::Conflict`] when a version of an R package exists already and `existing` is [`OnExisting::Fail`], and for
+/// two Python files of one name or distribution; [`RepoError::FileExists`] for a Python file that requires
+/// [`OnExisting::Replace`]; [`RepoError::Invalid`] for a source or an upload of another type; [`RepoError::Storage`] when
+/// the bytes of an upload were not stored, even if its release exists already. Then nothing is added.
 pub async fn add(
     uploads: &Uploads,
     source: &str,
@@ -33,92 +36,100 @@ pub async fn add(
     actor: &Actor,
 ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
     let now = (uploads.state.clock)();
-    let source = find::source(&uploads.state.catalog.get(), source)?.clone();
-    require_language(&source, Language::R)?;
-    if source.kind.supply() == Supply::Builds {
-        return Err(RepoError::Invalid(format!(
-            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
-             local source",
-            source.name
-        )));
-    }
-    let tree = local_tree(&uploads.state.catalog.get(), &source)?;
+    let catalog = uploads.state.catalog.get();
+    let source = EditedSource::for_uploads(&catalog, find::source(&catalog, source)?)?;
     let staged = uploads.get(ids, &actor.0, now).await?;
-    if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
-        return Err(RepoError::Invalid(format!(
-            "'{}' is a binary package; add it with rspm add binary",
-            staged.upload.file
-        )));
-    }
-    if let Some(staged) = staged.iter().find(|staged| staged.python.is_some()) {
-        return Err(RepoError::Invalid(format!(
-            "'{}' is a Python package; the source '{}' is of type {}; add it to one of type {}",
-            staged.upload.file,
-            source.name,
-            source.kind,
-            SourceKind::LocalPython
-        )));
-    }
+    staged.iter().try_for_each(|staged| check_type(&source, staged))?;
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
-    let transaction = AddTransaction { source, tree, existing, publish };
-    let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
-    let result = consumption.apply(&uploads.state, move |c| transaction.write(c, &input)).await;
+    let addition = Addition { source, existing, replaces_versions: false, publish };
+    add_staged(uploads, staged, actor, now, move |c, staged| addition.write(c, staged)).await
+}
+
+/// Checks that an upload is of the type that a source has.
+fn check_type(source: &EditedSource, staged: &StagedUpload) -> Result<(), RepoError> {
+    let (file, EditedSource { name, kind, .. }) = (&staged.upload.file, source);
+    Err(RepoError::Invalid(match (kind.language(), &staged.binary_target, &staged.python) {
+        (Language::R, None, None) | (Language::Python, _, Some(_)) => return Ok(()),
+        (Language::R, Some(_), _) => format!("'{file}' is a binary package; add it with rspm add binary"),
+        (Language::R, None, Some(_)) => format!(
+            "'{file}' is a Python package; the source '{name}' is of type {kind}; add it to one of type {}",
+            SourceKind::LocalPython
+        ),
+        (Language::Python, _, None) => {
+            format!("'{file}' is an R package; the source '{name}' is of type {kind}")
+        }
+    }))
+}
+
+/// Adds uploads by a write, which returns the status of each. The same write removes the uploads.
+pub(super) async fn add_staged<F>(
+    uploads: &Uploads,
+    staged: Vec<StagedUpload>,
+    actor: &Actor,
+    now: Timestamp,
+    write: F,
+) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError>
+where
+    F: Fn(&mut dyn Conn, &[StagedUpload]) -> Write<AddResult> + Send + 'static,
+{
+    let ids: Vec<u64> = staged.iter().map(|staged| staged.upload.id).collect();
+    let (input, consumption) = (staged.clone(), uploads.consumption(&ids, &actor.0, now));
+    let result = consumption.apply(&uploads.state, move |c| write(c, &input)).await;
     if let Err(RepoError::Storage(_)) = &result {
         // The objects were not stored, so the files must be uploaded again.
-        uploads.remove(ids);
+        uploads.remove(&ids);
     }
     let (tx, statuses) = result?;
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(statuses).collect()))
 }
 
-/// Adds the result of a build to a source built from git. Calls `finish` in the same write, with the transaction and
-/// the status of the release; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
+/// Who publishes a build, and the comment of the transaction.
+pub struct BuildOrigin<'a> {
+    pub actor: &'a Actor,
+    pub comment: String,
+}
+
+/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other Python files of the same
+/// version are no longer listed: they were built from another commit. Calls `finish` in the same write, with the
+/// transaction and the status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes
+/// nothing.
 ///
 /// # Errors
-/// As [`add`], or the upload is of a different package than `expected`.
+/// As [`add`], or a file is of a different package than `expected`.
 pub async fn add_built<F>(
     uploads: &Uploads,
-    (source, expected): (SourceId, &str),
-    upload: &Upload,
+    source: SourceId,
+    expected: &str,
+    files: &[Upload],
     existing: OnExisting,
-    (actor, comment): (&Actor, String),
+    BuildOrigin { actor, comment }: BuildOrigin<'_>,
     finish: F,
 ) -> Result<Option<TxId>, RepoError>
 where
     F: Fn(&mut dyn Conn, Option<TxId>, AddStatus) -> Result<(), DbError> + Send + 'static,
 {
     let now = (uploads.state.clock)();
-    let catalog = uploads.state.catalog.get();
-    let source = built_source(&catalog, source)?.clone();
-    let tree = local_tree(&catalog, &source)?;
-    if upload.package != expected {
+    let source = EditedSource::of_builder(&uploads.state.catalog.get(), source)?;
+    if let Some(other) = files.iter().find(|file| file.package != expected) {
         return Err(RepoError::Invalid(format!(
             "the repository contains the package '{}', and this builder builds '{expected}'",
-            upload.package
+            other.package
         )));
     }
-    let staged = uploads.get(&[upload.id], &actor.0, now).await?;
+    let ids: Vec<u64> = files.iter().map(|file| file.id).collect();
+    let staged = uploads.get(&ids, &actor.0, now).await?;
     let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
-    let transaction = AddTransaction { source, tree, existing, publish };
+    let replaces_versions = existing == OnExisting::Replace;
+    let addition = Addition { source, existing, replaces_versions, publish };
     let result = apply(&uploads.state, move |c| {
-        let (tx, statuses) = transaction.write(c, &staged)?;
-        finish(c, tx, statuses.first().copied().unwrap_or(AddStatus::Existing))?;
+        let (tx, statuses) = addition.write(c, &staged)?;
+        let most = [AddStatus::Replaced, AddStatus::New].into_iter().find(|status| statuses.contains(status));
+        finish(c, tx, most.unwrap_or(AddStatus::Existing))?;
         Ok(tx)
     });
     let result = result.await;
-    uploads.remove(&[upload.id]);
+    uploads.remove(&ids);
     result
-}
-
-/// Returns the source of a builder, whatever its name is now: it may have been renamed, and the name given to another
-/// source, during the build.
-///
-/// # Errors
-/// [`RepoError::NotFound`] if it was deleted.
-pub(super) fn built_source(catalog: &Catalog, id: SourceId) -> Result<&Source, RepoError> {
-    catalog.source_by_id(id).ok_or_else(|| {
-        RepoError::NotFound(format!("the source of the builder, which had the number {id}, was deleted"))
-    })
 }
 
 /// The names of uploads, for the audit trail.
@@ -126,67 +137,30 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
     staged.iter().map(|staged| staged.upload.file.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the tree of a source that administrators may change: they can remove packages from it and add binaries to
-/// it.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for a source that is neither local nor built from git.
-pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
-    let problem = match source.kind.supply() {
-        Supply::Uploads | Supply::Builds => None,
-        Supply::Curated => {
-            Some(format!("is curated: rspm update --source={} changes its definition", source.name))
-        }
-        Supply::Mirror => Some(format!("is built in and filled by rspm sync --type={}", source.kind)),
-        Supply::Snapshot => Some(format!(
-            "is a snapshot: rspm update --source={} --snapshot=DATE --commit changes its state",
-            source.name
-        )),
-    };
-    if let Some(problem) = problem {
-        let name = &source.name;
-        return Err(RepoError::Invalid(format!(
-            "only local sources can be changed by hand; '{name}' {problem}"
-        )));
-    }
-    let tree = catalog.source_package_trees(source.id).next();
-    tree.map(|tree| tree.id)
-        .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
-}
-
-/// Checks that a source has packages of a language.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for a source of another type.
-pub(super) fn require_language(source: &Source, language: Language) -> Result<(), RepoError> {
-    if source.kind.language() == language {
-        return Ok(());
-    }
-    let language = match language {
-        Language::R => "R",
-        Language::Python => "Python",
-    };
-    let (name, kind) = (&source.name, source.kind);
-    Err(RepoError::Invalid(format!("the source '{name}' is of type {kind} and has no {language} packages")))
-}
-
 /// The transaction (`None` when nothing changed), and the result for each upload.
-type AddResult = (Option<TxId>, Vec<AddStatus>);
+pub(super) type AddResult = (Option<TxId>, Vec<AddStatus>);
 
-struct AddTransaction {
-    source: Source,
-    tree: TreeId,
-    existing: OnExisting,
-    publish: Publish,
+/// An edit that adds source packages of R or Python files to a source.
+pub(super) struct Addition {
+    pub(super) source: EditedSource,
+    pub(super) existing: OnExisting,
+    /// Whether added Python files replace all files of their version, those with other names too.
+    pub(super) replaces_versions: bool,
+    pub(super) publish: Publish,
 }
 
-impl AddTransaction {
+impl Addition {
     fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
-        let tree = (self.source.id, self.tree);
-        publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
+        let tree = (self.source.id, self.source.tree);
+        match self.source.kind.language() {
+            Language::R => publish_step(c, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged)),
+            Language::Python => {
+                publish_step(c, tree, &self.publish, |c, pending| self.plan_python(c, pending, staged))
+            }
+        }
     }
 
-    fn plan(
+    fn plan_r(
         &self,
         c: &mut dyn Conn,
         pending: Seq,
@@ -242,20 +216,15 @@ struct PackagePlan {
 }
 
 impl PackagePlan {
-    fn read(
-        c: &mut dyn Conn,
-        transaction: &AddTransaction,
-        pending: Seq,
-        name: &str,
-    ) -> Result<PackagePlan, DbError> {
-        let id = db::package::by_name(c, transaction.source.id, name)?;
+    fn read(c: &mut dyn Conn, addition: &Addition, pending: Seq, name: &str) -> Result<PackagePlan, DbError> {
+        let id = db::package::by_name(c, addition.source.id, name)?;
         let mut current = match id {
-            Some(id) => db::life::current_of(c, transaction.tree, Seq(pending.0 - 1), id)?,
+            Some(id) => db::life::current_of(c, addition.source.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
         };
         current.sort_by_key(|life| life.key.release);
         if current.is_empty() {
-            for (_, other) in db::package::by_normalized_name(c, transaction.source.id, name)? {
+            for (_, other) in db::package::by_normalized_name(c, addition.source.id, name)? {
                 if other != name {
                     tracing::warn!(package = name, other, "another package's name differs only in case");
                 }
@@ -268,7 +237,7 @@ impl PackagePlan {
         &mut self,
         c: &mut dyn Conn,
         staged: &StagedUpload,
-        transaction: &AddTransaction,
+        addition: &Addition,
     ) -> Write<AddStatus> {
         let Upload { package, version, sha256, .. } = &staged.upload;
         let current = self
@@ -281,37 +250,24 @@ impl PackagePlan {
             (Some(life), None) => Some(life.sha256),
             (None, None) => None,
         };
-        match (existing_sha256, transaction.existing) {
-            (None, _) => {
-                let release = self.incoming_release(c, staged, transaction)?;
-                self.push(version, *sha256, release);
-                Ok(AddStatus::New)
-            }
-            (Some(_), OnExisting::Fail) => Err(RepoError::Conflict(format!(
-                "{package} {version} is in the source '{}' already; use --replace to replace it with this file, or \
-                 --succeed-on-existing to leave it",
-                transaction.source.name
-            ))
-            .into()),
-            (Some(_), OnExisting::Succeed) => Ok(AddStatus::Existing),
-            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(AddStatus::Existing),
-            (Some(_), OnExisting::Replace) => {
+        let place = || format!("{package} {version} is in the source '{}'", addition.source.name);
+        let status = add_status(existing_sha256, *sha256, addition.existing, place)?;
+        match status {
+            AddStatus::Existing => return Ok(status),
+            AddStatus::New => {}
+            AddStatus::Replaced => {
                 if let Some(index) = incoming_index {
                     self.incoming.remove(index);
                     self.digests.remove(index);
                 } else if let Some(life) = current {
                     self.removed.push(life.key.release);
                 }
-                let release = self.incoming_release(c, staged, transaction)?;
-                self.push(version, *sha256, release);
-                Ok(AddStatus::Replaced)
             }
         }
-    }
-
-    fn push(&mut self, version: &str, sha256: Sha256, release: IncomingRelease) {
+        let release = self.incoming_release(c, staged, addition)?;
         self.incoming.push(release);
-        self.digests.push((version.to_owned(), sha256));
+        self.digests.push((version.clone(), *sha256));
+        Ok(status)
     }
 
     /// Returns the release of an upload: its earlier release if the same bytes were removed before, otherwise a new one
@@ -320,22 +276,38 @@ impl PackagePlan {
         &self,
         c: &mut dyn Conn,
         staged: &StagedUpload,
-        transaction: &AddTransaction,
+        addition: &Addition,
     ) -> Result<IncomingRelease, DbError> {
         let version = &staged.upload.version;
-        let Some(package) = self.id else {
-            return Ok(IncomingRelease::New(new_release(staged, 0, transaction.publish.now)));
-        };
-        let Some((release_id, revision)) =
-            db::life::newest_revision(c, transaction.source.id, package, version)?
-        else {
-            return Ok(IncomingRelease::New(new_release(staged, 0, transaction.publish.now)));
-        };
+        let new = |revision| IncomingRelease::New(new_release(staged, revision, addition.publish.now));
+        let Some(package) = self.id else { return Ok(new(0)) };
+        let newest = db::life::newest_revision(c, addition.source.id, package, version)?;
+        let Some((release, revision)) = newest else { return Ok(new(0)) };
         let files = db::file::by_sha256(c, staged.upload.sha256)?;
-        if files.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
-            return Ok(IncomingRelease::Existing { package, release: release_id, version: version.clone() });
+        if files.iter().any(|file| file.release == release && file.state == db::file::FileState::Stored) {
+            return Ok(IncomingRelease::Existing { package, release, version: version.clone() });
         }
-        Ok(IncomingRelease::New(new_release(staged, revision + 1, transaction.publish.now)))
+        Ok(new(revision + 1))
+    }
+}
+
+/// Returns what an upload does where the bytes `existing` are already, in the `place` that the error names. The digest of
+/// existing bytes may be unknown.
+pub(super) fn add_status(
+    existing: Option<Option<Sha256>>,
+    new: Sha256,
+    on_existing: OnExisting,
+    place: impl FnOnce() -> String,
+) -> Result<AddStatus, RepoError> {
+    match (existing, on_existing) {
+        (None, _) => Ok(AddStatus::New),
+        (Some(_), OnExisting::Succeed) => Ok(AddStatus::Existing),
+        (Some(old), OnExisting::Replace) if old == Some(new) => Ok(AddStatus::Existing),
+        (Some(_), OnExisting::Replace) => Ok(AddStatus::Replaced),
+        (Some(_), OnExisting::Fail) => Err(RepoError::Conflict(format!(
+            "{} already; use --replace to replace it with this file, or --succeed-on-existing to leave it",
+            place()
+        ))),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod add_binary;
 pub mod block_rule;
 pub mod curated;
 mod durability;
+mod edited_source;
 pub mod fixed_url;
 mod last_plan;
 pub mod metadata;

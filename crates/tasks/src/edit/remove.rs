@@ -1,17 +1,16 @@
 //! Removes releases from a local source; older snapshots still serve them.
 
-use super::add::{local_tree, require_language};
+use super::edited_source::EditedSource;
 use super::plan::plan_changes;
 use super::{Actor, RemoveScope, Write, apply};
 use base::model::change::LifeState;
-use base::model::ids::{Seq, SourceId, TreeId, TxId};
+use base::model::ids::{Seq, TxId};
 use base::model::language::Language;
-use content::serve::{RepoError, find};
+use content::serve::RepoError;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
 use store::db::life::CurrentLife;
-use store::db::tx::Publish;
-use store::db::tx::TxKind;
+use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn};
 
 /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
@@ -28,15 +27,10 @@ pub async fn remove(
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
     let now = (state.clock)();
-    let catalog = state.catalog.get();
-    let source = find::source(&catalog, source)?.clone();
-    require_language(&source, Language::R)?;
-    let tree = local_tree(&catalog, &source)?;
+    let source = EditedSource::of_language(&state.catalog.get(), source, Language::R)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { comment: comment.to_owned(), subject: scope.of(package), ..publish };
-    let (package, name) = (package.to_owned(), source.name.to_string());
-    let transaction =
-        RemoveTransaction { tree, source_id: source.id, source_name: name, package, scope, publish };
+    let transaction = RemoveTransaction { source, package: package.to_owned(), scope, publish };
     let (_, versions) = apply(state, move |c| transaction.write(c)).await?;
     Ok(versions)
 }
@@ -45,9 +39,7 @@ pub async fn remove(
 type RemoveResult = (Option<TxId>, Vec<String>);
 
 struct RemoveTransaction {
-    tree: TreeId,
-    source_id: SourceId,
-    source_name: String,
+    source: EditedSource,
     package: String,
     scope: RemoveScope,
     publish: Publish,
@@ -55,12 +47,12 @@ struct RemoveTransaction {
 
 impl RemoveTransaction {
     fn write(&self, c: &mut dyn Conn) -> Write<RemoveResult> {
-        publish_step(c, (self.source_id, self.tree), &self.publish, |c, pending| self.plan(c, pending))
+        publish_step(c, (self.source.id, self.source.tree), &self.publish, |c, pending| self.plan(c, pending))
     }
 
     fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Write<EditPlan<Vec<String>>> {
-        let mut lives = match db::package::by_name(c, self.source_id, &self.package)? {
-            Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
+        let mut lives = match db::package::by_name(c, self.source.id, &self.package)? {
+            Some(id) => db::life::current_of(c, self.source.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
         };
         lives.sort_by_key(|life| life.key.release);
@@ -84,7 +76,7 @@ impl RemoveTransaction {
     }
 
     fn nothing_to_remove(&self, lives: &[CurrentLife]) -> RepoError {
-        let (package, source) = (&self.package, &self.source_name);
+        let (package, source) = (&self.package, &self.source.name);
         let excerpt = |text: &str| text.chars().take(128).collect::<String>();
         let package = excerpt(package);
         let mut versions: Vec<&str> = lives.iter().map(|life| life.version.as_str()).collect();

@@ -1,19 +1,19 @@
 //! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
 
-use super::add::local_tree;
+use super::add_binary::release_of;
+use super::edited_source::EditedSource;
 use super::{Actor, Write, apply};
 use base::config::platforms::Platforms;
 use base::model::digest::Sha256;
-use base::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
+use base::model::ids::FileId;
 use content::serve::binary_selector::runs_on;
 use content::serve::{RepoError, find};
 use formats::r::platform::{Arch, Platform, Target};
 use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
 use store::db::binary::{self, Binary};
-use store::db::tx::Publish;
-use store::db::tx::TxKind;
-use store::db::{self, Conn, DbError};
+use store::db::tx::{Publish, TxKind};
+use store::db::{self, Conn};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedBinary {
@@ -40,15 +40,13 @@ pub async fn remove(
 ) -> Result<(Platform, Vec<RemovedBinary>), RepoError> {
     let now = (state.clock)();
     let catalog = state.catalog.get();
-    let source = find::source(&catalog, source)?.clone();
-    let source_tree = local_tree(&catalog, &source)?;
+    let source = EditedSource::new(&catalog, find::source(&catalog, source)?)?;
     let platform = parse_platform(&state.config.load().platforms, platform)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let subject = format!("{package} {version} for {platform}");
     let publish = Publish { source: Some(source.id), comment: comment.to_owned(), subject, ..publish };
     let transaction = RemoveBinaryTransaction {
-        source: (source.id, source.name.to_string()),
-        source_tree,
+        source,
         package: package.to_owned(),
         version: version.to_owned(),
         platform: platform.clone(),
@@ -74,8 +72,7 @@ fn parse_platform(platforms: &Platforms, tag: &str) -> Result<Platform, RepoErro
 }
 
 struct RemoveBinaryTransaction {
-    source: (SourceId, String),
-    source_tree: TreeId,
+    source: EditedSource,
     package: String,
     version: String,
     platform: Platform,
@@ -84,8 +81,9 @@ struct RemoveBinaryTransaction {
 
 impl RemoveBinaryTransaction {
     fn write(&self, c: &mut dyn Conn) -> Write<Vec<RemovedBinary>> {
-        let (package, release) = self.release(c)?.ok_or_else(|| self.no_version())?;
-        let trees = db::tree::of_source(c, self.source.0)?;
+        let found = release_of(c, &self.source, &self.package, &self.version)?;
+        let (package, release) = found.ok_or_else(|| self.no_version())?;
+        let trees = db::tree::of_source(c, self.source.id)?;
         let trees = trees.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
         let mut other_platforms: Vec<String> = Vec::new();
         for tree in trees {
@@ -116,20 +114,10 @@ impl RemoveBinaryTransaction {
         Err(self.no_binary(other_platforms).into())
     }
 
-    /// Returns the listed or archived release of the version in the source.
-    fn release(&self, c: &mut dyn Conn) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
-        let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
-            return Ok(None);
-        };
-        let Some(id) = db::package::by_name(c, self.source.0, &self.package)? else { return Ok(None) };
-        let lives = db::life::current_of(c, self.source_tree, head, id)?;
-        Ok(lives.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
-    }
-
     fn no_version(&self) -> RepoError {
         let excerpt = |text: &str| text.chars().take(128).collect::<String>();
         let (package, version) = (excerpt(&self.package), excerpt(&self.version));
-        RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.source.1))
+        RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.source.name))
     }
 
     fn no_binary(&self, mut platforms: Vec<String>) -> RepoError {
@@ -142,7 +130,7 @@ impl RemoveBinaryTransaction {
         let RemoveBinaryTransaction { source, package, version, platform, .. } = self;
         RepoError::NotFound(format!(
             "the source '{}' has no binary of {package} {version} for {platform}; {alternatives}",
-            source.1
+            source.name
         ))
     }
 }

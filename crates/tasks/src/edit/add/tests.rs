@@ -158,14 +158,14 @@ impl CostFixture {
     /// Adds uploads; returns the number of statements and rows.
     async fn add(&self, uploads: Vec<StagedUpload>) -> (u64, u64) {
         let catalog = self.handle.get();
-        let source = catalog.source("team").expect("the source").clone();
-        let tree = local_tree(&catalog, &source).expect("a tree");
+        let source = catalog.source("team").expect("the source");
+        let source = EditedSource::new(&catalog, source).expect("a tree");
         let actor = Actor("test".to_owned());
         let publish = publish(TxKind::Add, Timestamp(1), &actor);
-        let transaction = AddTransaction { source, tree, existing: OnExisting::Fail, publish };
+        let addition = Addition { source, existing: OnExisting::Fail, replaces_versions: false, publish };
         let cost = self.cost.clone();
         let result = self.db.write_unless_refused(move |c| {
-            transaction.write(&mut CountingConn { inner: c, cost: &cost }, &uploads)
+            addition.write(&mut CountingConn { inner: c, cost: &cost }, &uploads)
         });
         result.await.expect("added");
         let (cost, last_transaction) =

@@ -1,136 +1,24 @@
-//! Adds uploaded files, with their signatures and attestations, to a local source of Python packages, in one
-//! transaction.
+//! Plans the addition of files, with their signatures and attestations, to a source of Python packages.
 
 use std::collections::BTreeMap;
 
-use super::selection::{self, EditedSource};
-use crate::edit::add::{built_source, file_names, insert_blobs, local_tree, require_language};
+use super::selection;
+use crate::edit::add::{Addition, insert_blobs};
+use crate::edit::edited_source::EditedSource;
 use crate::edit::uploads::{StagedPython, StagedUpload};
-use crate::edit::{Actor, AddStatus, OnExisting, Upload, Uploads, Write, apply, publish};
+use crate::edit::{AddStatus, OnExisting, Upload, Write};
 use base::model::change::{Counts, LifeKey};
 use base::model::digest::Sha256;
 use base::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
-use base::model::ids::{FileId, PackageId, Seq, SourceId, TreeId, TxId};
-use base::model::language::Language;
-use base::model::source::Supply;
-use content::serve::{ExistingFile, RepoError, find};
+use base::model::ids::{FileId, PackageId, Seq};
+use content::serve::{ExistingFile, RepoError};
 use formats::python::distribution::Distribution;
 use formats::python::facts::FileFacts;
 use formats::python::version::Version;
-use runtime::catalog::{Catalog, Source};
-use runtime::publish::edit::{EditPlan, publish_step};
+use runtime::publish::edit::EditPlan;
 use store::db::attached_file;
 use store::db::python_file::{self, KnownFile, ListedFile};
-use store::db::tx::{Publish, TxKind};
 use store::db::{Conn, DbError};
-
-/// Adds uploads to a source. An existing file with the same bytes is unchanged, yanked or not; a signature and attestations
-/// that were uploaded with it replace earlier ones. Different bytes under a name that was used before require
-/// [`OnExisting::Replace`], because lock files of clients contain the old digest; so does another file for a
-/// [`Distribution`] that was added before, whatever its bytes, because installers would choose different ones.
-///
-/// # Errors
-/// [`RepoError::FileExists`] for such a file without [`OnExisting::Replace`], [`RepoError::Conflict`] for two
-/// files of one name or distribution, [`RepoError::Invalid`] for a source or an upload of another language. Then nothing is added.
-pub async fn add(
-    uploads: &Uploads,
-    source: &str,
-    ids: &[u64],
-    existing: OnExisting,
-    actor: &Actor,
-) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
-    let now = (uploads.state.clock)();
-    let catalog = uploads.state.catalog.get();
-    let source = find::source(&catalog, source)?;
-    let tree = upload_tree(&catalog, source)?;
-    let staged = uploads.get(ids, &actor.0, now).await?;
-    if let Some(other) = staged.iter().find(|staged| staged.python.is_none()) {
-        return Err(RepoError::Invalid(format!(
-            "'{}' is an R package; the source '{}' is of type {}",
-            other.upload.file, source.name, source.kind
-        )));
-    }
-    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
-    let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
-    let transaction = AddTransaction { source, existing, replaces_versions: false, publish };
-    let (input, consumption) = (staged.clone(), uploads.consumption(ids, &actor.0, now));
-    let result = consumption.apply(&uploads.state, move |c| transaction.write(c, &input)).await;
-    let (tx, outcomes) = result?;
-    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
-}
-
-/// Returns the tree of a source to which Python packages can be uploaded.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for a source of another type.
-pub(super) fn upload_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
-    require_language(source, Language::Python)?;
-    if source.kind.supply() == Supply::Builds {
-        return Err(RepoError::Invalid(format!(
-            "the packages of '{}' are built from git; add a builder with rspm create git-builder, or the package to a \
-             local source",
-            source.name
-        )));
-    }
-    local_tree(catalog, source)
-}
-
-/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other files of the same version
-/// are no longer listed: they were built from another commit. Calls `finish` in the same write, with the transaction
-/// and the status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes nothing.
-///
-/// # Errors
-/// As [`add`], or a file is of a different project than `expected`.
-pub async fn add_built<F>(
-    uploads: &Uploads,
-    (source, expected): (SourceId, &str),
-    files: &[Upload],
-    existing: OnExisting,
-    (actor, comment): (&Actor, String),
-    finish: F,
-) -> Result<Option<TxId>, RepoError>
-where
-    F: Fn(&mut dyn Conn, Option<TxId>, AddStatus) -> Result<(), DbError> + Send + 'static,
-{
-    let now = (uploads.state.clock)();
-    let catalog = uploads.state.catalog.get();
-    let source = built_source(&catalog, source)?;
-    let tree = local_tree(&catalog, source)?;
-    if let Some(other) = files.iter().find(|file| file.package != expected) {
-        return Err(RepoError::Invalid(format!(
-            "the repository contains the package '{}', and this builder builds '{expected}'",
-            other.package
-        )));
-    }
-    let ids: Vec<u64> = files.iter().map(|file| file.id).collect();
-    let staged = uploads.get(&ids, &actor.0, now).await?;
-    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
-    let publish = Publish { comment, subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
-    let replaces_versions = existing == OnExisting::Replace;
-    let transaction = AddTransaction { source, existing, replaces_versions, publish };
-    let result = apply(&uploads.state, move |c| {
-        let (tx, outcomes) = transaction.write(c, &staged)?;
-        let has = |status: AddStatus| outcomes.contains(&status);
-        let status = match (has(AddStatus::Replaced), has(AddStatus::New)) {
-            (true, _) => AddStatus::Replaced,
-            (false, true) => AddStatus::New,
-            (false, false) => AddStatus::Existing,
-        };
-        finish(c, tx, status)?;
-        Ok(tx)
-    });
-    let result = result.await;
-    uploads.remove(&ids);
-    result
-}
-
-struct AddTransaction {
-    source: EditedSource,
-    existing: OnExisting,
-    /// Whether the added files replace all files of their version, those with other names too.
-    replaces_versions: bool,
-    publish: Publish,
-}
 
 /// The state of a project during the planning.
 struct Project {
@@ -146,7 +34,7 @@ impl Project {
     fn read(c: &mut dyn Conn, source: &EditedSource, pending: Seq, name: &str) -> Result<Project, DbError> {
         let (id, files) = selection::read(c, source, pending, name)?;
         let known = match id {
-            Some(id) => python_file::known(c, source.source, id)?,
+            Some(id) => python_file::known(c, source.id, id)?,
             None => Vec::new(),
         };
         let known = known.into_iter().map(|file| (Distribution::of_file(&file.name, &file.version), file));
@@ -154,16 +42,8 @@ impl Project {
     }
 }
 
-/// The transaction (`None` when nothing changed), and the status of each file.
-type AddResult = (Option<TxId>, Vec<AddStatus>);
-
-impl AddTransaction {
-    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
-        let tree = (self.source.source, self.source.tree);
-        publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
-    }
-
-    fn plan(
+impl Addition {
+    pub(in crate::edit) fn plan_python(
         &self,
         c: &mut dyn Conn,
         pending: Seq,

@@ -1,12 +1,12 @@
 //! Removes files from a local source of Python packages; older snapshots still list them.
 
-use super::selection::{self, EditedSource, Selection};
-use crate::edit::add::{local_tree, require_language};
+use super::selection::{self, Selection};
+use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::Counts;
 use base::model::file_change::FileChange;
 use base::model::language::Language;
-use content::serve::{RepoError, find};
+use content::serve::RepoError;
 use formats::python::name::NormalName;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
@@ -25,18 +25,14 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let catalog = state.catalog.get();
-    let source = find::source(&catalog, source)?;
-    require_language(source, Language::Python)?;
-    let tree = local_tree(&catalog, source)?;
-    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let source = EditedSource::of_language(&state.catalog.get(), source, Language::Python)?;
     let project: NormalName = parse_project(project)?;
     let subject = scope.of(project.as_str());
     let selection = Selection::from(scope);
     let publish =
         Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
     let removal = apply(state, move |c| {
-        publish_step(c, (source.source, source.tree), &publish, |c, pending| {
+        publish_step(c, (source.id, source.tree), &publish, |c, pending| {
             let (files, count) = selection::select(c, &source, pending, &project, &selection)?;
             let mut labels: Vec<String> = match &selection {
                 Selection::File(name) => vec![name.clone()],

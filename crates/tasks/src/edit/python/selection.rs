@@ -1,21 +1,14 @@
 //! Selection of files of a project.
 
+use crate::edit::edited_source::EditedSource;
 use crate::edit::{RemoveScope, Write};
-use base::model::ids::{PackageId, Seq, SourceId, TreeId};
+use base::model::ids::{PackageId, Seq};
 use content::serve::RepoError;
 use formats::python::file_name::FileName;
 use formats::python::name::NormalName;
 use formats::python::version::Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
-
-/// The source of an edit, and its list of packages.
-#[derive(Clone, Debug)]
-pub(super) struct EditedSource {
-    pub source: SourceId,
-    pub name: String,
-    pub tree: TreeId,
-}
 
 /// A selection of files of a project.
 #[derive(Clone, Debug)]
@@ -46,7 +39,7 @@ pub(super) fn read(
     pending: Seq,
     project: &str,
 ) -> Result<(Option<PackageId>, Vec<ListedFile>), DbError> {
-    let id = db::package::by_name(c, source.source, project)?;
+    let id = db::package::by_name(c, source.id, project)?;
     let mut files = match id {
         Some(id) => python_file::of_project(c, source.tree, Seq(pending.0 - 1), id)?,
         None => Vec::new(),

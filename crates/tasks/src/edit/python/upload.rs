@@ -7,9 +7,12 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{add, receive};
+use super::receive;
+use crate::edit::add::add;
+use crate::edit::edited_source::{EditedSource, require_language};
 use crate::edit::upload_body::{BodyHasher, UploadBody};
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, Uploads};
+use base::model::language::Language;
 use content::serve::{RepoError, find};
 use formats::python::file_name::FileName;
 use formats::python::upload::digest::FileHasher;
@@ -27,7 +30,9 @@ pub struct ReceivedFile {
 /// # Errors
 /// [`RepoError::Unknown`], and [`RepoError::Invalid`] for a source of another type.
 pub fn check_source(catalog: &Catalog, source: &str) -> Result<(), RepoError> {
-    add::upload_tree(catalog, find::source(catalog, source)?).map(drop)
+    let source = find::source(catalog, source)?;
+    require_language(source, Language::Python)?;
+    EditedSource::for_uploads(catalog, source).map(drop)
 }
 
 /// Receives the bytes of a file, and computes their digests.
@@ -61,7 +66,7 @@ pub async fn publish(
     actor: &Actor,
 ) -> Result<(Upload, AddStatus), RepoError> {
     let upload = receive::stage(uploads, file.name, file.body, Some(form), permit).await?;
-    let added = add::add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
+    let added = add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
     // Removed after a refusal, too: no other request has the number of this upload.
     uploads.remove(&[upload.id]);
     let (_, mut added) = added?;

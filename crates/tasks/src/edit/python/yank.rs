@@ -2,8 +2,8 @@
 //! mark, and installers use it only for an exact version. Older snapshots list it without the mark.
 
 use super::remove::parse_project;
-use super::selection::{self, EditedSource, Selection};
-use crate::edit::add::local_tree;
+use super::selection::{self, Selection};
+use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::Counts;
 use base::model::file_change::FileChange;
@@ -49,8 +49,7 @@ pub async fn set(
             source.name, source.kind
         )));
     }
-    let tree = local_tree(&catalog, source)?;
-    let source = EditedSource { source: source.id, name: source.name.to_string(), tree };
+    let source = EditedSource::new(&catalog, source)?;
     let project = parse_project(project)?;
     let name = project.to_string();
     let reason = reason.map(check_reason).transpose()?;
@@ -65,7 +64,7 @@ pub async fn set(
         ..publish(TxKind::Yank, (state.clock)(), actor)
     };
     let edit = apply(state, move |c| {
-        publish_step(c, (source.source, source.tree), &publish, |c, pending| {
+        publish_step(c, (source.id, source.tree), &publish, |c, pending| {
             let (files, _) = selection::select(c, &source, pending, &project, &selection)?;
             let mut changes = Vec::new();
             for file in files.iter().filter(|file| file.yanked != reason) {

@@ -16,6 +16,7 @@ use formats::python::curated::plan::PlanRow;
 use formats::r::closure::Kinds;
 use formats::r::curated::parse_include;
 use store::db::curation;
+use tasks::edit::curated::snapshot::{self, SnapshotChange};
 use tasks::edit::python::curated::{self, Input, Update, UpdateRequest};
 use tasks::edit::{Actor, curated as r_curated};
 
@@ -101,9 +102,9 @@ async fn update_r(
             )));
         }
         curated::require_snapshot(flags.commit, snapshot)?;
-        let state = (name, snapshot.unwrap_or(Snapshot::Latest), None);
-        r_curated::snapshot::set(&app.repositories, &app.state, state, (flags.commit, &comment, actor))
-            .await?
+        let snapshot = snapshot.unwrap_or(Snapshot::Latest);
+        let change = SnapshotChange { source: name, snapshot, include: None };
+        snapshot::set(&app.repositories, &app.state, change, flags.commit, &comment, actor).await?
     } else {
         let request = r_curated::UpdateRequest {
             source: name.to_owned(),

@@ -17,7 +17,7 @@ use content::serve::RepoError;
 use content::serve::info::SourceInfo;
 use runtime::catalog::{self, Repository};
 use tasks::edit;
-use tasks::edit::curated::snapshot;
+use tasks::edit::curated::snapshot::{self, SnapshotChange};
 
 fn wire(info: SourceInfo) -> Source {
     Source {
@@ -115,8 +115,8 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> AdminResult {
     }
     edit::source::create(&app.state, &name, kind, on_existing(body.succeed_on_existing)).await?;
     if has_state && !existed {
-        let change = (name.as_str(), state, include);
-        snapshot::set(&app.repositories, &app.state, change, (true, "", &actor)).await?;
+        let change = SnapshotChange { source: name.as_str(), snapshot: state, include };
+        snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
     }
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
 }
@@ -133,7 +133,8 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> AdminRe
         return Err(Failure::bad_request("nothing to change: give a new name or a snapshot"));
     }
     if let Some(state) = state {
-        snapshot::set(&app.repositories, &app.state, (old, state, None), (true, "", &actor)).await?;
+        let change = SnapshotChange { source: old, snapshot: state, include: None };
+        snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
     }
     if let Some(new) = &new {
         edit::source::rename(&app.state, old, new).await?;

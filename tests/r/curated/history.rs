@@ -148,8 +148,9 @@ async fn scenario(engine: db::Engine) {
     let removed =
         curated::remove(repositories, state, "subset", "other", RemoveScope::All, "", &actor()).await;
     assert_eq!(removed.expect("removed"), ["1.0"]);
-    let pin = ("pin", "2024-03-02".parse().expect("a day"), None);
-    let pinned = snapshot::set(repositories, state, pin, (true, "", &actor())).await;
+    let day = "2024-03-02".parse().expect("a day");
+    let pin = snapshot::SnapshotChange { source: "pin", snapshot: day, include: None };
+    let pinned = snapshot::set(repositories, state, pin, true, "", &actor()).await;
     assert!(pinned.expect("a snapshot").transaction.is_some());
 
     let Server { backend, mirror } = server;

@@ -1,52 +1,64 @@
 //! The definitions of a curated source of R packages: the current one, and a new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use crate::edit::python::curated::Input;
-use crate::edit::python::definition::digest;
-use base::model::change::{LifeKey, LifeState};
-use base::model::digest::Sha256;
-use base::model::ids::{FileId, Seq, TreeId};
+use crate::edit::curation::{self, CurrentStep, Input};
+use base::model::change::{Change, LifeKey, LifeState};
+use base::model::ids::{FileId, ReleaseId};
 use content::serve::RepoError;
-use content::serve::task::run_blocking;
+use content::serve::r::base::BaseRelease;
 use formats::r::closure::Kinds;
 use formats::r::curated::plan::ListedRelease;
 use formats::r::curated::{self, Definition, RootPackage};
 use formats::r::dependency::DependencyKind;
 use runtime::catalog::Source;
 use runtime::state::State;
-use store::db::curation::{self, Curation, DefinitionFile};
-use store::db::selectable;
+use store::db::curation::{DefinitionFile, RuleRow};
+use store::db::{self, selectable};
 
 /// File name of a definition that this server has generated, after single packages were added or removed.
 const GENERATED_FILE: &str = "packages.txt";
 
 /// The current definition of a source, and its releases.
 pub(super) struct CurrentDefinition {
-    pub(super) tree: TreeId,
-    /// Its step; 0 before the first one.
-    pub(super) seq: Seq,
-    pub(super) curation: Option<Curation>,
+    pub(super) step: CurrentStep,
     pub(super) roots: BTreeMap<String, RootPackage>,
     pub(super) listed: BTreeMap<String, ListedRelease>,
     /// Their lives, with the numbers of their records.
     pub(super) lives: Vec<(LifeKey, i64)>,
 }
 
-/// A new definition of a source.
-pub(super) struct NewDefinition {
-    pub(super) definition: Definition,
-    pub(super) files: Vec<DefinitionFile>,
-    pub(super) sha256: Sha256,
+pub(super) type NewDefinition = curation::NewDefinition<Definition>;
+
+impl CurrentDefinition {
+    /// Returns the changes that end and begin lives, so that a source lists these releases. Packages that the definition no
+    /// longer selects are not archived.
+    pub(super) fn changes(&self, releases: &[BaseRelease]) -> Vec<Change> {
+        let selected: HashSet<(ReleaseId, i64)> =
+            releases.iter().map(|release| (release.release, release.variant)).collect();
+        let present: HashSet<(ReleaseId, i64)> =
+            self.lives.iter().map(|(key, variant)| (key.release, *variant)).collect();
+        let ended = self.lives.iter().filter(|(key, variant)| !selected.contains(&(key.release, *variant)));
+        let begun = releases.iter().filter(|release| !present.contains(&(release.release, release.variant)));
+        let begin = |release: &BaseRelease| Change::BeginLife {
+            state: LifeState::Listed,
+            package: release.package,
+            release: release.release,
+            variant: release.variant,
+            path: String::new(),
+        };
+        ended.map(|(key, _)| Change::EndLife(key.clone())).chain(begun.map(begin)).collect()
+    }
+}
+
+/// Returns the rows of the packages that a definition names.
+pub(super) fn rule_rows(roots: &BTreeMap<String, RootPackage>) -> Vec<RuleRow> {
+    roots.iter().map(|(name, root)| (name.clone(), root.rule_text())).collect()
 }
 
 /// Reads the definition and the releases of the newest step of a source.
-pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
-    let catalog = state.catalog.get();
-    let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
-        RepoError::NotFound(format!("the source '{}' has no list of packages", source.name))
-    })?;
-    let (tree, seq) = (tree.id, tree.newest().unwrap_or(Seq(0)));
+pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefinition, RepoError> {
+    let (tree, seq) = curation::newest_step(state, &source)?;
     let read = state.db.read(move |c| {
         let (mut listed, mut lives) = (BTreeMap::new(), Vec::new());
         selectable::each_listed(c, tree, seq, &mut |row| {
@@ -61,7 +73,7 @@ pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDef
             lives.push((key, row.variant));
             listed.insert(row.name, ListedRelease { release: row.release, version: row.version });
         })?;
-        Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?, listed, lives))
+        Ok((db::curation::get(c, tree, seq)?, db::curation::rules(c, tree, seq)?, listed, lives))
     });
     let (curation, rows, listed, lives) = read.await?;
     let mut roots = BTreeMap::new();
@@ -69,26 +81,26 @@ pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDef
         let root = RootPackage::parse(&text, "the current definition").map_err(RepoError::Invalid)?;
         roots.insert(name, root);
     }
-    Ok(CurrentDefinition { tree, seq, curation, roots, listed, lives })
+    let step = CurrentStep { source, tree, seq, curation, rules: rule_rows(&roots) };
+    Ok(CurrentDefinition { step, roots, listed, lives })
 }
 
 /// Reads the new definition. With `suggests`, the suggested packages of those that the input names are included.
 pub(super) async fn new_definition(
-    source: &Source,
     current: &CurrentDefinition,
     input: Input,
     suggests: bool,
 ) -> Result<NewDefinition, RepoError> {
     match input {
         Input::Replace(files) => {
-            let mut new = read(files).await?;
+            let mut new = NewDefinition::read(files, curated::read).await?;
             if suggests {
                 include_suggests(&mut new.definition);
             }
             Ok(new)
         }
         Input::Add(files) => {
-            let mut definition = read(files).await?.definition;
+            let mut definition = NewDefinition::read(files, curated::read).await?.definition;
             if suggests {
                 include_suggests(&mut definition);
             }
@@ -99,16 +111,16 @@ pub(super) async fn new_definition(
             Ok(generated(definition))
         }
         Input::Keep => {
-            let defined = current.curation.as_ref().filter(|_| !current.roots.is_empty());
+            let defined = current.step.curation.as_ref().filter(|_| !current.roots.is_empty());
             let Some(curation) = defined else {
+                let name = &current.step.source.name;
                 return Err(RepoError::Invalid(format!(
-                    "the source '{}' has no definition yet; name a file with one package on each line, or a lock file: rspm \
-                     update --source={} --file-in=packages.txt",
-                    source.name, source.name
+                    "the source '{name}' has no definition yet; name a file with one package on each line, or a lock file: rspm \
+                     update --source={name} --file-in=packages.txt"
                 )));
             };
             let definition = Definition { roots: current.roots.clone(), notices: Vec::new() };
-            Ok(NewDefinition { definition, sha256: curation.sha256, files: curation.files.clone() })
+            Ok(NewDefinition::unchanged(definition, curation))
         }
     }
 }
@@ -122,16 +134,5 @@ fn include_suggests(definition: &mut Definition) {
 /// Returns a definition with a generated file, because it differs from the file that an administrator wrote.
 pub(super) fn generated(definition: Definition) -> NewDefinition {
     let content = curated::text(&definition.roots).into_bytes();
-    let files = vec![DefinitionFile { name: GENERATED_FILE.to_owned(), content }];
-    NewDefinition { definition, sha256: digest(&files), files }
-}
-
-/// Reads the files of a definition, which may have 24 MB: not on an async thread.
-async fn read(files: Vec<DefinitionFile>) -> Result<NewDefinition, RepoError> {
-    run_blocking(move || {
-        let definition =
-            curated::read(&curation::named(&files)).map_err(|error| RepoError::Invalid(error.to_string()))?;
-        Ok(NewDefinition { definition, sha256: digest(&files), files })
-    })
-    .await?
+    NewDefinition::new(definition, vec![DefinitionFile { name: GENERATED_FILE.to_owned(), content }])
 }

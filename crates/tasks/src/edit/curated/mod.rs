@@ -1,13 +1,14 @@
 //! Changes the definition of a curated source of R packages, or the state of a snapshot of CRAN. Each change is a step
 //! of the source, so that older snapshots do not change.
 
-mod commit;
 mod definition;
 pub mod snapshot;
 
-use crate::edit::last_plan::{self, Selected};
-use crate::edit::python::curated::{Input, require_snapshot, snapshot_name};
-use crate::edit::{Actor, RemoveScope, publish};
+use super::curation::{
+    Input, PlannedStep, SelectedState, curated_source, require_all_versions, require_snapshot, snapshot_name,
+};
+use super::last_plan::Selected;
+use super::{Actor, RemoveScope, publish};
 use ::base::model::change::Counts;
 use ::base::model::digest::Sha256;
 use ::base::model::ids::{ReleaseId, SourceId, TxId};
@@ -15,7 +16,6 @@ use ::base::model::point::Base;
 use ::base::model::snapshot::Snapshot;
 use ::base::model::source::SourceKind;
 use ::base::model::time::Timestamp;
-use commit::NewStep;
 use content::serve::r::base::{self, BaseIndex, BaseRelease, BaseState, Obstacle};
 use content::serve::task::run_blocking;
 use content::serve::{RepoError, Repositories, find, vulnerabilities};
@@ -24,10 +24,9 @@ use formats::r::closure::Kinds;
 use formats::r::curated::plan::{Change, PlanRow, rows};
 use formats::r::curated::selection::{Request, Selection, SelectionStep, select};
 use formats::r::curated::{Definition, include_text, parse_include};
-use runtime::catalog::Source;
 use runtime::catalog::resolve::today;
 use runtime::state::State;
-use store::db::curation::{Curation, RuleRow};
+use store::db::curation::Curation;
 use store::db::tx::{Publish, TxKind};
 
 /// An update of a curated source.
@@ -90,57 +89,86 @@ pub async fn update(
     request: UpdateRequest,
     actor: &Actor,
 ) -> Result<Update, RepoError> {
-    let source = curated_source(state, &request.source)?;
+    let source = curated_source(state, &request.source, SourceKind::CuratedCran)?;
     require_snapshot(request.commit, request.snapshot)?;
-    let current = definition::current(state, &source).await?;
-    let new = definition::new_definition(&source, &current, request.input.clone(), request.suggests).await?;
+    let current = definition::current(state, source).await?;
+    let new = definition::new_definition(&current, request.input, request.suggests).await?;
     let default = current_snapshot(&current);
     let snapshot = request.snapshot.or(default).unwrap_or(Snapshot::Latest);
     let base = base::base_state(repositories, snapshot).await?;
-    apply(
-        repositories,
-        state,
-        (&source, &current),
-        (new, base, snapshot),
-        &request,
-        (TxKind::Add, None, actor),
-    )
-    .await
+    let allow_missing = request.allow_missing;
+    let include = include(&current, request.include)?;
+    let target = Target { new, base, snapshot, include, allow_missing };
+    let (mut update, step) = plan(repositories, state, &current, target).await?;
+    update.problems.extend(update.rows.iter().filter_map(blocked_problem));
+    if !update.problems.is_empty() {
+        return Ok(update);
+    }
+    let selected = |row: &UpdateRow| {
+        let files = row.plan.release?.0.to_string();
+        Some(Selected { name: row.plan.name.clone(), version: row.plan.version.clone(), files })
+    };
+    let selected = SelectedState {
+        index: "CRAN",
+        packages: update.rows.iter().filter_map(selected).collect(),
+        flags: format!("{} {allow_missing}", include_text(include)),
+        transaction: state_transaction(state, &base),
+    };
+    let end = step.end_update(state, selected, request.commit, request.comment, actor).await?;
+    update.transaction = end.transaction;
+    update.notices.extend(end.notice);
+    Ok(update)
 }
 
 /// Returns the snapshot that was named when the source was created without a definition.
 fn current_snapshot(current: &CurrentDefinition) -> Option<Snapshot> {
-    let curation = current.curation.as_ref().filter(|_| current.roots.is_empty())?;
+    let curation = current.step.curation.as_ref().filter(|_| current.roots.is_empty())?;
     curation.snapshot.parse().ok()
 }
 
-/// Selects the releases of a definition at a state of CRAN, and publishes them if requested.
-async fn apply(
+/// A definition, and from where and how its releases are selected.
+struct Target {
+    new: NewDefinition,
+    base: BaseState,
+    snapshot: Snapshot,
+    include: Kinds,
+    allow_missing: bool,
+}
+
+/// Selects the releases of a definition at a state of CRAN. The returned problems are those of the selection, without
+/// blocked packages.
+async fn plan<'a>(
     repositories: &Repositories,
     state: &State,
-    (source, current): (&Source, &CurrentDefinition),
-    (new, base, snapshot): (NewDefinition, BaseState, Snapshot),
-    request: &UpdateRequest,
-    (kind, subject, actor): (TxKind, Option<String>, &Actor),
-) -> Result<Update, RepoError> {
-    let include = include(current, request)?;
+    current: &'a CurrentDefinition,
+    target: Target,
+) -> Result<(Update, PlannedStep<'a>), RepoError> {
+    let Target { new, base, snapshot, include, allow_missing } = target;
     let label = match snapshot {
         Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => snapshot.to_string(),
         Snapshot::Latest => today(&state.catalog.get(), (state.clock)()).to_string(),
     };
-    let NewDefinition { definition, files, sha256 } = new;
-    let rules: Vec<RuleRow> =
-        definition.roots.iter().map(|(name, root)| (name.clone(), root.rule_text())).collect();
+    let sha256 = new.sha256;
+    let (curation, definition) = new.at(base.base, label.clone(), Some(include_text(include)));
+    let rules = definition::rule_rows(&definition.roots);
     let mut notices = definition.notices.clone();
     if base.is_open {
         notices.push(open_notice(state, &base, &label));
     }
     let name = snapshot_name(snapshot, &label);
-    let input = SelectionInput { definition, include, name, allow_missing: request.allow_missing };
+    let input = SelectionInput { definition, include, name, allow_missing };
     let (selection, index) = selection(state, base, input).await?;
     notices.extend(selection.notices.iter().cloned());
-    let rows = update_rows(repositories, state, source, current, base, &selection, &index).await?;
-    let mut update = Update {
+    let rows = update_rows(repositories, state, current, base, &selection, &index).await?;
+    let releases: Vec<BaseRelease> = rows.iter().filter_map(|row| row.release.clone()).collect();
+    let step = PlannedStep {
+        current: &current.step,
+        curation,
+        rules,
+        changes: current.changes(&releases),
+        counts: counts(&rows),
+    };
+    let update = Update {
         rows,
         problems: selection.problems,
         notices,
@@ -149,50 +177,7 @@ async fn apply(
         sha256,
         transaction: None,
     };
-    // A package that was blocked after its selection does not prevent the removal of another one.
-    let is_new = |row: &&UpdateRow| kind != TxKind::Remove || row.plan.change != Change::Kept;
-    update.problems.extend(update.rows.iter().filter(is_new).filter_map(blocked_problem));
-    if !update.problems.is_empty() {
-        return Ok(update);
-    }
-    let selected = |row: &UpdateRow| {
-        let files = row.plan.release?.0.to_string();
-        Some(Selected { name: row.plan.name.clone(), version: row.plan.version.clone(), files })
-    };
-    let selected: Vec<Selected> = update.rows.iter().filter_map(selected).collect();
-    let flags = format!("{} {}", include_text(include), request.allow_missing);
-    let key = last_plan::request_digest(sha256, &update.snapshot, &flags);
-    if !request.commit {
-        let transaction = state_transaction(state, &base);
-        last_plan::store(state, current.tree, key, &selected, transaction).await?;
-        return Ok(update);
-    }
-    // A removal has no plan.
-    if kind != TxKind::Remove {
-        let notice = last_plan::compare(state, current.tree, "CRAN", key, &selected).await?;
-        update.notices.extend(notice);
-    }
-    let step = NewStep {
-        curation: Curation {
-            base_tree: base.base.tree,
-            base_seq: base.base.seq,
-            snapshot: update.snapshot.clone(),
-            sha256,
-            include: Some(include_text(include)),
-            files,
-            dependencies: Vec::new(),
-        },
-        rules,
-        releases: update.rows.iter().filter_map(|row| row.release.clone()).collect(),
-    };
-    let publish = Publish {
-        comment: request.comment.clone(),
-        subject: subject.unwrap_or_else(|| format!("definition {sha256}, snapshot {}", update.snapshot)),
-        counts: counts(&update.rows),
-        ..publish(kind, (state.clock)(), actor)
-    };
-    update.transaction = commit::commit(state, source, current, step, publish).await?;
-    Ok(update)
+    Ok((update, step))
 }
 
 /// Removes a package from the definition of a curated source, with the dependencies that no other package needs,
@@ -211,44 +196,39 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let source = curated_source(state, source)?;
-    if scope != RemoveScope::All {
-        return Err(RepoError::Invalid(format!(
-            "the source '{}' is curated: its definition selects versions; write {package}@all to remove the package, or \
-             change its line and run: rspm update --source={} --file-in=FILE",
-            source.name, source.name
-        )));
-    }
-    let current = definition::current(state, &source).await?;
+    let source = curated_source(state, source, SourceKind::CuratedCran)?;
+    require_all_versions(&source, package, &scope, "selects")?;
+    let current = definition::current(state, source).await?;
     let mut roots = current.roots.clone();
-    let (Some(_), Some(curation)) = (roots.remove(package), current.curation.as_ref()) else {
-        return Err(not_named(&source, &current, package));
+    let (Some(_), Some(curation)) = (roots.remove(package), current.step.curation.as_ref()) else {
+        return Err(not_named(&current, package));
     };
     let base =
         Base { source: SourceId::CRAN, tree: curation.base_tree, seq: curation.base_seq, is_whole: false };
     let at = base::state_time(&state.catalog.get(), base).unwrap_or(Timestamp(0));
     let snapshot = curation.snapshot.parse().unwrap_or(Snapshot::Latest);
     let definition = Definition { roots, notices: Vec::new() };
-    let request = UpdateRequest {
-        source: source.name.to_string(),
-        input: Input::Keep,
-        snapshot: None,
-        include: None,
-        suggests: false,
+    let target = Target {
+        new: definition::generated(definition),
+        base: BaseState { base, at, is_open: false },
+        snapshot,
+        include: include(&current, None)?,
         // Packages whose dependencies are missing already can remain.
         allow_missing: true,
-        commit: true,
-        comment: comment.to_owned(),
     };
-    let base = BaseState { base, at, is_open: false };
-    let new = (definition::generated(definition), base, snapshot);
-    let subject = Some(scope.of(package));
-    let update =
-        apply(repositories, state, (&source, &current), new, &request, (TxKind::Remove, subject, actor))
-            .await?;
+    let (mut update, step) = plan(repositories, state, &current, target).await?;
+    // A package that was blocked after its selection does not prevent the removal of another one.
+    let changed = update.rows.iter().filter(|row| row.plan.change != Change::Kept);
+    update.problems.extend(changed.filter_map(blocked_problem));
     if let Some(problem) = update.problems.first() {
         return Err(RepoError::Invalid(problem.clone()));
     }
+    let publish = Publish {
+        comment: comment.to_owned(),
+        subject: scope.of(package),
+        ..publish(TxKind::Remove, (state.clock)(), actor)
+    };
+    step.commit(state, publish).await?;
     let removed = update.rows.iter().filter(|row| row.plan.change == Change::Removed);
     let text = |row: &UpdateRow| {
         if row.plan.name == package {
@@ -263,26 +243,25 @@ pub async fn remove(
 }
 
 /// Returns the error for a package that the definition of a source does not name.
-fn not_named(source: &Source, current: &CurrentDefinition, package: &str) -> RepoError {
+fn not_named(current: &CurrentDefinition, package: &str) -> RepoError {
+    let source = &current.step.source.name;
     let excerpt: String = package.chars().take(128).collect();
     RepoError::NotFound(if current.listed.contains_key(package) {
         format!(
-            "the definition of the source '{}' does not name '{excerpt}': other packages need it; rspm info --source={} shows \
-             the definition",
-            source.name, source.name
+            "the definition of the source '{source}' does not name '{excerpt}': other packages need it; rspm info \
+             --source={source} shows the definition"
         )
     } else {
         format!(
-            "the source '{}' has no package '{excerpt}'; rspm list packages --source={} shows all",
-            source.name, source.name
+            "the source '{source}' has no package '{excerpt}'; rspm list packages --source={source} shows all"
         )
     })
 }
 
 /// Returns the kinds of dependencies of an update: those of the request, else those of the current definition.
-fn include(current: &CurrentDefinition, request: &UpdateRequest) -> Result<Kinds, RepoError> {
-    let present = current.curation.as_ref().and_then(|curation| curation.include.as_deref());
-    match (request.include, present) {
+fn include(current: &CurrentDefinition, requested: Option<Kinds>) -> Result<Kinds, RepoError> {
+    let present = current.step.curation.as_ref().and_then(|curation| curation.include.as_deref());
+    match (requested, present) {
         (Some(include), _) => Ok(include),
         (None, Some(text)) => parse_include(text).map_err(|error| RepoError::Invalid(error.to_string())),
         (None, None) => Ok(Kinds::STRONG),
@@ -331,7 +310,6 @@ async fn selection(
 async fn update_rows(
     repositories: &Repositories,
     state: &State,
-    source: &Source,
     current: &CurrentDefinition,
     base: BaseState,
     selection: &Selection,
@@ -340,7 +318,7 @@ async fn update_rows(
     let plan = rows(&current.listed, selection, &index.listed);
     let selected: Vec<(String, ReleaseId)> =
         plan.iter().filter_map(|row| Some((row.name.clone(), row.release?))).collect();
-    let blocked = base::blocked(repositories, source.id, base.base, selected).await?;
+    let blocked = base::blocked(repositories, current.step.source.id, base.base, selected).await?;
     let advisories = vulnerabilities::current(state).await;
     let row = |plan: PlanRow| {
         let release = plan.release.and_then(|release| index.releases.get(&release)).cloned();
@@ -399,32 +377,18 @@ pub async fn definition(
     source: &str,
 ) -> Result<Option<(Curation, Option<Timestamp>)>, RepoError> {
     let catalog = state.catalog.get();
-    let source = find::source(&catalog, source)?;
-    if !matches!(source.kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {
+    let source = find::source(&catalog, source)?.clone();
+    let kind = source.kind;
+    if !matches!(kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {
         return Ok(None);
     }
-    let Some(curation) = definition::current(state, source).await?.curation else { return Ok(None) };
+    let Some(curation) = definition::current(state, source).await?.step.curation else { return Ok(None) };
     let base = Base {
         source: SourceId::CRAN,
         tree: curation.base_tree,
         seq: curation.base_seq,
-        is_whole: source.kind == SourceKind::CranSnapshot,
+        is_whole: kind == SourceKind::CranSnapshot,
     };
     let at = base::state_time(&catalog, base);
     Ok(Some((curation, at)))
-}
-
-fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
-    let catalog = state.catalog.get();
-    let source = find::source(&catalog, name)?;
-    if source.kind == SourceKind::CuratedCran {
-        return Ok(source.clone());
-    }
-    let curated = SourceKind::CuratedCran;
-    Err(RepoError::Invalid(format!(
-        "the source '{name}' is of type {}, and only sources of type {curated} and {} have a definition; create one with: \
-         rspm create source --name=NAME --type={curated}",
-        source.kind,
-        SourceKind::CuratedPypi
-    )))
 }

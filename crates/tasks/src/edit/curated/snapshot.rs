@@ -1,11 +1,10 @@
 //! Sets the state of CRAN that a source serves or selects from: of a snapshot of CRAN, or of a curated source that
 //! has no definition yet.
 
-use super::commit::{self, NewStep};
 use super::{Update, definition, open_notice};
-use crate::edit::python::definition::digest;
+use crate::edit::curation::{NewDefinition, PlannedStep};
 use crate::edit::{Actor, publish};
-use ::base::model::digest::Sha256;
+use ::base::model::change::Counts;
 use ::base::model::ids::SourceId;
 use ::base::model::snapshot::Snapshot;
 use ::base::model::source::SourceKind;
@@ -15,7 +14,6 @@ use formats::r::closure::Kinds;
 use formats::r::curated::include_text;
 use runtime::catalog::resolve::today;
 use runtime::state::State;
-use store::db::curation::Curation;
 use store::db::tx::{Publish, TxKind};
 
 /// Returns true if CRAN was synced.
@@ -31,6 +29,15 @@ pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<()
     base::base_state(repositories, snapshot).await.map(drop)
 }
 
+/// A new state of CRAN for a source.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotChange<'a> {
+    pub source: &'a str,
+    pub snapshot: Snapshot,
+    /// The kinds of dependencies that a curated source includes.
+    pub include: Option<Kinds>,
+}
+
 /// Plans a new state of CRAN from which a source selects, and publishes it as a step if `commit` is true. A curated
 /// source must not have a definition yet: with one, `rspm update` selects at another state.
 ///
@@ -39,12 +46,16 @@ pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<()
 pub async fn set(
     repositories: &Repositories,
     state: &State,
-    (name, snapshot, include): (&str, Snapshot, Option<Kinds>),
-    (commit, comment, actor): (bool, &str, &Actor),
+    change: SnapshotChange<'_>,
+    commit: bool,
+    comment: &str,
+    actor: &Actor,
 ) -> Result<Update, RepoError> {
+    let SnapshotChange { source: name, snapshot, include } = change;
     let source = find::source(&state.catalog.get(), name)?.clone();
-    let current = definition::current(state, &source).await?;
-    let include = match source.kind {
+    let kind = source.kind;
+    let current = definition::current(state, source).await?;
+    let include = match kind {
         SourceKind::CranSnapshot => None,
         SourceKind::CuratedCran if current.roots.is_empty() => {
             Some(include_text(include.unwrap_or(Kinds::STRONG)))
@@ -68,14 +79,14 @@ pub async fn set(
         Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => snapshot.to_string(),
         Snapshot::Latest => base.at.day().to_string(),
     };
-    let sha256: Sha256 = digest(&[]);
+    let new = NewDefinition::new((), Vec::new());
     let mut update = Update {
         rows: Vec::new(),
         problems: Vec::new(),
         notices: Vec::new(),
         snapshot: label.clone(),
         base_at: base.at,
-        sha256,
+        sha256: new.sha256,
         transaction: None,
     };
     if !commit {
@@ -85,21 +96,18 @@ pub async fn set(
         }
         return Ok(update);
     }
-    let curation = Curation {
-        base_tree: base.base.tree,
-        base_seq: base.base.seq,
-        snapshot: label.clone(),
-        sha256,
-        include,
-        files: Vec::new(),
-        dependencies: Vec::new(),
+    let step = PlannedStep {
+        current: &current.step,
+        curation: new.at(base.base, label.clone(), include).0,
+        rules: Vec::new(),
+        changes: current.changes(&[]),
+        counts: Counts::default(),
     };
-    let step = NewStep { curation, rules: Vec::new(), releases: Vec::new() };
     let publish = Publish {
         comment: comment.to_owned(),
         subject: format!("snapshot {label}"),
         ..publish(TxKind::Add, (state.clock)(), actor)
     };
-    update.transaction = commit::commit(state, &source, &current, step, publish).await?;
+    update.transaction = step.commit(state, publish).await?;
     Ok(update)
 }

@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 
 use super::definition::{self, CurrentDefinition};
 use super::remove::parse_project;
-use crate::edit::last_plan::{self, Selected};
-use crate::edit::{Actor, RemoveScope, Write, apply, publish};
+pub use crate::edit::curation::{Input, require_snapshot};
+use crate::edit::curation::{
+    PlannedStep, SelectedState, curated_source, require_all_versions, snapshot_name,
+};
+use crate::edit::last_plan::Selected;
+use crate::edit::{Actor, RemoveScope, publish};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
-use base::model::ids::{Seq, SourceId, TreeId, TxId};
+use base::model::ids::{SourceId, TxId};
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use base::model::source::SourceKind;
@@ -25,23 +29,9 @@ use formats::python::curated::dependencies::{Dependencies, Search};
 use formats::python::curated::plan::{Plan, PlanRow, RowState, plan};
 use formats::python::curated::rule::Rule;
 use formats::python::name::NormalName;
-use runtime::catalog::Source;
-use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
-use store::db::Conn;
-use store::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile, Dependency, RuleRow};
+use store::db::curation::{Curation, DEPENDENCIES, Dependency};
 use store::db::tx::{Publish, TxKind};
-
-/// The change to the definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// These files replace it; the first one is the main one.
-    Replace(Vec<DefinitionFile>),
-    /// The packages of these files are added to it.
-    Add(Vec<DefinitionFile>),
-    /// Keeps the definition; only the snapshot changes.
-    Keep,
-}
 
 /// An update of a curated source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,27 +72,6 @@ pub struct Update {
     pub transaction: Option<TxId>,
 }
 
-/// Requires that a commit names a snapshot.
-pub fn require_snapshot(is_commit: bool, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
-    if is_commit && snapshot.is_none() {
-        return Err(RepoError::Invalid(
-            "--commit requires --snapshot, so that what is committed is what was planned; the plan without --commit \
-             ends with the flags"
-                .to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Returns the name of a snapshot in messages, so that the number of a transaction is not mistaken for a version. `label` is
-/// that of the state that it selects.
-pub fn snapshot_name(snapshot: Snapshot, label: &str) -> String {
-    match snapshot {
-        Snapshot::Transaction(id) => format!("transaction {id}"),
-        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => label.to_owned(),
-    }
-}
-
 /// Plans an update of a curated source and, if requested and the plan has no problems, publishes it as one transaction. A
 /// package that no client could download is a problem. The pages of packages with a version or a digest are read from PyPI,
 /// if they are not known at that time; with dependencies, the pages of all packages, and the metadata of the newest allowed
@@ -118,9 +87,10 @@ pub async fn update(
     request: UpdateRequest,
     actor: &Actor,
 ) -> Result<Update, RepoError> {
-    let source = curated_source(state, &request.source)?;
+    let source = curated_source(state, &request.source, SourceKind::CuratedPypi)?;
     require_snapshot(request.commit, request.snapshot)?;
-    let current = definition::current(state, &source).await?;
+    let source_id = source.id;
+    let current = definition::current(state, source).await?;
     let includes_dependencies = request.dependencies.unwrap_or(current.includes_dependencies());
     if request.allow_missing && !includes_dependencies {
         return Err(RepoError::Invalid(
@@ -139,17 +109,17 @@ pub async fn update(
         Input::Replace(files) => {
             let mut new = definition::read(files, request.strict).await?;
             let definition = &mut new.definition;
-            leave_out_names_of_others(repositories, source.id, base.base, definition).await?;
+            leave_out_names_of_others(repositories, source_id, base.base, definition).await?;
             new
         }
         Input::Add(files) => definition::extended(&current, files, request.strict).await?,
-        Input::Keep => definition::unchanged(&source, &current, includes_dependencies).await?,
+        Input::Keep => definition::unchanged(&current, includes_dependencies).await?,
     };
     let mut notices = std::mem::take(&mut new.definition.notices);
     notices.extend(open_notice(&base, &snapshot));
     let (dependencies, projects) = if includes_dependencies {
         let search = Search::new(&new.definition, &name, request.allow_missing);
-        dependencies::find(repositories, source.id, base.base, search).await?
+        dependencies::find(repositories, source_id, base.base, search).await?
     } else {
         (Dependencies::default(), base_projects(repositories, base.base, &new.definition).await?)
     };
@@ -157,7 +127,7 @@ pub async fn update(
     notices.extend(dependencies.notices);
     let mut plan = plan(&current.rules, &new.definition, &projects, &name);
     plan.problems.extend(dependencies.problems);
-    let blocked = blocked_files(repositories, source.id, base.base, &new.definition.rules).await?;
+    let blocked = blocked_files(repositories, source_id, base.base, &new.definition.rules).await?;
     let mut update = Update {
         plan,
         chains: dependencies.chains,
@@ -173,39 +143,31 @@ pub async fn update(
     if !update.plan.problems.is_empty() {
         return Ok(update);
     }
-    let selected: Vec<Selected> = update.plan.rows.iter().map(selected).collect();
     let flags = [
         (request.strict, "strict"),
         (includes_dependencies, "dependencies"),
         (request.allow_missing, "allow-missing"),
     ];
     let flags: Vec<&str> = flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).collect();
-    let key = last_plan::request_digest(new.sha256, &update.snapshot, &flags.join(" "));
-    if request.commit {
-        let notice = last_plan::compare(state, current.tree, "PyPI", key, &selected).await?;
-        update.notices.extend(notice);
-        let curation = Curation {
-            base_tree: base.base.tree,
-            base_seq: base.base.seq,
-            snapshot: update.snapshot.clone(),
-            sha256: new.sha256,
-            include: includes_dependencies.then(|| DEPENDENCIES.to_owned()),
-            files: new.files,
-            dependencies: dependency_rows(&update.chains),
-        };
-        let subject = format!("definition {}, snapshot {}", new.sha256, update.snapshot);
-        let publish = Publish {
-            comment: request.comment,
-            subject,
-            counts: counts(&update.plan),
-            ..publish(TxKind::Add, (state.clock)(), actor)
-        };
-        update.transaction =
-            commit(state, &source, &current, curation, &new.definition.rules, publish).await?;
-    } else {
+    let include = includes_dependencies.then(|| DEPENDENCIES.to_owned());
+    let (curation, definition) = new.at(base.base, update.snapshot.clone(), include);
+    let selected = SelectedState {
+        index: "PyPI",
+        packages: update.plan.rows.iter().map(selected).collect(),
+        flags: flags.join(" "),
         // No transaction names the state of an index.
-        last_plan::store(state, current.tree, key, &selected, None).await?;
-    }
+        transaction: None,
+    };
+    let step = PlannedStep {
+        current: &current.step,
+        curation: Curation { dependencies: dependency_rows(&update.chains), ..curation },
+        rules: definition::rule_rows(&definition.rules),
+        changes: Vec::new(),
+        counts: counts(&update.plan),
+    };
+    let end = step.end_update(state, selected, request.commit, request.comment, actor).await?;
+    update.transaction = end.transaction;
+    update.notices.extend(end.notice);
     Ok(update)
 }
 
@@ -238,20 +200,15 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let source = curated_source(state, source)?;
+    let source = curated_source(state, source, SourceKind::CuratedPypi)?;
     let project = parse_project(project)?;
-    if scope != RemoveScope::All {
-        return Err(RepoError::Invalid(format!(
-            "the source '{}' is curated: its definition names versions; write {project}@all to remove the package, or \
-             change its line and run: rspm update --source={} --file-in=FILE",
-            source.name, source.name
-        )));
-    }
-    let current = definition::current(state, &source).await?;
+    require_all_versions(&source, project.as_str(), &scope, "names")?;
+    let source_id = source.id;
+    let current = definition::current(state, source).await?;
     let (Some(old), None, Some(_)) =
-        (&current.curation, current.chain(&project), current.rules.get(&project))
+        (&current.step.curation, current.chain(&project), current.rules.get(&project))
     else {
-        return Err(not_named(&source, &current, &project));
+        return Err(not_named(&current, &project));
     };
     let mut definition = current.definition().await?;
     definition.rules.remove(&project);
@@ -262,7 +219,7 @@ pub async fn remove(
         // Packages whose dependencies are missing already can remain.
         let search = Search::new(&new.definition, &old.snapshot, true);
         let base = Base { source: SourceId::PYPI, tree: old.base_tree, seq: old.base_seq, is_whole: false };
-        let (dependencies, _) = dependencies::find(repositories, source.id, base, search).await?;
+        let (dependencies, _) = dependencies::find(repositories, source_id, base, search).await?;
         if let Some(problem) = dependencies.problems.first() {
             return Err(RepoError::Invalid(problem.clone()));
         }
@@ -282,20 +239,25 @@ pub async fn remove(
     let texts = own.chain(others.into_iter().map(|(name, rule)| format!("{name} {}", rule.summary())));
     let texts: Vec<String> = if rules.contains_key(&project) { Vec::new() } else { texts.collect() };
     let removed_count = current.rules.keys().filter(|name| !rules.contains_key(*name)).count();
-    let curation = Curation {
-        sha256: new.sha256,
-        files: new.files,
-        dependencies: dependency_rows(&chains),
-        ..old.clone()
-    };
     let removed = i64::try_from(removed_count).unwrap_or(i64::MAX);
+    let step = PlannedStep {
+        current: &current.step,
+        curation: Curation {
+            sha256: new.sha256,
+            files: new.files,
+            dependencies: dependency_rows(&chains),
+            ..old.clone()
+        },
+        rules: definition::rule_rows(rules),
+        changes: Vec::new(),
+        counts: Counts { removed, ..Counts::default() },
+    };
     let publish = Publish {
         comment: comment.to_owned(),
         subject: scope.of(project.as_str()),
-        counts: Counts { removed, ..Counts::default() },
         ..publish(TxKind::Remove, (state.clock)(), actor)
     };
-    commit(state, &source, &current, curation, rules, publish).await?;
+    step.commit(state, publish).await?;
     Ok(texts)
 }
 
@@ -319,8 +281,8 @@ fn kept_dependencies(
 }
 
 /// Returns the error for a project that the definition of a source does not name.
-fn not_named(source: &Source, current: &CurrentDefinition, project: &NormalName) -> RepoError {
-    let name = &source.name;
+fn not_named(current: &CurrentDefinition, project: &NormalName) -> RepoError {
+    let name = &current.step.source.name;
     RepoError::NotFound(match current.chain(project) {
         Some(chain) => format!(
             "the definition of the source '{name}' does not name '{project}': other packages require it ({})",
@@ -340,22 +302,8 @@ pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>,
     if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
         return Ok(None);
     }
-    Ok(definition::current(state, &curated_source(state, source)?).await?.curation)
-}
-
-fn curated_source(state: &State, name: &str) -> Result<Source, RepoError> {
-    let catalog = state.catalog.get();
-    let source = find::source(&catalog, name)?;
-    if source.kind == SourceKind::CuratedPypi {
-        return Ok(source.clone());
-    }
-    Err(RepoError::Invalid(format!(
-        "the source '{name}' is of type {}, and only sources of type {} have a definition; create one with: rspm \
-         create source --name=NAME --type={}",
-        source.kind,
-        SourceKind::CuratedPypi,
-        SourceKind::CuratedPypi
-    )))
+    let source = curated_source(state, source, SourceKind::CuratedPypi)?;
+    Ok(definition::current(state, source).await?.step.curation)
 }
 
 /// Returns an error text for each package whose files are all blocked, so that a commit would offer none of them.
@@ -407,48 +355,4 @@ fn counts(plan: &Plan) -> Counts {
         archived: 0,
         removed: count(RowState::Removed),
     }
-}
-
-/// Publishes a definition as the next step. Returns `None` if it equals the current one.
-async fn commit(
-    state: &State,
-    source: &Source,
-    current: &CurrentDefinition,
-    curation: Curation,
-    rules: &BTreeMap<NormalName, Rule>,
-    publish: Publish,
-) -> Result<Option<TxId>, RepoError> {
-    let facts = |curation: &Curation| {
-        (curation.base_tree, curation.base_seq, curation.sha256, curation.include.clone())
-    };
-    let is_same = current.curation.as_ref().is_some_and(|old| facts(old) == facts(&curation));
-    if is_same && current.rules == *rules {
-        return Ok(None);
-    }
-    let rows: Vec<RuleRow> = rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect();
-    let publish = Publish { source: Some(source.id), ..publish };
-    let (tree, seq, name) = (current.tree, current.seq, source.name.to_string());
-    apply(state, move |c| {
-        let mut trees = ClaimedTrees::default();
-        let pending = claim_planned(c, &mut trees, tree, seq, &name)?;
-        curation::insert(c, tree, pending, &curation, &rows)?;
-        Ok(trees.publish(c, &publish)?)
-    })
-    .await
-}
-
-/// Claims the tree of a source, and refuses if the source was changed since step `seq`, for which the edit was planned.
-pub(in crate::edit) fn claim_planned(
-    c: &mut dyn Conn,
-    trees: &mut ClaimedTrees,
-    tree: TreeId,
-    seq: Seq,
-    source: &str,
-) -> Write<Seq> {
-    let pending = trees.claim(c, tree)?;
-    if pending.0 == seq.0 + 1 {
-        return Ok(pending);
-    }
-    let text = format!("the source '{source}' was changed since the plan; repeat the command to plan again");
-    Err(RepoError::Conflict(text).into())
 }

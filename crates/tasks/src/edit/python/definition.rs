@@ -1,21 +1,16 @@
 //! The definitions of a curated source of Python packages: the current one, and new ones.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-use sha2::Digest;
-
-use base::model::digest::Sha256;
-use base::model::ids::{Seq, TreeId};
+use crate::edit::curation::{CurrentStep, newest_step};
 use content::serve::RepoError;
 use content::serve::python::curated::parse_rule;
-use content::serve::task::run_blocking;
 use formats::python::curated::rule::Rule;
 use formats::python::curated::{self, CURRENT_DEFINITION, Definition, ReadOptions};
 use formats::python::name::NormalName;
 use runtime::catalog::Source;
 use runtime::state::State;
-use store::db::curation::{self, Curation, DEPENDENCIES, DefinitionFile};
+use store::db::curation::{self, DEPENDENCIES, DefinitionFile, RuleRow};
 
 /// File name of a definition that this server has generated, after single packages were added or removed.
 const GENERATED_FILE: &str = "requirements.txt";
@@ -24,30 +19,22 @@ const GENERATED_CONSTRAINTS: &str = "constraints.txt";
 
 /// The current definition of a source.
 pub(super) struct CurrentDefinition {
-    pub(super) tree: TreeId,
-    /// Its step; 0 before the first one.
-    pub(super) seq: Seq,
-    pub(super) curation: Option<Curation>,
+    pub(super) step: CurrentStep,
     /// The rules of all projects, including dependencies.
     pub(super) rules: BTreeMap<NormalName, Rule>,
 }
 
-/// A new definition of a source.
-pub(super) struct NewDefinition {
-    pub(super) definition: Definition,
-    pub(super) files: Vec<DefinitionFile>,
-    pub(super) sha256: Sha256,
-}
+pub(super) type NewDefinition = crate::edit::curation::NewDefinition<Definition>;
 
 impl CurrentDefinition {
     pub(super) fn includes_dependencies(&self) -> bool {
-        let include = self.curation.as_ref().and_then(|curation| curation.include.as_deref());
+        let include = self.step.curation.as_ref().and_then(|curation| curation.include.as_deref());
         include == Some(DEPENDENCIES)
     }
 
     /// Returns the chain of projects that requires a project; `None` for a project that the definition names.
     pub(super) fn chain(&self, name: &NormalName) -> Option<&[String]> {
-        let dependencies = &self.curation.as_ref()?.dependencies;
+        let dependencies = &self.step.curation.as_ref()?.dependencies;
         let position = dependencies.binary_search_by(|other| other.name.as_str().cmp(name.as_str())).ok()?;
         dependencies.get(position).map(|dependency| dependency.chain.as_slice())
     }
@@ -61,14 +48,18 @@ impl CurrentDefinition {
     /// Returns it with the extras and constraints that its files have.
     pub(super) async fn definition(&self) -> Result<Definition, RepoError> {
         let rules = self.named_rules();
-        let text = match self.curation.as_ref().filter(|_| !rules.is_empty()) {
+        let text = match self.step.curation.as_ref().filter(|_| !rules.is_empty()) {
             // The rules are stored: whether a lock file was read strictly makes no difference here.
             Some(curation) => read(curation.files.clone(), false).await.map_err(unreadable)?.definition,
             None => Definition::default(),
         };
-        let origins = rules.keys().map(|name| (name.clone(), CURRENT_DEFINITION.to_owned())).collect();
-        Ok(Definition { rules, origins, notices: Vec::new(), ..text })
+        Ok(Definition { notices: Vec::new(), ..with_rules(text, rules) })
     }
+}
+
+fn with_rules(definition: Definition, rules: BTreeMap<NormalName, Rule>) -> Definition {
+    let origins = rules.keys().map(|name| (name.clone(), CURRENT_DEFINITION.to_owned())).collect();
+    Definition { rules, origins, ..definition }
 }
 
 fn unreadable(error: RepoError) -> RepoError {
@@ -80,13 +71,14 @@ fn unreadable(error: RepoError) -> RepoError {
     }
 }
 
+/// Returns the rows of the rules.
+pub(super) fn rule_rows(rules: &BTreeMap<NormalName, Rule>) -> Vec<RuleRow> {
+    rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect()
+}
+
 /// Reads the definition of the newest step of a source.
-pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDefinition, RepoError> {
-    let catalog = state.catalog.get();
-    let tree = catalog.source_package_trees(source.id).next().ok_or_else(|| {
-        RepoError::NotFound(format!("the source '{}' has no list of packages", source.name))
-    })?;
-    let (tree, seq) = (tree.id, tree.newest().unwrap_or(Seq(0)));
+pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefinition, RepoError> {
+    let (tree, seq) = newest_step(state, &source)?;
     let read = state.db.read(move |c| Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?)));
     let (curation, rows) = read.await?;
     let mut rules = BTreeMap::new();
@@ -95,17 +87,12 @@ pub(super) async fn current(state: &State, source: &Source) -> Result<CurrentDef
             normalized_name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
         rules.insert(name, parse_rule(&text)?);
     }
-    Ok(CurrentDefinition { tree, seq, curation, rules })
+    let step = CurrentStep { source, tree, seq, curation, rules: rule_rows(&rules) };
+    Ok(CurrentDefinition { step, rules })
 }
 
-/// Reads the files of a definition, which may be 24 MB in size: not on an async thread.
 pub(super) async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
-    run_blocking(move || {
-        let definition = curated::read(&curation::named(&files), ReadOptions { strict });
-        let definition = definition.map_err(|error| RepoError::Invalid(error.to_string()))?;
-        Ok(NewDefinition { definition, sha256: digest(&files), files })
-    })
-    .await?
+    NewDefinition::read(files, move |files| curated::read(files, ReadOptions { strict })).await
 }
 
 /// Returns the current definition with the packages of these files.
@@ -122,25 +109,22 @@ pub(super) async fn extended(
 /// Returns the current definition, whose files stay as they are. The extras and constraints of its files are read only
 /// if it includes dependencies.
 pub(super) async fn unchanged(
-    source: &Source,
     current: &CurrentDefinition,
     includes_dependencies: bool,
 ) -> Result<NewDefinition, RepoError> {
-    let Some(curation) = &current.curation else {
+    let Some(curation) = &current.step.curation else {
+        let name = &current.step.source.name;
         return Err(RepoError::Invalid(format!(
-            "the source '{}' has no definition yet; name a requirements file or a lock file: rspm update --source={} \
-             --file-in=requirements.txt",
-            source.name, source.name
+            "the source '{name}' has no definition yet; name a requirements file or a lock file: rspm update --source={name} \
+             --file-in=requirements.txt"
         )));
     };
     let definition = if includes_dependencies {
         current.definition().await?
     } else {
-        let rules = current.named_rules();
-        let origins = rules.keys().map(|name| (name.clone(), CURRENT_DEFINITION.to_owned())).collect();
-        Definition { rules, origins, ..Definition::default() }
+        with_rules(Definition::default(), current.named_rules())
     };
-    Ok(NewDefinition { definition, sha256: curation.sha256, files: curation.files.clone() })
+    Ok(NewDefinition::unchanged(definition, curation))
 }
 
 /// Returns a definition with generated files, because it differs from the files that an administrator wrote.
@@ -155,22 +139,5 @@ pub(super) fn generated(definition: Definition) -> NewDefinition {
     }
     let (name, content) = (GENERATED_FILE.to_owned(), requirements.into_bytes());
     files.insert(0, DefinitionFile { name, content });
-    NewDefinition { definition, sha256: digest(&files), files }
-}
-
-/// Returns the digest of a definition: that of its only file, or that of the lines that `sha256sum` prints for several
-/// files.
-pub(in crate::edit) fn digest(files: &[DefinitionFile]) -> Sha256 {
-    let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
-    match files {
-        [file] => sha256(&file.content),
-        files => {
-            let mut lines = String::new();
-            for file in files {
-                // Writing to a `String` cannot fail.
-                let _ = writeln!(lines, "{}  {}", sha256(&file.content), file.name);
-            }
-            sha256(lines.as_bytes())
-        }
-    }
+    NewDefinition::new(definition, files)
 }

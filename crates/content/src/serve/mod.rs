@@ -1,62 +1,26 @@
 //! The read side of repositories: points, owners, files, indexes, listings and explanations. Contains no HTTP types.
 
-pub mod affected;
-mod allowed;
-mod archive_details;
-pub mod binaries;
-pub mod binary_rows;
-pub mod binary_selector;
-pub mod block_rules;
-mod bundle_files;
-pub mod bundles;
-pub mod compressed;
-pub mod dependency_graph;
-pub mod dependency_index;
-pub mod difference;
-pub mod digests;
-pub mod document;
-pub mod encoding;
+mod documents;
 pub mod error;
-pub mod explain;
-pub mod file;
+mod files;
 pub mod find;
-pub mod guard_effects;
-pub mod history;
-pub mod index;
-pub mod info;
-pub mod license_types;
-pub mod listing;
-pub mod located;
-pub mod lock_file;
-pub mod metadata;
-mod mirror_fetch;
-pub mod name_audit;
-pub mod name_guards;
-mod name_lists;
-mod names_queue;
-pub mod negotiate;
-mod owner;
-pub mod package_files;
-pub mod package_query;
-pub mod point;
-pub mod policies;
 pub mod python;
 pub mod r;
-mod readmes;
-pub mod remote_binaries;
-mod rendered_rows;
-pub mod requirements;
-pub mod rule_matches;
-pub mod shared_names;
-pub mod source_rules;
-pub mod stored_again;
+mod selection;
 pub mod task;
-mod upstream;
-mod visibility;
-pub mod vulnerabilities;
-pub mod withheld;
+mod views;
 
+pub use documents::{compressed, digests, document, encoding, index, negotiate};
 pub use error::{AllowedVersion, BlockedRelease, ExistingFile, GuardedName, RepoError};
+pub use files::{
+    binaries, binary_selector, bundles, file, located, package_files, remote_binaries, stored_again,
+};
+pub use selection::{name_guards, point, policies, withheld};
+pub use views::{
+    affected, binary_rows, block_rules, dependency_graph, dependency_index, difference, explain,
+    guard_effects, history, info, license_types, listing, lock_file, metadata, name_audit, package_query,
+    requirements, rule_matches, shared_names, source_rules, vulnerabilities,
+};
 
 use std::sync::Arc;
 
@@ -73,28 +37,9 @@ pub struct Repositories {
     /// Serializes the closing of days; contains the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
-    located_files: file::Cache,
-    /// Bundles from which packages are served.
-    bundles: bundles::SharedBundles,
-    /// Bundle files whose digest was verified.
-    verified_files: bundle_files::VerifiedFiles,
-    binary_probes: remote_binaries::ProbeCache,
-    dependency_graphs: dependency_graph::Cache,
-    affected_packages: affected::Cache,
-    name_lists: name_lists::NameLists,
-    list_changes: listing::ListChangeCache,
-    package_counts: listing::CountCache,
-    preferred_versions: Arc<python::names::PreferredVersions>,
-    read_archives: archive_details::Cache,
-    readmes: readmes::ReadmeCache,
-    python_metadata: python::metadata::Cache,
-    provenance_requests: python::provenance::ProvenanceRequests,
-    wheel_reads: python::wheel_metadata::WheelReads,
-    /// Held while an archive, or a README of a bundle, is read.
-    archive_lock: tokio::sync::Mutex<()>,
-    /// Held while a source distribution is fetched and read: separate, because an index may send it slowly.
-    sdist_lock: tokio::sync::Mutex<()>,
-    index_names_queue: names_queue::IndexNamesQueue,
+    files: files::FileCaches,
+    views: views::ViewCaches,
+    python: python::PythonCaches,
 }
 
 impl Repositories {
@@ -103,24 +48,9 @@ impl Repositories {
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),
             indexes: index::Cache::default(),
-            located_files: file::Cache::new(file::CACHE_ENTRIES),
-            bundles: bundles::SharedBundles::default(),
-            verified_files: bundle_files::VerifiedFiles::default(),
-            binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
-            dependency_graphs: dependency_graph::cache(),
-            affected_packages: affected::Cache::new(affected::CACHE_ENTRIES),
-            name_lists: name_lists::new(),
-            list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
-            package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
-            preferred_versions: Arc::new(quick_cache::sync::Cache::new(python::names::PREFERRED_VERSIONS)),
-            read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
-            readmes: readmes::ReadmeCache::default(),
-            python_metadata: python::metadata::cache(),
-            provenance_requests: python::provenance::ProvenanceRequests::default(),
-            wheel_reads: python::wheel_metadata::WheelReads::default(),
-            archive_lock: tokio::sync::Mutex::default(),
-            sdist_lock: tokio::sync::Mutex::default(),
-            index_names_queue: names_queue::IndexNamesQueue::default(),
+            files: files::FileCaches::new(),
+            views: views::ViewCaches::new(),
+            python: python::PythonCaches::new(),
             fetches,
             page_reads,
             state,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use crate::pypi::{PageError, Priority};
-use crate::serve::allowed::{self, View};
-use crate::serve::{RepoError, Repositories, name_guards};
+use crate::serve::selection::allowed::{self, View};
+use crate::serve::selection::name_guards;
+use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::language::Language;

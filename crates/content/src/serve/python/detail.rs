@@ -3,8 +3,9 @@
 use super::file::{LocatedPage, RequestBudget, find_page};
 use super::names::newest;
 use super::{curated, owner};
-use crate::serve::allowed::{self, View};
-use crate::serve::{BlockedRelease, RepoError, Repositories, name_guards, policies};
+use crate::serve::selection::allowed::{self, View};
+use crate::serve::selection::{name_guards, policies};
+use crate::serve::{BlockedRelease, RepoError, Repositories};
 use base::model::ids::{SourceId, TreeId};
 use base::model::language::Language;
 use base::model::point::Point;

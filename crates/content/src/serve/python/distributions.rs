@@ -2,7 +2,7 @@
 
 use super::detail::ProjectRelease;
 use super::file::locate;
-use crate::serve::package_files::{ArchiveKind, StoredArchive};
+use crate::serve::files::package_files::{ArchiveKind, StoredArchive};
 use crate::serve::{RepoError, Repositories};
 use base::model::point::Point;
 use formats::python::file_name::{FileKind, FileName};

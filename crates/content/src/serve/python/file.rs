@@ -8,9 +8,10 @@ use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocumen
 use super::owner::{self, IndexPage, OwnedProject};
 use super::serial;
 use crate::pypi::{Priority, Validity};
-use crate::serve::allowed::{self, View};
-use crate::serve::located::LocatedFile;
-use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories, name_guards, policies};
+use crate::serve::files::located::LocatedFile;
+use crate::serve::selection::allowed::{self, View};
+use crate::serve::selection::{name_guards, policies};
+use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories};
 use base::model::change::LifeKey;
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};

@@ -10,8 +10,8 @@ use quick_cache::Weighter;
 
 use super::detail::ProjectRelease;
 use super::file::{RequestBudget, locate};
-use crate::serve::file;
-use crate::serve::located::{FileBody, LocatedFile};
+use crate::serve::files::file;
+use crate::serve::files::located::{FileBody, LocatedFile};
 use crate::serve::{RepoError, Repositories, task};
 use base::model::digest::Sha256;
 use base::model::point::Point;
@@ -97,14 +97,14 @@ pub async fn of_release_within(
     budget: Option<&RequestBudget>,
 ) -> Option<Arc<Metadata>> {
     for (file, name) in metadata_files(release) {
-        if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
+        if let Some(metadata) = repositories.python.metadata.get(&file.sha256) {
             return Some(metadata);
         }
         let part = if name.kind() == FileKind::Wheel { FilePart::Metadata } else { FilePart::Distribution };
         match read(repositories, point, file, &name, part, budget).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
-                repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
+                repositories.python.metadata.insert(file.sha256, Arc::clone(&metadata));
                 return Some(metadata);
             }
             // A wheel without METADATA of its own.
@@ -145,13 +145,13 @@ pub(super) async fn of_any_file(
         Unreadable { reason: "it has no wheel and no source distribution".to_owned(), is_temporary: false };
     for (file, name, part) in all_metadata_files(release) {
         let kind = name.kind();
-        if let Some(metadata) = repositories.python_metadata.get(&file.sha256) {
+        if let Some(metadata) = repositories.python.metadata.get(&file.sha256) {
             return Ok(ReleaseMetadata { metadata, kind });
         }
         match read(repositories, point, file, &name, part, None).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
-                repositories.python_metadata.insert(file.sha256, Arc::clone(&metadata));
+                repositories.python.metadata.insert(file.sha256, Arc::clone(&metadata));
                 return Ok(ReleaseMetadata { metadata, kind });
             }
             Err(error) => {
@@ -220,7 +220,7 @@ async fn read(
         return Err(ReadError::TooLarge(MAX_ARCHIVE));
     }
     // One archive at a time: decompression is CPU-bound, and the archive is in memory.
-    let _guard = repositories.sdist_lock.lock().await;
+    let _guard = repositories.python.sdist_lock.lock().await;
     let bytes = read_file(repositories, &located, MAX_ARCHIVE).await?;
     let name = name.clone();
     let work = move || {

@@ -17,6 +17,8 @@ mod serial;
 pub(super) mod wheel_metadata;
 
 use super::RepoError;
+use std::sync::Arc;
+
 use base::model::language::Language;
 use base::model::point::Point;
 use base::model::source::SourceKind;
@@ -41,5 +43,28 @@ pub(super) fn require_r(state: &State, point: &Point) -> Result<(), RepoError> {
              /{repository}/{snapshot}/simple/{project}/"
                 .to_owned(),
         )),
+    }
+}
+
+/// The caches of Python projects.
+pub(in crate::serve) struct PythonCaches {
+    pub(in crate::serve) preferred_versions: Arc<names::PreferredVersions>,
+    metadata: metadata::Cache,
+    provenance_requests: provenance::ProvenanceRequests,
+    wheel_reads: wheel_metadata::WheelReads,
+    /// Held while a source distribution is fetched and read: separate from that of other archives, because an index may
+    /// send it slowly.
+    sdist_lock: tokio::sync::Mutex<()>,
+}
+
+impl PythonCaches {
+    pub(in crate::serve) fn new() -> PythonCaches {
+        PythonCaches {
+            preferred_versions: Arc::new(quick_cache::sync::Cache::new(names::PREFERRED_VERSIONS)),
+            metadata: metadata::cache(),
+            provenance_requests: provenance::ProvenanceRequests::default(),
+            wheel_reads: wheel_metadata::WheelReads::default(),
+            sdist_lock: tokio::sync::Mutex::default(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::{curated, owner};
-use crate::serve::allowed::{self, View};
+use crate::serve::selection::allowed::{self, View};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::document::LatestState;
 use super::serial::{self, NumberedStep};
-use crate::serve::allowed::{self, View};
+use crate::serve::selection::allowed::{self, View};
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::point::{Base, PointTree};
 use base::model::time::Timestamp;

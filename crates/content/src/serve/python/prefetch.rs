@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::curated::base_state;
 use crate::pypi::Priority;
-use crate::serve::allowed::{self, View};
-use crate::serve::located::LocatedFile;
-use crate::serve::{RepoError, Repositories, name_guards};
+use crate::serve::files::located::LocatedFile;
+use crate::serve::selection::allowed::{self, View};
+use crate::serve::selection::name_guards;
+use crate::serve::{RepoError, Repositories};
 use base::model::ids::{FileId, SourceId};
 use base::model::language::Language;
 use base::model::point::{Base, Point};

@@ -154,7 +154,7 @@ async fn fetch(
     sha256: Sha256,
     file: &FileName,
 ) -> Result<Bytes, RepoError> {
-    let requests = &repositories.provenance_requests;
+    let requests = &repositories.python.provenance_requests;
     let upstream_error = |source: UpstreamError| RepoError::Upstream { source, retry_after: 60 };
     if let Some(error) = requests.recent_failure(id) {
         return Err(upstream_error(error));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::names::ProjectNames;
-use crate::serve::package_query::{PackageQuery, SortBy};
+use crate::serve::views::package_query::{PackageQuery, SortBy};
 use formats::python::name::normalize;
 use formats::python::version::Version;
 

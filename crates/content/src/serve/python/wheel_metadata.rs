@@ -9,8 +9,9 @@ use sha2::Digest;
 use tokio::sync::Semaphore;
 
 use crate::pypi::wheel_metadata::{WheelError, read};
-use crate::serve::located::LocatedFile;
-use crate::serve::{RepoError, Repositories, mirror_fetch};
+use crate::serve::files::located::LocatedFile;
+use crate::serve::files::mirror_fetch;
+use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, SourceId};
 use base::model::storage_class::StorageClass;
@@ -66,7 +67,7 @@ pub(in crate::serve) async fn store(
     let Some(declared) = located.sha256.filter(|_| is_absent && is_metadata(located)) else {
         return Err(error);
     };
-    let (reads, id) = (&repositories.wheel_reads, located.file());
+    let (reads, id) = (&repositories.python.wheel_reads, located.file());
     if reads.unusable.lock().contains(&id) {
         return Err(with_reason(error, UNUSABLE));
     }

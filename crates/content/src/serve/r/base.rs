@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::serve::allowed::{self, Decision};
-use crate::serve::{RepoError, Repositories, name_guards, point};
+use crate::serve::selection::allowed::{self, Decision};
+use crate::serve::selection::{name_guards, point};
+use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, SourceId};
 use base::model::language::Language;

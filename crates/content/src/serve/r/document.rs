@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::serve::binary_selector::BinarySelector;
+use crate::serve::files::binary_selector::BinarySelector;
 use base::model::ids::{Seq, SourceId, TreeId};
 use formats::r::layout::IndexFormat;
 use store::db::life::{FileInfo, ListedRelease};

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::document::{BinaryIndex, Listing, RDocument, Rows};
 use super::listing;
-use crate::serve::allowed::View;
-use crate::serve::binary_selector::{BinarySelector, pick};
-use crate::serve::encoding::{EncodedDocument, digest, gzip, gzip_stream};
-use crate::serve::owner::owner;
+use crate::serve::documents::encoding::{EncodedDocument, digest, gzip, gzip_stream};
+use crate::serve::files::binary_selector::{BinarySelector, pick};
+use crate::serve::selection::allowed::View;
+use crate::serve::selection::owner::owner;
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId};
 use base::model::time::{Day, Timestamp};

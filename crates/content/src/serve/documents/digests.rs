@@ -1,0 +1,112 @@
+//! Digests of a sample of the generated documents: equal for two databases that serve clients the same content.
+
+use super::document::Document;
+use crate::serve::python::{self, document::PythonDocument};
+use crate::serve::r::document::RDocument;
+use crate::serve::r::render;
+use crate::serve::selection::allowed::View;
+use base::model::digest::Sha256;
+use base::model::ids::RepoId;
+use base::model::language::Language;
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use formats::python::accept::SimpleFormat;
+use formats::r::bioconductor::Part;
+use formats::r::layout::IndexFormat;
+use runtime::catalog::{self, Catalog, Repository};
+use store::db::{Conn, DbError};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentDigest {
+    /// Repository, snapshot and document, for messages.
+    pub name: String,
+    /// SHA-256 of the decoded content.
+    pub content: Sha256,
+}
+
+/// Renders at most `count` documents: those of repositories, now and as of transactions spread over the history; if
+/// there are no repositories, those of the sources.
+///
+/// # Errors
+/// Database errors; an index that cannot be rendered.
+pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
+    let catalog = catalog::read(c)?;
+    let points = points(&catalog, count);
+    let language = |point: &Point| {
+        let kind = point.trees.first().and_then(|tree| catalog.source_kind(tree.source));
+        kind.map_or(Language::R, |kind| kind.language())
+    };
+    let r_point = points.iter().find(|(_, point)| language(point) == Language::R);
+    let tables = r_point.into_iter().flat_map(|point| {
+        [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, Document::R(document)))
+    });
+    let documents = tables.chain(points.iter().map(|point| {
+        let document = match language(&point.1) {
+            Language::R => Document::R(RDocument::Packages(IndexFormat::Text)),
+            Language::Python => Document::Python(PythonDocument::Root(SimpleFormat::Json)),
+        };
+        (point, document)
+    }));
+    documents
+        .take(count)
+        .map(|((label, point), document)| {
+            let (name, encoded) = match &document {
+                Document::R(document) => {
+                    // A backup compares stored rows: no block rules apply.
+                    let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
+                    let rows = render::rows(c, &views, document)?;
+                    (document.name(), render::encode(document, &rows))
+                }
+                Document::Python(document) => {
+                    let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
+                    let rows = python::render::rows(c, &catalog, &views, document)?;
+                    (document.name(), python::render::encode(document, rows))
+                }
+            };
+            let content = encoded.map_err(DbError::refuse)?.content;
+            Ok(DocumentDigest { name: format!("{label} {name}"), content })
+        })
+        .collect()
+}
+
+/// Returns up to `count` points with different trees, each with a label.
+fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
+    let transactions = &catalog.transactions;
+    let step = transactions.len().div_ceil(count.max(1)).max(1);
+    let past_snapshots = transactions.iter().rev().step_by(step).map(|(id, _)| Snapshot::Transaction(*id));
+    let mut points: Vec<(String, Point)> = Vec::new();
+    for snapshot in std::iter::once(Snapshot::Latest).chain(past_snapshots) {
+        for repo in &catalog.repos {
+            let Some(point) = resolve(catalog, repo, snapshot) else { continue };
+            if points.len() < count && points.iter().all(|(_, other)| other.trees != point.trees) {
+                points.push((format!("{}/{}", repo.name, label(snapshot)), point));
+            }
+        }
+    }
+    if points.is_empty() {
+        points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
+            let seq = tree.steps.last()?.seq;
+            let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
+            Some((format!("tree {}", tree.label), Point::of_trees(RepoId(0), trees)))
+        }));
+    }
+    points
+}
+
+fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<Point> {
+    let part = match repo.kind {
+        RepoKind::R | RepoKind::Python => None,
+        RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
+    };
+    let now = catalog.clock_at.unwrap_or(Timestamp(0));
+    catalog::resolve::resolve(catalog, repo, part, snapshot, now).ok().filter(|point| !point.trees.is_empty())
+}
+
+fn label(snapshot: Snapshot) -> String {
+    match snapshot {
+        Snapshot::Transaction(id) => id.to_string(),
+        Snapshot::Latest | Snapshot::Date(_) | Snapshot::Alias(_) => snapshot.to_string(),
+    }
+}

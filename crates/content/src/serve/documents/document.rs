@@ -1,0 +1,237 @@
+//! A generated document of a point, of a repository of either language, and the key under which it is cached and
+//! stored.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::encoding::EncodedDocument;
+use crate::serve::python::{self, document::PythonDocument};
+use crate::serve::r::document::{self, RDocument};
+use base::model::digest::Sha256;
+use base::model::ids::{Seq, SourceId, TreeId};
+use base::model::point::{Point, PointRules, PromotedList};
+use base::model::time::Timestamp;
+
+/// A rendered document of a point, such as an index.
+#[derive(Clone, Debug)]
+pub struct RenderedDocument {
+    /// SHA-256 of the decoded content; the ETag is derived from it.
+    pub content: Sha256,
+    /// The encoded bytes.
+    pub bytes: Bytes,
+    /// `Last-Modified`.
+    pub modified: Option<Timestamp>,
+}
+
+/// The generated documents of a point, by the language of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Document {
+    /// A document of an R repository, also of Bioconductor.
+    R(RDocument),
+    /// A document of a Python repository.
+    Python(PythonDocument),
+}
+
+/// A request for a document of a point, with its cache key.
+#[derive(Clone, Debug)]
+pub struct DocumentRequest {
+    pub(in crate::serve) point: Point,
+    pub(in crate::serve) document: Document,
+    pub(in crate::serve) key: String,
+    compressed_key: OnceLock<String>,
+}
+
+impl From<PythonDocument> for Document {
+    fn from(document: PythonDocument) -> Document {
+        Document::Python(document)
+    }
+}
+
+impl From<RDocument> for Document {
+    fn from(document: RDocument) -> Document {
+        Document::R(document)
+    }
+}
+
+impl Document {
+    /// Returns the binary lists from which the document is rendered, besides the trees of the point.
+    pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
+        match self {
+            Document::R(document) => document.binary_lists(),
+            Document::Python(_) => &[],
+        }
+    }
+
+    /// Returns true if the document contains package details, which may be added without a publish.
+    pub fn has_details(&self) -> bool {
+        match self {
+            Document::R(document) => matches!(document, RDocument::PackageDatabase { .. }),
+            Document::Python(_) => false,
+        }
+    }
+
+    /// Returns true if the document is the list of all projects of a Python repository.
+    pub(in crate::serve) fn is_project_list(&self) -> bool {
+        match self {
+            Document::R(_) => false,
+            Document::Python(document) => document.is_list(),
+        }
+    }
+
+    /// Returns true if the encoded bytes are the decoded content, so that equal keys give equal encoded bytes on every
+    /// server. The bytes of a compressed document depend on the encoder.
+    pub(in crate::serve) fn is_plain(&self) -> bool {
+        match self {
+            Document::R(document) => matches!(document, RDocument::Listing(_)),
+            Document::Python(_) => true,
+        }
+    }
+
+    fn stored_equivalent(&self) -> Option<Document> {
+        match self {
+            Document::R(document) => document.stored_equivalent().map(Document::R),
+            Document::Python(_) => None,
+        }
+    }
+}
+
+impl DocumentRequest {
+    pub fn new(point: Point, document: impl Into<Document>) -> DocumentRequest {
+        let document = document.into();
+        let key = key(&point, &document);
+        DocumentRequest { point, document, key, compressed_key: OnceLock::new() }
+    }
+
+    pub fn point(&self) -> &Point {
+        &self.point
+    }
+
+    /// Returns the document of the point.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Returns the request for the compressed document with the same content, if that is rendered and stored in place
+    /// of this one.
+    pub(in crate::serve) fn stored_equivalent(&self) -> Option<DocumentRequest> {
+        Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
+    }
+
+    /// Returns true if the document may be in storage. A plain document of an open point is not, because only closed
+    /// points have its key; a compressed one may be that of a closed point with the same steps.
+    pub(in crate::serve) fn may_be_stored(&self) -> bool {
+        !(self.point.open && self.document.is_plain())
+    }
+
+    /// Returns the cache key of the document compressed for the transfer. Other keys begin with the number of the
+    /// renderer.
+    pub(in crate::serve) fn compressed_key(&self) -> &str {
+        self.compressed_key.get_or_init(|| format!("gzip/{}", self.key))
+    }
+
+    /// Returns the requested document in its encoded form.
+    pub(in crate::serve) fn rendered_document(&self, encoded: &EncodedDocument) -> RenderedDocument {
+        RenderedDocument {
+            content: encoded.content,
+            bytes: encoded.bytes.clone(),
+            modified: self.point.modified,
+        }
+    }
+}
+
+/// Returns the cache key, which contains all inputs of a document. Equal keys of cached documents give equal decoded
+/// bytes, permanently.
+fn key(point: &Point, document: &Document) -> String {
+    use std::fmt::Write;
+    let (renderer, name) = match document {
+        Document::R(document) => (document::RENDERER, document.name()),
+        Document::Python(document) => (python::document::RENDERER, document.name()),
+    };
+    let mut key = format!("{renderer}/{name}/");
+    for tree in &point.trees {
+        write!(key, "{}@{}", tree.tree, tree.seq).expect("writing to a String cannot fail");
+        if let Some(base) = tree.base {
+            write!(key, "={}@{}", base.tree, base.seq).expect("writing to a String cannot fail");
+        }
+        if let Some(PointRules { number, at, is_dated, promotion }) = tree.rules {
+            let dated = if is_dated { "d" } else { "" };
+            write!(key, "!{number}@{}{dated}", at.0).expect("writing to a String cannot fail");
+            if let Some(PromotedList { seq, at, .. }) = promotion {
+                let seq = seq.map_or(0, |seq| seq.0);
+                write!(key, "p{seq}@{}", at.0).expect("writing to a String cannot fail");
+            }
+        }
+        key.push(',');
+    }
+    match document {
+        Document::R(document) => document.write_key(&mut key),
+        Document::Python(document) => document.write_key(&mut key),
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::files::binary_selector::BinarySelector;
+    use crate::serve::r::document::BinaryIndex;
+    use base::model::ids::RepoId;
+    use base::model::point::PointTree;
+    use formats::r::layout::IndexFormat;
+    use formats::r::platform::Platform;
+
+    fn point(trees: &[(i64, i64)]) -> Point {
+        let tree = |&(tree, seq)| PointTree {
+            source: SourceId(1),
+            tree: TreeId(tree),
+            seq: Seq(seq),
+            base: None,
+            rules: None,
+        };
+        Point {
+            repo: RepoId(1),
+            trees: trees.iter().map(tree).collect(),
+            open: false,
+            frozen: false,
+            modified: None,
+            promotion: None,
+        }
+    }
+
+    #[test]
+    fn a_key_contains_order_steps_and_document() {
+        let key = |trees: &[(i64, i64)], document| DocumentRequest::new(point(trees), document).key;
+        let gz = RDocument::Packages(IndexFormat::Gz);
+        let ab = key(&[(1, -3), (2, 7)], gz.clone());
+        assert_ne!(ab, key(&[(2, 7), (1, -3)], gz));
+        assert_ne!(ab, key(&[(1, -3), (2, 7)], RDocument::Packages(IndexFormat::Rds)));
+    }
+
+    #[test]
+    fn keys_are_those_under_which_documents_were_stored() {
+        let binaries = |with_source_packages| {
+            RDocument::Binaries(BinaryIndex {
+                selector: BinarySelector {
+                    platform: Platform::parse("4.5-noble").expect("a platform"),
+                    until: Timestamp(86_400_000_000),
+                },
+                with_source_packages,
+                format: IndexFormat::Gz,
+                heads: vec![(SourceId(1), TreeId(9), Seq(4)), (SourceId(2), TreeId(8), Seq(-1))],
+            })
+        };
+        for (document, key) in [
+            (RDocument::Packages(IndexFormat::Text), "2/PACKAGES/1@-3,2@7,"),
+            (RDocument::Packages(IndexFormat::Gz), "2/PACKAGES.gz/1@-3,2@7,"),
+            (RDocument::Packages(IndexFormat::Rds), "2/PACKAGES.rds/1@-3,2@7,"),
+            (RDocument::ArchiveRds, "2/archive.rds/1@-3,2@7,"),
+            (RDocument::CurrentRds, "2/current.rds/1@-3,2@7,"),
+            (RDocument::PackageDatabase { detail_updates: 5 }, "2/packages.rds/1@-3,2@7,/5"),
+            (binaries(true), "2/builds/1@-3,2@7,/4.5-noble/all/Gz/86400000000/9@4/8@-1"),
+            (binaries(false), "2/builds/1@-3,2@7,/4.5-noble/built/Gz/86400000000/9@4/8@-1"),
+        ] {
+            assert_eq!(DocumentRequest::new(point(&[(1, -3), (2, 7)]), document).key, key);
+        }
+    }
+}

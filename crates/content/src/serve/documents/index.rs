@@ -1,0 +1,497 @@
+//! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored
+//! once the point is closed. A compressed document is stored before the response, because the bytes of the server that
+//! stores it first apply; others are stored by a task shortly after it.
+//!
+//! A point is closed if its content cannot change any more, such as a past day; its documents are stored once and never
+//! rewritten. Compressed bytes depend on the version of the server: those that are stored first apply everywhere. Pages
+//! of Python repositories have the same bytes on every server, so a task stores them 50 ms after the response, and a
+//! stopping server waits for it. The ETag is computed from the decoded content and kept in the table `rendered`, so a
+//! 304 needs no rendering even after a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as WeightedCache;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::document::{Document, DocumentRequest, RenderedDocument};
+use super::encoding::{ENCODER, EncodedDocument, digest, gunzip};
+use super::rendered_rows::RenderedRows;
+use crate::serve::python;
+use crate::serve::r::render;
+use crate::serve::selection::allowed::View;
+use crate::serve::{RepoError, Repositories, task};
+use base::model::digest::Sha256;
+use base::model::guarded::guarded;
+use base::model::point::Point;
+use store::db::{self, rendered::RenderedRow};
+use store::storage::{Key, StorageError, memory_cache};
+
+/// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests
+/// thousands of dates cannot evict `latest`.
+pub(in crate::serve) struct Cache {
+    current_documents: DocumentCache,
+    dated_documents: DocumentCache,
+    /// Package databases: the package database of CRAN is a third as large as all indexes of CRAN together.
+    package_databases: DocumentCache,
+    /// Lists of Python projects: the list of PyPI is larger than all the other documents in memory.
+    project_lists: DocumentCache,
+    /// Limits concurrent renderings, each of which uses tens of megabytes of memory.
+    render_permits: Semaphore,
+    /// Limits concurrent renderings of package databases.
+    database_render_permits: Semaphore,
+    /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
+    memory: Arc<Semaphore>,
+    /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other
+    /// documents.
+    list_memory: Arc<Semaphore>,
+    /// Limits the documents that wait to be stored, in KiB.
+    waiting_stores: Arc<Semaphore>,
+    /// Limits the documents that are stored at the same time after their responses.
+    store_permits: Semaphore,
+    /// The rows of documents that are being stored.
+    rows: RenderedRows,
+}
+
+pub(in crate::serve) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
+
+/// Size of the cache of current documents, in bytes. With dated documents and package databases, 48 MiB in total.
+const CURRENT_BYTES: u64 = 24 << 20;
+const DATED_BYTES: u64 = 8 << 20;
+const DATABASE_BYTES: u64 = 16 << 20;
+/// Size of the cache of lists of Python projects, in bytes: the list of PyPI is 45 MB as JSON, and larger as HTML.
+const LIST_BYTES: u64 = 128 << 20;
+/// Maximum size of all lists of Python projects in memory, in bytes.
+const MAX_LIST_MEMORY: usize = 256 << 20;
+/// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are
+/// still sent after the cache evicted them. Without a limit, a client that requests many dates and reads no
+/// response keeps all their documents in memory.
+const MAX_MEMORY: usize = 176 << 20;
+/// A document is only read or rendered while this many bytes are free.
+const MIN_FREE_BYTES: usize = 1 << 20;
+/// Time until a document is stored after it was rendered: storing it immediately would delay the response, and often the
+/// next request of the client.
+const STORE_DELAY: Duration = Duration::from_millis(50);
+/// Maximum size of the documents that wait to be stored or are being stored after their responses, in KiB. Further
+/// requests wait until their document is stored, so that rendering is not faster than storing for long.
+const MAX_WAITING_STORES: u32 = 16 << 10;
+/// The size at which a smaller document is counted, in KiB, because each is a task.
+const MIN_WAITING_STORE: u32 = 16;
+/// Maximum number of documents that are stored at the same time after their responses.
+const CONCURRENT_STORES: usize = 8;
+/// `Retry-After` in seconds.
+const RETRY_AFTER: u64 = 5;
+
+#[derive(Clone)]
+pub(in crate::serve) struct ByteWeighter;
+
+impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
+    fn weight(&self, key: &String, cached: &Arc<CachedDocument>) -> u64 {
+        (key.len() + cached.encoded.bytes.len()) as u64 + 200
+    }
+}
+
+pub(in crate::serve) struct CachedDocument {
+    pub(in crate::serve) encoded: EncodedDocument,
+    /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another
+    /// document is stored in its place.
+    is_stored: AtomicBool,
+    /// Whether a task stores the document.
+    is_being_stored: AtomicBool,
+}
+
+impl CachedDocument {
+    fn new(encoded: EncodedDocument, is_stored: bool) -> CachedDocument {
+        let (is_stored, is_being_stored) = (AtomicBool::new(is_stored), AtomicBool::new(false));
+        CachedDocument { encoded, is_stored, is_being_stored }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache::new(MAX_MEMORY)
+    }
+}
+
+impl Cache {
+    /// Creates a cache with a budget of `memory` bytes for its documents.
+    fn new(memory: usize) -> Cache {
+        let with_capacity = |bytes| memory_cache::with_shards(1, bytes, 256, ByteWeighter);
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Cache {
+            current_documents: with_capacity(CURRENT_BYTES),
+            dated_documents: with_capacity(DATED_BYTES),
+            package_databases: with_capacity(DATABASE_BYTES),
+            project_lists: with_capacity(LIST_BYTES),
+            render_permits: Semaphore::new(threads),
+            database_render_permits: Semaphore::new(1),
+            memory: Arc::new(Semaphore::new(memory >> 10)),
+            list_memory: Arc::new(Semaphore::new(MAX_LIST_MEMORY >> 10)),
+            waiting_stores: Arc::new(Semaphore::new(MAX_WAITING_STORES as usize)),
+            store_permits: Semaphore::new(CONCURRENT_STORES),
+            rows: RenderedRows::default(),
+        }
+    }
+
+    /// Waits until a document may be rendered or compressed.
+    pub(in crate::serve) async fn render_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.render_permits.acquire().await.ok()
+    }
+
+    /// Returns the memory budget of a document.
+    fn budget(&self, document: &Document) -> &Arc<Semaphore> {
+        if document.is_project_list() { &self.list_memory } else { &self.memory }
+    }
+}
+
+/// Fails while a budget has no memory for another document.
+fn check_memory(budget: &Semaphore) -> Result<(), RepoError> {
+    let free_bytes = budget.available_permits() << 10;
+    if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
+}
+
+/// Reserves the size of a document in a budget, until the last clone of its bytes is dropped.
+fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
+    let EncodedDocument { content, bytes } = encoded;
+    let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
+    let permit = Arc::clone(budget).try_acquire_many_owned(kibibytes);
+    let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
+    Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
+}
+
+/// Returns the cache entry of a compressed form of a document, which is not stored.
+pub(in crate::serve) fn cached(
+    repositories: &Repositories,
+    request: &DocumentRequest,
+    encoded: EncodedDocument,
+) -> Result<CachedDocument, RepoError> {
+    let encoded = reserve_memory(repositories.indexes.budget(&request.document), encoded)?;
+    Ok(CachedDocument::new(encoded, true))
+}
+
+/// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still
+/// read. Each is counted in whole KiB.
+pub fn document_bytes(repositories: &Repositories) -> usize {
+    let Cache { memory, list_memory, .. } = &repositories.indexes;
+    let free_bytes = (memory.available_permits() + list_memory.available_permits()) << 10;
+    MAX_MEMORY + MAX_LIST_MEMORY - free_bytes
+}
+
+/// Returns the content digest of a document if it is known, which suffices for a response 304 without rendering.
+pub async fn content_digest(
+    repositories: &Repositories,
+    request: &DocumentRequest,
+) -> Result<Option<Sha256>, RepoError> {
+    if let Some(constant) = constant_document(&request.document) {
+        return Ok(Some(constant.content));
+    }
+    let stored_key = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
+    for key in [request.key.as_str(), stored_key.as_str(), request.compressed_key()] {
+        let Cache { current_documents, dated_documents, package_databases, project_lists, .. } =
+            &repositories.indexes;
+        let cached = [current_documents, dated_documents, package_databases, project_lists]
+            .into_iter()
+            .find_map(|cache| cache.get(key));
+        if let Some(cached) = cached {
+            return Ok(Some(cached.encoded.content));
+        }
+    }
+    if !request.may_be_stored() {
+        return Ok(None);
+    }
+    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored_key)).await?.map(|row| row.content))
+}
+
+/// Returns a document from the cache or storage, or renders it.
+pub async fn document(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<RenderedDocument, RepoError> {
+    if let Some(constant) = constant_document(&request.document) {
+        return Ok(request.rendered_document(&constant));
+    }
+    let is_usable = |cached: &Arc<CachedDocument>| {
+        request.point.open
+            || cached.is_stored.load(Ordering::Relaxed)
+            || cached.is_being_stored.load(Ordering::Relaxed)
+    };
+    if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(is_usable) {
+        return Ok(request.rendered_document(&cached.encoded));
+    }
+    // In a separate task: a client that disconnects must not cancel a rendering that other requests wait for.
+    let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
+    let rendering = tokio::spawn(async move { cached_document(&task_repositories, &task_request).await });
+    Ok(request.rendered_document(&task::join(rendering).await??.encoded))
+}
+
+/// Returns the document from memory or storage, or renders it; once per key at a time.
+async fn cached_document(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<Arc<CachedDocument>, RepoError> {
+    let DocumentRequest { point, key, .. } = request;
+    let cache = cache_of(repositories, request);
+    let cached = cache.get_or_insert_async(key.as_str(), read_or_render(repositories, request)).await?;
+    if point.open || cached.is_stored.load(Ordering::Relaxed) {
+        return Ok(cached);
+    }
+    // The document was rendered just now, or while its point was open; the point is closed.
+    if request.document.is_plain() && store_in_task(repositories, request, &cached) {
+        return Ok(cached);
+    }
+    if let Some(stored) = request.stored_equivalent() {
+        document_boxed(repositories, stored).await?;
+        cached.is_stored.store(true, Ordering::Relaxed);
+        return Ok(cached);
+    }
+    let encoded = EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
+    let stored = Arc::new(store_document(repositories, request, encoded).await?);
+    cache.insert(key.clone(), stored.clone());
+    Ok(stored)
+}
+
+/// Stores a document in a task, after [`STORE_DELAY`]: only one whose bytes every server renders alike, so that the
+/// response need not wait until it is known whose bytes are stored. Returns false, and starts none, if too many bytes wait.
+fn store_in_task(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+    cached: &Arc<CachedDocument>,
+) -> bool {
+    if cached.is_being_stored.swap(true, Ordering::Relaxed) {
+        return true;
+    }
+    let kibibytes = u32::try_from(cached.encoded.bytes.len() >> 10).unwrap_or(u32::MAX);
+    let permits = kibibytes.clamp(MIN_WAITING_STORE, MAX_WAITING_STORES);
+    let Ok(waiting) = Arc::clone(&repositories.indexes.waiting_stores).try_acquire_many_owned(permits) else {
+        cached.is_being_stored.store(false, Ordering::Relaxed);
+        return false;
+    };
+    let (repositories, request, cached) = (Arc::clone(repositories), request.clone(), Arc::clone(cached));
+    tokio::spawn(async move {
+        tokio::time::sleep(STORE_DELAY).await;
+        let permit = repositories.indexes.store_permits.acquire().await;
+        let EncodedDocument { content, ref bytes } = cached.encoded;
+        let encoded = EncodedDocument { content, bytes: bytes.clone() };
+        match store_document(&repositories, &request, encoded).await {
+            // The bytes of the first server apply.
+            Ok(stored) if stored.encoded.content != content => {
+                cache_of(&repositories, &request).insert(request.key.clone(), Arc::new(stored));
+            }
+            Ok(stored) => cached.is_stored.store(stored.is_stored.into_inner(), Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(key = %request.key, %error, "could not record the document of a closed snapshot");
+            }
+        }
+        cached.is_being_stored.store(false, Ordering::Relaxed);
+        drop((permit, waiting));
+    });
+    true
+}
+
+/// Waits until no task stores a document. Requests that arrive meanwhile store theirs before the response.
+pub async fn wait_for_stores(repositories: &Repositories) {
+    // The semaphore is never closed.
+    let _permits = repositories.indexes.waiting_stores.acquire_many(MAX_WAITING_STORES).await.ok();
+}
+
+/// Reads a document from storage, or renders it.
+async fn read_or_render(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<Arc<CachedDocument>, RepoError> {
+    let DocumentRequest { point, document, key, .. } = request;
+    let budget = repositories.indexes.budget(document);
+    check_memory(budget)?;
+    if let Some(stored) = request.stored_equivalent() {
+        let gz = document_boxed(repositories, stored).await?;
+        let compressed = EncodedDocument { content: gz.content, bytes: gz.bytes };
+        let encoded = reserve_memory(budget, run_blocking(move || gunzip(&compressed)).await?)?;
+        return Ok(Arc::new(CachedDocument::new(encoded, !point.open)));
+    }
+    let stored = if request.may_be_stored() { stored_document(repositories, key).await? } else { None };
+    if let Some(encoded) = stored {
+        return Ok(Arc::new(CachedDocument::new(reserve_memory(budget, encoded)?, true)));
+    }
+    let encoded = reserve_memory(budget, render_document(repositories, point, document).await?)?;
+    // `cached_document` starts the task that stores a plain document.
+    let cached = if point.open || document.is_plain() {
+        CachedDocument::new(encoded, false)
+    } else {
+        store_document(repositories, request, encoded).await?
+    };
+    Ok(Arc::new(cached))
+}
+
+/// Boxes the future, because it is recursive: a document may be derived from the one that is stored in its place.
+fn document_boxed(
+    repositories: &Arc<Repositories>,
+    request: DocumentRequest,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<RenderedDocument, RepoError>> + Send + '_>> {
+    Box::pin(async move { document(repositories, &request).await })
+}
+
+async fn render_document(
+    repositories: &Repositories,
+    point: &Point,
+    document: &Document,
+) -> Result<EncodedDocument, RepoError> {
+    let Cache { render_permits, database_render_permits, .. } = &repositories.indexes;
+    let permits = if document.has_details() { database_render_permits } else { render_permits };
+    let _permit = permits.acquire().await.ok();
+    match document {
+        Document::R(document) => {
+            let (trees, request) = (View::of(&repositories.state, point), document.clone());
+            let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &request)).await?;
+            let document = document.clone();
+            run_blocking(move || render::encode(&document, &rows)).await
+        }
+        Document::Python(document) => {
+            let (trees, request) = (View::of(&repositories.state, point), document.clone());
+            let catalog = repositories.state.catalog.get();
+            let read = move |c: &mut dyn db::Conn| python::render::rows(c, &catalog, &trees, &request);
+            let rows = repositories.state.db.read(read).await?;
+            if rows.is_small() {
+                return python::render::encode(document, rows).map_err(render_error);
+            }
+            let document = document.clone();
+            run_blocking(move || python::render::encode(&document, rows)).await
+        }
+    }
+}
+
+/// Returns a document that is the same for every point, encoded.
+fn constant_document(document: &Document) -> Option<EncodedDocument> {
+    match document {
+        Document::R(document) => render::constant(document),
+        Document::Python(_) => None,
+    }
+}
+
+/// Reads the document that was stored under `key` once its point was closed.
+async fn stored_document(
+    repositories: &Repositories,
+    key: &str,
+) -> Result<Option<EncodedDocument>, RepoError> {
+    let request = key.to_owned();
+    let Some(row) = repositories.state.db.read(move |c| db::rendered::get(c, &request)).await? else {
+        return Ok(None);
+    };
+    let bytes = repositories.fetches.integrity.read_verified(&Key::Index(row.sha256)).await?;
+    if bytes.is_none() {
+        tracing::warn!(
+            key,
+            "a stored document is missing or damaged in class persistent; rendering it again"
+        );
+    }
+    Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
+}
+
+/// Stores the document of a closed point permanently: object first, row second. If several servers store
+/// it, the bytes of the first one apply. A storage error does not fail the request.
+async fn store_document(
+    repositories: &Repositories,
+    request: &DocumentRequest,
+    encoded: EncodedDocument,
+) -> Result<CachedDocument, RepoError> {
+    let key = request.key.as_str();
+    let sha256 = if request.document.is_plain() { encoded.content } else { digest(&encoded.bytes) };
+    if let Err(error) = repositories.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
+        tracing::warn!(key, %error, "could not store the document of a closed snapshot");
+        return Ok(CachedDocument::new(encoded, false));
+    }
+    let row = RenderedRow {
+        key: key.to_owned(),
+        content: encoded.content,
+        encoder: ENCODER.to_owned(),
+        sha256,
+        size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
+        created_at: (repositories.state.clock)(),
+    };
+    let is_first = repositories.indexes.rows.put(&repositories.state.db, row).await?;
+    let encoded = match if is_first { None } else { stored_document(repositories, key).await? } {
+        Some(stored) => reserve_memory(repositories.indexes.budget(&request.document), stored)?,
+        None => encoded,
+    };
+    Ok(CachedDocument::new(encoded, true))
+}
+
+/// Selects the cache of a document: current or dated documents, package databases, or project lists.
+pub(in crate::serve) fn cache_of<'a>(
+    repositories: &'a Repositories,
+    request: &DocumentRequest,
+) -> &'a DocumentCache {
+    let DocumentRequest { point, document, .. } = request;
+    if document.has_details() {
+        return &repositories.indexes.package_databases;
+    }
+    if document.is_project_list() {
+        return &repositories.indexes.project_lists;
+    }
+    let catalog = repositories.state.catalog.get();
+    // The point of the page of a Python project has the last change of the project, not of its source.
+    let is_current = point.open && matches!(document, Document::Python(_))
+        || point.trees.iter().all(|tree| {
+            catalog
+                .tree(tree.tree)
+                .and_then(|tree| tree.steps.last())
+                .is_some_and(|step| step.seq == tree.seq)
+        });
+    if is_current { &repositories.indexes.current_documents } else { &repositories.indexes.dated_documents }
+}
+
+pub(in crate::serve) async fn run_blocking<F>(work: F) -> Result<EncodedDocument, RepoError>
+where
+    F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
+{
+    task::run_blocking(work).await?.map_err(render_error)
+}
+
+fn render_error(error: std::io::Error) -> RepoError {
+    StorageError::Other(format!("could not render a document: {error}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crawler_cannot_evict_current_documents() {
+        let cache = Cache::default();
+        let cached = |bytes: usize| {
+            let encoded = EncodedDocument { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
+            Arc::new(CachedDocument::new(encoded, true))
+        };
+        cache.current_documents.insert("latest".to_owned(), cached(6 << 20));
+        for date in 0..3000 {
+            cache.dated_documents.insert(format!("date {date}"), cached(1 << 20));
+        }
+        assert!(cache.current_documents.get("latest").is_some());
+        assert!(cache.dated_documents.weight() <= DATED_BYTES, "{}", cache.dated_documents.weight());
+        assert!(cache.dated_documents.len() >= 7);
+    }
+
+    #[test]
+    fn documents_that_clients_read_are_counted_after_their_eviction() {
+        let cache = Cache::new(3 << 20);
+        let encoded = || EncodedDocument { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
+        let first = reserve_memory(&cache.memory, encoded()).expect("two are free");
+        check_memory(&cache.memory).expect("two are free");
+        let clone = first.bytes.clone();
+        let (second, third) = (
+            reserve_memory(&cache.memory, encoded()).unwrap(),
+            reserve_memory(&cache.memory, encoded()).unwrap(),
+        );
+        assert!(matches!(check_memory(&cache.memory), Err(RepoError::Busy { retry_after: RETRY_AFTER })));
+        assert!(matches!(reserve_memory(&cache.memory, encoded()), Err(RepoError::Busy { .. })));
+        reserve_memory(&cache.list_memory, encoded()).expect("lists of projects have their own budget");
+        drop(first);
+        assert!(check_memory(&cache.memory).is_err(), "a client reads it");
+        assert_eq!(clone.len(), 1 << 20);
+        drop(clone);
+        check_memory(&cache.memory).expect("one is free");
+        drop((second, third));
+        assert_eq!(cache.memory.available_permits(), 3 << 10);
+    }
+}

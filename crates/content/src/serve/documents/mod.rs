@@ -1,0 +1,9 @@
+//! Generated documents: rendered, cached, stored and compressed.
+
+pub mod compressed;
+pub mod digests;
+pub mod document;
+pub mod encoding;
+pub mod index;
+pub mod negotiate;
+pub(in crate::serve) mod rendered_rows;

@@ -1,0 +1,46 @@
+//! Files of packages: found in storage, on mirrors and in bundles, and what is read from them.
+
+pub(in crate::serve) mod archive_details;
+pub mod binaries;
+pub mod binary_selector;
+pub(in crate::serve) mod bundle_files;
+pub mod bundles;
+pub mod file;
+pub mod located;
+pub(in crate::serve) mod mirror_fetch;
+pub mod package_files;
+pub(in crate::serve) mod readmes;
+pub mod remote_binaries;
+pub mod stored_again;
+pub(in crate::serve) mod upstream;
+pub(in crate::serve) mod visibility;
+
+use tokio::sync::Mutex;
+
+/// The caches of files.
+pub(in crate::serve) struct FileCaches {
+    located: file::Cache,
+    /// Bundles from which packages are served.
+    bundles: bundles::SharedBundles,
+    /// Bundle files whose digest was verified.
+    verified: bundle_files::VerifiedFiles,
+    binary_probes: remote_binaries::ProbeCache,
+    read_archives: archive_details::Cache,
+    readmes: readmes::ReadmeCache,
+    /// Held while an archive, or a README of a bundle, is read.
+    archive_lock: Mutex<()>,
+}
+
+impl FileCaches {
+    pub(in crate::serve) fn new() -> FileCaches {
+        FileCaches {
+            located: file::Cache::new(file::CACHE_ENTRIES),
+            bundles: bundles::SharedBundles::default(),
+            verified: bundle_files::VerifiedFiles::default(),
+            binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
+            read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
+            readmes: readmes::ReadmeCache::default(),
+            archive_lock: Mutex::default(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Resolves a repository's name and a snapshot to a point; closes past days when needed.
+//!
+//! Each tree of a point has a number of the block rules of the repository, so that every cache keyed by trees, and the
+//! key of every document, depends on them. A change of a rule leaves the numbers of the repositories outside its scope
+//! unchanged.
+
+use super::allowed;
+use crate::serve::{RepoError, Repositories, find};
+use base::model::ids::RepoId;
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::source::SourceKind;
+use base::model::time::{SECOND, Timestamp};
+use formats::r::bioconductor::{Part, Version};
+use runtime::catalog::resolve::{self, Unresolved};
+use runtime::catalog::{Catalog, Repository, Subscription};
+use runtime::state::State;
+use store::db;
+
+/// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
+/// past day: closing the day is a write, after which no server with a slow clock can publish into it.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
+pub async fn resolve(
+    repositories: &Repositories,
+    repo: &str,
+    snapshot: Snapshot,
+) -> Result<Point, RepoError> {
+    resolve_part(repositories, repo, None, snapshot).await
+}
+
+/// Like [`resolve`], for a part of a Bioconductor repository: the release version of Bioconductor if `part` is `None`.
+///
+/// # Errors
+/// Also [`RepoError::NotFound`] for a part of a repository of another type.
+pub async fn resolve_part(
+    repositories: &Repositories,
+    repo: &str,
+    part: Option<Part>,
+    snapshot: Snapshot,
+) -> Result<Point, RepoError> {
+    let now = (repositories.state.clock)();
+    let catalog = repositories.state.catalog.get();
+    let point = resolve_in(&catalog, repo, part, snapshot, now)?;
+    let point = match unclosed_end(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
+        None => point,
+        Some(end) => {
+            close_day(repositories, end).await;
+            resolve_in(&repositories.state.catalog.get(), repo, part, snapshot, now)?
+        }
+    };
+    Ok(allowed::with_rules(&repositories.state, point, snapshot).await)
+}
+
+/// Returns the newest state of a source as a point of no repository; without trees if nothing was published. For the
+/// source of Bioconductor, the state of `version`, or of the release version if `None`.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Unresolved`] for a version that was never published.
+pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Result<Point, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    let part = match source.kind {
+        SourceKind::Bioconductor => {
+            version.or_else(|| catalog.default_bioconductor_version()).map(Part::whole)
+        }
+        _ => None,
+    };
+    if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
+        return Err(Unresolved::NoPart(part).into());
+    }
+    let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
+    let heads = trees.filter_map(|tree| {
+        let seq = tree.newest()?;
+        let point_tree = Catalog::point_tree(source.id, tree, seq);
+        Some((point_tree, tree.steps.last().map(|step| step.at)))
+    });
+    let heads: Vec<_> = heads.collect();
+    Ok(Point {
+        repo: RepoId(0),
+        open: true,
+        frozen: false,
+        promotion: None,
+        modified: heads.iter().filter_map(|(_, at)| *at).max(),
+        trees: heads.iter().map(|(tree, _)| *tree).collect(),
+    })
+}
+
+/// Closes all past days. Called by the scheduled job at 00:00:05 UTC.
+pub async fn close_past_days(repositories: &Repositories) {
+    close_day(repositories, (repositories.state.clock)().day().start()).await;
+}
+
+/// Closes all days before `end`. Concurrent callers wait until the first one has closed them. After an error the days
+/// stay open: responses are then slower, but correct.
+pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timestamp) {
+    let mut last_failure = repositories.day_closing.lock().await;
+    let now = (repositories.state.clock)();
+    let is_too_soon = last_failure.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY_INTERVAL);
+    if is_too_soon || repositories.state.catalog.get().is_closed(end) {
+        return;
+    }
+    let result = repositories.state.db.write(move |c| db::clock::close_day(c, end)).await;
+    let result = match result {
+        Ok(_) => repositories.state.catalog.refresh(&repositories.state.db).await,
+        Err(error) => Err(error),
+    };
+    *last_failure = result.is_err().then_some(now);
+    if let Err(error) = result {
+        tracing::warn!(%error, "could not close the days before {end}; their snapshots stay open");
+    }
+}
+
+/// The interval between attempts to close a day, in microseconds.
+const RETRY_INTERVAL: i64 = 60 * SECOND;
+
+/// Returns the instant up to which days must be closed before the point is final, if that time has passed.
+fn unclosed_end(
+    catalog: &Catalog,
+    repo: &Repository,
+    point: &Point,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if !point.open {
+        return None;
+    }
+    let end_of_snapshot = match snapshot {
+        // The days of a fixed URL were closed when it was created.
+        Snapshot::Latest | Snapshot::Alias(_) => return None,
+        Snapshot::Date(day) => day.end(),
+        Snapshot::Transaction(id) => catalog.instant(id)?,
+    };
+    // A point before the first subscription also needs the end of that day.
+    let first_subscription = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
+    let end =
+        if first_subscription < end_of_snapshot { end_of_snapshot } else { first_subscription.day().end() };
+    (end <= now && !catalog.is_closed(end)).then_some(end)
+}
+
+fn resolve_in(
+    catalog: &Catalog,
+    requested_name: &str,
+    part: Option<Part>,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Result<Point, RepoError> {
+    let repo = find::repo(catalog, requested_name)?;
+    let part = match (repo.kind, part) {
+        (RepoKind::Bioconductor, None) => catalog.default_bioconductor_version().map(Part::whole),
+        (RepoKind::R | RepoKind::Python, Some(_)) => {
+            return Err(RepoError::NotFound(format!(
+                "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
+                // SECURITY: the text repeats the request, because a request by number must not disclose the name of a
+                // hidden repository.
+                requested_name.chars().take(80).collect::<String>(),
+                repo.kind.label(),
+                RepoKind::Bioconductor.label()
+            )));
+        }
+        (RepoKind::Bioconductor, Some(_)) | (RepoKind::R | RepoKind::Python, None) => part,
+    };
+    Ok(resolve::resolve(catalog, repo, part, snapshot, now)?)
+}

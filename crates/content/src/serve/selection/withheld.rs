@@ -1,0 +1,134 @@
+//! The versions that rules withhold in a state of a repository, and what a change of rules or advisories changes.
+
+use std::sync::Arc;
+
+use super::allowed::withheld::{withheld, withheld_versions};
+use super::allowed::{Decision, View};
+use super::policies;
+use crate::serve::RepoError;
+use base::model::ids::RepoId;
+use base::model::language::Language;
+use base::model::snapshot::Snapshot;
+use formats::policy::encode_withheld;
+use runtime::catalog::Repository;
+use runtime::catalog::resolve::{self, Selection};
+use runtime::state::State;
+use runtime::state::policies::RepoPolicy;
+use store::db::{Conn, DbError};
+
+/// Number of versions whose reasons are read after a change.
+const MAX_REASONS: usize = 50;
+
+/// Returns the current rules and name guards, prepared for the subscriptions of a repository that need not be published;
+/// `None` if they hide nothing there.
+pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>> {
+    let catalog = state.catalog.get();
+    let (indexes, guards) =
+        (policies::indexes(state, &catalog, repo.kind.language()), policies::guards(state, &catalog));
+    policies::of_indexes(state, repo, &indexes, &guards).await
+}
+
+/// Returns the versions that rules and advisories withhold in a state that is promoted, as [`store::db::repo::withheld`]
+/// returns them. Files of an index are not among them: they are known only for projects that were requested.
+pub async fn of_selection(
+    state: &State,
+    policy: Option<&Arc<RepoPolicy>>,
+    repo: RepoId,
+    selection: &Selection,
+) -> Result<Vec<u8>, RepoError> {
+    if policy.is_none() {
+        return Ok(Vec::new());
+    }
+    let point = resolve::selected_point(&state.catalog.get(), repo, selection, None);
+    let views = View::under(state, &point, policy);
+    let query = state.db.read(move |c| {
+        let mut items = Vec::new();
+        for view in &views {
+            items.extend(withheld(view, c)?);
+        }
+        Ok(encode_withheld(items))
+    });
+    Ok(query.await?)
+}
+
+/// A version that rules began or ceased to withhold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithheldChange {
+    pub package: String,
+    pub version: String,
+    /// The rule that withholds it now, with the facts; empty for more than [`MAX_REASONS`] versions. `None` if none does
+    /// any more.
+    pub reason: Option<String>,
+}
+
+/// Returns the rules of a repository that are in force; `None` if nothing is withheld there.
+pub async fn in_force(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>> {
+    state.advisories.wait().await;
+    policies::of_repo(state, repo.id)
+}
+
+/// Returns the versions of the newest state of a repository that are withheld under one of two sets of rules only, by
+/// package. The passing of time is no change: both are applied at the same instant.
+pub async fn changes(
+    state: &State,
+    repo: &Repository,
+    before: Option<&Arc<RepoPolicy>>,
+    after: Option<&Arc<RepoPolicy>>,
+) -> Result<Vec<WithheldChange>, RepoError> {
+    let catalog = state.catalog.get();
+    let Ok(selection) = resolve::selection(&catalog, repo, Snapshot::Latest, (state.clock)()) else {
+        return Ok(Vec::new());
+    };
+    let point = resolve::selected_point(&catalog, repo.id, &selection, None);
+    let views = |policy: Option<&Arc<RepoPolicy>>| View::under(state, &point, policy);
+    let (before, after) = (views(before), views(after));
+    let language = repo.kind.language();
+    let query = state.db.read(move |c| {
+        let mut changes = Vec::new();
+        for (before, after) in before.iter().zip(&after) {
+            changes.extend(changes_of_tree(c, before, after, language)?);
+        }
+        Ok(changes)
+    });
+    let mut changes = query.await?;
+    changes.sort_by(|a, b| (&a.package, &a.version).cmp(&(&b.package, &b.version)));
+    Ok(changes)
+}
+
+fn changes_of_tree(
+    c: &mut dyn Conn,
+    before: &View,
+    after: &View,
+    language: Language,
+) -> Result<Vec<WithheldChange>, DbError> {
+    let (old, new) = (withheld_versions(before, c)?, withheld_versions(after, c)?);
+    let mut changes = Vec::new();
+    for (key, reason) in &new {
+        if old.contains_key(key) {
+            continue;
+        }
+        let (package, version) = key.clone();
+        let reason = match language {
+            Language::R if changes.len() < MAX_REASONS => reason_of(c, after, key)?,
+            Language::R | Language::Python => reason.clone(),
+        };
+        changes.push(WithheldChange { package, version, reason: Some(reason) });
+    }
+    let ended = old.into_keys().filter(|key| !new.contains_key(key));
+    changes.extend(ended.map(|(package, version)| WithheldChange { package, version, reason: None }));
+    Ok(changes)
+}
+
+/// Returns why a version of an R package is withheld.
+fn reason_of(
+    c: &mut dyn Conn,
+    view: &View,
+    (package, version): &(String, String),
+) -> Result<String, DbError> {
+    let decided = view.decided(c, package)?;
+    let reason = decided.into_iter().find_map(|decided| match decided.decision {
+        Decision::Blocked(_, reason) if decided.release.version == *version => Some(reason),
+        _ => None,
+    });
+    Ok(reason.unwrap_or_default())
+}

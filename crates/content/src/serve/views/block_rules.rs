@@ -1,0 +1,93 @@
+//! The decision of the block rules about one version, for administrators.
+
+use std::sync::Arc;
+
+use crate::serve::selection::allowed::{DecidedRelease, Decision, View, blocked};
+use crate::serve::selection::{name_guards, owner, point, policies};
+use crate::serve::{AllowedVersion, RepoError, Repositories, find};
+use base::model::change::LifeState;
+use base::model::language::Language;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use formats::policy::Rule;
+use formats::r::bioconductor::{Part, Version};
+use formats::r::version::compare;
+use store::db::life;
+
+/// The decision about a version.
+#[derive(Clone, Debug)]
+pub struct RuleTest {
+    pub version: String,
+    pub is_blocked: bool,
+    /// The first rule that matches.
+    pub rule: Option<Arc<Rule>>,
+    pub reason: String,
+    /// The ids of the rules that were compared, in their order.
+    pub compared: Vec<i64>,
+    /// The highest allowed version.
+    pub allowed: Option<AllowedVersion>,
+}
+
+/// Returns the decision about a version of a package in the newest state of a repository. `None` as `version`
+/// selects the version that would be listed without rules.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Guarded`] for a name that a name
+/// guard hides; [`RepoError::Invalid`] for a repository of Python packages; database errors.
+pub async fn test(
+    repositories: &Repositories,
+    repo: &str,
+    bioconductor: Option<Version>,
+    package: &str,
+    version: Option<&str>,
+) -> Result<RuleTest, RepoError> {
+    let state = &repositories.state;
+    let catalog = state.catalog.get();
+    let repo = find::repo(&catalog, repo)?;
+    let part = bioconductor.map(Part::whole);
+    if repo.kind == RepoKind::Python {
+        return Err(RepoError::Invalid(format!(
+            "the repository '{}' has Python packages, whose rules this command does not test; run: rspm explain {} PACKAGE",
+            repo.name, repo.name
+        )));
+    }
+    let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
+    let (views, name) = (View::of(state, &point), package.to_owned());
+    let query = state.db.read(move |c| {
+        let Some(view) = owner::owner(c, &views, &name)? else { return Ok(None) };
+        let files = life::package_detail(c, view.tree, view.seq, &name)?;
+        Ok(Some((files, view.decided(c, &name)?)))
+    });
+    let unknown = || {
+        let text = format!("there is no package '{package}' in {}", repo.name);
+        name_guards::missing(state, &point, Language::R, package, text)
+    };
+    let (files, decided) = query.await?.filter(|(files, _)| !files.is_empty()).ok_or_else(unknown)?;
+    let file = match version {
+        Some(version) => files.iter().find(|file| file.version == version).ok_or_else(|| {
+            RepoError::NotFound(format!("there is no version {version} of '{package}' in {}", repo.name))
+        })?,
+        None => files.iter().find(|file| file.state == LifeState::Listed).unwrap_or(&files[0]),
+    };
+    let found: Option<&DecidedRelease> =
+        decided.iter().find(|decided| decided.release.release == file.release);
+    let (rule, reason, is_blocked) = match found.map(|decided| &decided.decision) {
+        None | Some(Decision::NoRule) => (None, String::new(), false),
+        Some(Decision::AdmittedEarly(reason)) => (None, reason.clone(), false),
+        Some(Decision::Exception(rule, reason) | Decision::Warned(rule, reason)) => {
+            (Some(Arc::clone(rule)), reason.clone(), false)
+        }
+        Some(Decision::Blocked(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), true),
+    };
+    let compared = policies::of_repo(state, repo.id)
+        .map(|policy| policy.set.compared(package, rule.as_ref().map(|rule| rule.id)))
+        .unwrap_or_default();
+    let allowed = match decided.is_empty() {
+        true => files.iter().max_by(|a, b| compare(&a.version, &b.version)).map(|file| AllowedVersion {
+            version: file.version.clone(),
+            is_listed: file.state == LifeState::Listed,
+        }),
+        false => blocked::highest_allowed(&decided),
+    };
+    Ok(RuleTest { version: file.version.clone(), is_blocked, rule, reason, compared, allowed })
+}

@@ -1,0 +1,146 @@
+//! Explains which file a client gets for a package and why, by running the functions that serve it. No file
+//! is fetched; servers that negotiate binaries are queried, and the page of a Python project is read as for a client.
+
+mod binaries;
+mod index;
+mod project;
+mod rules;
+mod sentences;
+mod sources;
+
+use super::vulnerabilities;
+use crate::serve::files::located::LocatedFile;
+use crate::serve::{RepoError, Repositories, find};
+use base::model::ids::SourceId;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use formats::r::bioconductor::Version;
+use formats::r::platform::Platform;
+use runtime::catalog::Catalog;
+
+/// The request to explain, as separate fields.
+#[derive(Clone, Debug)]
+pub struct ExplainRequest {
+    /// The repository, by name or number.
+    pub repo: String,
+    pub package: String,
+    /// The version; `None` for the listed version.
+    pub version: Option<String>,
+    /// The snapshot of the repository.
+    pub snapshot: Snapshot,
+    /// The distribution of the client; `None` for an address of source packages.
+    pub distribution: Option<String>,
+    /// The `User-Agent` of the client.
+    pub agent: Option<Vec<u8>>,
+    /// The version of Bioconductor, in a Bioconductor repository; `None` for the default version.
+    pub bioconductor: Option<Version>,
+    /// The sources that are not named, because the client may not know their names.
+    pub unnamed: Vec<SourceId>,
+    /// Whether errors are described with paths of this machine and addresses of other servers.
+    pub with_details: bool,
+}
+
+impl ExplainRequest {
+    /// Describes an error for the client.
+    fn describe(&self, error: &RepoError) -> String {
+        if self.with_details { error.to_string() } else { error.phrase() }
+    }
+
+    /// Returns the name of a source in the explanation.
+    fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
+        match catalog.source_by_id(id) {
+            Some(_) if self.unnamed.contains(&id) => {
+                "a source that is only in authenticated repositories now".to_owned()
+            }
+            Some(source) => source.name.to_string(),
+            None => format!("source {id}, which was deleted"),
+        }
+    }
+}
+
+/// The topic of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    Snapshot,
+    Source,
+    Release,
+    Distribution,
+    Client,
+    /// The platform that fits the client.
+    Match,
+    /// A binary of the release.
+    Binary,
+    /// A file that may be served.
+    File,
+}
+
+/// One decision between a request and its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub topic: Topic,
+    /// Its subject: a source, a platform, a file.
+    pub subject: String,
+    /// The state of the subject.
+    pub state: String,
+    /// Whether the subject is selected.
+    pub is_selected: bool,
+    /// The rule applied; empty if there is none.
+    pub rule: String,
+}
+
+/// The result for a client.
+#[derive(Clone, Debug)]
+pub struct ExplainResult {
+    /// The file, if the client gets one.
+    pub file: Option<ServedFile>,
+    /// The reason why the file is not the binary that fits, or why there is no file: the error name of the service log.
+    pub no_binary_reason: Option<&'static str>,
+    /// The result in one sentence.
+    pub answer: String,
+}
+
+/// A file that a client gets.
+#[derive(Clone, Debug)]
+pub struct ServedFile {
+    pub source: String,
+    pub located: LocatedFile,
+    /// The platform of a binary; `None` for a source package.
+    pub platform: Option<Platform>,
+    /// The path of its URL.
+    pub url: String,
+}
+
+/// The decisions and their result.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub decisions: Vec<Decision>,
+    /// The result for the client.
+    pub result: ExplainResult,
+}
+
+/// Explains the file that a client gets for a package, with the rule of every decision.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
+/// [`RepoError::Invalid`] for an unknown distribution; database errors.
+pub async fn explain(
+    repositories: &Repositories,
+    request: &ExplainRequest,
+) -> Result<Explanation, RepoError> {
+    let mut decisions = Vec::new();
+    if find::repo(&repositories.state.catalog.get(), &request.repo)?.kind == RepoKind::Python {
+        let result = project::explain_project(repositories, request, &mut decisions).await?;
+        return Ok(Explanation { decisions, result });
+    }
+    let result = match sources::explain_release(repositories, request, &mut decisions).await? {
+        Err(answer) => ExplainResult { file: None, no_binary_reason: None, answer },
+        Ok(release) => {
+            let (advisories, located) =
+                (vulnerabilities::current(&repositories.state).await, &release.located);
+            let findings = advisories.of(located.tree.source, &located.package, &located.version);
+            decisions.extend(findings.iter().map(sentences::advisory));
+            binaries::explain_file(repositories, request, &release, &mut decisions).await?
+        }
+    };
+    Ok(Explanation { decisions, result })
+}

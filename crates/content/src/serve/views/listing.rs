@@ -1,0 +1,527 @@
+//! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are in memory;
+//! other details are read for the requested page.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::package_query::{PackageQuery, SortBy};
+use crate::serve::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
+use crate::serve::selection::allowed::View;
+use crate::serve::{RepoError, Repositories, python, task};
+use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
+use base::model::language::Language;
+use base::model::point::{Point, PointTree};
+use base::model::time::Timestamp;
+use formats::python::facts::FileFacts;
+use formats::r::version;
+use store::db::life::ListedName;
+use store::db::{self, Conn, DbError};
+
+#[derive(Clone, Debug, Default)]
+pub struct PackagePage {
+    /// Number of packages that match the query, on all pages.
+    pub total: usize,
+    pub packages: Vec<PackageRow>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PackageRow {
+    /// The name; of a Python project the normalized one.
+    pub name: String,
+    pub version: String,
+    /// The source that owns it.
+    pub source: SourceId,
+    /// The package list that contains it.
+    pub tree: TreeId,
+    /// Publication time of that version, if known.
+    pub published_at: Option<Timestamp>,
+    /// Its DESCRIPTION if known, else its index record; in DCF. Empty for a Python project.
+    pub description: Vec<u8>,
+    /// The facts of the listed version of a Python project.
+    pub facts: Option<FileFacts>,
+}
+
+impl PackageRow {
+    /// Returns the name as the owner writes it, if it is known.
+    pub fn display_name(&self) -> &str {
+        self.facts.as_ref().and_then(|facts| facts.name.as_deref()).unwrap_or(&self.name)
+    }
+}
+
+/// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
+pub(in crate::serve) enum Names {
+    R(Vec<OwnedName>),
+    Python(ProjectNames),
+}
+
+/// A listed name and the tree that owns it.
+#[derive(Clone)]
+pub(in crate::serve) struct OwnedName {
+    name: ListedName,
+    tree: PointTree,
+}
+
+impl OwnedName {
+    fn memory(&self) -> usize {
+        let ListedName { name, normalized_name, version, .. } = &self.name;
+        size_of::<OwnedName>() + name.capacity() + normalized_name.capacity() + version.capacity()
+    }
+}
+
+/// The trees of the most recently used points, with each index at the last change of its list of projects.
+pub(in crate::serve) type ListChangeCache = quick_cache::sync::Cache<Vec<PointTree>, Vec<PointTree>>;
+
+/// Maximum number of points in the [`ListChangeCache`].
+pub(in crate::serve) const LIST_CHANGE_CACHE_ENTRIES: usize = 512;
+
+/// The numbers of packages of the most recently used points.
+pub(in crate::serve) type CountCache = quick_cache::sync::Cache<Vec<PointTree>, usize>;
+
+/// Maximum number of points in the [`CountCache`]: the home page shows the count of each repository.
+pub(in crate::serve) const COUNT_CACHE_ENTRIES: usize = 512;
+
+/// Returns a page of the packages listed at a point.
+pub async fn packages(
+    repositories: &Repositories,
+    point: &Point,
+    query: PackageQuery,
+) -> Result<PackagePage, RepoError> {
+    let names = cached_names(repositories, point).await?;
+    let views = View::of(&repositories.state, point);
+    if let Names::R(names) = &*names {
+        let (total, page_names) = page(names, &query, &point.trees);
+        let packages = repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?;
+        return Ok(PackagePage { total, packages });
+    }
+    let preferred = Arc::clone(&repositories.python.preferred_versions);
+    // The threads of the database limit the number of searches at a time, and a search may take milliseconds.
+    let search = repositories.state.db.read(move |c| {
+        let Names::Python(names) = &*names else { return Ok(PackagePage::default()) };
+        let (total, positions) = python::search::page(names, &query);
+        let project = |position: usize| {
+            let listed = names.version(position);
+            Some(ProjectName {
+                name: names.name(position).to_owned(),
+                tree: views.get(names.tree_position(position))?.tree(),
+                package: listed.map(|listed| listed.package),
+                published_at: listed.and_then(|listed| listed.published_at),
+            })
+        };
+        let projects: Vec<ProjectName> = positions.into_iter().filter_map(project).collect();
+        Ok(PackagePage { total, packages: python_rows(c, &preferred, &views, &projects)? })
+    });
+    Ok(search.await?)
+}
+
+/// Returns the number of packages a point lists.
+pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
+    if let Some(count) = repositories.views.package_counts.get(&point.trees) {
+        return Ok(count);
+    }
+    let count = match single_tree_count(repositories, point).await? {
+        Some(count) => count,
+        None => match &*cached_names(repositories, point).await? {
+            Names::R(names) => names.len(),
+            Names::Python(names) => names.len(),
+        },
+    };
+    repositories.views.package_counts.insert(point.trees.clone(), count);
+    Ok(count)
+}
+
+/// Returns the number of R packages of a point with one tree, without reading their names; `None` for other points, and if
+/// rules or guards decide which packages are listed.
+async fn single_tree_count(repositories: &Repositories, point: &Point) -> Result<Option<usize>, RepoError> {
+    if python::language(&repositories.state, point) != Language::R || point.trees.len() != 1 {
+        return Ok(None);
+    }
+    let views = View::of(&repositories.state, point);
+    let query = repositories.state.db.read(move |c| match views.as_slice() {
+        [view] => view.name_count(c),
+        _ => Ok(None),
+    });
+    Ok(query.await?)
+}
+
+/// Returns the listed names of a point that `is_requested` accepts, each with the tree that owns it.
+pub(in crate::serve) async fn owned_names(
+    repositories: &Repositories,
+    point: &Point,
+    is_requested: impl Fn(&str, SourceId) -> bool,
+) -> Result<Vec<(String, PointTree)>, RepoError> {
+    Ok(match &*cached_names(repositories, point).await? {
+        Names::R(names) => {
+            let requested = names.iter().filter(|entry| is_requested(&entry.name.name, entry.tree.source));
+            requested.map(|entry| (entry.name.name.clone(), entry.tree)).collect()
+        }
+        Names::Python(names) => {
+            let owned = |position| {
+                let tree = point.trees.get(names.tree_position(position))?;
+                let name = names.name(position);
+                is_requested(name, tree.source).then(|| (name.to_owned(), *tree))
+            };
+            (0..names.len()).filter_map(owned).collect()
+        }
+    })
+}
+
+/// Maximum difference of the lengths of a name and one that may be meant, in characters.
+const MAX_LENGTH_DIFFERENCE: usize = 2;
+
+/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with the same first
+/// character, and about its length. Of a point with the whole list of an index only while the names are in memory: reading a
+/// million names takes seconds.
+pub async fn names_near(
+    repositories: &Repositories,
+    point: &Point,
+    name: String,
+    choose: impl FnOnce(&mut dyn Iterator<Item = &str>) -> Vec<String> + Send + 'static,
+) -> Result<Vec<String>, RepoError> {
+    let names = if point.trees.iter().any(python::owner::is_whole_index) {
+        let trees = repositories.views.list_changes.get(&point.trees);
+        trees.and_then(|trees| repositories.views.name_lists.get(&trees))
+    } else {
+        Some(cached_names(repositories, point).await?)
+    };
+    let Some(names) = names else { return Ok(Vec::new()) };
+    let chosen = task::run_blocking(move || match &*names {
+        Names::R(_) => Vec::new(),
+        Names::Python(names) => choose(&mut names.near(&name, MAX_LENGTH_DIFFERENCE)),
+    });
+    Ok(chosen.await?)
+}
+
+/// The listed version of a package at a point.
+#[derive(Clone, Debug)]
+pub struct ListedVersion {
+    /// The name of the package.
+    pub name: String,
+    pub version: String,
+    /// The source that owns the package.
+    pub source: SourceId,
+    /// The release; `None` for a Python project.
+    pub release: Option<ReleaseId>,
+    /// Publication time of the version, if known.
+    pub published_at: Option<Timestamp>,
+    /// The files of all listed versions of a Python project; only in a [`ListedState`].
+    pub(in crate::serve) files: Vec<ProjectFile>,
+}
+
+/// Returns the listed version of each package of a point, by lower-case name, except of projects of an index.
+pub async fn listed_versions(
+    repositories: &Repositories,
+    point: &Point,
+) -> Result<Vec<ListedVersion>, RepoError> {
+    Ok(cached_names(repositories, point).await?.versions(&point.trees))
+}
+
+/// The listed packages of trees, with the files of Python projects.
+pub(in crate::serve) struct ListedState {
+    names: Names,
+    trees: Vec<PointTree>,
+}
+
+/// Reads the listed packages of trees under rules that need not be in force. The result is not cached.
+pub(in crate::serve) async fn listed_state(
+    repositories: &Repositories,
+    views: Vec<View>,
+    language: Language,
+) -> Result<ListedState, RepoError> {
+    let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
+    Ok(ListedState { names: read_names(repositories, views, language, true).await?, trees })
+}
+
+impl ListedState {
+    /// Returns the listed version of each package, by lower-case name, except of projects of an index.
+    pub(in crate::serve) fn versions(&self) -> Vec<ListedVersion> {
+        self.names.versions(&self.trees)
+    }
+
+    /// Returns the source that owns a project of an index, which has no listed version.
+    pub(in crate::serve) fn index_owner(&self, name: &str) -> Option<SourceId> {
+        let Names::Python(names) = &self.names else { return None };
+        let position = names.position_of(name).filter(|position| names.version(*position).is_none())?;
+        self.trees.get(names.tree_position(position)).map(|tree| tree.source)
+    }
+}
+
+impl Names {
+    /// Returns the memory that the names need, in bytes.
+    pub(in crate::serve) fn memory(&self) -> usize {
+        match self {
+            Names::R(names) => names.iter().map(OwnedName::memory).sum(),
+            Names::Python(names) => names.memory(),
+        }
+    }
+
+    /// Returns the listed versions; `trees` are those of the point.
+    fn versions(&self, trees: &[PointTree]) -> Vec<ListedVersion> {
+        match self {
+            Names::R(names) => {
+                let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
+                    name: name.name.clone(),
+                    version: name.version.clone(),
+                    source: tree.source,
+                    release: Some(name.release),
+                    published_at: name.published_at,
+                    files: Vec::new(),
+                };
+                names.iter().map(listed).collect()
+            }
+            Names::Python(names) => {
+                let listed = |(position, version): (usize, &python::names::ListedVersion)| {
+                    Some(ListedVersion {
+                        name: names.name(position).to_owned(),
+                        version: version.version.clone(),
+                        source: trees.get(names.tree_position(position))?.source,
+                        release: None,
+                        published_at: version.published_at,
+                        files: version.files.clone(),
+                    })
+                };
+                names.versions().filter_map(listed).collect()
+            }
+        }
+    }
+}
+
+async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
+    let point = list_point(repositories, point).await?;
+    let read = async {
+        let language = python::language(&repositories.state, &point);
+        let names = read_names(repositories, View::of(&repositories.state, &point), language, false);
+        Ok::<_, RepoError>(Arc::new(names.await?))
+    };
+    repositories.views.name_lists.get_or_insert_async(&point.trees, read).await
+}
+
+/// Returns the point with each index at the last change of its list of projects, so that all days between two changes
+/// have one list of names.
+async fn list_point(repositories: &Repositories, point: &Point) -> Result<Point, RepoError> {
+    if !point.trees.iter().any(python::owner::is_whole_index) {
+        return Ok(point.clone());
+    }
+    let find = async {
+        let _turn = repositories.views.index_names_queue.wait().await?;
+        let trees = point.trees.clone();
+        let query = repositories.state.db.read(move |c| python::owner::at_list_changes(c, &trees));
+        Ok::<_, RepoError>(query.await?)
+    };
+    let trees = repositories.views.list_changes.get_or_insert_async(&point.trees, find).await?;
+    Ok(Point { trees, ..point.clone() })
+}
+
+async fn read_names(
+    repositories: &Repositories,
+    views: Vec<View>,
+    language: Language,
+    with_files: bool,
+) -> Result<Names, RepoError> {
+    let _turn = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
+        Some(repositories.views.index_names_queue.wait().await?)
+    } else {
+        None
+    };
+    let names = repositories.state.db.read(move |c| match (language, with_files) {
+        (Language::R, _) => names(c, &views).map(Names::R),
+        (Language::Python, false) => python::names::names(c, &views).map(Names::Python),
+        (Language::Python, true) => python::names::names_with_files(c, &views).map(Names::Python),
+    });
+    Ok(names.await?)
+}
+
+/// Returns the number of matching R packages, and those of the page.
+fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
+    let part = query.name_part.to_lowercase();
+    let is_match = |entry: &&OwnedName| {
+        query.has_part(&entry.name.normalized_name, &part)
+            && query.name.as_ref().is_none_or(|name| *name == entry.name.name)
+            && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name.name))
+    };
+    let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
+    match (query.sort, query.descending) {
+        (SortBy::Name, false) => {}
+        (SortBy::Name, true) => matches.reverse(),
+        (sort, false) => matches.sort_by(|a, b| compare(sort, a, b, trees)),
+        (sort, true) => matches.sort_by(|a, b| compare(sort, b, a, trees)),
+    }
+    if query.exact_first {
+        matches.sort_by_key(|entry| entry.name.normalized_name != part);
+    }
+    let page = matches.iter().skip(query.offset).take(query.limit);
+    (matches.len(), page.map(|entry| (*entry).clone()).collect())
+}
+
+/// A project of a page.
+struct ProjectName {
+    name: String,
+    tree: PointTree,
+    /// `None` for a project of an index, which may have no row.
+    package: Option<PackageId>,
+    published_at: Option<Timestamp>,
+}
+
+/// Compares two names by a key; `trees` are those of the point.
+fn compare(sort: SortBy, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
+    let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
+    match sort {
+        SortBy::Name => (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name)),
+        SortBy::Version => version::compare(&a.name.version, &b.name.version),
+        SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
+        SortBy::Source => index(a).cmp(&index(b)),
+    }
+}
+
+fn names(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<OwnedName>, DbError> {
+    let mut names_so_far: HashSet<String> = HashSet::new();
+    let mut entries = Vec::new();
+    for tree in trees {
+        let names = tree.names(c)?;
+        let new_names =
+            names.into_iter().filter(|name| trees.len() == 1 || names_so_far.insert(name.name.clone()));
+        entries.extend(new_names.map(|name| OwnedName { name, tree: tree.tree() }));
+        names_so_far.extend(tree.hidden_names(c)?);
+    }
+    entries.sort_by(|a, b| compare(SortBy::Name, a, b, &[]));
+    Ok(entries)
+}
+
+fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
+    let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
+    for tree in trees {
+        let packages = names.iter().filter(|entry| entry.tree == tree.tree()).map(|entry| entry.name.package);
+        let packages: Vec<PackageId> = packages.collect();
+        if packages.is_empty() {
+            continue;
+        }
+        let records = tree.listed_of(c, &packages)?;
+        let releases: Vec<_> = records.iter().map(|record| record.release).collect();
+        for (record, detail) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
+            // If there are records with and without a path, the one without comes first.
+            texts.entry((tree.tree, record.package)).or_insert_with(|| detail.unwrap_or(record.stanza));
+        }
+    }
+    let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
+        description: texts.remove(&(tree.tree, listed.package)).unwrap_or_default(),
+        facts: None,
+        name: listed.name.clone(),
+        version: listed.version.clone(),
+        source: tree.source,
+        tree: tree.tree,
+        published_at: listed.published_at,
+    };
+    Ok(names.iter().map(row).collect())
+}
+
+fn python_rows(
+    c: &mut dyn Conn,
+    cache: &PreferredVersions,
+    trees: &[View],
+    names: &[ProjectName],
+) -> Result<Vec<PackageRow>, DbError> {
+    let mut preferred: HashMap<(TreeId, &str), Arc<PreferredVersion>> = HashMap::with_capacity(names.len());
+    let mut display_names: HashMap<(TreeId, &str), String> = HashMap::new();
+    for tree in trees {
+        let (mut of_tree, mut packages) = (Vec::new(), Vec::new());
+        for project in names.iter().filter(|project| project.tree == tree.tree()) {
+            let package = match project.package {
+                Some(package) => Some(package),
+                None => db::package::by_name(c, tree.source, &project.name)?,
+            };
+            if let Some(package) = package {
+                of_tree.push((tree.tree, project.name.as_str()));
+                packages.push(package);
+            }
+        }
+        if python::owner::is_index(&tree.tree()) {
+            let projects = names.iter().filter(|project| project.tree == tree.tree());
+            let projects: Vec<&str> = projects.map(|project| project.name.as_str()).collect();
+            let listing = tree.listing();
+            let found = db::pypi::display_names(c, listing.source, &projects, listing.seq)?;
+            let found = projects.into_iter().zip(found);
+            display_names.extend(found.filter_map(|(project, name)| Some(((tree.tree, project), name?))));
+        }
+        let versions = python::names::preferred_versions(c, cache, tree, &packages)?;
+        preferred.extend(of_tree.into_iter().zip(versions));
+    }
+    let mut rows = Vec::with_capacity(names.len());
+    for project in names {
+        let key = (project.tree.tree, project.name.as_str());
+        let listed = preferred.remove(&key).unwrap_or_default();
+        let mut facts = listed.facts.clone();
+        // The pages of an index do not state the name.
+        facts.name = facts.name.or_else(|| display_names.remove(&key));
+        rows.push(PackageRow {
+            name: project.name.clone(),
+            version: listed.version.clone(),
+            source: project.tree.source,
+            tree: project.tree.tree,
+            published_at: project.published_at.or_else(|| facts.upload_time()),
+            description: Vec::new(),
+            facts: Some(facts),
+        });
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::model::ids::Seq;
+
+    fn tree(id: i64) -> PointTree {
+        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None, rules: None }
+    }
+
+    fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
+        let name = ListedName {
+            name: name.to_owned(),
+            normalized_name: name.to_lowercase(),
+            package: PackageId(1),
+            version: version.to_owned(),
+            published_at: published.map(Timestamp),
+            release: ReleaseId(1),
+        };
+        OwnedName { name, tree: tree(source) }
+    }
+
+    fn page_text(query: &PackageQuery) -> (usize, String) {
+        let names = vec![
+            entry("abc", "1.10", Some(3), 2),
+            entry("Shiny", "1.9", None, 1),
+            entry("shinyBS", "0.1", Some(1), 2),
+            entry("xshiny", "2.0", Some(2), 1),
+        ];
+        let (total, page) = page(&names, query, &[tree(2), tree(1)]);
+        (total, page.iter().map(|entry| entry.name.name.as_str()).collect::<Vec<_>>().join(" "))
+    }
+
+    fn query() -> PackageQuery {
+        PackageQuery { limit: 10, ..PackageQuery::default() }
+    }
+
+    #[test]
+    fn packages_are_sorted_by_the_requested_key() {
+        let by = |sort, descending| page_text(&PackageQuery { sort, descending, ..query() }).1;
+        assert_eq!(by(SortBy::Name, false), "abc Shiny shinyBS xshiny");
+        assert_eq!(by(SortBy::Name, true), "xshiny shinyBS Shiny abc");
+        assert_eq!(by(SortBy::Version, false), "shinyBS Shiny abc xshiny");
+        assert_eq!(by(SortBy::Published, true), "abc xshiny shinyBS Shiny");
+        assert_eq!(by(SortBy::Source, false), "abc shinyBS Shiny xshiny");
+    }
+
+    #[test]
+    fn a_part_of_the_name_is_found_and_pages_contain_only_matches() {
+        let search = PackageQuery { name_part: "SHINY".to_owned(), ..query() };
+        assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
+        let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
+        assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
+        let prefix = PackageQuery { is_prefix: true, ..search.clone() };
+        assert_eq!(page_text(&prefix), (2, "Shiny shinyBS".to_owned()));
+        let exact = PackageQuery { exact_first: true, descending: true, ..search };
+        assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
+        let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };
+        assert_eq!(page_text(&named_query), (1, "abc".to_owned()));
+    }
+}

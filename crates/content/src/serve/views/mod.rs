@@ -1,0 +1,48 @@
+//! What clients and administrators read besides documents and files: lists, details, histories, dependencies, decisions of rules.
+
+pub mod affected;
+pub mod binary_rows;
+pub mod block_rules;
+pub mod dependency_graph;
+pub mod dependency_index;
+pub mod difference;
+pub mod explain;
+pub mod guard_effects;
+pub mod history;
+pub mod info;
+pub mod license_types;
+pub mod listing;
+pub mod lock_file;
+pub mod metadata;
+pub mod name_audit;
+pub(in crate::serve) mod name_lists;
+pub(in crate::serve) mod names_queue;
+pub mod package_query;
+pub mod requirements;
+pub mod rule_matches;
+pub mod shared_names;
+pub mod source_rules;
+pub mod vulnerabilities;
+
+/// The caches of lists and dependencies.
+pub(in crate::serve) struct ViewCaches {
+    dependency_graphs: dependency_graph::Cache,
+    affected_packages: affected::Cache,
+    name_lists: name_lists::NameLists,
+    list_changes: listing::ListChangeCache,
+    package_counts: listing::CountCache,
+    index_names_queue: names_queue::IndexNamesQueue,
+}
+
+impl ViewCaches {
+    pub(in crate::serve) fn new() -> ViewCaches {
+        ViewCaches {
+            dependency_graphs: dependency_graph::cache(),
+            affected_packages: affected::Cache::new(affected::CACHE_ENTRIES),
+            name_lists: name_lists::new(),
+            list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
+            package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
+            index_names_queue: names_queue::IndexNamesQueue::default(),
+        }
+    }
+}

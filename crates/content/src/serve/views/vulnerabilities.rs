@@ -1,0 +1,82 @@
+//! Known vulnerabilities of package versions. The current advisories apply to dated snapshots, too: a version does not
+//! become safe in the snapshot of an earlier day.
+
+use std::sync::Arc;
+
+use base::model::ids::SourceId;
+use base::model::language::Language;
+use base::model::source::SourceKind;
+use base::model::time::Timestamp;
+use formats::advisory::{Ecosystem, Finding, Index, PackageAdvisories};
+use runtime::catalog::Catalog;
+use runtime::state::State;
+
+/// The data to look up vulnerabilities for one response.
+#[derive(Clone)]
+pub struct Vulnerabilities {
+    index: Option<Arc<Index>>,
+    catalog: Arc<Catalog>,
+    now: Timestamp,
+}
+
+/// Returns the current advisories; waits while they are being loaded at the start.
+pub async fn current(state: &State) -> Vulnerabilities {
+    let index = state.advisories.wait().await;
+    Vulnerabilities { index, catalog: state.catalog.get(), now: (state.clock)() }
+}
+
+impl Vulnerabilities {
+    /// Returns the vulnerabilities of a version of a package from a source, newest first.
+    pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
+        self.package(source, package)
+            .map(|package_advisories| package_advisories.vulnerabilities(version, self.now))
+            .unwrap_or_default()
+    }
+
+    /// Returns true if any advisory is known; only then can a package without advisories be reported as not affected.
+    pub fn is_known(&self) -> bool {
+        self.index.as_ref().is_some_and(|index| !index.is_empty())
+    }
+
+    /// Returns the time of the last change of an advisory about packages of a language, withdrawn or not; `None` if it is
+    /// not known.
+    pub fn last_change(&self, language: Language) -> Option<Timestamp> {
+        let ecosystems: &[Ecosystem] = match language {
+            Language::R => &[Ecosystem::Cran, Ecosystem::Bioconductor],
+            Language::Python => &[Ecosystem::Pypi],
+        };
+        let index = self.index.as_ref()?;
+        ecosystems.iter().filter_map(|ecosystem| index.last_change(*ecosystem)).max()
+    }
+
+    /// Returns the index of all advisories, if there is one.
+    pub(in crate::serve) fn index(&self) -> Option<&Arc<Index>> {
+        self.index.as_ref()
+    }
+
+    /// Returns the time of the response.
+    pub(in crate::serve) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Returns true if there are advisories about versions of a package from a source.
+    pub fn has_package(&self, source: SourceId, package: &str) -> bool {
+        self.package(source, package).is_some()
+    }
+
+    fn package(&self, source: SourceId, package: &str) -> Option<PackageAdvisories<'_>> {
+        let kind = self.catalog.source_kind(source)?;
+        self.index.as_ref()?.package(ecosystem(kind)?, package)
+    }
+}
+
+/// Returns the ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: they
+/// may have the name of a public package, but are not that package.
+pub(in crate::serve) fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
+    match kind {
+        SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),
+        SourceKind::Bioconductor => Some(Ecosystem::Bioconductor),
+        SourceKind::Pypi | SourceKind::CuratedPypi => Some(Ecosystem::Pypi),
+        SourceKind::Local | SourceKind::Git | SourceKind::LocalPython | SourceKind::GitPython => None,
+    }
+}

@@ -53,7 +53,7 @@ impl Principal {
             Ok(Credential::None) => return from_session(app, parts, path, now).await,
             Ok(Credential::Signed(text)) => {
                 let issuer = token_issuer(app);
-                let verified = auth::verify(&app.tokens, &issuer, (text.expose(), Purpose::Access), now);
+                let verified = auth::verify(&app.tokens, &issuer, text.expose(), Purpose::Access, now);
                 (verified.ok(), None, RefusedToken::Signed)
             }
             Ok(Credential::Unusable) => (None, None, RefusedToken::Other),

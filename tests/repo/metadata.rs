@@ -33,7 +33,7 @@ async fn status(backend: &Backend, language: Language, repo: &str, name: &str) -
     let repo = catalog.repo(repo).expect("a repository").id;
     let source = catalog.source("team").map_or(SourceId(0), |source| source.id);
     let served = ServedVersion { source, name: name.to_owned(), version: "1.0".to_owned() };
-    of_one(&backend.repositories, (language, repo), served).await.expect("rows").remove("status")
+    of_one(&backend.repositories, language, repo, served).await.expect("rows").remove("status")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

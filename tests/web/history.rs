@@ -7,12 +7,13 @@ use rstudio_pm::edit::{self, promotion};
 use rstudio_pm::model::language::Language;
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
+use rstudio_pm::model::locked_version::{Interval, LockedVersion};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, SECOND};
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::serve;
 use rstudio_pm::serve::history::{ListingScope, Listings, Subscriptions};
-use rstudio_pm::serve::lock_file::{self, ComparisonPermit, Interval, LockedPackage, MAX_WAIT};
+use rstudio_pm::serve::lock_file::{self, ComparisonPermit, MAX_WAIT};
 
 use super::document;
 use crate::support::backend::{Backend, StoresConfig, actor, day, person};
@@ -218,7 +219,7 @@ async fn the_history_has_on_each_day_the_version_that_the_index_of_the_day_has(b
 }
 
 /// The row of a version of `alpha` in a lock file.
-async fn locked(backend: &Backend, version: &str) -> LockedPackage {
+async fn locked(backend: &Backend, version: &str) -> LockedVersion {
     let point =
         serve::point::resolve(&backend.repositories, "prod", Snapshot::Latest).await.expect("a point");
     let catalog = backend.state.catalog.get();
@@ -228,7 +229,7 @@ async fn locked(backend: &Backend, version: &str) -> LockedPackage {
     let advisories = serve::vulnerabilities::current(&backend.state).await;
     let permit = ComparisonPermit::acquire(Language::R, MAX_WAIT).await.expect("a permit");
     let packages = vec![("alpha".to_owned(), version.to_owned())];
-    let rows = lock_file::r_packages((&backend.repositories, &permit), &subject, packages, &advisories).await;
+    let rows = lock_file::r_packages(&backend.repositories, &permit, &subject, packages, &advisories).await;
     rows.expect("rows").pop().expect("one row")
 }
 

@@ -31,7 +31,8 @@ pub fn page(
     root: Root,
     location: &Location,
     package: &str,
-    (rows, total): (&[Row], usize),
+    rows: &[Row],
+    total: usize,
     json: String,
 ) -> String {
     let frame = Frame {
@@ -81,7 +82,7 @@ mod tests {
     fn a_page_without_binaries_explains_where_they_may_come_from() {
         let location = Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() };
         let root = || Root::of_path("/prod/latest/web/packages/a/binaries/");
-        let empty = page(root(), &location, "a", (&[], 0), "x/builds".to_owned());
+        let empty = page(root(), &location, "a", &[], 0, "x/builds".to_owned());
         assert!(empty.contains("/prod/latest/web/packages/a/why/"), "{empty}");
         let row = Row {
             version: "1.0".to_owned(),
@@ -91,7 +92,7 @@ mod tests {
             size: Some(2_000),
             sha256: Some("ab".repeat(32)),
         };
-        let html = page(root(), &location, "a", (&[row], 300), "x/builds".to_owned());
+        let html = page(root(), &location, "a", &[row], 300, "x/builds".to_owned());
         assert!(html.contains("<a href=\"x/builds\">This page as JSON</a>"), "{html}");
         for part in ["300 binaries, of which these are the newest 1.", "noble, R 4.4", "2.0 kB", "2026-11-20"]
         {

@@ -5,20 +5,7 @@ use maud::{Markup, html};
 use super::frame::{Frame, Location, Root, Section};
 use super::setup::Distribution;
 use super::text::{size, visible};
-
-/// One decision in the resolution of a request to a file.
-#[derive(Clone, Debug)]
-pub struct Decision {
-    /// Its topic: `Source`, `Binary`.
-    pub topic: &'static str,
-    pub subject: String,
-    /// The state of the subject.
-    pub state: String,
-    /// Whether the subject is selected.
-    pub is_selected: bool,
-    /// The applied rule; may be empty.
-    pub rule: String,
-}
+use api::explain::{Decision, Topic};
 
 /// The file that a client gets.
 #[derive(Clone, Debug)]
@@ -76,8 +63,8 @@ impl Explanation {
                     @for heading in ["Topic", "Subject", "State", "Rule"] { th scope="col" { (heading) } }
                 } }
                 tbody { @for decision in &self.decisions { tr {
-                    td.name { (decision.topic) }
-                    td { @if decision.is_selected { strong { (visible(&decision.subject)) } } @else { (visible(&decision.subject)) } }
+                    td.name { (topic(decision.topic)) }
+                    td { @if decision.selected { strong { (visible(&decision.subject)) } } @else { (visible(&decision.subject)) } }
                     td { (visible(&decision.state)) }
                     td { (visible(&decision.rule)) }
                 } } }
@@ -113,6 +100,20 @@ impl Explanation {
     }
 }
 
+fn topic(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Snapshot => "Snapshot",
+        Topic::Source => "Source",
+        Topic::Release => "Release",
+        Topic::Distribution => "Distribution",
+        Topic::Client => "Client",
+        Topic::Match => "Version of R",
+        Topic::Binary => "Binary",
+        Topic::File => "File",
+        Topic::Build => "Build",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,10 +133,10 @@ mod tests {
             distribution: "noble".to_owned(),
             agent: "R (\"4.4\")".to_owned(),
             decisions: vec![Decision {
-                topic: "Source",
+                topic: Topic::Source,
                 subject: "<team>".to_owned(),
                 state: "lists it".to_owned(),
-                is_selected: true,
+                selected: true,
                 rule: String::new(),
             }],
             answer: "200".to_owned(),

@@ -3,20 +3,22 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::text::segment;
-use super::vulnerabilities::{MAX_SUMMARY, Row, versions};
+use super::vulnerabilities::{MAX_SUMMARY, versions};
+use api::public::vulnerability::AffectedPackage;
+use base::model::ids::TxId;
 use base::model::one_line::one_line;
 use base::model::time::Timestamp;
 use base::model::visible::is_control;
 
-/// One transaction of a source, or of the list of subscriptions.
+/// A change of what `latest` of a repository lists: a transaction of one of its sources, or of its list of subscriptions.
 #[derive(Clone, Debug)]
-pub struct Entry {
-    pub transaction: i64,
+pub struct RepositoryEvent {
+    pub transaction: TxId,
     /// The transaction from which on the repository serves the change.
-    pub snapshot: i64,
+    pub snapshot: TxId,
     /// Time at which the repository got the change.
     pub at: Timestamp,
-    /// The source that changed, or `subscriptions`.
+    /// The name of the source, or `subscriptions`.
     pub subject: String,
     /// The changes in short: `3 new, 41 updated`.
     pub summary: String,
@@ -33,7 +35,7 @@ pub struct Feed {
     /// Time of the last change of the repository.
     pub updated: Timestamp,
     /// The transactions, newest first.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<RepositoryEvent>,
 }
 
 impl Feed {
@@ -42,10 +44,10 @@ impl Feed {
         let entries = html! {
             @for entry in &self.entries {
                 entry {
-                    id { (base) "/" (segment) "/" (entry.transaction) "/" }
+                    id { (base) "/" (segment) "/" (entry.transaction.0) "/" }
                     title { (plain(&entry.subject)) ": " (plain(&entry.summary)) }
                     updated { (entry.at.to_string()) }
-                    link rel="alternate" href={ (base) "/" (segment) "/" (entry.snapshot) "/" } {}
+                    link rel="alternate" href={ (base) "/" (segment) "/" (entry.snapshot.0) "/" } {}
                     summary { (plain(&entry.summary)) }
                 }
             }
@@ -118,7 +120,7 @@ pub struct VulnerabilityFeed {
     /// Time of the newest change of an advisory.
     pub updated: Timestamp,
     /// The vulnerabilities, the last changed first, each with the time of its last change.
-    pub entries: Vec<(Timestamp, Row)>,
+    pub entries: Vec<(Timestamp, AffectedPackage)>,
 }
 
 impl VulnerabilityFeed {
@@ -126,14 +128,14 @@ impl VulnerabilityFeed {
         let VulnerabilityFeed { folder, .. } = self;
         let entries = html! {
             @for (changed, row) in &self.entries {
-                @let package = format!("{folder}/packages/{}/", segment(&row.package));
+                @let package = format!("{folder}/packages/{}/", segment(&row.name));
                 entry {
                     id { (package) "#" (segment(&row.id)) }
-                    title { (plain(&row.package)) ": " (plain(&row.id)) }
+                    title { (plain(&row.name)) ": " (plain(&row.id)) }
                     updated { (changed.to_string()) }
                     link rel="alternate" href=(package) {}
                     summary {
-                        (plain(&one_line(&row.summary, MAX_SUMMARY))) " Affected: " (plain(&versions(&row.versions))) ". Fixed in: "
+                        (plain(&one_line(row.summary.as_deref().unwrap_or_default(), MAX_SUMMARY))) " Affected: " (plain(&versions(&row.versions))) ". Fixed in: "
                         @if row.fixed_in.is_empty() { "no version" } @else { (plain(&versions(&row.fixed_in))) } "."
                     }
                 }
@@ -177,9 +179,9 @@ mod tests {
             base: "https://host.example".to_owned(),
             segment: "prod".to_owned(),
             updated: "2026-11-20T07:50:28Z".parse().expect("a time"),
-            entries: vec![Entry {
-                transaction: 7,
-                snapshot: 7,
+            entries: vec![RepositoryEvent {
+                transaction: TxId(7),
+                snapshot: TxId(7),
                 at: "2026-11-20T07:50:28Z".parse().expect("a time"),
                 subject: "cr\u{202e}an\u{2069}".to_owned(),
                 summary: "3 new\u{2066} & \u{ffff}more".to_owned(),

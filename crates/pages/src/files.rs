@@ -84,8 +84,10 @@ impl Files {
     pub fn list(
         &self,
         root: Root,
-        (files, page): (&[(String, u64)], usize),
-        (pages, total): (&[(&str, String)], usize),
+        files: &[(String, u64)],
+        page: usize,
+        pages: &[(&str, String)],
+        total: usize,
         distributions: &[Distribution],
     ) -> String {
         let frame = self.frame(root, "Files", "Files");
@@ -169,13 +171,7 @@ impl Files {
     }
 
     /// Returns the page of a file. `page` is the name of the page in the navigation; `size` is in bytes.
-    pub fn file(
-        &self,
-        root: Root,
-        page: &'static str,
-        (path, size): (&str, u64),
-        contents: &Contents,
-    ) -> String {
+    pub fn file(&self, root: Root, page: &'static str, path: &str, size: u64, contents: &Contents) -> String {
         let frame = self.frame(root, page, path);
         let files = self.page(&frame.root, "files/");
         frame.render(&html! {
@@ -224,15 +220,17 @@ mod tests {
         let root = || Root::of_path("/prod/latest/web/packages/a/files/");
         let html = files.list(
             root(),
-            (&[("R/a b<.R".to_owned(), 1_200)], 1),
-            (&[("NEWS", "news/".to_owned())], 3),
+            &[("R/a b<.R".to_owned(), 1_200)],
+            1,
+            &[("NEWS", "news/".to_owned())],
+            3,
             &[],
         );
         assert!(html.contains("/a/news/?version=1.0\""), "{html}");
         assert!(html.contains("/a/files/R/a%20b%3C.R?version=1.0\""), "{html}");
         assert!(html.contains("3 files; the first 1 are listed") && html.contains("a b&lt;.R"), "{html}");
         let text = Contents::Text("<script>\u{202e}".to_owned());
-        let html = files.file(root(), "Files", ("R/a.R", 4_000), &text);
+        let html = files.file(root(), "Files", "R/a.R", 4_000, &text);
         assert!(html.contains("&lt;script&gt;⟨U+202E⟩") && html.contains("Only the beginning"), "{html}");
         assert!(!html.contains("<script>"));
     }
@@ -243,7 +241,7 @@ mod tests {
         let all: Vec<(String, u64)> = (1..=2_000).map(|number| (format!("R/f{number}.R"), 1)).collect();
         let list = |page: usize| {
             let root = Root::of_path("/prod/latest/web/packages/a/files/");
-            files.list(root, (&all, page), (&[], 2_500), &[])
+            files.list(root, &all, page, &[], 2_500, &[])
         };
         let mut names = Vec::new();
         for page in 1..=14 {
@@ -263,7 +261,7 @@ mod tests {
             assert!(second.contains(part), "{part}: {second}");
         }
         assert_eq!(list(99), list(14), "the last page");
-        let few = files.list(Root::of_path("/x/y/"), (&all[..3], 1), (&[], 3), &[]);
+        let few = files.list(Root::of_path("/x/y/"), &all[..3], 1, &[], 3, &[]);
         assert!(few.contains("3 files.</p>") && !few.contains("rel=\"next\""), "{few}");
     }
 
@@ -274,13 +272,15 @@ mod tests {
         for name in ["R/a%41.R", "a\nb", "a\\b", "a//b", "a/../b", "./a", long.as_str()] {
             let html = files.list(
                 Root::of_path("/prod/latest/web/packages/a/files/"),
-                (&[(name.to_owned(), 1)], 1),
-                (&[], 1),
+                &[(name.to_owned(), 1)],
+                1,
+                &[],
+                1,
                 &[],
             );
             assert!(!html.contains("/a/files/"), "{name}: {html}");
         }
-        let html = files.list(Root::of_path("/x/y/"), (&[("R/..a b.R".to_owned(), 1)], 1), (&[], 1), &[]);
+        let html = files.list(Root::of_path("/x/y/"), &[("R/..a b.R".to_owned(), 1)], 1, &[], 1, &[]);
         assert!(html.contains("/a/files/R/..a%20b.R?version=1.0\""), "{html}");
     }
 
@@ -295,11 +295,11 @@ mod tests {
             distribution("a-1.0-cp39-cp39-win32.whl", false),
         ];
         let root = || Root::of_path("/py/latest/web/packages/a/files/");
-        let html = files.list(root(), (&[("PKG-INFO".to_owned(), 5)], 1), (&[], 1), &all);
+        let html = files.list(root(), &[("PKG-INFO".to_owned(), 5)], 1, &[], 1, &all);
         assert!(html.contains("/a/files/?version=1.0&amp;distribution=a-1.0-py3-none-any.whl\""), "{html}");
         assert!(html.contains("<code>a-1.0-cp39-cp39-win32.whl</code>, not in storage"), "{html}");
         assert!(html.contains("/a/files/PKG-INFO?version=1.0&amp;distribution=a-1.0.tar.gz\""), "{html}");
-        let html = Files { distribution: None, ..files }.list(root(), (&[], 1), (&[], 0), &all[2..]);
+        let html = Files { distribution: None, ..files }.list(root(), &[], 1, &[], 0, &all[2..]);
         assert!(!html.contains("0 files"), "{html}");
     }
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, count, number, visible};
+use base::model::locked_version::{Interval, LockedState, LockedVersion};
 use base::model::time::Day;
 
 /// Maximum number of periods of days on the page.
@@ -12,49 +13,6 @@ const MAX_PERIODS: usize = 50;
 const MAX_CHANGES: usize = 200;
 /// Maximum number of skipped parts of the file with the same reason.
 const MAX_SKIPPED: usize = 100;
-
-/// The state of a locked version in a snapshot.
-#[derive(Clone, Debug)]
-pub enum State {
-    Listed,
-    /// The version is in the archive. Contains the listed version, if any.
-    Archived(Option<String>),
-    /// The snapshot has only other versions. Contains the listed one.
-    Other(String),
-    /// A block rule or a name guard refuses the version.
-    Blocked {
-        /// The rule or the guard.
-        reason: String,
-        /// Whether the package has a page.
-        has_page: bool,
-    },
-    /// The snapshot does not have the package.
-    Missing,
-    /// The state is not known: the server did not request the project from the index, or the index did not answer.
-    Unknown,
-}
-
-impl State {
-    /// Returns true if the package has a page.
-    fn has_page(&self) -> bool {
-        match self {
-            State::Missing | State::Unknown => false,
-            State::Blocked { has_page, .. } => *has_page,
-            State::Listed | State::Archived(_) | State::Other(_) => true,
-        }
-    }
-}
-
-/// Whether the repository listed a version up to the snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PastListing {
-    /// The version was listed at the end of a day, or this was not compared.
-    EndOfDay,
-    /// The version was listed only within days, not at the end of any; this is the last of them.
-    Within(Day),
-    /// The version was never listed.
-    Never,
-}
 
 /// A part of the file that is not compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,39 +59,22 @@ impl SkipReason {
     }
 }
 
-/// A package of the file.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub name: String,
-    /// The version of the file.
-    pub version: String,
-    pub state: State,
-    /// The text of the version in the snapshot, if it is another text of the same version number.
-    pub spelling: Option<String>,
-    /// The ids of advisories about the version.
-    pub vulnerabilities: Vec<String>,
-    /// Whether the version was listed up to the snapshot.
-    pub past: PastListing,
-    /// Whether a block rule hides the version at some time.
-    pub is_hidden: bool,
-}
-
 /// The comparison of the file with another day.
 #[derive(Clone, Debug)]
 pub struct OtherDay {
     pub day: Day,
     /// The packages that the day does not list in the version of the file: name, version of the file, and
     /// state on that day.
-    pub changes: Vec<(String, String, State)>,
+    pub changes: Vec<(String, String, LockedState)>,
 }
 
 /// The result of the comparison of a file.
 #[derive(Clone, Debug)]
 pub struct Result {
-    pub rows: Vec<Row>,
+    pub rows: Vec<LockedVersion>,
     /// The periods in which exactly these versions were listed at the end of each day: the first day, and the
     /// day after the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
-    pub days: Option<Vec<(Day, Option<Day>)>>,
+    pub days: Option<Vec<Interval>>,
     /// The parts of the file that are not compared.
     pub skipped: Vec<Skipped>,
     /// The comparison with the chosen day, if any.
@@ -208,11 +149,14 @@ impl Form {
     }
 
     fn result(&self, root: &Root, result: &Result) -> Markup {
-        let of = |is_state: fn(&State) -> bool| result.rows.iter().filter(|row| is_state(&row.state)).count();
+        let of = |is_state: fn(&LockedState) -> bool| {
+            result.rows.iter().filter(|row| is_state(&row.state)).count()
+        };
         let (listed, archived) =
-            (of(|s| matches!(s, State::Listed)), of(|s| matches!(s, State::Archived(_))));
-        let (other, missing) = (of(|s| matches!(s, State::Other(_))), of(|s| matches!(s, State::Missing)));
-        let blocked = of(|s| matches!(s, State::Blocked { .. }));
+            (of(|s| matches!(s, LockedState::Listed)), of(|s| matches!(s, LockedState::Archived(_))));
+        let (other, missing) =
+            (of(|s| matches!(s, LockedState::Other(_))), of(|s| matches!(s, LockedState::Missing)));
+        let blocked = of(|s| matches!(s, LockedState::Blocked { .. }));
         let vulnerable = result.rows.iter().filter(|row| !row.vulnerabilities.is_empty()).count();
         html! {
             p {
@@ -236,20 +180,20 @@ impl Form {
                 } }
                 tbody { @for row in &result.rows { tr {
                     td.name {
-                        @if row.state.has_page() {
+                        @if row.state.has_details() {
                             a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
                         } @else { (visible(&row.name)) }
                     }
                     td { (visible(&row.version)) }
                     td {
                         @match &row.state {
-                            State::Listed => "lists it",
-                            State::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
-                            State::Archived(None) => "has it in the archive",
-                            State::Other(listed) => { span.changed { "lists " (visible(listed)) } },
-                            State::Blocked { reason, .. } => { span.danger { "refuses it: " (visible(reason)) } },
-                            State::Missing => { span.danger { "does not have it" } },
-                            State::Unknown => "is not known: the index was not queried, or did not answer",
+                            LockedState::Listed => "lists it",
+                            LockedState::Archived(Some(listed)) => { "has it in the archive, lists " (visible(listed)) },
+                            LockedState::Archived(None) => "has it in the archive",
+                            LockedState::Other(listed) => { span.changed { "lists " (visible(listed)) } },
+                            LockedState::Blocked { reason, .. } => { span.danger { "refuses it: " (visible(reason)) } },
+                            LockedState::Missing => { span.danger { "does not have it" } },
+                            LockedState::Unknown => "is not known: the index was not queried, or did not answer",
                         }
                         @if let Some(spelling) = &row.spelling {
                             "; there it is written " span.changed { (visible(spelling)) }
@@ -281,37 +225,36 @@ impl Form {
                 } }
                 tbody { @for (name, version, state) in other.changes.iter().take(MAX_CHANGES) { tr {
                     td.name {
-                        @if state.has_page() {
+                        @if state.has_details() {
                             a href=(root.package(&location, name, "")) { (visible(name)) }
                         } @else { (visible(name)) }
                     }
                     td { (visible(version)) }
                     td { @match state {
-                        State::Listed => (visible(version)),
-                        State::Archived(Some(listed)) | State::Other(listed) => {
+                        LockedState::Listed => (visible(version)),
+                        LockedState::Archived(Some(listed)) | LockedState::Other(listed) => {
                             span.changed { "→ " (visible(listed)) }
                         },
-                        State::Archived(None) => { span.danger { "not listed, only in the archive" } },
-                        State::Blocked { reason, .. } => { span.danger { "refused: " (visible(reason)) } },
-                        State::Missing => { span.danger { "not in the repository on that day" } },
-                        State::Unknown => "not known: the index was not queried, or did not answer",
+                        LockedState::Archived(None) => { span.danger { "not listed, only in the archive" } },
+                        LockedState::Blocked { reason, .. } => { span.danger { "refused: " (visible(reason)) } },
+                        LockedState::Missing => { span.danger { "not in the repository on that day" } },
+                        LockedState::Unknown => "not known: the index was not queried, or did not answer",
                     } }
                 } } }
             } } }
         }
     }
 
-    fn days(&self, root: &Root, days: &[(Day, Option<Day>)], rows: &[Row]) -> Markup {
+    fn days(&self, root: &Root, days: &[Interval], rows: &[LockedVersion]) -> Markup {
         let of_day = |day: Day| root.snapshot(&self.location.repo, &day.to_string());
-        let names = |is_meant: fn(&Row) -> bool| {
+        let names = |is_meant: fn(&LockedVersion) -> bool| {
             rows.iter().filter(|row| is_meant(row)).map(|row| visible(&row.name)).collect::<Vec<String>>()
         };
-        let never = names(|row| row.past == PastListing::Never && !row.is_hidden);
-        let hidden = names(|row| row.is_hidden);
-        let within = rows.iter().filter_map(|row| match row.past {
-            PastListing::Within(day) => Some((&row.name, &row.version, day)),
-            PastListing::EndOfDay | PastListing::Never => None,
+        let never = names(|row| {
+            row.listed.as_ref().is_some_and(Vec::is_empty) && row.listed_within.is_none() && !row.is_hidden
         });
+        let hidden = names(|row| row.is_hidden);
+        let within = rows.iter().filter_map(|row| Some((&row.name, &row.version, row.listed_within?)));
         let within: Vec<(&String, &String, Day)> = within.collect();
         html! {
             h2 { "Days with exactly these versions" }
@@ -386,23 +329,24 @@ mod tests {
     #[test]
     fn the_result_has_states_days_and_no_markup_of_the_file() {
         let day = |text: &str| text.parse::<Day>().expect("a day");
-        let row = |name: &str, state: State| Row {
+        let row = |name: &str, state: State| LockedVersion {
             name: name.to_owned(),
             version: "1.0".to_owned(),
             state,
             spelling: None,
             vulnerabilities: vec!["RSEC-1".to_owned()],
-            past: PastListing::EndOfDay,
+            listed: None,
+            listed_within: None,
             is_hidden: false,
         };
         let skipped = |name: &str, reason: SkipReason| Skipped { name: name.to_owned(), reason };
         let result = Result {
             rows: vec![
-                row("a", State::Listed),
-                row("b", State::Other("2.0".to_owned())),
-                row("<i>", State::Missing),
-                row("c", State::Blocked { reason: "rule 1".to_owned(), has_page: true }),
-                row("d", State::Blocked { reason: "name guard 2".to_owned(), has_page: false }),
+                row("a", LockedState::Listed),
+                row("b", LockedState::Other("2.0".to_owned())),
+                row("<i>", LockedState::Missing),
+                row("c", LockedState::Blocked { reason: "rule 1".to_owned(), has_details: true }),
+                row("d", LockedState::Blocked { reason: "name guard 2".to_owned(), has_details: false }),
             ],
             days: Some(vec![(day("2026-11-01"), Some(day("2026-11-04"))), (day("2026-11-20"), None)]),
             skipped: vec![
@@ -437,14 +381,20 @@ mod tests {
 
     #[test]
     fn all_numbers_of_the_result_have_the_same_format() {
-        let states = [State::Listed, State::Archived(None), State::Other("2.0".to_owned()), State::Missing];
-        let rows = states.iter().cycle().take(4_800).map(|state| Row {
+        let states = [
+            LockedState::Listed,
+            LockedState::Archived(None),
+            LockedState::Other("2.0".to_owned()),
+            LockedState::Missing,
+        ];
+        let rows = states.iter().cycle().take(4_800).map(|state| LockedVersion {
             name: "a".to_owned(),
             version: "1.0".to_owned(),
             state: state.clone(),
             spelling: None,
             vulnerabilities: vec!["RSEC-1".to_owned()],
-            past: PastListing::EndOfDay,
+            listed: None,
+            listed_within: None,
             is_hidden: false,
         });
         let result = Result { rows: rows.collect(), days: None, skipped: Vec::new(), other_day: None };
@@ -464,22 +414,25 @@ mod tests {
     #[test]
     fn a_version_within_a_day_and_another_text_of_a_version_are_named() {
         let day = |text: &str| text.parse::<Day>().expect("a day");
-        let row = |name: &str, spelling: Option<&str>, past: PastListing| Row {
-            name: name.to_owned(),
-            version: "1.0-01".to_owned(),
-            state: State::Listed,
-            spelling: spelling.map(str::to_owned),
-            vulnerabilities: Vec::new(),
-            past,
-            is_hidden: false,
+        let row = |name: &str, spelling: Option<&str>, listed: Option<Vec<Interval>>, listed_within| {
+            LockedVersion {
+                name: name.to_owned(),
+                version: "1.0-01".to_owned(),
+                state: LockedState::Listed,
+                spelling: spelling.map(str::to_owned),
+                vulnerabilities: Vec::new(),
+                listed,
+                listed_within,
+                is_hidden: false,
+            }
         };
         let many = (0..MAX_SKIPPED + 2)
             .map(|number| Skipped { name: format!("p{number}"), reason: SkipReason::NoExactVersion });
         let result = Result {
             rows: vec![
-                row("a", Some("1.0-1"), PastListing::EndOfDay),
-                row("b", None, PastListing::Within(day("2026-11-20"))),
-                row("c", None, PastListing::Never),
+                row("a", Some("1.0-1"), None, None),
+                row("b", None, Some(Vec::new()), Some(day("2026-11-20"))),
+                row("c", None, Some(Vec::new()), None),
             ],
             days: Some(Vec::new()),
             skipped: many.collect(),
@@ -504,7 +457,7 @@ mod tests {
             is_python: false,
             refused: None,
         };
-        let render = |changes: Vec<(String, String, State)>| {
+        let render = |changes: Vec<(String, String, LockedState)>| {
             let day = "2026-11-03".parse::<Day>().expect("a day");
             let other_day = Some(OtherDay { day, changes });
             let result = Result { rows: Vec::new(), days: None, skipped: Vec::new(), other_day };
@@ -512,9 +465,9 @@ mod tests {
         };
         let change = |name: &str, state| (name.to_owned(), "1.0".to_owned(), state);
         let html = render(vec![
-            change("a", State::Archived(Some("1.2".to_owned()))),
-            change("<i>", State::Missing),
-            change("c", State::Archived(None)),
+            change("a", LockedState::Archived(Some("1.2".to_owned()))),
+            change("<i>", LockedState::Missing),
+            change("c", LockedState::Archived(None)),
         ]);
         for part in [
             "changes <strong>3 packages</strong>.",
@@ -528,7 +481,8 @@ mod tests {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(render(Vec::new()).contains("lists all versions of the file"));
-        let many = (0..=MAX_CHANGES).map(|number| change(&format!("p{number}"), State::Missing)).collect();
+        let many =
+            (0..=MAX_CHANGES).map(|number| change(&format!("p{number}"), LockedState::Missing)).collect();
         let html = render(many);
         assert!(
             html.contains("The first 200 are shown.") && html.contains("p199<") && !html.contains("p200<")

@@ -3,22 +3,13 @@
 use maud::{Markup, html};
 
 use super::calendar::Calendar;
+use super::feed::RepositoryEvent;
 use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section};
 use super::setup::{Setup, System};
 use super::text::{self, count, visible};
 use base::model::repository::RepoKind;
 use base::model::time::Day;
-
-/// A transaction of one of the sources.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// The day on which it was published.
-    pub day: Day,
-    pub source: String,
-    /// The changes in short: `3 new, 41 updated`.
-    pub summary: String,
-}
 
 /// Whether the content of a snapshot can still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +57,7 @@ pub struct Overview<'a> {
     /// The subscribed sources, in order.
     pub sources: Vec<String>,
     /// The newest changes, if the snapshot is the newest one.
-    pub changes: Vec<Change>,
+    pub changes: Vec<RepositoryEvent>,
     /// The versions of Bioconductor that can be chosen.
     pub bioconductor: Vec<String>,
     /// The calendar of the repository.
@@ -187,7 +178,7 @@ impl Overview<'_> {
             @if !self.changes.is_empty() {
                 h3 { "Latest changes" }
                 ul { @for change in &self.changes {
-                    li { (text::day(change.day)) " " (change.source) ": " (change.summary) }
+                    li { (text::day(change.at.day())) " " (change.subject) ": " (change.summary) }
                 } }
             }
         }

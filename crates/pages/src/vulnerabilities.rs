@@ -6,28 +6,8 @@ use super::frame::{Frame, Location, Root, Section};
 use super::pager::pager;
 use super::printed::Printed;
 use super::text::{count, visible};
+use api::public::vulnerability::AffectedPackage;
 use base::model::one_line::one_line;
-
-/// An advisory about a package.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub package: String,
-    pub source: String,
-    /// The id of the advisory.
-    pub id: String,
-    /// Other ids, such as CVE ids.
-    pub aliases: Vec<String>,
-    /// Its summary; may be empty.
-    pub summary: String,
-    /// The day of its publication, if known.
-    pub published: Option<String>,
-    /// The affected versions that the snapshot has.
-    pub versions: Vec<String>,
-    /// The first versions that are no longer affected.
-    pub fixed_in: Vec<String>,
-    /// Highest base score of the Common Vulnerability Scoring System, 0 to 10, if there is one.
-    pub score: Option<f64>,
-}
 
 /// Maximum number of characters of the summary of an advisory on pages and in feeds.
 pub(super) const MAX_SUMMARY: usize = 300;
@@ -41,7 +21,7 @@ pub struct Vulnerabilities {
     /// Whether the repository has Python packages.
     pub is_python: bool,
     /// The rows of this page, by package and id.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AffectedPackage>,
     /// The number of rows on all pages.
     pub total: usize,
     /// The page, from 1.
@@ -94,24 +74,30 @@ impl Vulnerabilities {
                     } }
                     tbody { @for row in &self.rows { tr {
                         td.name {
-                            a href=(root.package(&self.location, &row.package, "")) { (visible(&row.package)) }
+                            a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
                             br; small { (visible(&row.source)) }
                         }
                         td {
                             strong { (visible(&row.id)) }
                             @for alias in &row.aliases { ", " (visible(alias)) }
-                            @if !row.summary.is_empty() { br; (visible(&one_line(&row.summary, MAX_SUMMARY))) }
+                            @if let Some(summary) = row.summary.as_deref().filter(|text| !text.is_empty()) { br; (visible(&one_line(summary, MAX_SUMMARY))) }
                         }
-                        td.number { @if let Some(score) = row.score { (format!("{score:.1}")) } }
+                        td.number { @if let Some(score) = score(row) { (format!("{score:.1}")) } }
                         td { (versions(&row.versions)) }
                         td { @if row.fixed_in.is_empty() { "no version" } @else { (versions(&row.fixed_in)) } }
-                        td.name { (row.published.as_deref().unwrap_or_default()) }
+                        td.name { (row.published.iter().flat_map(|at| at.chars().take(10)).collect::<String>()) }
                     } } }
                 } }
                 (pager(self.page, self.pages, address))
             }
         })
     }
+}
+
+/// Returns the highest base score of the Common Vulnerability Scoring System, 0 to 10, if there is one.
+fn score(row: &AffectedPackage) -> Option<f64> {
+    let scores = row.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
+    scores.map(|score| score.base_score).reduce(f64::max)
 }
 
 /// Returns a text with the first versions and the number of the others.
@@ -127,20 +113,24 @@ pub(super) fn versions(versions: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::public::vulnerability::{CalculatedScore, Severity};
 
     #[test]
     fn a_row_names_the_package_the_advisory_and_the_fix() {
         let versions = |count: usize| (0..count).map(|minor| format!("1.{minor}")).collect::<Vec<_>>();
-        let row = Row {
-            package: "commonmark".to_owned(),
+        let severity =
+            Severity { calculated_score: Some(CalculatedScore { base_score: 6.5 }), ..Severity::default() };
+        let row = AffectedPackage {
+            name: "commonmark".to_owned(),
             source: "cran".to_owned(),
             id: "RSEC-2023-6".to_owned(),
             aliases: vec!["CVE-2020-5238".to_owned()],
-            summary: "<script>".to_owned(),
-            published: Some("2023-10-06".to_owned()),
+            summary: Some("<script>".to_owned()),
+            published: Some("2023-10-06T00:00:00Z".to_owned()),
+            modified: None,
             versions: versions(7),
             fixed_in: Vec::new(),
-            score: Some(6.5),
+            severity: vec![severity],
         };
         let page = Vulnerabilities {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
@@ -170,7 +160,7 @@ mod tests {
         }
         assert!(!html.contains("rspm sync"), "{html}");
         let mut page = page;
-        page.rows[0].summary = "é".repeat(900_000);
+        page.rows[0].summary = Some("é".repeat(900_000));
         let html = page.render(Root::of_path("/prod/latest/web/vulnerabilities/"));
         let shortened = format!("{}…", "é".repeat(MAX_SUMMARY));
         assert!(html.contains(&shortened) && html.len() < 100_000, "{} bytes", html.len());

@@ -60,7 +60,7 @@ async fn failed_build(app: &App, repo: &str, package: &str) -> Result<Option<Dec
     }))
 }
 
-fn decision(decision: explain::Decision) -> Decision {
+pub(in crate::http) fn decision(decision: explain::Decision) -> Decision {
     let explain::Decision { topic, subject, state, is_selected, rule } = decision;
     let topic = match topic {
         explain::Topic::Snapshot => Topic::Snapshot,

@@ -17,7 +17,7 @@ mod control;
 mod definition;
 mod distribution;
 mod eviction;
-mod explain;
+pub(in crate::http) mod explain;
 mod fixed_url;
 mod git;
 mod job;

@@ -111,7 +111,7 @@ pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
     };
     let now = (app.state.clock)();
     // SECURITY: only a token that is valid, so that the list of revoked ones is bounded.
-    let signed = auth::verify(&app.tokens, &token_issuer(app), (name, Purpose::Access), now);
+    let signed = auth::verify(&app.tokens, &token_issuer(app), name, Purpose::Access, now);
     if let Some(verified) = signed.ok().filter(|_| body.token.is_some()) {
         auth::revoke_signed(&app.state, &app.tokens, &verified).await?;
         return ok(&serde_json::json!({ "revoked": verified.guid.to_string() }));
@@ -123,7 +123,7 @@ pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
              rspm revoke token revokes with --token, if they have not expired, or with --user",
         ));
     };
-    auth::revoke(&app.state, &app.tokens, (row.id, row.guid)).await?;
+    auth::revoke(&app.state, &app.tokens, row.id, row.guid).await?;
     ok(&serde_json::json!({ "revoked": row.guid.to_string() }))
 }
 

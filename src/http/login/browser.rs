@@ -174,7 +174,7 @@ pub(super) async fn callback(
     }
     let limits = session_limits(app);
     let address_of_client = app.site.load().client_address(head.peer, &head.parts.headers);
-    let session = app.sessions.create(&app.tokens, (&user, address_of_client), limits, now).await?;
+    let session = app.sessions.create(&app.tokens, &user, address_of_client, limits, now).await?;
     end_session(app, head).await?;
     metrics::tokens().count_issued(IssuedToken::Session);
     let cookies = [
@@ -211,7 +211,7 @@ async fn end_session(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     let limits = session_limits(app);
     if let Some(session) = app.sessions.find(&app.tokens, secret, limits, head.received_at).await? {
         let client = app.site.load().client_address(head.peer, &head.parts.headers);
-        app.sessions.end(secret, (&*session.user, client), head.received_at).await?;
+        app.sessions.end(secret, &session.user, client, head.received_at).await?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ pub(super) async fn decide(
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
-    if !app.device_logins.decide(&device, is_allowed, &session, (client, head.received_at)).await? {
+    if !app.device_logins.decide(&device, is_allowed, &session, client, head.received_at).await? {
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     }
     let text = if is_allowed {

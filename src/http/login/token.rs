@@ -107,7 +107,7 @@ async fn exchange_device_token(
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let now = head.received_at;
-    let verified = auth::verify(&app.tokens, &token_issuer(app), (subject_token, Purpose::Device), now);
+    let verified = auth::verify(&app.tokens, &token_issuer(app), subject_token, Purpose::Device, now);
     let verified = match verified {
         Ok(verified) => verified,
         Err(invalid) => return refuse(app, &VerifyError::Invalid(invalid), head),

@@ -98,7 +98,7 @@ pub(super) async fn detail(
         name: release.package.clone(),
         version: release.version.clone(),
     };
-    let metadata = metadata::of_one(&app.repositories, (Language::R, point.repo), served).await?;
+    let metadata = metadata::of_one(&app.repositories, Language::R, point.repo, served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(metadata)),
         name: release.package.clone(),

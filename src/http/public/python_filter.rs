@@ -103,8 +103,9 @@ pub(super) async fn rows(
         }
         if filter.metadata {
             let served = ServedVersion { source, name: project.to_owned(), version: version.clone() };
-            let scope = (Language::Python, point.repo);
-            row.metadata = KeyValue::list(serve::metadata::of_one(repositories, scope, served).await?);
+            let metadata =
+                serve::metadata::of_one(repositories, Language::Python, point.repo, served).await?;
+            row.metadata = KeyValue::list(metadata);
         }
         if let Some(advisories) = advisories {
             row.vulns = advisories.of(source, project, version).iter().map(wire).collect();

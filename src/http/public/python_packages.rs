@@ -66,7 +66,7 @@ pub(super) async fn package(
     let sha256 = release.files.first().map(|file| file.sha256.to_string());
     let served =
         ServedVersion { source: detail.source, name: project.to_owned(), version: release.version.clone() };
-    let custom = serve::metadata::of_one(&app.repositories, (Language::Python, point.repo), served).await?;
+    let custom = serve::metadata::of_one(&app.repositories, Language::Python, point.repo, served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(custom)),
         source: head.principal.source_name(catalog, detail.source),

@@ -71,8 +71,7 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
     let plain = response::failure(failure, ErrorFormat::Text);
     let reason = failure.status.canonical_reason().unwrap_or_default();
     let root = Root::of_path(head.path);
-    let status = (failure.status.as_u16(), reason);
-    let html = failure::page(root, status, &failure.phrase, failure.similar());
+    let html = failure::page(root, failure.status.as_u16(), reason, &failure.phrase, failure.similar());
     let mut response = with_content(&head.parts.headers, failure.status, html.into_bytes());
     for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
         for value in plain.headers().get_all(&name) {

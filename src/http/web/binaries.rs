@@ -27,5 +27,5 @@ pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, 
     });
     let rows: Vec<Row> = rows.collect();
     let json = context.api(&format!("packages/{}/builds", segment(&package)));
-    Ok(page(context.root.clone(), &context.location, &package, (&rows, total), json))
+    Ok(page(context.root.clone(), &context.location, &package, &rows, total, json))
 }

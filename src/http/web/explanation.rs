@@ -2,12 +2,13 @@
 
 use super::choice;
 use super::context::Context;
+use crate::http::admin::explain::decision;
 use crate::http::error::Failure;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
-use content::serve::explain::{self, ExplainRequest, Topic};
+use content::serve::explain::{self, ExplainRequest};
 use formats::r::bioconductor::Part;
-use pages::explanation::{Decision, Explanation, ServedFile};
+use pages::explanation::{Explanation, ServedFile};
 
 /// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;
@@ -51,20 +52,13 @@ pub(super) async fn page(
         RepoKind::Python => Vec::new(),
         RepoKind::R | RepoKind::Bioconductor => choice::distributions(&config.platforms),
     };
-    let decisions = explanation.decisions.into_iter().map(|decision| Decision {
-        topic: topic(decision.topic),
-        subject: decision.subject,
-        state: decision.state,
-        is_selected: decision.is_selected,
-        rule: decision.rule,
-    });
     let page = Explanation {
         package: package.to_owned(),
         version: version.unwrap_or_default(),
         distributions,
         distribution: distribution.unwrap_or_default(),
         agent: agent.unwrap_or_default(),
-        decisions: decisions.collect(),
+        decisions: explanation.decisions.into_iter().map(decision).collect(),
         answer: explanation.result.answer,
         file: explanation.result.file.map(|file| ServedFile {
             path: file.url.trim_start_matches('/').to_owned(),
@@ -74,17 +68,4 @@ pub(super) async fn page(
         location: context.location,
     };
     Ok(page.render(context.root))
-}
-
-fn topic(topic: Topic) -> &'static str {
-    match topic {
-        Topic::Snapshot => "Snapshot",
-        Topic::Source => "Source",
-        Topic::Release => "Release",
-        Topic::Distribution => "Distribution",
-        Topic::Client => "Client",
-        Topic::Match => "Version of R",
-        Topic::Binary => "Binary",
-        Topic::File => "File",
-    }
 }

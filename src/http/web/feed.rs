@@ -7,7 +7,6 @@ use super::answer;
 use super::context::Context;
 use super::project;
 use super::repository::{newest_events, sources};
-use super::vulnerabilities::row;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -18,7 +17,7 @@ use base::model::snapshot::Snapshot;
 use base::model::time::{SECOND, Timestamp};
 use content::serve;
 use content::serve::history::{Listings, Subscriptions};
-use pages::feed::{Entry, Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
+use pages::feed::{Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
 use pages::text::segment;
 use runtime::catalog::Repository;
 
@@ -50,15 +49,7 @@ pub(super) async fn answer(
         base: base_url::base_url(&app.site.load(), head),
         segment: segment(&context.location.repo),
         updated: updated(context.repo, [newest, context.repo.steps.last().map(|step| step.at)]),
-        entries: recent
-            .map(|event| Entry {
-                transaction: event.transaction.0,
-                snapshot: event.snapshot.0,
-                at: event.at,
-                subject: event.subject,
-                summary: event.summary,
-            })
-            .collect(),
+        entries: recent.collect(),
     };
     Ok(response(head, feed.render()))
 }
@@ -135,7 +126,7 @@ pub(super) async fn of_vulnerabilities(
         let time = affected.modified.as_ref().or(affected.published.as_ref());
         time.and_then(|time| time.parse().ok()).unwrap_or(Timestamp(0))
     };
-    let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), row(affected))).collect();
+    let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), affected)).collect();
     // The time of all advisories, because a publish, the end of a subscription, or an advisory that is withdrawn may remove
     // the newest entry.
     let language = context.repo.kind.language();

@@ -61,7 +61,7 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
             let pages = pages.into_iter().filter(|(.., is_there)| *is_there);
             let pages: Vec<(&str, String)> = pages.map(|(name, page, _)| (name, page.to_owned())).collect();
             let page = context.query.number("page", package_files::MAX_FILES)?.unwrap_or(1);
-            return Ok(files.list(context.root, (&rows, page), (&pages, all.total), &[]));
+            return Ok(files.list(context.root, &rows, page, &pages, all.total, &[]));
         }
     };
     let file = package_files::first(repositories, archive, paths).await?;
@@ -78,7 +78,7 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         }
         Some(text) => Contents::Text(text),
     };
-    Ok(files.file(context.root, page, (&file.path, file.size), &contents))
+    Ok(files.file(context.root, page, &file.path, file.size, &contents))
 }
 
 /// Returns the response with a figure of an R package, by default of the listed version; `None` if the file is not a raster
@@ -166,13 +166,13 @@ pub(super) async fn of_project(
         };
         let pages: Vec<(&str, String)> = PYTHON_PAGES.into_iter().filter_map(page).collect();
         let page = context.query.number("page", package_files::MAX_FILES)?.unwrap_or(1);
-        return Ok(files.list(context.root, (&members, page), (&pages, all.total), &rows));
+        return Ok(files.list(context.root, &members, page, &pages, all.total, &rows));
     };
     let missing = || Failure::not_found("the package has no such file, or is not in storage");
     let (_, archive) = selected.ok_or_else(missing)?;
     let file = package_files::first(repositories, archive, vec![path.clone()]).await?.ok_or_else(missing)?;
     let contents = file.text.map_or(Contents::Other, Contents::Text);
-    Ok(files.file(context.root, "Files", (&file.path, file.size), &contents))
+    Ok(files.file(context.root, "Files", &file.path, file.size, &contents))
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

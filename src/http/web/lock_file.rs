@@ -21,6 +21,7 @@ use crate::http::site::SiteSettings;
 use api::error::Code;
 use base::model::guarded::guarded;
 use base::model::language::Language;
+use base::model::locked_version::{Interval, LockedState};
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
@@ -32,9 +33,7 @@ use formats::python::requirement::Constraint;
 use formats::python::requirements_file::{self, SkippedKind, SkippedLine};
 use formats::r::lock_file::MAX_FILE;
 use formats::r::{self};
-use pages::lock_file::{
-    Form, OtherDay, PastListing, RefusedForm, Result as Comparison, Row, SkipReason, Skipped, State,
-};
+use pages::lock_file::{Form, OtherDay, RefusedForm, Result as Comparison, SkipReason, Skipped};
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
@@ -199,35 +198,24 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
         )));
     }
     let permit = ComparisonPermit::acquire(language, MAX_WAIT).await.ok_or_else(busy)?;
-    let (repositories, point) = ((&*context.app.repositories, &permit), context.point);
+    let (repositories, point) = (&*context.app.repositories, context.point);
     let advisories = serve::vulnerabilities::current(&context.app.state).await;
     let other_day = match day {
         Some(day) => Some(other_day(context, &permit, day, &packages, &advisories).await?),
         None => None,
     };
     let locked = match language {
-        Language::Python => lock_file::python_projects(repositories, point, packages, &advisories).await?,
+        Language::Python => {
+            lock_file::python_projects(repositories, &permit, point, packages, &advisories).await?
+        }
         Language::R => {
-            lock_file::r_packages(repositories, &context.listing_scope(), packages, &advisories).await?
+            lock_file::r_packages(repositories, &permit, &context.listing_scope(), packages, &advisories)
+                .await?
         }
     };
-    let intervals: Option<Vec<&[lock_file::Interval]>> =
-        locked.iter().map(|row| row.listed.as_deref()).collect();
+    let intervals: Option<Vec<&[Interval]>> = locked.iter().map(|row| row.listed.as_deref()).collect();
     let days = intervals.filter(|lists| !lists.is_empty()).map(lock_file::intersection);
-    let rows = locked.into_iter().map(|row| Row {
-        state: page_state(row.state),
-        spelling: row.spelling,
-        past: match (row.listed_within, row.listed) {
-            (Some(day), _) => PastListing::Within(day),
-            (None, Some(listed)) if listed.is_empty() => PastListing::Never,
-            (None, _) => PastListing::EndOfDay,
-        },
-        is_hidden: row.is_hidden,
-        name: row.name,
-        version: row.version,
-        vulnerabilities: row.vulnerabilities,
-    });
-    Ok(Comparison { rows: rows.collect(), days, skipped, other_day })
+    Ok(Comparison { rows: locked, days, skipped, other_day })
 }
 
 fn parse_day(text: &str) -> Result<Day, Failure> {
@@ -248,27 +236,16 @@ async fn other_day(
     let repositories = &context.app.repositories;
     let (repo, snapshot) = (&context.location.repo, Snapshot::Date(day));
     let point = serve::point::resolve_part(repositories, repo, context.part, snapshot).await?;
-    let stores = (&**repositories, permit);
     let states = if context.repo.kind == RepoKind::Python {
-        let rows = lock_file::python_projects(stores, &point, packages.to_vec(), advisories).await?;
+        let rows =
+            lock_file::python_projects(repositories, permit, &point, packages.to_vec(), advisories).await?;
         rows.into_iter().map(|row| row.state).collect()
     } else {
-        lock_file::r_states(stores, &point, packages).await?
+        lock_file::r_states(repositories, permit, &point, packages).await?
     };
-    let changes = packages.iter().zip(states).filter(|(_, state)| *state != lock_file::State::Listed);
-    let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), page_state(state)));
+    let changes = packages.iter().zip(states).filter(|(_, state)| *state != LockedState::Listed);
+    let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), state));
     Ok(OtherDay { day, changes: changes.collect() })
-}
-
-fn page_state(state: lock_file::State) -> State {
-    match state {
-        lock_file::State::Listed => State::Listed,
-        lock_file::State::Archived(listed) => State::Archived(listed),
-        lock_file::State::Other(listed) => State::Other(listed),
-        lock_file::State::Blocked { reason, has_details } => State::Blocked { reason, has_page: has_details },
-        lock_file::State::Missing => State::Missing,
-        lock_file::State::Unknown => State::Unknown,
-    }
 }
 
 /// Names and versions of packages, and the skipped parts of the file.

@@ -178,8 +178,8 @@ async fn metadata_of(
     language: Language,
     served: ServedVersion,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let scope = (language, context.point.repo);
-    let metadata = serve::metadata::of_one(&context.app.repositories, scope, served).await?;
+    let metadata =
+        serve::metadata::of_one(&context.app.repositories, language, context.point.repo, served).await?;
     Ok(metadata.into_iter().collect())
 }
 

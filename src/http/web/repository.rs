@@ -12,17 +12,18 @@ use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
-use base::model::ids::{SourceId, TxId};
+use base::model::ids::SourceId;
 use base::model::point::Point;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::source::SourceKind;
-use base::model::time::{Day, Timestamp};
+use base::model::time::Day;
 use content::serve;
 use content::serve::package_query::PackageQuery;
 use pages::calendar::{Calendar, Month};
+use pages::feed::RepositoryEvent;
 use pages::frame::Location;
-use pages::repository::{Change, Overview, Stability};
+use pages::repository::{Overview, Stability};
 use pages::setup::{Setup, System};
 use pages::text::{number, segment};
 use runtime::catalog::resolve::today;
@@ -140,7 +141,7 @@ pub(in crate::http) async fn answer(
         published,
         packages: first.total,
         changes: match snapshot {
-            Snapshot::Latest => changes(app, repo, &sources, head.principal).await?,
+            Snapshot::Latest => newest_events(app, repo, &sources, head.principal, MAX_CHANGES).await?,
             Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => Vec::new(),
         },
         // The API discloses the name of a hidden repository, so it has none under the number.
@@ -197,18 +198,6 @@ pub(super) fn sources(
         }
     };
     context::readable_sources(catalog, head.principal, &ids)
-}
-
-/// A change of what `latest` of a repository lists: a transaction of one of its sources, or of its list of subscriptions.
-pub(super) struct RepositoryEvent {
-    pub(super) transaction: TxId,
-    /// The transaction from which on the repository serves the change.
-    pub(super) snapshot: TxId,
-    /// Time at which the repository got the change.
-    pub(super) at: Timestamp,
-    /// The name of the source, or [`SUBSCRIPTIONS`].
-    pub(super) subject: String,
-    pub(super) summary: String,
 }
 
 /// Returns the newest changes of what `latest` of a repository contains, newest first; `sources` are its sources that the
@@ -278,22 +267,6 @@ fn list_change(before: &[String], after: &[String]) -> String {
     if parts.is_empty() { format!("order {}", after.join(", ")) } else { parts.join("; ") }
 }
 
-/// Returns the newest changes for the page.
-async fn changes(
-    app: &App,
-    repo: &Repository,
-    sources: &[(SourceId, SourceKind, String)],
-    principal: &Principal,
-) -> Result<Vec<Change>, Failure> {
-    let events = newest_events(app, repo, sources, principal, MAX_CHANGES).await?;
-    let change = |event: RepositoryEvent| Change {
-        day: event.at.day(),
-        source: event.subject,
-        summary: event.summary,
-    };
-    Ok(events.into_iter().map(change).collect())
-}
-
 /// Returns the numbers of packages that a transaction changed, as text: `3 new, 41 updated`.
 fn summary(tx: &Tx) -> String {
     let counts = [
@@ -310,8 +283,9 @@ fn summary(tx: &Tx) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::ids::{RepoId, Seq};
+    use base::model::ids::{RepoId, Seq, TxId};
     use base::model::repository::ChangePolicy;
+    use base::model::time::Timestamp;
     use runtime::catalog::RepoStep;
 
     #[test]

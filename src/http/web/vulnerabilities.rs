@@ -3,10 +3,9 @@
 use super::context::Context;
 use crate::http::error::Failure;
 use crate::http::public::vulnerabilities::rows;
-use api::public::vulnerability::AffectedPackage;
 use base::model::repository::RepoKind;
 use content::serve;
-use pages::vulnerabilities::{Row, Vulnerabilities};
+use pages::vulnerabilities::Vulnerabilities;
 
 /// Number of rows on a page.
 const PER_PAGE: usize = 100;
@@ -20,8 +19,7 @@ const MAX_PAGE: usize = 1_000_000;
 pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, point, query, principal, .. } = context;
     let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
-    let (selected, total) = rows(app, point, principal, PER_PAGE * (page - 1)..PER_PAGE * page).await?;
-    let rows: Vec<Row> = selected.into_iter().map(row).collect();
+    let (rows, total) = rows(app, point, principal, PER_PAGE * (page - 1)..PER_PAGE * page).await?;
     let list = Vulnerabilities {
         rows,
         total,
@@ -34,20 +32,4 @@ pub(super) async fn list(context: Context<'_>) -> Result<String, Failure> {
         location: context.location,
     };
     Ok(list.render(context.root))
-}
-
-/// Converts a vulnerability to a row of the page, and of the feed.
-pub(super) fn row(affected: AffectedPackage) -> Row {
-    let scores = affected.severity.iter().filter_map(|severity| severity.calculated_score.as_ref());
-    Row {
-        score: scores.map(|score| score.base_score).reduce(f64::max),
-        source: affected.source,
-        summary: affected.summary.unwrap_or_default(),
-        published: affected.published.map(|at| at.chars().take(10).collect()),
-        package: affected.name,
-        id: affected.id,
-        aliases: affected.aliases,
-        versions: affected.versions,
-        fixed_in: affected.fixed_in,
-    }
 }

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod ids;
 pub mod language;
 pub mod license;
+pub mod locked_version;
 pub mod members;
 pub mod name;
 pub mod name_list;

@@ -55,7 +55,8 @@ impl FetchRequest {
         form: PackageForm,
         candidates: Vec<MirrorPath>,
         class: StorageClass,
-        (tree, package): (PointTree, &str),
+        tree: PointTree,
+        package: &str,
     ) -> FetchRequest {
         let expected = ExpectedFile {
             name: file.name.clone(),

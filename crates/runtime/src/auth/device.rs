@@ -108,7 +108,8 @@ impl DeviceLogins {
         device: &PendingDevice,
         is_allowed: bool,
         session: &Arc<Token>,
-        (address, now): (Option<IpAddr>, Timestamp),
+        address: Option<IpAddr>,
+        now: Timestamp,
     ) -> Result<bool, DbError> {
         let (digest, session) = (device.digest, Arc::clone(session));
         let unique_id = session.unique_id.clone().unwrap_or_default();

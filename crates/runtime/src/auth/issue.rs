@@ -106,7 +106,7 @@ pub async fn find(state: &State, name: &str) -> Result<Option<Row>, DbError> {
 }
 
 /// Revokes a token: immediately on this server, on other servers when they read the change.
-pub async fn revoke(state: &State, tokens: &Tokens, (id, guid): (TokenId, Identity)) -> Result<(), DbError> {
+pub async fn revoke(state: &State, tokens: &Tokens, id: TokenId, guid: Identity) -> Result<(), DbError> {
     let now = (state.clock)();
     apply_edit(state, move |c| {
         db::token::revoke(c, id, now)?;

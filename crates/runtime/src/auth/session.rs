@@ -68,7 +68,8 @@ impl Sessions {
     pub async fn create(
         &self,
         tokens: &Tokens,
-        (user, address): (&SignedIn, Option<IpAddr>),
+        user: &SignedIn,
+        address: Option<IpAddr>,
         limits: SessionLimits,
         now: Timestamp,
     ) -> Result<Zeroizing<String>, DbError> {
@@ -163,7 +164,8 @@ impl Sessions {
     pub async fn end(
         &self,
         secret: &str,
-        (user, address): (&str, Option<IpAddr>),
+        user: &str,
+        address: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<(), DbError> {
         let (digest, user) = (secret::digest(secret), user.to_owned());

@@ -135,7 +135,8 @@ pub fn issue(
 pub fn verify(
     tokens: &Tokens,
     issuer: &str,
-    (text, purpose): (&str, Purpose),
+    text: &str,
+    purpose: Purpose,
     now: Timestamp,
 ) -> Result<Arc<Token>, Invalid> {
     let unverified = UnverifiedToken::parse(text)?;

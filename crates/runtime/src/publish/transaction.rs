@@ -65,7 +65,8 @@ impl<'a> Transaction<'a> {
         state: &'a State,
         lease: &'a Lease,
         report: &'a Reporter,
-        (source, tree): (SourceId, TreeId),
+        source: SourceId,
+        tree: TreeId,
     ) -> Result<Transaction<'a>, DbError> {
         let rows = Rows::History(source);
         abandon(&state.db, lease, rows, &[tree]).await?;

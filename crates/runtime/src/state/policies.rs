@@ -201,7 +201,8 @@ impl Policies {
         &self,
         inputs: &PolicyInputs<'_>,
         repo: &Repository,
-        (indexes, guards): (&RuleIndexes, &NameGuards),
+        indexes: &RuleIndexes,
+        guards: &NameGuards,
     ) -> Option<Arc<RepoPolicy>> {
         let in_force = self.with_current(inputs, |current| current.by_repo.get(&repo.id).cloned());
         self.prepare(inputs, repo, indexes, guards, in_force.as_ref(), &HashMap::new())

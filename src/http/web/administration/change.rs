@@ -101,7 +101,8 @@ pub(super) fn message(name: &str) -> Option<&'static str> {
 fn change<O: Operation<Query: Default>>(
     path: O::Path<'_>,
     body: Value,
-    (next_page, message_key): (Target, &'static str),
+    next_page: Target,
+    message_key: &'static str,
 ) -> Change {
     Change {
         method: O::METHOD,
@@ -177,15 +178,12 @@ fn sources(action: &str, form: &Query) -> Result<Change, Invalid> {
             let name = name(form)?;
             let body = json!({ "name": name, "type": text(form, "type") });
             let next_page = Target::Object(Section::Sources, name.to_owned());
-            Ok(Change {
-                field: "name",
-                ..change::<operations::CreateSource>([], body, (next_page, "created"))
-            })
+            Ok(Change { field: "name", ..change::<operations::CreateSource>([], body, next_page, "created") })
         }
         "sync" => {
             let body = json!({ "type": text(form, "type") });
             let next_page = Target::Section(Section::Jobs);
-            Ok(Change { field: "type", ..change::<operations::StartSync>([], body, (next_page, "started")) })
+            Ok(Change { field: "type", ..change::<operations::StartSync>([], body, next_page, "started") })
         }
         _ => Err(unknown()),
     }
@@ -199,7 +197,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
             let body = json!({ "new_name": new });
             Ok(Change {
                 field: "new_name",
-                ..change::<operations::EditSource>([name], body, (next_page, "renamed"))
+                ..change::<operations::EditSource>([name], body, next_page, "renamed")
             })
         }
         "delete" => {
@@ -207,7 +205,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
             let next_page = Target::Section(Section::Sources);
             Ok(Change {
                 field: CONFIRM,
-                ..change::<operations::DeleteSource>([name], Value::Null, (next_page, "deleted"))
+                ..change::<operations::DeleteSource>([name], Value::Null, next_page, "deleted")
             })
         }
         _ => Err(unknown()),
@@ -226,47 +224,52 @@ fn repositories(action: &str, form: &Query) -> Result<Change, Invalid> {
         "authenticated": flag(form, "authenticated")?,
     });
     let next_page = Target::Object(Section::Repositories, name.to_owned());
-    Ok(Change { field: "name", ..change::<operations::CreateRepo>([], body, (next_page, "created")) })
+    Ok(Change { field: "name", ..change::<operations::CreateRepo>([], body, next_page, "created") })
 }
 
 fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
     let here = || Target::Object(Section::Repositories, name.to_owned());
-    let edit = |body: Value, field: &'static str, next: (Target, &'static str)| {
-        Ok(Change { field, ..change::<operations::EditRepo>([name], body, next) })
+    let edit = |body: Value, field: &'static str, next_page: Target, message_key: &'static str| {
+        Ok(Change { field, ..change::<operations::EditRepo>([name], body, next_page, message_key) })
     };
     match action {
         "describe" => {
             let body = json!({ "description": text(form, "description") });
-            edit(body, "description", (here(), "changed"))
+            edit(body, "description", here(), "changed")
         }
         "visibility" => {
             let (hidden, authenticated) = (flag(form, "hidden")?, flag(form, "authenticated")?);
             let body = json!({ "hidden": hidden, "authenticated": authenticated });
-            edit(body, "authenticated", (here(), "changed"))
+            edit(body, "authenticated", here(), "changed")
         }
         "rename" => {
             let new = new_name(form)?;
             let next_page = Target::Object(Section::Repositories, new.to_owned());
-            edit(json!({ "new_name": new }), "new_name", (next_page, "renamed"))
+            edit(json!({ "new_name": new }), "new_name", next_page, "renamed")
         }
         "delete" => {
             require_confirmation(form)?;
-            let next = (Target::Section(Section::Repositories), "deleted");
-            Ok(Change { field: CONFIRM, ..change::<operations::DeleteRepo>([name], Value::Null, next) })
+            let next_page = Target::Section(Section::Repositories);
+            Ok(Change {
+                field: CONFIRM,
+                ..change::<operations::DeleteRepo>([name], Value::Null, next_page, "deleted")
+            })
         }
         "subscribe" => {
             let source = required(form, "source", "choose a source")?;
             let version = Some(text(form, "version")).filter(|version| !version.is_empty());
             let body = json!({ "source": source, "version": version });
-            let next = (here(), "changed");
-            Ok(Change { field: "source", ..change::<operations::Subscribe>([name], body, next) })
+            Ok(Change { field: "source", ..change::<operations::Subscribe>([name], body, here(), "changed") })
         }
         "reorder" => {
             let sources = required(form, "sources", "enter all sources of the repository")?;
             let sources: Vec<&str> =
                 sources.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-            let (body, next) = (json!({ "sources": sources }), (here(), "changed"));
-            Ok(Change { field: "sources", ..change::<operations::ReorderSources>([name], body, next) })
+            let body = json!({ "sources": sources });
+            Ok(Change {
+                field: "sources",
+                ..change::<operations::ReorderSources>([name], body, here(), "changed")
+            })
         }
         "unsubscribe" => {
             let object = text(form, OBJECT);
@@ -275,15 +278,17 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
                 None => (object, None),
             };
             let path = address::<operations::Unsubscribe>([name, source], &Unsubscribe { version });
-            let next = (here(), "changed");
-            Ok(Change { path, ..change::<operations::Unsubscribe>([name, source], Value::Null, next) })
+            Ok(Change {
+                path,
+                ..change::<operations::Unsubscribe>([name, source], Value::Null, here(), "changed")
+            })
         }
         _ => Err(unknown()),
     }
 }
 
 fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let jobs = || (Target::Section(Section::Jobs), "started");
+    let jobs = || Target::Section(Section::Jobs);
     match action {
         "sweep" => {
             let class = Some(text(form, OBJECT)).filter(|class| !class.is_empty());
@@ -291,16 +296,16 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
                 require_confirmation(form)?;
             }
             let body = json!({ "confirm": class.into_iter().collect::<Vec<_>>() });
-            Ok(change::<operations::SweepStorage>([], body, jobs()))
+            Ok(change::<operations::SweepStorage>([], body, jobs(), "started"))
         }
         "restore" => {
             require_confirmation(form)?;
-            Ok(change::<operations::RestoreStorage>([], json!({ "classes": [] }), jobs()))
+            Ok(change::<operations::RestoreStorage>([], json!({ "classes": [] }), jobs(), "started"))
         }
         "adopt" => {
             require_confirmation(form)?;
-            let next = (Target::Section(Section::Storage), "changed");
-            Ok(change::<operations::AdoptStorage>([], json!({ "classes": [] }), next))
+            let next_page = Target::Section(Section::Storage);
+            Ok(change::<operations::AdoptStorage>([], json!({ "classes": [] }), next_page, "changed"))
         }
         _ => Err(unknown()),
     }
@@ -314,15 +319,12 @@ fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
             let displayed_part =
                 if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
             let body = json!({ "rules": [rule], "dry_run": displayed_part == ResponsePart::Matches });
-            Ok(Change {
-                displayed_part,
-                ..change::<operations::CreateBlockRules>([], body, (here, "created"))
-            })
+            Ok(Change { displayed_part, ..change::<operations::CreateBlockRules>([], body, here, "created") })
         }
         "delete" => {
             require_confirmation(form)?;
             let body = json!({ "id": text(form, OBJECT) });
-            Ok(change::<operations::DeleteBlockRules>([], body, (here, "deleted")))
+            Ok(change::<operations::DeleteBlockRules>([], body, here, "deleted"))
         }
         _ => Err(unknown()),
     }
@@ -350,12 +352,12 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
                 "user": text(form, "user"),
                 "expires_in": days.map(|days| i64::from(days) * DAY),
             });
-            let created = change::<operations::CreateToken>([], body, (here, "created"));
+            let created = change::<operations::CreateToken>([], body, here, "created");
             Ok(Change { field: "objects", displayed_part: ResponsePart::Token, ..created })
         }
         "revoke" => {
             let body = json!({ "guid": text(form, OBJECT) });
-            Ok(change::<operations::RevokeToken>([], body, (here, "revoked")))
+            Ok(change::<operations::RevokeToken>([], body, here, "revoked"))
         }
         _ => Err(unknown()),
     }

@@ -22,7 +22,7 @@ pub(in crate::serve) async fn join_fetch(
     }
     let (candidates, class, expected) = upstream::candidates(&repositories.state, located)?;
     let request =
-        || FetchRequest::new(&located.row, expected, candidates, class, (located.tree, &located.package));
+        || FetchRequest::new(&located.row, expected, candidates, class, located.tree, &located.package);
     match repositories.fetches.join(located.row.file, request) {
         Ok(subscriber) => Ok(subscriber),
         Err(error) => Err(fetch_error(repositories, located, error).await),

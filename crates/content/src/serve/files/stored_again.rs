@@ -57,8 +57,7 @@ async fn fetch(repositories: &Repositories, mirrored: MirroredFile) -> Result<()
     }
     let failed = |error: RepoError| RepairError::Failed(error.to_string());
     let (candidates, class, form) = upstream::candidates(&repositories.state, &located).map_err(failed)?;
-    let request =
-        || FetchRequest::new(&located.row, form, candidates, class, (located.tree, &located.package));
+    let request = || FetchRequest::new(&located.row, form, candidates, class, located.tree, &located.package);
     let subscriber = repositories.fetches.join(located.row.file, request)?;
     match subscriber.wait_end().await {
         Some(FetchOutcome::Done(Delivery::Stored(_))) => Ok(()),

@@ -25,7 +25,7 @@ pub(in crate::serve) fn owner(
     let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
     let mut archive_owner = None;
     for tree in trees {
-        match tree.presence(c, (id, package))? {
+        match tree.presence(c, id, package)? {
             Some(LifeState::Listed) => return Ok(Some(tree.clone())),
             Some(LifeState::Archived) => archive_owner = archive_owner.or_else(|| Some(tree.clone())),
             None => {}

@@ -46,7 +46,7 @@ pub(in crate::serve) async fn of_indexes(
     state.advisories.wait().await;
     let catalog = state.catalog.load();
     with_inputs(state, &catalog, (state.clock)(), |inputs| {
-        state.policies.of_indexes(inputs, repo, (indexes, guards))
+        state.policies.of_indexes(inputs, repo, indexes, guards)
     })
 }
 

@@ -70,7 +70,7 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
     let rows = state.db.read(move |c| {
         let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
         let Some(id) = db::package::by_name(c, tree.source, &name)? else { return Ok(None) };
-        if tree.presence(c, (id, &name))?.is_none() {
+        if tree.presence(c, id, &name)?.is_none() {
             return Ok(None);
         }
         let heads: Vec<BinaryListHead> =

@@ -12,8 +12,9 @@ use crate::serve::python::file::RequestBudget;
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
 use base::model::language::Language;
+use base::model::locked_version::{Interval, LockedState, LockedVersion};
 use base::model::point::Point;
-use base::model::time::{Day, Timestamp};
+use base::model::time::Timestamp;
 use formats::r;
 use runtime::catalog::resolve::today;
 
@@ -49,68 +50,19 @@ impl ComparisonPermit {
     }
 }
 
-/// The state of a locked version at a point.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Listed,
-    /// The point has it in its archive and lists another version, if any.
-    Archived(Option<String>),
-    /// The point does not have it, and lists another version.
-    Other(String),
-    /// A block rule or a name guard refuses it.
-    Blocked {
-        /// The rule or the guard.
-        reason: String,
-        /// Whether the point has details of the package: they are refused for a guarded name, and for a Python project
-        /// of which all files are blocked.
-        has_details: bool,
-    },
-    /// The point has no version of the package.
-    Missing,
-    /// The index of the package was not queried, because the file has too many unknown projects, or the index
-    /// did not answer.
-    Unknown,
+fn of_guard(reason: String) -> LockedState {
+    LockedState::Blocked { reason, has_details: false }
 }
-
-impl State {
-    fn of_guard(reason: String) -> State {
-        State::Blocked { reason, has_details: false }
-    }
-}
-
-/// A package of a lock file at a point.
-#[derive(Clone, Debug)]
-pub struct LockedPackage {
-    /// The name as written in the file.
-    pub name: String,
-    /// The version of the file.
-    pub version: String,
-    pub state: State,
-    /// The text of the version at the point, if the text of the file has the same value: R regards `1.0-1` and `1.0-01`
-    /// as the same version, but the name of the file has the text.
-    pub spelling: Option<String>,
-    /// The ids of advisories about the version.
-    pub vulnerabilities: Vec<String>,
-    /// The days at the end of which the version was listed, as half-open intervals; the last one has no end if the
-    /// version is still listed. `None` if they are not known.
-    pub listed: Option<Vec<Interval>>,
-    /// The last day within which the version was listed, if it was never listed at the end of a day.
-    pub listed_within: Option<Day>,
-    /// Whether a block rule hides the version at some time.
-    pub is_hidden: bool,
-}
-
-/// Days from the first one up to, not including, the second one.
-pub type Interval = (Day, Option<Day>);
 
 /// Compares the versions of R packages with a snapshot. The days on which a version was listed are computed
 /// with the subscriptions that were in force on each day.
 pub async fn r_packages(
-    (repositories, _permit): (&Repositories, &ComparisonPermit),
+    repositories: &Repositories,
+    _permit: &ComparisonPermit,
     scope: &ListingScope<'_>,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
-) -> Result<Vec<LockedPackage>, RepoError> {
+) -> Result<Vec<LockedVersion>, RepoError> {
     let point = scope.point;
     let subscriptions = Subscriptions::new(repositories, scope)?;
     let tomorrow = today(scope.catalog, (repositories.state.clock)()).end().day();
@@ -138,7 +90,7 @@ pub async fn r_packages(
         let listed = union(days);
         let listed_within = newest.filter(|_| listed.is_empty());
         let listed = Some(listed);
-        rows.push(LockedPackage {
+        rows.push(LockedVersion {
             name,
             version,
             state,
@@ -154,10 +106,11 @@ pub async fn r_packages(
 
 /// Returns the states of versions of R packages at a point, in their order.
 pub async fn r_states(
-    (repositories, _permit): (&Repositories, &ComparisonPermit),
+    repositories: &Repositories,
+    _permit: &ComparisonPermit,
     point: &Point,
     packages: &[(String, String)],
-) -> Result<Vec<State>, RepoError> {
+) -> Result<Vec<LockedState>, RepoError> {
     let requested = packages.iter().map(|(name, _)| (name.clone(), None)).collect();
     let details = info::packages(&repositories.state, point, requested).await?;
     let of_package = packages.iter().zip(details);
@@ -174,10 +127,10 @@ fn r_state(
     detail: Option<&info::PackageDetail>,
     name: &str,
     version: &str,
-) -> (State, Option<String>) {
+) -> (LockedState, Option<String>) {
     let Some(detail) = detail else {
         let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);
-        return (guarded.map_or(State::Missing, |guarded| State::of_guard(guarded.reason)), None);
+        return (guarded.map_or(LockedState::Missing, |guarded| of_guard(guarded.reason)), None);
     };
     let releases = || std::iter::once(&detail.release).chain(&detail.others);
     let has_value = |release: &&info::Release| r::version::compare(&release.version, version).is_eq();
@@ -185,17 +138,17 @@ fn r_state(
     let requested = requested.or_else(|| releases().find(has_value));
     let listed = releases().find(|release| !release.archived && release.blocked.is_none());
     let listed = listed.map(|release| release.version.clone());
-    let blocked = |reason: &String| State::Blocked { reason: reason.clone(), has_details: true };
+    let blocked = |reason: &String| LockedState::Blocked { reason: reason.clone(), has_details: true };
     let state = match (requested, listed) {
         (Some(info::Release { blocked: Some(reason), .. }), _) => blocked(reason),
-        (Some(info::Release { archived: false, .. }), _) => State::Listed,
-        (Some(_), listed) => State::Archived(listed),
-        (None, Some(listed)) => State::Other(listed),
+        (Some(info::Release { archived: false, .. }), _) => LockedState::Listed,
+        (Some(_), listed) => LockedState::Archived(listed),
+        (None, Some(listed)) => LockedState::Other(listed),
         // Rules hide the version that the point would list.
         (None, None) => {
             let reason =
                 releases().filter(|release| !release.archived).find_map(|release| release.blocked.as_ref());
-            reason.map_or(State::Missing, blocked)
+            reason.map_or(LockedState::Missing, blocked)
         }
     };
     let spelling = requested.map(|release| release.version.clone()).filter(|text| text != version);
@@ -205,18 +158,19 @@ fn r_state(
 /// Compares the versions of Python projects with a point. The days on which a version was listed are not
 /// computed: an index lists all versions of a project at the same time.
 pub async fn python_projects(
-    (repositories, _permit): (&Repositories, &ComparisonPermit),
+    repositories: &Repositories,
+    _permit: &ComparisonPermit,
     point: &Point,
     packages: Vec<(String, String)>,
     advisories: &Vulnerabilities,
-) -> Result<Vec<LockedPackage>, RepoError> {
+) -> Result<Vec<LockedVersion>, RepoError> {
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(packages.len());
     for (name, version) in packages {
-        let mut row = LockedPackage {
+        let mut row = LockedVersion {
             name,
             version,
-            state: State::Missing,
+            state: LockedState::Missing,
             spelling: None,
             vulnerabilities: Vec::new(),
             listed: None,
@@ -226,7 +180,7 @@ pub async fn python_projects(
         match releases_within(repositories, point, &row.name, Some(&budget)).await {
             Ok(project) => match (project.release(&row.version), project.blocked(&row.version)) {
                 (Some(release), _) => {
-                    row.state = State::Listed;
+                    row.state = LockedState::Listed;
                     let (source, name) = (project.source(), project.project.as_str());
                     let found = source.map(|source| advisories.of(source, name, &release.version));
                     row.vulnerabilities =
@@ -234,20 +188,20 @@ pub async fn python_projects(
                 }
                 (None, Some(blocked)) => {
                     let has_details = !project.releases.is_empty();
-                    row.state = State::Blocked { reason: blocked.reason.clone(), has_details };
+                    row.state = LockedState::Blocked { reason: blocked.reason.clone(), has_details };
                 }
                 (None, None) => {
                     row.state = match project.preferred() {
-                        Some(release) => State::Other(release.version.clone()),
-                        None if budget.is_left() => State::Missing,
-                        None => State::Unknown,
+                        Some(release) => LockedState::Other(release.version.clone()),
+                        None if budget.is_left() => LockedState::Missing,
+                        None => LockedState::Unknown,
                     };
                 }
             },
-            Err(RepoError::Upstream { .. }) => row.state = State::Unknown,
-            Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = State::Unknown,
+            Err(RepoError::Upstream { .. }) => row.state = LockedState::Unknown,
+            Err(RepoError::NotFound(_)) if !budget.is_left() => row.state = LockedState::Unknown,
             Err(RepoError::NotFound(_)) => {}
-            Err(RepoError::Guarded(guarded)) => row.state = State::of_guard(guarded.reason),
+            Err(RepoError::Guarded(guarded)) => row.state = of_guard(guarded.reason),
             Err(error) => return Err(error),
         }
         rows.push(row);
@@ -297,6 +251,7 @@ pub fn intersection<'a>(lists: impl IntoIterator<Item = &'a [Interval]>) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::model::time::Day;
 
     fn day(number: u8) -> Day {
         format!("2026-11-{number:02}").parse().expect("a day")

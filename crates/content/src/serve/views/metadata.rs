@@ -38,13 +38,14 @@ pub async fn of(
         Language::Python => metadata::of_python(c, &names),
     });
     let rows = rows.await?;
-    Ok(rows.iter().zip(&versions).map(|(rows, served)| applicable(rows, (language, repo), served)).collect())
+    Ok(rows.iter().zip(&versions).map(|(rows, served)| applicable(rows, language, repo, served)).collect())
 }
 
 /// Like [`of`], for one version.
 pub async fn of_one(
     repositories: &Repositories,
-    (language, repo): (Language, RepoId),
+    language: Language,
+    repo: RepoId,
     served: ServedVersion,
 ) -> Result<BTreeMap<String, String>, RepoError> {
     Ok(of(repositories, language, repo, vec![served]).await?.pop().unwrap_or_default())
@@ -54,7 +55,8 @@ pub async fn of_one(
 /// for the version precedes others, then one for the repository, then one for the source.
 fn applicable(
     rows: &[Metadata],
-    (language, repo): (Language, RepoId),
+    language: Language,
+    repo: RepoId,
     served: &ServedVersion,
 ) -> BTreeMap<String, String> {
     let is_version = |version: &str| match language {

@@ -46,7 +46,7 @@ pub async fn warnings(
     let views = View::of(state, &point);
     let own: HashSet<SourceId> =
         views.iter().map(|view| view.source).filter(|source| catalog.is_own(*source)).collect();
-    let query = state.db.read(move |c| shared_names(c, &views, &own, (source, language)));
+    let query = state.db.read(move |c| shared_names(c, &views, &own, source, language));
     let sentence = |shared: SharedNames| {
         let SharedNames { first, second, names } = shared;
         let (first, second) = (catalog.source_name(first), catalog.source_name(second));
@@ -69,7 +69,8 @@ fn shared_names(
     c: &mut dyn Conn,
     views: &[View],
     own: &HashSet<SourceId>,
-    (source, language): (SourceId, Language),
+    source: SourceId,
+    language: Language,
 ) -> Result<Vec<SharedNames>, DbError> {
     let mut shared: Vec<SharedNames> = Vec::new();
     let is_source = |view: &View| view.source == source;

@@ -196,7 +196,7 @@ impl BackfillRun<'_> {
     ) -> Result<Option<BackfillSummary>, SyncError> {
         let tree = self.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?.id;
         let transaction =
-            Transaction::new_history(self.state, lease, self.report, (SourceId::CRAN, tree)).await?;
+            Transaction::new_history(self.state, lease, self.report, SourceId::CRAN, tree).await?;
         let plan = match self.plan(tables, Purpose::Write).await? {
             PlanOutcome::Nothing(reason) => return Ok(Some(BackfillSummary::Nothing(reason))),
             PlanOutcome::Plan(plan) => plan,

@@ -400,7 +400,8 @@ impl View {
     pub(in crate::serve) fn presence(
         &self,
         c: &mut dyn Conn,
-        (package, name): (PackageId, &str),
+        package: PackageId,
+        name: &str,
     ) -> Result<Option<LifeState>, DbError> {
         if self.hides(name) {
             return Ok(None);

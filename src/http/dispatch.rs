@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
 use super::app::App;
 use super::base_url::RequestHead;
@@ -12,7 +13,6 @@ use super::body::Body;
 use super::client_kind::client_kind;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
-use super::peer::Peer;
 use super::permission::{Principal, is_unknown_repository, repository_access};
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};
@@ -57,15 +57,10 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
             let segment = route::repository_segment(path);
             let is_private = catalog.repo_by_name_or_id(segment).is_some_and(|repo| repo.authenticated);
             let is_of_session = is_page && has_session(head);
-            if is_of_session {
-                forbid_storing(&mut response);
-            }
             // SECURITY: a name without a repository gets the same response as a private one.
             let is_closed = app.state.config.load().authentication.require_auth_for_ui;
             let looks_private = is_private || (is_closed && is_unknown_repository(&catalog, segment));
-            if is_of_session || looks_private {
-                response::restrict_to_client(&mut response);
-            }
+            Privacy { is_of_session, is_restricted: is_of_session || looks_private }.apply(&mut response);
             response
         }
         // Boxed, because the futures of all routes together are large, and each request would move them.
@@ -101,8 +96,28 @@ fn repository_failure(head: &RequestHead<'_>, failure: &Failure) -> Response<Bod
     } else {
         response::failure(failure, ErrorFormat::Text)
     };
-    response.headers_mut().append(http::header::VARY, http::HeaderValue::from_static("Accept"));
+    response.headers_mut().append(http::header::VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+/// Who may store a response.
+struct Privacy {
+    /// Whether it is a page of a browser with a session. Browsers do not store it either: after the sign-out, the history
+    /// of the browser has nothing of the session.
+    is_of_session: bool,
+    /// Whether it is only for this client, so that shared caches do not store it.
+    is_restricted: bool,
+}
+
+impl Privacy {
+    fn apply(&self, response: &mut Response<Body>) {
+        if self.is_of_session {
+            response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if self.is_restricted {
+            response::restrict_to_client(response);
+        }
+    }
 }
 
 /// Handles a route outside the admin API, if the client has the permission that it requires.
@@ -114,183 +129,126 @@ pub(super) async fn read(
     body: Incoming,
 ) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
-    let format = route.error_format();
     let is_page = route.is_page();
-    let is_repository = matches!(route, Route::Latest { .. });
-    let failed = |failure: &Failure| match (is_page, is_repository) {
-        (true, _) => web::answer::failure_page(head, failure),
-        (false, true) => repository_failure(head, failure),
-        (false, false) => response::failure(failure, format),
+    let mut privacy = Privacy {
+        is_of_session: is_page && has_session(head),
+        // A page also names the account, and what only this client may see.
+        is_restricted: is_page && *head.principal != Principal::Anonymous,
     };
-    let is_of_session = is_page && has_session(head);
-    let finished = |mut response: Response<Body>, is_restricted: bool| {
-        if is_of_session {
-            forbid_storing(&mut response);
+    let result = match require_permission(app, &route, head.principal) {
+        Ok(is_restricted) => {
+            privacy.is_restricted |= is_restricted;
+            let result = serve(app, &route, query, head, body, &mut privacy).await;
+            result.inspect_err(|failure| count_blocked(app, failure, parts, received_at))
         }
-        if is_restricted {
-            response::restrict_to_client(&mut response);
-        }
-        response
-    };
-    // A page also names the account, and what only this client may see.
-    let is_personal = is_page && *head.principal != Principal::Anonymous;
-    let mut is_restricted = match require_permission(app, &route, head.principal) {
-        Ok(is_restricted) => is_restricted,
         Err(failure) => {
             if let (Route::UploadPython { .. }, Principal::Token(token)) = (&route, head.principal) {
                 let address = app.site.load().client_address(head.peer, &parts.headers);
                 let request = format!("{} {path}", parts.method);
                 admin::record_refusal(app, (token, address), &request, &failure).await;
             }
-            return match login::redirect_to_start(app, &route, head, &failure) {
-                Some(redirect) => redirect,
-                None => finished(failed(&failure), is_personal),
-            };
+            if let Some(redirect) = login::redirect_to_start(app, &route, head, &failure) {
+                return redirect;
+            }
+            Err(failure)
         }
     };
-    is_restricted |= is_personal;
-    let result = match route {
-        Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
-        Route::Home => answer_within_budget(app, head.peer, web::home::answer(app, query, head)).await,
+    let mut response = result.unwrap_or_else(|failure| match route {
+        Route::Latest { .. } => repository_failure(head, &failure),
+        _ if is_page => web::answer::failure_page(head, &failure),
+        _ => response::failure(&failure, route.error_format()),
+    });
+    privacy.apply(&mut response);
+    response
+}
+
+/// Handles a route that the client may use.
+async fn serve(
+    app: &Arc<App>,
+    route: &Route,
+    query: &Query,
+    head: &RequestHead<'_>,
+    body: Incoming,
+    privacy: &mut Privacy,
+) -> Result<Response<Body>, Failure> {
+    let RequestHead { parts, path: raw, received_at, .. } = *head;
+    match route {
+        Route::Ping => Ok(response::json(StatusCode::OK, &serde_json::json!({}))),
+        Route::Home => answer_within_budget(app, head, web::home::answer(app, query, head)).await,
         Route::Manual(name) => {
-            let page = async { web::manual::answer(app, &name, head) };
-            answer_within_budget(app, head.peer, page).await
+            answer_within_budget(app, head, async { web::manual::answer(app, name, head) }).await
         }
-        Route::Asset(file) => web::asset::answer(&file, head),
+        Route::Asset(file) => web::asset::answer(file, head),
         Route::Favicon => Ok(web::asset::favicon(head)),
         Route::Robots => Ok(web::asset::robots()),
-        Route::Latest { repo, trailing_slash: slash } => {
-            web::repository::redirect(&app.state.catalog.get(), &repo, slash, query)
+        Route::Latest { repo, trailing_slash } => {
+            web::repository::redirect(&app.state.catalog.get(), repo, *trailing_slash, query)
         }
         Route::PackageLink { location, .. } => {
-            Ok(response::redirect(http::StatusCode::MOVED_PERMANENTLY, response::header_value(location)))
+            Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, response::header_value(location.clone())))
         }
         Route::RepositoryPage { repo, snapshot, linux } => {
-            let page = web::repository::answer(app, &repo, snapshot, linux.as_deref(), query, head);
-            answer_within_budget(app, head.peer, page).await
+            let page = web::repository::answer(app, repo, *snapshot, linux.as_deref(), query, head);
+            answer_within_budget(app, head, page).await
         }
-        route @ Route::Web { .. } => match web_page(app, &route, query, head, body).await {
-            Ok((response, is_restricted_now)) => {
-                is_restricted |= is_restricted_now;
-                Ok(response)
-            }
-            Err(failure) => Err(failure),
-        },
-        Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
-        Route::Repository {
-            repo,
-            snapshot,
-            path: RepoPath::Python(PythonPath::Json { project, version }),
-        } => {
-            let document = (&project, version.as_deref());
-            let response = python::json::answer(app, (repo.as_str(), snapshot), document, head);
-            answer_within_budget(app, head.peer, response).await
-        }
-        Route::Repository { repo, snapshot, path: RepoPath::Python(python_path) } => {
-            let address = python::Address { repo: &repo, snapshot, path: &python_path, raw: path };
-            python::answer(app, &address, query, parts, received_at).await
-        }
-        Route::Repository { repo, snapshot, path: rest } => {
-            let (linux, part, r_path) = match &rest {
-                RepoPath::R { linux, path } => (linux.as_deref(), None, path),
-                RepoPath::Bioconductor { linux, part, path } => (linux.as_deref(), Some(*part), path),
-                RepoPath::Python(_) => return response::failure(&Failure::no_such_address(), format),
+        Route::Web { repo, snapshot, path } => {
+            let posted = match parts.method {
+                Method::POST => {
+                    let posted = web::lock_file::read(app, body, head).await?;
+                    // SECURITY: the body may have taken a minute. Meanwhile the token may have been revoked, and the
+                    // repository may have become authenticated.
+                    head.principal.require_valid(app)?;
+                    privacy.is_restricted |= require_permission(app, route, head.principal)?;
+                    Some(posted)
+                }
+                _ => None,
             };
-            if let Err(failure) = python::refuse_r_path(app, &repo) {
-                let mut response = response::failure(&failure, format);
-                if is_restricted {
-                    response::restrict_to_client(&mut response);
-                }
-                return response;
-            }
-            if let Some(name) = r_path.directory_without_slash() {
-                let location =
-                    http::HeaderValue::try_from(name + "/").map_err(|_| Failure::no_such_address());
-                let result = location.map(|at| response::redirect(http::StatusCode::MOVED_PERMANENTLY, at));
-                return finished(result.unwrap_or_else(|failure| failed(&failure)), is_restricted);
-            }
-            // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
-            let validity = Validity::of(&app.state, received_at);
-            let address = Address { repo: &repo, snapshot, part, r_path, path, validity };
-            match choose_platform::choose(app, linux, r_path, parts, query) {
-                Err(failure) => {
-                    let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
-                    record_failure(app, r_path, binary, &failure, parts, received_at);
-                    Err(failure)
-                }
-                Ok(platform) => {
-                    repository(app, &address, &platform, parts, received_at).await.inspect_err(|failure| {
-                        record_failure(
-                            app,
-                            r_path,
-                            platform.requested_binary(parts),
-                            failure,
-                            parts,
-                            received_at,
-                        );
-                    })
-                }
-            }
+            let client = app.client(head.peer);
+            let reservation = match path {
+                WebPath::File(..) => app.response_budget.reserve_for_file(client).await?,
+                _ => app.response_budget.reserve(client)?,
+            };
+            let page = web::snapshot_page::answer(app, repo, *snapshot, path, query, head, posted);
+            reservation.charge(page.await?)
         }
-        Route::UploadPython { source } => python::upload::answer(app, &source, head, body).await,
-        Route::Login(route) => login::answer(app, route, query, head, body).await,
+        Route::Versions { repo, snapshot } => bioconductor::versions(app, repo, *snapshot, parts).await,
+        Route::Repository { repo, snapshot, path } => match path {
+            RepoPath::Python(PythonPath::Json { project, version }) => {
+                let answer = python::json::answer(app, repo, *snapshot, project, version.as_deref(), head);
+                answer_within_budget(app, head, answer).await
+            }
+            RepoPath::Python(path) => {
+                let address = python::Address { repo, snapshot: *snapshot, path, raw };
+                python::answer(app, &address, query, parts, received_at).await
+            }
+            RepoPath::R { linux, path } => {
+                let address =
+                    Address { repo, snapshot: *snapshot, linux: linux.as_deref(), part: None, path };
+                r_path(app, &address, query, head).await
+            }
+            RepoPath::Bioconductor { linux, part, path } => {
+                let (linux, part) = (linux.as_deref(), Some(*part));
+                r_path(app, &Address { repo, snapshot: *snapshot, linux, part, path }, query, head).await
+            }
+        },
+        Route::UploadPython { source } => python::upload::answer(app, source, head, body).await,
+        Route::Login(route) => login::answer(app, *route, query, head, body).await,
         Route::PublishingAudience => python::trusted_publishing::audience(app),
         Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
-        // Memory for the response is reserved only after the request body has arrived.
-        Route::Public(route) => match public::request_body(app, &route, &parts.method, body).await {
-            Ok(body) => {
-                answer_within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await
-            }
-            Err(failure) => Err(failure),
-        },
+        Route::Public(route) => {
+            // Memory for the response is reserved only after the request body has arrived.
+            let body = public::request_body(app, route, &parts.method, body).await?;
+            answer_within_budget(app, head, public::answer(app, route, query, head, body)).await
+        }
         // `services` handles these: a control request must release the app before it ends, which is not possible here.
         Route::Admin(_) | Route::Administration(_) => Err(Failure::no_such_address()),
-    };
-    if let Err(failure) = &result {
-        count_blocked(app, failure, parts, received_at);
     }
-    finished(result.unwrap_or_else(|failure| failed(&failure)), is_restricted)
 }
 
 /// Returns true if the client of a request is a browser with a session.
 fn has_session(head: &RequestHead<'_>) -> bool {
     matches!(head.principal, Principal::Token(_))
         && !head.parts.headers.contains_key(http::header::AUTHORIZATION)
-}
-
-/// Forbids browsers to store a response: after the sign-out, the history of the browser has nothing of the session.
-fn forbid_storing(response: &mut Response<Body>) {
-    let value = http::HeaderValue::from_static("no-store");
-    response.headers_mut().insert(http::header::CACHE_CONTROL, value);
-}
-
-/// Returns a page of a snapshot, and whether it is only for clients with a token or a session according to a check after
-/// the body.
-async fn web_page(
-    app: &App,
-    route: &Route,
-    query: &Query,
-    head: &RequestHead<'_>,
-    body: Incoming,
-) -> Result<(Response<Body>, bool), Failure> {
-    let Route::Web { repo, snapshot, path } = route else { return Err(Failure::no_such_address()) };
-    let (posted, is_restricted) = match head.parts.method {
-        Method::POST => {
-            let posted = web::lock_file::read(app, body, head).await?;
-            // SECURITY: the body may have taken a minute. Meanwhile the token may have been revoked, and the repository
-            // may have become authenticated.
-            head.principal.require_valid(app)?;
-            (Some(posted), require_permission(app, route, head.principal)?)
-        }
-        _ => (None, false),
-    };
-    let client = app.client(head.peer);
-    let reservation = match path {
-        WebPath::File(..) => app.response_budget.reserve_for_file(client).await?,
-        _ => app.response_budget.reserve(client)?,
-    };
-    let page = web::snapshot_page::answer(app, repo.as_str(), *snapshot, path, query, head, posted);
-    Ok((reservation.charge(page.await?)?, is_restricted))
 }
 
 /// Counts a request for a file or a page that a block rule refused.
@@ -313,33 +271,58 @@ fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bo
 /// Makes a response within the memory budget of responses.
 async fn answer_within_budget(
     app: &App,
-    peer: Peer,
+    head: &RequestHead<'_>,
     response: impl Future<Output = Result<Response<Body>, Failure>>,
 ) -> Result<Response<Body>, Failure> {
-    let reservation = app.response_budget.reserve(app.client(peer))?;
+    let reservation = app.response_budget.reserve(app.client(head.peer))?;
     reservation.charge(response.await?)
 }
 
-/// A parsed address inside a repository.
+/// A parsed address inside a repository of R packages.
 struct Address<'a> {
     repo: &'a str,
     snapshot: Snapshot,
+    /// The segment after `__linux__`.
+    linux: Option<&'a str>,
     part: Option<PartName>,
-    r_path: &'a RPath,
-    path: &'a str,
-    /// The versions that the resolution depends on, determined before resolving.
-    validity: Validity,
+    path: &'a RPath,
 }
 
-/// Returns a document or a file of a repository.
+/// Returns a document or a file of a repository of R packages, or the redirect to a directory.
+async fn r_path(
+    app: &App,
+    address: &Address<'_>,
+    query: &Query,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let Address { repo, linux, path, .. } = *address;
+    let RequestHead { parts, received_at, .. } = *head;
+    python::refuse_r_path(app, repo)?;
+    if let Some(name) = path.directory_without_slash() {
+        let location = HeaderValue::try_from(name + "/").map_err(|_| Failure::no_such_address())?;
+        return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, location));
+    }
+    // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
+    let validity = Validity::of(&app.state, received_at);
+    let platform = choose_platform::choose(app, linux, path, parts, query).inspect_err(|failure| {
+        let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
+        record_failure(app, path, binary, failure, parts, received_at);
+    })?;
+    repository(app, address, validity, &platform, head).await.inspect_err(|failure| {
+        record_failure(app, path, platform.requested_binary(parts), failure, parts, received_at);
+    })
+}
+
+/// Returns a document or a file of a repository. `validity` are the versions that the resolution depends on.
 async fn repository(
     app: &App,
     address: &Address<'_>,
+    validity: Validity,
     platform: &PlatformRequest<'_>,
-    parts: &Parts,
-    received_at: Timestamp,
+    head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
-    let Address { repo, snapshot, part, r_path, path, validity } = *address;
+    let Address { repo, snapshot, part, path: r_path, .. } = *address;
+    let RequestHead { parts, path, received_at, .. } = *head;
     // `network` has looked up the entries that depend on the address alone, before it parsed the address.
     let (key, cached) = match platform.cache_key() {
         None => (Cow::Borrowed(path), None),

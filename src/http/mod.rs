@@ -29,6 +29,7 @@ pub mod listener;
 mod login;
 mod metrics;
 mod openapi;
+mod operation;
 pub mod peer;
 mod permission;
 pub mod plain_text;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::error::Failure;
-use api::query::{Order, ParameterValue, Parameters};
+use api::query::{ParameterValue, Parameters};
 use base::model::snapshot::Snapshot;
 
 /// Splits a raw path into decoded segments. A trailing slash results in an empty last segment.
@@ -105,20 +105,6 @@ impl Query {
         self.parameter::<Vec<String>>(name).unwrap_or_default().into_iter()
     }
 
-    /// Returns true if a flag is present and its value is not `false`, `f`, `0`, `no` or `off`.
-    pub fn flag(&self, name: &str) -> bool {
-        self.parameter(name).unwrap_or_default()
-    }
-
-    /// Returns the value of `_order`: true if descending, `None` if absent.
-    ///
-    /// # Errors
-    /// 400 for any other value.
-    pub fn descending(&self) -> Result<Option<bool>, Failure> {
-        let order: Option<Order> = self.parameter("_order")?;
-        Ok(order.map(|order| order == Order::Descending))
-    }
-
     /// Returns the value of a parameter with a snapshot: `latest`, a day, or the number of a transaction. `None` if it
     /// is absent or empty.
     ///
@@ -180,6 +166,7 @@ fn decode(raw: &str, is_form: bool) -> Result<Cow<'_, str>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::query::Order;
 
     #[test]
     fn segments_are_decoded() {
@@ -271,9 +258,14 @@ mod tests {
         let query =
             Query::parse(Some("p=a,b&p=c&p=&x=,&all=true&not=False&_order=DESC"), 4096).expect("well-formed");
         assert_eq!(query.all("p").collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert_eq!((query.all("x").count(), query.flag("all"), query.flag("not")), (0, true, false));
-        assert_eq!((query.descending(), query.flag("absent")), (Ok(Some(true)), false));
-        assert!(Query::parse(Some("_order=up"), 4096).expect("well-formed").descending().is_err());
+        assert_eq!(query.all("x").count(), 0);
+        assert_eq!(
+            ["all", "not", "absent"].map(|name| query.parameter(name)),
+            [Ok(true), Ok(false), Ok(false)]
+        );
+        assert_eq!(query.parameter("_order"), Ok(Some(Order::Descending)));
+        let query = Query::parse(Some("_order=up"), 4096).expect("well-formed");
+        assert!(query.parameter::<Option<Order>>("_order").is_err());
         for bad in ["a=%0d%0aX", "%00", "a=%f", "a=é"] {
             assert!(Query::parse(Some(bad), 4096).is_err(), "{bad}");
         }

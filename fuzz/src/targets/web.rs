@@ -3,6 +3,7 @@
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 use rstudio_pm::api::public::filter::Filter;
+use rstudio_pm::api::public::package::ListPackages;
 use rstudio_pm::api::public::url::SnapshotQuery;
 use rstudio_pm::http::conditional::{self, Extent, Validators};
 use rstudio_pm::http::route::repo_path::RepoPath;
@@ -21,8 +22,7 @@ pub fn route(data: &[u8]) {
             assert!(!part.contains(['/', '\\', '\0', '\r', '\n']) && part != "." && part != "..", "{part:?}");
         }
         let Ok((route, query)) = route::parse(&method, path, query, LIMIT) else { continue };
-        let _ =
-            (query.descending(), query.number("_limit", 1000), query.flag("x"), query.all("name").count());
+        let _ = (query.read::<ListPackages>(), query.number("_limit", 1000), query.all("name").count());
         if let Route::Repository {
             path: RepoPath::R { path, .. } | RepoPath::Bioconductor { path, .. },
             ..

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::audit::{AuditRow, AuditVerification, ListAudit, VerifyAudit};
@@ -19,7 +19,7 @@ const MAX_ROWS: usize = 10_000;
 /// does not answer.
 const ROW_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn list(call: Call<'_>, query: ListAudit) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListAudit) -> Answer<Vec<AuditRow>> {
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let filter = Filter {
         after: number(query.after.unwrap_or(0)),
@@ -37,7 +37,7 @@ pub(super) async fn list(call: Call<'_>, query: ListAudit) -> AdminResult {
         },
     };
     let rows = call.app.state.db.read(move |c| audit::list(c, &filter)).await.map_err(RepoError::from)?;
-    ok(&rows.into_iter().map(wire).collect::<Vec<_>>())
+    Ok(rows.into_iter().map(wire).collect())
 }
 
 /// Converts a row to its form in the API and in the file of the audit trail.
@@ -114,7 +114,7 @@ pub(super) async fn record_operation(
     }
 }
 
-pub(super) async fn verify(call: Call<'_>, query: VerifyAudit) -> AdminResult {
+pub(super) async fn verify(call: Call<'_>, query: VerifyAudit) -> Answer<AuditVerification> {
     let known = match (query.row, query.sha256) {
         (None, None) => None,
         (Some(row), Some(digest)) => {
@@ -128,7 +128,7 @@ pub(super) async fn verify(call: Call<'_>, query: VerifyAudit) -> AdminResult {
     };
     let result =
         call.app.state.db.read(move |c| audit::verify(c, known.as_ref())).await.map_err(RepoError::from)?;
-    ok(&AuditVerification {
+    Ok(AuditVerification {
         rows: result.rows,
         last: result.last,
         sha256: result.sha256,

@@ -1,7 +1,7 @@
 //! Back-fill of older history: start and stop.
 
-use super::call::{AdminResult, Call, ok};
-use super::job::start_response;
+use super::call::{Answer, Call};
+use super::job::{Started, start_response};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::backfill::{StartBackfill, StoppedBackfill};
@@ -28,7 +28,7 @@ fn failure(error: SyncError) -> Failure {
     }
 }
 
-pub(super) async fn start(call: Call<'_>, body: StartBackfill) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: StartBackfill) -> Started {
     let Call { app, actor, .. } = call;
     let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
     let request = BackfillRequest {
@@ -41,10 +41,10 @@ pub(super) async fn start(call: Call<'_>, body: StartBackfill) -> AdminResult {
     start_response(app, &app.sync.backfill(&request).await.map_err(failure)?).await
 }
 
-pub(super) async fn stop(call: Call<'_>, source: &str) -> AdminResult {
+pub(super) async fn stop(call: Call<'_>, source: &str) -> Answer<StoppedBackfill> {
     if kind(call.app, source)? != SourceKind::Cran {
         return Err(failure(SyncError::NotBackfillable(kind(call.app, source)?)));
     }
     let message = call.app.sync.stop_backfill().await.map_err(failure)?;
-    ok(&StoppedBackfill { message })
+    Ok(StoppedBackfill { message })
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, WithStatus};
 use super::job::start_response;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use api::backup::{RecordBackupTest, RecordedBackupTest, StartBackup};
+use api::job::Job;
 use base::config::BackupPlace;
 use content::serve::RepoError;
 use tasks::backup::create::{CreateOptions, start};
@@ -16,7 +17,7 @@ use tasks::backup::results;
 /// Maximum time that a backup waits for the lock of its folder, in seconds.
 const MAX_LOCK_TIMEOUT: u64 = 24 * 3600;
 
-pub(super) async fn create(call: Call<'_>, body: StartBackup) -> AdminResult {
+pub(super) async fn create(call: Call<'_>, body: StartBackup) -> Answer<WithStatus<Job>> {
     let Call { app, principal, .. } = call;
     let StartBackup { to, with_cache, rate, allow_missing, init, adopt, lock_timeout } = body;
     let to = to.map(|to| to.parse().map_err(|reason| Failure::bad_request(format!("{to}: {reason}"))));
@@ -51,9 +52,9 @@ pub(super) fn require_configured(
     }
 }
 
-pub(super) async fn record_test(call: Call<'_>, body: RecordBackupTest) -> AdminResult {
+pub(super) async fn record_test(call: Call<'_>, body: RecordBackupTest) -> Answer<RecordedBackupTest> {
     let app = call.app;
     let RecordBackupTest { place, error } = body;
     let recorded = results::record_test(&app.state, &place, error).await.map_err(RepoError::from)?;
-    ok(&RecordedBackupTest { recorded })
+    Ok(RecordedBackupTest { recorded })
 }

@@ -1,6 +1,6 @@
 //! Binaries: add uploads as binaries of a source's releases, list, remove.
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use super::package::{existing_policy, outcome};
 use crate::http::error::Failure;
 use crate::http::wire_binary;
@@ -12,7 +12,7 @@ use content::serve;
 use formats::r::platform::{ANY_ARCH, Arch};
 use tasks::edit;
 
-pub(super) async fn add(call: Call<'_>, name: &str, body: AddBinaries) -> AdminResult {
+pub(super) async fn add(call: Call<'_>, name: &str, body: AddBinaries) -> Answer<AddedBinaries> {
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) =
@@ -29,18 +29,18 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddBinaries) -> AdminR
         size: binary.upload.size,
         outcome: outcome(binary.outcome),
     });
-    ok(&AddedBinaries { transaction: tx.map(|id| id.0), packages: packages.collect() })
+    Ok(AddedBinaries { transaction: tx.map(|id| id.0), packages: packages.collect() })
 }
 
-pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> Answer<Vec<Binary>> {
     let package = query.package.as_deref().filter(|package| !package.is_empty());
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package, the name of a package, is missing"))?;
     let rows = serve::binary_rows::in_source(&call.app.state, name, package).await?;
-    ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<Binary>>())
+    Ok(rows.into_iter().map(wire_binary::wire).collect())
 }
 
-pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> AdminResult {
+pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> Answer<RemovedBinary> {
     let Call { app, actor, .. } = call;
     let release = (body.name.as_str(), body.version.as_str());
     let (platform, removed) =
@@ -49,7 +49,7 @@ pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> Ad
         arch: binary.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: binary.sha256.map(|digest| digest.to_string()),
     });
-    ok(&RemovedBinary {
+    Ok(RemovedBinary {
         name: body.name,
         version: body.version,
         platform: platform.to_string(),

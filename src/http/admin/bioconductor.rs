@@ -1,14 +1,14 @@
 //! Lists the Bioconductor versions of `config.yaml`, each with its synced state.
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use crate::http::r::bioconductor::cran_snapshot;
 use api::bioconductor::BioconductorVersion;
 use base::model::time::Timestamp;
 use content::serve::{self, RepoError};
 
-pub(super) async fn versions(call: Call<'_>) -> AdminResult {
+pub(super) async fn versions(call: Call<'_>) -> Answer<Vec<BioconductorVersion>> {
     let (repositories, catalog) = (&call.app.repositories, call.app.state.catalog.get());
-    let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };
+    let Some(config) = &catalog.bioconductor else { return Ok(Vec::<BioconductorVersion>::new()) };
     let mut versions = Vec::new();
     for row in config.newest_first() {
         let state = match serve::point::of_source(&call.app.state, "bioconductor", Some(row.version)) {
@@ -25,5 +25,5 @@ pub(super) async fn versions(call: Call<'_>) -> AdminResult {
             changed: state.and_then(|(_, at)| at).map(|at: Timestamp| at.to_string()),
         });
     }
-    ok(&versions)
+    Ok(versions)
 }

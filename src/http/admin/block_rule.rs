@@ -8,7 +8,7 @@ use serde::Serializer;
 use serde_json::{Map, Value};
 
 use super::block_rule_form::{never_matches, rule_of_wire, wire_of_rule};
-use super::call::{AdminResult, Call, ok, read_row, version};
+use super::call::{Answer, Call, Raw, WithStatus, read_row, version};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
@@ -28,11 +28,11 @@ use tasks::edit::block_rule;
 const MAX_RULES: usize = 200_000;
 
 /// `GET /block-rules`: in the order of evaluation. Omits rules that this version cannot read; the log names them.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
+pub(super) async fn list(call: Call<'_>) -> Answer<Raw> {
     let catalog = call.app.state.catalog.get();
     // 100,000 rules take some tens of milliseconds: not on an async thread.
     match tokio::task::spawn_blocking(move || json_of_rules(&catalog)).await {
-        Ok(Ok(text)) => Ok(response::json_bytes(StatusCode::OK, text.into())),
+        Ok(Ok(text)) => Ok(Raw(response::json_bytes(StatusCode::OK, text.into()))),
         Ok(Err(error)) => {
             tracing::error!("could not serialize the block rules as JSON: {error}");
             Err(Failure::unavailable(
@@ -65,7 +65,10 @@ fn json_of_rules(catalog: &Catalog) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
-pub(super) async fn create(call: Call<'_>, body: wire::CreateBlockRules) -> AdminResult {
+pub(super) async fn create(
+    call: Call<'_>,
+    body: wire::CreateBlockRules,
+) -> Answer<WithStatus<wire::CreatedBlockRules>> {
     let Call { app, actor, .. } = call;
     if body.rules.is_empty() || body.rules.len() > MAX_RULES {
         return Err(Failure::bad_request(format!("give at least one rule and at most {MAX_RULES}")));
@@ -108,7 +111,7 @@ pub(super) async fn create(call: Call<'_>, body: wire::CreateBlockRules) -> Admi
     let rules = rules.iter().zip(counted).map(wire).collect();
     let created = wire::CreatedBlockRules { rules, refused, matches };
     let status = if body.dry_run { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(response::json(status, &created))
+    Ok(WithStatus(status, created))
 }
 
 async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, Failure> {
@@ -136,7 +139,7 @@ async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, 
     Ok(matches.map(wire).collect())
 }
 
-pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditBlockRule) -> AdminResult {
+pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditBlockRule) -> Answer<wire::BlockRule> {
     let app = call.app;
     // Another server may just have created or changed the rule.
     app.state.catalog.refresh(&app.state.db).await?;
@@ -160,7 +163,7 @@ pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditBlockRule) ->
     if !body.dry_run {
         block_rule::update(&app.state, &rule, &new).await?;
     }
-    ok(&wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
+    Ok(wire::BlockRule { matches, ..wire_of_rule(&app.state.catalog.get(), &new) })
 }
 
 /// Returns the reason why a change of a rule without a criterion of packages must be confirmed by `all` again: the changed
@@ -224,10 +227,10 @@ fn changed(current: &wire::BlockRule, changes: Map<String, Value>) -> Result<wir
     serde_json::from_value(Value::Object(form)).map_err(bad)
 }
 
-pub(super) async fn delete(call: Call<'_>, body: wire::DeleteBlockRules) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, body: wire::DeleteBlockRules) -> Answer<wire::DeletedBlockRules> {
     let app = call.app;
     let deleted = block_rule::delete(&app.state, ranges(&body.id)?).await?;
-    ok(&wire::DeletedBlockRules { deleted })
+    Ok(wire::DeletedBlockRules { deleted })
 }
 
 /// Parses `5`, `2-77`, `3,4,9` and `all` to inclusive ranges.
@@ -249,7 +252,7 @@ fn ranges(text: &str) -> Result<Vec<(i64, i64)>, Failure> {
     text.split(',').map(range).collect()
 }
 
-pub(super) async fn test(call: Call<'_>, body: wire::TestBlockRules) -> AdminResult {
+pub(super) async fn test(call: Call<'_>, body: wire::TestBlockRules) -> Answer<wire::BlockRulesTest> {
     let Call { app, principal, .. } = call;
     let catalog = app.state.catalog.get();
     // SECURITY: the response contains versions of the repository, so the client must be permitted to read it.
@@ -268,7 +271,7 @@ pub(super) async fn test(call: Call<'_>, body: wire::TestBlockRules) -> AdminRes
     let result = test.await?;
     let duration = begin.elapsed();
     let catalog = app.state.catalog.get();
-    ok(&wire::BlockRulesTest {
+    Ok(wire::BlockRulesTest {
         package_name: body.package_name,
         version: result.version,
         blocked: result.is_blocked,

@@ -1,6 +1,6 @@
 //! Counts of the requests that block rules refused.
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use crate::http::error::Failure;
 use api::block_rule::{BlockedCount, BlockedRequests, CountBlocked};
 use base::model::time::{Day, SECOND, Timestamp};
@@ -8,7 +8,7 @@ use base::model::time::{Day, SECOND, Timestamp};
 /// Default number of days of a report, if the parameter `since` is absent.
 const DEFAULT_DAYS: i64 = 7;
 
-pub(super) async fn list(call: Call<'_>, query: CountBlocked) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: CountBlocked) -> Answer<BlockedRequests> {
     let app = call.app;
     let since: Day = match query.since {
         Some(text) => text.parse().map_err(|_| {
@@ -32,7 +32,7 @@ pub(super) async fn list(call: Call<'_>, query: CountBlocked) -> AdminResult {
         count: count.count,
         last: Timestamp(count.day.saturating_mul(86_400 * SECOND)).day().to_string(),
     };
-    ok(&BlockedRequests {
+    Ok(BlockedRequests {
         since: since.to_string(),
         total: report.total,
         requests: report.totals.into_iter().map(wire).collect(),

@@ -1,20 +1,18 @@
-//! The parts of an admin request, and functions to read its body and to build the response.
+//! The parts of an admin request, and functions to read its body.
 
 use std::time::Duration;
 
-use http::{Response, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::http::app::App;
-use crate::http::body::Body;
 use crate::http::error::Failure;
+pub(super) use crate::http::operation::{Answer, Raw, WithStatus};
 use crate::http::permission::Principal;
+use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::http::route::access::Access;
 use crate::http::switch::Switch;
-use crate::http::{read_body, response};
 use api::operations::Operation;
 use api::row::Row;
 use base::model::name::{BadName, Name};
@@ -43,12 +41,6 @@ pub(super) struct ControlCall<'a> {
     pub(super) principal: &'a Principal,
     /// The name of the client.
     pub(super) actor: &'a str,
-}
-
-pub(super) type AdminResult = Result<Response<Body>, Failure>;
-
-pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
-    Ok(response::json(StatusCode::OK, value))
 }
 
 impl Call<'_> {

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call};
-use super::job::start_response;
+use super::call::Call;
+use super::job::{Started, start_response};
 use crate::http::error::Failure;
 use api::error::Code;
 use api::job::ClearSource;
@@ -12,7 +12,7 @@ use runtime::catalog::Repository;
 use tasks::edit::subscription::unsubscribe_advice;
 
 /// Starts the job, if the request confirms it and no repository subscribes to CRAN.
-pub(super) async fn start(call: Call<'_>, body: ClearSource) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: ClearSource) -> Started {
     let Call { app, actor, .. } = call;
     if !body.kind.eq_ignore_ascii_case("cran") {
         let kind: String = body.kind.chars().take(40).collect();

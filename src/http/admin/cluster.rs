@@ -5,7 +5,7 @@ use http::StatusCode;
 use std::time::Duration;
 
 use super::audit;
-use super::call::{AdminResult, ControlCall, ok};
+use super::call::{Answer, ControlCall};
 use crate::http::error::Failure;
 use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 use api::error::Code;
@@ -16,20 +16,20 @@ use runtime::cluster::{list, mode_request::ModeChange};
 /// Maximum timeout of a change, in seconds.
 const MAX_TIMEOUT: u64 = 24 * 3600;
 
-pub(super) async fn nodes(call: ControlCall<'_>) -> AdminResult {
+pub(super) async fn nodes(call: ControlCall<'_>) -> Answer<Vec<ClusterNode>> {
     let nodes = list::list(&call.switch.context().cluster).await;
-    ok(&nodes.into_iter().map(wire).collect::<Vec<_>>())
+    Ok(nodes.into_iter().map(wire).collect())
 }
 
-pub(super) async fn online(call: ControlCall<'_>, body: ChangeNodes) -> AdminResult {
+pub(super) async fn online(call: ControlCall<'_>, body: ChangeNodes) -> Answer<RecordedRequest> {
     change(call, true, body).await
 }
 
-pub(super) async fn offline(call: ControlCall<'_>, body: ChangeNodes) -> AdminResult {
+pub(super) async fn offline(call: ControlCall<'_>, body: ChangeNodes) -> Answer<RecordedRequest> {
     change(call, false, body).await
 }
 
-async fn change(call: ControlCall<'_>, online: bool, body: ChangeNodes) -> AdminResult {
+async fn change(call: ControlCall<'_>, online: bool, body: ChangeNodes) -> Answer<RecordedRequest> {
     let ControlCall { switch, actor, .. } = call;
     let ChangeNodes { nodes, timeout } = body;
     if nodes.is_empty() {
@@ -45,7 +45,7 @@ async fn change(call: ControlCall<'_>, online: bool, body: ChangeNodes) -> Admin
         audit::record_operation(&app, action, "server", names.join(", "), String::new()).await;
     }
     let nodes = recorded.nodes.into_iter().map(|(id, name)| NodeName { id: id.to_string(), name });
-    ok(&RecordedRequest { at: recorded.at.to_string(), nodes: nodes.collect() })
+    Ok(RecordedRequest { at: recorded.at.to_string(), nodes: nodes.collect() })
 }
 
 fn failure(error: &ModeRequestError) -> Failure {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::call::{AdminResult, ControlCall, ok};
+use super::call::{Answer, ControlCall};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::plain_text;
@@ -26,26 +26,26 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
     the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
-pub(super) async fn status(call: ControlCall<'_>) -> AdminResult {
-    ok(&node(call.switch).await)
+pub(super) async fn status(call: ControlCall<'_>) -> Answer<Node> {
+    Ok(node(call.switch).await)
 }
 
-pub(super) async fn online(call: ControlCall<'_>) -> AdminResult {
+pub(super) async fn online(call: ControlCall<'_>) -> Answer<Node> {
     change_mode(call, Command::Online).await
 }
 
-pub(super) async fn offline(call: ControlCall<'_>, body: GoOffline) -> AdminResult {
+pub(super) async fn offline(call: ControlCall<'_>, body: GoOffline) -> Answer<Node> {
     let timeout = Duration::from_secs(body.timeout).min(MAX_OFFLINE_TIMEOUT);
     change_mode(call, Command::Offline { timeout }).await
 }
 
-async fn change_mode(call: ControlCall<'_>, command: Command) -> AdminResult {
+async fn change_mode(call: ControlCall<'_>, command: Command) -> Answer<Node> {
     let result = call.control().run(command).await.map_err(conflict)?;
-    ok(&with_message(node(call.switch).await, result))
+    Ok(with_message(node(call.switch).await, result))
 }
 
-pub(super) async fn reload(call: ControlCall<'_>) -> AdminResult {
-    ok(&match call.control().run(Command::Reload).await.map_err(conflict)? {
+pub(super) async fn reload(call: ControlCall<'_>) -> Answer<Reload> {
+    Ok(match call.control().run(Command::Reload).await.map_err(conflict)? {
         CommandResult::Reloaded(result) => wire(result),
         CommandResult::ModeChanged(message) => {
             Reload { applied: Vec::new(), ignored: Vec::new(), restart: Vec::new(), warnings: vec![message] }

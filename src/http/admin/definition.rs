@@ -1,6 +1,6 @@
 //! Definitions of curated sources: plan, publish, show.
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::definition::{
@@ -25,7 +25,7 @@ pub(super) fn file(file: DefinitionFile) -> curation::DefinitionFile {
     curation::DefinitionFile { name: file.name, content: file.text.into_bytes() }
 }
 
-pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -> AdminResult {
+pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -> Answer<DefinitionPlan> {
     let Call { app, actor, .. } = call;
     let snapshot = body.snapshot.as_deref().map(str::parse::<Snapshot>).transpose();
     let snapshot = snapshot.map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))?;
@@ -69,7 +69,7 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
         comment: body.comment,
     };
     let update = curated::update(&app.repositories, &app.state, request, &actor).await?;
-    ok(&wire(update, body.commit))
+    Ok(wire(update, body.commit))
 }
 
 /// The flags of an update of R packages.
@@ -91,7 +91,7 @@ async fn update_r(
     (name, kind): (&str, SourceKind),
     (input, snapshot, flags, comment): (Input, Option<Snapshot>, RFlags, String),
     actor: &Actor,
-) -> AdminResult {
+) -> Result<DefinitionPlan, Failure> {
     if flags.strict {
         return Err(Failure::bad_request("--strict is for Python packages: lock files of R have no digests"));
     }
@@ -118,7 +118,7 @@ async fn update_r(
         };
         r_curated::update(&app.repositories, &app.state, request, actor).await?
     };
-    ok(&r_wire(update, kind, flags.commit))
+    Ok(r_wire(update, kind, flags.commit))
 }
 
 fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> DefinitionPlan {

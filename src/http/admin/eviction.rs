@@ -1,12 +1,12 @@
 //! Evictions: start one, show the result of one.
 
-use super::call::{AdminResult, Call, ok};
-use super::job::start_response;
+use super::call::{Answer, Call};
+use super::job::{Started, start_response};
 use crate::http::error::Failure;
 use api::eviction::{Eviction, EvictionKind, StartEviction};
 use tasks::upkeep::evict;
 
-pub(super) async fn start(call: Call<'_>, body: StartEviction) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: StartEviction) -> Started {
     let app = call.app;
     let kind = match body.kind {
         EvictionKind::Normal => evict::EvictionKind::Normal,
@@ -17,11 +17,11 @@ pub(super) async fn start(call: Call<'_>, body: StartEviction) -> AdminResult {
     start_response(app, &evict::start(&app.upkeep, kind, body.dry_run)).await
 }
 
-pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
+pub(super) async fn result(call: Call<'_>, job: &str) -> Answer<Eviction> {
     let result = job.parse().ok().and_then(|job| evict::result(&call.app.upkeep, job));
     let result = result
         .ok_or_else(|| Failure::not_found("there is no result of this eviction; the last eight are kept"))?;
-    ok(&Eviction {
+    Ok(Eviction {
         message: result.summary(),
         kind: match result.kind {
             evict::EvictionKind::Normal => EvictionKind::Normal,

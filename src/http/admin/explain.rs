@@ -1,6 +1,6 @@
 //! Explains which file a client gets and why.
 
-use super::call::{AdminResult, Call, ok, version};
+use super::call::{Answer, Call, version};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::explain::{Decision, Explain, Explanation, ServedFile, Topic};
@@ -11,7 +11,7 @@ use store::db::git_build::BuildState;
 use tasks::build::log;
 use tasks::build::poll;
 
-pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> AdminResult {
+pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> Answer<Explanation> {
     let package = query.package.filter(|package| !package.is_empty());
     let package = package.ok_or_else(|| Failure::bad_request("the parameter package is missing"))?;
     let snapshot = query.date.as_deref().map_or(Ok(Snapshot::Latest), str::parse);
@@ -29,7 +29,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> Admin
     let explanation = serve::explain::explain(&call.app.repositories, &request).await?;
     let mut decisions: Vec<Decision> = explanation.decisions.into_iter().map(decision).collect();
     decisions.extend(failed_build(call.app, name, &package).await?);
-    ok(&Explanation {
+    Ok(Explanation {
         repo: name.to_owned(),
         package,
         decisions,

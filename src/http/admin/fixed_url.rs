@@ -1,6 +1,6 @@
 //! Fixed URLs of repositories.
 
-use super::call::{AdminResult, Call, ok, version};
+use super::call::{Answer, Call, version};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::fixed_url::{CreateUrl, FixedUrl, SourceSnapshot};
@@ -11,7 +11,7 @@ use tasks::edit::fixed_url::{self, Request};
 /// Maximum number of sources in a request.
 const MAX_SOURCES: usize = 1_000;
 
-pub(super) async fn create(call: Call<'_>, name: &str, body: CreateUrl) -> AdminResult {
+pub(super) async fn create(call: Call<'_>, name: &str, body: CreateUrl) -> Answer<FixedUrl> {
     let app = call.app;
     let base = call.base.clone();
     let actor = call.actor;
@@ -34,7 +34,7 @@ pub(super) async fn create(call: Call<'_>, name: &str, body: CreateUrl) -> Admin
     let repo = find::repo(&app.state.catalog.get(), name)?.name.clone();
     let has_address = base.is_some();
     let base = base.unwrap_or_else(|| local_base(app));
-    ok(&FixedUrl { url: format!("{base}/{repo}/{snapshot}"), snapshot: snapshot.to_string(), has_address })
+    Ok(FixedUrl { url: format!("{base}/{repo}/{snapshot}"), snapshot: snapshot.to_string(), has_address })
 }
 
 fn source(entry: SourceSnapshot) -> Result<(String, Snapshot), Failure> {

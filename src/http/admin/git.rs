@@ -4,16 +4,15 @@ use http::StatusCode;
 use zeroize::Zeroizing;
 
 use super::audit;
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
-use crate::http::response;
 use crate::http::route::access::{Access, Target, write_source};
 use api::git;
 use base::access::Action;
 use store::db::author;
-use store::db::git_build::GitBuild;
+use store::db::git_build;
 use store::db::git_builder::{GitBuilder, Trigger};
 use store::db::git_credential::{CredentialKind, GitCredential};
 use tasks::build::builder::{self, BuilderEdit, BuilderInfo, NewBuilder};
@@ -23,7 +22,7 @@ use tasks::build::{log, poll};
 
 const MAX_PAGE_SIZE: usize = 10_000;
 
-fn wire_build(build: &GitBuild, builder: &str) -> git::GitBuild {
+fn wire_build(build: &git_build::GitBuild, builder: &str) -> git::GitBuild {
     git::GitBuild {
         id: build.id,
         builder: builder.to_owned(),
@@ -102,14 +101,18 @@ fn reason_for_administrator(url: &str, has_credential: bool) -> Option<&'static 
     }
 }
 
-pub(super) async fn builders(call: Call<'_>, query: git::ListGitBuilders) -> AdminResult {
+pub(super) async fn builders(call: Call<'_>, query: git::ListGitBuilders) -> Answer<Vec<git::GitBuilder>> {
     let source = query.source.as_deref();
     require_listed(&call, source)?;
     let infos = builder::list(&call.app.builds, source).await?;
-    ok(&infos.into_iter().map(wire).collect::<Vec<_>>())
+    Ok(infos.into_iter().map(wire).collect())
 }
 
-pub(super) async fn create(call: Call<'_>, source: &str, body: git::CreateGitBuilder) -> AdminResult {
+pub(super) async fn create(
+    call: Call<'_>,
+    source: &str,
+    body: git::CreateGitBuilder,
+) -> Answer<WithStatus<git::GitPoll>> {
     let Call { app, principal, actor, .. } = call;
     if let Some(reason) = reason_for_administrator(&body.url, body.credential.is_some()) {
         require_administrator(app, principal, reason).await?;
@@ -133,10 +136,15 @@ pub(super) async fn create(call: Call<'_>, source: &str, body: git::CreateGitBui
     let (builder, result, accepted_host_keys) = builder::create(&app.builds, new, &actor.0).await?;
     let builder = git::GitBuilder { accepted_host_keys, ..show(app, source, &builder).await? };
     let poll = git::GitPoll { builder, message: result.message, builds: result.queued };
-    Ok(response::json(StatusCode::CREATED, &poll))
+    Ok(WithStatus(StatusCode::CREATED, poll))
 }
 
-pub(super) async fn edit(call: Call<'_>, source: &str, name: &str, body: git::EditGitBuilder) -> AdminResult {
+pub(super) async fn edit(
+    call: Call<'_>,
+    source: &str,
+    name: &str,
+    body: git::EditGitBuilder,
+) -> Answer<git::GitBuilder> {
     let Call { app, principal, .. } = call;
     let present = builder::get(&app.builds, source, name).await?;
     // SECURITY: a changed URL or directory of a builder with a credential may lead to another private repository, so
@@ -161,21 +169,21 @@ pub(super) async fn edit(call: Call<'_>, source: &str, name: &str, body: git::Ed
         accepts_host_key: body.accept_host_key,
     };
     let (builder, accepted_host_keys) = builder::edit(&app.builds, source, name, edit).await?;
-    ok(&git::GitBuilder { accepted_host_keys, ..show(app, source, &builder).await? })
+    Ok(git::GitBuilder { accepted_host_keys, ..show(app, source, &builder).await? })
 }
 
-pub(super) async fn delete(call: Call<'_>, source: &str, name: &str) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, source: &str, name: &str) -> Answer<serde_json::Value> {
     builder::delete(&call.app.builds, source, name).await?;
-    ok(&serde_json::json!({ "deleted": name }))
+    Ok(serde_json::json!({ "deleted": name }))
 }
 
-pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> AdminResult {
+pub(super) async fn poll(call: Call<'_>, source: &str, name: &str) -> Answer<git::GitPoll> {
     let app = call.app;
     let builder = builder::get(&app.builds, source, name).await?;
     let result = poll::poll(&app.builds, &builder, &call.actor.0).await?;
     audit::record_operation(app, "run git builder", "git builder", name.to_owned(), String::new()).await;
     let builder = show(app, source, &builder).await?;
-    ok(&git::GitPoll { builder, message: result.message, builds: result.queued })
+    Ok(git::GitPoll { builder, message: result.message, builds: result.queued })
 }
 
 pub(super) async fn rerun(
@@ -183,7 +191,7 @@ pub(super) async fn rerun(
     source: &str,
     name: &str,
     body: git::RerunGitBuilder,
-) -> AdminResult {
+) -> Answer<git::GitBuild> {
     let Call { app, actor, .. } = call;
     let revision = match (body.tag, body.commit) {
         (Some(_), Some(_)) => return Err(Failure::bad_request("choose one of tag and commit")),
@@ -192,16 +200,16 @@ pub(super) async fn rerun(
         (None, None) => Revision::Newest,
     };
     let build = queue::rerun(&app.builds, source, name, revision, body.replace, &actor.0).await?;
-    ok(&wire_build(&build, name))
+    Ok(wire_build(&build, name))
 }
 
-pub(super) async fn builds(call: Call<'_>, query: git::ListGitBuilds) -> AdminResult {
+pub(super) async fn builds(call: Call<'_>, query: git::ListGitBuilds) -> Answer<Vec<git::GitBuild>> {
     let (source, name) = (query.source.as_deref(), query.name.as_deref());
     require_listed(&call, source)?;
     let count = query.count.unwrap_or(100).clamp(1, MAX_PAGE_SIZE);
     let page = query.page.unwrap_or(1).max(1);
     let rows = queue::list(&call.app.builds, source, name, count, page).await?;
-    ok(&rows.iter().map(|row| wire_build(&row.build, &row.builder)).collect::<Vec<_>>())
+    Ok(rows.iter().map(|row| wire_build(&row.build, &row.builder)).collect())
 }
 
 fn number(text: &str) -> Result<i64, Failure> {
@@ -215,7 +223,7 @@ async fn visible_build(
     principal: &Principal,
     id: Option<i64>,
     tx: Option<i64>,
-) -> Result<GitBuild, Failure> {
+) -> Result<git_build::GitBuild, Failure> {
     let build = log::find(&app.builds, id, tx).await?;
     let source = log::source(&app.builds, &build).await?;
     let catalog = app.state.catalog.get();
@@ -229,21 +237,25 @@ async fn visible_build(
     }
 }
 
-pub(super) async fn build(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn build(call: Call<'_>, id: &str) -> Answer<git::GitBuild> {
     let build = visible_build(call.app, call.principal, Some(number(id)?), None).await?;
-    ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
+    Ok(wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
-pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn build_of_transaction(call: Call<'_>, id: &str) -> Answer<git::GitBuild> {
     let build = visible_build(call.app, call.principal, None, Some(number(id)?)).await?;
-    ok(&wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
+    Ok(wire_build(&build, &log::builder_name(&call.app.builds, &build).await?))
 }
 
-pub(super) async fn build_log(call: Call<'_>, id: &str, query: git::ReadGitBuildLog) -> AdminResult {
+pub(super) async fn build_log(
+    call: Call<'_>,
+    id: &str,
+    query: git::ReadGitBuildLog,
+) -> Answer<git::GitBuildLog> {
     let offset = query.offset.unwrap_or(0) as u64;
     let build = visible_build(call.app, call.principal, Some(number(id)?), None).await?;
     let page = log::page(&call.app.builds, &build, offset).await?;
-    ok(&git::GitBuildLog { text: page.text, next: page.next, end: page.is_end })
+    Ok(git::GitBuildLog { text: page.text, next: page.next, end: page.is_end })
 }
 
 fn wire_credential(credential: &GitCredential, builders: Vec<String>) -> git::GitCredential {
@@ -263,13 +275,16 @@ fn kind(text: &str) -> Result<CredentialKind, Failure> {
         .ok_or_else(|| Failure::bad_request("the type of a credential must be ssh or https"))
 }
 
-pub(super) async fn credentials(call: Call<'_>) -> AdminResult {
+pub(super) async fn credentials(call: Call<'_>) -> Answer<Vec<git::GitCredential>> {
     let rows = credential::list(&call.app.builds).await?;
     let rows = rows.into_iter().map(|(credential, builders)| wire_credential(&credential, builders));
-    ok(&rows.collect::<Vec<_>>())
+    Ok(rows.collect())
 }
 
-pub(super) async fn import_credential(call: Call<'_>, body: git::ImportGitCredential) -> AdminResult {
+pub(super) async fn import_credential(
+    call: Call<'_>,
+    body: git::ImportGitCredential,
+) -> Answer<WithStatus<git::GitCredential>> {
     let app = call.app;
     let (kind, name, succeed) = (kind(&body.kind)?, body.name.clone(), body.succeed_on_existing);
     match kind {
@@ -282,7 +297,7 @@ pub(super) async fn import_credential(call: Call<'_>, body: git::ImportGitCreden
         CredentialKind::Https | CredentialKind::Ssh => {}
     }
     let (row, _) = credential::import(&app.builds, kind, &name, new_credential(body), false, succeed).await?;
-    Ok(response::json(StatusCode::CREATED, &wire_credential(&row, Vec::new())))
+    Ok(WithStatus(StatusCode::CREATED, wire_credential(&row, Vec::new())))
 }
 
 /// Refuses an unknown type of credentials, before the body is read.
@@ -295,11 +310,11 @@ pub(super) async fn edit_credential(
     type_word: &str,
     name: &str,
     body: git::ImportGitCredential,
-) -> AdminResult {
+) -> Answer<git::GitCredential> {
     let app = call.app;
     let kind = kind(type_word)?;
     let (row, _) = credential::import(&app.builds, kind, name, new_credential(body), true, false).await?;
-    ok(&wire_credential(&row, Vec::new()))
+    Ok(wire_credential(&row, Vec::new()))
 }
 
 fn new_credential(body: git::ImportGitCredential) -> NewCredential {
@@ -313,7 +328,11 @@ fn new_credential(body: git::ImportGitCredential) -> NewCredential {
     }
 }
 
-pub(super) async fn delete_credential(call: Call<'_>, type_word: &str, name: &str) -> AdminResult {
+pub(super) async fn delete_credential(
+    call: Call<'_>,
+    type_word: &str,
+    name: &str,
+) -> Answer<serde_json::Value> {
     credential::delete(&call.app.builds, kind(type_word)?, name).await?;
-    ok(&serde_json::json!({ "deleted": name }))
+    Ok(serde_json::json!({ "deleted": name }))
 }

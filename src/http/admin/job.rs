@@ -2,10 +2,9 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::response;
 use api::error::Code;
 use api::job::{Job, JobStatus, StartSync};
 use base::model::words::UnknownWord;
@@ -33,8 +32,10 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     }
 }
 
+pub(super) type Started = Answer<WithStatus<Job>>;
+
 /// Returns the response to a request that starts a job.
-pub(super) async fn start_response(app: &App, started: &JobStart) -> AdminResult {
+pub(super) async fn start_response(app: &App, started: &JobStart) -> Started {
     let job = match started {
         JobStart::New(job) => {
             let key = job.key.clone();
@@ -55,10 +56,10 @@ pub(super) async fn start_response(app: &App, started: &JobStart) -> AdminResult
             return Err(Failure::new(StatusCode::CONFLICT, Code::Conflict, text));
         }
     };
-    Ok(response::json(StatusCode::ACCEPTED, &job))
+    Ok(WithStatus(StatusCode::ACCEPTED, job))
 }
 
-pub(super) async fn sync(call: Call<'_>, body: StartSync) -> AdminResult {
+pub(super) async fn sync(call: Call<'_>, body: StartSync) -> Started {
     let app = call.app;
     let version = body.version.as_deref().map(str::parse).transpose();
     let version = version.map_err(|error: BadName| Failure::bad_request(error.to_string()))?;
@@ -83,15 +84,15 @@ pub(super) async fn sync(call: Call<'_>, body: StartSync) -> AdminResult {
     start_response(app, &started).await
 }
 
-pub(super) async fn running(call: Call<'_>) -> AdminResult {
+pub(super) async fn running(call: Call<'_>) -> Answer<Vec<Job>> {
     let jobs: Vec<Job> = call.app.state.jobs.running().iter().map(|job| wire(job, false)).collect();
-    ok(&jobs)
+    Ok(jobs)
 }
 
-pub(super) async fn get(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn get(call: Call<'_>, id: &str) -> Answer<Job> {
     let job = id.parse().ok().and_then(|id| call.app.state.jobs.get(id));
     match job {
-        Some(job) => ok(&wire(&job, false)),
+        Some(job) => Ok(wire(&job, false)),
         None => Err(Failure::not_found("there is no such job; ended jobs are kept for an hour")),
     }
 }

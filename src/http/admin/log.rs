@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::audit;
-use super::call::{AdminResult, ControlCall, ok};
+use super::call::{Answer, ControlCall};
 use crate::http::error::Failure;
 use api::control::{DebugRegion as WireRegion, LogLevel, SetDebugRegions};
 use api::error::Code;
@@ -11,11 +11,11 @@ use api::log::ReopenResult;
 use base::config::DebugRegion;
 use runtime::control::CommandError;
 
-pub(super) async fn set_level(call: ControlCall<'_>, body: LogLevel) -> AdminResult {
+pub(super) async fn set_level(call: ControlCall<'_>, body: LogLevel) -> Answer<LogLevel> {
     let level = call.control().set_log_level(&body.level);
     let level = level.map_err(|error| Failure::bad_request(error.to_string()))?;
     record(&call, "set log level", level.clone()).await;
-    ok(&LogLevel { level })
+    Ok(LogLevel { level })
 }
 
 /// Records a change of the logs of this server in the audit trail, while it is online.
@@ -27,25 +27,25 @@ async fn record(call: &ControlCall<'_>, action: &'static str, detail: String) {
 }
 
 /// `POST /log/reopen`. Responds when no process of this server writes to the previous files any more.
-pub(super) async fn reopen(call: ControlCall<'_>) -> AdminResult {
+pub(super) async fn reopen(call: ControlCall<'_>) -> Answer<ReopenResult> {
     let failure = |error: CommandError| {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, error.to_string())
     };
     let files = call.control().reopen_logs().await.map_err(failure)?;
-    ok(&ReopenResult { files: files.iter().map(|file| file.display().to_string()).collect() })
+    Ok(ReopenResult { files: files.iter().map(|file| file.display().to_string()).collect() })
 }
 
-pub(super) async fn regions(call: ControlCall<'_>) -> AdminResult {
+pub(super) async fn regions(call: ControlCall<'_>) -> Answer<Vec<WireRegion>> {
     let active = call.control().debug_regions();
     let wire = |region: DebugRegion| WireRegion {
         name: region.as_str().to_owned(),
         description: region.sentence().to_owned(),
         active: active.contains(&region),
     };
-    ok(&DebugRegion::ALL.map(wire))
+    Ok(DebugRegion::ALL.map(wire).into())
 }
 
-pub(super) async fn set_regions(call: ControlCall<'_>, body: SetDebugRegions) -> AdminResult {
+pub(super) async fn set_regions(call: ControlCall<'_>, body: SetDebugRegions) -> Answer<Vec<WireRegion>> {
     if body.regions.is_empty() || body.regions.len() > DebugRegion::ALL.len() {
         let text = format!("name at least one region: {}", DebugRegion::NAMES.join(", "));
         return Err(Failure::bad_request(text));

@@ -1,6 +1,6 @@
 //! Metadata of packages that administrators set.
 
-use super::call::{AdminResult, Call, ok, read_row};
+use super::call::{Answer, Call, read_row};
 use crate::http::error::Failure;
 use api::metadata::{
     DeleteMetadata, ListMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
@@ -27,7 +27,7 @@ fn wire(catalog: &Catalog, row: db::metadata::Metadata) -> Metadata {
     }
 }
 
-pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> Answer<Vec<Metadata>> {
     let app = call.app;
     let catalog = app.state.catalog.get();
     let source = query.source.as_deref().map(|name| find::source(&catalog, name)).transpose()?;
@@ -40,10 +40,10 @@ pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> AdminResult {
             && source.is_none_or(|source| row.scope.source == Some(source.id))
             && repo.is_none_or(|repo| row.scope.repo == Some(repo.id))
     });
-    ok(&rows.into_iter().map(|row| wire(&catalog, row)).collect::<Vec<_>>())
+    Ok(rows.into_iter().map(|row| wire(&catalog, row)).collect())
 }
 
-pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> AdminResult {
+pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> Answer<MetadataResult> {
     let Call { app, actor, .. } = call;
     let existing = match (body.succeed_on_existing, body.update_existing) {
         (true, true) => {
@@ -73,10 +73,10 @@ pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> AdminResult {
             Err(error) => result.refused.push(RefusedMetadata { index, error }),
         }
     }
-    ok(&result)
+    Ok(result)
 }
 
-pub(super) async fn delete(call: Call<'_>, body: DeleteMetadata) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, body: DeleteMetadata) -> Answer<Vec<Metadata>> {
     let app = call.app;
     let ids = match (body.all, body.ids) {
         (true, ids) if ids.is_empty() => None,
@@ -85,5 +85,5 @@ pub(super) async fn delete(call: Call<'_>, body: DeleteMetadata) -> AdminResult 
     };
     let rows = metadata::delete(&app.state, ids).await?;
     let catalog = app.state.catalog.get();
-    ok(&rows.into_iter().map(|row| wire(&catalog, row)).collect::<Vec<_>>())
+    Ok(rows.into_iter().map(|row| wire(&catalog, row)).collect())
 }

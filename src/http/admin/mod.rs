@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use audit::record_refusal;
 pub(crate) use audit::wire as audit_row;
-use call::{AdminResult, Call, ControlCall};
+use call::{Call, ControlCall};
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -56,6 +56,7 @@ use super::base_url::{self, RequestHead};
 use super::body::Body;
 use super::error::Failure;
 use super::login::origin::is_own_origin;
+use super::operation::dispatch;
 use super::peer::Peer;
 use super::permission::Principal;
 use super::response::{self, ErrorFormat};
@@ -65,7 +66,7 @@ use super::switch::{self, Switch};
 use super::target::{self, Query};
 use crate::http::request_body::Incoming;
 use api::error::Code;
-use api::operations::{Operation, admin as operations};
+use api::operations::admin as operations;
 use api::{ADMIN_PREFIX, control_operations, data_operations};
 use base::model::time::Timestamp;
 use store::db::author::{self, Author, AuthorKind};
@@ -299,43 +300,8 @@ fn known_base(app: &App, head: &RequestHead<'_>) -> Option<String> {
     }
 }
 
-/// Defines a function that passes a request to the handler of its operation, with the values of the parameters in its
-/// path, its query and its body.
-macro_rules! dispatch {
-    ($dispatch:ident $Call:ident $Route:ident $(
-        $(#[doc = $summary:literal])*
-        $Name:ident $(($($parameter:ident),+))?: $method:ident [$($segment:tt),+] $action:ident $(($($object:ident)+))?
-            => $handler:path {
-            $(check($check:path) $(,)?)? $(query($query:ty) $(,)?)? $(body($body:ty) $(,)?)? $(limit($limit:expr) $(,)?)?
-            $(accepts($accepted:literal) $(,)?)? $(response($response:ty) $(,)?)? $(sends($sent:literal))?
-        }
-    )+) => {
-        #[allow(unused_variables, reason = "not every operation has parameters in its path, a query and a body")]
-        async fn $dispatch(call: $Call<'_>, route: &$Route, query: &Query, body: Incoming) -> AdminResult {
-            match route {
-                $($Route::$Name $(($($parameter),+))? => {
-                    let path: <operations::$Name as Operation>::Path<'_> = [$($($parameter),+)?];
-                    $(
-                        let query = dispatch!(@of $query, query.read::<<operations::$Name as Operation>::Query>()?);
-                    )?
-                    $($check(&call, path).await?;)?
-                    $(
-                        let body =
-                            dispatch!(@of $body, call.json::<operations::$Name>(route.access(), body).await?);
-                    )?
-                    $handler(
-                        call $($(, $parameter)+)? $(, dispatch!(@of $query, query))?
-                        $(, dispatch!(@of $body, body))? $(, dispatch!(@of $accepted, body))?
-                    ).await
-                })+
-            }
-        }
-    };
-    (@of $part:tt, $value:expr) => { $value };
-}
-
-control_operations!(dispatch dispatch_control ControlCall ControlRoute);
-data_operations!(dispatch dispatch_data Call DataRoute);
+control_operations!(dispatch dispatch_control ControlCall ControlRoute Incoming);
+data_operations!(dispatch dispatch_data Call DataRoute Incoming);
 
 /// Returns the author of the writes of a request, as recorded in the audit trail. `address` is that of the client.
 pub(super) fn author(principal: &Principal, actor: &Actor, address: Option<IpAddr>, at: Timestamp) -> Author {

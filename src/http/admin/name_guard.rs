@@ -2,10 +2,9 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
-use crate::http::response;
 use api::name_guard as wire;
 use base::model::language::Language;
 use content::serve::guard_effects::{NameChange, ProvidedPackage};
@@ -16,10 +15,10 @@ use tasks::edit;
 use tasks::edit::name_guard::{ChangedGuard, NameGuardChanges, NewNameGuard};
 
 /// `GET /name-guards`: all guards, in the order of their numbers.
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
+pub(super) async fn list(call: Call<'_>) -> Answer<Vec<wire::NameGuard>> {
     let rows = call.app.state.db.read(name_guard::list).await?;
     let catalog = call.app.state.catalog.get();
-    ok(&rows.into_iter().map(|row| wire_of_row(call.app, &catalog, row)).collect::<Vec<_>>())
+    Ok(rows.into_iter().map(|row| wire_of_row(call.app, &catalog, row)).collect())
 }
 
 fn wire_of_row(app: &App, catalog: &Catalog, row: NameGuardRow) -> wire::NameGuard {
@@ -44,7 +43,10 @@ fn wire_of_row(app: &App, catalog: &Catalog, row: NameGuardRow) -> wire::NameGua
     }
 }
 
-pub(super) async fn create(call: Call<'_>, body: wire::CreateNameGuard) -> AdminResult {
+pub(super) async fn create(
+    call: Call<'_>,
+    body: wire::CreateNameGuard,
+) -> Answer<WithStatus<wire::CreatedNameGuard>> {
     let Call { app, actor, .. } = call;
     let new = NewNameGuard {
         name: body.name,
@@ -61,7 +63,7 @@ pub(super) async fn create(call: Call<'_>, body: wire::CreateNameGuard) -> Admin
             .collect(),
         guard: wire_of_row(app, &catalog, row),
     };
-    Ok(response::json(if body.dry_run { StatusCode::OK } else { StatusCode::CREATED }, &created))
+    Ok(WithStatus(if body.dry_run { StatusCode::OK } else { StatusCode::CREATED }, created))
 }
 
 fn language(text: &str) -> Result<Language, Failure> {
@@ -75,17 +77,25 @@ pub(super) async fn require_number(_: &Call<'_>, [id]: [&str; 1]) -> Result<(), 
     number(id).map(drop)
 }
 
-pub(super) async fn edit(call: Call<'_>, id: &str, body: wire::EditNameGuard) -> AdminResult {
+pub(super) async fn edit(
+    call: Call<'_>,
+    id: &str,
+    body: wire::EditNameGuard,
+) -> Answer<wire::ChangedNameGuard> {
     let (app, id) = (call.app, number(id)?);
     let changes = NameGuardChanges { name: body.name, source: body.source, description: body.description };
     if changes == NameGuardChanges::default() {
         return Err(Failure::bad_request("nothing to change: give a new name, source or description"));
     }
     let changed = edit::name_guard::update(&app.repositories, &app.state, id, &changes, body.dry_run).await?;
-    ok(&wire_of_change(app, changed))
+    Ok(wire_of_change(app, changed))
 }
 
-pub(super) async fn delete(call: Call<'_>, id: &str, query: wire::DeleteNameGuard) -> AdminResult {
+pub(super) async fn delete(
+    call: Call<'_>,
+    id: &str,
+    query: wire::DeleteNameGuard,
+) -> Answer<wire::ChangedNameGuard> {
     let (app, id) = (call.app, number(id)?);
     let is_dry_run = match query.dry_run.as_deref() {
         None | Some("false") => false,
@@ -94,7 +104,7 @@ pub(super) async fn delete(call: Call<'_>, id: &str, query: wire::DeleteNameGuar
     };
     let deleted = edit::name_guard::delete(&app.repositories, &app.state, id, is_dry_run).await?;
     let row = NameGuardRow { state: name_guard::ENDED, ..deleted.row };
-    ok(&wire_of_change(app, ChangedGuard { row, ..deleted }))
+    Ok(wire_of_change(app, ChangedGuard { row, ..deleted }))
 }
 
 fn wire_of_change(app: &App, changed: ChangedGuard) -> wire::ChangedNameGuard {
@@ -131,7 +141,7 @@ fn number(id: &str) -> Result<i64, Failure> {
     id.parse().map_err(|_| unknown())
 }
 
-pub(super) async fn audit(call: Call<'_>) -> AdminResult {
+pub(super) async fn audit(call: Call<'_>) -> Answer<Vec<wire::AuditedName>> {
     let catalog = call.app.state.catalog.get();
     let findings = name_audit::of_server(&call.app.state).await?.into_iter();
     let row = |found: name_audit::Finding| wire::AuditedName {
@@ -146,5 +156,5 @@ pub(super) async fn audit(call: Call<'_>) -> AdminResult {
         since: found.since.map(|at| at.to_string()),
         note: found.note,
     };
-    ok(&findings.map(row).collect::<Vec<_>>())
+    Ok(findings.map(row).collect())
 }

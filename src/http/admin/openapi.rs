@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, Raw};
 use crate::http::openapi;
 use api::{ADMIN_PREFIX, operations};
 
@@ -22,6 +22,6 @@ pub fn document() -> OpenApi {
     openapi::document(info, ADMIN_PREFIX, descriptions, schemas)
 }
 
-pub(super) async fn show(_: Call<'_>) -> AdminResult {
-    ok(&document())
+pub(super) async fn show(_: Call<'_>) -> Answer<Raw> {
+    Ok(Raw::json(&document()))
 }

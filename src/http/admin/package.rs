@@ -1,6 +1,6 @@
 //! Packages: list in pages, add uploads to a source, remove.
 
-use super::call::{AdminResult, Call, ok, version};
+use super::call::{Answer, Call, version};
 use crate::http::error::Failure;
 use api::package::{ListPackages, Package, Packages};
 use api::source::{
@@ -16,19 +16,19 @@ use tasks::edit::{self, AddStatus, OnExisting, RemoveScope};
 
 const MAX_PAGE_SIZE: usize = 10_000;
 
-pub(super) async fn list_of_source(call: Call<'_>, name: &str, query: ListPackages) -> AdminResult {
+pub(super) async fn list_of_source(call: Call<'_>, name: &str, query: ListPackages) -> Answer<Packages> {
     let version = query.version.as_deref().map(version).transpose()?;
     let point = serve::point::of_source(&call.app.state, name, version)?;
     page(&call, &point, query).await
 }
 
-pub(super) async fn list_of_repo(call: Call<'_>, name: &str, query: ListPackages) -> AdminResult {
+pub(super) async fn list_of_repo(call: Call<'_>, name: &str, query: ListPackages) -> Answer<Packages> {
     let part = query.version.as_deref().map(version).transpose()?.map(Part::whole);
     let point = serve::point::resolve_part(&call.app.repositories, name, part, Snapshot::Latest).await?;
     page(&call, &point, query).await
 }
 
-async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> AdminResult {
+async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> Result<Packages, Failure> {
     let count = query.count.unwrap_or(100).clamp(1, MAX_PAGE_SIZE);
     let page = query.page.unwrap_or(1).max(1);
     let query = PackageQuery {
@@ -47,14 +47,14 @@ async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> AdminResul
         source: source(row.source),
         published: row.published_at.map(|at| at.to_string()),
     });
-    ok(&Packages {
+    Ok(Packages {
         total: i64::try_from(listing.total).unwrap_or(i64::MAX),
         page: i64::try_from(page).unwrap_or(i64::MAX),
         packages: packages.collect(),
     })
 }
 
-pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> AdminResult {
+pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer<AddedPackages> {
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) = edit::package::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
@@ -73,7 +73,7 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> AdminR
         Some(source) => serve::name_audit::warnings(&app.state, source, names).await?,
         None => Vec::new(),
     };
-    ok(&AddedPackages { transaction: tx.map(|id| id.0), packages, warnings })
+    Ok(AddedPackages { transaction: tx.map(|id| id.0), packages, warnings })
 }
 
 /// Converts the two flags of an add request to a policy.
@@ -95,13 +95,13 @@ pub(super) fn outcome(status: AddStatus) -> AddOutcome {
     }
 }
 
-pub(super) async fn remove(call: Call<'_>, name: &str, body: RemovePackage) -> AdminResult {
+pub(super) async fn remove(call: Call<'_>, name: &str, body: RemovePackage) -> Answer<RemovedPackage> {
     let Call { app, actor, .. } = call;
     let scope = scope(&body.scope);
     let versions =
         edit::package::remove(&app.repositories, &app.state, name, &body.name, scope, &body.comment, &actor)
             .await?;
-    ok(&RemovedPackage { name: body.name, versions })
+    Ok(RemovedPackage { name: body.name, versions })
 }
 
 fn scope(text: &str) -> RemoveScope {
@@ -112,11 +112,11 @@ fn scope(text: &str) -> RemoveScope {
     }
 }
 
-pub(super) async fn yank(call: Call<'_>, name: &str, body: YankFiles) -> AdminResult {
+pub(super) async fn yank(call: Call<'_>, name: &str, body: YankFiles) -> Answer<YankedFiles> {
     let Call { app, actor, .. } = call;
     let (scope, reason) = (scope(&body.scope), body.reason.as_deref());
     let yanked = edit::python::yank::set(&app.state, name, &body.name, scope, reason, &actor).await?;
-    ok(&YankedFiles {
+    Ok(YankedFiles {
         transaction: yanked.transaction.map(|id| id.0),
         name: yanked.project,
         files: yanked.files,

@@ -1,15 +1,15 @@
 //! Files of PyPI that are stored before clients request them: start a job, show the result of one.
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use super::definition;
-use super::job::start_response;
+use super::job::{Started, start_response};
 use crate::http::error::Failure;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
 use base::model::source::SourceKind;
 use content::serve::find;
 use tasks::upkeep::prefetch::{self, PrefetchRequest};
 
-pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> Started {
     let app = call.app;
     let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
     if kind != SourceKind::Pypi {
@@ -29,7 +29,7 @@ pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> AdminResult {
     start_response(app, &prefetch::start(&app.upkeep, request).await?).await
 }
 
-pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
+pub(super) async fn result(call: Call<'_>, job: &str) -> Answer<Prefetch> {
     let result = job.parse().ok().and_then(|job| prefetch::result(&call.app.upkeep, job));
     let result = result.ok_or_else(|| {
         Failure::not_found("there is no result of this job; those of the last eight of its kind are kept")
@@ -40,7 +40,7 @@ pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
         files: project.files,
         bytes: project.bytes,
     };
-    ok(&Prefetch {
+    Ok(Prefetch {
         message: result.summary(),
         pages_only: result.pages_only,
         dry_run: result.dry_run,

@@ -2,11 +2,10 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
-use crate::http::response;
 use crate::http::route::access::{administer, inspect_repository, promote_repository};
 use api::promotion::{
     DecidePromotion, ListPromotions, PromotedSource, Promotion, PromotionPlan, RequestPromotion,
@@ -27,7 +26,11 @@ const MAX_LIST: i64 = 1_000;
 /// Maximum length of a comment, in bytes.
 const MAX_COMMENT: usize = 1_000;
 
-pub(super) async fn request(call: Call<'_>, name: &str, body: RequestPromotion) -> AdminResult {
+pub(super) async fn request(
+    call: Call<'_>,
+    name: &str,
+    body: RequestPromotion,
+) -> Answer<WithStatus<RequestedPromotion>> {
     let Call { app, principal, actor, .. } = call;
     principal.require(&app.state.catalog.get(), inspect_repository(&body.from))?;
     let snapshot = body.snapshot.as_deref().map_or(Ok(Snapshot::Latest), str::parse);
@@ -45,15 +48,15 @@ pub(super) async fn request(call: Call<'_>, name: &str, body: RequestPromotion) 
         let catalog = app.state.catalog.get();
         let plan = record(&catalog, plan);
         let plan = with_warnings(&catalog, principal, find::repo(&catalog, name).ok(), plan);
-        return ok(&RequestedPromotion { plan: Some(plan), promotion: None });
+        return Ok(WithStatus(StatusCode::OK, RequestedPromotion { plan: Some(plan), promotion: None }));
     }
     let promotion = edit::request(&app.repositories, &app.state, request, &person(principal, actor)).await?;
     let status = if promotion.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let promotion = promotion.map(|promotion| wire(app, promotion));
-    Ok(response::json(status, &RequestedPromotion { promotion, plan: None }))
+    Ok(WithStatus(status, RequestedPromotion { promotion, plan: None }))
 }
 
-pub(super) async fn list(call: Call<'_>, query: ListPromotions) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListPromotions) -> Answer<Vec<Promotion>> {
     let app = call.app;
     let repo = match &query.repo {
         None => None,
@@ -67,10 +70,10 @@ pub(super) async fn list(call: Call<'_>, query: ListPromotions) -> AdminResult {
     };
     let mut promotions = edit::list(&app.state, repo, state, MAX_LIST).await?;
     promotions.retain(is_permitted);
-    ok(&promotions.into_iter().map(|promotion| wire(app, promotion)).collect::<Vec<Promotion>>())
+    Ok(promotions.into_iter().map(|promotion| wire(app, promotion)).collect())
 }
 
-pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
+pub(super) async fn info(call: Call<'_>, id: &str) -> Answer<Promotion> {
     let Call { app, principal, .. } = call;
     let found = permitted(app, principal, number(id)?).await?;
     require_readable(app, principal, &found)?;
@@ -79,7 +82,7 @@ pub(super) async fn info(call: Call<'_>, id: &str) -> AdminResult {
     let to = catalog.repo_by_id(found.request.repo);
     let is_applied = found.state == PromotionState::Applied;
     let plan = if is_applied { plan } else { with_warnings(&catalog, principal, to, plan) };
-    ok(&Promotion { plan: Some(plan), ..wire(app, found) })
+    Ok(Promotion { plan: Some(plan), ..wire(app, found) })
 }
 
 /// Requires the permission to decide a promotion, before the body is read.
@@ -87,20 +90,20 @@ pub(super) async fn require_permitted(call: &Call<'_>, [id]: [&str; 1]) -> Resul
     permitted(call.app, call.principal, number(id)?).await.map(drop)
 }
 
-pub(super) async fn approve(call: Call<'_>, id: &str, body: DecidePromotion) -> AdminResult {
+pub(super) async fn approve(call: Call<'_>, id: &str, body: DecidePromotion) -> Answer<Promotion> {
     let Call { app, principal, actor, .. } = call;
     let found = permitted(app, principal, number(id)?).await?;
     require_readable(app, principal, &found)?;
     let reason = comment(&body.comment)?;
     let person = person(principal, actor);
     let promotion = edit::approve(&app.state, found.id, &reason, &person, opening(principal)).await?;
-    ok(&wire(app, promotion))
+    Ok(wire(app, promotion))
 }
 
-pub(super) async fn reject(call: Call<'_>, id: &str, body: DecidePromotion) -> AdminResult {
+pub(super) async fn reject(call: Call<'_>, id: &str, body: DecidePromotion) -> Answer<Promotion> {
     let Call { app, actor, .. } = call;
     let promotion = edit::reject(&app.state, number(id)?, &comment(&body.comment)?, &actor).await?;
-    ok(&wire(app, promotion))
+    Ok(wire(app, promotion))
 }
 
 /// Returns a promotion, if the client may promote to its repository.

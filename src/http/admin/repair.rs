@@ -1,6 +1,6 @@
 //! Repairs times of transactions and indexes that disagree with the clock of the machine.
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call};
 use crate::http::error::Failure;
 use api::repair::{CorrectedTransaction, RepairClock, RepairedClock};
 use base::model::time::{BadDay, Day};
@@ -8,7 +8,7 @@ use store::db::clock_repair::Repair;
 use store::db::skew::Skew;
 use tasks::upkeep;
 
-pub(super) async fn clock(call: Call<'_>, body: RepairClock) -> AdminResult {
+pub(super) async fn clock(call: Call<'_>, body: RepairClock) -> Answer<RepairedClock> {
     let app = call.app;
     let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;
     let repair = upkeep::clock::repair(&app.state, today, body.dry_run).await?;
@@ -22,7 +22,7 @@ pub(super) async fn clock(call: Call<'_>, body: RepairClock) -> AdminResult {
         from: from.to_string(),
         to: to.to_string(),
     });
-    ok(&RepairedClock { message, dry_run: body.dry_run, transactions: corrected.collect() })
+    Ok(RepairedClock { message, dry_run: body.dry_run, transactions: corrected.collect() })
 }
 
 fn sentence(repair: &Repair, dry_run: bool) -> String {

@@ -2,10 +2,9 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call, name, ok, on_existing, version};
+use super::call::{Answer, Call, WithStatus, name, on_existing, version};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::response;
 use crate::http::route::access::inspect_source;
 use api::repo::{CreateRepo, EditRepo, ListRepos, Reorder, Repo, Subscribe, Subscription, Unsubscribe};
 use base::model::repository::ChangePolicy;
@@ -51,7 +50,7 @@ pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
     Ok(serve::find::repo(&app.state.catalog.get(), name).map(drop)?)
 }
 
-pub(super) async fn list(call: Call<'_>, query: ListRepos) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListRepos) -> Answer<Vec<Repo>> {
     let app = call.app;
     let catalog = app.state.catalog.get();
     let source = match &query.source {
@@ -65,10 +64,10 @@ pub(super) async fn list(call: Call<'_>, query: ListRepos) -> AdminResult {
         |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id)) && call.principal.may_list(repo);
     let repos: Vec<Repo> =
         catalog.repos.iter().filter(is_selected).map(|repo| wire(app, &catalog, repo)).collect();
-    ok(&repos)
+    Ok(repos)
 }
 
-pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> AdminResult {
+pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> Answer<WithStatus<Repo>> {
     let Call { app, actor, .. } = call;
     let name = name(&body.name)?;
     let kind = body.kind.parse()?;
@@ -82,14 +81,14 @@ pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> AdminResult {
         changes: body.changes.parse()?,
     };
     edit::repo::create(&app.state, new, existing, &actor).await?;
-    Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
+    Ok(WithStatus(StatusCode::CREATED, show(app, name.as_str())?))
 }
 
-pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
-    ok(&show(call.app, name)?)
+pub(super) async fn info(call: Call<'_>, name: &str) -> Answer<Repo> {
+    show(call.app, name)
 }
 
-pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> AdminResult {
+pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> Answer<Repo> {
     let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let current_name = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
@@ -114,15 +113,15 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> AdminResu
         repo.warnings
             .push(format!("the repository '{current_name}' now serves the newest states of its sources"));
     }
-    ok(&repo)
+    Ok(repo)
 }
 
-pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, name: &str) -> Answer<serde_json::Value> {
     edit::repo::delete(&call.app.state, name).await?;
-    ok(&serde_json::json!({ "deleted": name }))
+    Ok(serde_json::json!({ "deleted": name }))
 }
 
-pub(super) async fn subscribe(call: Call<'_>, name: &str, body: Subscribe) -> AdminResult {
+pub(super) async fn subscribe(call: Call<'_>, name: &str, body: Subscribe) -> Answer<Repo> {
     let Call { app, actor, .. } = call;
     let version = body.version.as_deref().map(version).transpose()?;
     let existing = on_existing(body.succeed_on_existing);
@@ -137,7 +136,7 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str, body: Subscribe) -> Ad
             tracing::warn!(%error, repository = name, "could not compare the names of the subscribed sources");
         }
     }
-    ok(&repo)
+    Ok(repo)
 }
 
 /// Returns a warning if `repo` is open and an authenticated repository also subscribes to the source: the packages of
@@ -154,14 +153,19 @@ fn open_access_warning(app: &App, repo: &Repo, source: &str) -> Option<String> {
     ))
 }
 
-pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str, query: Unsubscribe) -> AdminResult {
+pub(super) async fn unsubscribe(
+    call: Call<'_>,
+    name: &str,
+    source: &str,
+    query: Unsubscribe,
+) -> Answer<Repo> {
     let version = query.version.as_deref().map(version).transpose()?;
     edit::subscription::unsubscribe(&call.app.state, name, source, version, &call.actor).await?;
-    ok(&show(call.app, name)?)
+    show(call.app, name)
 }
 
-pub(super) async fn reorder(call: Call<'_>, name: &str, body: Reorder) -> AdminResult {
+pub(super) async fn reorder(call: Call<'_>, name: &str, body: Reorder) -> Answer<Repo> {
     let Call { app, actor, .. } = call;
     edit::subscription::reorder(&app.state, name, &body.sources, &actor).await?;
-    ok(&show(app, name)?)
+    show(app, name)
 }

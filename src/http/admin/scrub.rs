@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::backup::require_configured;
-use super::call::{AdminResult, Call, ok};
-use super::job::start_response;
+use super::call::{Answer, Call};
+use super::job::{Started, start_response};
 use super::storage::parse_classes;
 use crate::http::error::Failure;
 use api::scrub::{Scrub, ScrubFinding, ScrubLevel, StartScrub};
@@ -14,7 +14,7 @@ use tasks::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
 /// The maximum number of parts: the objects are divided by the first byte of their digests.
 const MAX_PARTS: u16 = 256;
 
-pub(super) async fn start(call: Call<'_>, body: StartScrub) -> AdminResult {
+pub(super) async fn start(call: Call<'_>, body: StartScrub) -> Started {
     let Call { app, principal, .. } = call;
     let extent = match body.part {
         None => ScrubExtent::Everything,
@@ -58,11 +58,11 @@ pub(super) async fn start(call: Call<'_>, body: StartScrub) -> AdminResult {
     start_response(app, &scrub::start(&app.upkeep, options)).await
 }
 
-pub(super) async fn result(call: Call<'_>, job: &str) -> AdminResult {
+pub(super) async fn result(call: Call<'_>, job: &str) -> Answer<Scrub> {
     let result = job.parse().ok().and_then(|job| scrub::result(&call.app.upkeep, job));
     let result = result
         .ok_or_else(|| Failure::not_found("there is no result of this scrub; the last eight are kept"))?;
-    ok(&Scrub {
+    Ok(Scrub {
         message: result.summary(),
         level: match result.level {
             scrub::ScrubLevel::Quick => ScrubLevel::Quick,

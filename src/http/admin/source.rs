@@ -2,11 +2,10 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call, name, ok, on_existing};
+use super::call::{Answer, Call, WithStatus, name, on_existing};
 use super::definition;
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::response;
 use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, Transaction};
@@ -65,7 +64,7 @@ fn parse_snapshot(text: Option<&str>) -> Result<Option<Snapshot>, Failure> {
     text.map(str::parse).transpose().map_err(|error: BadSnapshot| Failure::bad_request(error.to_string()))
 }
 
-pub(super) async fn list(call: Call<'_>, query: ListSources) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListSources) -> Answer<Vec<Source>> {
     let kind_filter = query.kind.as_deref().map(str::parse::<SourceKind>).transpose()?;
     let repo = query.repo.as_deref();
     if let Some(repo) = repo {
@@ -84,10 +83,10 @@ pub(super) async fn list(call: Call<'_>, query: ListSources) -> AdminResult {
             sources.push(with_definition(info, definition));
         }
     }
-    ok(&sources)
+    Ok(sources)
 }
 
-pub(super) async fn create(call: Call<'_>, body: CreateSource) -> AdminResult {
+pub(super) async fn create(call: Call<'_>, body: CreateSource) -> Answer<WithStatus<Source>> {
     let Call { app, actor, .. } = call;
     let (name, kind) = (name(&body.name)?, body.kind.parse::<SourceKind>()?);
     let (snapshot, include) =
@@ -118,14 +117,14 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> AdminResult {
         let change = SnapshotChange { source: name.as_str(), snapshot: state, include };
         snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
     }
-    Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
+    Ok(WithStatus(StatusCode::CREATED, show(app, name.as_str()).await?))
 }
 
-pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
-    ok(&show(call.app, name).await?)
+pub(super) async fn info(call: Call<'_>, name: &str) -> Answer<Source> {
+    show(call.app, name).await
 }
 
-pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> AdminResult {
+pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> Answer<Source> {
     let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let state = parse_snapshot(body.snapshot.as_deref())?;
@@ -139,10 +138,10 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> AdminRe
     if let Some(new) = &new {
         edit::source::rename(&app.state, old, new).await?;
     }
-    ok(&show(app, new.as_ref().map_or(old, |new| new.as_str())).await?)
+    show(app, new.as_ref().map_or(old, |new| new.as_str())).await
 }
 
-pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
+pub(super) async fn delete(call: Call<'_>, name: &str) -> Answer<serde_json::Value> {
     let deletion = edit::source::delete(&call.app.state, name).await;
     let catalog = call.app.state.catalog.get();
     // SECURITY: the refusal names the subscribed repositories, which the client may not know.
@@ -157,5 +156,5 @@ pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
         return Err(RepoError::Conflict(text).into());
     }
     deletion?;
-    ok(&serde_json::json!({ "deleted": name }))
+    Ok(serde_json::json!({ "deleted": name }))
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::call::{AdminResult, Call, ok};
-use super::job::start_response;
+use super::call::{Answer, Call, WithStatus};
+use super::job::{Started, start_response};
 use crate::http::error::Failure;
+use api::job::Job;
 use api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
@@ -19,7 +20,7 @@ use tasks::upkeep;
 use tasks::upkeep::sweep::SweepOptions;
 use tasks::upkeep::sweep::trash::TrashSummary;
 
-pub(super) async fn list(call: Call<'_>) -> AdminResult {
+pub(super) async fn list(call: Call<'_>) -> Answer<Storage> {
     let app = call.app;
     upkeep::ownership::claim(&app.upkeep).await;
     let database = app.state.db.read(db::identity::get).await?;
@@ -69,7 +70,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             waiting: condition.pending_sweep(class).map(|w| WaitingSweep { objects: w.objects, of: w.total }),
         });
     }
-    ok(&Storage { database: database.to_string(), grace_days: GRACE.as_secs() / 86_400, classes })
+    Ok(Storage { database: database.to_string(), grace_days: GRACE.as_secs() / 86_400, classes })
 }
 
 /// Returns the number and the size of the objects in the directories of a class.
@@ -80,7 +81,7 @@ fn class_totals(totals: &[(String, i64, i64)], class: StorageClass) -> (u64, u64
     of_class.fold((0, 0), |(files, bytes), (_, n, size)| (files + count(*n), bytes + count(*size)))
 }
 
-pub(super) async fn adopt(call: Call<'_>, body: StorageSelection) -> AdminResult {
+pub(super) async fn adopt(call: Call<'_>, body: StorageSelection) -> Answer<AdoptedStorage> {
     let app = call.app;
     let adopted = upkeep::ownership::adopt(&app.upkeep, &classes_or_all(&body.classes)?).await;
     // The full error is sent, because the administrator needs the path.
@@ -88,10 +89,10 @@ pub(super) async fn adopt(call: Call<'_>, body: StorageSelection) -> AdminResult
         RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
         error => error.into(),
     })?;
-    ok(&AdoptedStorage { classes: adopted.into_iter().map(|class| class.as_str().to_owned()).collect() })
+    Ok(AdoptedStorage { classes: adopted.into_iter().map(|class| class.as_str().to_owned()).collect() })
 }
 
-pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> AdminResult {
+pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> Started {
     let app = call.app;
     let confirmed = parse_classes(&body.confirm)?;
     let key = match body.confirm.is_empty() {
@@ -118,7 +119,7 @@ pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> AdminResult {
     start_response(app, &started).await
 }
 
-pub(super) async fn restore(call: Call<'_>, body: StorageSelection) -> AdminResult {
+pub(super) async fn restore(call: Call<'_>, body: StorageSelection) -> Answer<WithStatus<Job>> {
     let app = call.app;
     let classes = classes_or_all(&body.classes)?;
     let key = format!("storage:restore:{}", body.classes.join(","));

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call, ok};
+use super::call::{Answer, Call, Raw, WithStatus};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::{Principal, token_issuer};
-use crate::http::response;
 use api::token::{
     CreateToken, CreatedToken, ListTokens, RevokeToken, RevokedUser, Scope as WireScope, Token as WireToken,
     Verification,
@@ -38,7 +37,7 @@ pub(super) async fn require_confidential(call: &Call<'_>, _: [&str; 0]) -> Resul
     ))
 }
 
-pub(super) async fn create(call: Call<'_>, body: CreateToken) -> AdminResult {
+pub(super) async fn create(call: Call<'_>, body: CreateToken) -> Answer<WithStatus<CreatedToken>> {
     let Call { app, actor, .. } = call;
     let catalog = app.state.catalog.get();
     let grant = grant(&catalog, &body.scopes)?;
@@ -59,11 +58,11 @@ pub(super) async fn create(call: Call<'_>, body: CreateToken) -> AdminResult {
         scopes: wire_grant(&catalog, &grant),
         expires: expires_at.map(|at| at.to_string()),
     };
-    Ok(response::json(StatusCode::CREATED, &created))
+    Ok(WithStatus(StatusCode::CREATED, created))
 }
 
 /// `GET /tokens?expired=&revoked=`: a parameter selects tokens by `true` or `false`; without it, both are listed.
-pub(super) async fn list(call: Call<'_>, query: ListTokens) -> AdminResult {
+pub(super) async fn list(call: Call<'_>, query: ListTokens) -> Answer<Vec<WireToken>> {
     let ListTokens { expired, revoked } = query;
     let (catalog, now) = (call.app.state.catalog.get(), (call.app.state.clock)());
     let tokens = auth::list(&call.app.state).await?;
@@ -84,10 +83,10 @@ pub(super) async fn list(call: Call<'_>, query: ListTokens) -> AdminResult {
         expired.is_none_or(|expired| expired == token.expired)
             && revoked.is_none_or(|revoked| revoked == token.revoked.is_some())
     };
-    ok(&tokens.filter(is_selected).collect::<Vec<_>>())
+    Ok(tokens.filter(is_selected).collect())
 }
 
-pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
+pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> Answer<Raw> {
     let app = call.app;
     let name = match (&body.guid, &body.token, &body.user) {
         (Some(name), None, None) | (None, Some(name), None) => name.trim(),
@@ -98,12 +97,12 @@ pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
             }
             // Tokens that this server signed are in no list, so an unknown name is not an error.
             let (ended, similar_users) = auth::revoke_user(&app.state, &app.tokens, &user).await?;
-            return ok(&RevokedUser {
+            return Ok(Raw::json(&RevokedUser {
                 revoked_user: user,
                 tokens: ended.tokens,
                 sessions: ended.sessions,
                 similar_users,
-            });
+            }));
         }
         _ => {
             return Err(Failure::bad_request("name what to revoke by exactly one of guid, token and user"));
@@ -114,7 +113,7 @@ pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
     let signed = auth::verify(&app.tokens, &token_issuer(app), name, Purpose::Access, now);
     if let Some(verified) = signed.ok().filter(|_| body.token.is_some()) {
         auth::revoke_signed(&app.state, &app.tokens, &verified).await?;
-        return ok(&serde_json::json!({ "revoked": verified.guid.to_string() }));
+        return Ok(Raw::json(&serde_json::json!({ "revoked": verified.guid.to_string() })));
     }
     let Some(row) = auth::find(&app.state, name).await? else {
         // SECURITY: a mistyped token is not repeated.
@@ -124,16 +123,16 @@ pub(super) async fn revoke(call: Call<'_>, body: RevokeToken) -> AdminResult {
         ));
     };
     auth::revoke(&app.state, &app.tokens, row.id, row.guid).await?;
-    ok(&serde_json::json!({ "revoked": row.guid.to_string() }))
+    Ok(Raw::json(&serde_json::json!({ "revoked": row.guid.to_string() })))
 }
 
-pub(super) async fn verify(call: Call<'_>) -> AdminResult {
+pub(super) async fn verify(call: Call<'_>) -> Answer<Verification> {
     let catalog = call.app.state.catalog.get();
     let token = match call.principal {
         Principal::Token(token) => Some(token),
         Principal::Anonymous | Principal::Administrator => None,
     };
-    ok(&Verification {
+    Ok(Verification {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         user: token.map(|token| token.user.to_string()),
         scopes: token.map(|token| wire_grant(&catalog, &token.grant)).unwrap_or_default(),

@@ -3,17 +3,17 @@
 
 use http::StatusCode;
 
-use super::call::{AdminResult, Call};
+use super::call::{Answer, Call, WithStatus};
 use crate::http::error::Failure;
+use crate::http::read_body;
 use crate::http::request_body::Incoming;
-use crate::http::{read_body, response};
 use api::upload::{Upload, UploadFile};
 use tasks::edit::{self, UploadKind};
 
 /// Maximum size of an archive, in bytes.
 const MAX_BYTES: u64 = 10 << 30;
 
-pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -> AdminResult {
+pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -> Answer<WithStatus<Upload>> {
     let file = query.file.as_deref().filter(|file| !file.is_empty()).ok_or_else(|| {
         Failure::bad_request("the parameter file, the name of the uploaded file, is missing")
     })?;
@@ -25,16 +25,14 @@ pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -
         Some(_) => return Err(Failure::bad_request("the parameter type must be source, binary or python")),
     };
     let upload = edit::package::receive(&call.app.uploads, file, body, kind, &call.actor).await?;
-    Ok(response::json(
-        StatusCode::CREATED,
-        &Upload {
-            id: upload.id,
-            file: upload.file,
-            name: upload.package,
-            version: upload.version,
-            sha256: upload.sha256.to_string(),
-            size: upload.size,
-            notices: upload.notices,
-        },
-    ))
+    let upload = Upload {
+        id: upload.id,
+        file: upload.file,
+        name: upload.package,
+        version: upload.version,
+        sha256: upload.sha256.to_string(),
+        size: upload.size,
+        notices: upload.notices,
+    };
+    Ok(WithStatus(StatusCode::CREATED, upload))
 }

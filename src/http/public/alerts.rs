@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::{Answer, Call};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
@@ -18,6 +19,10 @@ use tasks::backup::results::{self, BackupProblem};
 
 /// Time for which a guarded name that appeared in a mirror is an alert, in microseconds: 30 days.
 const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
+
+pub(super) async fn list(call: Call<'_>) -> Answer<Vec<Alert>> {
+    current(call.app, call.head.principal).await
+}
 
 /// Returns all current problems; empty if there are none.
 ///

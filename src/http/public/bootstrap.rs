@@ -2,13 +2,11 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::{Response, StatusCode};
+use http::StatusCode;
 
-use crate::http::app::App;
-use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
+use super::{Answer, Call, WithStatus};
 use crate::http::error::Failure;
-use crate::http::{admin, refused_proof, response};
+use crate::http::{admin, refused_proof};
 use api::error::Code;
 use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
 use base::metrics::{self, IssuedToken};
@@ -23,11 +21,8 @@ const MAX_TIME: i64 = 253_402_300_800 * SECOND;
 /// # Errors
 /// 400 for an invalid form or time, 403 for a wrong or repeated signature, 404 if no key is configured, 429 after too
 /// many refused requests.
-pub(super) async fn answer(
-    app: &App,
-    head: &RequestHead<'_>,
-    request: BootstrapRequest,
-) -> Result<Response<Body>, Failure> {
+pub(super) async fn create(call: Call<'_>, request: BootstrapRequest) -> Answer<WithStatus<BootstrapToken>> {
+    let Call { app, head, .. } = call;
     let config = app.state.config.load_full();
     if !config.authentication.api_token_auth {
         return Err(refusal(&BootstrapRefusal::Disabled));
@@ -66,7 +61,7 @@ pub(super) async fn answer(
                 token: BASE64_STANDARD.encode(token),
                 expires: expires_at.map(|at| at.to_string()),
             };
-            Ok(response::json(StatusCode::CREATED, &created))
+            Ok(WithStatus(StatusCode::CREATED, created))
         }
         Err(error) => {
             tracing::warn!(%address, "refused a request with the bootstrap key: {error}");

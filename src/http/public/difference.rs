@@ -1,44 +1,32 @@
 //! `GET /repos/{r}/diff`: the packages that differ between two snapshots, as JSON or CSV.
 
-use http::{Response, StatusCode};
-
-use crate::http::app::App;
-use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
+use super::lookup::{repository, requested_point};
+use super::{Answer, Call, Raw};
 use crate::http::csv;
 use crate::http::error::Failure;
-use crate::http::response;
-use crate::http::target::Query;
-use api::public::difference::PackageDifference;
+use api::public::difference::{Compare, PackageDifference};
 use base::model::ids::SourceId;
-use base::model::point::Point;
 use content::serve::difference::{self, Change, ChangeKind, ListedPackage};
-use runtime::catalog::Catalog;
 
-/// Answers a request about the difference between two points.
-///
-/// # Errors
-/// 400 for parameters that are not valid, failures of the database or storage.
-pub(super) async fn answer(
-    app: &App,
-    catalog: &Catalog,
-    from: &Point,
-    to: &Point,
-    query: &Query,
-    head: &RequestHead<'_>,
-) -> Result<Response<Body>, Failure> {
-    let kind = query.get("kind").filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
+pub(super) async fn of_repo(call: Call<'_>, repo: &str, query: Compare) -> Answer<Raw> {
+    repository(&call.catalog, repo)?;
+    let version = query.bioc_version.as_deref();
+    let from = query.from.ok_or_else(|| Failure::bad_request("the parameter from must name a snapshot"))?;
+    let from = requested_point(&call, repo, version, Some(from)).await?;
+    let to = requested_point(&call, repo, version, query.to).await?;
+    let kind =
+        query.kind.as_deref().filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
     let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
-    let mut changes = difference::between(&app.repositories, from, to).await?;
+    let mut changes = difference::between(&call.app.repositories, &from, &to).await?;
     changes.retain(|change| kind.is_none_or(|kind| change.kind == kind));
-    let source = |id: SourceId| head.principal.source_name(catalog, id);
-    match query.get("format").unwrap_or("json") {
+    let source = |id: SourceId| call.head.principal.source_name(&call.catalog, id);
+    match query.format.as_deref().unwrap_or("json") {
         "json" | "" => {
             let rows: Vec<PackageDifference> =
                 changes.into_iter().map(|change| wire(change, source)).collect();
-            Ok(response::json(StatusCode::OK, &rows))
+            Ok(Raw::json(&rows))
         }
-        "csv" => Ok(csv::of_changes(head, &changes, source)),
+        "csv" => Ok(Raw(csv::of_changes(call.head, &changes, source))),
         _ => Err(Failure::bad_request("the parameter format must be json or csv")),
     }
 }

@@ -4,15 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt, TryStreamExt};
-use http::Response;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-use crate::http::app::App;
+use super::{Answer, Call, Raw};
 use crate::http::body::{Body, BodyError};
 use crate::http::error::Failure;
 use crate::http::response;
-use crate::http::target::Query;
+use api::public::status::Download;
 use base::config::Config;
 
 /// Size of a piece of the body, in bytes.
@@ -38,21 +37,18 @@ const SYSTEMS: [System; 3] = [
 ///
 /// # Errors
 /// 400 for another system, 404 if the server has no program for it.
-pub(super) async fn answer(app: &App, query: &Query) -> Result<Response<Body>, Failure> {
-    let word = query.get("os").unwrap_or(DEFAULT);
+pub(super) async fn program(call: Call<'_>, query: Download) -> Answer<Raw> {
+    let word = query.os.as_deref().unwrap_or(DEFAULT);
     let system = SYSTEMS.iter().find(|system| system.word == word);
     let system =
         system.ok_or_else(|| Failure::bad_request("the parameter os must be linux, darwin or windows"))?;
-    let paths = candidates(&app.state.config.load(), system);
+    let paths = candidates(&call.app.state.config.load(), system);
     for path in paths {
         match open(&path).await {
             Ok(Some((file, size))) => {
                 let pieces = ReaderStream::with_capacity(file, PIECE).map_err(BodyError::from);
-                return Ok(response::attachment(
-                    system.saved_as,
-                    size,
-                    Body::stream(pieces.boxed(), Some(size)),
-                ));
+                let body = Body::stream(pieces.boxed(), Some(size));
+                return Ok(Raw(response::attachment(system.saved_as, size, body)));
             }
             Ok(None) => {}
             Err(error) => {

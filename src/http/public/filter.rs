@@ -9,13 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::lookup::repository;
-use super::{licenses, python_filter, vulnerabilities};
-use crate::http::app::App;
-use crate::http::base_url::RequestHead;
+use super::{Answer, Call, Raw, python_filter, vulnerabilities};
 use crate::http::body::{Body, BodyError};
 use crate::http::budget::{Reservation, ResponseBudget};
 use crate::http::error::Failure;
@@ -59,31 +57,31 @@ enum Line {
 type Specification = (String, Option<String>);
 
 /// The part of a response that is not produced yet.
-struct PendingRows {
-    repositories: Arc<Repositories>,
+pub(super) struct PendingRows {
+    pub(super) repositories: Arc<Repositories>,
     state: Arc<State>,
-    usage: Usage,
+    pub(super) usage: Usage,
     language: Language,
-    point: Point,
-    filter: Arc<Filter>,
-    vulnerabilities: Option<Arc<Vulnerabilities>>,
+    pub(super) point: Point,
+    pub(super) filter: Arc<Filter>,
+    pub(super) vulnerabilities: Option<Arc<Vulnerabilities>>,
     specifications: std::vec::IntoIter<Result<Specification, String>>,
     response_budget: ResponseBudget,
     client: Client,
 }
 
-/// Handles the request; `repo`, the repository of the address, has precedence over that of the body. A streamed
-/// response holds `body`, so that its bytes stay counted in the budget of request bodies.
-pub(super) async fn answer(
-    app: &App,
-    repo: Option<&str>,
-    mut filter: Filter,
-    body: Bytes,
-    head: &RequestHead<'_>,
-) -> Result<Response<Body>, Failure> {
-    let repo = repo.or(filter.repo.as_deref());
+/// Handles a request whose body names the repository.
+pub(super) async fn of_named_repo(call: Call<'_>, mut filter: Filter) -> Answer<Raw> {
+    let repo = filter.repo.take();
     let repo =
         repo.ok_or_else(|| Failure::bad_request("the body names no repository: \"repo\": \"cran\""))?;
+    of_repo(call, &repo, filter).await
+}
+
+/// Handles a request; `repo`, the repository of the address, has precedence over that of the body. A streamed response
+/// holds the bytes of the body, so that they stay counted in the budget of request bodies.
+pub(super) async fn of_repo(call: Call<'_>, repo: &str, mut filter: Filter) -> Answer<Raw> {
+    let Call { app, head, bytes, .. } = call;
     if filter.names.len() > MAX_NAMES {
         return Err(Failure::bad_request(format!(
             "more than {MAX_NAMES} names in one request; send them in parts"
@@ -118,14 +116,14 @@ pub(super) async fn answer(
     };
     // The first chunk is produced before the head is sent, so that most errors still become an error response.
     if rows.specifications.len() <= CHUNK {
-        return Ok(response::json_lines(Body::full(rows.next().await?.unwrap_or_default())));
+        return Ok(Raw(response::json_lines(Body::full(rows.next().await?.unwrap_or_default()))));
     }
     let reservation = rows.response_budget.reserve(rows.client)?;
     let first = rows.chunk(reservation).await?.unwrap_or_default();
     // The other chunks are produced once the client has read the previous ones.
     let mut response_body = Body::stream(rows.stream(first), None);
-    response_body.attach(body);
-    Ok(response::json_lines(response_body))
+    response_body.attach(bytes);
+    Ok(Raw(response::json_lines(response_body)))
 }
 
 /// Returns each specification once, in the order of the request, and an error for each invalid name.
@@ -153,9 +151,7 @@ impl PendingRows {
             }
         }
         if self.language == Language::Python {
-            let handles = (&*self.repositories, &self.usage);
-            let (filter, advisories) = (&self.filter, self.vulnerabilities.as_deref());
-            let rows = python_filter::rows(handles, &self.point, &requests, filter, advisories).await?;
+            let rows = python_filter::rows(self, &requests).await?;
             lines.extend(rows.into_iter().map(|row| Line::Package(Box::new(row))));
             return encode(&lines).map(Some).map_err(|error| not_serialized(&error));
         }
@@ -287,7 +283,7 @@ fn filter_package(
 fn details(detail: &PackageDetail, description: Option<&Description>) -> Details {
     let field = |tag: &str| description.and_then(|description| description.non_empty(tag)).map(str::to_owned);
     let license = field("License");
-    let licenses = license.as_deref().map(licenses::alternatives).unwrap_or_default();
+    let licenses = license.as_deref().map(alternatives).unwrap_or_default();
     let releases = std::iter::once(&detail.release).chain(&detail.others);
     // If the requested version is archived, the listed one is among the others.
     let mut versions: Vec<_> = releases.filter(|release| release.blocked.is_none()).collect();
@@ -301,6 +297,13 @@ fn details(detail: &PackageDetail, description: Option<&Description>) -> Details
         package_size: detail.release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         available_versions: versions.into_iter().map(|release| release.version.clone()).collect(),
     }
+}
+
+/// Returns the alternative licenses of a `License` field of R ("Writing R Extensions", 1.1.2), separated by `|`;
+/// `+ file LICENSE` belongs to the license before it.
+fn alternatives(license: &str) -> Vec<String> {
+    let parts = license.split('|').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 fn dependencies(description: &Description) -> Dependencies {
@@ -320,6 +323,16 @@ fn dependencies(description: &Description) -> Dependencies {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn licenses_are_listed_individually() {
+        assert_eq!(alternatives("GPL-2 | GPL-3"), ["GPL-2", "GPL-3"]);
+        assert_eq!(
+            alternatives("Apache License (== 2.0)|BSD_3_clause +  file LICENSE"),
+            ["Apache License (== 2.0)", "BSD_3_clause + file LICENSE"]
+        );
+        assert_eq!(alternatives(" | "), [""; 0]);
+    }
 
     #[test]
     fn a_name_may_have_a_version() {

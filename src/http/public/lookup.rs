@@ -1,9 +1,10 @@
-//! Finds the repository, source, point or Bioconductor version that a request names.
+//! Finds the repository, source, point, Bioconductor version or page that a request names.
 
-use crate::http::app::App;
+use std::ops::Range;
+
+use super::Call;
 use crate::http::error::{Failure, truncate};
 use crate::http::permission::Principal;
-use crate::http::target::Query;
 use base::model::point::Point;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
@@ -11,56 +12,38 @@ use content::serve;
 use formats::r::bioconductor::{BadVersion, Part, Version};
 use runtime::catalog::{self, Catalog, Repository};
 
-/// Returns the point of a repository, or of a Bioconductor version in it: the newest one, or that of the parameter
-/// `snapshot`.
+/// Maximum number of rows in a response.
+const MAX_ROWS: usize = 1000;
+/// Maximum page number; later pages are always empty.
+const MAX_PAGE: usize = 1_000_000;
+
+/// Returns the positions of the rows of a page: `_limit` and `_page` of a query.
+pub(super) fn positions(limit: Option<usize>, page: Option<usize>) -> Range<usize> {
+    let limit = limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
+    let start = limit * (page.unwrap_or(1).clamp(1, MAX_PAGE) - 1);
+    start..start + limit
+}
+
+/// Returns the point of a repository at a snapshot, by default the newest one, or that of a Bioconductor version in it:
+/// `bioc_version` and `snapshot` of a query.
 pub(super) async fn requested_point(
-    app: &App,
-    catalog: &Catalog,
+    call: &Call<'_>,
     requested: &str,
-    query: &Query,
+    version: Option<&str>,
+    snapshot: Option<Snapshot>,
 ) -> Result<Point, Failure> {
-    let repo = repository(catalog, requested)?;
+    let repo = repository(&call.catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
-    let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
-    let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
-    point_at(app, repo, version, snapshot).await
-}
-
-/// Returns the two points that the parameters `from` and `to` name; `to` is the newest one if it is absent.
-pub(super) async fn requested_points(
-    app: &App,
-    catalog: &Catalog,
-    requested: &str,
-    query: &Query,
-) -> Result<(Point, Point), Failure> {
-    let repo = repository(catalog, requested)?;
-    let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
-    let from = query.snapshot("from")?;
-    let from = from.ok_or_else(|| Failure::bad_request("the parameter from must name a snapshot"))?;
-    let to = query.snapshot("to")?.unwrap_or(Snapshot::Latest);
-    Ok((point_at(app, repo, version, from).await?, point_at(app, repo, version, to).await?))
-}
-
-async fn point_at(
-    app: &App,
-    repo: &Repository,
-    version: Option<Version>,
-    snapshot: Snapshot,
-) -> Result<Point, Failure> {
+    let version = bioconductor_version(version)?.filter(|_| repo.kind == RepoKind::Bioconductor);
     let part = version.map(Part::whole);
-    Ok(serve::point::resolve_part(&app.repositories, repo.name.as_str(), part, snapshot).await?)
+    let snapshot = snapshot.unwrap_or(Snapshot::Latest);
+    Ok(serve::point::resolve_part(&call.app.repositories, repo.name.as_str(), part, snapshot).await?)
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
-pub(super) fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
-    let requested = query.get("bioc_version").filter(|text| !text.is_empty());
-    requested
-        .map(|text| {
-            text.parse().map_err(|error: BadVersion| {
-                Failure::bad_request(format!("the parameter bioc_version: {error}"))
-            })
-        })
-        .transpose()
+pub(super) fn bioconductor_version(requested: Option<&str>) -> Result<Option<Version>, Failure> {
+    let version = requested.filter(|text| !text.is_empty()).map(str::parse).transpose();
+    version.map_err(|error: BadVersion| Failure::bad_request(format!("the parameter bioc_version: {error}")))
 }
 
 /// Finds a repository by number or name; hidden ones too.

@@ -2,6 +2,7 @@
 
 use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
+use super::{Answer, Call, Raw};
 use crate::http::openapi;
 use api::operations;
 
@@ -17,9 +18,9 @@ pub fn document() -> OpenApi {
     openapi::document(info, "/__api__", descriptions, schemas)
 }
 
-/// Returns the document with the base URL of a server.
-pub fn document_with_base(base: String) -> OpenApi {
+/// Returns the document with the base URL of this server.
+pub(super) async fn show(call: Call<'_>) -> Answer<Raw> {
     let mut document = document();
-    document.servers = Some(vec![Server::new(base)]);
-    document
+    document.servers = Some(vec![Server::new(call.base())]);
+    Ok(Raw::json(&document))
 }

@@ -1,17 +1,22 @@
 //! Packages in the form of the public API: converts index records and DESCRIPTIONs to rows.
 
-use super::python_packages;
+use super::lookup::{bioconductor_version, positions, repository, requested_point, source};
 use super::vulnerabilities::{self, wire};
-use crate::http::app::App;
+use super::{Answer, Call, python_packages};
 use crate::http::error::Failure;
-use crate::http::permission::Principal;
-use crate::http::target::Query;
-use api::public::package::{ArchivedRelease, Downloads, KeyValue, Link, Package, Release as WireRelease};
+use crate::http::wire_binary;
+use api::binary::Binary;
+use api::public::package::{
+    ArchivedRelease, Downloads, KeyValue, Link, ListBinaries, ListPackages, ListReleases, Package,
+    Release as WireRelease, ShowPackage,
+};
+use api::query::Order;
 use base::model::ids::{SourceId, TreeId};
 use base::model::language::Language;
 use base::model::license::Licenses;
 use base::model::point::Point;
 use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
 use content::serve::dependency_graph::DependencyGraph;
@@ -24,46 +29,96 @@ use content::serve::vulnerabilities::Vulnerabilities;
 use formats::r::dependency::{DependencyKind, Operator};
 use formats::r::description::Description;
 use formats::r::license::licenses;
-use runtime::catalog::{Catalog, Tree};
+use runtime::catalog::{self, Tree};
 
-/// Maximum number of rows in a response.
-const MAX_ROWS: usize = 1000;
-/// Maximum page number; later pages are always empty.
-const MAX_PAGE: usize = 1_000_000;
+pub(super) async fn of_repo(call: Call<'_>, repo: &str, query: ListPackages) -> Answer<Vec<Package>> {
+    let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
+    list(&call, &point, query, None).await
+}
 
-/// Returns a page of packages: `_limit`, `_page`, `_sort`, `_order`, `name`, `name_like` or `name_search`,
-/// `exact_first`.
-pub(super) async fn list(
-    app: &App,
-    catalog: &Catalog,
-    principal: &Principal,
+pub(super) async fn of_source(call: Call<'_>, name: &str, query: ListPackages) -> Answer<Vec<Package>> {
+    let (source, point) = source_point(&call, name, query.bioc_version.as_deref())?;
+    let hidden = HiddenNames::of(&call.app.state, source.kind.language(), source.id);
+    list(&call, &point, query, Some(hidden)).await
+}
+
+pub(super) async fn show(call: Call<'_>, repo: &str, name: &str, query: ShowPackage) -> Answer<Package> {
+    let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
+    let version = query.version.as_deref().filter(|version| !version.is_empty());
+    match repository(&call.catalog, repo)?.kind {
+        RepoKind::Python => {
+            let snapshot = query.snapshot.unwrap_or(Snapshot::Latest);
+            python_packages::package(&call, repo, snapshot, &point, name, version).await
+        }
+        RepoKind::R | RepoKind::Bioconductor => detail(&call, &point, name, version).await,
+    }
+}
+
+pub(super) async fn binaries(
+    call: Call<'_>,
+    repo: &str,
+    name: &str,
+    query: ListBinaries,
+) -> Answer<Vec<Binary>> {
+    let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
+    let rows = serve::binary_rows::at_point(&call.app.state, &point, name).await?;
+    Ok(rows.into_iter().map(wire_binary::wire).collect())
+}
+
+pub(super) async fn releases_of_source(
+    call: Call<'_>,
+    source: &str,
+    name: &str,
+    query: ListReleases,
+) -> Answer<Vec<WireRelease>> {
+    let (source, point) = source_point(&call, source, query.bioc_version.as_deref())?;
+    let language = source.kind.language();
+    let releases = match language {
+        Language::R => releases(&call, &point, name).await,
+        Language::Python => python_packages::releases(&call, &point, name).await,
+    };
+    let hidden = HiddenNames::of(&call.app.state, language, source.id);
+    hidden.require_visible(name, releases.is_ok())?;
+    releases
+}
+
+/// Returns a source, and its newest point or that of a Bioconductor version in it.
+fn source_point<'a>(
+    call: &'a Call<'_>,
+    name: &str,
+    version: Option<&str>,
+) -> Result<(&'a catalog::Source, Point), Failure> {
+    let version = bioconductor_version(version)?;
+    let source = source(&call.catalog, name)?;
+    Ok((source, serve::point::of_source(&call.app.state, source.name.as_str(), version)?))
+}
+
+async fn list(
+    call: &Call<'_>,
     point: &Point,
-    query: &Query,
+    query: ListPackages,
     hidden: Option<HiddenNames>,
 ) -> Result<Vec<Package>, Failure> {
-    let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
-    let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
-    let sort = query.get("_sort").filter(|text| !text.is_empty());
-    let sort = sort.map(str::parse).transpose();
-    let name_part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
+    let positions = positions(query.limit, query.page);
+    let sort = query.sort.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose();
+    let name_part = query.name_search.or(query.name_like).unwrap_or_default();
     let package_query = PackageQuery {
         // Old clients send SQL wildcards: `%text%` for names that contain a text, `text%` for a prefix.
         name_part: name_part.trim_matches('%').to_owned(),
         is_prefix: name_part.ends_with('%') && !name_part.starts_with('%'),
-        name: query.get("name").map(ToOwned::to_owned),
+        name: query.name,
         sort: sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?.unwrap_or_default(),
-        descending: query.descending()? == Some(true),
-        exact_first: query.flag("exact_first"),
-        limit,
-        offset: limit * (page - 1),
+        descending: query.order == Some(Order::Descending),
+        exact_first: query.exact_first,
+        limit: positions.len(),
+        offset: positions.start,
         hidden,
         omits_total: true,
     };
-    let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
-    let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
+    let listing = serve::listing::packages(&call.app.repositories, point, package_query).await?;
+    let vulnerabilities = serve::vulnerabilities::current(&call.app.state).await;
     let rows = listing.packages.into_iter().map(|row| {
-        let source = (principal.source_name(catalog, row.source), row.source, row.tree);
-        let package = package(catalog, point, source, &row.description, row.published_at);
+        let package = package(call, point, row.source, row.tree, &row.description, row.published_at);
         let vulns = vulnerabilities.of(row.source, &row.name, &row.version).iter().map(wire).collect();
         match row.facts {
             Some(facts) => python_packages::row(row.name, row.version, facts, Package { vulns, ..package }),
@@ -73,16 +128,14 @@ pub(super) async fn list(
     Ok(rows.collect())
 }
 
-/// Returns one package: its listed version, or that of the parameter `version`.
-pub(super) async fn detail(
-    app: &App,
-    catalog: &Catalog,
-    principal: &Principal,
+/// Returns one package of R: its listed version, or another one.
+async fn detail(
+    call: &Call<'_>,
     point: &Point,
     name: &str,
-    query: &Query,
+    version: Option<&str>,
 ) -> Result<Package, Failure> {
-    let version = query.get("version").filter(|version| !version.is_empty());
+    let app = call.app;
     let detail = serve::info::package(&app.repositories, point, name, version).await?;
     let description = Description::from_bytes(&detail.description).ok();
     let graph = serve::dependency_graph::of_point(&app.repositories, point).await?;
@@ -91,8 +144,7 @@ pub(super) async fn detail(
     let release = &detail.release;
     let count = app.usage.totals(&[(detail.source, &release.package)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
-    let source = (principal.source_name(catalog, detail.source), detail.source, detail.tree);
-    let summary = package(catalog, point, source, &detail.description, release.published_at);
+    let summary = package(call, point, detail.source, detail.tree, &detail.description, release.published_at);
     let served = ServedVersion {
         source: detail.source,
         name: release.package.clone(),
@@ -125,22 +177,23 @@ pub(super) async fn detail(
     })
 }
 
-/// Converts the fields of an index record or a DESCRIPTION to a row; `source_name` is empty if it must not be
-/// disclosed to the client.
+/// Converts the fields of an index record or a DESCRIPTION to a row.
 fn package(
-    catalog: &Catalog,
+    call: &Call<'_>,
     point: &Point,
-    (source_name, source, tree): (String, SourceId, TreeId),
+    source: SourceId,
+    tree: TreeId,
     text: &[u8],
     published: Option<Timestamp>,
 ) -> Package {
     let description = Description::from_bytes(text).ok();
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
+    let catalog = &call.catalog;
     let part = catalog.tree(tree).and_then(Tree::part);
     // The text of a Python package is empty.
     let licenses = (!text.is_empty()).then(|| licenses(&field("License").unwrap_or_default()));
     Package {
-        source: source_name,
+        source: call.head.principal.source_name(catalog, source),
         source_id: source.0,
         repo_id: point.repo.0,
         repo_type: catalog.repo_by_id(point.repo).map_or(RepoKind::R, |repo| repo.kind).label().to_owned(),
@@ -234,10 +287,11 @@ fn archived_release(
 }
 
 /// Returns all releases of a package of a source: the listed one first, then the archive, newest first.
-pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
-    let detail = serve::info::package(&app.repositories, point, name, None).await?;
+async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
+    let repositories = &call.app.repositories;
+    let detail = serve::info::package(repositories, point, name, None).await?;
     let releases = std::iter::once(&detail.release).chain(&detail.others);
-    let blocked = source_rules::blocked_releases(&app.repositories, point, detail.source, name).await?;
+    let blocked = source_rules::blocked_releases(repositories, point, detail.source, name).await?;
     let wire = |release: &Release| WireRelease {
         source_id: detail.source.0,
         name: release.package.clone(),

@@ -2,12 +2,10 @@
 
 use serde_json::json;
 
+use super::Call;
 use super::vulnerabilities::wire;
-use crate::http::app::App;
-use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::python::project::{self, Base};
-use crate::http::target::Query;
 use api::public::package::{Downloads, KeyValue, Package, Release};
 use base::model::language::Language;
 use base::model::point::Point;
@@ -20,7 +18,6 @@ use content::serve::python::metadata;
 use content::serve::source_rules;
 use formats::python::facts::FileFacts;
 use formats::python::version::Version;
-use runtime::catalog::Catalog;
 
 /// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
@@ -34,18 +31,16 @@ pub(super) fn row(name: String, version: String, facts: FileFacts, package: Pack
     }
 }
 
-/// Returns one project of the repository `requested`: the version that installers prefer, or that of the parameter
-/// `version`.
+/// Returns one project of the repository `requested`: the version that installers prefer, or another one.
 pub(super) async fn package(
-    app: &App,
-    catalog: &Catalog,
+    call: &Call<'_>,
     requested: &str,
+    snapshot: Snapshot,
     point: &Point,
     name: &str,
-    query: &Query,
-    head: &RequestHead<'_>,
+    version: Option<&str>,
 ) -> Result<Package, Failure> {
-    let version = query.get("version").filter(|version| !version.is_empty());
+    let (app, catalog) = (call.app, &call.catalog);
     let detail = detail::project(&app.repositories, point, name, version).await?;
     let metadata = metadata::of_release(&app.repositories, point, &detail.release).await;
     let licenses = metadata
@@ -57,9 +52,7 @@ pub(super) async fn package(
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let release = &detail.release;
     let repo = catalog.repo_by_id(point.repo).map_or(requested, |repo| repo.response_name(requested).0);
-    let snapshot = query.snapshot("snapshot")?.unwrap_or(Snapshot::Latest);
-    let server = base_url::base_url(&app.site.load(), head);
-    let base = Base { server, repository: format!("{repo}/{snapshot}") };
+    let base = Base { server: call.base(), repository: format!("{repo}/{snapshot}") };
     let info = project::info(&detail, metadata.as_deref(), &base);
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let size = release.files.first().map_or(0, |file| file.size.max(0));
@@ -69,7 +62,7 @@ pub(super) async fn package(
     let custom = serve::metadata::of_one(&app.repositories, Language::Python, point.repo, served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(custom)),
-        source: head.principal.source_name(catalog, detail.source),
+        source: call.head.principal.source_name(catalog, detail.source),
         source_id: detail.source.0,
         repo_id: point.repo.0,
         repo_type: RepoKind::Python.label().to_owned(),
@@ -96,10 +89,11 @@ pub(super) async fn package(
 }
 
 /// Returns all versions of a project of a source, the highest first. Size and digest are those of the first file.
-pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<Release>, Failure> {
-    let detail = detail::project(&app.repositories, point, name, None).await?;
+pub(super) async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Result<Vec<Release>, Failure> {
+    let repositories = &call.app.repositories;
+    let detail = detail::project(repositories, point, name, None).await?;
     let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();
-    let blocked = source_rules::blocked_versions(&app.repositories, point, detail.source, files).await?;
+    let blocked = source_rules::blocked_versions(repositories, point, detail.source, files).await?;
     let reason = |release: &ProjectRelease| blocked.get(&Version::lenient(&release.version)).cloned();
     let wire = |release: &ProjectRelease| Release {
         source_id: detail.source.0,

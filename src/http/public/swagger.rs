@@ -1,21 +1,18 @@
 //! `/swagger/index.html`: the public API as a page, generated from its OpenAPI document. It has no
 //! external content.
 
-use http::Response;
 use maud::{Markup, html};
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{PathItem, RefOr, Schema};
 
-use super::openapi;
-use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
+use super::{Answer, Call, Raw, openapi};
 use crate::http::web::answer;
 use pages::frame::{Frame, Root};
 
-pub(super) fn page(head: &RequestHead<'_>) -> Response<Body> {
-    let frame = Frame::new(Root::of_path(head.path), "Public API");
+pub(super) async fn page(call: Call<'_>) -> Answer<Raw> {
+    let frame = Frame::new(Root::of_path(call.head.path), "Public API");
     let html = frame.render(&content(&frame.root));
-    answer::page(head, html, false)
+    Ok(Raw(answer::page(call.head, html, false)))
 }
 
 fn content(root: &Root) -> Markup {

@@ -3,18 +3,16 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use bytes::Bytes;
-
 use super::lookup::repository;
-use crate::http::app::App;
+use super::{Answer, Call, RequestBody};
 use crate::http::error::Failure;
-use crate::http::target::Query;
 use ::base::model::language::Language;
 use ::base::model::point::Point;
 use ::base::model::snapshot::Snapshot;
 use api::public::sysreqs::Requirements as WireRequirements;
 use api::public::sysreqs::{
-    Action, Dependency, DescriptionRequirements, Needs, PackageRequirements, Requirement,
+    Action, Dependency, DescriptionRequirements, Needs, OfDescription, OfPackage, OfPackages,
+    PackageRequirements, Requirement,
 };
 use content::serve;
 use content::serve::requirements::Requirements;
@@ -26,16 +24,16 @@ use formats::r::sysreqs::{MatchedRule, base};
 const MAX_UNKNOWN_NAMES: usize = 100;
 
 /// `GET /repos/{r}/sysreqs`: requirements of all packages, or of named packages and their dependencies.
-pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<WireRequirements, Failure> {
-    let names: Vec<String> = query.all("pkgname").collect();
-    let is_all = query.flag("all");
+pub(super) async fn of_packages(call: Call<'_>, repo: &str, query: OfPackages) -> Answer<WireRequirements> {
+    let (names, is_all) = (query.pkgname, query.all);
     if !is_all && names.is_empty() {
         return Err(Failure::bad_request(
             "name packages with the parameter pkgname (it may be repeated), or set all=true",
         ));
     }
     let roots = (!is_all).then(|| names.clone());
-    let requirements = load_requirements(app, repo, query, roots.as_deref()).await?;
+    let requirements =
+        load_requirements(&call, repo, query.distribution, query.release, roots.as_deref()).await?;
     let (unknown_count, unknown) = unknown_names(&requirements, roots.as_deref());
     // Takes milliseconds for all of CRAN, so it does not run on an async thread.
     let response = tokio::task::spawn_blocking(move || {
@@ -64,18 +62,19 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
 
 /// `GET /repos/{r}/packages/{name}/sysreqs`: requirements of one package and its dependencies, by rule.
 pub(super) async fn of_package(
-    app: &App,
+    call: Call<'_>,
     repo: &str,
     name: &str,
-    query: &Query,
-) -> Result<PackageRequirements, Failure> {
+    query: OfPackage,
+) -> Answer<PackageRequirements> {
     let roots = [name.to_owned()];
-    let requirements = load_requirements(app, repo, query, Some(&roots)).await?;
+    let requirements =
+        load_requirements(&call, repo, query.distribution, query.release, Some(&roots)).await?;
     if !requirements.lists(name) {
         let excerpt: String = name.chars().take(128).collect();
         let text = format!("Package '{excerpt}' not found");
-        let point = newest_point(app, repo).await?;
-        return Err(serve::name_guards::missing(&app.state, &point, Language::R, name, text).into());
+        let point = newest_point(&call, repo).await?;
+        return Err(serve::name_guards::missing(&call.app.state, &point, Language::R, name, text).into());
     }
     let (unknown_count, unknown) = unknown_names(&requirements, Some(&roots));
     let installer = requirements.system().installer();
@@ -99,12 +98,12 @@ pub(super) async fn of_package(
 /// `POST /repos/{r}/sysreqs`: requirements of the package that a DESCRIPTION describes, and of its dependencies, with
 /// `suggests=true` including its suggested packages.
 pub(super) async fn of_description(
-    app: &App,
+    call: Call<'_>,
     repo: &str,
-    query: &Query,
-    body: &Bytes,
-) -> Result<DescriptionRequirements, Failure> {
-    let description = Description::from_bytes(body).map_err(|error| error.to_string());
+    query: OfDescription,
+    body: RequestBody,
+) -> Answer<DescriptionRequirements> {
+    let description = Description::from_bytes(&body.bytes).map_err(|error| error.to_string());
     let description = description.and_then(|description| {
         if description.fields().next().is_some() {
             Ok(description)
@@ -114,7 +113,7 @@ pub(super) async fn of_description(
     });
     let description = description
         .map_err(|error| Failure::bad_request(format!("the body is not a valid DESCRIPTION: {error}")))?;
-    let kinds: &[DependencyKind] = if query.flag("suggests") {
+    let kinds: &[DependencyKind] = if query.suggests {
         &[
             DependencyKind::Depends,
             DependencyKind::Imports,
@@ -126,7 +125,8 @@ pub(super) async fn of_description(
     };
     let roots = kinds.iter().flat_map(|kind| description.dependencies(*kind));
     let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
-    let requirements = load_requirements(app, repo, query, Some(&roots)).await?;
+    let requirements =
+        load_requirements(&call, repo, query.distribution, query.release, Some(&roots)).await?;
     let (unknown_count, unknown) = unknown_names(&requirements, Some(&roots));
     let matching_rules =
         requirements.of_text(description.non_empty("SystemRequirements").unwrap_or_default());
@@ -163,27 +163,30 @@ fn unknown_names(requirements: &Requirements, roots: Option<&[String]>) -> (usiz
 /// Loads the requirements of packages at the newest point of a repository, on the system of `distribution` and
 /// `release`: of `roots` and their dependencies, or of all packages.
 async fn load_requirements(
-    app: &App,
+    call: &Call<'_>,
     repo: &str,
-    query: &Query,
+    distribution: Option<String>,
+    release: Option<String>,
     roots: Option<&[String]>,
 ) -> Result<Requirements, Failure> {
-    let parameter = |name| {
+    let required = |name, value: Option<String>| {
         let missing = || {
             Failure::bad_request(format!(
                 "the parameter {name} is missing; for example: distribution=ubuntu&release=22.04"
             ))
         };
-        query.get(name).filter(|text| !text.trim().is_empty()).ok_or_else(missing)
+        value.filter(|text| !text.trim().is_empty()).ok_or_else(missing)
     };
-    let (distribution, release) = (parameter("distribution")?, parameter("release")?);
-    let point = newest_point(app, repo).await?;
-    Ok(serve::requirements::of_point(&app.repositories, &point, distribution, release, roots).await?)
+    let distribution = required("distribution", distribution)?;
+    let release = required("release", release)?;
+    let point = newest_point(call, repo).await?;
+    let repositories = &call.app.repositories;
+    Ok(serve::requirements::of_point(repositories, &point, &distribution, &release, roots).await?)
 }
 
-async fn newest_point(app: &App, repo: &str) -> Result<Point, Failure> {
-    let name = repository(&app.state.catalog.get(), repo)?.name.clone();
-    Ok(serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Latest).await?)
+async fn newest_point(call: &Call<'_>, repo: &str) -> Result<Point, Failure> {
+    let name = repository(&call.catalog, repo)?.name.as_str();
+    Ok(serve::point::resolve(&call.app.repositories, name, Snapshot::Latest).await?)
 }
 
 /// Returns the packages and the commands that rules name; `installer` is the command that installs packages.

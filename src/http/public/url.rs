@@ -1,8 +1,7 @@
 //! `POST /url`: the snapshot at a given time.
 
 use super::lookup::named_repository;
-use crate::http::app::App;
-use crate::http::base_url::{self, RequestHead};
+use super::{Answer, Call};
 use crate::http::error::Failure;
 use crate::http::route::access::read_repository;
 use api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
@@ -11,11 +10,8 @@ use base::model::time::Day;
 use content::serve;
 
 /// Returns the snapshot of the day of the requested time.
-pub(super) async fn answer(
-    app: &App,
-    query: &SnapshotQuery,
-    head: &RequestHead<'_>,
-) -> Result<WireSnapshot, Failure> {
+pub(super) async fn find(call: Call<'_>, query: SnapshotQuery) -> Answer<WireSnapshot> {
+    let Call { app, head, .. } = call;
     let day = day(&query.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
@@ -24,8 +20,7 @@ pub(super) async fn answer(
     let name = named_repository(&catalog, &query.repo, head.principal)?.name.clone();
     // Fails if there is no snapshot: scripts then request earlier days until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
-    let base = base_url::base_url(&app.site.load(), head);
-    Ok(WireSnapshot { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
+    Ok(WireSnapshot { url: format!("{}/{name}/{day}", call.base()), upsi: day.to_string() })
 }
 
 fn day(text: &str) -> Option<Day> {

@@ -2,43 +2,29 @@
 
 use std::collections::HashSet;
 
-use crate::http::app::App;
+use super::lookup::positions;
+use super::{Answer, Call};
 use crate::http::error::Failure;
-use crate::http::permission::Principal;
-use crate::http::target::Query;
-use api::public::usage::PackageDownloads;
+use api::public::usage::{ListDownloads, PackageDownloads};
 use base::model::language::Language;
 use tasks::usage::UsageError;
 
-/// Maximum number of rows in a response.
-const MAX_ROWS: usize = 1000;
-/// Maximum page number; later pages are always empty.
-const MAX_PAGE: usize = 1_000_000;
 /// Default of `_days`.
 const DEFAULT_DAYS: usize = 7;
 /// Maximum of `_days`.
 const MAX_DAYS: usize = 366;
 
-/// Returns packages in the order of their number of downloads, the highest first. Parameters: `_sourceType`,
-/// `_days`, `_limit`, `_page`.
-pub(super) async fn packages(
-    app: &App,
-    query: &Query,
-    principal: &Principal,
-) -> Result<Vec<PackageDownloads>, Failure> {
-    let language = match query.get("_sourceType") {
-        None | Some("") => None,
-        Some(text) => Some(language(text)?),
-    };
-    let days = query.number("_days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS).max(1);
-    let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
-    let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
-    let counts = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
-    let catalog = app.state.catalog.get();
+/// Returns packages in the order of their number of downloads, the highest first.
+pub(super) async fn packages(call: Call<'_>, query: ListDownloads) -> Answer<Vec<PackageDownloads>> {
+    let (principal, catalog) = (call.head.principal, &call.catalog);
+    let language = query.source_type.as_deref().filter(|text| !text.is_empty()).map(language).transpose()?;
+    let days = query.days.unwrap_or(DEFAULT_DAYS).clamp(1, MAX_DAYS);
+    let positions = positions(query.limit, query.page);
+    let counts = call.app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
     let readable_sources: HashSet<&str> = catalog
         .sources
         .iter()
-        .filter(|source| principal.may_read_source(&catalog, source))
+        .filter(|source| principal.may_read_source(catalog, source))
         .map(|source| source.name.as_str())
         .collect();
     // SECURITY: a deleted or renamed source may have been private, so its packages are listed for administrators only.
@@ -46,7 +32,7 @@ pub(super) async fn packages(
     let rows = counts.iter().filter(|row| {
         language.is_none_or(|language| row.language == language.as_str()) && is_listed(&row.source)
     });
-    let rows = rows.skip(limit * (page - 1)).take(limit).map(|row| PackageDownloads {
+    let rows = rows.skip(positions.start).take(positions.len()).map(|row| PackageDownloads {
         name: row.package.clone(),
         source_type: row.language.clone(),
         source: row.source.clone(),

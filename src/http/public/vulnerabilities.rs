@@ -2,13 +2,15 @@
 
 use std::cmp::Reverse;
 
+use super::lookup::{positions, requested_point};
+use super::{Answer, Call};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::permission::Principal;
 use crate::http::python::project::fixed_in;
-use crate::http::target::Query;
 use api::public::vulnerability::{
-    AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
+    AffectedPackage, ArchivedVulnerability, CalculatedScore, Event, ListVulnerabilities, Range, Severity,
+    Vulnerability,
 };
 use base::model::point::Point;
 use base::model::time::Timestamp;
@@ -16,21 +18,14 @@ use content::serve;
 use content::serve::vulnerabilities::Vulnerabilities;
 use formats::advisory::{self, EventKind, Finding, base_score};
 
-/// Maximum number of rows in a response.
-const MAX_ROWS: usize = 1000;
-/// Maximum page number; later pages are always empty.
-const MAX_PAGE: usize = 1_000_000;
-
-/// Returns the vulnerabilities of the packages of a repository, by name and id. Parameters: `_limit`, `_page`.
-pub(super) async fn of_repository(
-    app: &App,
-    point: &Point,
-    query: &Query,
-    principal: &Principal,
-) -> Result<Vec<AffectedPackage>, Failure> {
-    let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
-    let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
-    Ok(rows(app, point, principal, limit * (page - 1)..limit * page).await?.0)
+/// Returns the vulnerabilities of the packages of a repository, by name and id.
+pub(super) async fn of_repo(
+    call: Call<'_>,
+    repo: &str,
+    query: ListVulnerabilities,
+) -> Answer<Vec<AffectedPackage>> {
+    let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
+    Ok(rows(call.app, &point, call.head.principal, positions(query.limit, query.page)).await?.0)
 }
 
 /// Returns the vulnerabilities of the packages of a point at `positions` in the order of package name and id, and their

@@ -4,17 +4,16 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use http::{HeaderMap, Response, StatusCode};
+use http::StatusCode;
 use hyper::body::Body as _;
 
+use super::{Answer, Call, RequestBody, WithStatus};
 use crate::http::app::App;
-use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::permission::Principal;
+use crate::http::read_body;
 use crate::http::request_body::Incoming;
-use crate::http::route::access::{Access, Target};
-use crate::http::{read_body, response};
-use base::access::Action;
+use crate::http::route::access::write_source;
+use serde_json::{Value, json};
 use tasks::build::webhook::{self, Signatures, Verification};
 
 /// Maximum size of a body in bytes: the limit of GitHub.
@@ -45,13 +44,11 @@ pub(super) async fn read(
 ///
 /// # Errors
 /// 404 for a wrong signature and for a token that may not change the source, as for an unknown builder.
-pub(super) fn receive(
-    app: &App,
-    principal: &Principal,
-    headers: &HeaderMap,
-    verification: Verification,
-) -> Result<Response<Body>, Failure> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+pub(super) async fn receive(call: Call<'_>, _builder: &str, body: RequestBody) -> Answer<WithStatus<Value>> {
+    let (app, principal) = (call.app, call.head.principal);
+    // Only a POST has a verification.
+    let verification = body.verification.ok_or_else(Failure::no_such_address)?;
+    let header = |name: &str| call.head.parts.headers.get(name).and_then(|value| value.to_str().ok());
     let signatures = Signatures {
         hub: header("x-hub-signature-256").or_else(|| header("x-hub-signature")),
         gitea: header("x-gitea-signature").or_else(|| header("x-forgejo-signature")),
@@ -59,12 +56,11 @@ pub(super) fn receive(
     };
     let catalog = app.state.catalog.get();
     let may_write = |source: &str| {
-        let access = Access { action: Action::WriteSource, target: Target::Source(source) };
         // The token may have been revoked while the body was read.
-        principal.require(&catalog, access).is_ok() && principal.require_valid(app).is_ok()
+        principal.require(&catalog, write_source(source)).is_ok() && principal.require_valid(app).is_ok()
     };
     if verification.finish(&app.builds, &signatures, may_write) {
-        Ok(response::json(StatusCode::ACCEPTED, &serde_json::json!({ "polling": true })))
+        Ok(WithStatus(StatusCode::ACCEPTED, json!({ "polling": true })))
     } else {
         Err(Failure::not_found(
             "there is no such builder, or the request is neither signed with its secret nor has a token with the scope \

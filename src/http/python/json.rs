@@ -34,8 +34,10 @@ use formats::python::name::NormalName;
 /// storage.
 pub(in crate::http) async fn answer(
     app: &App,
-    (repo, snapshot): (&str, Snapshot),
-    (project, version): (&NormalName, Option<&str>),
+    repo: &str,
+    snapshot: Snapshot,
+    project: &NormalName,
+    version: Option<&str>,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     if !matches!(head.parts.method, Method::GET | Method::HEAD) {

@@ -25,7 +25,6 @@ query! {
 /// One row of `GET /repos/{r}/diff`: a package that differs between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PackageDifference {
-    /// The package.
     pub name: String,
     /// `added`, `removed`, `updated`, `downgraded`, `replaced` (different bytes under the same version) or `moved` (the
     /// same version from another source).

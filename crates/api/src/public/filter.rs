@@ -10,7 +10,6 @@ use super::vulnerability::Vulnerability;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Filter {
-    /// The repository.
     #[serde(default)]
     pub repo: Option<String>,
     /// The snapshot: a day, a transaction or `latest`; `latest` if absent.
@@ -26,10 +25,8 @@ pub struct Filter {
     /// Include known vulnerabilities.
     #[serde(default)]
     pub vulns: bool,
-    /// Omit `downloads`.
     #[serde(default)]
     pub omit_downloads: bool,
-    /// Omit `dependencies`.
     #[serde(default)]
     pub omit_dependencies: bool,
     /// Return only `name`, `version`, `blocked` and `blocking_rule`.
@@ -40,9 +37,7 @@ pub struct Filter {
 /// One line of the response. Packages and versions that are not in the snapshot are omitted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FilterResult {
-    /// The package.
     pub name: String,
-    /// The version.
     pub version: String,
     /// Whether a rule blocks it.
     pub blocked: bool,
@@ -72,7 +67,6 @@ pub struct FilterResult {
 pub struct Details {
     /// `Title`; the summary of a Python package.
     pub summary: Option<String>,
-    /// `License`
     pub license: Option<String>,
     /// The alternative licenses: `GPL-2`, `GPL-3`.
     pub licenses: Vec<String>,
@@ -91,15 +85,10 @@ pub struct Details {
 /// the requirements of extras and `imports` all others, as written in its metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependencies {
-    /// `Depends`
     pub depends: Vec<String>,
-    /// `Imports`
     pub imports: Vec<String>,
-    /// `LinkingTo`
     pub linking_to: Vec<String>,
-    /// `Suggests`
     pub suggests: Vec<String>,
-    /// `Enhances`
     pub enhances: Vec<String>,
 }
 

@@ -91,9 +91,7 @@ pub struct Package {
     pub source_type: String,
     /// Name of the source.
     pub source: String,
-    /// Id of the source.
     pub source_id: i64,
-    /// The package.
     pub name: String,
     /// The listed version.
     pub version: String,
@@ -114,9 +112,7 @@ pub struct Package {
     /// Always empty.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `Title`
     pub title: Option<String>,
-    /// `Description`
     pub description: Option<String>,
     /// `Date`
     pub package_date: Option<String>,
@@ -124,48 +120,32 @@ pub struct Package {
     pub date_publication: Option<String>,
     /// `Authors@R` as text; the R code is not evaluated.
     pub authors_r: Option<String>,
-    /// `Author`
     pub author: Option<String>,
-    /// `Maintainer`
     pub maintainer: Option<String>,
-    /// `License`
     pub license: Option<String>,
     /// The licenses as an SPDX expression: `GPL-2.0-only OR GPL-3.0-only`; `null` if no license has an identifier, and
     /// for Python packages in lists.
     pub license_expression: Option<String>,
     /// The identifiers in the expression; `Unknown` for licenses without one. Empty for Python packages in lists.
     pub license_types: Vec<String>,
-    /// `URL`
     pub url: Option<String>,
-    /// `BugReports`
     pub bug_reports: Option<String>,
-    /// `Depends`
     pub depends: Option<String>,
-    /// `Imports`
     pub imports: Option<String>,
-    /// `Suggests`
     pub suggests: Option<String>,
-    /// `LinkingTo`
     pub linking_to: Option<String>,
-    /// `Enhances`
     pub enhances: Option<String>,
-    /// `NeedsCompilation`
     pub needs_compilation: Option<String>,
     /// `SystemRequirements`
     pub system_requirements: Option<String>,
-    /// `OS_type`
     pub os_type: Option<String>,
     /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
     /// Subdirectory in the index record.
     pub path: Option<String>,
-    /// `RemoteSha`
     pub remote_sha: Option<String>,
-    /// `Collate`
     pub collate: Option<String>,
-    /// `biocViews`
     pub bioc_views: Option<String>,
-    /// Its Bioconductor version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bioc_version: Option<String>,
     /// Its Bioconductor repository: `bioc`, `data/annotation`.
@@ -198,7 +178,6 @@ pub struct Package {
     pub warning: Option<String>,
     /// Whether it has only archived versions.
     pub is_archived: bool,
-    /// Download count.
     pub downloads: Downloads,
     /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<Vulnerability>,
@@ -221,7 +200,6 @@ pub struct Package {
 /// A key of the metadata that administrators set, with its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyValue {
-    /// The key.
     pub key: String,
     /// The value: text.
     pub value: String,
@@ -264,11 +242,8 @@ pub struct BinaryRecord {
 /// One row of `GET /sources/{s}/packages/{name}/releases`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Release {
-    /// Id of the source.
     pub source_id: i64,
-    /// The package.
     pub name: String,
-    /// The version.
     pub version: String,
     /// Whether it is in the archive, not in the index.
     pub is_archived: bool,
@@ -292,21 +267,16 @@ pub struct Release {
 pub struct ArchivedRelease {
     /// Always 0.
     pub id: i64,
-    /// Id of the source.
     pub source_id: i64,
-    /// The package.
     pub name: String,
-    /// The version.
     pub version: String,
     /// `Date`
     pub package_date: Option<String>,
     /// Time of publication, RFC 3339.
     pub date_publication: Option<String>,
-    /// `License`
     pub license: Option<String>,
     /// Whether a rule blocks it.
     pub blocked: bool,
-    /// The blocking rule.
     pub blocking_rule: Option<String>,
     /// The rule that warns about it, with the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -46,7 +46,6 @@ pub struct Repo {
 /// A day on which the repository changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransactionDate {
-    /// The repository.
     pub repo_id: i64,
     /// The snapshot in URLs: `2026-10-05`, or `latest`.
     pub alias: String,

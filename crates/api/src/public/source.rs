@@ -43,7 +43,6 @@ pub struct Transaction {
     pub kind: String,
     /// Free text.
     pub tag: String,
-    /// The source.
     pub source_id: i64,
     /// A text that identifies the transaction.
     pub guid: String,

@@ -81,7 +81,6 @@ pub struct Platform {
     /// The segment after `__linux__`; without hyphens.
     #[serde(rename = "binaryURL")]
     pub binary_url: String,
-    /// Display name.
     pub display: String,
     /// The name of the distribution in system requirements (`ID` in `/etc/os-release`).
     pub distribution: String,
@@ -98,18 +97,14 @@ pub struct Platform {
     pub hidden: bool,
     /// Always true.
     pub official_rspm: bool,
-    /// Architectures.
     pub arch: Vec<String>,
 }
 
 /// The platform fields of [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Platforms {
-    /// [`Status::distros`]
     pub distros: Vec<Platform>,
-    /// [`Status::r_versions`]
     pub r_versions: Vec<String>,
-    /// [`Status::macos_urls`]
     pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
 }
 

@@ -105,7 +105,6 @@ pub struct Requirements {
 pub struct Dependency {
     /// The R package, or the rule.
     pub name: String,
-    /// Its requirements.
     #[serde(flatten)]
     pub needs: Needs,
 }

@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 /// `POST /url`: a request for the snapshot at a given time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotQuery {
-    /// The repository.
     pub repo: String,
     /// The time, in UTC: `2022-01-04T00:00:00Z`, or a day.
     pub snapshot: String,

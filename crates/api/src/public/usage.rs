@@ -22,7 +22,6 @@ query! {
 /// Downloads of one package, over all versions and platforms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PackageDownloads {
-    /// The package.
     pub name: String,
     /// `r` or `python`.
     pub source_type: String,

@@ -57,14 +57,14 @@ enum Line {
 type Specification = (String, Option<String>);
 
 /// The part of a response that is not produced yet.
-pub(super) struct PendingRows {
-    pub(super) repositories: Arc<Repositories>,
+struct PendingRows {
+    repositories: Arc<Repositories>,
     state: Arc<State>,
-    pub(super) usage: Usage,
+    usage: Usage,
     language: Language,
-    pub(super) point: Point,
-    pub(super) filter: Arc<Filter>,
-    pub(super) vulnerabilities: Option<Arc<Vulnerabilities>>,
+    point: Point,
+    filter: Arc<Filter>,
+    vulnerabilities: Option<Arc<Vulnerabilities>>,
     specifications: std::vec::IntoIter<Result<Specification, String>>,
     response_budget: ResponseBudget,
     client: Client,
@@ -151,7 +151,15 @@ impl PendingRows {
             }
         }
         if self.language == Language::Python {
-            let rows = python_filter::rows(self, &requests).await?;
+            let rows = python_filter::rows(
+                &self.repositories,
+                &self.usage,
+                &self.point,
+                &requests,
+                &self.filter,
+                self.vulnerabilities.as_deref(),
+            )
+            .await?;
             lines.extend(rows.into_iter().map(|row| Line::Package(Box::new(row))));
             return encode(&lines).map(Some).map_err(|error| not_serialized(&error));
         }

@@ -1,9 +1,8 @@
 //! Rows of `POST /filter/packages` for Python packages.
 
-use super::filter::PendingRows;
 use super::vulnerabilities::wire;
 use crate::http::error::Failure;
-use api::public::filter::{Dependencies, Details, FilterResult};
+use api::public::filter::{Dependencies, Details, Filter, FilterResult};
 use api::public::package::KeyValue;
 use base::model::ids::SourceId;
 use base::model::language::Language;
@@ -12,12 +11,14 @@ use content::serve::metadata::ServedVersion;
 use content::serve::python::detail::{self, ProjectDetail, ProjectRelease};
 use content::serve::python::file::RequestBudget;
 use content::serve::python::metadata;
+use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, Repositories};
 use formats::python::license::LicenseExpression;
 use formats::python::metadata::Metadata;
 use formats::python::name::{self, NormalName};
 use formats::python::requirement::Requirement;
 use formats::python::version::Version;
+use tasks::usage::Usage;
 
 /// Maximum number of requests to an index, for pages and files, that one request of a client causes.
 const MAX_REQUESTS: usize = 10;
@@ -55,10 +56,13 @@ struct RequestedVersion {
 /// Returns the rows of the requested projects. Omits projects and versions that the point does not have, those that a name
 /// guard hides, and projects of an index that require a request after the limit of [`MAX_REQUESTS`] is reached.
 pub(super) async fn rows(
-    pending: &PendingRows,
+    repositories: &Repositories,
+    usage: &Usage,
+    point: &Point,
     specifications: &[(String, Option<String>)],
+    filter: &Filter,
+    advisories: Option<&Vulnerabilities>,
 ) -> Result<Vec<FilterResult>, Failure> {
-    let PendingRows { repositories, usage, point, filter, vulnerabilities, .. } = pending;
     let budget = RequestBudget::new(MAX_REQUESTS);
     let mut rows = Vec::with_capacity(specifications.len());
     for (name, version) in specifications {
@@ -104,7 +108,7 @@ pub(super) async fn rows(
                 serve::metadata::of_one(repositories, Language::Python, point.repo, served).await?;
             row.metadata = KeyValue::list(metadata);
         }
-        if let Some(advisories) = vulnerabilities {
+        if let Some(advisories) = advisories {
             row.vulns = advisories.of(source, project, version).iter().map(wire).collect();
         }
         rows.push(row);

@@ -285,13 +285,11 @@ pub struct DatabaseState {
     pub identity: Option<Identity>,
     /// The fingerprint of its encryption key, if it has one.
     pub encryption_key: Option<Fingerprint>,
-    /// The recorded markers of storage classes.
     pub classes: Vec<storage_class::StorageClassRow>,
     /// Names of the storage directories with objects that its rows refer to.
     pub directories: Vec<String>,
 }
 
-/// A [`DatabaseState`] with a description in one line.
 struct Inspection {
     line: String,
     state: DatabaseState,

@@ -17,7 +17,6 @@ pub(super) struct Appender<'a, F = File> {
     file: F,
     /// The rest of a partly written line; it is written first.
     rest: Vec<u8>,
-    /// Whether the last write failed.
     is_failing: bool,
     /// The total number of lost lines at the last report, and the time of that report.
     last_report: (u64, Option<Instant>),

@@ -11,7 +11,6 @@ use super::timestamp::{self, TimestampFormat};
 use base::config::LogFormat;
 use base::model::error_chain::error_chain;
 
-/// The message and fields of an event.
 #[derive(Default)]
 pub(super) struct EventParts {
     message: String,

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// A log file that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the log file {}: {source}{}", path.display(), remedy(path, source))]
 pub struct SinkError {

@@ -55,7 +55,6 @@ pub struct ServerLog {
     outputs: Arc<ArcSwap<Outputs>>,
 }
 
-/// The events that are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Selection {
     level: LogLevel,
@@ -83,14 +82,12 @@ enum Output {
     File(Sink),
 }
 
-/// An event before the configuration is read.
 struct BufferedEvent {
     level: Level,
     parts: EventParts,
     micros: i64,
 }
 
-/// Maximum number of buffered events.
 const MAX_STARTUP_EVENTS: usize = 1000;
 
 impl ServerLog {
@@ -196,7 +193,6 @@ impl ServerLog {
         self.outputs.load().files().cloned().collect()
     }
 
-    /// Changes the least severe level that is written.
     pub fn set_level(&self, level: LogLevel) {
         self.select(|selection| selection.level = level);
     }

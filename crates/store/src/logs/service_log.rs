@@ -25,13 +25,11 @@ pub struct ServiceEntry<'a> {
     pub binary: Option<BinaryDetails<'a>>,
     /// The reason why the source package was served instead of a binary.
     pub error: Option<Cow<'a, str>>,
-    /// A failure of the service.
     pub failed_service: Option<ServiceError>,
     /// The error of a failed request; without it the message is `ok`.
     pub failed: Option<Cow<'a, str>>,
 }
 
-/// The fields that only requests for binaries have.
 #[derive(Clone, Debug, Default)]
 pub struct BinaryDetails<'a> {
     /// The distribution as in the URL.

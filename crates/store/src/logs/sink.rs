@@ -20,7 +20,6 @@ const WAKE_THRESHOLD: usize = 256 << 10;
 /// Maximum delay of a line with [`OnFull::Drop`].
 const MAX_DELAY: Duration = Duration::from_millis(200);
 
-/// The action when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
     /// Drop and count the line (access, service and audit log: a slow disk must not slow down requests). Lines are
@@ -73,11 +72,9 @@ struct State {
     requested_count: u64,
     /// Number of these requests that are done.
     completed_count: u64,
-    /// Whether the thread is to reopen the file.
     must_reopen: bool,
     /// The result of the last reopening, until the caller that requested it takes it.
     reopen_result: Option<Result<ReplacedFile, SinkError>>,
-    /// Whether the last [`Sink`] was dropped.
     is_closed: bool,
 }
 

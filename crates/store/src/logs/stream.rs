@@ -6,14 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::stat::fstat;
 
-/// Standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StandardStream {
     Stdout,
     Stderr,
 }
 
-/// A standard stream as a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     kind: StandardStream,

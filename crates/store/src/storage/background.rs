@@ -38,12 +38,9 @@ const LOWEST_PRIORITY: i32 = 19;
 /// Number of objects of a bucket that are read at the same time.
 const PARALLEL_READS: usize = 4;
 
-/// The result of reading an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectRead {
-    /// The object was read completely.
     Digest(ObjectDigest),
-    /// The object does not exist.
     Missing,
     /// The disk cannot read the object, or this server lacks the permission; with the reason.
     Unreadable(String),
@@ -149,7 +146,6 @@ impl Storage {
     }
 }
 
-/// The limit on the rate of reading files.
 struct Throttle<'a> {
     pace: &'a Pace,
     demand: &'a Demand,

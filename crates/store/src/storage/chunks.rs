@@ -32,7 +32,6 @@ const MIN_CHUNK_SIZE: usize = 4 << 10;
 const MAX_MEMORY_BYTES: usize = 64 << 20;
 /// Objects up to this size, in bytes, are always read whole: the smallest chunk would be as large.
 const ALWAYS_IN_MEMORY: u64 = 4 << 10;
-/// Maximum number of files that streams keep open.
 const MAX_OPEN_FILES: usize = 256;
 
 /// Buffers for reuse: avoids zeroing and page faults for each chunk.
@@ -41,7 +40,6 @@ static BUFFERS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 static CHUNK_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 /// Bytes of whole objects in memory.
 static MEMORY_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
-/// Number of files that streams keep open.
 static OPEN_FILES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 
 /// A counter of resources in use; see [`Reservation`].
@@ -193,7 +191,6 @@ pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, St
     Ok(Content::Stream(stream(file, &metadata, path, range)))
 }
 
-/// The file of a stream, open or not.
 struct StreamFile {
     path: Box<Path>,
     /// Device and inode of the file that was opened first: the stream must not continue with another file.
@@ -307,7 +304,6 @@ impl Reader {
         Some(chunk)
     }
 
-    /// Starts reading the next chunk.
     fn start_read(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
         let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
         let request = ReadRequest::new(self.remaining.start..end);

@@ -92,7 +92,6 @@ impl PendingSweep {
     }
 }
 
-/// The condition of all classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The ownership of each class; a missing entry means [`Ownership::Unchecked`].
@@ -145,12 +144,10 @@ impl Drop for ConditionScan<'_> {
 }
 
 impl Condition {
-    /// Returns whether a class belongs to the database.
     pub fn ownership(&self, class: StorageClass) -> Ownership {
         self.ownerships.get(&class).cloned().unwrap_or_default()
     }
 
-    /// Returns the sweep of a class that awaits confirmation.
     pub fn pending_sweep(&self, class: StorageClass) -> Option<PendingSweep> {
         self.pending_sweeps.get(&class).copied()
     }
@@ -288,7 +285,6 @@ impl Condition {
     }
 }
 
-/// A warning for the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// `storage`, `storage-owner`, `storage-sweep`, `storage-lost` or `storage-damage`.
@@ -299,7 +295,6 @@ pub struct Warning {
 }
 
 impl Storage {
-    /// Returns the condition of all classes.
     pub fn condition(&self) -> Condition {
         self.0.condition.lock().clone()
     }
@@ -399,7 +394,6 @@ impl Storage {
         condition.damaged_objects.len() + condition.lost_objects.len()
     }
 
-    /// Begins a scan for damaged or lost objects.
     pub fn begin_scan(&self) -> ConditionScan<'_> {
         ConditionScan { storage: self, last_change: self.0.condition.lock().changes.begin_scan() }
     }
@@ -415,12 +409,10 @@ impl Storage {
         condition.lost_objects.insert(*key)
     }
 
-    /// Returns true if the object is recorded as lost.
     pub fn is_lost(&self, key: &Key) -> bool {
         self.0.condition.lock().lost_objects.contains(key)
     }
 
-    /// Records that a lost object is in storage again.
     pub fn remove_lost(&self, key: &Key) {
         let mut condition = self.0.condition.lock();
         if condition.lost_objects.remove(key) {

@@ -12,7 +12,6 @@ impl Demand {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the number of requests until now.
     fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -90,7 +90,6 @@ pub enum StorageError {
     Other(String),
 }
 
-/// A location that cannot be used as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnusableLocation {
     /// Names of the classes stored there, comma-separated.

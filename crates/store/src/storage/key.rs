@@ -4,7 +4,6 @@ use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
 use std::fmt;
 
-/// The name of a stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Package bytes, in the class that first stored them.
@@ -24,7 +23,6 @@ pub enum Key {
 }
 
 impl Key {
-    /// Returns the class that contains the object.
     pub fn class(&self) -> StorageClass {
         match self {
             Key::Package(class, _) => *class,
@@ -35,7 +33,6 @@ impl Key {
         }
     }
 
-    /// Returns the digest of the object's bytes.
     pub fn digest(&self) -> &Sha256 {
         match self {
             Key::Package(_, digest)

@@ -4,10 +4,8 @@ use std::fmt;
 
 use base::model::identity::Identity;
 
-/// The marker of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// The class has no marker.
     None,
     /// The marker names the database that owns the objects.
     Readable(MarkerContent),

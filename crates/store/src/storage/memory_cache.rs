@@ -52,7 +52,6 @@ impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for MemoryCache<K, V>
 }
 
 impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> MemoryCache<K, V> {
-    /// Returns the object of a key, if cached.
     pub fn get(&self, key: &K) -> Option<V> {
         self.0.get(key)
     }

@@ -92,11 +92,9 @@ enum Backend {
 pub struct Blob {
     /// The size of the whole object in bytes, even if a range was requested.
     pub size: u64,
-    /// The bytes of the requested range.
     pub content: Content,
 }
 
-/// An object read from a backend.
 enum BackendObject {
     /// A small object, whole, for the memory cache.
     Whole(Bytes),
@@ -104,7 +102,6 @@ enum BackendObject {
     Part(Blob),
 }
 
-/// The treatment of an existing object by a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfExists {
     /// Keep it, unless its size differs: the same digest means the same bytes.

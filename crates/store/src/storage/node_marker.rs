@@ -5,7 +5,6 @@ use super::{Backend, Storage, StorageError, blocking};
 use base::model::identity::Identity;
 use base::model::storage_class::StorageClass;
 
-/// The marker of a server in a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeMarker {
     pub class: StorageClass,

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 /// Maximum duration of a sleep, after which a stop is checked for.
 const MAX_SLEEP: Duration = Duration::from_millis(200);
 
-/// A limit of the average rate.
 pub struct Pace {
     /// Bytes per second.
     rate: u64,
@@ -27,7 +26,6 @@ impl Pace {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Returns true if [`Pace::stop`] was called.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
     }

@@ -18,10 +18,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The content of a probe object.
 const CONTENT: &[u8] = b"rstudio-pm checks that it can write here; this file can be removed\n";
 
-/// The effective user, for messages and commands.
 struct EffectiveUser {
     name: String,
     uid: u32,
@@ -117,7 +115,6 @@ pub(super) fn has_space(location: &Path, class: StorageClass) -> bool {
     write_and_read(location, class).is_ok()
 }
 
-/// Describes why a directory cannot be used.
 pub(super) fn unusable_disk(
     location: &DirectoryLocation,
     classes: &[StorageClass],
@@ -187,7 +184,6 @@ fn check_writable(location: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Returns the command that fixes a directory.
 fn remedy(location: &Path, error: &StorageError) -> String {
     let effective_user = EffectiveUser::new();
     let (display, user) = (quote(location), &effective_user.name);
@@ -237,7 +233,6 @@ fn first_file(location: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Quotes a path for a shell.
 fn quote(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
@@ -278,7 +273,6 @@ pub(super) async fn s3(
     result.map_err(|(permission, error)| unusable_s3(location, classes, permission, &error))
 }
 
-/// Describes why a bucket cannot be used.
 pub(super) fn unusable_s3(
     location: &S3Location,
     classes: &[StorageClass],

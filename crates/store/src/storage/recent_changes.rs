@@ -28,7 +28,6 @@ impl RecentChanges {
         }
     }
 
-    /// Records that an object was stored, lost or damaged.
     pub(super) fn record(&mut self, key: &Key) {
         if self.scans > 0 {
             self.last_number += 1;

@@ -16,11 +16,9 @@ use base::model::storage_class::StorageClass;
 
 /// Interval between checks of the file systems, which cost one system call each.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Minimum interval between scans of the directories.
 const SCAN_INTERVAL: Duration = Duration::from_secs(3600);
 /// Minimum ratio of the interval between scans to the duration of the last scan.
 const SCAN_PAUSE_FACTOR: u32 = 20;
-/// Timeout of the scan of a directory.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Percentage of used space above which a file system causes a warning.
 pub const FULL_PERCENT: u128 = 90;

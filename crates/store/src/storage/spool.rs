@@ -36,7 +36,6 @@ impl Spool {
         Ok(())
     }
 
-    /// Returns the number of bytes written so far.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -52,7 +51,6 @@ impl Spool {
         self.class
     }
 
-    /// Checks that the object is of the spool's class.
     pub(super) fn check_class(&self, key: &Key) -> Result<(), StorageError> {
         if self.class == key.class() {
             return Ok(());

@@ -129,7 +129,6 @@ impl Storage {
         }
     }
 
-    /// Reads the current marker of a class.
     pub async fn marker(&self, class: StorageClass) -> Result<Marker, StorageError> {
         let key = MarkerKey(class);
         let bytes = match self.backend(class) {

@@ -16,7 +16,6 @@ pub const REFUSED: &str = "refused";
 /// The detail of the revocation of a token that this server signed, which is in no table.
 pub const SIGNED: &str = "signed by this server";
 
-/// The value of `previous` in the first row.
 pub const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Maximum length of a text in a row, in characters.
@@ -48,7 +47,6 @@ row! {
         pub detail: String,
         /// The digest of the previous row; [`NO_DIGEST`] in the first row.
         pub previous: String,
-        /// The digest of this row.
         pub sha256: String,
     }
 }
@@ -213,7 +211,6 @@ pub struct Verification {
     pub rows: i64,
     /// The number of the newest row; 0 if there is none.
     pub last: i64,
-    /// The digest of the newest row.
     pub sha256: String,
     /// The problems, as sentences, in the order of the rows; at most 100.
     pub problems: Vec<String>,

@@ -13,7 +13,6 @@ row! {
         pub since: Timestamp,
         /// Maximum number of requests to the mirror per second.
         pub rate: i64,
-        /// The user who requested it.
         pub actor: String,
         pub requested_at: Timestamp = "asked_at",
     }
@@ -55,7 +54,6 @@ pub struct Archive {
     pub published_at: Timestamp,
 }
 
-/// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DescriptionResult {
     /// The index record: DCF text without the terminating blank line.

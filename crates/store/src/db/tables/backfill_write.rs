@@ -48,7 +48,6 @@ pub fn releases(
 }
 
 row! {
-    /// A release with a life at a step.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct LiveRelease from "life" {
         pub release: ReleaseId = "release_id",
@@ -75,7 +74,6 @@ pub struct ReleaseHistory {
     pub lives: Vec<PastLife>,
 }
 
-/// The release of a [`ReleaseHistory`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "the values are held only while they are written")]
 pub enum PastRelease {
@@ -91,11 +89,9 @@ pub enum PastRelease {
     },
 }
 
-/// One life of a [`ReleaseHistory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PastLife {
     pub state: LifeState,
-    /// The first step of the life.
     pub from: Seq,
     /// The first step after the life.
     pub to: Seq,
@@ -176,14 +172,11 @@ pub fn abandon(
     Ok(Some(last))
 }
 
-/// A step to prepend, for one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastStep {
     /// The instant of the step, within the day.
     pub at: Timestamp,
-    /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,
-    /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
     pub counts: Counts,
     pub comment: String,
@@ -198,9 +191,7 @@ pub struct BackfillPublish {
     pub tree: TreeId,
     /// The tree's first step, before which the steps are inserted.
     pub first: Seq,
-    /// Start time of the work.
     pub started_at: Timestamp,
-    /// The user who requested it.
     pub actor: String,
     /// The steps, oldest first.
     pub steps: Vec<PastStep>,

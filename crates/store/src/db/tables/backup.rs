@@ -6,7 +6,6 @@ use base::model::time::Timestamp;
 use base::words;
 
 words! {
-    /// A command whose result is recorded.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RecordedCommand {
         Create = "create",
@@ -20,7 +19,6 @@ column! {
 }
 
 row! {
-    /// The last result of a command in a folder.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct BackupResult from "backup_result" {
         pub folder: String = "place",

@@ -10,7 +10,6 @@ use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
 
 row! {
-    /// A binary of a release.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Binary from "life l JOIN file f ON f.id = l.file_id JOIN step s ON s.tree_id = l.tree_id \
         AND s.seq = l.from_seq LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq AND l.mark = 1 \
@@ -112,7 +111,6 @@ pub fn get_or_create_tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Re
 #[derive(Clone, Debug)]
 pub struct NewBinary<'a> {
     pub package: PackageId,
-    /// The release that it was built from.
     pub release: ReleaseId,
     pub platform: &'a str,
     pub name: &'a str,

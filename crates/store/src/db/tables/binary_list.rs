@@ -11,14 +11,12 @@ use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
 
 row! {
-    /// A binary that a tree lists.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedBinary from "life l JOIN file f ON f.id = l.file_id JOIN record r ON r.release_id = l.release_id \
         AND r.variant = l.variant" {
         pub package: PackageId = "l.package_id",
         pub release: ReleaseId = "l.release_id",
         pub file: FileId = "l.file_id",
-        /// The step that began its life.
         pub from_seq: Seq = "l.from_seq",
         pub platform: String = "f.platform",
         /// MD5 that the other server's index declared.
@@ -63,7 +61,6 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferedBinary {
     pub package: PackageId,
-    /// The release that it was built from.
     pub release: ReleaseId,
     pub platform: String,
     /// Its name in the URLs of this server.
@@ -77,17 +74,14 @@ pub struct OfferedBinary {
     pub stanza: Vec<u8>,
 }
 
-/// A change to a list of binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BinaryChange {
-    /// Lists a binary from now on.
     List(OfferedBinary),
     /// Removes a binary from the list; older snapshots still serve it.
     End {
         package: PackageId,
         release: ReleaseId,
         file: FileId,
-        /// The step that began its life.
         from_seq: Seq,
     },
 }

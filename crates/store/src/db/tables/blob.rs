@@ -107,7 +107,6 @@ pub fn in_directory(
     c.all(FIND, &[directory.into(), before.into(), after.into(), limit.into()])
 }
 
-/// Returns the storage directories that contain blobs.
 pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     c.all("SELECT class FROM blob GROUP BY class", &[])
 }

@@ -26,7 +26,6 @@ row! {
         /// The other criteria, in the format of the room `policy`.
         pub criteria: String,
         pub description: String,
-        /// The user who created it.
         pub created_by: String,
         pub created_at: Timestamp,
     }

@@ -56,13 +56,11 @@ pub fn totals(c: &mut dyn Conn, since: i64, limit: i64) -> Result<Vec<BlockedCou
     c.all(TOTALS, &[since.into(), limit.into()])
 }
 
-/// Returns the number of requests since a day.
 pub fn sum(c: &mut dyn Conn, since: i64) -> Result<i64, DbError> {
     const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_blocked WHERE day >= $1";
     Ok(c.first(SUM, &[since.into()])?.unwrap_or_default())
 }
 
-/// Removes the counts of the days before `day`.
 pub fn remove_before(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_blocked WHERE day < $1", &[day.into()]).map(drop)
 }

@@ -26,7 +26,6 @@ row! {
 pub struct PublishResult {
     pub tx: TxId,
     pub at: Timestamp,
-    /// The new head of each tree.
     pub steps: Vec<(TreeId, Seq)>,
 }
 

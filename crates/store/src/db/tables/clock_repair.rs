@@ -7,11 +7,9 @@ use crate::db::engine::skew::{Skew, TOLERANCE, between};
 use base::model::ids::{FileId, TxId};
 use base::model::time::{SECOND, Timestamp};
 
-/// The changes of a repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
     pub skew: Skew,
-    /// The time of the clock row afterwards.
     pub row: Timestamp,
     /// Transactions that get another time, by id: the id, the time before, the time afterwards.
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
@@ -117,7 +115,6 @@ pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbEr
     Ok(listed)
 }
 
-/// Replaces facts of a file.
 pub fn set_facts(c: &mut dyn Conn, listed: &ListedFacts) -> Result<(), DbError> {
     const FILE: &str = "UPDATE file SET facts = $1 WHERE id = $2";
     const VARIANT: &str = "UPDATE file_fact SET facts = $1 WHERE file_id = $2 AND variant = $3";

@@ -19,15 +19,12 @@ use base::model::point::Base;
 use base::model::source::{SourceKind, Supply};
 
 row! {
-    /// The definition of a step.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Curation from "curation" {
         pub base_tree: TreeId = "base_tree_id",
-        /// The state of the base.
         pub base_seq: Seq,
         /// The snapshot as the administrator named it: a day or a transaction.
         pub snapshot: String,
-        /// The digest of the files.
         pub sha256: Sha256,
         /// The kinds of dependencies that a source of kind `curated-cran` includes; [`DEPENDENCIES`] for a source of kind
         /// `curated-pypi` that includes dependencies; otherwise `None`.

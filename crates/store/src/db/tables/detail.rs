@@ -15,7 +15,6 @@ row! {
     }
 }
 
-/// Returns the details of a release, if known.
 pub fn get(c: &mut dyn Conn, release: ReleaseId) -> Result<Option<Detail>, DbError> {
     c.first(select!(Detail, "WHERE release_id = $1"), &[release.into()])
 }

@@ -189,13 +189,11 @@ pub fn put_aggregate(c: &mut dyn Conn, aggregate: &Aggregate, now: Timestamp) ->
     Ok(true)
 }
 
-/// Returns true if an aggregate has this digest.
 pub fn has_aggregate(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM usage_aggregate WHERE sha256 = $1 LIMIT 1";
     c.finds(FIND, &[sha256.to_string().into()])
 }
 
-/// Deletes the row of a day's aggregate.
 pub fn remove_aggregate(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_aggregate WHERE day = $1", &[day.into()]).map(drop)
 }
@@ -211,7 +209,6 @@ pub fn oldest_day(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError>
     Ok(oldest)
 }
 
-/// Deletes the counts and the aggregate of a day.
 pub fn remove_day(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_download WHERE day = $1", &[day.into()])?;
     remove_aggregate(c, day)
@@ -227,7 +224,6 @@ pub fn last_run(c: &mut dyn Conn, task: &str) -> Result<Option<Timestamp>, DbErr
     c.first("SELECT at FROM usage_work WHERE name = $1", &[task.into()])
 }
 
-/// Records a run of a scheduled task.
 pub fn record_run(c: &mut dyn Conn, task: &str, at: Timestamp) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO usage_work (name, at) VALUES ($1, $2) ON CONFLICT (name) \
         DO UPDATE SET at = excluded.at";

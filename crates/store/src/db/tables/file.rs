@@ -6,12 +6,10 @@ use crate::db::engine::conn::{Cells, Columns};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, ReleaseId, SourceId};
 
-/// The state of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileState {
     /// Upstream has it; it was never fetched.
     Known,
-    /// The blob is in storage.
     Stored,
     /// The blob was removed to save space; upstream still has it.
     Evicted,
@@ -22,7 +20,6 @@ pub enum FileState {
 impl FileState {
     const ALL: [FileState; 4] = [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Refused];
 
-    /// Returns the number stored in the table.
     pub fn as_i64(self) -> i64 {
         match self {
             FileState::Known => 0,
@@ -120,7 +117,6 @@ pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
 }
 
 row! {
-    /// A file found by its digest.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct DigestMatch from "file" {
         pub file: FileId = "id",

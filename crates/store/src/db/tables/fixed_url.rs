@@ -16,7 +16,6 @@ pub struct FixedUrl {
     pub repo_seq: Option<Seq>,
     /// The instant that selects the list and the states that are not fixed; `None` for the newest ones.
     pub at: Option<Timestamp>,
-    /// The fixed states, by tree.
     pub trees: Vec<(TreeId, Seq)>,
 }
 
@@ -69,7 +68,6 @@ pub fn create(c: &mut dyn Conn, alias: &FixedUrl, actor: &str, now: Timestamp) -
     Ok(name)
 }
 
-/// Deletes the fixed URLs of a repository.
 pub(in crate::db) fn delete_of_repo(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
     const TREES: &str =
         "DELETE FROM fixed_url_tree WHERE token IN (SELECT token FROM fixed_url WHERE repo_id = $1)";

@@ -51,7 +51,6 @@ row! {
         pub tag: String,
         pub commit: String = "commit_sha",
         pub state: BuildState,
-        /// Number of attempts that were started.
         pub attempt: i64,
         /// Whether its package replaces the same version.
         pub replaces: bool,
@@ -59,11 +58,8 @@ row! {
         pub actor: String,
         /// Time at which it was put in the queue.
         pub queued_at: Timestamp,
-        /// Start time of the last attempt.
         pub started_at: Option<Timestamp>,
-        /// End time of the build.
         pub ended_at: Option<Timestamp>,
-        /// The transaction that published its result.
         pub tx: Option<TxId> = "tx_id",
         /// The published version; empty until it is published.
         pub version: String,
@@ -81,7 +77,6 @@ pub struct NewBuild<'a> {
     pub tag: &'a str,
     pub commit: &'a str,
     pub state: BuildState,
-    /// The reason why it is not built.
     pub reason: &'a str,
     /// Whether its package replaces the same version.
     pub replaces: bool,
@@ -114,7 +109,6 @@ pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitBuild>, DbError> {
     c.first(select!(GitBuild, "WHERE id = $1"), &[id.into()])
 }
 
-/// Returns the build that a transaction published.
 pub fn by_tx(c: &mut dyn Conn, tx: TxId) -> Result<Option<GitBuild>, DbError> {
     c.first(select!(GitBuild, "WHERE tx_id = $1"), &[tx.into()])
 }
@@ -247,7 +241,6 @@ pub fn renew(
     Ok(c.execute(RENEW, &[state.as_str().into(), until.into(), id.into(), holder.into()])? == 1)
 }
 
-/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptEnd<'a> {
     /// The new state; `Queued` for another attempt.
@@ -289,19 +282,16 @@ pub fn return_to_queue(c: &mut dyn Conn, id: i64, holder: &str) -> Result<(), Db
     c.execute(RETURN, &[id.into(), holder.into()]).map(drop)
 }
 
-/// Records the stored log of a build.
 pub fn set_log(c: &mut dyn Conn, id: i64, log: Sha256, size: i64) -> Result<(), DbError> {
     const SET: &str = "UPDATE git_build SET log_sha256 = $1, log_size = $2 WHERE id = $3";
     c.execute(SET, &[Value::opt_text(Some(log)), size.into(), id.into()]).map(drop)
 }
 
-/// Returns true if a build has this log.
 pub fn has_log(c: &mut dyn Conn, log: Sha256) -> Result<bool, DbError> {
     let rows = c.query("SELECT 1 FROM git_build WHERE log_sha256 = $1 LIMIT 1", &[log.to_string().into()])?;
     Ok(!rows.is_empty())
 }
 
-/// Returns the digests of all logs.
 pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
     c.all("SELECT DISTINCT log_sha256 FROM git_build WHERE log_sha256 IS NOT NULL", &[])
 }
@@ -320,7 +310,6 @@ pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64
     c.execute(REMOVE, &[before.into(), keep.into()])
 }
 
-/// Returns the number of builds that have not ended.
 pub fn count_unfinished(c: &mut dyn Conn) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT count(*) FROM git_build WHERE state IN ('queued', 'fetching', 'building')";
     Ok(c.first(COUNT, &[])?.unwrap_or_default())

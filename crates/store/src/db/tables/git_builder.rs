@@ -8,10 +8,8 @@ use base::model::time::Timestamp;
 use base::words;
 
 words! {
-    /// The references that a builder builds.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Trigger {
-        /// The newest commit of a branch.
         Commits = "commits",
         Tags = "tags",
     }
@@ -29,7 +27,6 @@ row! {
         pub id: i64,
         /// The source that its packages are published in.
         pub source: SourceId = "source_id",
-        /// The package that it builds.
         pub name: String,
         pub url: String,
         /// The branch; empty for the default branch.
@@ -45,9 +42,7 @@ row! {
         pub credential: Option<i64> = "credential_id",
         pub webhook_secret: Option<String>,
         pub created_at: Timestamp,
-        /// Time of the last successful poll.
         pub polled_at: Option<Timestamp>,
-        /// Time of the next poll.
         pub due_at: Timestamp,
         /// Number of failed polls since the last successful one.
         pub failures: i64,

@@ -10,9 +10,7 @@ use base::words;
 words! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum CredentialKind {
-        /// A private key for SSH.
         Ssh = "ssh",
-        /// A user name and a password for HTTPS.
         Https = "https",
     }
     else "type of a credential"
@@ -87,7 +85,6 @@ pub fn insert(c: &mut dyn Conn, credential: &GitCredential) -> Result<i64, DbErr
     Ok(id)
 }
 
-/// Replaces the values of a credential.
 pub fn update(c: &mut dyn Conn, credential: &GitCredential) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE git_credential SET host = $1, username = $2, secret = $3, fingerprint = $4, \
         known_hosts = $5 WHERE id = $6";
@@ -102,7 +99,6 @@ pub fn update(c: &mut dyn Conn, credential: &GitCredential) -> Result<(), DbErro
     c.execute(UPDATE, &params).map(drop)
 }
 
-/// Replaces the accepted host keys of a credential.
 pub fn update_known_hosts(c: &mut dyn Conn, id: i64, known_hosts: &str) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE git_credential SET known_hosts = $1 WHERE id = $2";
     c.execute(UPDATE, &[known_hosts.into(), id.into()]).map(drop)

@@ -32,7 +32,6 @@ row! {
         pub life: Option<OpenLife> = _,
         /// The latest end of its lives that have ended; `None` if none has ended.
         pub last_end: Option<i64> = _,
-        /// The digest of its METADATA.
         pub metadata: Option<Sha256> = _,
         /// Whether METADATA was read from the wheel, because the index declares none.
         pub is_metadata_of_wheel: bool = _,
@@ -40,18 +39,15 @@ row! {
 }
 
 row! {
-    /// A life that has not ended.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct OpenLife {
         pub from: i64,
-        /// The variant of its facts.
         pub variant: i64,
         /// The reason why the file is yanked; `None` if it is not yanked.
         pub yanked: Option<String> => life::yanked,
     }
 }
 
-/// A file that a project never had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
     /// Its version, as the index states it.
@@ -71,30 +67,23 @@ pub struct NewFile {
     pub metadata: Option<Sha256>,
 }
 
-/// A change of the files of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileRowChange {
     /// A new file, listed from an instant on.
     Introduce {
         file: Box<NewFile>,
-        /// Start time of the listing.
         from: i64,
-        /// The reason why it is yanked.
         yanked: Option<String>,
         /// Start time of the yank; `None` if the file is yanked from `from` on, or is not yanked.
         marked_from: Option<i64>,
         /// Time of the reading that found the file; `None` if no earlier reading lacked it.
         read_at: Option<i64>,
     },
-    /// A known file is listed from an instant on.
     Begin {
         release: ReleaseId,
         file: FileId,
-        /// The variant of its facts.
         variant: i64,
-        /// Start time of the listing.
         from: i64,
-        /// The reason why it is yanked.
         yanked: Option<String>,
     },
     End {
@@ -106,11 +95,9 @@ pub enum FileRowChange {
     /// Further facts of a file, for later lives.
     Facts {
         file: FileId,
-        /// The variant of these facts.
         variant: i64,
         facts: Vec<u8>,
     },
-    /// A new location of the bytes.
     Locate {
         file: FileId,
         locator: String,
@@ -134,11 +121,9 @@ pub enum FileRowChange {
     },
 }
 
-/// The project whose files change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub source: SourceId,
-    /// The tree with its lives.
     pub tree: TreeId,
     pub package: PackageId,
 }
@@ -390,7 +375,6 @@ fn life(
     ]
 }
 
-/// A new file, see [`FileRowChange::Introduce`].
 struct IntroducedFile<'a> {
     file: &'a NewFile,
     from: i64,

@@ -12,7 +12,6 @@ use base::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
 use base::model::time::Timestamp;
 
 row! {
-    /// A listed release with its index record.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedRelease from "life l JOIN package p ON p.id = l.package_id JOIN record r \
         ON r.release_id = l.release_id AND r.variant = l.variant" {
@@ -84,7 +83,6 @@ pub fn listed_of(
 }
 
 row! {
-    /// A name listed in a tree.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedName {
         pub name: String,
@@ -225,7 +223,6 @@ pub fn package_detail(
 }
 
 row! {
-    /// Steps during which a version was listed.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedSpan from "life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id" {
         pub version: String = "r.version",

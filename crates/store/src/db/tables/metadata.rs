@@ -29,14 +29,11 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Metadata from "metadata" {
         pub id: i64,
-        /// The packages that it applies to.
         pub scope: Scope =
             "name, normalized_name, version, nullif(source_id, 0), nullif(repo_id, 0)",
         pub key: String,
         pub value: String,
-        /// The administrator who set the value.
         pub actor: String,
-        /// Time at which the value was set.
         pub changed_at: Timestamp,
     }
 }
@@ -110,12 +107,10 @@ pub fn update(c: &mut dyn Conn, row: &Metadata) -> Result<(), DbError> {
     c.execute(UPDATE, &params).map(drop)
 }
 
-/// Returns the row with that id.
 pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Metadata>, DbError> {
     c.first(select!(Metadata, "WHERE id = $1"), &[id.into()])
 }
 
-/// Deletes the row with that id.
 pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM metadata WHERE id = $1", &[id.into()]).map(drop)
 }

@@ -34,7 +34,6 @@ row! {
         /// [`IN_FORCE`], [`LISTED_BEFORE`] or [`ENDED`].
         pub state: i64,
         pub description: String,
-        /// The user who created it.
         pub created_by: String,
         pub created_at: Timestamp,
     }
@@ -47,7 +46,6 @@ row! {
         /// As in `package.language`.
         pub language: String,
         pub name: String,
-        /// The source that lists it.
         pub source: SourceId = "source_id",
         /// Time at which the source was first known to list it.
         pub seen_at: Timestamp,

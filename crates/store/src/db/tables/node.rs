@@ -40,7 +40,6 @@ row! {
 }
 
 row! {
-    /// A mode that an administrator requested.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ModeRequest {
         /// `online` or `offline`.
@@ -59,15 +58,11 @@ row! {
         /// The values of the last heartbeat. Its clock is computed from `beat_at` and `clock_ahead`.
         pub beat: Beat = "id, name, address, version, schema, mode, message, config, classes, answered_at, beat_at, \
             clock_ahead",
-        /// Time of the first heartbeat.
         pub started_at: Timestamp,
-        /// Time of the last heartbeat.
         pub beat_at: Timestamp,
         /// Lead of its clock over the clock of the database, in microseconds; negative if it is behind.
         pub clock_ahead: i64,
-        /// Start of its current mode.
         pub mode_at: Timestamp,
-        /// The last request for a mode.
         pub request: Option<ModeRequest> = "requested_mode, requested_by, requested_at, requested_timeout",
     }
 }
@@ -112,7 +107,6 @@ pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<Mode
     Ok(c.first(BEAT, &params)?.flatten())
 }
 
-/// Returns true if a server has a row.
 pub fn exists(c: &mut dyn Conn, id: Identity) -> Result<bool, DbError> {
     c.finds("SELECT id FROM node WHERE id = $1", &[id.to_string().into()])
 }
@@ -141,7 +135,6 @@ pub fn set_request(c: &mut dyn Conn, id: Identity, request: &ModeRequest) -> Res
     Ok(c.execute(REQUEST, &params)? == 1)
 }
 
-/// Removes the row of a server that has ended.
 pub fn remove(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
     c.execute("DELETE FROM node WHERE id = $1", &[id.to_string().into()]).map(drop)
 }

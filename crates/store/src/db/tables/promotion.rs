@@ -43,7 +43,6 @@ row! {
         pub subscriptions: Vec<Subscription> = _,
         /// The cut-off time of the states of the sources, exclusive.
         pub pinned_at: Timestamp,
-        /// The author of the request.
         pub requested_by: String,
         /// The identity of the author, as the identity provider states it; `None` for another credential than a sign-in.
         pub requested_by_id: Option<String>,
@@ -75,7 +74,6 @@ pub struct RecordedPlan {
 }
 
 impl RecordedPlan {
-    /// Returns the digest of the difference.
     pub fn digest(&self) -> Sha256 {
         Sha256(sha2::Sha256::digest(&self.plan).into())
     }

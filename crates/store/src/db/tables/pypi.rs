@@ -234,7 +234,6 @@ pub fn check_not_reset(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<
     if is_reset { Err(DbError::refuse(IndexReset)) } else { Ok(()) }
 }
 
-/// Returns the last reading of a project.
 pub fn last_reading(
     c: &mut dyn Conn,
     source: SourceId,
@@ -285,7 +284,6 @@ pub fn each_listed(
     })
 }
 
-/// A change of the list of projects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListChange {
     /// A project that the source did not list.
@@ -462,15 +460,12 @@ row! {
     /// Numbers about a source of an index.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct IndexCounts from "project" {
-        /// Number of projects that the index lists.
         pub projects: i64 = "count(*)",
-        /// Number of projects whose page was read.
         pub readings: i64 = "(SELECT count(*) FROM reading WHERE source_id = $1)",
         pub serial: Option<i64> = "max(serial)",
     }
 }
 
-/// Counts the projects and the readings of a source.
 pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError> {
     const COUNT: &str = select!(IndexCounts, "WHERE source_id = $1 AND to_at = $2");
     Ok(c.first(COUNT, &[source.into(), Seq::OPEN.into()])?.unwrap_or_default())

@@ -11,20 +11,15 @@ use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::time::Timestamp;
 
-/// The role of a distribution.
 pub(in crate::db) const DISTRIBUTION: &str = "python";
-/// The role of the METADATA of a wheel.
 pub(in crate::db) const METADATA: &str = "metadata";
-/// The role of the provenance object of a distribution.
 pub(in crate::db) const PROVENANCE: &str = "provenance";
-/// The role of the signature of a distribution.
 pub(in crate::db) const SIGNATURE: &str = "signature";
 /// The locator of METADATA that this server read from a wheel of an index, because the index declares none. Queries of
 /// other modules contain it as text.
 pub const METADATA_OF_WHEEL: &str = "wheel";
 
 row! {
-    /// A file that is listed at a step.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedFile {
         pub key: LifeKey,
@@ -194,7 +189,6 @@ row! {
         JOIN file f ON f.id = l.file_id AND f.role = 'python' LEFT JOIN file_reading n ON n.file_id = l.file_id" {
         pub name: String = "f.name",
         pub version: String = "r.version",
-        /// The first sequence number that lists it.
         pub from: Seq = "l.from_seq",
         /// The first sequence number that does not list it any more; [`Seq::OPEN`] if it is listed now.
         pub to: Seq = "l.to_seq",
@@ -218,7 +212,6 @@ pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<F
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProject {
     pub name: String,
-    /// Whether the tree still lists it at the step.
     pub is_listed: bool,
     /// The newest step, up to the requested one, that changed it; see [`last_change`].
     pub changed: Seq,
@@ -302,7 +295,6 @@ pub enum FileRole {
 }
 
 impl FileRole {
-    /// Returns the value of the column `role`.
     pub(in crate::db) fn as_str(self) -> &'static str {
         match self {
             FileRole::Distribution => DISTRIBUTION,

@@ -59,7 +59,6 @@ row! {
     /// The steps during which a release is listed or archived.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ReleaseLife {
-        /// The release, and whether it is listed or archived.
         pub release: TreeRelease,
         pub from: Seq,
         /// The first step after it.

@@ -23,7 +23,6 @@ row! {
     }
 }
 
-/// Returns the rendered index of a key.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<RenderedRow>, DbError> {
     const GET: &str = select!(RenderedRow, "WHERE key = $1");
     c.first(GET, &[key.into()])
@@ -44,7 +43,6 @@ pub fn put(c: &mut dyn Conn, rendered: &RenderedRow) -> Result<bool, DbError> {
     Ok(c.execute(PUT, &params)? == 1)
 }
 
-/// Returns true if any key has these stored bytes.
 pub fn is_referenced(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM rendered WHERE sha256 = $1 LIMIT 1";
     c.finds(FIND, &[sha256.to_string().into()])

@@ -14,12 +14,10 @@ row! {
         pub name: String,
         pub kind: RepoKind,
         pub description: String,
-        /// Whether it is omitted from listings.
         pub hidden: bool,
         /// Whether it is served only to authenticated clients.
         pub authenticated: bool,
         pub created_at: Timestamp,
-        /// The changes that it accepts.
         pub changes: ChangePolicy,
     }
 }
@@ -29,11 +27,9 @@ pub struct NewRepo {
     pub name: Name,
     pub kind: RepoKind,
     pub description: String,
-    /// Whether it is omitted from listings.
     pub hidden: bool,
     /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
-    /// The changes that it accepts.
     pub changes: ChangePolicy,
 }
 
@@ -42,16 +38,13 @@ pub struct NewRepo {
 pub struct Edit {
     pub name: Option<Name>,
     pub description: Option<String>,
-    /// Whether it is omitted from listings.
     pub hidden: Option<bool>,
     /// Whether it is served only to authenticated clients.
     pub authenticated: Option<bool>,
-    /// The changes that it accepts.
     pub changes: Option<ChangePolicy>,
 }
 
 row! {
-    /// One entry of a subscription list.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Subscription from "subscription" {
         pub source: SourceId = "source_id",
@@ -67,9 +60,7 @@ row! {
         pub repo: RepoId = "repo_id",
         /// Its number, from 1.
         pub seq: i64,
-        /// Time at which it took effect.
         pub at: Timestamp,
-        /// The transaction that created it.
         pub tx: TxId = "tx_id",
         /// The subscriptions, in order of precedence.
         pub subscriptions: Vec<Subscription> = _,
@@ -84,12 +75,10 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
     c.all(select!(Repo, "ORDER BY id"), &[])
 }
 
-/// Returns the repository with that id.
 pub fn get(c: &mut dyn Conn, id: RepoId) -> Result<Option<Repo>, DbError> {
     c.first(select!(Repo, "WHERE id = $1"), &[id.into()])
 }
 
-/// Returns the repository of that name.
 pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
     c.first(select!(Repo, "WHERE name = $1"), &[name.into()])
 }

@@ -21,11 +21,8 @@ pub struct Publish {
     /// The repository that changed, if any.
     pub repo: Option<RepoId>,
     pub kind: TxKind,
-    /// Start time of the work.
     pub started_at: Timestamp,
-    /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,
-    /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
     pub counts: Counts,
     /// The user who published: a user name, `uid 1000`, `schedule`.
@@ -100,11 +97,8 @@ row! {
         /// The repository that changed, if any.
         pub repo: Option<RepoId> = "repo_id",
         pub kind: TxKind,
-        /// Start time of the work.
         pub started_at: Timestamp,
-        /// The oldest publication date of the new releases.
         pub published_from: Option<Timestamp>,
-        /// The newest publication date of the new releases.
         pub published_to: Option<Timestamp>,
         pub counts: Counts = "added, updated, archived, removed",
         pub actor: String,

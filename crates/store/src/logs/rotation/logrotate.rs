@@ -3,7 +3,6 @@
 //! To look only for the file of the package would not do: an administrator may name other log files in files of their own
 //! (docs/logging.md), and no log file may be rotated by two programs.
 
-/// The paths in one configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogrotateFile {
     /// Paths with wildcards, as written.
@@ -39,15 +38,15 @@ pub fn is_taboo(name: &str) -> bool {
 /// Directives that begin a script.
 const SCRIPTS: [&str; 5] = ["prerotate", "postrotate", "firstaction", "lastaction", "preremove"];
 
-/// The context of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// Outside of blocks: paths and global settings.
     TopLevel,
-    /// In a block of braces.
     Block,
     /// In a script with arbitrary text, within a block or outside of it.
-    Script { in_block: bool },
+    Script {
+        in_block: bool,
+    },
 }
 
 /// Parses any text; invalid parts yield no paths.

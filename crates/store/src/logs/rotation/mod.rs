@@ -20,10 +20,8 @@ use nix::unistd::{AccessFlags, faccessat};
 use owner::{LogFileState, Owner, RotationReason};
 use plan::{Plan, Scheme};
 
-/// Maximum number of rotated files of each log.
 const MAX_ROTATED_FILES: u32 = 30;
 
-/// A log file of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
     pub path: PathBuf,
@@ -31,7 +29,6 @@ pub struct LogFile {
     pub scheme: Scheme,
 }
 
-/// The state of rotation between checks.
 #[derive(Debug)]
 pub struct Rotation {
     root: PathBuf,

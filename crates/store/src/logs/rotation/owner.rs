@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::glob;
 
-/// The state of logrotate on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogrotateState {
     /// Absolute patterns, each with its configuration file.
@@ -16,33 +15,25 @@ pub struct LogrotateState {
     pub runner: Option<String>,
 }
 
-/// The program that rotates a log file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     Logrotate {
-        /// The configuration that names the log file.
         file: PathBuf,
         /// The timer or script that runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
         runner: String,
     },
-    /// This server, with the reason.
     Server(RotationReason),
-    /// No program, with the reason.
     Unowned(String),
     /// No program, because a device needs no rotation.
     Device,
 }
 
-/// The reason why this server rotates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationReason {
-    /// No logrotate configuration names the file.
     NotConfigured,
-    /// No timer or script runs logrotate.
     NotScheduled,
 }
 
-/// A log file on disk.
 #[derive(Clone, Copy, Debug)]
 pub struct LogFileState<'a> {
     pub path: &'a Path,

@@ -58,7 +58,6 @@ pub(super) fn replaced_name(plain: &str) -> String {
     format!("{plain}.gz.old")
 }
 
-/// A rotated file by its number and form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     number: u32,

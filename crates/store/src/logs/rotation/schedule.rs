@@ -21,7 +21,6 @@ pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -
     start < midnight || is_in_future
 }
 
-/// Returns the time until the next check.
 pub fn time_until_check(now: &Zoned) -> Duration {
     let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));
     let remaining = next.map_or(MAX_CHECK_INTERVAL, |next| now.duration_until(&next).unsigned_abs());

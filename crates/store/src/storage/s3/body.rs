@@ -71,7 +71,6 @@ impl S3 {
         Ok((size, etag, range, response.into_stream()))
     }
 
-    /// Requests exactly the bytes of a range.
     async fn request_range(
         &self,
         path: &ObjectPath,

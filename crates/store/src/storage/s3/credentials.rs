@@ -39,7 +39,6 @@ struct CachedCredentials {
     loaded_at: Instant,
 }
 
-/// The chain has no usable credentials.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct NoCredentials(pub(super) String);

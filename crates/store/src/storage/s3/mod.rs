@@ -388,11 +388,9 @@ async fn collect(
 /// Whether an error is caused by the credentials.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// The credentials are expired or revoked.
     Expired,
     /// Access was denied without a reason: the response to HEAD has no body.
     Unspecified,
-    /// The error has a different cause.
     None,
 }
 

@@ -210,7 +210,6 @@ impl Drop for Upload {
     }
 }
 
-/// The meaning of a failed conditional put.
 enum PutFailure {
     Exists,
     /// The connection was lost (the client library only repeats requests that were certainly not sent), or the server

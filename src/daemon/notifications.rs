@@ -2,7 +2,7 @@
 //! transaction.
 
 use base::config::{Check, Config, Verdict};
-use store::db::notification_queue;
+use store::db::before_start;
 
 /// The check reports the queue if at least this part of it is used, in per mille.
 const THRESHOLD: i64 = 5;
@@ -10,7 +10,7 @@ const THRESHOLD: i64 = 5;
 /// Reports a notification queue that fills. `None` with SQLite, if little of the queue is used, and if the database
 /// does not answer, which another check reports.
 pub(super) fn check(config: &Config) -> Option<Check> {
-    let usage = notification_queue::usage(config).ok()??;
+    let usage = before_start::notification_queue_usage(config).ok()??;
     (usage >= THRESHOLD).then(|| {
         let finding = format!(
             "{}.{} % of PostgreSQL's notification queue is used; if it is full, no change can be saved. A session that \

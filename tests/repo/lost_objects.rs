@@ -174,10 +174,9 @@ async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
         assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 0);
     }
     // As after a week of nightly sweeps.
-    let transaction = backend
-        .state
-        .db
-        .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(modified_at) + day)));
+    let transaction = backend.state.db.write(move |c| {
+        (1..=7).try_for_each(|day| db::storage_class::record_sweep_day(c, day_of(modified_at) + day))
+    });
     transaction.await.expect("recorded");
     assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 1);
 }

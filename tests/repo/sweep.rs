@@ -170,8 +170,10 @@ async fn the_allowance_of_a_day_is_recorded_before_the_first_object_is_removed()
     upkeep::ownership::claim(&backend.upkeep).await;
     let removal_count = async || {
         let now = (backend.state.clock)();
-        let removals =
-            backend.state.db.read(move |c| rstudio_pm::db::sweep::recent_removals(c, "packages", now));
+        let removals = backend
+            .state
+            .db
+            .read(move |c| rstudio_pm::db::storage_class::recent_removals(c, "packages", now));
         removals.await.expect("read")
     };
     // No object can be removed meanwhile.

@@ -1,6 +1,6 @@
 //! The examination of a database: no problem if it is consistent, and one sentence for each rule that rows violate.
 
-use rstudio_pm::db::examine::{self, Examination};
+use rstudio_pm::db::invariants::{self, Examination};
 use rstudio_pm::db::{Conn, DbError};
 use rstudio_pm::model::change::LifeState;
 
@@ -25,7 +25,7 @@ fn fill(db: &mut TestDb) {
 }
 
 fn examine(db: &TestDb) -> Examination {
-    db.block(examine::examine(&db.db)).unwrap_or_else(|e| panic!("{e}"))
+    db.block(invariants::examine(&db.db)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 type Change = fn(&mut dyn Conn) -> Result<u64, DbError>;

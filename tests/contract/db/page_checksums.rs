@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rstudio_pm::db::detail::{self, Detail};
-use rstudio_pm::db::examine::{self, Examination};
+use rstudio_pm::db::invariants::{self, Examination};
 use rstudio_pm::db::transfer::reading::RowSink;
 use rstudio_pm::db::transfer::row::RowBlock;
 use rstudio_pm::db::transfer::source::Source;
@@ -41,7 +41,7 @@ fn file(db: &TestDb) -> PathBuf {
 }
 
 fn examine(db: &TestDb) -> Examination {
-    db.block(examine::examine(&db.db)).unwrap_or_else(|e| panic!("{e}"))
+    db.block(invariants::examine(&db.db)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// All rows of all tables.

@@ -313,7 +313,7 @@ fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
 
 /// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.
 fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
-    let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
+    let Some(text) = db::upstream::bioconductor_config(c)? else { return Ok(None) };
     let config = Config::parse(text.as_bytes()).ok();
     let known_config = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
     Ok(known_config.or_else(|| config.map(Arc::new)))

@@ -11,7 +11,7 @@ use base::model::ids::{TreeId, TxId};
 use base::model::time::{SECOND, Timestamp};
 use content::serve::RepoError;
 use runtime::state::State;
-use store::db::curation_plan;
+use store::db::curation;
 
 /// Maximum number of differences in an error.
 const MAX_DIFFERENCES: usize = 20;
@@ -59,7 +59,7 @@ pub(super) async fn store(
     }
     let now = (state.clock)();
     let expired = Timestamp(now.0.saturating_sub(RETENTION));
-    let write = state.db.write(move |c| curation_plan::put(c, tree, request, now, expired, text.as_bytes()));
+    let write = state.db.write(move |c| curation::put_plan(c, tree, request, now, expired, text.as_bytes()));
     Ok(write.await?)
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn compare(
     request: Sha256,
     selected: &[Selected],
 ) -> Result<Option<String>, RepoError> {
-    let planned = state.db.read(move |c| curation_plan::get(c, tree, request)).await?;
+    let planned = state.db.read(move |c| curation::plan(c, tree, request)).await?;
     let Some((planned_at, planned)) = planned else { return Ok(None) };
     let planned = String::from_utf8_lossy(&planned).into_owned();
     let differences = differences(&planned, selected);

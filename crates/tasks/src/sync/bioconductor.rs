@@ -27,7 +27,7 @@ use runtime::publish::transaction::{Rows, abandon};
 use runtime::state::State;
 use store::db::tree::{Axis, Role};
 use store::db::upstream::{self, StoredValidators};
-use store::db::{Conn, DbError, bioconductor, clock, life, tree};
+use store::db::{Conn, DbError, clock, life, tree};
 
 const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
@@ -128,7 +128,7 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
     if state.catalog.get().bioconductor.as_deref() != Some(&config) {
         let text = config.render();
         let set_config = move |c: &mut dyn Conn| {
-            bioconductor::set_config(c, &text)?;
+            upstream::set_bioconductor_config(c, &text)?;
             clock::bump_catalog(c)
         };
         apply_edit(state, set_config).await?;

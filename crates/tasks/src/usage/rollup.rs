@@ -16,7 +16,7 @@ use runtime::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use store::db::Db;
 use store::db::blocked_request;
 use store::db::download::{self, Aggregate};
-use store::db::{clock, hold, sweep};
+use store::db::{clock, hold, storage_class};
 use store::storage::condition::PendingSweep;
 use store::storage::{Area, GRACE, GracePeriod, Key, day_of};
 
@@ -175,7 +175,7 @@ impl Inner {
         let (total, unreferenced_objects) = self.unreferenced_objects(db).await?;
         let (objects, now) = (unreferenced_objects.len() as u64, (self.state.clock)());
         let removal_count =
-            self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
+            self.state.db.read(move |c| storage_class::recent_removals(c, CLASS.as_str(), now)).await?;
         if objects > PendingSweep::daily_limit(total).saturating_sub(removal_count) && !is_confirmed {
             if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total })) {
                 tracing::warn!(
@@ -193,7 +193,10 @@ impl Inner {
         // Recorded before the first object is moved. Otherwise the run after a killed one could exceed the limit.
         if objects > 0 && !is_confirmed {
             let count = i64::try_from(objects).unwrap_or(i64::MAX);
-            self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), count, now)).await?;
+            self.state
+                .db
+                .write(move |c| storage_class::record_removed(c, CLASS.as_str(), count, now))
+                .await?;
         }
         for key in unreferenced_objects {
             storage.move_to_trash(&key).await?;
@@ -233,8 +236,8 @@ impl Inner {
     /// deletes the others.
     async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
         let today = day_of(SystemTime::now());
-        self.state.db.write(move |c| sweep::record_day(c, today)).await?;
-        let grace = GracePeriod::new(GRACE, self.state.db.read(sweep::days).await?);
+        self.state.db.write(move |c| storage_class::record_sweep_day(c, today)).await?;
+        let grace = GracePeriod::new(GRACE, self.state.db.read(storage_class::sweep_days).await?);
         let mut last_key: Option<Key> = None;
         loop {
             let page = self.state.storage.list_in(Area::Trash, CLASS, last_key.as_ref(), PAGE).await?;

@@ -249,22 +249,8 @@ impl Row {
         }
     }
 
-    /// Returns an integer or NULL.
-    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, DbError> {
-        match self.0.get(column) {
-            Some(Value::Int(v)) => Ok(Some(*v)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.shape(column, "an integer or NULL")),
-        }
-    }
-
     pub fn time(&self, column: usize) -> Result<Timestamp, DbError> {
         self.int(column).map(Timestamp)
-    }
-
-    /// Returns an instant or NULL.
-    pub fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, DbError> {
-        Ok(self.opt_int(column)?.map(Timestamp))
     }
 
     /// Moves a text out of the row.
@@ -272,15 +258,6 @@ impl Row {
         match self.0.get_mut(column) {
             Some(Value::Text(v)) => Ok(std::mem::take(v)),
             _ => Err(self.shape(column, "text")),
-        }
-    }
-
-    /// Moves a text or NULL out of the row.
-    pub fn opt_text(&mut self, column: usize) -> Result<Option<String>, DbError> {
-        match self.0.get_mut(column) {
-            Some(Value::Text(v)) => Ok(Some(std::mem::take(v))),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.shape(column, "text or NULL")),
         }
     }
 
@@ -292,28 +269,8 @@ impl Row {
         }
     }
 
-    /// Moves bytes or NULL out of the row.
-    pub fn opt_bytes(&mut self, column: usize) -> Result<Option<Vec<u8>>, DbError> {
-        match self.0.get_mut(column) {
-            Some(Value::Bytes(v)) => Ok(Some(std::mem::take(v))),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.shape(column, "bytes or NULL")),
-        }
-    }
-
     /// Parses a text: a digest, a word of an enum.
     pub fn parse<T: FromStr>(&mut self, column: usize, expected: &'static str) -> Result<T, DbError> {
         self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", expected })
-    }
-
-    /// Parses a text or NULL, see [`Row::parse`].
-    pub fn opt_parse<T: FromStr>(
-        &mut self,
-        column: usize,
-        expected: &'static str,
-    ) -> Result<Option<T>, DbError> {
-        let text = self.opt_text(column)?;
-        text.map(|t| t.parse().map_err(|_| DbError::Shape { column, found: "other text", expected }))
-            .transpose()
     }
 }

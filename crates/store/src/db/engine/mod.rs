@@ -2,17 +2,15 @@
 //! decoding of rows.
 
 pub mod author;
+pub mod before_start;
 pub(super) mod checkpoint;
 pub(super) mod checksum_upgrade;
-pub mod clock_difference;
 pub(super) mod columns;
 pub mod conn;
 pub mod error;
-pub mod examine;
 pub mod invariants;
 pub mod link;
 pub mod migrate;
-pub mod notification_queue;
 pub(super) mod page_checksum;
 pub(super) mod pgcheck;
 pub(super) mod pgconn;

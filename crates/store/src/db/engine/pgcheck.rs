@@ -1,6 +1,6 @@
 //! The checks of PostgreSQL's extension amcheck: B-tree indexes against their tables, and the pages of tables.
 
-use super::examine::Examination;
+use super::invariants::Examination;
 use super::pgconn::PgConn;
 use super::workers::TransactionKind;
 use super::{Conn, DbError};

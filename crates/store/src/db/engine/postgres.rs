@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::examine::Examination;
+use super::invariants::Examination;
 use super::link::Link;
 use super::migrate::MigrationMode;
 use super::pgconn::PgConn;
@@ -166,7 +166,7 @@ impl PgSession {
                 Ok(c) => c.run_outside(|c| c.query(STATUS, &[id.into()])),
                 Err(error) => Err(error),
             };
-            match status.map(|mut rows| rows.pop().map(|mut row| row.opt_text(0))) {
+            match status.map(|mut rows| rows.pop().map(|row| row.decode::<Option<String>>())) {
                 Ok(Some(Ok(Some(word)))) if word == "committed" => return Ok(Some(())),
                 Ok(Some(Ok(Some(word)))) if word == "aborted" => return Ok(None),
                 // The transaction is in progress, or the server is restarting.

@@ -13,7 +13,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::checkpoint::{CheckpointTrigger, Checkpointer, WalLimit};
-use super::examine::Examination;
+use super::invariants::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::page_checksum::{self, ComparedPages, Pages, compared_pages};
 use super::schema::Schema;
@@ -224,8 +224,8 @@ impl SqliteConn {
                 problems.push(text.replace(&code, CHECKSUM_DIFFERS));
             }
         }
-        for mut row in self.query("PRAGMA foreign_key_check", &[])? {
-            let (table, number, parent) = (row.text(0)?, row.opt_int(1)?, row.text(2)?);
+        for row in self.query("PRAGMA foreign_key_check", &[])? {
+            let (table, number, parent): (String, Option<i64>, String) = row.decode()?;
             let number = number.map(|number| number.to_string()).unwrap_or_default();
             problems.push(format!("row {number} of table {table} refers to a missing row of table {parent}"));
         }

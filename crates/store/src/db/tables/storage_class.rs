@@ -1,4 +1,5 @@
-//! The marker of each storage class, as recorded by this database.
+//! The marker of each storage class, as recorded by this database, and the history of sweeps: recently removed
+//! objects, and the days on which sweeps ran.
 //!
 //! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. So
 //! a copy of the database, or a restored backup, does not contain the generations that were written after it was
@@ -8,6 +9,7 @@ use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::identity::Identity;
+use base::model::time::{SECOND, Timestamp};
 
 /// Maximum number of recorded generations. Storage can be restored from a backup unless more starts and sweeps have
 /// followed the backup.
@@ -110,4 +112,45 @@ pub fn adopt(
         "UPDATE storage_class SET marked = 0, adoption = $1, generations = $2 WHERE class = $3";
     begin(c, class, place, generation)?;
     c.execute(ADOPT, &[adoption.to_string().into(), generations_text(&[generation]), class.into()]).map(drop)
+}
+
+/// The window in which removed objects are counted, in microseconds.
+const REMOVAL_WINDOW: i64 = 86_400 * SECOND;
+/// Number of days for which sweeps are recorded.
+const SWEEP_DAYS: i64 = 60;
+
+/// Returns the number of objects of a class that were removed without a confirmation since the start of the
+/// window, which is at most a day ago.
+pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
+    const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > $2 \
+        AND removed_since <= $3";
+    let since = Timestamp(now.0.saturating_sub(REMOVAL_WINDOW));
+    let removed: Option<i64> = c.first(GET, &[class.into(), since.into(), now.into()])?;
+    Ok(removed.and_then(|removed| u64::try_from(removed).ok()).unwrap_or(0))
+}
+
+/// Counts objects that are about to be removed; a negative number subtracts objects that were counted and then not
+/// removed. If the window has ended, or its start is in the future, a new window begins now.
+pub fn record_removed(c: &mut dyn Conn, class: &str, objects: i64, now: Timestamp) -> Result<(), DbError> {
+    const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > $2 \
+        AND removed_since <= $3 THEN removed_since ELSE $3 END WHERE class = $4";
+    let before = i64::try_from(recent_removals(c, class, now)?).unwrap_or(i64::MAX);
+    let total = before.saturating_add(objects).max(0);
+    let since = Timestamp(now.0.saturating_sub(REMOVAL_WINDOW));
+    c.execute(ADD, &[total.into(), since.into(), now.into(), class.into()]).map(drop)
+}
+
+/// Records that a sweep runs on this day, counted from the epoch, and deletes old and future days.
+pub fn record_sweep_day(c: &mut dyn Conn, today: i64) -> Result<(), DbError> {
+    c.execute("INSERT INTO sweep_day (day) VALUES ($1) ON CONFLICT (day) DO NOTHING", &[today.into()])?;
+    c.execute(
+        "DELETE FROM sweep_day WHERE day < $1 OR day > $2",
+        &[(today - SWEEP_DAYS).into(), today.into()],
+    )
+    .map(drop)
+}
+
+/// Returns the days on which sweeps ran, in order.
+pub fn sweep_days(c: &mut dyn Conn) -> Result<Vec<i64>, DbError> {
+    c.all("SELECT day FROM sweep_day ORDER BY day", &[])
 }

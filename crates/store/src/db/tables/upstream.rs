@@ -1,5 +1,5 @@
 //! The table `upstream`: validators of upstream responses by URL, for conditional requests; and under keys that are not
-//! URLs, the current rules, stored advisories, and failed jobs.
+//! URLs, the current rules, stored advisories, and failed jobs. And Bioconductor's `config.yaml`.
 
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
@@ -88,4 +88,17 @@ pub fn put(c: &mut dyn Conn, key: &str, validators: &StoredValidators) -> Result
 /// Deletes the row of a key, so that the next request for this URL is unconditional.
 pub fn delete(c: &mut dyn Conn, key: &str) -> Result<(), DbError> {
     c.execute("DELETE FROM upstream WHERE url = $1", &[key.into()]).map(drop)
+}
+
+/// Returns the `config.yaml` of Bioconductor's mirror, which lists its versions; `None` before the first sync.
+pub fn bioconductor_config(c: &mut dyn Conn) -> Result<Option<String>, DbError> {
+    const CONFIG: &str = "SELECT config FROM bioconductor WHERE id = 1";
+    c.first(CONFIG, &[])
+}
+
+/// Replaces the text of `config.yaml`. Call `clock::bump_catalog` afterwards.
+pub fn set_bioconductor_config(c: &mut dyn Conn, config: &str) -> Result<(), DbError> {
+    const SET_CONFIG: &str = "INSERT INTO bioconductor (id, config) VALUES (1, $1) \
+        ON CONFLICT (id) DO UPDATE SET config = excluded.config";
+    c.execute(SET_CONFIG, &[config.into()]).map(drop)
 }

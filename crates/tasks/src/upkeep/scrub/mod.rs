@@ -245,7 +245,7 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
 
 async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
     reporter.progress("examining the database", 0, None);
-    let examination = store::db::examine::examine(&upkeep.state.db).await?;
+    let examination = store::db::invariants::examine(&upkeep.state.db).await?;
     let mut notes = examination.notes;
     // A damaged database is reported by its problems.
     if examination.problems.is_empty() {

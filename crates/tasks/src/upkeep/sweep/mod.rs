@@ -136,10 +136,10 @@ async fn sweep_under_lease(
         .db
         .write(move |c| {
             db::upload::remove_expired(c, now)?;
-            db::sweep::record_day(c, today)
+            db::storage_class::record_sweep_day(c, today)
         })
         .await?;
-    let days = upkeep.state.db.read(db::sweep::days).await?;
+    let days = upkeep.state.db.read(db::storage_class::sweep_days).await?;
     let run = SweepRun { options, lease, grace: GracePeriod::new(options.grace, days) };
     let mut result = SweepResult { releases: sweep_releases(&upkeep.state).await?, ..SweepResult::default() };
     ownership::renew_markers(upkeep).await;
@@ -208,7 +208,8 @@ async fn sweep_class(
 async fn record_removed(upkeep: &Upkeep, class: StorageClass, objects: i64) -> Result<(), RepoError> {
     let now = (upkeep.state.clock)();
     if objects != 0 {
-        let record = move |c: &mut dyn db::Conn| db::sweep::record_removed(c, class.as_str(), objects, now);
+        let record =
+            move |c: &mut dyn db::Conn| db::storage_class::record_removed(c, class.as_str(), objects, now);
         upkeep.state.db.write(record).await?;
     }
     Ok(())
@@ -229,7 +230,7 @@ async fn allowance(
 ) -> Result<Option<u64>, RepoError> {
     let now = (upkeep.state.clock)();
     let recent_removals =
-        upkeep.state.db.read(move |c| db::sweep::recent_removals(c, class.as_str(), now)).await?;
+        upkeep.state.db.read(move |c| db::storage_class::recent_removals(c, class.as_str(), now)).await?;
     let objects = scan.unknown + objects::count_unreferenced(&upkeep.state, class, run).await?;
     let pending_sweep = PendingSweep { objects, total: scan.total.max(objects) };
     let limit = PendingSweep::daily_limit(scan.total).saturating_sub(recent_removals);

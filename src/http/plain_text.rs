@@ -1,14 +1,13 @@
 //! The warning that tokens of authenticated repositories cross the network unencrypted.
 
-use std::net::IpAddr;
-
-use base::config::{Config, Listen};
+use base::config::Config;
+use base::model::loopback::is_loopback_host;
 use runtime::catalog::Catalog;
 
 /// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
 /// not state that a proxy encrypts.
 pub fn warning(config: &Config, catalog: &Catalog) -> Option<String> {
-    let listen = config.http.listen.as_ref().filter(|listen| !is_loopback(listen))?;
+    let listen = config.http.listen.as_ref().filter(|listen| !is_loopback_host(&listen.host))?;
     let is_https = config.server.address.as_deref().is_some_and(|address| {
         address.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
     });
@@ -19,8 +18,4 @@ pub fn warning(config: &Config, catalog: &Catalog) -> Option<String> {
          loopback address",
         repo.name
     ))
-}
-
-fn is_loopback(listen: &Listen) -> bool {
-    listen.host == "localhost" || listen.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
 use base::model::error_chain::error_chain;
+use base::model::loopback::is_loopback;
 
 /// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,15 +41,6 @@ fn parse(address: &str) -> Option<(String, url::Url)> {
         && url.username().is_empty()
         && url.password().is_none();
     is_usable.then_some((full_address, url))
-}
-
-fn is_loopback(url: &url::Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
 }
 
 /// Returns whether a token would be sent over the network without encryption.

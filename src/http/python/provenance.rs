@@ -4,7 +4,6 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
 use sha2::Digest;
-use url::{Host, Url};
 
 use super::Address;
 use crate::http::app::App;
@@ -13,6 +12,7 @@ use crate::http::error::Failure;
 use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use base::model::digest::Sha256;
+use base::model::loopback::is_https_or_loopback;
 use base::model::point::Point;
 use content::serve;
 use content::serve::python::document::ProvenanceLinks;
@@ -24,21 +24,9 @@ use formats::python::provenance::MEDIA_TYPE;
 /// is not a secure origin, which the specification requires.
 pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
     let site = app.site.load();
-    let server = site.address.as_deref().filter(|server| is_secure(server))?;
+    let server = site.address.as_deref().filter(|server| is_https_or_loopback(server))?;
     let base = provenance::link_base(&app.repositories, point, address.repo, address.snapshot);
     Some(format!("{server}/packages/{base}").into())
-}
-
-/// Returns true if the URL is that of a secure origin: one with TLS, or on this machine.
-fn is_secure(server: &str) -> bool {
-    let Ok(url) = Url::parse(server) else { return false };
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || is_loopback
 }
 
 /// Answers a GET or HEAD.
@@ -85,10 +73,10 @@ mod tests {
     #[test]
     fn only_tls_and_loopback_are_secure_origins() {
         for secure in ["https://h/prefix", "http://localhost:4242", "http://127.0.0.1", "http://[::1]:80"] {
-            assert!(is_secure(secure), "{secure}");
+            assert!(is_https_or_loopback(secure), "{secure}");
         }
         for other in ["http://h", "http://192.0.2.1", "http://localhost.example.org", "h"] {
-            assert!(!is_secure(other), "{other}");
+            assert!(!is_https_or_loopback(other), "{other}");
         }
     }
 }

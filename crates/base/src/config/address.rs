@@ -1,6 +1,6 @@
 //! URLs in the configuration: the schemes and parts that each property allows, and printing without secrets.
 
-use url::{Host, Url};
+use url::Url;
 
 /// The purpose of a URL property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,18 +127,6 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         | UrlPurpose::Web => {}
     }
     Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// Returns whether a password may be sent to an address: its scheme is `https`, or its host is this machine.
-pub(super) fn is_https_or_loopback(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let is_loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "https" || is_loopback
 }
 
 fn parse(text: &str) -> Result<Url, String> {

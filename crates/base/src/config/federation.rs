@@ -7,6 +7,7 @@ use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value;
 use crate::access::{NamedScope, named_scopes};
+use crate::model::loopback::is_loopback_host;
 
 const SECTION: &str = "IdentityFederation";
 /// Maximum of `TokenLifetime`.
@@ -82,7 +83,7 @@ impl Federation {
              audience that clients request",
         );
         if let Some(host) = issuer.strip_prefix("http://").map(host)
-            && !is_loopback(host)
+            && !is_loopback_host(host)
         {
             let message = "must begin with https://, because the keys of the issuer are fetched from there";
             reader.error(ProblemCategory::Settings, SECTION, Some(name), "Issuer", message);
@@ -186,10 +187,6 @@ fn host(rest: &str) -> &str {
         Some(inner) => inner.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::server::Secret;
 use super::value;
 use crate::access::{NamedScope, named_scopes};
+use crate::model::loopback::is_https_or_loopback;
 
 const SECTION: &str = "OpenIDConnect";
 const MAPPING: &str = "GroupToScopeMapping";
@@ -136,7 +137,7 @@ fn check_address(reader: &mut Reader<'_>, address: Option<&str>) {
         None => {
             "must be set for [OpenIDConnect]: it is part of the address to which the provider sends browsers"
         }
-        Some(address) if !address::is_https_or_loopback(address) => {
+        Some(address) if !is_https_or_loopback(address) => {
             "must begin with https:// for [OpenIDConnect] (http:// only on this machine): sessions cross the network"
         }
         Some(_) => return,

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod language;
 pub mod license;
 pub mod locked_version;
+pub mod loopback;
 pub mod members;
 pub mod name;
 pub mod name_list;

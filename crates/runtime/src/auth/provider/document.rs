@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use url::{Host, Url};
+use url::Url;
 
 use super::client::ProviderError;
+use base::model::loopback::is_loopback;
 
 /// The fields of a discovery document that this server uses.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -78,14 +79,8 @@ impl Document {
 
 /// Returns true for an `https` address, and for an `http` address with a loopback host.
 pub(super) fn is_secure(address: &str) -> bool {
-    let Ok(url) = Url::parse(address) else { return false };
-    let is_loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+    let is_secure = |url: Url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    Url::parse(address).is_ok_and(is_secure)
 }
 
 #[cfg(test)]

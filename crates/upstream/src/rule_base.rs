@@ -21,7 +21,6 @@ const MAX_TOTAL_SIZE: u64 = 64 << 20;
 /// Maximum number of files in a folder.
 const MAX_FILES: usize = 20_000;
 
-/// The result of refreshing the rule base.
 #[derive(Clone, Debug)]
 pub enum RuleBaseRefresh {
     /// Unchanged since the given validators.
@@ -30,7 +29,6 @@ pub enum RuleBaseRefresh {
     Read(Box<RuleBase>, Validators),
 }
 
-/// The format of the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// A tar archive of a folder.

@@ -42,9 +42,10 @@ pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> Ans
 
 pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> Answer<RemovedBinary> {
     let Call { app, actor, .. } = call;
-    let release = (body.name.as_str(), body.version.as_str());
+    let (package, version, platform) = (&body.name, &body.version, &body.platform);
+    let remove = edit::remove_binary::remove;
     let (platform, removed) =
-        edit::remove_binary::remove(&app.state, name, release, &body.platform, &body.comment, &actor).await?;
+        remove(&app.state, name, package, version, platform, &body.comment, &actor).await?;
     let binaries = removed.into_iter().map(|binary| RemovedBinaryFile {
         arch: binary.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: binary.sha256.map(|digest| digest.to_string()),

@@ -228,7 +228,6 @@ pub async fn create(
     Ok((builder, result, accepted_keys))
 }
 
-/// Refuses vignettes of Python packages.
 fn check_vignettes(language: Language, vignettes: bool) -> Result<(), RepoError> {
     if vignettes && language == Language::Python {
         return Err(RepoError::Invalid("--vignettes: only R packages have vignettes".to_owned()));
@@ -268,7 +267,7 @@ async fn package_name(
         }
     };
     let log = Arc::new(BuildLog::new());
-    let tree = fetch::commit(builds, builder, (reference, commit), &log, std::future::pending()).await;
+    let tree = fetch::commit(builds, builder, reference, commit, &log, std::future::pending()).await;
     let mut tree = tree.map_err(|failure| failure.with_log(&log.last_lines(3)))?;
     let package = tokio::task::spawn_blocking(move || description::package(&mut tree)).await;
     package.map_err(|error| BuildFailure::Temporary(error.to_string()))?

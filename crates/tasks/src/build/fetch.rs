@@ -188,7 +188,8 @@ fn refused_object(log: &str, builder: &GitBuilder) -> Option<String> {
 pub(super) async fn commit(
     builds: &Builds,
     builder: &GitBuilder,
-    (reference, commit): (String, &str),
+    reference: String,
+    commit: &str,
     log: &Arc<BuildLog>,
     interrupted: impl Future<Output = ()>,
 ) -> Result<File, BuildFailure> {

@@ -210,8 +210,8 @@ impl Attempt<'_> {
             }
         };
         reporter.progress("git fetch", 0, None);
-        let commit = (reference, build.commit.as_str());
-        let tree = fetch::commit(self.builds, builder, commit, log, interrupted()).await?;
+        let fetch = fetch::commit(self.builds, builder, reference, &build.commit, log, interrupted());
+        let tree = fetch.await?;
         let language = self.builds.language(builder);
         let tree = match language {
             Language::R if !build.tag.is_empty() => tag::check(self.builds, builder, build, tree).await?,

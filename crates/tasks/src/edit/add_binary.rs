@@ -15,7 +15,6 @@ use store::db::binary::{self, NewBinary};
 use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn, DbError};
 
-/// The result of adding one binary.
 #[derive(Clone, Debug)]
 pub struct AddedBinary {
     pub upload: Upload,
@@ -23,7 +22,6 @@ pub struct AddedBinary {
     pub r_version: String,
     /// The architecture; `None` for any.
     pub arch: Option<Arch>,
-    /// The status of the addition.
     pub outcome: AddStatus,
 }
 
@@ -108,13 +106,11 @@ impl BinaryPlace {
 
 struct BinaryAddition {
     source: EditedSource,
-    /// The place of each upload.
     places: Vec<BinaryPlace>,
     existing: OnExisting,
     publish: Publish,
 }
 
-/// The planned change for one binary.
 struct BinaryPlan {
     package: PackageId,
     release: ReleaseId,
@@ -149,7 +145,6 @@ impl BinaryAddition {
         Ok((trees.publish(c, &self.publish)?, outcomes))
     }
 
-    /// Plans the change for each binary.
     fn plan(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<Vec<BinaryPlan>> {
         let trees = db::tree::of_source(c, self.source.id)?;
         let mut plans: Vec<BinaryPlan> = Vec::with_capacity(staged.len());

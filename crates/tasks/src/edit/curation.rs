@@ -36,7 +36,6 @@ pub enum Input {
     Keep,
 }
 
-/// Requires that a commit names a snapshot.
 pub fn require_snapshot(is_commit: bool, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
     if is_commit && snapshot.is_none() {
         return Err(RepoError::Invalid(

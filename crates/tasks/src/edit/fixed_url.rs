@@ -131,7 +131,6 @@ fn without_alias(catalog: &Catalog, base: Snapshot, request: &Request) -> Result
     }
 }
 
-/// Returns the state that a request selects.
 fn requested_state(
     catalog: &Catalog,
     repo: &Repository,

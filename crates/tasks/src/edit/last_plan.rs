@@ -28,7 +28,6 @@ const RETENTION: i64 = 30 * 24 * 3600 * SECOND;
 /// A package that an update selects. No field contains a space or a line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selected {
-    /// The name of the package.
     pub(super) name: String,
     /// The selected version of an R package, the newest selected version of a Python package.
     pub(super) version: String,

@@ -36,7 +36,6 @@ pub struct NewMetadata {
     pub value: String,
 }
 
-/// The result of setting a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataStatus {
     /// The key is new for these packages.

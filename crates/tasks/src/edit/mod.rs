@@ -58,7 +58,6 @@ pub enum OnExisting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddStatus {
     New,
-    /// The version existed and was replaced.
     Replaced,
     /// The version existed and was left unchanged.
     Existing,
@@ -91,9 +90,7 @@ pub struct NewRepo {
     pub name: Name,
     pub kind: RepoKind,
     pub description: String,
-    /// Whether it is for authenticated clients only.
     pub authenticated: bool,
-    /// The changes that it accepts.
     pub changes: ChangePolicy,
 }
 
@@ -111,18 +108,14 @@ pub struct RepoEdit {
     pub name: Option<Name>,
     /// New description; empty clears it.
     pub description: Option<String>,
-    /// Whether it is hidden from public listings.
     pub hidden: Option<bool>,
-    /// Whether it is for authenticated clients only.
     pub authenticated: Option<bool>,
-    /// The changes that it accepts.
     pub changes: Option<ChangePolicy>,
 }
 
 /// The result of a write that may be refused.
 pub(crate) type Write<T> = Result<T, WriteError<RepoError>>;
 
-/// Runs `edit` as [`apply_unless_refused`].
 async fn apply<T, F>(state: &State, edit: F) -> Result<T, RepoError>
 where
     T: Send + 'static,

@@ -29,7 +29,6 @@ use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn, DbError};
 
-/// A request for a promotion.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The repository whose state is promoted; it may be `to` itself, to return to an earlier snapshot.
@@ -72,7 +71,7 @@ pub async fn plan(repositories: &Repositories, state: &State, request: &Request)
     let selection = pair.selection(&catalog, request.snapshot, (state.clock)(), NEWEST)?;
     let rules = plan::rules(state, pair.to, &selection).await;
     let before = plan::newest_selection(pair.to);
-    plan::compare(repositories, &catalog, pair.to, (before, selection), rules.as_ref()).await
+    plan::compare(repositories, &catalog, pair.to, before, selection, rules.as_ref()).await
 }
 
 /// Returns the changes that a promotion made or would make, as they were recorded with the request.
@@ -111,8 +110,8 @@ pub async fn request(
     let before = plan::newest_selection(pair.to);
     // SECURITY: the plan and what the promoted state withholds are made under the same rules, which may change meanwhile.
     let rules = plan::rules(state, pair.to, &selection).await;
-    let states = (before, selection.clone());
-    let plan = plan::compare(repositories, &catalog, pair.to, states, rules.as_ref()).await?;
+    let after = selection.clone();
+    let plan = plan::compare(repositories, &catalog, pair.to, before, after, rules.as_ref()).await?;
     let withheld = withheld::of_selection(state, rules.as_ref(), pair.to.id, &selection).await?;
     let plan = serde_json::to_vec(&plan::record(&catalog, plan)).expect("the fields have JSON forms");
     let (recorded, planned_list) =
@@ -266,7 +265,6 @@ fn current_catalog(c: &mut dyn Conn, handle: &CatalogHandle) -> Result<Arc<Catal
     Ok(newer.unwrap_or_else(|| handle.get()))
 }
 
-/// Returns the promotion to write.
 fn new_promotion(
     pair: &Pair<'_>,
     request: &Request,

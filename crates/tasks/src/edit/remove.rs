@@ -35,7 +35,6 @@ pub async fn remove(
     Ok(versions)
 }
 
-/// The transaction, and the removed versions.
 type RemoveResult = (Option<TxId>, Vec<String>);
 
 struct RemoveTransaction {

@@ -33,7 +33,8 @@ pub struct RemovedBinary {
 pub async fn remove(
     state: &State,
     source: &str,
-    (package, version): (&str, &str),
+    package: &str,
+    version: &str,
     platform: &str,
     comment: &str,
     actor: &Actor,

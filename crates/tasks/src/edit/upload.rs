@@ -173,7 +173,6 @@ pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Re
     Ok(reservation.await?)
 }
 
-/// The result of checking a package.
 enum CheckedUpload {
     /// The upload; its objects are being written to storage.
     Staged(Upload),
@@ -198,7 +197,6 @@ fn log_error(key: &Key, result: Result<(), StorageError>) -> Result<(), StorageE
     result
 }
 
-/// Returns the configured options for rewriting packages.
 fn options(server: &Server) -> rewrite::Options {
     rewrite::Options {
         level: server.package_rewrite_compression_level,

@@ -19,7 +19,6 @@ use store::storage::{Spool, StorageError};
 /// Size of one write to a spool, in bytes. Smaller uploads are in memory only.
 const WRITE_SIZE: usize = 512 << 10;
 
-/// The expected kind of package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadKind {
     /// `{package}_{version}.tar.gz`.

@@ -36,6 +36,15 @@ enum Match {
     Other,
 }
 
+/// The preference among the known releases that a declaration matches; the greatest one is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Whether the release has the declared life.
+    has_life: bool,
+    is_listed: bool,
+    revision: i64,
+}
+
 impl<'a> PackageComparison<'a> {
     /// Appends the changes of the package.
     pub(super) fn compare(&self, changes: &mut Vec<Change>) -> PackageCounts {
@@ -46,11 +55,10 @@ impl<'a> PackageComparison<'a> {
         let first_change = changes.len();
         let mut claims = ClaimedReleases::new(self.package);
         let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
-        for life in declared_lives.iter().filter(|life| life.state == LifeState::Listed) {
-            self.match_release(life, &mut claims, &mut revisions, &mut result.other_time_count, changes);
-        }
-        for life in declared_lives.iter().filter(|life| life.state == LifeState::Archived) {
-            self.match_release(life, &mut claims, &mut revisions, &mut result.other_time_count, changes);
+        for state in [LifeState::Listed, LifeState::Archived] {
+            for life in declared_lives.iter().filter(|life| life.state == state) {
+                self.match_release(life, &mut claims, &mut revisions, &mut result.other_time_count, changes);
+            }
         }
         self.continue_superseded(&declared_lives, &mut claims, changes);
         let ended_listing_count = self.end_other_lives(&claims, changes);
@@ -67,7 +75,7 @@ impl<'a> PackageComparison<'a> {
         other_time_count: &mut usize,
         changes: &mut Vec<Change>,
     ) {
-        let mut best_match: Option<(usize, (bool, bool, i64))> = None;
+        let mut best_match: Option<(usize, Rank)> = None;
         let mut has_other_time = false;
         for (index, release) in self.package.releases.iter().enumerate() {
             if claims.is_claimed[index] || &*release.version != life.version {
@@ -81,7 +89,8 @@ impl<'a> PackageComparison<'a> {
                         LifeState::Listed => release.listed_life(life.path).is_some(),
                         LifeState::Archived => release.archived_life().is_some(),
                     };
-                    let rank = (has_life, release.listed_life("").is_some(), release.revision);
+                    let is_listed = release.listed_life("").is_some();
+                    let rank = Rank { has_life, is_listed, revision: release.revision };
                     if best_match.is_none_or(|(_, other)| rank > other) {
                         best_match = Some((index, rank));
                     }
@@ -285,7 +294,15 @@ impl<'a> PackageComparison<'a> {
 /// The known releases that a declaration claimed, and the lives that stay open.
 struct ClaimedReleases {
     is_claimed: Vec<bool>,
-    open_lives: Vec<(usize, LifeState, String)>,
+    open_lives: Vec<KeptLife>,
+}
+
+/// A life that stays open.
+struct KeptLife {
+    /// The index of its release.
+    release: usize,
+    state: LifeState,
+    path: String,
 }
 
 impl ClaimedReleases {
@@ -295,14 +312,14 @@ impl ClaimedReleases {
 
     /// Records that this life of the release at `index` stays open.
     fn keep(&mut self, index: usize, state: LifeState, path: &str) {
-        self.open_lives.push((index, state, path.to_owned()));
+        self.open_lives.push(KeptLife { release: index, state, path: path.to_owned() });
     }
 
     /// Returns whether this life of the release at `index` stays open.
     fn stays_open(&self, index: usize, life: &OpenLife) -> bool {
         self.open_lives
             .iter()
-            .any(|(release, state, path)| *release == index && *state == life.state && **path == *life.path)
+            .any(|kept| kept.release == index && kept.state == life.state && *kept.path == *life.path)
     }
 }
 

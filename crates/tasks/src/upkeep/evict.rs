@@ -56,7 +56,6 @@ pub struct EvictionResult {
 }
 
 impl EvictionResult {
-    /// Returns the result as a sentence.
     pub fn summary(&self) -> String {
         let files = count_of(self.files, "file", "files");
         let verb = match (self.kind, self.dry_run) {

@@ -51,7 +51,6 @@ impl BlockedTally {
         true
     }
 
-    /// Returns the number of counters.
     pub(super) fn len(&self) -> usize {
         self.0.lock().len()
     }

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use base::config::Config;
 use store::db::{Db, DbError};
 
-/// The usage database, open or not.
 pub(super) struct UsageDb {
     config: Arc<Config>,
     state: Mutex<State>,

@@ -75,7 +75,6 @@ impl Usage {
         Usage(Some(inner))
     }
 
-    /// Returns whether downloads are counted.
     pub fn is_enabled(&self) -> bool {
         self.0.is_some()
     }

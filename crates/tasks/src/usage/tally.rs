@@ -39,7 +39,6 @@ pub(super) struct Tally {
     /// Counts by key. A key consists of the other columns of the row, encoded as one byte string, so that a lookup
     /// needs no allocation.
     shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
-    /// Number of counters in all shards.
     len: AtomicUsize,
 }
 
@@ -84,7 +83,6 @@ impl Tally {
         totals.into_iter().filter_map(|(key, count)| decode_key(&key, count)).collect()
     }
 
-    /// Returns the number of counters.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

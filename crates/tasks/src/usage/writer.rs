@@ -17,7 +17,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Maximum number of rows per transaction.
 const CHUNK: usize = 1000;
 
-/// The state of the task.
 pub(super) struct UsageWriter {
     inner: Arc<Inner>,
     /// The random id of this process in the database.

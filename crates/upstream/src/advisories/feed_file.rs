@@ -8,7 +8,6 @@ use formats::advisory::{Batch, Format};
 use formats::r::archive::{ArchiveError, Limits};
 use formats::r::zip::{Zip, ZipFormat};
 
-/// The format of a file of advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FeedFileFormat {
     /// A tar archive with one file per advisory.

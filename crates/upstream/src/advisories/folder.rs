@@ -14,7 +14,6 @@ use formats::advisory::{Batch, Ecosystem, Format};
 
 const MAX_DEPTH: usize = 8;
 
-/// The contents of a folder.
 struct FolderListing {
     /// Paths of advisories relative to the folder, sorted.
     files: Vec<String>,

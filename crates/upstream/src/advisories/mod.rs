@@ -44,7 +44,6 @@ enum Form {
     Folder(Vec<Ecosystem>),
 }
 
-/// The result of refreshing a feed.
 #[derive(Debug)]
 pub enum FeedRefresh {
     /// Unchanged since the given validators.
@@ -142,7 +141,6 @@ pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
     feed_file::unpack(FeedFileFormat::of(file).ok_or("not a file of advisories")?, file, bytes)
 }
 
-/// Fetches one file with all its advisories.
 async fn fetch_file(
     transport: &Transport,
     path: &str,

@@ -12,7 +12,6 @@ use formats::r::version::RMinor;
 pub struct Index {
     /// Position of its address in the configuration.
     pub url_index: usize,
-    /// The platform of its binaries.
     pub platform: Platform,
     /// Its folder, relative to the address.
     pub folder: String,

@@ -28,7 +28,6 @@ const MAX_BASES: usize = 100;
 /// Number of days in which the base of an incremental bundle is searched, from the day that the bundle names.
 const MAX_BASE_DAYS: usize = 400;
 
-/// An error in reading a bundle.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BundleError {
     #[error(
@@ -53,15 +52,7 @@ pub enum BundleError {
         "{address} has only the changes after {snapshot} of {product}: copy it over the bundle whose snapshot is \
          {snapshot} or later (looked for {file} and the heads of the days after it)"
     )]
-    NoBase {
-        address: String,
-        product: String,
-        /// The day of the base.
-        snapshot: Day,
-        /// The path of the base.
-        file: String,
-    },
-    /// The files cannot be read.
+    NoBase { address: String, product: String, snapshot: Day, file: String },
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
 }
@@ -76,7 +67,6 @@ impl BundleError {
 /// The unpacked text of a file, as a stream.
 pub(super) type UnpackedText<'a> = &'a mut dyn std::io::BufRead;
 
-/// Reads the text to its end.
 fn read_text(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     text.read_to_end(&mut bytes).map_err(segment::format_error)?;
@@ -102,7 +92,6 @@ impl VerifiedHead {
     }
 }
 
-/// The result of reading the newest head.
 pub(super) enum HeadCheck {
     /// Unchanged since the given validators.
     Unchanged,
@@ -110,10 +99,8 @@ pub(super) enum HeadCheck {
     Read { verified_head: Box<VerifiedHead>, validators: Option<Validators> },
 }
 
-/// The result of checking shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedCheck {
-    /// The bundle does not have it.
     Absent,
     /// Unchanged since the given validators.
     Unchanged,
@@ -133,7 +120,6 @@ impl Bundle {
         Bundle { transport }
     }
 
-    /// Returns the transport of its files.
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }

@@ -94,7 +94,6 @@ impl BundleCache {
         self.http_bundles.lock().contains(address)
     }
 
-    /// Records the result of a probe.
     pub(super) fn record_probe(&self, address: &str, is_bundle: bool) {
         let mut http_bundles = self.http_bundles.lock();
         if !is_bundle {
@@ -104,7 +103,6 @@ impl BundleCache {
         }
     }
 
-    /// Returns the slot of a product.
     pub(super) fn slot(&self, key: &Key) -> Slot {
         let mut products = self.products.lock();
         if let Some(slot) = products.get(key) {

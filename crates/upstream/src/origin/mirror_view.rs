@@ -43,12 +43,9 @@ pub struct MirrorView {
     by_path: Vec<u32>,
 }
 
-/// A package file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// SHA-256 of its bytes.
     pub sha256: Sha256,
-    /// MD5 of its bytes.
     pub md5: Md5,
     /// Size in bytes.
     pub size: u64,
@@ -58,7 +55,6 @@ pub struct Object {
     pub ext: &'static str,
 }
 
-/// The metadata files of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MetaFile {
     /// `PACKAGES`.
@@ -124,7 +120,6 @@ impl MirrorView {
         }
     }
 
-    /// Returns the files of listed releases.
     pub(super) fn listed_objects(&self) -> impl Iterator<Item = &Object> {
         self.files().filter(|(path, _)| !path.starts_with(ARCHIVE)).map(|(_, object)| object)
     }
@@ -205,7 +200,6 @@ impl ProductBuilder {
         Ok(())
     }
 
-    /// Returns the folders after all records.
     pub(super) fn into_folders(mut self) -> Result<Folders, String> {
         if let [first, ..] = self.state.missing_releases() {
             return Err(format!(

@@ -90,7 +90,6 @@ impl Probe {
         }
     }
 
-    /// Requests the files that identify a bundle.
     async fn probe(&self) -> bool {
         let transport = self.bundle.transport();
         let bundle = Bundle::at(transport.clone());

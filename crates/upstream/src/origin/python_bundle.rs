@@ -26,7 +26,6 @@ const RECENT: Duration = Duration::from_secs(30);
 /// that of devpi, and none, as in the indexes of single projects such as PyTorch.
 pub(super) const FOLDERS: [&str; 3] = ["simple", "+simple", ""];
 
-/// The contents of a bundle.
 struct CachedState {
     address: String,
     /// The chain of its head.

@@ -45,7 +45,6 @@ pub struct PythonIndex {
 }
 
 impl PythonIndex {
-    /// Creates the index of an address.
     pub(crate) fn at(transport: Transport, cache: Arc<BundleCache>) -> PythonIndex {
         PythonIndex { transport, cache }
     }
@@ -83,11 +82,10 @@ impl PythonIndex {
         };
         match self.list(folder, accept, validators).await {
             Err(error @ UpstreamError::Unavailable { .. }) => Err(error),
-            Err(error) => match self.determine_layout().await? {
-                Layout::Bundle => self.root_of_bundle(validators).await,
-                Layout::Pages(other) if other != folder => self.list(other, accept, None).await,
-                Layout::Pages(_) => Err(error),
-            },
+            Err(error) => {
+                let layout = self.determine_layout().await?;
+                self.root_elsewhere(layout, folder, accept, validators).await?.ok_or(error)
+            }
             Ok(response) if self.transport.directory().is_some() => Ok(response),
             Ok(response) => {
                 let mut folder = folder;
@@ -98,18 +96,32 @@ impl PythonIndex {
                         folder = self.folder_of_list(folder, page);
                     } else if folder == FOLDERS[0] {
                         // The page of a website, or a list in another form if no other folder has one.
-                        match self.determine_layout().await {
-                            Ok(Layout::Bundle) => return self.root_of_bundle(validators).await,
-                            Ok(Layout::Pages(other)) if other != folder => {
-                                return self.list(other, accept, None).await;
-                            }
-                            Ok(Layout::Pages(_)) | Err(_) => {}
+                        if let Ok(layout) = self.determine_layout().await
+                            && let Some(response) =
+                                self.root_elsewhere(layout, folder, accept, validators).await?
+                        {
+                            return Ok(response);
                         }
                     }
                 }
                 self.cache.python.record(&self.address(), Some(Layout::Pages(folder)));
                 Ok(response)
             }
+        }
+    }
+
+    /// Requests the list of projects from its place; `None` if this is `folder`, where it was requested.
+    async fn root_elsewhere(
+        &self,
+        layout: Layout,
+        folder: &'static str,
+        accept: &'static str,
+        validators: Option<&Validators>,
+    ) -> Result<Option<PageResponse>, UpstreamError> {
+        match layout {
+            Layout::Bundle => self.root_of_bundle(validators).await.map(Some),
+            Layout::Pages(other) if other != folder => self.list(other, accept, None).await.map(Some),
+            Layout::Pages(_) => Ok(None),
         }
     }
 

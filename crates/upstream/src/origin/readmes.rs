@@ -70,7 +70,6 @@ impl Directory {
         self.segments.len() == head.segments.len() && self.known_segment_count(head) == head.segments.len()
     }
 
-    /// Reads the README of a package file.
     pub(super) async fn read(
         &self,
         bundle: &Bundle,

@@ -58,7 +58,6 @@ impl Default for Limits {
 /// a `file://` mirror can save.
 pub(crate) struct HttpClient {
     proxy: Option<reqwest::Proxy>,
-    /// The header `User-Agent`.
     agent: String,
     client: Mutex<Option<reqwest::Client>>,
     pub(super) limits: Limits,

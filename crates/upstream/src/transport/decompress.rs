@@ -44,7 +44,6 @@ pub(crate) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Runs work on a blocking thread.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {

@@ -16,7 +16,6 @@ use crate::error::UpstreamError;
 /// Bytes per read of a package file.
 const CHUNK: usize = 256 * 1024;
 
-/// Access to the files of a directory.
 #[derive(Clone)]
 pub(super) struct DirTransport {
     root: Arc<Path>,
@@ -261,7 +260,6 @@ fn absent(root: &Path) -> &'static str {
     }
 }
 
-/// Runs file operations on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UpstreamError> + Send + 'static,
 ) -> Result<T, UpstreamError> {

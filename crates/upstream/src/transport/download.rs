@@ -21,7 +21,6 @@ pub trait ByteSink {
     async fn take(&mut self, chunk: Bytes) -> Result<(), UpstreamError>;
 }
 
-/// The state of a download.
 struct Progress {
     bytes: u64,
     validators: Option<Validators>,

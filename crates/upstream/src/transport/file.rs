@@ -7,7 +7,6 @@ use futures_util::stream::BoxStream;
 
 use crate::error::UpstreamError;
 
-/// The validators of an earlier response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
     /// `ETag`, or, for a file of a directory, its size, time and inode as text.
@@ -16,18 +15,15 @@ pub struct Validators {
     pub modified: Option<String>,
 }
 
-/// A request for a small file.
 #[derive(Clone, Debug)]
 pub struct FileRequest<'a> {
     /// Path relative to the address: `src/contrib/PACKAGES.gz`.
     pub path: &'a str,
-    /// Validators for a conditional request.
     pub validators: Option<Validators>,
     /// Size limit in bytes; a larger file is refused.
     pub limit: u64,
 }
 
-/// The result of a conditional request.
 #[derive(Clone, Debug)]
 pub enum FileResponse {
     /// 304, or the file did not change.
@@ -51,7 +47,6 @@ pub struct FileStream {
     pub body: BoxStream<'static, Result<Bytes, UpstreamError>>,
 }
 
-/// A part of a package file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePart {
     /// The bytes from the requested offset.

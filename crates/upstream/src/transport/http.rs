@@ -341,7 +341,6 @@ impl Target {
     }
 }
 
-/// Returns whether the mirror's certificate was rejected.
 fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     let mut source = Some(error);
     while let Some(cause) = source {
@@ -370,7 +369,6 @@ pub(super) fn conditional(request: RequestBuilder, validators: &Validators) -> R
     }
 }
 
-/// Returns the validators of a response.
 pub(super) fn validators(headers: &HeaderMap) -> Validators {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Validators { etag: text(header::ETAG), modified: text(header::LAST_MODIFIED) }

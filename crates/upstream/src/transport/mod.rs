@@ -76,7 +76,6 @@ impl Transport {
         }
     }
 
-    /// Returns the directory of a `file://` address.
     pub fn directory(&self) -> Option<&Path> {
         match &self.backend {
             Backend::Http(_) => None,

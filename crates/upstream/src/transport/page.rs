@@ -26,9 +26,7 @@ pub struct PageRequest<'a> {
     pub validators: Option<&'a Validators>,
     /// Maximum size of the response as sent, in bytes.
     pub limit: u64,
-    /// Whether a failed request is repeated.
     pub retries: bool,
-    /// Maximum duration of one request.
     pub timeout: Duration,
 }
 

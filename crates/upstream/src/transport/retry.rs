@@ -16,7 +16,6 @@ impl LastActivity {
         LastActivity(Mutex::new(Instant::now()))
     }
 
-    /// Records that bytes were received now.
     pub(super) fn record(&self) {
         *self.0.lock() = Instant::now();
     }

@@ -29,7 +29,6 @@ use runtime::state::State;
 use store::db::curation::Curation;
 use store::db::tx::{Publish, TxKind};
 
-/// An update of a curated source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateRequest {
     pub source: String,

@@ -16,7 +16,6 @@ use runtime::catalog::resolve::today;
 use runtime::state::State;
 use store::db::tx::{Publish, TxKind};
 
-/// Returns true if CRAN was synced.
 pub fn is_synced(state: &State) -> bool {
     state.catalog.get().source_package_trees(SourceId::CRAN).any(|tree| !tree.steps.is_empty())
 }

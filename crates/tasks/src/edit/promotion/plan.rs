@@ -122,7 +122,6 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Returns the newest state of a repository.
 pub(super) fn newest_selection(repo: &Repository) -> Selection {
     let newest = Timestamp(i64::MAX);
     match repo.steps.last() {
@@ -167,7 +166,8 @@ pub(super) async fn compare(
     repositories: &Repositories,
     catalog: &Catalog,
     repo: &Repository,
-    (before, after): (Selection, Selection),
+    before: Selection,
+    after: Selection,
     rules: Option<&Arc<RepoPolicy>>,
 ) -> Result<Plan, RepoError> {
     let part = match repo.kind {
@@ -199,7 +199,7 @@ fn source_changes(catalog: &Catalog, before: &Selection, after: &Selection) -> V
         let position = selection.list.iter().position(|other| other == entry)? + 1;
         let alone = Selection::of_sources(vec![*entry], selection.end);
         let steps = resolve::selected_steps(catalog, &alone, None).into_iter();
-        let newest = steps.filter_map(|step| published(catalog, step)).max_by_key(|(at, _)| *at);
+        let newest = steps.filter_map(|(tree, seq)| published(catalog, tree, seq)).max_by_key(|(at, _)| *at);
         let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));
         Some(SourceState { position, at, transaction })
     };
@@ -213,7 +213,7 @@ fn source_changes(catalog: &Catalog, before: &Selection, after: &Selection) -> V
 }
 
 /// Returns the publication time of the state of a tree, and its transaction.
-fn published(catalog: &Catalog, (tree, seq): (TreeId, Seq)) -> Option<(Timestamp, Option<TxId>)> {
+fn published(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<(Timestamp, Option<TxId>)> {
     let found = catalog.tree(tree)?;
     if found.time_head.is_some() {
         return Some((Timestamp(seq.0), None));

@@ -17,7 +17,6 @@ const GENERATED_FILE: &str = "requirements.txt";
 /// File name of its constraints.
 const GENERATED_CONSTRAINTS: &str = "constraints.txt";
 
-/// The current definition of a source.
 pub(super) struct CurrentDefinition {
     pub(super) step: CurrentStep,
     /// The rules of all projects, including dependencies.
@@ -71,7 +70,6 @@ fn unreadable(error: RepoError) -> RepoError {
     }
 }
 
-/// Returns the rows of the rules.
 pub(super) fn rule_rows(rules: &BTreeMap<NormalName, Rule>) -> Vec<RuleRow> {
     rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect()
 }

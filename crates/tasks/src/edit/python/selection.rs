@@ -10,7 +10,6 @@ use formats::python::version::Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
-/// A selection of files of a project.
 #[derive(Clone, Debug)]
 pub(super) enum Selection {
     All,

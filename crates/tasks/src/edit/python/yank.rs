@@ -17,14 +17,12 @@ use store::db::tx::{Publish, TxKind};
 /// Maximum length of a reason, in bytes.
 const MAX_REASON: usize = 500;
 
-/// The result of [`set`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YankResult {
     /// The transaction; `None` if all files had this mark already.
     pub transaction: Option<TxId>,
     /// The normalized name of the project.
     pub project: String,
-    /// The names of the selected files.
     pub files: Vec<String>,
 }
 

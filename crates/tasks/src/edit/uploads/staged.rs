@@ -78,7 +78,6 @@ impl StagedUpload {
         self.pending_writes.iter().try_for_each(PendingWrite::wait)
     }
 
-    /// The storage class of the archive.
     pub(in crate::edit) fn class(&self) -> StorageClass {
         if self.binary_target.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
     }

@@ -11,7 +11,6 @@ use store::db::binary_list::{BinaryChange, ListedBinary, OfferedBinary, Releases
 
 /// The binaries that one index offers.
 pub(super) struct DeclaredIndex {
-    /// The platform of its binaries.
     pub(super) platform: Platform,
     pub(super) folder: String,
     pub(super) binaries: Vec<IndexedBinary>,

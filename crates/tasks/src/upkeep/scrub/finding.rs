@@ -38,7 +38,6 @@ words! {
 }
 
 impl RepairOutcome {
-    /// Returns true if the object remains bad.
     pub fn is_bad(self) -> bool {
         match self {
             RepairOutcome::Repaired | RepairOutcome::Generated => false,
@@ -77,7 +76,6 @@ impl Finding {
         Ok(Finding { key: Some(key), fault, detail, outcome, origin: origin.await? })
     }
 
-    /// Creates a finding about the database.
     pub(super) fn in_database(problem: String) -> Finding {
         Finding {
             key: None,

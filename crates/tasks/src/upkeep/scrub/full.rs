@@ -78,7 +78,6 @@ pub(super) fn not_owned(class: StorageClass) -> String {
     )
 }
 
-/// A pass over the objects.
 struct Pass<'a> {
     state: &'a State,
     lease: &'a Lease,

@@ -108,7 +108,6 @@ pub struct ScrubResult {
     pub level: ScrubLevel,
     /// Whether all requested objects were compared; false if the maximum duration ended first.
     pub is_complete: bool,
-    /// Whether it continued an interrupted scrub.
     pub is_continued: bool,
     pub objects: u64,
     /// Number of bytes that were read.
@@ -162,7 +161,6 @@ impl ScrubResult {
             && !self.notes.is_empty()
     }
 
-    /// Returns the result as a sentence.
     pub fn summary(&self) -> String {
         if self.compared_nothing() {
             return "Nothing was compared.".to_owned();

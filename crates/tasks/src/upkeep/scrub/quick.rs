@@ -100,7 +100,6 @@ struct DirectoryListing {
     from: Key,
     /// Whether no page was requested yet.
     is_new: bool,
-    /// Whether all objects are listed.
     is_complete: bool,
     /// Objects that were listed and not taken.
     pending: VecDeque<ListedObject>,

@@ -23,7 +23,6 @@ pub(super) struct Range {
     pub(super) row: ScrubRange,
 }
 
-/// The ranges of a scrub.
 pub(super) struct Ranges {
     pub(super) list: Vec<Range>,
     /// Whether the list is the rest of an interrupted scrub.
@@ -73,7 +72,6 @@ fn prefixes(extent: ScrubExtent) -> impl Iterator<Item = u8> {
     })
 }
 
-/// Selects the ranges to read.
 pub(super) fn select(
     c: &mut dyn Conn,
     classes: &[StorageClass],

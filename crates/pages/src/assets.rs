@@ -14,7 +14,6 @@ pub struct Asset {
     pub file: String,
     /// `Content-Type`.
     pub media_type: &'static str,
-    /// The bytes.
     pub content: &'static [u8],
     /// The bytes in gzip, if that is shorter.
     pub compressed: Option<Vec<u8>>,

@@ -7,7 +7,7 @@ use super::text::{self, count, size, visible};
 use base::model::time::Day;
 
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct BinaryLine {
     /// The version of the package.
     pub version: String,
     /// The platform and the version of R for which the binary was built.
@@ -31,7 +31,7 @@ pub fn page(
     root: Root,
     location: &Location,
     package: &str,
-    rows: &[Row],
+    rows: &[BinaryLine],
     total: usize,
     json: String,
 ) -> String {
@@ -84,7 +84,7 @@ mod tests {
         let root = || Root::of_path("/prod/latest/web/packages/a/binaries/");
         let empty = page(root(), &location, "a", &[], 0, "x/builds".to_owned());
         assert!(empty.contains("/prod/latest/web/packages/a/why/"), "{empty}");
-        let row = Row {
+        let row = BinaryLine {
             version: "1.0".to_owned(),
             platform: "noble, R 4.4".to_owned(),
             architecture: "x86_64".to_owned(),

@@ -106,7 +106,6 @@ pub struct Calendar<'a> {
     pub month: Month,
     /// Days on which the repository changed.
     pub changes: &'a BTreeSet<Day>,
-    /// The current day.
     pub today: Day,
     /// The day whose page is displayed, if any.
     pub selected: Option<Day>,

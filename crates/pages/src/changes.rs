@@ -10,7 +10,7 @@ use super::text::{self, count, number, visible};
 use base::model::time::Day;
 
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct ChangedPackage {
     pub name: String,
     /// The kind of the change, in one word.
     pub kind: &'static str,
@@ -35,7 +35,7 @@ pub struct Changes {
     /// The number of packages of each kind.
     pub counts: Vec<(&'static str, usize)>,
     /// The packages of this page.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ChangedPackage>,
     /// The page, from 1.
     pub page: usize,
     pub pages: usize,
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn changes_are_escaped_and_links_keep_the_choice() {
-        let row = Row {
+        let row = ChangedPackage {
             name: "<b>".to_owned(),
             kind: "updated",
             is_notable: false,

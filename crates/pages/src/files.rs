@@ -218,14 +218,8 @@ mod tests {
     fn files_are_links_and_their_text_is_escaped() {
         let files = files("prod", None);
         let root = || Root::of_path("/prod/latest/web/packages/a/files/");
-        let html = files.list(
-            root(),
-            &[("R/a b<.R".to_owned(), 1_200)],
-            1,
-            &[("NEWS", "news/".to_owned())],
-            3,
-            &[],
-        );
+        let html =
+            files.list(root(), &[("R/a b<.R".to_owned(), 1_200)], 1, &[("NEWS", "news/".to_owned())], 3, &[]);
         assert!(html.contains("/a/news/?version=1.0\""), "{html}");
         assert!(html.contains("/a/files/R/a%20b%3C.R?version=1.0\""), "{html}");
         assert!(html.contains("3 files; the first 1 are listed") && html.contains("a b&lt;.R"), "{html}");

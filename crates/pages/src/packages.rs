@@ -10,7 +10,7 @@ use base::model::time::Day;
 
 /// A package in the list.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct PackageLine {
     pub name: String,
     /// The name as its owner writes it.
     pub display_name: String,
@@ -43,7 +43,7 @@ pub struct List {
     /// The number of packages on all pages.
     pub total: usize,
     /// The packages of this page.
-    pub rows: Vec<Row>,
+    pub rows: Vec<PackageLine>,
     /// Whether the packages are available as CSV.
     pub has_csv: bool,
     /// The address of the API with the same rows, if there is one.
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn titles_with_markup_are_text_and_long_lists_have_pages() {
-        let row = |at: usize| Row {
+        let row = |at: usize| PackageLine {
             name: format!("p{at}"),
             display_name: format!("P{at}"),
             version: "1.0".to_owned(),

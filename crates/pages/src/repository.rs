@@ -14,7 +14,6 @@ use base::model::time::Day;
 /// Whether the content of a snapshot can still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stability {
-    /// The newest state.
     Newest,
     /// The state of a day that has not ended.
     CurrentDay,

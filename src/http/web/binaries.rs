@@ -5,7 +5,7 @@ use super::project;
 use crate::http::error::Failure;
 use crate::http::wire_binary;
 use content::serve;
-use pages::binaries::{MAX_ROWS, Row, page};
+use pages::binaries::{BinaryLine, MAX_ROWS, page};
 use pages::text::segment;
 
 /// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
@@ -16,7 +16,7 @@ pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, 
     let rows = all.into_iter().take(MAX_ROWS).map(|row| {
         let (listed, size) = (row.listed_at.day(), row.size);
         let binary = wire_binary::wire(row);
-        Row {
+        BinaryLine {
             version: binary.version,
             platform: binary.platform,
             architecture: binary.arch,
@@ -25,7 +25,7 @@ pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, 
             sha256: binary.sha256,
         }
     });
-    let rows: Vec<Row> = rows.collect();
+    let rows: Vec<BinaryLine> = rows.collect();
     let json = context.api(&format!("packages/{}/builds", segment(&package)));
     Ok(page(context.root.clone(), &context.location, &package, &rows, total, json))
 }

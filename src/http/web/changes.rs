@@ -14,7 +14,7 @@ use base::model::time::Day;
 use content::serve;
 use content::serve::difference::{Change, ChangeKind, between};
 use formats::r::bioconductor::Part;
-use pages::changes::{Changes, Row};
+use pages::changes::{ChangedPackage, Changes};
 use pages::text::segment;
 
 /// Number of packages on a page.
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     }
     let pages = changes.len().div_ceil(PER_PAGE);
     let page_changes = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
-    let rows: Vec<Row> = page_changes.map(|change| row(change, source)).collect();
+    let rows: Vec<ChangedPackage> = page_changes.map(|change| row(change, source)).collect();
     let has_index = packages::has_index(catalog, point);
     let is_empty = since.is_none() && serve::listing::package_count(&app.repositories, point).await? == 0;
     let json = since.map(|since| {
@@ -99,14 +99,14 @@ fn previous(days: &[Day], day: Option<Day>) -> Option<Day> {
     days.iter().copied().find(|other| Some(*other) < day)
 }
 
-fn row(change: Change, source: impl Fn(SourceId) -> String) -> Row {
+fn row(change: Change, source: impl Fn(SourceId) -> String) -> ChangedPackage {
     let (from, to) = (change.from.as_ref(), change.to.as_ref());
     let source = match (from.map(|listed| listed.source), to.map(|listed| listed.source)) {
         (Some(from), Some(to)) if from != to => format!("{} (was {})", source(to), source(from)),
         (_, Some(id)) | (Some(id), None) => source(id),
         (None, None) => String::new(),
     };
-    Row {
+    ChangedPackage {
         kind: change.kind.as_str(),
         is_notable: !matches!(change.kind, ChangeKind::Added | ChangeKind::Updated),
         source,

@@ -15,7 +15,7 @@ use base::model::source::SourceKind;
 use content::serve;
 use content::serve::package_query::{PackageQuery, SortBy};
 use formats::python::name::normalize;
-use pages::packages::{List, Row};
+use pages::packages::{List, PackageLine};
 use pages::text::segment;
 use runtime::catalog::Catalog;
 
@@ -90,7 +90,7 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
-    let rows = listing.packages.into_iter().map(|row| Row {
+    let rows = listing.packages.into_iter().map(|row| PackageLine {
         vulnerabilities: vulnerabilities.of(row.source, &row.name, &row.version).len(),
         published: row.published_at.map(|at| at.day()),
         source: principal.source_name(catalog, row.source),

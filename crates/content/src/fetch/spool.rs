@@ -77,7 +77,6 @@ impl Writer {
         self.file.clone()
     }
 
-    /// Bytes written so far.
     pub(super) fn written_bytes(&self) -> u64 {
         self.written_bytes
     }

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::candidates::MirrorPath;
 use super::host_limits::LastData;
 use super::registry::FetchRequest;
-use super::size::{merge_size, no_space_error};
 use super::spool::{CompleteFile, NotStoredReason, Writer};
+use super::verify::{merge_size, no_space_error};
 use super::{Delivery, Fetch, FetchError, FetchOutcome, Fetches, Progress, store};
 use ::store::storage::StorageError;
 use upstream::{FileStream, UpstreamError, Validators};
@@ -31,7 +31,6 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
 enum TransferEnd {
     Ended,
     Broken(UpstreamError),
-    /// No client is waiting.
     NoSubscriber,
     /// More bytes were received than the file has.
     TooLong,
@@ -43,7 +42,6 @@ enum TransferEnd {
 struct TransferLimits {
     /// Bytes that may still be received.
     remaining: u64,
-    /// Maximum time without data.
     max_inactivity: Duration,
     /// Whether the file may use at most half of the free disk space: true if the index declares no size.
     must_leave_space: bool,

@@ -27,7 +27,6 @@ pub(super) struct PageRead {
     pub(super) serial: Option<i64>,
     /// Age of the page in a cache, in seconds.
     pub(super) age: i64,
-    /// Its `ETag`.
     pub(super) etag: Option<String>,
     /// SHA-256 of its body.
     pub(super) digest: Sha256,

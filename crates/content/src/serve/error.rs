@@ -59,7 +59,6 @@ pub struct BlockedRelease {
     pub needs_advisories: bool,
     /// The rule and the facts that it matches: `rule 7 (no copyleft; license AGPL-3)`.
     pub reason: String,
-    /// The highest allowed version.
     pub allowed: Option<AllowedVersion>,
 }
 

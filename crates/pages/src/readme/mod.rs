@@ -5,8 +5,6 @@
 
 mod attributes;
 mod clean;
-mod heading_levels;
-mod html_tokens;
 mod markdown;
 mod nesting;
 mod open_elements;

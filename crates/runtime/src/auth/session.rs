@@ -44,9 +44,9 @@ pub struct SessionLimits {
 
 /// The sessions; clones share the cache.
 #[derive(Clone)]
-pub struct Sessions(Arc<Inner>);
+pub struct Sessions(Arc<SessionState>);
 
-struct Inner {
+struct SessionState {
     db: Db,
     cache: Mutex<HashMap<Sha256, CachedSession>>,
 }
@@ -61,7 +61,7 @@ struct CachedSession {
 impl Sessions {
     /// Returns the sessions of a database.
     pub fn new(db: &Db) -> Sessions {
-        Sessions(Arc::new(Inner { db: db.clone(), cache: Mutex::default() }))
+        Sessions(Arc::new(SessionState { db: db.clone(), cache: Mutex::default() }))
     }
 
     /// Creates a session and returns the secret for the cookie.

@@ -168,9 +168,9 @@ struct Table {
 
 /// The tokens in memory; clones share them.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct Tokens(Arc<TokenState>);
 
-struct Inner {
+struct TokenState {
     db: Db,
     catalog: CatalogHandle,
     table: ArcSwap<Table>,
@@ -188,7 +188,7 @@ struct Inner {
 impl Tokens {
     /// Reads the tokens of the database. Without a key, no token can be signed.
     pub async fn open(db: &Db, catalog: &CatalogHandle, key: Option<&Key>) -> Result<Tokens, DbError> {
-        let tokens = Tokens(Arc::new(Inner {
+        let tokens = Tokens(Arc::new(TokenState {
             db: db.clone(),
             catalog: catalog.clone(),
             table: ArcSwap::default(),

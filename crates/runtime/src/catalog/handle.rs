@@ -9,8 +9,6 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::fixed_url::FixedUrls;
-use super::modified::modified_overrides;
-use super::serials::serial_overrides;
 use super::spaced;
 use super::{
     Catalog, ReadExtent, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules,
@@ -240,8 +238,8 @@ fn read_after(
         trees: trees(c, previous, last_tx)?,
         has_withheld: repos.iter().any(Repository::has_withheld),
         repos,
-        modified_overrides: modified_overrides(&instants),
-        serial_overrides: serial_overrides(&instants),
+        modified_overrides: spaced::modified_overrides(&instants),
+        serial_overrides: spaced::serial_overrides(&instants),
         transactions,
         bioconductor: bioconductor(c, previous)?,
         fixed_urls: fixed_urls(c, previous, extent)?,

@@ -6,16 +6,14 @@
 mod block_rules;
 pub mod fixed_url;
 mod handle;
-mod modified;
 mod name_guards;
 pub mod resolve;
-mod serials;
 mod spaced;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
-pub use serials::SERIAL_GAP;
+pub use spaced::SERIAL_GAP;
 
 use std::sync::Arc;
 

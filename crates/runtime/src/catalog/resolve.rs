@@ -17,11 +17,7 @@ use store::db::skew::TOLERANCE;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     #[error("{requested} is in the future; the newest snapshot is {today}")]
-    Future {
-        requested: Day,
-        /// Today in UTC.
-        today: Day,
-    },
+    Future { requested: Day, today: Day },
     /// No tree of the repository has a state that is as old as the snapshot, which is before the first subscription or
     /// of a part.
     #[error("no snapshot of this repository is as old as {requested}; its history starts at {first}")]

@@ -1,18 +1,20 @@
-//! The heartbeat: writes the row of this server, reads requests for it, and claims or renews the lease of the leader.
+//! The heartbeat: writes the row of this server, reads requests for it, and claims or renews the lease of the leader. The
+//! node markers of servers in storage, which heartbeats restore and remove.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Cluster, LEADER, Leadership, Provider, markers, mode_request};
+use super::{Cluster, LEADER, Leadership, Provider, mode_request};
 use crate::control::Mode;
 use crate::jobs;
+use base::model::identity::Identity;
+use base::model::storage_class::StorageClass;
+use base::model::time::{SECOND, Timestamp};
 use store::db::lease::Fence;
 use store::db::link::Link;
 use store::db::node::{Beat, ModeRequest};
 use store::db::{Conn, DbError, lease, node};
-
-use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp};
+use store::storage::{NodeMarker, Storage};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Term of the leader's lease, in microseconds. It is longer than that of a job's lease: when another server replaces a
@@ -110,12 +112,12 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
             "another server treated this one as gone and removed its row and node markers; writing them again"
         );
         let id = cluster.0.id;
-        tokio::spawn(async move { markers::write(&storage, id).await });
+        tokio::spawn(async move { write_markers(&storage, id).await });
     }
     if let (false, Some(storage)) = (result.removed_nodes.is_empty(), cluster.storage()) {
         tokio::spawn(async move {
             for node in result.removed_nodes {
-                markers::remove(&storage, node).await;
+                remove_markers(&storage, node).await;
             }
         });
     }
@@ -163,5 +165,38 @@ fn set_leader(cluster: &Cluster, is_leader: bool) {
             true => tracing::info!("this server runs the schedules now"),
             false => tracing::info!("this server no longer runs the schedules"),
         }
+    }
+}
+
+/// The classes that all servers must share. The objects of the other classes can be generated again.
+pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
+    StorageClass::Packages,
+    StorageClass::Binaries,
+    StorageClass::Cran,
+    StorageClass::Bioconductor,
+    StorageClass::Pypi,
+    StorageClass::Persistent,
+    StorageClass::Metrics,
+];
+
+/// Writes the markers of a server; returns the names of the classes that have them, separated by spaces.
+pub(super) async fn write_markers(storage: &Storage, node: Identity) -> String {
+    let mut marked_classes = Vec::new();
+    for class in SHARED_CLASSES {
+        match storage.write_node_marker(NodeMarker { class, node }).await {
+            Ok(()) => marked_classes.push(class.as_str()),
+            // The class is not in the row's list, so other servers do not check this marker.
+            Err(error) => {
+                tracing::warn!(class = class.as_str(), %error, "could not write the node marker of this server")
+            }
+        }
+    }
+    marked_classes.join(" ")
+}
+
+/// Removes the markers of a server. Errors are ignored: a marker without a row has no effect.
+pub(super) async fn remove_markers(storage: &Storage, node: Identity) {
+    for class in SHARED_CLASSES {
+        let _ = storage.remove_node_marker(NodeMarker { class, node }).await;
     }
 }

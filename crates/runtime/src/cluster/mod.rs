@@ -10,7 +10,6 @@
 pub mod configuration;
 pub mod heartbeat;
 pub mod list;
-mod markers;
 pub mod mode_request;
 pub mod storage;
 
@@ -41,9 +40,9 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The handle of this process as one of the servers of its database; clones share it.
 #[derive(Clone)]
-pub struct Cluster(Arc<Inner>);
+pub struct Cluster(Arc<ClusterState>);
 
-struct Inner {
+struct ClusterState {
     id: Identity,
     name: String,
     address: String,
@@ -120,7 +119,7 @@ impl Cluster {
         clock: Clock,
     ) -> Cluster {
         let started_at = clock();
-        Cluster(Arc::new(Inner {
+        Cluster(Arc::new(ClusterState {
             started_at,
             mode_since: Mutex::new((control.mode().word(), started_at)),
             id: Identity(rand::random()),
@@ -203,7 +202,7 @@ impl Cluster {
             // uses another storage.
             Ok(Ok(())) => {
                 if let Some(storage) = storage {
-                    markers::remove(&storage, id).await;
+                    heartbeat::remove_markers(&storage, id).await;
                 }
             }
             Ok(Err(error)) => tracing::warn!(%error, "could not remove this server from the list of servers"),

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::markers::{self, SHARED_CLASSES};
-use super::{Cluster, heartbeat};
+use super::Cluster;
+use super::heartbeat::{self, SHARED_CLASSES};
 use base::model::identity::Identity;
 use base::model::storage_class::StorageClass;
 use base::model::time::SECOND;
@@ -52,9 +52,9 @@ pub enum SharingError {
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
     if let Some(predecessor) = cluster.0.predecessor {
-        markers::remove(storage, predecessor).await;
+        heartbeat::remove_markers(storage, predecessor).await;
     }
-    cluster.set_storage(storage.clone(), markers::write(storage, cluster.0.id).await);
+    cluster.set_storage(storage.clone(), heartbeat::write_markers(storage, cluster.0.id).await);
     // If two servers start at the same time, the later one reads the row of the earlier one.
     heartbeat::write_now(cluster).await?;
     let own_id = cluster.0.id;
@@ -90,7 +90,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
         {
             let names: Vec<&str> = missing_classes.iter().map(|class| class.as_str()).collect();
             let location = storage.location_name(*first_missing);
-            markers::remove(storage, own_id).await;
+            heartbeat::remove_markers(storage, own_id).await;
             return Err(SharingError::NotShared {
                 subject: if missing_classes == classes {
                     "DataDir".to_owned()
@@ -153,6 +153,6 @@ async fn find_missing(
 /// Removes the markers of this server when it stops using its storage.
 pub async fn leave(cluster: &Cluster) {
     if let Some(storage) = cluster.take_storage() {
-        markers::remove(&storage, cluster.0.id).await;
+        heartbeat::remove_markers(&storage, cluster.0.id).await;
     }
 }

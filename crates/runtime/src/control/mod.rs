@@ -1,7 +1,6 @@
 //! Commands to the server process, and its mode. Services and signal handlers send commands with the handle
 //! [`Control`]; the supervisor task of `daemon` runs the commands one after the other.
 
-pub mod changes;
 pub mod mode;
 
 use std::collections::BTreeSet;
@@ -12,14 +11,25 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use base::config::DebugRegion;
+use base::config::{Change, DebugRegion};
 use store::db::author::{self, Author};
 
-pub use changes::ReloadResult;
 pub use mode::{ActiveWork, BrokenReason, Mode};
 
 /// Capacity of the command queue; further callers wait.
 const QUEUE: usize = 16;
+
+/// The result of a configuration reload, per changed property.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadResult {
+    /// Properties whose new values were applied.
+    pub applied: Vec<Change>,
+    /// Properties that the file no longer contains; the active values remain in effect.
+    pub ignored: Vec<Change>,
+    /// Properties that are not reloadable; a restart, or `rspm offline` and `rspm online`, applies them.
+    pub restart: Vec<Change>,
+    pub warnings: Vec<String>,
+}
 
 /// A command to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -137,13 +137,13 @@ impl JobStart {
 /// The registry of jobs; cloning shares it.
 #[derive(Clone, Default)]
 pub struct Jobs {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<JobList>>,
     halt: Arc<watch::Sender<bool>>,
     end_count: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct JobList {
     last_id: u64,
     running: HashMap<String, u64>,
     jobs: BTreeMap<u64, Entry>,
@@ -294,7 +294,7 @@ impl Jobs {
     }
 }
 
-impl Inner {
+impl JobList {
     fn remove_old(&mut self, now: Instant) {
         let is_recent = |ended_at| now.saturating_duration_since(ended_at) < RETENTION;
         self.jobs.retain(|_, entry| entry.ended_at.is_none_or(is_recent));

@@ -3,10 +3,10 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::rule_form;
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
+use api::block_rule::BlockRule;
 use api::operations::{Operation, address, admin as operations};
 use api::repo::Unsubscribe;
 use pages::administration::Section;
@@ -315,7 +315,7 @@ fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
     let here = Target::Section(Section::Rules);
     match action {
         "create" => {
-            let rule = rule_form::rule(form).map_err(|(field, message)| invalid(field, message))?;
+            let rule = rule(form).map_err(|(field, message)| invalid(field, message))?;
             let displayed_part =
                 if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
             let body = json!({ "rules": [rule], "dry_run": displayed_part == ResponsePart::Matches });
@@ -361,6 +361,42 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
         }
         _ => Err(unknown()),
     }
+}
+
+/// Returns the rule that a form describes; an empty field adds no criterion.
+///
+/// # Errors
+/// The name of a field that is not a valid number, and the expected value.
+fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static str)> {
+    let text = |name: &str| form.get(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let is = |name: &str| form.get(name) == Some("true");
+    let min_severity = match text("min_severity").map(|text| text.parse::<f64>()) {
+        None => None,
+        Some(Ok(score)) if (0.0..=10.0).contains(&score) => Some(score),
+        Some(_) => return Err(("min_severity", "the severity is a number from 0 to 10, such as 7.0")),
+    };
+    let priority = text("priority").map(|text| text.parse::<i64>()).transpose();
+    let priority = priority.map_err(|_| ("priority", "the priority is a whole number, such as 100"))?;
+    Ok(BlockRule {
+        priority,
+        package_name: text("package_name"),
+        version: text("version"),
+        source_name: text("source_name"),
+        repo: text("repo"),
+        license: text("license"),
+        license_types: form.all("license_types").collect(),
+        license_types_except: form.all("license_types_except").collect(),
+        vulns: is("vulns"),
+        min_severity,
+        deleted_packages: is("deleted_packages"),
+        min_age: text("min_age"),
+        not_dated: is("not_dated"),
+        exception: form.get("effect") == Some("allow"),
+        warn: form.get("effect") == Some("warn"),
+        all: is("all"),
+        description: text("description").unwrap_or_default(),
+        ..BlockRule::default()
+    })
 }
 
 #[cfg(test)]
@@ -435,5 +471,36 @@ mod tests {
         .expect("a token");
         assert_eq!(body["expires_in"], json!(172_800));
         assert_eq!(body["scopes"][0]["objects"], json!(["a", "b"]));
+    }
+
+    fn read(form: &str) -> Result<BlockRule, &'static str> {
+        rule(&Query::parse(Some(form), 4096).expect("a form")).map_err(|(field, _)| field)
+    }
+
+    #[test]
+    fn empty_fields_are_no_criteria() {
+        assert_eq!(read("package_name=&version=+&license_types=,&min_severity="), Ok(BlockRule::default()));
+        let rule = read("license_types=MIT,+GPL-3.0-only&min_severity=7&vulns=true&effect=allow&priority=5")
+            .expect("a rule");
+        assert_eq!(rule.license_types, ["MIT", "GPL-3.0-only"]);
+        assert_eq!((rule.min_severity, rule.priority), (Some(7.0), Some(5)));
+        assert!(rule.vulns && rule.exception && !rule.warn && !rule.deleted_packages);
+        assert!(
+            read("effect=warn&not_dated=true")
+                .is_ok_and(|rule| rule.warn && rule.not_dated && !rule.exception && !rule.all)
+        );
+        assert!(read("repo=prod&all=true").is_ok_and(|rule| rule.all));
+    }
+
+    #[test]
+    fn numbers_are_checked() {
+        for (form, field) in [
+            ("min_severity=high", "min_severity"),
+            ("min_severity=NaN", "min_severity"),
+            ("min_severity=11", "min_severity"),
+            ("priority=1.5", "priority"),
+        ] {
+            assert_eq!(read(form), Err(field), "{form}");
+        }
     }
 }

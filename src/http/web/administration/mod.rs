@@ -4,7 +4,6 @@
 mod change;
 mod form_token;
 mod local_api;
-mod rule_form;
 mod view;
 
 use std::sync::Arc;

@@ -18,7 +18,6 @@ use base::model::time::Timestamp;
 pub struct RenderedDocument {
     /// SHA-256 of the decoded content; the ETag is derived from it.
     pub content: Sha256,
-    /// The encoded bytes.
     pub bytes: Bytes,
     /// `Last-Modified`.
     pub modified: Option<Timestamp>,

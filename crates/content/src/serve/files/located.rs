@@ -63,7 +63,6 @@ pub struct OpenFile {
     /// The range in the body; `None` for the whole file (also if the requested range begins far beyond the fetched
     /// bytes).
     pub range: Option<Range<u64>>,
-    /// The bytes.
     pub body: FileBody,
 }
 

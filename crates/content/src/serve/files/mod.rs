@@ -17,7 +17,6 @@ pub(in crate::serve) mod visibility;
 
 use tokio::sync::Mutex;
 
-/// The caches of files.
 pub(in crate::serve) struct FileCaches {
     located: file::Cache,
     /// Bundles from which packages are served.

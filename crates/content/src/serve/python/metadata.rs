@@ -74,7 +74,6 @@ pub(super) enum ReadError {
     Budget,
 }
 
-/// Creates an empty cache.
 pub(in crate::serve) fn cache() -> Cache {
     Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, MetadataWeighter)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::allowed::withheld::{withheld, withheld_versions};
+use super::allowed::blocked::{withheld, withheld_versions};
 use super::allowed::{Decision, View};
 use super::policies;
 use crate::serve::RepoError;

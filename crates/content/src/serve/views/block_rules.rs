@@ -24,7 +24,6 @@ pub struct RuleTest {
     pub reason: String,
     /// The ids of the rules that were compared, in their order.
     pub compared: Vec<i64>,
-    /// The highest allowed version.
     pub allowed: Option<AllowedVersion>,
 }
 

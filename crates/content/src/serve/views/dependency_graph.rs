@@ -120,7 +120,6 @@ impl Weighter<Key, Arc<DependencyGraph>> for GraphWeighter {
     }
 }
 
-/// Returns an empty cache.
 pub(in crate::serve) fn cache() -> Cache {
     // One shard: a graph must not exceed its capacity.
     memory_cache::with_shards(1, CACHE_BYTES, CACHE_ENTRIES, GraphWeighter)

@@ -37,9 +37,7 @@ pub struct ListedPackage {
 /// The kind of difference of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeKind {
-    /// No longer listed.
     Removed,
-    /// A lower version.
     Downgraded,
     /// The same version from another source, or a project of an index, whose versions are not known, before or
     /// afterwards.
@@ -124,7 +122,6 @@ words! {
         Added = "added",
         /// Other bytes under the same name.
         Replaced = "replaced",
-        /// No longer listed.
         Removed = "removed",
         /// Yanked only in the second point.
         Yanked = "yanked",

@@ -76,7 +76,6 @@ pub struct SourceInfo {
     pub source: Source,
     /// The number of listed packages.
     pub packages: usize,
-    /// The newest transaction.
     pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
     pub repos: Vec<String>,

@@ -16,7 +16,6 @@ pub mod lock_file;
 pub mod metadata;
 pub mod name_audit;
 pub(in crate::serve) mod name_lists;
-pub(in crate::serve) mod names_queue;
 pub mod package_query;
 pub mod requirements;
 pub mod rule_matches;
@@ -31,7 +30,7 @@ pub(in crate::serve) struct ViewCaches {
     name_lists: name_lists::NameLists,
     list_changes: listing::ListChangeCache,
     package_counts: listing::CountCache,
-    index_names_queue: names_queue::IndexNamesQueue,
+    index_names_queue: name_lists::IndexNamesQueue,
 }
 
 impl ViewCaches {
@@ -42,7 +41,7 @@ impl ViewCaches {
             name_lists: name_lists::new(),
             list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
             package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
-            index_names_queue: names_queue::IndexNamesQueue::default(),
+            index_names_queue: name_lists::IndexNamesQueue::default(),
         }
     }
 }

@@ -50,9 +50,9 @@ pub enum VerifyError {
 
 /// The providers of the process; clones share them. Issuers come only from the configuration.
 #[derive(Clone)]
-pub struct Providers(Arc<Inner>);
+pub struct Providers(Arc<ProviderState>);
 
-struct Inner {
+struct ProviderState {
     client: ProviderClient,
     issuers: Mutex<HashMap<String, Arc<Issuer>>>,
 }
@@ -90,7 +90,7 @@ impl Providers {
     /// The proxy is not a URL.
     pub fn new(proxy: &Proxy) -> Result<Providers, UpstreamError> {
         let client = ProviderClient::new(proxy)?;
-        Ok(Providers(Arc::new(Inner { client, issuers: Mutex::default() })))
+        Ok(Providers(Arc::new(ProviderState { client, issuers: Mutex::default() })))
     }
 
     /// Uses another proxy for the next requests.

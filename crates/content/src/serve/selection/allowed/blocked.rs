@@ -1,10 +1,14 @@
-//! Why a release is blocked, or has a warning, for clients.
+//! Why a release is blocked, or has a warning, for clients, and all versions that rules withhold in a tree.
 
-use super::{DecidedRelease, Decision, substitute};
+use std::collections::BTreeMap;
+
+use super::{DecidedRelease, Decision, View, python, substitute};
 use crate::serve::{AllowedVersion, BlockedRelease};
 use base::model::change::LifeState;
-use base::model::ids::ReleaseId;
+use base::model::ids::{PackageId, ReleaseId};
+use base::model::language::Language;
 use formats::r::version;
+use store::db::{Conn, DbError};
 
 /// Returns the highest version that is not blocked.
 pub(in crate::serve) fn highest_allowed(package: &[DecidedRelease]) -> Option<AllowedVersion> {
@@ -36,4 +40,37 @@ pub(in crate::serve) fn of_release(package: &[DecidedRelease], release: ReleaseI
 pub(in crate::serve) fn warning_of(package: &[DecidedRelease], release: ReleaseId) -> Option<String> {
     let decided = package.iter().find(|decided| decided.release.release == release)?;
     decided.warning().map(str::to_owned)
+}
+
+/// Returns the packages and ids of the releases, or of the files of Python packages, that rules withhold; none of an
+/// index.
+pub(in crate::serve) fn withheld(view: &View, c: &mut dyn Conn) -> Result<Vec<(PackageId, i64)>, DbError> {
+    let Some(policy) = &view.policy else { return Ok(Vec::new()) };
+    match policy.repo.language {
+        Language::R => {
+            let decided = view.decisions(c, None)?.into_iter().flatten();
+            let blocked = decided.filter(DecidedRelease::is_blocked).map(|decided| decided.release);
+            Ok(blocked.map(|release| (release.package, release.release.0)).collect())
+        }
+        Language::Python => python::withheld(c, view),
+    }
+}
+
+/// Returns the versions that rules withhold, by package and version, with the reasons; none of an index.
+pub(in crate::serve) fn withheld_versions(
+    view: &View,
+    c: &mut dyn Conn,
+) -> Result<BTreeMap<(String, String), String>, DbError> {
+    let Some(policy) = &view.policy else { return Ok(BTreeMap::new()) };
+    match policy.repo.language {
+        // The reasons are read by package, because reasons about all of CRAN take seconds.
+        Language::R => {
+            let blocked = view.blocked_releases(c, None)?;
+            let versions = blocked.stems.iter().filter_map(|stem| stem.split_once('_'));
+            Ok(versions
+                .map(|(name, version)| ((name.to_owned(), version.to_owned()), String::new()))
+                .collect())
+        }
+        Language::Python => python::withheld_versions(c, view),
+    }
 }

@@ -49,7 +49,6 @@ pub(in crate::serve) struct DecidedRelease {
 /// The decision about a release.
 #[derive(Clone, Debug)]
 pub(in crate::serve) enum Decision {
-    /// No rule matches.
     NoRule,
     /// No rule matches, because the release fixes vulnerabilities; the text states which. Only in decisions
     /// about one package.

@@ -8,7 +8,6 @@ pub(in crate::serve) mod blocked;
 mod decisions;
 pub(in crate::serve) mod over_time;
 pub(in crate::serve) mod python;
-pub(in crate::serve) mod withheld;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn the_result_has_states_days_and_no_markup_of_the_file() {
         let day = |text: &str| text.parse::<Day>().expect("a day");
-        let row = |name: &str, state: State| LockedVersion {
+        let row = |name: &str, state: LockedState| LockedVersion {
             name: name.to_owned(),
             version: "1.0".to_owned(),
             state,

@@ -87,7 +87,6 @@ impl Failure {
         }
     }
 
-    /// Returns a 400.
     pub fn bad_request(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::BAD_REQUEST, Code::Invalid, phrase)
     }
@@ -171,7 +170,6 @@ impl Failure {
         }
     }
 
-    /// Returns a 404.
     pub fn not_found(phrase: impl Into<String>) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
     }
@@ -188,13 +186,11 @@ impl Failure {
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }
     }
 
-    /// Returns a 414.
     pub fn target_too_long(limit: usize) -> Failure {
         let phrase = format!("the request target is longer than {limit} bytes");
         Failure::new(StatusCode::URI_TOO_LONG, Code::Invalid, phrase)
     }
 
-    /// Returns a 413.
     pub fn body_too_large(limit: u64) -> Failure {
         let phrase = format!("the request body is larger than {limit} bytes");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::Invalid, phrase)

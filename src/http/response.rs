@@ -88,7 +88,6 @@ pub struct Representation {
     pub etag: Option<HeaderValue>,
     /// The `ETag` that was sent before the current one was known; it identifies the same bytes.
     pub previous_etag: Option<HeaderValue>,
-    /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
     pub vary: Vary,
     pub kind: RepresentationKind,
@@ -109,7 +108,6 @@ pub enum Vary {
 pub enum RepresentationKind {
     /// An index or another generated document.
     Document {
-        /// `Content-Type`.
         media_type: HeaderValue,
         /// Whether the document at this address may still change.
         open: bool,
@@ -126,11 +124,9 @@ pub enum RepresentationKind {
 /// Headers of a package file.
 #[derive(Clone, Debug)]
 pub struct PackageHeaders {
-    /// `Content-Type`.
     pub media_type: HeaderValue,
     /// `X-Package-Type`, of R packages.
     pub package_type: Option<HeaderValue>,
-    /// `Content-Disposition`.
     pub disposition: HeaderValue,
     /// `X-Package-Binary-Tag`: the platform of a binary; `None` for a source package.
     pub binary_tag: Option<HeaderValue>,
@@ -218,7 +214,6 @@ impl Representation {
     }
 }
 
-/// Returns a 304 response.
 pub fn not_modified(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::NOT_MODIFIED, Body::empty());
     representation.set_cache_headers(&mut response);
@@ -262,7 +257,6 @@ pub fn unsatisfiable(representation: &Representation, size: u64) -> Response<Bod
     response
 }
 
-/// Returns a 412 response.
 pub fn precondition_failed(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::PRECONDITION_FAILED, Body::empty());
     representation.set_cache_headers(&mut response);

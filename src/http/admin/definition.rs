@@ -43,15 +43,23 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
                 "--dependencies is for Python packages; --include names the kinds of dependencies of R packages",
             ));
         }
-        let comment = body.comment.clone();
-        let flags = RFlags {
-            include: include(body.include.as_deref())?,
+        let include = include(body.include.as_deref())?;
+        if body.strict {
+            return Err(Failure::bad_request(
+                "--strict is for Python packages: lock files of R have no digests",
+            ));
+        }
+        let request = r_curated::UpdateRequest {
+            source: name.to_owned(),
+            input,
+            snapshot,
+            include,
             suggests: body.include_suggests,
             allow_missing: body.allow_missing,
             commit: body.commit,
-            strict: body.strict,
+            comment: body.comment,
         };
-        return update_r(app, (name, kind), (input, snapshot, flags, comment), &actor).await;
+        return update_r(app, kind, request, &actor).await;
     }
     if body.include.is_some() || body.include_suggests {
         return Err(Failure::bad_request(
@@ -72,15 +80,6 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
     Ok(wire(update, body.commit))
 }
 
-/// The flags of an update of R packages.
-struct RFlags {
-    include: Option<Kinds>,
-    suggests: bool,
-    allow_missing: bool,
-    commit: bool,
-    strict: bool,
-}
-
 /// Parses the kinds of dependencies to include; `None` if the request names none.
 pub(super) fn include(text: Option<&str>) -> Result<Option<Kinds>, Failure> {
     text.map(parse_include).transpose().map_err(|error| Failure::bad_request(error.to_string()))
@@ -88,37 +87,30 @@ pub(super) fn include(text: Option<&str>) -> Result<Option<Kinds>, Failure> {
 
 async fn update_r(
     app: &App,
-    (name, kind): (&str, SourceKind),
-    (input, snapshot, flags, comment): (Input, Option<Snapshot>, RFlags, String),
+    kind: SourceKind,
+    request: r_curated::UpdateRequest,
     actor: &Actor,
 ) -> Result<DefinitionPlan, Failure> {
-    if flags.strict {
-        return Err(Failure::bad_request("--strict is for Python packages: lock files of R have no digests"));
-    }
+    let commit = request.commit;
     let update = if kind == SourceKind::CranSnapshot {
-        if input != Input::Keep || flags.include.is_some() || flags.suggests || flags.allow_missing {
+        let r_curated::UpdateRequest { source: name, snapshot, comment, .. } = &request;
+        if request.input != Input::Keep
+            || request.include.is_some()
+            || request.suggests
+            || request.allow_missing
+        {
             return Err(Failure::bad_request(format!(
                 "the source '{name}' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot"
             )));
         }
-        curated::require_snapshot(flags.commit, snapshot)?;
+        curated::require_snapshot(commit, *snapshot)?;
         let snapshot = snapshot.unwrap_or(Snapshot::Latest);
         let change = SnapshotChange { source: name, snapshot, include: None };
-        snapshot::set(&app.repositories, &app.state, change, flags.commit, &comment, actor).await?
+        snapshot::set(&app.repositories, &app.state, change, commit, comment, actor).await?
     } else {
-        let request = r_curated::UpdateRequest {
-            source: name.to_owned(),
-            input,
-            snapshot,
-            include: flags.include,
-            suggests: flags.suggests,
-            allow_missing: flags.allow_missing,
-            commit: flags.commit,
-            comment,
-        };
         r_curated::update(&app.repositories, &app.state, request, actor).await?
     };
-    Ok(r_wire(update, kind, flags.commit))
+    Ok(r_wire(update, kind, commit))
 }
 
 fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> DefinitionPlan {

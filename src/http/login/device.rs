@@ -156,7 +156,7 @@ pub(super) async fn poll(
         }
         DevicePoll::Pending { is_at_provider: true } => poll_provider(app, provider, code, head).await?,
         DevicePoll::Denied => error("access_denied", "the user denied the sign-in"),
-        DevicePoll::Allowed(user, unique_id, grant) => proof(app, (user, unique_id, grant), head)?,
+        DevicePoll::Allowed(user, unique_id, grant) => proof(app, user, unique_id, grant, head)?,
     };
     Ok(answer)
 }
@@ -164,7 +164,9 @@ pub(super) async fn poll(
 /// Returns the token that the device exchanges for an access token.
 fn proof(
     app: &App,
-    (user, unique_id, grant): (String, String, Grant),
+    user: String,
+    unique_id: String,
+    grant: Grant,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let properties = NewSignedToken {

@@ -97,25 +97,22 @@ pub(super) async fn answer(
     head: &RequestHead<'_>,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
-    let provider = match (Provider::configured(app), route) {
-        (Some(provider), _) => Some(provider),
-        (None, LoginRoute::Token) => None,
-        (None, _) => {
-            return Err(Failure::not_found("sign-in is not configured on this server ([OpenIDConnect])"));
-        }
-    };
+    let provider = Provider::configured(app);
+    if provider.is_none() && route != LoginRoute::Token {
+        return Err(Failure::not_found("sign-in is not configured on this server ([OpenIDConnect])"));
+    }
     let form = if head.parts.method == Method::POST { form(app, body).await? } else { Query::default() };
-    match (route, provider) {
-        (LoginRoute::Token, provider) => token::exchange(app, provider.as_ref(), &form, head).await,
-        (LoginRoute::Start, Some(provider)) => browser::start(app, &provider, query, head).await,
-        (LoginRoute::Callback, Some(provider)) => browser::callback(app, &provider, query, head).await,
-        (LoginRoute::LogoutPage, Some(provider)) => Ok(browser::logout_page(app, &provider, head).await),
-        (LoginRoute::Logout, Some(provider)) => browser::logout(app, &provider, head).await,
-        (LoginRoute::DevicePage, Some(provider)) => device_page::show(app, &provider, query, head).await,
-        (LoginRoute::DecideDevice, Some(provider)) => device_page::decide(app, &provider, &form, head).await,
-        (LoginRoute::Device, Some(provider)) => device::begin(app, &provider, &form, head).await,
-        (LoginRoute::DeviceAccess, Some(provider)) => device::poll(app, &provider, &form, head).await,
-        (_, None) => Err(Failure::no_such_address()),
+    let Some(provider) = &provider else { return token::exchange(app, None, &form, head).await };
+    match route {
+        LoginRoute::Token => token::exchange(app, Some(provider), &form, head).await,
+        LoginRoute::Start => browser::start(app, provider, query, head).await,
+        LoginRoute::Callback => browser::callback(app, provider, query, head).await,
+        LoginRoute::LogoutPage => Ok(browser::logout_page(app, provider, head).await),
+        LoginRoute::Logout => browser::logout(app, provider, head).await,
+        LoginRoute::DevicePage => device_page::show(app, provider, query, head).await,
+        LoginRoute::DecideDevice => device_page::decide(app, provider, &form, head).await,
+        LoginRoute::Device => device::begin(app, provider, &form, head).await,
+        LoginRoute::DeviceAccess => device::poll(app, provider, &form, head).await,
     }
 }
 

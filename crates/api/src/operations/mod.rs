@@ -27,9 +27,7 @@ pub const JSON: &str = "application/json";
 /// Maximum size of a body, in bytes, unless the row names another one.
 pub const BODY_LIMIT: usize = 1 << 20;
 
-/// An operation.
 pub trait Operation {
-    /// Its method.
     const METHOD: Method;
     /// Its path below the prefix of the API; `{name}` is a parameter.
     const PATH: &'static str;
@@ -41,7 +39,6 @@ pub trait Operation {
     type Query: Parameters;
     /// Its JSON body; `()` if it has none.
     type Body;
-    /// Its response.
     type Response;
 
     /// Returns its description, and adds the schemas of its types to `schemas`. `None` if it is not documented.
@@ -72,23 +69,18 @@ pub type NamedSchema = (String, RefOr<Schema>);
 
 /// The description of an operation in the documents of OpenAPI.
 pub struct Description {
-    /// Its method.
     pub method: Method,
     /// Its path below the prefix of the API; `{name}` is a parameter.
     pub path: &'static str,
-    /// Its summary.
     pub summary: &'static str,
     /// The parameters of its query.
     pub query: &'static [Parameter],
-    /// Its body.
     pub body: Option<Content>,
-    /// Its response.
     pub response: Option<Content>,
 }
 
 /// The content of a body or of a response.
 pub struct Content {
-    /// Media type.
     pub media: &'static str,
     /// The schema; `None` for content without one.
     pub schema: Option<RefOr<Schema>>,

@@ -26,18 +26,14 @@ pub enum Choice {
     Systemd,
     /// Only bubblewrap.
     Bubblewrap,
-    /// No sandbox.
     None,
 }
 
 /// Paths of sockets and programs.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// The socket of `rstudio-pm-fetch.socket`.
     pub fetch_socket: PathBuf,
-    /// The socket of `rstudio-pm-build.socket`.
     pub build_socket: PathBuf,
-    /// The program `rstudio-pm-builder`.
     pub builder: PathBuf,
     /// The program `bwrap`.
     pub bubblewrap: PathBuf,

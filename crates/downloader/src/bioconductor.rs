@@ -34,7 +34,6 @@ struct VersionOrigin<'a> {
     config_text: String,
 }
 
-/// `get bioconductor`.
 pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
@@ -250,7 +249,6 @@ fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, Offli
     })
 }
 
-/// `validate bioconductor`.
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None, None)?.bundle(&destination.url()?)?;

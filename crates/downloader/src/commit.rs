@@ -80,7 +80,7 @@ impl Commit<'_> {
         journal: &mut Journal,
     ) -> Result<Option<CommitResult>, OfflineError> {
         let damaged_error = |reason: String| OfflineError::Refused(format!("{}: {reason}", self.product));
-        let mut writer = Writer::new(self);
+        let mut writer = SegmentWriter::new(self);
         for planned_record in self.ordered_records(inventory, plan, journal) {
             let record = match planned_record {
                 PlannedRecord::Other(record) => record,
@@ -354,7 +354,7 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
     }
 }
 
-struct Writer<'a> {
+struct SegmentWriter<'a> {
     commit: &'a Commit<'a>,
     segments: Vec<SegmentRef>,
     open_segment: Option<OpenSegment>,
@@ -374,9 +374,9 @@ struct OpenSegment {
     readmes: HashSet<base::model::digest::Sha256>,
 }
 
-impl<'a> Writer<'a> {
-    fn new(commit: &'a Commit<'a>) -> Writer<'a> {
-        Writer { commit, segments: Vec::new(), open_segment: None }
+impl<'a> SegmentWriter<'a> {
+    fn new(commit: &'a Commit<'a>) -> SegmentWriter<'a> {
+        SegmentWriter { commit, segments: Vec::new(), open_segment: None }
     }
 
     fn is_empty(&self) -> bool {

@@ -21,7 +21,6 @@ use formats::bundle::{Product, layout};
 use upstream::Mirror;
 use upstream::origin::bundle::{Bundle, BundleError};
 
-/// `get cran`.
 pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, OfflineError> {
     let platforms = binaries::selected_platforms(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
@@ -228,7 +227,6 @@ pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> R
     Ok(())
 }
 
-/// `validate cran`.
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None, None)?.bundle(&destination.url()?)?;

@@ -37,7 +37,7 @@ pub(super) struct Tree<'a> {
 }
 
 /// Metadata files of a tree at one moment.
-struct TreeFiles {
+struct MirrorFiles {
     index_file: &'static str,
     index: Bytes,
     /// `Meta/current.rds`.
@@ -73,7 +73,7 @@ impl Tree<'_> {
 
     /// Reads the metadata files. CRAN writes the index almost a minute after the tables, so the index is fetched again
     /// after the tables.
-    async fn files(&self) -> Result<Option<TreeFiles>, OfflineError> {
+    async fn files(&self) -> Result<Option<MirrorFiles>, OfflineError> {
         let Some((index_file, mut index)) = self.index().await? else { return Ok(None) };
         let mut reads = 1;
         loop {
@@ -90,7 +90,7 @@ impl Tree<'_> {
                 _ => self.get(index_file).await?,
             };
             if later_index.as_ref() == Some(&index) || reads == MAX_READS {
-                return Ok(Some(TreeFiles { index_file, index, current_table, archive_table, notes }));
+                return Ok(Some(MirrorFiles { index_file, index, current_table, archive_table, notes }));
             }
             index = later_index.unwrap_or(index);
             reads += 1;
@@ -137,7 +137,7 @@ fn table(
 
 /// Reads the inventory from the metadata files. Fails if the index is invalid or lists no package.
 fn build_inventory(
-    tree_files: &TreeFiles,
+    tree_files: &MirrorFiles,
     folder: Option<&str>,
     prefix: &str,
     span: HistorySpan,

@@ -76,7 +76,7 @@ pub(super) fn distributions(
     now: Timestamp,
 ) -> Result<(), OfflineError> {
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct SharedRow<'a> {
         name: &'a str,
         os: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,16 +93,16 @@ pub(super) fn distributions(
         x86_64: Option<&'a str>,
     }
     #[derive(Serialize)]
-    struct Document<'a> {
-        distros: Vec<Row<'a>>,
+    struct SharedDocument<'a> {
+        distros: Vec<SharedRow<'a>>,
         r_versions: &'a [String],
         macos: BTreeMap<&'a str, Folders<'a>>,
     }
-    let document = Document {
+    let document = SharedDocument {
         distros: platforms
             .distributions
             .iter()
-            .map(|d| Row {
+            .map(|d| SharedRow {
                 name: &d.name,
                 os: d.os.as_str(),
                 alias: d.alias.as_deref(),
@@ -167,7 +167,6 @@ pub(super) async fn requirements(
 }
 
 pub(super) enum RulesSource {
-    /// No rules are requested.
     None,
     Url(String),
     Bundle(Bundle),

@@ -18,7 +18,6 @@ use formats::bundle::shared::{SharedFolder, SharedHead};
 use upstream::advisories::{Feed, FeedRefresh};
 use upstream::origin::bundle::Bundle;
 
-/// `get vulns`.
 pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, OfflineError> {
     let ecosystems = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
     let public_url =
@@ -68,7 +67,6 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
     Ok(ExitStatus::Complete)
 }
 
-/// `validate vulns`.
 pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None, None)?.bundle(&destination.url()?)?;

@@ -12,7 +12,7 @@ const MILLIS_PER_TICK: u64 = 10;
 
 /// Processor times of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Times {
+struct ProcessorTimes {
     running: Duration,
     /// Time on a processor of all children that have ended.
     ended_children: Duration,
@@ -24,7 +24,7 @@ struct Times {
 
 /// The state of the measurement, which consists of samples.
 pub(super) struct Starvation {
-    times: HashMap<u32, Times>,
+    times: HashMap<u32, ProcessorTimes>,
     last: Instant,
     total: Duration,
 }
@@ -40,7 +40,7 @@ impl Starvation {
     /// times of this process are included: it takes samples late when others of its control group have to wait.
     pub(super) fn sample(&mut self) {
         // This process is running now, but this does not show whether the others can run.
-        let own = times(std::process::id()).map(|own| Times { is_runnable: false, ..own });
+        let own = times(std::process::id()).map(|own| ProcessorTimes { is_runnable: false, ..own });
         let processes = descendants().into_iter().filter_map(|pid| Some((pid, times(pid)?)));
         let times = processes.chain(own.map(|own| (std::process::id(), own))).collect();
         let now = Instant::now();
@@ -51,9 +51,9 @@ impl Starvation {
     /// Adds `elapsed` to the total if the processes together ran for less than half of this time, although one of them
     /// needs a processor now, or waited for one most of the time. If a job merely has more processes than there are
     /// processors, its processes together run for longer.
-    fn add(&mut self, times: HashMap<u32, Times>, elapsed: Duration) {
+    fn add(&mut self, times: HashMap<u32, ProcessorTimes>, elapsed: Duration) {
         let used = running(&times).saturating_sub(running(&self.times));
-        let has_waited = |(pid, now): (&u32, &Times)| {
+        let has_waited = |(pid, now): (&u32, &ProcessorTimes)| {
             // A new process may have the process id of one that has ended.
             let before = self.times.get(pid).filter(|before| before.running <= now.running);
             let waiting = now.waiting.saturating_sub(before.map_or(Duration::ZERO, |before| before.waiting));
@@ -91,18 +91,18 @@ fn children(process: &str) -> Vec<u32> {
 }
 
 /// Reads the times of a process; `None` if it has ended, or the kernel does not measure them.
-fn times(pid: u32) -> Option<Times> {
+fn times(pid: u32) -> Option<ProcessorTimes> {
     let times = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     parse(&times, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Parses `schedstat`, which begins with the running and waiting times in nanoseconds, and `stat`. In `stat`, the state
 /// follows the name of the program in parentheses, and the fields 16 and 17 are the times of ended children (proc(5)).
-fn parse(times: &str, status: &str) -> Option<Times> {
+fn parse(times: &str, status: &str) -> Option<ProcessorTimes> {
     let mut numbers = times.split_ascii_whitespace().map(|number| number.parse().ok());
     let (_, fields) = status.rsplit_once(") ")?;
     let of_ended = fields.split_ascii_whitespace().skip(13).take(2).map(|ticks| ticks.parse::<u64>().ok());
-    Some(Times {
+    Some(ProcessorTimes {
         running: Duration::from_nanos(numbers.next()??),
         ended_children: Duration::from_millis(of_ended.sum::<Option<u64>>()? * MILLIS_PER_TICK),
         waiting: Duration::from_nanos(numbers.next()??),
@@ -111,7 +111,7 @@ fn parse(times: &str, status: &str) -> Option<Times> {
 }
 
 /// Returns the time that all processes together ran on a processor.
-fn running(times: &HashMap<u32, Times>) -> Duration {
+fn running(times: &HashMap<u32, ProcessorTimes>) -> Duration {
     times.values().map(|times| times.running + times.ended_children).sum()
 }
 
@@ -129,7 +129,7 @@ mod tests {
                 .iter()
                 .map(|(pid, running, waiting)| {
                     let (running, waiting) = (seconds(*running), seconds(*waiting));
-                    (*pid, Times { running, waiting, ..Times::default() })
+                    (*pid, ProcessorTimes { running, waiting, ..ProcessorTimes::default() })
                 })
                 .collect();
             starvation.add(times, seconds(10));
@@ -151,7 +151,8 @@ mod tests {
     fn a_runnable_process_is_starved_although_the_kernel_has_not_added_its_waiting() {
         for (is_runnable, expected) in [(true, 20), (false, 0)] {
             let mut starvation = Starvation::begin();
-            let times = Times { running: Duration::from_secs(1), is_runnable, ..Times::default() };
+            let times =
+                ProcessorTimes { running: Duration::from_secs(1), is_runnable, ..ProcessorTimes::default() };
             for _ in 0..2 {
                 starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
             }
@@ -164,7 +165,7 @@ mod tests {
         let mut starvation = Starvation::begin();
         for seconds in [9, 18] {
             let ended_children = Duration::from_secs(seconds);
-            let times = Times { ended_children, is_runnable: true, ..Times::default() };
+            let times = ProcessorTimes { ended_children, is_runnable: true, ..ProcessorTimes::default() };
             starvation.add(HashMap::from([(1, times)]), Duration::from_secs(10));
         }
         assert_eq!(starvation.total, Duration::ZERO);

@@ -72,7 +72,7 @@ pub enum BadBatch {
 /// Advisories about packages of the supported ecosystems, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    records: BTreeMap<String, Record>,
+    records: BTreeMap<String, BatchRecord>,
     skipped: Vec<SkippedFile>,
     malformed: usize,
     /// The number of well-formed advisories that are only about other ecosystems.
@@ -80,7 +80,7 @@ pub struct Batch {
 }
 
 #[derive(Clone, Debug)]
-struct Record {
+struct BatchRecord {
     advisory: Advisory,
     /// The whole advisory on one line.
     json: String,
@@ -138,7 +138,7 @@ impl Batch {
         let is_older =
             self.records.get(&advisory.id).is_some_and(|old| old.advisory.modified > advisory.modified);
         if !is_older {
-            self.records.insert(advisory.id.clone(), Record { advisory, json });
+            self.records.insert(advisory.id.clone(), BatchRecord { advisory, json });
         }
     }
 
@@ -179,7 +179,7 @@ impl Batch {
 
     /// Returns the advisories of an ecosystem, or of all ecosystems, as JSON lines, by id. Unknown fields are included.
     pub fn lines(&self, ecosystem: Option<Ecosystem>) -> impl Iterator<Item = &str> {
-        let is_selected = move |record: &&Record| {
+        let is_selected = move |record: &&BatchRecord| {
             ecosystem.is_none_or(|ecosystem| record.advisory.ecosystems().any(|e| e == ecosystem))
         };
         self.records.values().filter(is_selected).map(|record| record.json.as_str())

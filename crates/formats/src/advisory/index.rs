@@ -53,7 +53,6 @@ struct AdvisoryEntry {
 /// A package affected by an advisory.
 #[derive(Debug)]
 struct AffectedEntry {
-    /// The index in `advisories`.
     advisory: usize,
     ranges: Vec<Range>,
     prepared_ranges: Vec<PreparedRange>,

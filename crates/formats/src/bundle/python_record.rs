@@ -104,7 +104,6 @@ pub struct FileObject {
     pub sha256: Sha256,
     /// The size in bytes.
     pub size: u64,
-    /// The MD5.
     #[serde(with = "as_text")]
     pub md5: Md5,
 }

@@ -63,7 +63,6 @@ pub struct Clock {
 /// The decision about a release.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// No rule matches.
     NoRule,
     Exception(&'a Arc<Rule>),
     Blocked(&'a Arc<Rule>),

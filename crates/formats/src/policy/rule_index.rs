@@ -26,14 +26,14 @@ pub struct Scope<'a> {
 #[derive(Clone, Debug)]
 pub struct RuleIndexes {
     language: Language,
-    by_limits: HashMap<Limits, Arc<RuleIndex>>,
+    by_limits: HashMap<VersionLimits, Arc<RuleIndex>>,
     /// The rules of [`RuleIndexes::with`], each in an index of its own.
-    single_rules: Vec<(Limits, Arc<RuleIndex>)>,
+    single_rules: Vec<(VersionLimits, Arc<RuleIndex>)>,
 }
 
 /// The repository and the source to which a rule is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Limits {
+struct VersionLimits {
     repo: Option<RepoId>,
     source: Option<SourceId>,
 }
@@ -69,7 +69,6 @@ struct IndexChanges<'a> {
 }
 
 impl RuleIndexes {
-    /// Creates indexes without rules.
     pub fn new(language: Language) -> RuleIndexes {
         RuleIndexes { language, by_limits: HashMap::new(), single_rules: Vec::new() }
     }
@@ -92,19 +91,19 @@ impl RuleIndexes {
         if self.can_match(rule) {
             let changes = IndexChanges { removed: Vec::new(), added: vec![rule] };
             let index = RuleIndex::default().with(self.language, &changes);
-            indexes.single_rules.push((Limits::of(rule), Arc::new(index)));
+            indexes.single_rules.push((VersionLimits::of(rule), Arc::new(index)));
         }
         indexes
     }
 
     /// Removes and adds rules. A changed rule is in both lists.
     pub fn update(&mut self, removed: &[Arc<Rule>], added: &[Arc<Rule>]) {
-        let mut changes: HashMap<Limits, IndexChanges<'_>> = HashMap::new();
+        let mut changes: HashMap<VersionLimits, IndexChanges<'_>> = HashMap::new();
         for rule in removed.iter().filter(|rule| self.can_match(rule)) {
-            changes.entry(Limits::of(rule)).or_default().removed.push(rule);
+            changes.entry(VersionLimits::of(rule)).or_default().removed.push(rule);
         }
         for rule in added.iter().filter(|rule| self.can_match(rule)) {
-            changes.entry(Limits::of(rule)).or_default().added.push(rule);
+            changes.entry(VersionLimits::of(rule)).or_default().added.push(rule);
         }
         for (limits, changes) in changes {
             let index = self.by_limits.remove(&limits).unwrap_or_default().with(self.language, &changes);
@@ -119,8 +118,9 @@ impl RuleIndexes {
         let origins = scope.origins.iter().map(|(_, origin)| *origin);
         let sources: BTreeSet<SourceId> = scope.sources.iter().copied().chain(origins).collect();
         let sources = std::iter::once(None).chain(sources.into_iter().map(Some));
-        let limits = sources.flat_map(|source| [None, Some(scope.repo)].map(|repo| Limits { repo, source }));
-        let limits: Vec<Limits> = limits.collect();
+        let limits =
+            sources.flat_map(|source| [None, Some(scope.repo)].map(|repo| VersionLimits { repo, source }));
+        let limits: Vec<VersionLimits> = limits.collect();
         let shared = limits.iter().filter_map(|limits| self.by_limits.get(limits));
         let single = self.single_rules.iter().filter(|(of_rule, _)| limits.contains(of_rule));
         shared.chain(single.map(|(_, index)| index)).cloned().collect()
@@ -133,9 +133,9 @@ impl RuleIndexes {
     }
 }
 
-impl Limits {
-    fn of(rule: &Rule) -> Limits {
-        Limits { repo: rule.criteria.repo, source: rule.criteria.source }
+impl VersionLimits {
+    fn of(rule: &Rule) -> VersionLimits {
+        VersionLimits { repo: rule.criteria.repo, source: rule.criteria.source }
     }
 }
 
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(before.by_limits.len(), 4);
         for (limits, index) in &before.by_limits {
             let is_shared = Arc::ptr_eq(index, &indexes.by_limits[limits]);
-            assert_eq!(is_shared, *limits != Limits::of(&new), "{limits:?}");
+            assert_eq!(is_shared, *limits != VersionLimits::of(&new), "{limits:?}");
         }
         let count = |repo, sources: &[SourceId]| {
             indexes.in_scope(Scope { repo: RepoId(repo), sources, origins: &[] }).len()

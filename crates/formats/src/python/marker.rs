@@ -63,7 +63,7 @@ impl Marker {
     /// # Errors
     /// [`BadMarker`], which contains the text that follows the error.
     pub fn parse(text: &str) -> Result<Marker, BadMarker> {
-        let mut input = Input { rest: text, depth: 0 };
+        let mut input = MarkerInput { rest: text, depth: 0 };
         let marker = input.any()?;
         input.skip_blanks();
         if input.rest.is_empty() { Ok(marker) } else { Err(input.error()) }
@@ -85,12 +85,12 @@ impl Marker {
     }
 }
 
-struct Input<'a> {
+struct MarkerInput<'a> {
     rest: &'a str,
     depth: u32,
 }
 
-impl Input<'_> {
+impl MarkerInput<'_> {
     fn error(&self) -> BadMarker {
         BadMarker { rest: self.rest.chars().take(80).collect() }
     }

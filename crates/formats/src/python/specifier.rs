@@ -28,7 +28,7 @@ pub struct BadSpecifier {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
+enum SpecifierOperator {
     Compatible,
     Equal,
     NotEqual,
@@ -40,20 +40,20 @@ enum Operator {
 }
 
 /// Operators, longer ones first.
-const OPERATORS: [(&str, Operator); 8] = [
-    ("===", Operator::Arbitrary),
-    ("~=", Operator::Compatible),
-    ("==", Operator::Equal),
-    ("!=", Operator::NotEqual),
-    ("<=", Operator::LessEqual),
-    (">=", Operator::GreaterEqual),
-    ("<", Operator::Less),
-    (">", Operator::Greater),
+const OPERATORS: [(&str, SpecifierOperator); 8] = [
+    ("===", SpecifierOperator::Arbitrary),
+    ("~=", SpecifierOperator::Compatible),
+    ("==", SpecifierOperator::Equal),
+    ("!=", SpecifierOperator::NotEqual),
+    ("<=", SpecifierOperator::LessEqual),
+    (">=", SpecifierOperator::GreaterEqual),
+    ("<", SpecifierOperator::Less),
+    (">", SpecifierOperator::Greater),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Clause {
-    Compare(Operator, Value),
+    Compare(SpecifierOperator, Value),
     /// `==1.2.*`, or `!=1.2.*` if `false`.
     Prefix(bool, Value),
     /// `===text`, and `==text` if the text is not a version.
@@ -85,14 +85,14 @@ impl Specifiers {
     /// [`Specifiers::from_str`] accepts because old projects have such versions.
     pub fn has_only_versions(&self) -> bool {
         clause_texts(&self.text).all(|clause| match split_operator(clause) {
-            Some((Operator::Equal, text)) => text.ends_with(".*") || value(text).is_some(),
+            Some((SpecifierOperator::Equal, text)) => text.ends_with(".*") || value(text).is_some(),
             _ => true,
         })
     }
 
     /// Returns true if a clause is `===` and a text that is not a version.
     pub fn has_arbitrary_text(&self) -> bool {
-        let is_text = |(operator, text)| operator == Operator::Arbitrary && value(text).is_none();
+        let is_text = |(operator, text)| operator == SpecifierOperator::Arbitrary && value(text).is_none();
         clause_texts(&self.text).filter_map(split_operator).any(is_text)
     }
 
@@ -105,7 +105,7 @@ impl Specifiers {
     /// Returns the version of a clause `==1.2.3` or `===1.2.3`; no other version can be contained.
     pub fn pin(&self) -> Option<Version> {
         self.clauses.iter().find_map(|clause| match clause {
-            Clause::Compare(Operator::Equal, value) => Some(Version::lenient(&value.to_string())),
+            Clause::Compare(SpecifierOperator::Equal, value) => Some(Version::lenient(&value.to_string())),
             Clause::Text(text) => Some(Version::lenient(text)),
             _ => None,
         })
@@ -141,7 +141,7 @@ fn clause_texts(text: &str) -> impl Iterator<Item = &str> {
     inner.split(',').map(str::trim).filter(|clause| !clause.is_empty())
 }
 
-fn split_operator(clause: &str) -> Option<(Operator, &str)> {
+fn split_operator(clause: &str) -> Option<(SpecifierOperator, &str)> {
     OPERATORS.iter().find_map(|(text, operator)| Some((*operator, clause.strip_prefix(text)?.trim())))
 }
 
@@ -156,18 +156,20 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
         return Err(bad(clause));
     }
     let result = match (operator, text.strip_suffix(".*")) {
-        (Operator::Arbitrary, _) => Some(Clause::Text(text.into())),
-        (Operator::Equal | Operator::NotEqual, Some(prefix)) => {
-            value(prefix).filter(is_release).map(|value| Clause::Prefix(operator == Operator::Equal, value))
-        }
+        (SpecifierOperator::Arbitrary, _) => Some(Clause::Text(text.into())),
+        (SpecifierOperator::Equal | SpecifierOperator::NotEqual, Some(prefix)) => value(prefix)
+            .filter(is_release)
+            .map(|value| Clause::Prefix(operator == SpecifierOperator::Equal, value)),
         // Old projects have versions that do not follow PEP 440, and requirements pin them.
-        (Operator::Equal, None) if value(text).is_none() && text.bytes().all(is_legacy_byte) => {
+        (SpecifierOperator::Equal, None) if value(text).is_none() && text.bytes().all(is_legacy_byte) => {
             Some(Clause::Text(text.into()))
         }
-        (Operator::Compatible, None) => value(text)
+        (SpecifierOperator::Compatible, None) => value(text)
             .filter(|value| !value.is_local() && value.release().len() > 1)
             .map(|value| Clause::Compare(operator, value)),
-        (Operator::Equal | Operator::NotEqual, None) => value(text).map(|v| Clause::Compare(operator, v)),
+        (SpecifierOperator::Equal | SpecifierOperator::NotEqual, None) => {
+            value(text).map(|v| Clause::Compare(operator, v))
+        }
         (_, None) => value(text).filter(|v| !v.is_local()).map(|v| Clause::Compare(operator, v)),
         (_, Some(_)) => None,
     };
@@ -202,26 +204,26 @@ impl Clause {
         let public = value.clone().without_local();
         let other = if this.is_local() { value } else { &public };
         match operator {
-            Operator::Equal => other == this,
-            Operator::NotEqual => other != this,
-            Operator::LessEqual => public <= *this,
-            Operator::GreaterEqual => public >= *this,
+            SpecifierOperator::Equal => other == this,
+            SpecifierOperator::NotEqual => other != this,
+            SpecifierOperator::LessEqual => public <= *this,
+            SpecifierOperator::GreaterEqual => public >= *this,
             // Excludes pre-releases of the version, unless the version is a pre-release itself.
-            Operator::Less if this.any_prerelease() => value < this,
-            Operator::Less => *value < this.clone().with_dev(Some(0)),
+            SpecifierOperator::Less if this.any_prerelease() => value < this,
+            SpecifierOperator::Less => *value < this.clone().with_dev(Some(0)),
             // Excludes local versions of the version, and its post-releases unless the version is a post-release
             // itself.
-            Operator::Greater => {
+            SpecifierOperator::Greater => {
                 let without_post = || public.clone().with_post(None).with_dev(None);
                 public > *this && (this.is_post() || !value.is_post() || without_post() != *this)
             }
-            Operator::Compatible => {
+            SpecifierOperator::Compatible => {
                 let length = this.release().len().saturating_sub(1);
                 public >= *this
                     && public.epoch() == this.epoch()
                     && (0..length).all(|at| release_at(&public, at) == release_at(this, at))
             }
-            Operator::Arbitrary => false,
+            SpecifierOperator::Arbitrary => false,
         }
     }
 }

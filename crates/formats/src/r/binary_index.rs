@@ -90,10 +90,12 @@ pub fn indexed_binary(
 /// one, with the fields of the binary.
 pub fn discovered_stanza(
     source: Option<&[u8]>,
-    (package, version): (&str, &str),
+    package: &str,
+    version: &str,
     built: &str,
     platform: &Platform,
-    (sha256, size): (Sha256, u64),
+    sha256: Sha256,
+    size: u64,
 ) -> Vec<u8> {
     let omitted_fields: Vec<&[u8]> =
         OMITTED_FIELDS.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
@@ -224,7 +226,7 @@ mod tests {
         let platform = Platform::parse("4.5-noble").expect("a tag");
         let built = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01; unix";
         let discover = |source| {
-            let stanza = discovered_stanza(source, ("a1", "1.0"), built, &platform, (Sha256([1; 32]), 77));
+            let stanza = discovered_stanza(source, "a1", "1.0", built, &platform, Sha256([1; 32]), 77);
             String::from_utf8(stanza).expect("text")
         };
         let added_fields = format!(

@@ -29,13 +29,13 @@ pub struct DependencyIndex {
 struct Package {
     version: Box<str>,
     /// The dependencies, ordered by kind, then as written; without R and its base packages.
-    edges: Box<[Edge]>,
+    edges: Box<[DependencyEdge]>,
     /// The numbers of the requirements on R.
     r: Box<[u32]>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Edge {
+struct DependencyEdge {
     dependency: u32,
     kind: DependencyKind,
     requirement: Option<u32>,
@@ -97,7 +97,6 @@ pub struct UnmetRequirement<'a> {
 }
 
 impl Kinds {
-    /// No dependencies.
     pub const NONE: Kinds = Kinds(0);
     /// The kinds without which a package cannot be installed: `Depends`, `Imports` and `LinkingTo`; `"strong"` in R.
     pub const STRONG: Kinds = Kinds::NONE
@@ -138,7 +137,11 @@ impl DependencyIndex {
                 if dependency.name == "R" {
                     r.extend(requirement);
                 } else if !name::is_base(dependency.name) {
-                    edges.push(Edge { dependency: self.number(dependency.name), kind, requirement });
+                    edges.push(DependencyEdge {
+                        dependency: self.number(dependency.name),
+                        kind,
+                        requirement,
+                    });
                 }
             }
         }

@@ -139,7 +139,6 @@ pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
     Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty_record))
 }
 
-/// The iterator of [`records`].
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     text: &'a [u8],

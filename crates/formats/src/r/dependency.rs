@@ -56,17 +56,11 @@ impl DependencyKind {
 /// A comparison operator of a version requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
-    /// `==`
     Equal,
-    /// `>`
     Greater,
-    /// `>=`
     GreaterEqual,
-    /// `<`
     Less,
-    /// `<=`
     LessEqual,
-    /// `!=`
     NotEqual,
 }
 

@@ -72,12 +72,10 @@ impl Description {
         self.get(tag).filter(|value| !value.trim().is_empty())
     }
 
-    /// Returns the field `Package`.
     pub fn package(&self) -> Option<&str> {
         self.non_empty("Package")
     }
 
-    /// Returns the field `Version`.
     pub fn version(&self) -> Option<&str> {
         self.non_empty("Version")
     }

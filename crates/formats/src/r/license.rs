@@ -109,8 +109,8 @@ fn alternative(text: &str) -> Vec<String> {
         words.split_once('+').filter(|(_, rest)| is_file(rest)).map_or(words.as_str(), |(base, _)| base);
     let name = base.trim().to_lowercase().replace("licence", "license");
     if let Some((name, range)) = name.strip_suffix(')').and_then(|name| name.split_once('(')) {
-        let conditions: Option<Vec<Condition>> =
-            range.split(',').take(MAX_CONDITIONS + 1).map(Condition::parse).collect();
+        let conditions: Option<Vec<LicenseCondition>> =
+            range.split(',').take(MAX_CONDITIONS + 1).map(LicenseCondition::parse).collect();
         let conditions = conditions.filter(|conditions| conditions.len() <= MAX_CONDITIONS);
         let family = family(name.trim());
         return family
@@ -140,15 +140,15 @@ fn family(name: &str) -> Option<&'static Family> {
 }
 
 /// Splits a name with a version, such as `gpl-3`, `apache license 2.0` or `gnu general public license version 2`.
-fn split_version(name: &str) -> Option<(&'static Family, Condition)> {
+fn split_version(name: &str) -> Option<(&'static Family, LicenseCondition)> {
     let (name, version) = name.rsplit_once([' ', '-'])?;
     let name = name.trim_end().trim_end_matches(',');
     let name = name.strip_suffix("version").map_or(name, str::trim_end).trim_end_matches(',');
-    Some((family(name)?, Condition { operator: Operator::Equal, version: numbers(version)? }))
+    Some((family(name)?, LicenseCondition { operator: LicenseOperator::Equal, version: numbers(version)? }))
 }
 
 #[derive(Clone, Copy)]
-enum Operator {
+enum LicenseOperator {
     Less,
     LessOrEqual,
     Equal,
@@ -158,45 +158,45 @@ enum Operator {
 }
 
 /// A condition on the version of a license.
-struct Condition {
-    operator: Operator,
+struct LicenseCondition {
+    operator: LicenseOperator,
     version: Vec<u32>,
 }
 
-impl Condition {
-    fn parse(text: &str) -> Option<Condition> {
-        const OPERATORS: [(&str, Operator); 6] = [
-            ("<=", Operator::LessOrEqual),
-            (">=", Operator::GreaterOrEqual),
-            ("==", Operator::Equal),
-            ("!=", Operator::NotEqual),
-            ("<", Operator::Less),
-            (">", Operator::Greater),
+impl LicenseCondition {
+    fn parse(text: &str) -> Option<LicenseCondition> {
+        const OPERATORS: [(&str, LicenseOperator); 6] = [
+            ("<=", LicenseOperator::LessOrEqual),
+            (">=", LicenseOperator::GreaterOrEqual),
+            ("==", LicenseOperator::Equal),
+            ("!=", LicenseOperator::NotEqual),
+            ("<", LicenseOperator::Less),
+            (">", LicenseOperator::Greater),
         ];
         let text = text.trim();
         let operator_and_version =
             OPERATORS.into_iter().find_map(|(word, operator)| Some((operator, text.strip_prefix(word)?)));
         let (operator, version) = operator_and_version?;
-        Some(Condition { operator, version: numbers(version.trim())? })
+        Some(LicenseCondition { operator, version: numbers(version.trim())? })
     }
 
     fn is_met_by(&self, version: &[u32]) -> bool {
         let order = version.cmp(self.version.as_slice());
         match self.operator {
-            Operator::Less => order == Ordering::Less,
-            Operator::LessOrEqual => order != Ordering::Greater,
-            Operator::Equal => order == Ordering::Equal,
-            Operator::NotEqual => order != Ordering::Equal,
-            Operator::GreaterOrEqual => order != Ordering::Less,
-            Operator::Greater => order == Ordering::Greater,
+            LicenseOperator::Less => order == Ordering::Less,
+            LicenseOperator::LessOrEqual => order != Ordering::Greater,
+            LicenseOperator::Equal => order == Ordering::Equal,
+            LicenseOperator::NotEqual => order != Ordering::Equal,
+            LicenseOperator::GreaterOrEqual => order != Ordering::Less,
+            LicenseOperator::Greater => order == Ordering::Greater,
         }
     }
 
     /// Returns whether the condition permits all later versions.
     fn is_open(&self) -> bool {
         match self.operator {
-            Operator::GreaterOrEqual | Operator::Greater | Operator::NotEqual => true,
-            Operator::Less | Operator::LessOrEqual | Operator::Equal => false,
+            LicenseOperator::GreaterOrEqual | LicenseOperator::Greater | LicenseOperator::NotEqual => true,
+            LicenseOperator::Less | LicenseOperator::LessOrEqual | LicenseOperator::Equal => false,
         }
     }
 }
@@ -214,7 +214,7 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
 impl Family {
     /// Returns the identifiers of the versions that meet all conditions. For a range of a GNU license without an upper
     /// limit, returns one identifier: the lowest version with `-or-later`.
-    fn select(&self, conditions: &[Condition]) -> Vec<String> {
+    fn select(&self, conditions: &[LicenseCondition]) -> Vec<String> {
         let is_selected = |(version, _): &&(&str, &str)| {
             let version = numbers(version).unwrap_or_default();
             conditions.iter().all(|condition| condition.is_met_by(&version))
@@ -227,7 +227,7 @@ impl Family {
             .skip(self.versions.len() - ids.len())
             .eq(ids.iter().copied());
         match ids.first() {
-            Some(lowest) if self.is_gnu && is_end && conditions.iter().all(Condition::is_open) => {
+            Some(lowest) if self.is_gnu && is_end && conditions.iter().all(LicenseCondition::is_open) => {
                 vec![format!("{lowest}-or-later")]
             }
             _ if self.is_gnu => ids.iter().map(|id| format!("{id}-only")).collect(),

@@ -74,23 +74,23 @@ pub fn is_comparable(text: &str) -> bool {
 /// `compareVersion`. Other texts have a total order too: letters precede numbers, and all other ASCII characters are
 /// separators.
 pub fn compare(a: &str, b: &str) -> Ordering {
-    Tokens(a.as_bytes()).cmp(Tokens(b.as_bytes()))
+    VersionTokens(a.as_bytes()).cmp(VersionTokens(b.as_bytes()))
 }
 
 /// A run of digits or of other text; `Text` sorts before `Number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Token<'a> {
+enum VersionToken<'a> {
     Text(&'a [u8]),
     /// The number of digits, and the digits without leading zeros: the longer number is the greater.
     Number(usize, &'a [u8]),
 }
 
-struct Tokens<'a>(&'a [u8]);
+struct VersionTokens<'a>(&'a [u8]);
 
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Token<'a>;
+impl<'a> Iterator for VersionTokens<'a> {
+    type Item = VersionToken<'a>;
 
-    fn next(&mut self) -> Option<Token<'a>> {
+    fn next(&mut self) -> Option<VersionToken<'a>> {
         let is_separator = |b: &u8| b.is_ascii() && !b.is_ascii_alphanumeric();
         let start = self.0.iter().position(|b| !is_separator(b))?;
         let text = &self.0[start..];
@@ -101,10 +101,10 @@ impl<'a> Iterator for Tokens<'a> {
             .unwrap_or(text.len());
         self.0 = &text[end..];
         if !is_number {
-            return Some(Token::Text(&text[..end]));
+            return Some(VersionToken::Text(&text[..end]));
         }
         let zeros = text[..end].iter().take_while(|&&b| b == b'0').count();
-        Some(Token::Number(end - zeros, &text[zeros..end]))
+        Some(VersionToken::Number(end - zeros, &text[zeros..end]))
     }
 }
 

@@ -8,7 +8,6 @@ use crate::message::{Cause, Failure};
 use crate::program::job::{Job, Stop};
 
 pub(super) struct R {
-    /// The program `R`.
     pub(super) program: PathBuf,
     /// Its version, such as `4.2.2`.
     pub(super) version: String,

@@ -100,7 +100,7 @@ pub fn read_for(
     if let Some(nul) = files.iter().find_map(|file| nul(*file)) {
         return Err(nul.into());
     }
-    let mut reader = Reader { files, options, environments, ..Reader::default() };
+    let mut reader = DefinitionReader { files, options, environments, ..DefinitionReader::default() };
     if let Err(defect) = reader.file(main, false, None) {
         reader.errors.push(defect);
     }
@@ -117,7 +117,7 @@ pub fn read_for(
             }
         }
     }
-    let Reader { mut definition, mut errors, markers, left_out, constraints, skipped, .. } = reader;
+    let DefinitionReader { mut definition, mut errors, markers, left_out, constraints, skipped, .. } = reader;
     let unnamed = constraints.into_iter().filter(|(name, _)| !definition.rules.contains_key(name));
     definition.constraints = unnamed.map(|(name, (_, restriction))| (name, restriction)).collect();
     match definition.rules.len() {
@@ -149,7 +149,7 @@ pub fn read_for(
 }
 
 #[derive(Default)]
-struct Reader<'a> {
+struct DefinitionReader<'a> {
     files: &'a [NamedFile<'a>],
     options: ReadOptions,
     /// The environments for which markers are evaluated; empty if they are ignored.
@@ -198,7 +198,7 @@ impl Definition {
     }
 }
 
-impl Reader<'_> {
+impl DefinitionReader<'_> {
     /// Reads a file, and the files to which it refers. `reference` is the place that refers to it: a file, a line, and
     /// the path as written there. Returns a defect of the whole file; the reader collects those of lines.
     fn file(

@@ -27,9 +27,7 @@ pub struct Metadata {
     pub version: String,
     /// `Dynamic`: fields that may differ in wheels built from this source distribution.
     pub dynamic: Vec<String>,
-    /// `Platform`.
     pub platforms: Vec<String>,
-    /// `Supported-Platform`.
     pub supported_platforms: Vec<String>,
     pub summary: Option<String>,
     /// `Description`, or the body.
@@ -44,9 +42,7 @@ pub struct Metadata {
     pub license: Option<String>,
     /// `License-Expression`: SPDX.
     pub license_expression: Option<String>,
-    /// `License-File`.
     pub license_files: Vec<String>,
-    /// `Classifier`.
     pub classifiers: Vec<String>,
     /// `Requires-Dist`: requirements as written, which may be invalid.
     pub requires_dist: Vec<String>,
@@ -59,9 +55,7 @@ pub struct Metadata {
     pub project_urls: Vec<(String, String)>,
     pub home_page: Option<String>,
     pub download_url: Option<String>,
-    /// `Import-Name`.
     pub import_names: Vec<String>,
-    /// `Import-Namespace`.
     pub import_namespaces: Vec<String>,
     /// Every other field, with the name as written.
     pub other: Vec<(String, String)>,

@@ -57,7 +57,7 @@ pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result
     }
     let source = start.as_slice().chain(source);
     let mut deserializer = serde_json::Deserializer::from_reader(source);
-    let mut reader = Reader { on_project, root: Root::default(), api_version: None };
+    let mut reader = RootReader { on_project, root: Root::default(), api_version: None };
     DocumentSeed(&mut reader).deserialize(&mut deserializer)?;
     deserializer.end()?;
     check_api_version(reader.api_version.as_deref())?;
@@ -75,7 +75,7 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root,
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     check_format(SimpleFormat::TextHtml, body)?;
     let text = String::from_utf8_lossy(body);
-    let mut reader = Reader { on_project, root: Root::default(), api_version: None };
+    let mut reader = RootReader { on_project, root: Root::default(), api_version: None };
     let mut tokens = Tokens::of_page(&text);
     while let Some(token) = tokens.next() {
         match token {
@@ -129,13 +129,13 @@ pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
     read_html(body, |_| ()).is_ok()
 }
 
-struct Reader<F> {
+struct RootReader<F> {
     on_project: F,
     root: Root,
     api_version: Option<String>,
 }
 
-impl<F: FnMut(RootEntry)> Reader<F> {
+impl<F: FnMut(RootEntry)> RootReader<F> {
     fn add(&mut self, display: String, last_serial: Option<u64>) {
         match display.parse() {
             Ok(name) => {
@@ -150,7 +150,7 @@ impl<F: FnMut(RootEntry)> Reader<F> {
     }
 }
 
-struct DocumentSeed<'r, F>(&'r mut Reader<F>);
+struct DocumentSeed<'r, F>(&'r mut RootReader<F>);
 
 impl<'de, F: FnMut(RootEntry)> DeserializeSeed<'de> for DocumentSeed<'_, F> {
     type Value = ();
@@ -188,7 +188,7 @@ impl<'de, F: FnMut(RootEntry)> Visitor<'de> for DocumentSeed<'_, F> {
     }
 }
 
-struct ProjectsSeed<'r, F>(&'r mut Reader<F>);
+struct ProjectsSeed<'r, F>(&'r mut RootReader<F>);
 
 impl<'de, F: FnMut(RootEntry)> DeserializeSeed<'de> for ProjectsSeed<'_, F> {
     type Value = ();

@@ -12,7 +12,6 @@ use base::model::digest::{Blake2b256, Md5, Sha256};
 pub struct FileDigests {
     pub md5: Md5,
     pub sha256: Sha256,
-    /// BLAKE2b-256.
     pub blake2: Blake2b256,
 }
 

@@ -71,7 +71,7 @@ pub fn boundary(content_type: &str) -> Result<String, BadForm> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Position {
+enum PartPosition {
     /// Before the first boundary.
     Start,
     /// After a boundary, before the end of its line.
@@ -86,20 +86,24 @@ pub struct FormReader {
     /// The boundary, preceded by a line break and two dashes.
     delimiter: Vec<u8>,
     buffer: BytesMut,
-    position: Position,
+    position: PartPosition,
 }
 
 impl FormReader {
     pub fn new(boundary: &str) -> FormReader {
         // The line break before the first boundary is optional.
         let buffer = BytesMut::from(&b"\r\n"[..]);
-        FormReader { delimiter: format!("\r\n--{boundary}").into_bytes(), buffer, position: Position::Start }
+        FormReader {
+            delimiter: format!("\r\n--{boundary}").into_bytes(),
+            buffer,
+            position: PartPosition::Start,
+        }
     }
 
     /// Adds bytes. If all events are taken before the next call, memory use is bounded by the number of bytes in one
     /// call.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.position != Position::End {
+        if self.position != PartPosition::End {
             self.buffer.extend_from_slice(bytes);
         }
     }
@@ -108,11 +112,11 @@ impl FormReader {
     pub fn take(&mut self) -> Result<Option<Event>, BadForm> {
         loop {
             let is_advanced = match self.position {
-                Position::Start => self.skip_start()?,
-                Position::Boundary => self.end_boundary()?,
-                Position::Head => return self.head(),
-                Position::Content => return Ok(self.content()),
-                Position::End => return Ok(Some(Event::End)),
+                PartPosition::Start => self.skip_start()?,
+                PartPosition::Boundary => self.end_boundary()?,
+                PartPosition::Head => return self.head(),
+                PartPosition::Content => return Ok(self.content()),
+                PartPosition::End => return Ok(Some(Event::End)),
             };
             if !is_advanced {
                 return Ok(None);
@@ -122,14 +126,14 @@ impl FormReader {
 
     /// Returns an error if the form is not complete, after all bytes were read.
     pub fn end(&self) -> Option<BadForm> {
-        (self.position != Position::End).then_some(BadForm::Incomplete)
+        (self.position != PartPosition::End).then_some(BadForm::Incomplete)
     }
 
     fn skip_start(&mut self) -> Result<bool, BadForm> {
         match memmem::find(&self.buffer, &self.delimiter) {
             Some(at) if at <= MAX_HEAD => {
                 drop(self.buffer.split_to(at + self.delimiter.len()));
-                self.position = Position::Boundary;
+                self.position = PartPosition::Boundary;
                 Ok(true)
             }
             None if self.buffer.len() < MAX_HEAD + self.delimiter.len() => Ok(false),
@@ -144,7 +148,7 @@ impl FormReader {
         }
         if self.buffer.starts_with(b"--") {
             self.buffer.clear();
-            self.position = Position::End;
+            self.position = PartPosition::End;
             return Ok(true);
         }
         let Some(at) = memmem::find(&self.buffer, b"\r\n") else {
@@ -154,7 +158,7 @@ impl FormReader {
             return Err(BadForm::NoPart);
         }
         drop(self.buffer.split_to(at + 2));
-        self.position = Position::Head;
+        self.position = PartPosition::Head;
         Ok(true)
     }
 
@@ -167,7 +171,7 @@ impl FormReader {
         };
         let head = part_head(&self.buffer[..at])?;
         drop(self.buffer.split_to(at + 4));
-        self.position = Position::Content;
+        self.position = PartPosition::Content;
         Ok(Some(Event::Part(head)))
     }
 
@@ -176,7 +180,7 @@ impl FormReader {
         match end {
             Some(0) => {
                 drop(self.buffer.split_to(self.delimiter.len()));
-                self.position = Position::Boundary;
+                self.position = PartPosition::Boundary;
                 Some(Event::PartEnd)
             }
             Some(at) => Some(Event::Content(self.buffer.split_to(at).freeze())),

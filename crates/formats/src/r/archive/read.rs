@@ -15,7 +15,6 @@ pub struct PackageArchive {
     /// The top-level folder: the package's name.
     pub folder: String,
     pub description: Description,
-    /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,
     /// The value of `NeedsCompilation`; without it, whether there is a `src` folder.
     pub needs_compilation: bool,
@@ -30,7 +29,6 @@ pub struct PackageArchive {
 }
 
 impl PackageArchive {
-    /// Returns the field `Package`.
     pub fn package(&self) -> &str {
         self.description.package().unwrap_or(&self.folder)
     }
@@ -166,7 +164,6 @@ fn is_final(description_raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
 /// The content collected from an archive.
 pub(in crate::r) struct ArchiveContent {
     pub folder: Option<String>,
-    /// The bytes of DESCRIPTION.
     pub description_raw: Option<Vec<u8>>,
     /// Whether there is a folder `src`.
     pub has_src: bool,
@@ -255,7 +252,6 @@ pub struct PackageIdentity {
     pub name: String,
     pub version: String,
     pub description: Description,
-    /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,
 }
 

@@ -34,7 +34,6 @@ pub struct KnownRelease {
 /// The releases of packages by name.
 pub type KnownReleases = BTreeMap<String, Vec<KnownRelease>>;
 
-/// The input of [`select`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub roots: &'a BTreeMap<String, RootPackage>,
@@ -49,7 +48,6 @@ pub struct Request<'a> {
     pub allow_missing: bool,
 }
 
-/// The result of [`select`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelectionStep {
     Complete(Selection),
@@ -81,7 +79,7 @@ type Requirements = BTreeMap<(Operator, String), String>;
 /// Selects the releases. The listed version of a package is used if the package's line and its dependents allow it;
 /// otherwise, the highest version that they allow.
 pub fn select(request: &Request<'_>) -> SelectionStep {
-    let mut selector = Selector {
+    let mut selector = ReleaseSelector {
         request,
         index: Cow::Borrowed(request.listed),
         others: BTreeMap::new(),
@@ -98,7 +96,7 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
         return SelectionStep::NeedsReleases(selector.needed.into_iter().collect());
     }
     selector.selection.problems.extend(unmet);
-    let Selector { index, others, mut selection, .. } = selector;
+    let ReleaseSelector { index, others, mut selection, .. } = selector;
     let closure = index.closure(&roots, recursive);
     let closures = || roots.iter().map(|root| (root.name, index.closure(&[*root], recursive)));
     add_missing(request, &closure, closures, &mut selection);
@@ -113,7 +111,7 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
     SelectionStep::Complete(selection)
 }
 
-struct Selector<'a> {
+struct ReleaseSelector<'a> {
     request: &'a Request<'a>,
     /// The listed releases, with selected other releases in place of listed ones.
     index: Cow<'a, DependencyIndex>,
@@ -124,7 +122,7 @@ struct Selector<'a> {
     selection: Selection,
 }
 
-impl<'a> Selector<'a> {
+impl<'a> ReleaseSelector<'a> {
     /// Selects the requested packages; returns those that can be selected.
     fn roots(&mut self) -> Vec<(&'a String, &'a RootPackage)> {
         let mut roots = Vec::with_capacity(self.request.roots.len());

@@ -60,7 +60,6 @@ pub struct Transition<'a> {
     pub state: ListingState,
 }
 
-/// A day with changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryDay<'a> {
     /// The day, in UTC.

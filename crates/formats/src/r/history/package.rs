@@ -147,7 +147,7 @@ impl<'a> Timeline<'a> {
 
     /// Reports the whole state at the end of `since`, and the changes on each later day.
     pub(super) fn report(&self, since: Day, mut emit: impl FnMut(Day, Transition<'a>)) {
-        let mut state = PackageState { listed_file: None, newest_file: None, files: Vec::new() };
+        let mut state = HistoryState { listed_file: None, newest_file: None, files: Vec::new() };
         let mut entries = self.entries.as_slice();
         let early_count = entries.partition_point(|(day, _)| *day <= since);
         let (earlier_entries, rest) = entries.split_at(early_count);
@@ -168,14 +168,14 @@ impl<'a> Timeline<'a> {
 }
 
 /// The state of a package at a moment.
-struct PackageState<'a> {
+struct HistoryState<'a> {
     listed_file: Option<&'a Row>,
     /// The file that is listed when the package returns.
     newest_file: Option<&'a Row>,
     files: Vec<&'a Row>,
 }
 
-impl<'a> PackageState<'a> {
+impl<'a> HistoryState<'a> {
     fn apply(&mut self, event: TimelineEvent<'a>) {
         match event {
             TimelineEvent::Removed => self.listed_file = None,

@@ -6,7 +6,6 @@ use std::io::{Cursor, Read};
 /// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsCompression {
-    /// No compression.
     Plain,
     /// gzip, one or more members.
     Gzip,

@@ -30,7 +30,6 @@ pub enum Data {
     /// Strings, in UTF-8.
     Text(Strings),
     List(Vec<Item>),
-    /// Bytes.
     Raw(Vec<u8>),
 }
 

@@ -85,7 +85,7 @@ struct Matrix<'s> {
     columns: Columns<'s>,
     /// The columns to be written, in order.
     output_columns: Vec<usize>,
-    rows: Vec<Row<'s>>,
+    rows: Vec<MatrixRow<'s>>,
     /// The cells of all rows in order.
     cells: Vec<Cell>,
     /// Values that differ from the bytes in their record.
@@ -99,7 +99,7 @@ struct FixedParts {
     tail: Vec<u8>,
 }
 
-struct Row<'s> {
+struct MatrixRow<'s> {
     stanza: &'s [u8],
     /// The end of the row's values in [`Matrix::cells`].
     end: usize,
@@ -148,8 +148,9 @@ impl<'s> Matrix<'s> {
             record.read(&mut matrix.columns, stanza.as_ref());
             matrix.add_record(&record, stanza.as_ref())?;
         }
-        let is_requested = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
-        let is_optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
+        let is_requested =
+            |column: &MatrixColumn<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
+        let is_optional = |column: &MatrixColumn<'_>| OPTIONAL_FIELDS.contains(&column.name);
         let list = &matrix.columns.list;
         let is_output = |i: &usize| is_requested(&list[*i]) || !is_optional(&list[*i]) || list[*i].is_used;
         matrix.output_columns = (0..list.len()).filter(is_output).collect();
@@ -189,7 +190,7 @@ impl<'s> Matrix<'s> {
             let column = u16::try_from(field.column).expect("fewer than MAX_COLUMNS");
             self.cells.push(Cell { length, start, column, form });
         }
-        self.rows.push(Row { stanza, end: self.cells.len() });
+        self.rows.push(MatrixRow { stanza, end: self.cells.len() });
         Ok(())
     }
 
@@ -208,7 +209,7 @@ impl<'s> Matrix<'s> {
 
     /// Returns the size of these columns in bytes.
     fn size(&self, columns: &[usize]) -> usize {
-        let column_size = |column: &Column<'_>| self.rows.len() * NA_STRING.len() + column.bytes;
+        let column_size = |column: &MatrixColumn<'_>| self.rows.len() * NA_STRING.len() + column.bytes;
         columns.iter().map(|index| column_size(&self.columns.list[*index])).sum()
     }
 
@@ -308,7 +309,7 @@ impl WritePosition {
     }
 }
 
-struct Column<'s> {
+struct MatrixColumn<'s> {
     name: &'s [u8],
     /// The last record with this field, counted from 1, and the field's index in that record.
     last_occurrence: (usize, usize),
@@ -321,7 +322,7 @@ struct Column<'s> {
 }
 
 struct Columns<'s> {
-    list: Vec<Column<'s>>,
+    list: Vec<MatrixColumn<'s>>,
     by_name: HashMap<&'s [u8], usize>,
     /// The column of `Package`.
     package: usize,
@@ -343,7 +344,7 @@ impl<'s> Columns<'s> {
 
     fn add(&mut self, name: &'s [u8]) -> usize {
         self.by_name.insert(name, self.list.len());
-        self.list.push(Column {
+        self.list.push(MatrixColumn {
             name,
             last_occurrence: (0, 0),
             following_column: 0,

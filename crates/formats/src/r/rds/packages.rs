@@ -10,7 +10,7 @@ const EXPECTED_OBJECT: &str = "a matrix or data frame of packages";
 /// A table of packages: each row is a record, and each column a field.
 #[derive(Debug)]
 pub struct PackageTable {
-    cells: Cells,
+    cells: PackageCells,
     /// The names of the fields, and their column indexes.
     fields: Vec<(String, usize)>,
     /// The indexes of the rows with a package name.
@@ -18,7 +18,7 @@ pub struct PackageTable {
 }
 
 #[derive(Debug)]
-enum Cells {
+enum PackageCells {
     /// One vector with the columns in order.
     Matrix {
         cells: Strings,
@@ -27,11 +27,11 @@ enum Cells {
     Frame(Vec<Item>),
 }
 
-impl Cells {
+impl PackageCells {
     fn get(&self, row: usize, column: usize) -> Option<&str> {
         match self {
-            Cells::Matrix { cells, rows } => cells.get(column.checked_mul(*rows)?.checked_add(row)?),
-            Cells::Frame(columns) => columns.get(column)?.text()?.get(row),
+            PackageCells::Matrix { cells, rows } => cells.get(column.checked_mul(*rows)?.checked_add(row)?),
+            PackageCells::Frame(columns) => columns.get(column)?.text()?.get(row),
         }
     }
 }
@@ -130,7 +130,7 @@ impl PackageTable {
     }
 }
 
-fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
+fn matrix(mut item: Item) -> Result<(PackageCells, Strings, usize), RdsError> {
     let Data::Text(cells) = std::mem::take(&mut item.data) else {
         return Err(shape_error("neither strings nor a data frame"));
     };
@@ -157,13 +157,13 @@ fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
     }
     match &column_names.data {
         Data::Text(names) if names.len() == columns => {
-            Ok((Cells::Matrix { cells, rows }, names.clone(), rows))
+            Ok((PackageCells::Matrix { cells, rows }, names.clone(), rows))
         }
         _ => Err(shape_error("column names that do not fit the columns")),
     }
 }
 
-fn frame(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
+fn frame(mut item: Item) -> Result<(PackageCells, Strings, usize), RdsError> {
     let Data::List(columns) = std::mem::take(&mut item.data) else {
         return Err(shape_error("a data frame that is not a list"));
     };
@@ -174,5 +174,5 @@ fn frame(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
     if lengths.any(|n| n != rows) {
         return Err(shape_error("columns of different lengths"));
     }
-    Ok((Cells::Frame(columns), names.clone(), rows))
+    Ok((PackageCells::Frame(columns), names.clone(), rows))
 }

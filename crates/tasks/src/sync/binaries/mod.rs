@@ -237,13 +237,14 @@ impl BinarySync<'_> {
         for binary in ready_binaries {
             let Some(platform) = Platform::parse_database_form(&binary.platform) else { continue };
             let built = String::from_utf8_lossy(&binary.built);
-            let (name, size) = ((binary.name.as_str(), binary.version.as_str()), binary.size.unsigned_abs());
             let stanza = binary_index::discovered_stanza(
                 binary.source_record.as_deref(),
-                name,
+                &binary.name,
+                &binary.version,
                 &built,
                 &platform,
-                (binary.sha256, size),
+                binary.sha256,
+                binary.size.unsigned_abs(),
             );
             let row = (binary.package, binary.release, binary.file, stanza);
             by_label.entry(platform.label()).or_default().push(row);

@@ -81,7 +81,6 @@ impl Listeners {
     }
 }
 
-/// Result of [`Listeners::retry`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RetryResult {
     /// Retry later if listeners are missing.

@@ -12,7 +12,6 @@ use super::sockets;
 use base::config::Config;
 use base::model::visible::{for_terminal, in_json, styled_for_terminal};
 
-/// An error of [`refuse_running`].
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunningServerError {
     #[error("the server is running and answers on {0}; stop it first: systemctl stop rstudio-pm")]

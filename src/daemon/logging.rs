@@ -3,10 +3,11 @@
 
 use std::backtrace::BacktraceStatus;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Zoned;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -14,9 +15,9 @@ use tokio::sync::Notify;
 use super::predecessors::Predecessors;
 
 use base::config::{Config, DebugRegion, LogLevel};
-use runtime::control;
-use store::logs::rotation::LogFile;
+use runtime::control::{self, LogControl as _};
 use store::logs::rotation::plan::Scheme;
+use store::logs::rotation::{LogFile, Rotation, schedule};
 use store::logs::{
     AccessLog, AccessLogSettings, OptionalLog, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink,
     SinkError,
@@ -204,6 +205,27 @@ impl control::LogControl for Logs {
 
     fn regions(&self) -> BTreeSet<DebugRegion> {
         self.server.as_ref().map(ServerLog::regions).unwrap_or_default()
+    }
+}
+
+/// Rotates the log files that logrotate does not rotate, while this process is the main one. Checks them at the start, at each midnight, after each change of the configuration, and at least hourly,
+/// because the clock may be changed. Runs until the future is dropped.
+pub(super) async fn rotate(logs: Logs) {
+    let mut rotation = Rotation::new(Path::new("/"));
+    loop {
+        let shared_logs = logs.clone();
+        let result = tokio::task::spawn_blocking(move || {
+            rotation.run(&shared_logs.files(), &Zoned::now(), &|| shared_logs.reopen().map(drop));
+            rotation
+        });
+        rotation = match result.await {
+            Ok(rotation) => rotation,
+            Err(error) => return tracing::error!("log rotation stopped: {error}"),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(schedule::time_until_check(&Zoned::now())) => {}
+            () = logs.wait_change() => {}
+        }
     }
 }
 

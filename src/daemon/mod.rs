@@ -22,7 +22,6 @@ pub mod error;
 mod federation_check;
 pub mod files;
 pub mod handover;
-mod job_history;
 mod leader_tasks;
 mod listeners;
 mod local_command;
@@ -40,8 +39,6 @@ mod process;
 mod reload;
 mod removal;
 mod report;
-mod rewind;
-mod rotation;
 mod running;
 mod sandbox;
 mod service_unit;
@@ -88,7 +85,7 @@ pub fn main() -> ExitCode {
             Err(error) => return fail(&error),
         },
     }
-    if let Some(result) = encryption::command::run(&args) {
+    if let Some(result) = encryption::run(&args) {
         return result.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS);
     }
     if let Some(request) = &args.backup {

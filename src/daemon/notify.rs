@@ -56,7 +56,6 @@ impl Notifier {
         self.is_main.store(true, Ordering::Release);
     }
 
-    /// Sends `READY=1`.
     pub(super) fn ready(&self, status: &str) {
         self.send_if_main(Notification::Ready(status.to_owned()));
     }
@@ -72,17 +71,14 @@ impl Notifier {
         self.is_main.store(false, Ordering::Release);
     }
 
-    /// Sends `STOPPING=1`.
     pub(super) fn stopping(&self, status: &str) {
         self.send_if_main(Notification::Stopping(status.to_owned()));
     }
 
-    /// Sends `STATUS=`.
     pub(super) fn status(&self, status: &str) {
         self.send_if_main(Notification::Status(status.to_owned()));
     }
 
-    /// Sends `WATCHDOG=1`.
     pub(super) fn watchdog(&self) {
         self.send_if_main(Notification::Watchdog);
     }

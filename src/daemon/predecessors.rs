@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 /// The list of processes; cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Predecessors(Arc<Mutex<Vec<Predecessor>>>);
+pub struct Predecessors(Arc<Mutex<Vec<EarlierServer>>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Predecessor {
+struct EarlierServer {
     pid: i32,
     /// Start time in clock ticks since boot, which distinguishes the process from a later one with the same ID.
     start_time: u64,
@@ -21,7 +21,7 @@ impl Predecessors {
     /// Adds a process that has handed over to this one and still finishes its requests, if it exists.
     pub fn add(&self, pid: i32) {
         if let Some(start) = start_time(pid) {
-            self.0.lock().push(Predecessor { pid, start_time: start });
+            self.0.lock().push(EarlierServer { pid, start_time: start });
         }
     }
 

@@ -14,7 +14,7 @@ use super::error::StartError;
 use super::handover::incoming::{Predecessor, PredecessorChannel, ReceivedSockets};
 use super::handover::outgoing::{Handover, Successor};
 use super::listeners::Listeners;
-use super::logging::Logs;
+use super::logging::{self, Logs};
 use super::notify::Notifier;
 use super::services::Services;
 use super::signals::Signals;
@@ -22,7 +22,7 @@ use super::sockets::Sockets;
 use super::stores::SharedStores;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, ProbeAddresses};
-use super::{node, pid_file, rotation, status, stores};
+use super::{node, pid_file, status, stores};
 use crate::http::site::SiteSettings;
 use crate::http::tls::Tls;
 use crate::http::{HttpServer, Limits, ServerContext, Switch, summary};
@@ -124,7 +124,7 @@ impl Process {
             async move {
                 // Only one process at a time renames log files.
                 predecessor.wait_handed_over().await;
-                rotation::run(logs).await;
+                logging::rotate(logs).await;
             }
         });
         let (control, commands) = Control::new(Arc::new(logs.clone()));

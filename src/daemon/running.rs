@@ -1,20 +1,30 @@
 //! The lifetime of the background tasks of an app.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
-use super::{audit_file, clock, job_history, node, rewind};
+use super::{audit_file, clock, node};
 use crate::http::{App, ServerContext, plain_text};
-use runtime::control::Control;
+use base::metrics;
+use base::model::time::Clock;
+use runtime::catalog::Rewind;
+use runtime::control::{Command, Control, Mode};
+use runtime::jobs::{EndedJob, Jobs};
 use runtime::state::State;
+use store::db::Db;
+use store::db::job_run::{self, JobRun};
 use store::logs::OptionalLog;
 use store::storage::space;
 use tasks::backup::results;
 use tasks::upkeep;
+
+/// Pause between attempts to reopen the app.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An app that serves requests, and its background tasks.
 pub(super) struct RunningApp {
@@ -63,14 +73,14 @@ impl RunningApp {
             tokio::spawn(async move { results::follow(&backups_db).await }),
             tokio::spawn(async move {
                 let State { jobs, db, clock, .. } = &*jobs_state;
-                job_history::follow(jobs, db, clock, &node::host_name()).await;
+                record_jobs(jobs, db, clock, &node::host_name()).await;
             }),
             tokio::spawn(async move {
                 // Only one process at a time writes to the file.
                 audit_predecessor.wait_handed_over().await;
                 audit_file::follow(&audit_db, &audit_log).await;
             }),
-            tokio::spawn(rewind::watch(self.control.clone(), state.catalog.rewinds())),
+            tokio::spawn(watch_rewinds(self.control.clone(), state.catalog.rewinds())),
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),
             tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),
             tokio::spawn(async move { tokens.follow().await }),
@@ -90,5 +100,59 @@ impl RunningApp {
 impl Drop for RunningApp {
     fn drop(&mut self) {
         self.pause();
+    }
+}
+
+/// Records jobs as they end, until the future is dropped.
+async fn record_jobs(jobs: &Jobs, db: &Db, clock: &Clock, node: &str) {
+    let mut ended = jobs.end_count();
+    loop {
+        for EndedJob { key, started_at, result } in jobs.take_ended() {
+            let (succeeded, message) = match result {
+                Ok(text) => (true, text),
+                Err(reason) => (false, reason),
+            };
+            let id = hex::encode(rand::random::<[u8; 16]>());
+            let run =
+                JobRun { id, key, node: node.to_owned(), started_at, ended_at: clock(), succeeded, message };
+            let key = run.key.clone();
+            if let Err(error) = db.write(move |c| job_run::insert(c, &run)).await {
+                tracing::warn!(%error, "could not record the end of the job {key}");
+            }
+        }
+        if ended.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reopens the app after the database was reset to an earlier state: the caches are keyed by numbers of transactions and
+/// steps, which the reset database assigns a second time. Waits for resets until the task is dropped, which happens when
+/// the app is reopened.
+async fn watch_rewinds(control: Control, mut rewinds: watch::Receiver<Option<Rewind>>) {
+    loop {
+        if rewinds.changed().await.is_err() {
+            return;
+        }
+        let Some(Rewind { old_tx, new_tx }) = rewinds.borrow_and_update().clone() else { continue };
+        metrics::database_rewound();
+        tracing::error!(
+            "the database was reset from transaction {old_tx} to {new_tx} (fail-over or restore?); the database and the storage \
+             are reopened; URLs of dates and transactions after {new_tx} refer to other content now"
+        );
+        // In a separate task, because the command ends this one.
+        let control = control.clone();
+        tokio::spawn(async move {
+            while let Err(error) = control.run(Command::Reopen).await {
+                tracing::warn!(
+                    "could not reopen the database and the storage after the reset of the database: {error}"
+                );
+                if control.mode() != Mode::Online {
+                    return;
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            tracing::info!("reopened the database and the storage after the reset of the database");
+        });
     }
 }

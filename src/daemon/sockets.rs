@@ -16,13 +16,9 @@ use super::bind::{SocketError, bind, display_address};
 use base::config::{Config, Listen};
 
 pub struct Sockets {
-    /// `HTTP.Listen`.
     pub http: Vec<TcpListener>,
-    /// `HTTPS.Listen`.
     pub https: Vec<TcpListener>,
-    /// `HTTPRedirect.Listen`.
     pub redirect: Vec<TcpListener>,
-    /// `Metrics.Listen`.
     pub metrics: Vec<TcpListener>,
     /// `<SockFileDir>/rstudio-pm.sock`.
     pub admin: UnixListener,
@@ -52,13 +48,9 @@ pub(super) fn answering_server(config: &Config) -> Result<Option<PathBuf>, (Path
 /// A kind of TCP listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
-    /// `HTTP.Listen`.
     Http,
-    /// `HTTPS.Listen`.
     Https,
-    /// `HTTPRedirect.Listen`.
     Redirect,
-    /// `Metrics.Listen`.
     Metrics,
 }
 

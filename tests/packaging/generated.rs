@@ -115,7 +115,9 @@ fn synopsis(command: &Command) -> String {
 }
 
 fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+    let mut subcommands: Vec<&Command> = command.get_subcommands().collect();
+    subcommands.sort_by_key(|sub| sub.get_display_order());
+    for sub in subcommands.into_iter().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
         // A command with optional subcommands, such as `rspm add`, is a command as well.
         if !sub.is_subcommand_required_set() {

@@ -47,9 +47,7 @@ pub struct AddedBinary {
     pub file: String,
     /// Package.
     pub name: String,
-    /// Version.
     pub version: String,
-    /// The distribution.
     pub distribution: String,
     /// The minor version of R.
     pub r_version: String,
@@ -79,7 +77,6 @@ pub struct RemoveBinary {
     /// The package.
     #[arg(long)]
     pub name: String,
-    /// The version.
     #[arg(long, help = "The version of the package")]
     pub version: String,
     /// The platform as `X-Package-Binary-Tag` names it: `4.5-noble-arm64`.
@@ -101,9 +98,7 @@ pub struct RemoveBinary {
 pub struct RemovedBinary {
     /// The package.
     pub name: String,
-    /// The version.
     pub version: String,
-    /// The platform.
     pub platform: String,
     /// The removed binaries, newest first; older snapshots still serve them.
     pub binaries: Vec<RemovedBinaryFile>,
@@ -122,7 +117,6 @@ pub struct RemovedBinaryFile {
 /// the public API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Binary {
-    /// Version.
     pub version: String,
     /// The platform as `X-Package-Binary-Tag` names it.
     pub platform: String,

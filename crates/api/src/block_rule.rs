@@ -37,13 +37,11 @@ pub struct BlockRule {
     /// A version, or a range: `<`, `<=`, `>` or `>=` followed by a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The id of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_id: Option<i64>,
     /// The type of the source; allowed if there is only one source of this type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_type: Option<String>,
-    /// The name of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_name: Option<String>,
     /// The id of the repository.
@@ -304,7 +302,6 @@ pub struct TestBlockRules {
 /// Response to `POST /block-rules/test`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BlockRulesTest {
-    /// The package.
     pub package_name: String,
     /// The tested version.
     pub version: String,
@@ -342,11 +339,8 @@ pub struct BlockedRequests {
 /// Requests that a rule refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockedCount {
-    /// The rule.
     pub rule: i64,
-    /// The package.
     pub package: String,
-    /// The version.
     pub version: String,
     /// `R`, `renv`, `pak`, `pip`, `uv`, `Poetry`, `PDM`, `bandersnatch`, `Python`, `browser`, `curl`, `other`.
     pub client: String,

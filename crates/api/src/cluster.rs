@@ -1,7 +1,10 @@
 //! The servers that share a database.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::units::seconds;
 
 /// A server: a row of `GET /nodes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,11 +58,20 @@ pub struct RequestedMode {
 }
 
 /// `POST /nodes/online`, `POST /nodes/offline`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct ChangeNodes {
     /// Names of servers, as in `GET /nodes`.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        required = true,
+        value_name = "NAMES",
+        help = "Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'"
+    )]
     pub nodes: Vec<String>,
     /// Seconds that running requests and jobs may take.
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME", help = "Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h")]
     pub timeout: u64,
 }
 
@@ -76,8 +88,6 @@ pub struct RecordedRequest {
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeName {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
 }

@@ -34,7 +34,6 @@ pub struct Node {
     pub version: String,
     /// Process id.
     pub pid: u32,
-    /// Its mode.
     pub mode: Mode,
     /// The state as a sentence: what it serves, or why it cannot serve.
     pub message: String,
@@ -117,7 +116,6 @@ pub struct SetDebugRegions {
 /// A region: an element of the responses to `GET /log/regions` and `PUT /log/regions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DebugRegion {
-    /// Its name.
     pub name: String,
     /// Which events belong to it.
     pub description: String,

@@ -78,7 +78,6 @@ pub struct UpdateDefinition {
 pub struct DefinitionFile {
     /// The path of the file, relative to the directory of the main file.
     pub name: String,
-    /// Its text.
     pub text: String,
 }
 
@@ -145,7 +144,6 @@ pub struct BlockedFiles {
 /// The selected release of an R package; the current one of a removed package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlannedRelease {
-    /// Its version.
     pub version: String,
     /// The version in the current definition, if it differs.
     pub previous: Option<String>,

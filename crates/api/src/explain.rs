@@ -59,7 +59,6 @@ pub enum Topic {
 /// One decision in the resolution of a request to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
-    /// Its topic.
     pub topic: Topic,
     /// Its subject: a source, a platform, a file.
     pub subject: String,
@@ -74,11 +73,9 @@ pub struct Decision {
 /// The file that a client would get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServedFile {
-    /// Its source.
     pub source: String,
     /// The package.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// `current` or `archived`.
     pub class: String,
@@ -102,7 +99,6 @@ pub struct ServedFile {
 pub struct Explanation {
     /// The requested repository.
     pub repo: String,
-    /// The package.
     pub package: String,
     /// The decisions, in the order in which the server makes them for a request.
     pub decisions: Vec<Decision>,

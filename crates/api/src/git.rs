@@ -97,7 +97,6 @@ pub struct CreateGitBuilder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "NAME", help = "Name of an SSH key or an HTTPS credential")]
     pub credential: Option<String>,
-    /// Secret of webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[arg(skip)]
     pub webhook_secret: Option<String>,
@@ -123,7 +122,6 @@ pub struct EditGitBuilder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[arg(long = "new-url", value_name = "URL", help = "New URL of the repository, with the same scheme")]
     pub url: Option<String>,
-    /// The branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[arg(long = "new-branch", value_name = "BRANCH", help = "New branch")]
     pub branch: Option<String>,
@@ -209,7 +207,6 @@ pub struct GitBuilder {
 /// A builder and the builds that a request put in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GitPoll {
-    /// The builder.
     pub builder: GitBuilder,
     /// Summary for display: the new builds, or that there are none.
     pub message: String,
@@ -222,7 +219,6 @@ pub struct GitPoll {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct RerunGitBuilder {
-    /// A tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[arg(long, conflicts_with = "commit", help = "The tag (default: the newest build)")]
     pub tag: Option<String>,
@@ -239,13 +235,10 @@ pub struct RerunGitBuilder {
 /// A build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GitBuild {
-    /// Its id.
     pub id: i64,
-    /// Its builder.
     pub builder: String,
     /// The tag; empty for a commit of the branch.
     pub tag: String,
-    /// The commit.
     pub commit: String,
     /// `queued`, `fetching`, `building`, `published`, `failed`, `skipped`, or `moved` for a tag that names another
     /// commit than the one that was built.
@@ -277,7 +270,6 @@ pub struct GitBuildSummary {
     pub version: String,
     /// `published` or `failed`.
     pub state: String,
-    /// The commit.
     pub commit: String,
     /// The tag; empty for a commit of a branch.
     pub tag: String,
@@ -306,7 +298,6 @@ pub struct ImportGitCredential {
     /// `https` or `ssh`.
     #[serde(rename = "type", default)]
     pub kind: String,
-    /// Its name.
     #[serde(default)]
     pub name: String,
     /// User name.
@@ -338,7 +329,6 @@ pub struct GitCredential {
     /// `https` or `ssh`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// User name; empty for SSH.
     pub username: String,

@@ -68,7 +68,6 @@ pub struct Job {
     pub started: String,
     /// Whether the job was already running at the time of the request.
     pub attached: bool,
-    /// Its status.
     pub status: JobStatus,
     /// The current phase, or the result as a sentence.
     pub message: String,

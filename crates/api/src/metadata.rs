@@ -30,9 +30,7 @@ query! {
 /// A key with its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Metadata {
-    /// Its id.
     pub id: i64,
-    /// The package.
     pub package_name: String,
     /// The version; absent for every version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,9 +41,7 @@ pub struct Metadata {
     /// The repository; absent for every repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// The key.
     pub key: String,
-    /// The value.
     pub value: String,
     /// The administrator who set the value.
     pub actor: String,
@@ -54,32 +50,42 @@ pub struct Metadata {
 }
 
 /// A value to set: the fields of [`Metadata`] that can be set. The output of a list is accepted as input.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 #[serde(deny_unknown_fields)]
 pub struct MetadataRecord {
     /// Ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub id: Option<i64>,
     /// The package.
+    #[arg(long)]
     pub package_name: String,
     /// The version; every version if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "Only this version (default: every version)")]
     pub version: Option<String>,
     /// The source; every source if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "Only in this source (default: in every source)")]
     pub source: Option<String>,
     /// The repository; every repository if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, help = "Only in this repository (default: in every repository)")]
     pub repo: Option<String>,
     /// The key: 1 to 100 characters, without line breaks and `=`.
+    #[arg(long, help = "The key; web pages show the key 'status' first")]
     pub key: String,
     /// The value: text of at most 4096 bytes.
+    #[arg(long, help = "The value")]
     pub value: String,
     /// Ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub actor: Option<String>,
     /// Ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub changed: Option<String>,
 }
 

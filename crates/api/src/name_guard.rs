@@ -116,7 +116,6 @@ pub struct CreateNameGuard {
 /// Response to `POST /name-guards`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedNameGuard {
-    /// The guard.
     pub guard: NameGuard,
     /// The packages of other sources that it hides.
     pub hidden: Vec<HiddenName>,
@@ -125,7 +124,6 @@ pub struct CreatedNameGuard {
 /// A package that a guard hides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HiddenName {
-    /// Its name.
     pub name: String,
     /// The source that lists or listed it.
     pub source: String,

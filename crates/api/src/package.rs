@@ -29,11 +29,9 @@ query! {
 /// One listed package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Package {
-    /// Its name.
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// Its source.
     pub source: String,
     /// Publication time, RFC 3339, where known.
     pub published: Option<String>,

@@ -124,7 +124,6 @@ pub struct PromotionPlan {
 /// A source in two states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PromotedSource {
-    /// The source.
     pub name: String,
     /// The Bioconductor version of the subscription, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +152,6 @@ pub struct PromotedState {
 /// A package that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PromotedPackage {
-    /// The package.
     pub name: String,
     /// `added`, `removed`, `updated`, `downgraded`, `replaced` (other bytes), `changed` (the same version of a Python
     /// package, other files or yanks), `moved` (another source).
@@ -179,7 +177,6 @@ pub struct PromotedPackage {
 pub struct PromotedFile {
     /// The file name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// `added`, `replaced` (other bytes), `removed`, `yanked`, `unyanked`.
     pub change: String,

@@ -1,15 +1,24 @@
 //! Repairs of the server's data.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::units::day;
+
 /// `POST /repair/clock`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
+#[command(
+    after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, if the output of `date` is correct"
+)]
 pub struct RepairClock {
     /// The current day in UTC, `YYYY-MM-DD`; the request is refused if the server's clock disagrees.
+    #[arg(long, value_name = "DATE", value_parser = day, help = "Today's date in UTC; the command is refused if the server's clock has another date")]
     pub today: String,
     /// Only report what would be changed.
     #[serde(default)]
+    #[arg(long, help = "Print what would change and change nothing")]
     pub dry_run: bool,
 }
 
@@ -27,7 +36,6 @@ pub struct RepairedClock {
 /// A transaction with a new time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CorrectedTransaction {
-    /// Its id.
     pub id: i64,
     /// Its previous time, RFC 3339.
     pub from: String,

@@ -81,7 +81,6 @@ pub struct Subscription {
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateRepo {
-    /// Its name.
     #[arg(long, help = "The new repository's name: the first part of its URLs")]
     pub name: String,
     /// Free text.
@@ -118,7 +117,6 @@ fn default_type() -> String {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct EditRepo {
-    /// Its new name.
     #[arg(long, help = "New name of the repository")]
     pub new_name: Option<String>,
     /// Its new description; empty clears it.

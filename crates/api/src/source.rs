@@ -64,7 +64,6 @@ pub struct IndexState {
 /// Summary of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
-    /// Its id.
     pub id: i64,
     /// Publication time, RFC 3339.
     pub at: String,
@@ -82,7 +81,6 @@ pub struct Transaction {
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateSource {
-    /// Its name.
     #[arg(long, help = "The new source's name")]
     pub name: String,
     /// Its type, `local` when absent.
@@ -169,9 +167,7 @@ pub enum AddOutcome {
 pub struct AddedPackage {
     /// The file name of the upload.
     pub file: String,
-    /// Package.
     pub name: String,
-    /// Version.
     pub version: String,
     /// SHA-256 of the served bytes.
     pub sha256: String,
@@ -196,7 +192,6 @@ pub struct AddedPackages {
 /// `POST /sources/{name}/packages/remove`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovePackage {
-    /// The package.
     pub name: String,
     /// `all`, `current` or a version; for a Python package also a file name.
     pub scope: String,
@@ -208,7 +203,6 @@ pub struct RemovePackage {
 /// Response to [`RemovePackage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedPackage {
-    /// The package.
     pub name: String,
     /// The removed versions, or the removed file; older snapshots still serve them.
     pub versions: Vec<String>,

@@ -19,7 +19,6 @@ pub struct Storage {
     pub database: String,
     /// Days after which removed objects are deleted permanently.
     pub grace_days: u64,
-    /// The classes.
     pub classes: Vec<StorageState>,
 }
 
@@ -48,11 +47,9 @@ pub enum StorageOwner {
 /// One storage class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StorageState {
-    /// The class.
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
     pub location: String,
-    /// Its owner.
     pub owner: StorageOwner,
     /// Identity of the database that owns the class, if it is not this server's database.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,13 +5,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::query::query;
+use crate::units::{lifetime, yes_or_no};
 
 query! {
     /// The query of `GET /tokens`.
+    #[derive(Args)]
     ListTokens {
         /// true: only expired tokens; false: only others
+        #[arg(long, value_parser = yes_or_no(), help = "Only expired tokens (yes) or only others (no)")]
         expired: Option<bool>,
         /// true: only revoked tokens; false: only others
+        #[arg(long, value_parser = yes_or_no(), help = "Only revoked tokens (yes) or only others (no)")]
         revoked: Option<bool>,
     }
 }
@@ -29,18 +33,29 @@ pub struct Scope {
 }
 
 /// `POST /tokens`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct CreateToken {
     /// Its scopes, at least one.
+    #[arg(skip)]
     pub scopes: Vec<Scope>,
     /// Its purpose, at most 500 characters.
+    #[arg(long, help = "Purpose of the token, at most 500 characters")]
     pub description: String,
     /// The person or service that uses it.
     #[serde(default)]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        help = "The person or service that uses it: an e-mail address or a name"
+    )]
     pub user: String,
     /// Validity in seconds; absent if the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_in: Option<i64>,
+    // The path makes the whole type that of the flag, whose value `never` is `None`.
+    #[arg(long = "expires", default_value = "never", value_name = "EXPIRES", value_parser = lifetime, help = "Lifetime: a number with s, m, h or d, or never")]
+    pub expires_in: std::option::Option<i64>,
 }
 
 /// Response to `POST /tokens`. The token cannot be read again.
@@ -48,9 +63,7 @@ pub struct CreateToken {
 pub struct CreatedToken {
     /// The identifier of the token, for `revoke`.
     pub guid: String,
-    /// The token.
     pub token: String,
-    /// Its scopes.
     pub scopes: Vec<Scope>,
     /// Expiration time, RFC 3339; absent if the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +88,6 @@ pub struct Token {
     pub user: String,
     /// Its purpose.
     pub description: String,
-    /// Its scopes.
     pub scopes: Vec<Scope>,
     /// Its creator.
     pub created_by: String,

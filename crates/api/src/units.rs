@@ -1,4 +1,7 @@
-//! Parsers of times and sizes with a unit, as values of flags.
+//! Parsers of the values of flags: times and sizes with a unit, days, yes or no.
+
+use base::model::time::{BadDay, Day};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Parses a duration of at most 24 hours; returns seconds.
 ///
@@ -37,6 +40,45 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(syntax_error)
 }
 
+/// Parses the lifetime of a token: returns seconds, or `None` if it never expires.
+///
+/// # Errors
+/// The text is not a lifetime; the message describes the accepted form.
+pub fn lifetime(text: &str) -> Result<Option<i64>, String> {
+    let syntax_error = || "give a number with s, m, h or d, or never: 12h, 90d".to_owned();
+    if text == "never" {
+        return Ok(None);
+    }
+    let (length, unit) = text.char_indices().last().ok_or_else(syntax_error)?;
+    let unit = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(syntax_error()),
+    };
+    let number: u64 = text[..length].parse().map_err(|_| syntax_error())?;
+    let seconds = number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(syntax_error)?;
+    Ok(Some(i64::try_from(seconds).unwrap_or(i64::MAX)))
+}
+
+/// Checks a day, `YYYY-MM-DD`.
+///
+/// # Errors
+/// The text is not a day.
+pub fn day(text: &str) -> Result<String, BadDay> {
+    text.parse::<Day>().map(|day| day.to_string())
+}
+
+/// Returns the parser of a filter.
+pub fn yes_or_no() -> impl TypedValueParser<Value = bool> {
+    let values = [
+        PossibleValue::new("yes").help("Only tokens with the property"),
+        PossibleValue::new("no").help("Only tokens without the property"),
+    ];
+    PossibleValuesParser::new(values).map(|word| word == "yes")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +92,24 @@ mod tests {
         }
         for bad in ["", "MB", "0", "1TB", "1.5MB", "-1", "99999999999999999999", "20000000000GB"] {
             assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_with_a_unit_or_never() {
+        for (text, expected) in [
+            ("never", None),
+            ("1s", Some(1)),
+            ("5m", Some(300)),
+            ("2h", Some(7_200)),
+            ("90d", Some(7_776_000)),
+        ] {
+            assert_eq!(lifetime(text), Ok(expected), "{text}");
+        }
+        for bad in
+            ["", "0s", "5", "5w", "-1d", "d", "1.5h", "99999999999999999999d", "18446744073709551615d", "5é"]
+        {
+            assert!(lifetime(bad).is_err(), "{bad}");
         }
     }
 }

@@ -5,18 +5,17 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::audit::AuditCommand;
-use super::binary_args::{AddKind, ListBinaries, RemoveBinary};
 use super::block_rule::{CreateBulk, CreateRule, EditRule, Test};
 use super::cluster::ClusterCommand;
-use super::config_args::Config;
 use super::curated::{DefinitionFlags, Update};
+use super::debug_log::DebugCommand;
 use super::job::JobFlags;
 use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs};
 use super::output::Format;
-use super::token::{CreateToken, ListTokens, Revoke};
-use super::yank::{Unyank, Yank};
+use super::package::{Unyank, Yank};
+use super::token::{CreateToken, Revoke};
 use super::{git_args, name_guard};
-use api::{block_rule, control, git, job, license, metadata, package, promotion, repo, source};
+use api::{block_rule, control, git, job, license, metadata, package, promotion, repo, source, token};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -33,6 +32,16 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
+    #[command(flatten)]
+    pub global: GlobalFlags,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    pub version: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+pub struct GlobalFlags {
     /// Configuration file (used to locate the administration socket)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -59,15 +68,20 @@ pub struct Cli {
     /// Print each request to the server and its status on standard error
     #[arg(short, long, global = true)]
     pub verbose: bool,
-
-    /// Print the version
-    #[arg(short = 'V', long, action = ArgAction::Version)]
-    pub version: Option<bool>,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Remote(Box<Remote>),
+    #[command(flatten)]
+    Local(Local),
+}
+
+/// The commands that are requests to a server.
+#[derive(Debug, Subcommand)]
+pub enum Remote {
     /// Create a source, a repository, a token, a builder or block rules
     #[command(subcommand)]
     Create(Create),
@@ -94,13 +108,6 @@ pub enum Command {
     Audit(AuditCommand),
     /// Check that the server responds, and show the user and scopes of the token
     Verify,
-    /// Check a token of a server, and store it for later commands of this user
-    Login(super::login::Login),
-    /// Remove the stored token of a server
-    Logout,
-    /// Create the first token of a server with its bootstrap key
-    #[command(subcommand)]
-    Bootstrap(super::bootstrap::BootstrapCommand),
     /// Show one source or repository
     Info(Info),
     /// Explain which file a client gets for a package, and why
@@ -132,17 +139,14 @@ pub enum Command {
     /// Store files of PyPI before clients request them
     Prefetch(super::prefetch::PrefetchArgs),
     /// Remove all packages of CRAN from its newest state
-    Clear(super::clear::ClearArgs),
+    Clear(super::job::ClearArgs),
     /// Import from the mirror the history that precedes a source's first sync
     Backfill(super::backfill::Backfill),
     /// Manage the storage classes: owner, sweep, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
     /// Remove stored files that are fetched again on request
-    Evict(super::evict::EvictArgs),
-    /// Make, verify, test and restore backups
-    #[command(subcommand)]
-    Backup(super::backup::BackupCommand),
+    Evict(super::job::EvictArgs),
     /// Verify the stored objects against the database, or the consistency of the database
     Scrub(super::scrub::ScrubArgs),
     /// Repair data that the server does not repair automatically
@@ -173,6 +177,24 @@ pub enum Command {
     /// Change settings of the running server until its next start
     #[command(subcommand)]
     Config(Config),
+}
+
+/// The commands that need no server, or connect to it in another way. `display_order` is the position of the command of
+/// [`Remote`] that precedes the command in the documents.
+#[derive(Debug, Subcommand)]
+pub enum Local {
+    /// Check a token of a server, and store it for later commands of this user
+    #[command(display_order = 7)]
+    Login(super::login::Login),
+    /// Remove the stored token of a server
+    #[command(display_order = 7)]
+    Logout,
+    /// Create the first token of a server with its bootstrap key
+    #[command(subcommand, display_order = 7)]
+    Bootstrap(super::bootstrap::BootstrapCommand),
+    /// Make, verify, test and restore backups
+    #[command(subcommand, display_order = 25)]
+    Backup(super::backup::BackupCommand),
     /// Check the configuration without starting the server
     CheckConfig,
     /// Encrypt a value for the configuration with the server's key; reads the value from the terminal or standard input
@@ -180,7 +202,7 @@ pub enum Command {
     /// Accept the license commands of Posit Package Manager; no license is needed
     License(super::license::License),
     /// Copy the database of a stopped server to the other provider: SQLite to PostgreSQL, or PostgreSQL to SQLite
-    Migrate(super::migrate::Migrate),
+    Migrate(super::programs::Migrate),
     /// Print shell completions
     Completion {
         /// The shell.
@@ -193,7 +215,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Repair {
     /// Correct the times of transactions that were published while the server's clock was wrong
-    Clock(super::repair::RepairClock),
+    Clock(api::repair::RepairClock),
 }
 
 /// `rspm create …`
@@ -249,7 +271,7 @@ pub enum Delete {
     /// Delete a repository
     Repo(NameArg),
     /// Delete a builder; its packages and logs remain
-    GitBuilder(git_args::DeleteGitBuilder),
+    GitBuilder(git_args::BuilderName),
     /// Delete block rules
     BlocklistRule(block_rule::DeleteBlockRules),
     /// Delete a name guard
@@ -271,7 +293,7 @@ pub enum List {
     /// List sources
     Sources(source::ListSources),
     /// List access tokens
-    Tokens(ListTokens),
+    Tokens(token::ListTokens),
     /// List promotions of repositories, the newest first
     Promotions(promotion::ListPromotions),
     /// List block rules in the order in which they are evaluated
@@ -469,6 +491,60 @@ pub struct Sync {
     /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
+}
+
+/// `rspm add …`
+#[derive(Debug, Subcommand)]
+pub enum AddKind {
+    /// Add binaries of source packages that the local source has
+    Binary(AddBinary),
+}
+
+/// Flags of `add binary`. R version and architecture are read from the files.
+#[derive(Debug, Args)]
+pub struct AddBinary {
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// Binary package files, comma separated or repeated
+    #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
+    pub path: Vec<PathBuf>,
+    /// Instead of --path: a file that names binary package files, one on each line
+    #[arg(long, conflicts_with = "path", value_name = "LIST")]
+    pub file_in: Option<PathBuf>,
+    /// The request.
+    #[command(flatten)]
+    pub request: api::binary::AddBinaries,
+}
+
+#[derive(Debug, Args)]
+pub struct ListBinaries {
+    /// The source
+    #[arg(long)]
+    pub source: String,
+    /// The package
+    #[arg(long)]
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveBinary {
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// The request.
+    #[command(flatten)]
+    pub request: api::binary::RemoveBinary,
+}
+
+/// `rspm config …`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Set the level of the server log
+    Log(control::LogLevel),
+    /// Write debug events of single regions to the server log
+    #[command(subcommand)]
+    Debug(DebugCommand),
 }
 
 #[cfg(test)]

@@ -141,8 +141,7 @@ async fn list(client: &Client, output: &Output, args: &ListAudit) -> Result<(), 
                 row.detail.clone(),
             ]
         };
-        let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        table(&["Row", "Time", "Actor", "Action", "Object", "Detail"], &rows)
+        table(&["Row", "Time", "Actor", "Action", "Object", "Detail"], rows.iter().map(cells))
     })
 }
 

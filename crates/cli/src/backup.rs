@@ -20,6 +20,13 @@ use base::config::BackupPlace;
 pub enum BackupCommand {
     /// Make a backup of the running server: the database, and the files that cannot be fetched again
     Create(CreateBackup),
+    #[command(flatten)]
+    Local(LocalBackupCommand),
+}
+
+/// The commands that need no server.
+#[derive(Debug, Subcommand)]
+pub enum LocalBackupCommand {
     /// List the backups in a folder
     List(SourceFolder),
     /// Verify a backup: its manifest, its database, and size and owner of its files
@@ -156,32 +163,28 @@ pub(super) fn place(text: &str) -> Result<String, CliError> {
     Ok(std::path::absolute(text).map_err(local_error)?.display().to_string())
 }
 
-/// Replaces this process with `rstudio-pm --backup` for a command that needs no server. Returns only if this
-/// fails, and `None` for `backup create`, which the server runs.
+/// Replaces this process with `rstudio-pm --backup`. Returns only if this fails.
 ///
 /// # Errors
 /// The folder is not valid, or the program cannot be started.
 pub(super) fn run_locally(
     config: Option<&Path>,
     format: Format,
-    command: &BackupCommand,
-) -> Option<Result<ExitCode, CliError>> {
-    let (folder, command) = match command {
-        BackupCommand::Create(_) => return None,
-        BackupCommand::List(from) => (from, LocalCommand::List),
-        BackupCommand::Verify(Verify { selection, subset, full }) => (
-            &selection.folder,
-            LocalCommand::Verify { at: selection.at.clone(), subset: *subset, full: *full },
-        ),
-        BackupCommand::Test(selection) => {
-            (&selection.folder, LocalCommand::Test { at: selection.at.clone() })
+    command: LocalBackupCommand,
+) -> Result<ExitCode, CliError> {
+    let (SourceFolder { from, lock_timeout }, command) = match command {
+        LocalBackupCommand::List(folder) => (folder, LocalCommand::List),
+        LocalBackupCommand::Verify(Verify { selection: BackupSelection { folder, at }, subset, full }) => {
+            (folder, LocalCommand::Verify { at, subset, full })
         }
-        BackupCommand::Restore(Restore { selection, allow_missing, force }) => (
-            &selection.folder,
-            LocalCommand::Restore { at: selection.at.clone(), allow_missing: *allow_missing, force: *force },
-        ),
-        BackupCommand::Prune(args) => (
-            &args.folder,
+        LocalBackupCommand::Test(BackupSelection { folder, at }) => (folder, LocalCommand::Test { at }),
+        LocalBackupCommand::Restore(Restore {
+            selection: BackupSelection { folder, at },
+            allow_missing,
+            force,
+        }) => (folder, LocalCommand::Restore { at, allow_missing, force }),
+        LocalBackupCommand::Prune(args) => (
+            args.folder,
             LocalCommand::Prune {
                 daily: args.keep_daily,
                 weekly: args.keep_weekly,
@@ -191,17 +194,13 @@ pub(super) fn run_locally(
             },
         ),
     };
-    let exec_program = || {
-        let lock_timeout = folder.lock_timeout;
-        let folder = folder.from.as_deref().map(place).transpose()?;
-        let request = LocalBackup { folder, json: format == Format::Json, lock_timeout, command };
-        let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
-            operation: "prepare the command".to_owned(),
-            source: error.into(),
-        })?;
-        let mut program = program_command("rstudio-pm", config);
-        program.arg("--backup").arg(request);
-        Err(exec(program))
-    };
-    Some(exec_program())
+    let folder = from.as_deref().map(place).transpose()?;
+    let request = LocalBackup { folder, json: format == Format::Json, lock_timeout, command };
+    let request = serde_json::to_string(&request).map_err(|error| CliError::Local {
+        operation: "prepare the command".to_owned(),
+        source: error.into(),
+    })?;
+    let mut program = program_command("rstudio-pm", config);
+    program.arg("--backup").arg(request);
+    Err(exec(program))
 }

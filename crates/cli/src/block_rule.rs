@@ -1,17 +1,18 @@
-//! `rspm create|edit|delete|list|test blocklist-rule(s)`.
+//! `rspm create|edit|delete|list|test blocklist-rule(s)`, `rspm list blocked`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
 use super::input;
-use super::output::Output;
+use super::output::{Output, format_count, table};
 use api::block_rule::{
-    BlockRule, BlockRuleMatches, CreateBlockRules, CreatedBlockRules, DeleteBlockRules, EditBlockRule,
-    MAX_COUNTED_RULES, TestBlockRules,
+    BlockRule, BlockRuleMatches, BlockedCount, BlockedRequests, CountBlocked, CreateBlockRules,
+    CreatedBlockRules, DeleteBlockRules, EditBlockRule, MAX_COUNTED_RULES, TestBlockRules,
 };
 use api::operations::admin as operations;
 use api::row::Row;
@@ -29,8 +30,8 @@ const SCORES: &str = "give a number from 0 to 10, such as 7.0";
 /// Maximum size of a file with rules, in bytes.
 const MAX_INPUT: u64 = 64 << 20;
 
-/// The criteria and properties of a rule.
-#[derive(Debug, Args)]
+/// The criteria and properties of a rule, with the keys of [`BlockRule`].
+#[derive(Debug, Args, Serialize)]
 pub struct RuleFlags {
     /// Name of the package: exact for R, any spelling for Python
     #[arg(long, value_name = "NAME")]
@@ -40,12 +41,14 @@ pub struct RuleFlags {
     pub version: Option<String>,
     /// Only packages of this source
     #[arg(long, conflicts_with = "bioconductor")]
+    #[serde(rename = "source_name")]
     pub source: Option<String>,
     /// Only in this repository
     #[arg(long)]
     pub repo: Option<String>,
     /// Only packages of Bioconductor
     #[arg(long)]
+    #[serde(skip)]
     pub bioconductor: bool,
     /// A part of the text of the license, ignoring case
     #[arg(long, value_name = "TEXT")]
@@ -155,30 +158,14 @@ fn score(text: &str) -> Result<Value, String> {
 
 impl RuleFlags {
     /// Returns the keys of the API with the values of the flags that are set.
-    fn changes(self) -> Map<String, Value> {
-        let source_type = self.bioconductor.then(|| json!("bioconductor"));
-        let values = [
-            ("package_name", self.package_name.map(Value::from)),
-            ("version", self.version.map(Value::from)),
-            ("source_name", self.source.map(Value::from)),
-            ("source_type", source_type),
-            ("repo", self.repo.map(Value::from)),
-            ("license", self.license.map(Value::from)),
-            ("license_types", self.license_types.map(Value::from)),
-            ("license_types_except", self.license_types_except.map(Value::from)),
-            ("vulns", self.vulns.map(Value::from)),
-            ("min_severity", self.min_severity),
-            ("block_unscored", self.block_unscored.map(Value::from)),
-            ("deleted_packages", self.deleted_packages.map(Value::from)),
-            ("min_age", self.min_age.map(Value::from)),
-            ("min_age_fixes", self.min_age_fixes.map(Value::from)),
-            ("not_dated", self.not_dated.map(Value::from)),
-            ("exception", self.exception.map(Value::from)),
-            ("warn", self.warn.map(Value::from)),
-            ("priority", self.priority.map(Value::from)),
-            ("description", self.description.map(Value::from)),
-        ];
-        values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    fn changes(&self) -> Result<Map<String, Value>, CliError> {
+        let values = serde_json::to_value(self).and_then(serde_json::from_value);
+        let mut values: Map<String, Value> = values.map_err(|error| CliError::Output(error.into()))?;
+        values.retain(|_, value| !value.is_null());
+        if self.bioconductor {
+            values.insert("source_type".to_owned(), "bioconductor".into());
+        }
+        Ok(values)
     }
 }
 
@@ -186,7 +173,7 @@ pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Resul
     if args.rule.min_severity.as_ref().is_some_and(Value::is_string) {
         return Err(CliError::refused(format!("--min-severity is empty: {SCORES}")));
     }
-    let mut values = args.rule.changes();
+    let mut values = args.rule.changes()?;
     values.insert("all".to_owned(), args.all.into());
     let rules = vec![Value::Object(values).into()];
     let body = CreateBlockRules { rules, fail_all: true, dry_run: args.dry_run };
@@ -246,7 +233,7 @@ pub fn show_example(output: &Output) -> Result<(), CliError> {
 }
 
 pub async fn edit(client: &Client, output: &Output, args: EditRule) -> Result<(), CliError> {
-    let mut changes = args.rule.changes();
+    let mut changes = args.rule.changes()?;
     if changes.is_empty() {
         return Err(CliError::refused("nothing to change: give a new value, such as --priority=50"));
     }
@@ -421,6 +408,32 @@ fn describe(rule: &BlockRule) -> String {
     }
     lines.extend(rule.without_effect.as_ref().map(|reason| format!(" -- Without effect: {reason}")));
     lines.join("\n")
+}
+
+/// Maximum number of counts in the table.
+const MAX_COUNTS: usize = 200;
+
+pub async fn list_blocked(client: &Client, output: &Output, args: CountBlocked) -> Result<(), CliError> {
+    let blocked = client.call::<operations::BlockedRequests>([], &args).await?;
+    output.print(&blocked, || describe_blocked(&blocked))
+}
+
+fn describe_blocked(blocked: &BlockedRequests) -> String {
+    let BlockedRequests { since, total, requests } = blocked;
+    if requests.is_empty() {
+        return format!("No request was refused by a block rule since {since}.");
+    }
+    let row = |count: &BlockedCount| {
+        let BlockedCount { rule, package, version, client, count, last } = count;
+        let (rule, count) = (rule.to_string(), format_count(*count));
+        vec![rule, package.clone(), version.clone(), client.clone(), count, last.clone()]
+    };
+    let rows: Vec<Vec<String>> = requests.iter().take(MAX_COUNTS).map(row).collect();
+    let header = ["Rule", "Package", "Version", "Client", "Requests", "Last"];
+    let rest = requests.len().saturating_sub(MAX_COUNTS);
+    let more =
+        if rest > 0 { format!("and {rest} more; -o json lists up to 10,000\n") } else { String::new() };
+    format!("{}\n{more}Refused since {since}: {}", table(&header, rows), format_count(*total))
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::output::{Output, note};
 use super::remote;
-use super::token::{Lifetime, lifetime};
 use api::error::Error;
 use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
+use api::units::lifetime;
 use base::encryption::bootstrap::{BootstrapError, PrivateKey, Statement};
 use base::model::error_chain::error_chain;
 
@@ -66,7 +66,8 @@ pub struct Signature {
     pub private_key_file: Option<PathBuf>,
     /// Lifetime of the token: a number with s, m, h or d, or never
     #[arg(long, default_value = "never", value_parser = lifetime)]
-    pub expires: Lifetime,
+    // The path makes the whole type that of the flag, whose value `never` is `None`.
+    pub expires: std::option::Option<i64>,
     /// Print no notes
     #[arg(short, long)]
     pub quiet: bool,
@@ -79,7 +80,8 @@ pub struct Token {
     pub private_key_file: Option<PathBuf>,
     /// Lifetime of the token: a number with s, m, h or d, or never
     #[arg(long, default_value = "never", value_parser = lifetime)]
-    pub expires: Lifetime,
+    // The path makes the whole type that of the flag, whose value `never` is `None`.
+    pub expires: std::option::Option<i64>,
     /// Print the token alone, without notes on standard error
     #[arg(short, long)]
     pub quiet: bool,
@@ -94,7 +96,7 @@ struct NewKeys {
 
 /// The new token, as printed.
 #[derive(Serialize)]
-struct NewToken {
+struct PrintedToken {
     guid: String,
     token: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,15 +216,14 @@ pub(super) async fn token(
             note("The token permits every change and never expires; --expires limits its lifetime.");
         }
     }
-    let created = NewToken { guid: created.guid, token: token.to_string(), expires: created.expires };
+    let created = PrintedToken { guid: created.guid, token: token.to_string(), expires: created.expires };
     output.print(&created, || created.token.clone())
 }
 
 /// Returns a signed request with the current time and a random nonce.
-fn request(key: &PrivateKey, expires: Lifetime) -> Result<BootstrapRequest, CliError> {
+fn request(key: &PrivateKey, expires_in: Option<i64>) -> Result<BootstrapRequest, CliError> {
     let random: [u8; 24] = rand::random();
     let (time, nonce) = (jiff::Timestamp::now().to_string(), URL_SAFE_NO_PAD.encode(random));
-    let expires_in = expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let lifetime = expires_in.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string());
     let statement = Statement { time: &time, nonce: &nonce, lifetime: &lifetime };
     let signature = STANDARD.encode(key.sign(statement).map_err(key_error)?);

@@ -11,11 +11,12 @@ use super::error::CliError;
 use super::output::{Output, format_time, table};
 use api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
 use api::operations::admin as operations;
-use api::units::seconds;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time within which a server reports the end of a mode change, after the timeout of the change.
 const REPORT_TIME: Duration = Duration::from_secs(10);
+
+const ONLINE_TIMEOUT: &str = "Time to wait for the servers to be online: seconds, or 90s, 5m, 1h";
 
 /// `rspm cluster …`
 #[derive(Debug, Subcommand)]
@@ -23,9 +24,10 @@ pub enum ClusterCommand {
     /// List the servers, and the differences between them
     Nodes(ClusterNodes),
     /// Drain servers and stop serving on them (503)
-    Offline(ClusterOffline),
+    Offline(ChangeNodes),
     /// Make servers read their whole configuration and start serving
-    Online(ClusterOnline),
+    #[command(mut_arg("timeout", |arg| arg.help(ONLINE_TIMEOUT)))]
+    Online(ChangeNodes),
 }
 
 #[derive(Debug, Args)]
@@ -33,26 +35,6 @@ pub struct ClusterNodes {
     /// Exit with 1 if a server is gone or not online, if versions differ, or if the database does not answer
     #[arg(long)]
     pub strict: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ClusterOffline {
-    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
-    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
-    pub nodes: Vec<String>,
-    /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
-    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
-    pub timeout: u64,
-}
-
-#[derive(Debug, Args)]
-pub struct ClusterOnline {
-    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
-    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
-    pub nodes: Vec<String>,
-    /// Time to wait for the servers to be online: seconds, or 90s, 5m, 1h
-    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
-    pub timeout: u64,
 }
 
 /// `rspm cluster nodes`.
@@ -114,7 +96,7 @@ fn describe(nodes: &[ClusterNode]) -> String {
     };
     let header =
         ["Name", "Address", "Version", "Mode", "Leader", "Last seen (UTC)", "Mode since (UTC)", "Message"];
-    let mut text = table(&header, &nodes.iter().map(row).collect::<Vec<_>>());
+    let mut text = table(&header, nodes.iter().map(row));
     for node in nodes {
         for difference in &node.differences {
             text += &format!("\n{} {difference}", node.name);
@@ -130,7 +112,7 @@ fn time(rfc3339: &str) -> String {
 
 /// Result of the mode change of one server.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct ModeChange {
+struct NodeModeChange {
     name: String,
     /// Current mode of the server.
     mode: String,
@@ -148,10 +130,10 @@ struct ModeChange {
 pub async fn change_mode(
     client: &Client,
     output: &Output,
-    names: Vec<String>,
-    timeout: u64,
+    args: ChangeNodes,
     requested_mode: &str,
 ) -> Result<(), CliError> {
+    let ChangeNodes { nodes: names, timeout } = args;
     let servers = client.call::<operations::Nodes>([], &()).await?;
     let names: BTreeSet<String> = match names.iter().any(|name| name == "*") {
         true => servers.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
@@ -187,7 +169,7 @@ async fn wait(
     request: RecordedRequest,
     requested_mode: &str,
     deadline: Instant,
-    changes: &mut Vec<ModeChange>,
+    changes: &mut Vec<NodeModeChange>,
 ) -> Result<(), CliError> {
     let mut targets = request.nodes;
     loop {
@@ -221,9 +203,9 @@ fn mode_change(
     requested_at: &str,
     requested_mode: &str,
     is_past_deadline: bool,
-) -> Option<ModeChange> {
+) -> Option<NodeModeChange> {
     let change = |mode: &str, done, message: &str| {
-        Some(ModeChange {
+        Some(NodeModeChange {
             name: target.name.clone(),
             mode: mode.to_owned(),
             done,
@@ -265,8 +247,8 @@ fn replacement<'a>(node: &'a ClusterNode, requested_at: &str) -> Option<&'a Requ
     node.requested.as_ref().filter(|request| request.at != requested_at)
 }
 
-fn line(change: &ModeChange) -> String {
-    let ModeChange { name, mode, message, .. } = change;
+fn line(change: &NodeModeChange) -> String {
+    let NodeModeChange { name, mode, message, .. } = change;
     match message.is_empty() {
         true => format!("{name}: {mode}"),
         false => format!("{name}: {mode}; {message}"),

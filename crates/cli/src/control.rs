@@ -60,8 +60,10 @@ fn schedules(node: &Node) -> String {
         let Schedule { name, cron, last, next } = schedule;
         vec![name.clone(), cron.clone(), format_or(last, "never"), format_or(next, "none")]
     };
-    let rows: Vec<Vec<String>> = node.schedules.iter().map(row).collect();
-    format!("\n{}", table(&["Schedule", "When (UTC)", "Last success", "Next run"], &rows))
+    format!(
+        "\n{}",
+        table(&["Schedule", "When (UTC)", "Last success", "Next run"], node.schedules.iter().map(row))
+    )
 }
 
 /// `rspm offline`.

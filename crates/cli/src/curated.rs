@@ -90,7 +90,9 @@ pub(super) async fn add(
     client: &Client,
     output: &Output,
     source: &str,
-    (packages, file_in, include_suggests): (&[String], Option<&Path>, bool),
+    packages: &[String],
+    file_in: Option<&Path>,
+    include_suggests: bool,
     flags: &DefinitionFlags,
 ) -> Result<(), CliError> {
     let files = match file_in {
@@ -193,7 +195,7 @@ fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
         String::new()
     } else {
         let columns = if has_chains { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
-        format!("{}\n", table(columns, &rows))
+        format!("{}\n", table(columns, rows))
     };
     let blocked = plan.packages.iter().filter_map(|package| {
         let files = package.blocked_files.as_ref()?;

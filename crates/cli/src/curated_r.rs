@@ -19,7 +19,7 @@ pub(super) fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
     let packages = plan.packages.iter().filter(|package| show_kept || package.state != "kept");
     let rows: Vec<Vec<String>> =
         packages.filter_map(|package| Some(row(package, package.release.as_ref()?))).collect();
-    let rows = if rows.is_empty() { String::new() } else { format!("{}\n", table(&COLUMNS, &rows)) };
+    let rows = if rows.is_empty() { String::new() } else { format!("{}\n", table(&COLUMNS, rows)) };
     let blocked = plan.packages.iter().filter_map(|package| {
         let release = package.release.as_ref()?;
         let reason = release.blocked.as_ref()?;

@@ -89,6 +89,5 @@ fn describe(regions: &[&DebugRegion]) -> String {
         let state = if region.active { "active" } else { "disabled" };
         vec![region.name.clone(), state.to_owned(), region.description.clone()]
     };
-    let rows: Vec<Vec<String>> = regions.iter().map(row).collect();
-    table(&["Region", "State", "Events"], &rows)
+    table(&["Region", "State", "Events"], regions.iter().map(row))
 }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use super::check::is_key;
 use super::error::CliError;
 use super::output::{Output, ask_hidden, note};
+use super::programs::is_key;
 use super::programs::{exec, program_command, server_variables, start_error};
 use base::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use base::config::{self, DEFAULT_FILE};

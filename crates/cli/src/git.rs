@@ -1,13 +1,15 @@
-//! `rspm create|edit|delete|run|rerun git-builder`, and the lists of builders and builds.
+//! `rspm create|edit|delete|run|rerun git-builder`, the lists of builders and builds, and `rspm logs`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use super::client::Client;
 use super::error::CliError;
 use super::git_args::{
-    CreateGitBuilder, DeleteGitBuilder, EditGitBuilder, RerunGitBuilder, RunGitBuilder, WaitFlags,
+    BuilderName, CreateGitBuilder, EditGitBuilder, Logs, LogsCommand, RerunGitBuilder, RunGitBuilder,
+    WaitFlags,
 };
 use super::output::{Output, format_time, print_part, table};
 use api::git::{self, GitBuild, GitBuilder, GitPoll, ListGitBuilders, ListGitBuilds, ReadGitBuildLog};
@@ -88,8 +90,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditGitBuilder) -> Res
         webhook_secret: new_value(args.remove_webhook_secret, secret(args.webhook_secret_path.as_deref())?),
         ..args.request
     };
-    let path = [args.source.as_str(), args.name.as_str()];
-    let builder = client.send::<operations::EditGitBuilder>(path, &body).await?;
+    let builder = client.send::<operations::EditGitBuilder>(args.builder.path(), &body).await?;
     output.print(&builder, || format!("{}Git Builders:\n{}", host_key_lines(&builder), describe(&builder)))
 }
 
@@ -103,15 +104,15 @@ fn host_key_lines(builder: &GitBuilder) -> String {
     builder.accepted_host_keys.iter().map(line).collect()
 }
 
-pub async fn delete(client: &Client, output: &Output, args: DeleteGitBuilder) -> Result<(), CliError> {
-    client.call::<operations::DeleteGitBuilder>([&args.source, &args.name], &()).await?;
+pub async fn delete(client: &Client, output: &Output, args: BuilderName) -> Result<(), CliError> {
+    client.call::<operations::DeleteGitBuilder>(args.path(), &()).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
         format!("Deleted git builder '{}'. Its packages remain in the source '{}'.", args.name, args.source)
     })
 }
 
 pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Result<(), CliError> {
-    let poll = client.call::<operations::PollGitBuilder>([&args.source, &args.name], &()).await?;
+    let poll = client.call::<operations::PollGitBuilder>(args.builder.path(), &()).await?;
     if output.is_human() {
         output.print(&poll, || poll.message.clone())?;
     }
@@ -123,7 +124,7 @@ pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Resul
 /// # Errors
 /// The server refuses, or the build fails.
 pub async fn rerun(client: &Client, output: &Output, args: RerunGitBuilder) -> Result<(), CliError> {
-    let build = client.send::<operations::RerunGitBuilder>([&args.source, &args.name], &args.request).await?;
+    let build = client.send::<operations::RerunGitBuilder>(args.builder.path(), &args.request).await?;
     follow_all(client, output, &[build.id], &args.wait_flags).await
 }
 
@@ -184,7 +185,7 @@ async fn wait(client: &Client, id: i64) -> Result<GitBuild, CliError> {
 }
 
 /// Prints the log of a build; with `follow`, until it ends, including the logs of later attempts.
-pub(super) async fn print_log(
+async fn print_log(
     client: &Client,
     id: i64,
     follow: bool,
@@ -247,9 +248,40 @@ pub async fn list_builds(client: &Client, output: &Output, args: ListGitBuilds) 
                 build.attempt.to_string(),
             ]
         };
-        let rows: Vec<Vec<String>> = builds.iter().map(row).collect();
         let header =
             ["Transaction", "Build", "Builder", "Commit", "Tag", "Version", "State", "Started", "Attempt"];
-        table(&header, &rows)
+        table(&header, builds.iter().map(row))
     })
+}
+
+/// `rspm logs …`.
+///
+/// # Errors
+/// The server refuses, or a file cannot be opened.
+pub async fn logs(client: &Client, output: &Output, args: Logs) -> Result<(), CliError> {
+    if let Some(LogsCommand::Reopen) = args.command {
+        let result = client.call::<operations::ReopenLogs>([], &()).await?;
+        return output.print(&result, || match result.files.as_slice() {
+            [] => "The server has no log files.".to_owned(),
+            files => format!("Reopened:\n  {}", files.join("\n  ")),
+        });
+    }
+    let build = match (args.build_id, args.transaction_id) {
+        (Some(id), _) => client.call::<operations::GitBuild>([&id.to_string()], &()).await?,
+        (None, id) => {
+            let id = id.unwrap_or_default().to_string();
+            client.call::<operations::TransactionGitBuild>([&id], &()).await?
+        }
+    };
+    match args.file_out {
+        Some(file) => {
+            let create = File::create(&file);
+            let mut out = create.map_err(|source| CliError::Local {
+                operation: format!("create {}", file.display()),
+                source,
+            })?;
+            print_log(client, build.id, args.follow, |text| out.write_all(text.as_bytes())).await
+        }
+        None => print_log(client, build.id, args.follow, print_part).await,
+    }
 }

@@ -64,12 +64,8 @@ pub struct CreateGitBuilder {
     "accept_host_key",
 ]))]
 pub struct EditGitBuilder {
-    /// The package of the builder
-    #[arg(long)]
-    pub name: String,
-    /// The source
-    #[arg(long)]
-    pub source: String,
+    #[command(flatten)]
+    pub builder: BuilderName,
     #[command(flatten)]
     pub request: git::EditGitBuilder,
     /// Use no credential
@@ -93,7 +89,7 @@ pub struct EditGitBuilder {
 }
 
 #[derive(Debug, Args)]
-pub struct DeleteGitBuilder {
+pub struct BuilderName {
     /// The package of the builder
     #[arg(long)]
     pub name: String,
@@ -102,14 +98,17 @@ pub struct DeleteGitBuilder {
     pub source: String,
 }
 
+impl BuilderName {
+    /// Returns the parameters of the path.
+    pub(super) fn path(&self) -> [&str; 2] {
+        [&self.source, &self.name]
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct RunGitBuilder {
-    /// The package of the builder
-    #[arg(long)]
-    pub name: String,
-    /// The source
-    #[arg(long)]
-    pub source: String,
+    #[command(flatten)]
+    pub builder: BuilderName,
     /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
@@ -117,12 +116,8 @@ pub struct RunGitBuilder {
 
 #[derive(Debug, Args)]
 pub struct RerunGitBuilder {
-    /// The package of the builder
-    #[arg(long)]
-    pub name: String,
-    /// The source
-    #[arg(long)]
-    pub source: String,
+    #[command(flatten)]
+    pub builder: BuilderName,
     /// The request.
     #[command(flatten)]
     pub request: git::RerunGitBuilder,

@@ -137,8 +137,10 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
                 builders,
             ]
         };
-        let rows: Vec<Vec<String>> = credentials.iter().map(row).collect();
-        table(&["Name", "Type", "User name or fingerprint", "Host", "Imported", "Used by"], &rows)
+        table(
+            &["Name", "Type", "User name or fingerprint", "Host", "Imported", "Used by"],
+            credentials.iter().map(row),
+        )
     })
 }
 

@@ -1,4 +1,4 @@
-//! Follows a job of the server until it ends, with progress on a terminal.
+//! `rspm sync`, `rspm clear`, `rspm evict`; follows a job of the server until it ends, with progress on a terminal.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::args::Sync;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, note};
 use api::error::Code;
-use api::job::{Job, JobStatus};
+use api::eviction::StartEviction;
+use api::job::{ClearSource, Job, JobStatus};
 use api::operations::admin as operations;
 use base::model::visible::for_terminal;
 
@@ -107,4 +109,55 @@ fn update_bar(bar: &ProgressBar, job: &Job) {
     }
     bar.set_message(for_terminal(&job.message));
     bar.tick();
+}
+
+pub(super) async fn sync(client: &Client, output: &Output, args: Sync) -> Result<(), CliError> {
+    let job = client.send::<operations::StartSync>([], &args.request).await?;
+    follow_or_print(client, output, job, &args.job_flags, &format!("sync of {}", args.request.kind)).await
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "No repository may subscribe to the source. Earlier snapshots still serve its packages; the next \
+                        sync fills it again."
+)]
+pub struct ClearArgs {
+    #[command(flatten)]
+    pub request: ClearSource,
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
+
+pub(super) async fn clear(client: &Client, output: &Output, args: ClearArgs) -> Result<(), CliError> {
+    let job = client.send::<operations::ClearSource>([], &args.request).await?;
+    follow_or_print(client, output, job, &args.job_flags, "clearing of cran").await
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Only files that a mirror has are evicted. They are fetched again on the next request, with the \
+                        same bytes.\nExample: rspm evict --type=clear --dry-run"
+)]
+pub struct EvictArgs {
+    #[command(flatten)]
+    pub request: StartEviction,
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
+
+pub(super) async fn evict(client: &Client, output: &Output, args: EvictArgs) -> Result<(), CliError> {
+    let job = client.send::<operations::StartEviction>([], &args.request).await?;
+    let Some(job) = follow_to_end(client, output, job, &args.job_flags, "eviction").await? else {
+        return Ok(());
+    };
+    let eviction = match client.call::<operations::Eviction>([&job.id.to_string()], &()).await {
+        Err(error) if error.has_code(Code::NotFound) => {
+            return Err(CliError::refused(
+                "the server was upgraded or restarted before it sent the result of the eviction, which is in its log; \
+                 run the command again",
+            ));
+        }
+        eviction => eviction?,
+    };
+    output.print(&eviction, || eviction.message.clone())
 }

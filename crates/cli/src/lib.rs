@@ -5,15 +5,10 @@ pub mod args;
 pub mod audit;
 pub mod backfill;
 pub mod backup;
-pub mod binary_args;
 pub mod block_rule;
-pub mod blocked;
 pub mod bootstrap;
-pub mod check;
-pub mod clear;
 pub mod client;
 pub mod cluster;
-pub mod config_args;
 pub mod control;
 pub mod csv_records;
 mod curated;
@@ -21,7 +16,6 @@ mod curated_r;
 pub mod debug_log;
 pub mod encrypt;
 pub mod error;
-pub mod evict;
 pub mod explain;
 pub mod git;
 pub mod git_args;
@@ -30,17 +24,13 @@ pub mod help;
 mod input;
 mod job;
 pub mod license;
-mod license_types;
 pub mod list;
 mod local_address;
 pub mod login;
-pub mod logs;
 pub mod metadata;
-mod migrate;
 pub mod name_guard;
 pub mod output;
 pub mod package;
-mod package_scope;
 pub mod prefetch;
 mod programs;
 pub mod promote;
@@ -52,12 +42,10 @@ pub mod scrub;
 pub mod source;
 mod sso;
 pub mod storage;
-pub mod sync;
 pub mod token;
 mod tokens_file;
 mod unsupported;
 pub mod url;
-pub mod yank;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::Path;
@@ -70,13 +58,15 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use args::{Cli, Command, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
+use args::{
+    Cli, Command, Config, Create, Delete, Edit, GlobalFlags, List, ListBioconductor, Local, Remote, Remove,
+    Repair,
+};
 use backup::BackupCommand;
 use block_rule::Test;
 use bootstrap::BootstrapCommand;
 use client::{Client, ParseMode, server_config};
 use cluster::ClusterCommand;
-use config_args::Config;
 use error::CliError;
 use git_args::{Import, Rerun, Run};
 use local_address::is_local;
@@ -130,57 +120,72 @@ fn print_clap_error(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
-    let output = Output::new(cli.output_format);
-    let command = match cli.command {
-        Command::CheckConfig => return check::run(&cli.config, cli.output_format),
-        Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
-        Command::License(_) => return license::run(),
-        Command::Create(Create::BulkMetadata(ref args)) if args.show_example => {
-            return metadata::show_example(&output).map(|()| ExitCode::SUCCESS);
-        }
-        Command::Backup(ref command)
-            if let Some(result) = backup::run_locally(cli.config.as_deref(), cli.output_format, command) =>
-        {
-            return result;
-        }
-        Command::Login(args) => {
-            let server = server_of_login(cli.address, cli.insecure_ssl_skip_verify)?;
-            warn_about_connection(&server.address, cli.insecure_ssl_skip_verify);
-            runtime()?.block_on(login::login(&server, &output, args))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Logout => {
-            let server = server_of_login(cli.address, false)?;
-            return login::logout(&server, &output).map(|()| ExitCode::SUCCESS);
-        }
-        Command::Bootstrap(command) => {
-            match command {
-                BootstrapCommand::Keys(args) => bootstrap::keys(&output, &args)?,
-                BootstrapCommand::Signature(args) => bootstrap::signature(&output, &args)?,
-                BootstrapCommand::Token(args) => {
-                    let server = server_of_login(cli.address, cli.insecure_ssl_skip_verify)?;
-                    warn_about_connection(&server.address, cli.insecure_ssl_skip_verify);
-                    let (address, verifies_tls) = (&server.address, server.verifies_tls);
-                    runtime()?.block_on(bootstrap::token(address, verifies_tls, &output, &args))?;
-                }
+    let Cli { command, global, .. } = cli;
+    let output = Output::new(global.output_format);
+    match command {
+        Command::Local(command) => run_locally(global, &output, command),
+        Command::Remote(command) => match *command {
+            Remote::Create(Create::BulkMetadata(args)) if args.show_example => {
+                metadata::show_example(&output).map(|()| ExitCode::SUCCESS)
             }
-            return Ok(ExitCode::SUCCESS);
+            command => with_client(global, parse_mode(&command), async |client| {
+                dispatch(client, &output, command).await
+            }),
+        },
+    }
+}
+
+fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<ExitCode, CliError> {
+    let config = global.config.as_deref();
+    match command {
+        Local::CheckConfig => return programs::check_config(config, global.output_format),
+        Local::Encrypt(args) => return encrypt::run(config, output, args),
+        Local::License(_) => return license::run(),
+        Local::Migrate(args) => return programs::migrate(config, global.output_format, &args),
+        Local::Backup(BackupCommand::Local(command)) => {
+            return backup::run_locally(config, global.output_format, command);
         }
-        Command::Migrate(args) => return migrate::run(cli.config.as_deref(), cli.output_format, &args),
-        Command::Completion { shell } => {
+        Local::Backup(BackupCommand::Create(args)) => {
+            return with_client(global, ParseMode::Strict, async |client| {
+                backup::create(client, output, args).await
+            });
+        }
+        Local::Login(args) => {
+            let server = server_of_login(global.address, global.insecure_ssl_skip_verify)?;
+            warn_about_connection(&server.address, global.insecure_ssl_skip_verify);
+            runtime()?.block_on(login::login(&server, output, args))?;
+        }
+        Local::Logout => login::logout(&server_of_login(global.address, false)?, output)?,
+        Local::Bootstrap(BootstrapCommand::Keys(args)) => bootstrap::keys(output, &args)?,
+        Local::Bootstrap(BootstrapCommand::Signature(args)) => bootstrap::signature(output, &args)?,
+        Local::Bootstrap(BootstrapCommand::Token(args)) => {
+            let server = server_of_login(global.address, global.insecure_ssl_skip_verify)?;
+            warn_about_connection(&server.address, global.insecure_ssl_skip_verify);
+            let (address, verifies_tls) = (&server.address, server.verifies_tls);
+            runtime()?.block_on(bootstrap::token(address, verifies_tls, output, &args))?;
+        }
+        Local::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut script);
             let mut stdout = stdout().lock();
             stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(CliError::Output)?;
-            return Ok(ExitCode::SUCCESS);
         }
-        command => command,
-    };
-    let remote = match cli.address.filter(|address| !address.trim().is_empty()) {
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command with a client of the server.
+fn with_client(
+    global: GlobalFlags,
+    parse_mode: ParseMode,
+    command: impl AsyncFnOnce(&Client) -> Result<(), CliError>,
+) -> Result<ExitCode, CliError> {
+    let config = global.config.as_deref();
+    let remote = match global.address.filter(|address| !address.trim().is_empty()) {
         None => None,
-        Some(address) => remote_client(&address, cli.config.as_deref(), cli.insecure_ssl_skip_verify)?,
+        Some(address) => remote_client(&address, config, global.insecure_ssl_skip_verify)?,
     };
-    if cli.verbose {
+    if global.verbose {
         let filter = Targets::new().with_target("cli", LevelFilter::DEBUG);
         let log = tracing_subscriber::fmt::layer().without_time().with_target(false);
         let log = log.with_ansi(stderr().is_terminal()).with_writer(stderr);
@@ -189,9 +194,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     runtime()?.block_on(async {
         let client = match remote {
             Some(client) => client,
-            None => Client::connect(cli.config.as_deref(), parse_mode(&command)).await?,
+            None => Client::connect(config, parse_mode).await?,
         };
-        dispatch(&client, &output, command).await
+        command(&client).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -255,133 +260,126 @@ fn remote_client(
 
 /// Returns the strictness with which a command reads the configuration. Commands that control the server must also
 /// work with an invalid configuration: the server reports its errors.
-fn parse_mode(command: &Command) -> ParseMode {
+fn parse_mode(command: &Remote) -> ParseMode {
     match command {
-        Command::Status
-        | Command::Verify
-        | Command::Offline(_)
-        | Command::Online
-        | Command::Hup(_)
-        | Command::Cluster(_)
-        | Command::Logs(_)
-        | Command::Config(_) => ParseMode::Lenient,
+        Remote::Status
+        | Remote::Verify
+        | Remote::Offline(_)
+        | Remote::Online
+        | Remote::Hup(_)
+        | Remote::Cluster(_)
+        | Remote::Logs(_)
+        | Remote::Config(_) => ParseMode::Lenient,
         _ => ParseMode::Strict,
     }
 }
 
-async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<(), CliError> {
+async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(), CliError> {
     match command {
-        Command::Create(Create::Source(args)) => source::create(client, output, args).await,
-        Command::Create(Create::Repo(args)) => repo::create(client, output, args).await,
-        Command::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
-        Command::Create(Create::Metadata(args)) => metadata::create(client, output, args).await,
-        Command::Create(Create::BulkMetadata(args)) => metadata::create_bulk(client, output, args).await,
-        Command::List { list: Some(List::Metadata(args)) } => metadata::list(client, output, args).await,
-        Command::Delete(Delete::Metadata(args)) => metadata::delete(client, output, args).await,
-        Command::Edit(Edit::GitBuilder(args)) => git::edit(client, output, args).await,
-        Command::Edit(Edit::HttpsCredential(args)) => git_credential::edit(client, output, args).await,
-        Command::Edit(Edit::SshKey(args)) => git_credential::edit_ssh_key(client, output, args).await,
-        Command::Import(Import::SshKey(args)) | Command::Create(Create::SshKey(args)) => {
+        Remote::Create(Create::Source(args)) => source::create(client, output, args).await,
+        Remote::Create(Create::Repo(args)) => repo::create(client, output, args).await,
+        Remote::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
+        Remote::Create(Create::Metadata(args)) => metadata::create(client, output, args).await,
+        Remote::Create(Create::BulkMetadata(args)) => metadata::create_bulk(client, output, args).await,
+        Remote::List { list: Some(List::Metadata(args)) } => metadata::list(client, output, args).await,
+        Remote::Delete(Delete::Metadata(args)) => metadata::delete(client, output, args).await,
+        Remote::Edit(Edit::GitBuilder(args)) => git::edit(client, output, args).await,
+        Remote::Edit(Edit::HttpsCredential(args)) => git_credential::edit(client, output, args).await,
+        Remote::Edit(Edit::SshKey(args)) => git_credential::edit_ssh_key(client, output, args).await,
+        Remote::Import(Import::SshKey(args)) | Remote::Create(Create::SshKey(args)) => {
             git_credential::import_ssh_key(client, output, args).await
         }
-        Command::Delete(Delete::SshKey(args)) => {
+        Remote::Delete(Delete::SshKey(args)) => {
             let args = git_args::DeleteGitCredential { name: args.name, kind: "ssh".to_owned() };
             git_credential::delete(client, output, args).await
         }
-        Command::Delete(Delete::GitBuilder(args)) => git::delete(client, output, args).await,
-        Command::Delete(Delete::GitCredential(args)) => git_credential::delete(client, output, args).await,
-        Command::List { list: Some(List::GitBuilders(args)) } => {
+        Remote::Delete(Delete::GitBuilder(args)) => git::delete(client, output, args).await,
+        Remote::Delete(Delete::GitCredential(args)) => git_credential::delete(client, output, args).await,
+        Remote::List { list: Some(List::GitBuilders(args)) } => {
             git::list_builders(client, output, args).await
         }
-        Command::List { list: Some(List::GitBuilds(args)) } => git::list_builds(client, output, args).await,
-        Command::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
-        Command::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
-        Command::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
-        Command::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
-        Command::Edit(Edit::Source(args)) => source::edit(client, output, args).await,
-        Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
-        Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
-        Command::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
-        Command::Create(Create::Token(args)) => token::create(client, output, args).await,
-        Command::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
-        Command::Revoke(Revoke::Token(args)) => token::revoke(client, output, args).await,
-        Command::Create(Create::BlocklistRule(args)) => block_rule::create(client, output, *args).await,
-        Command::Create(Create::BulkBlocklistRules(args)) if args.show_example => {
+        Remote::List { list: Some(List::GitBuilds(args)) } => git::list_builds(client, output, args).await,
+        Remote::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
+        Remote::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
+        Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
+        Remote::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
+        Remote::Edit(Edit::Source(args)) => source::edit(client, output, args).await,
+        Remote::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
+        Remote::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
+        Remote::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
+        Remote::Create(Create::Token(args)) => token::create(client, output, args).await,
+        Remote::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
+        Remote::Revoke(Revoke::Token(args)) => token::revoke(client, output, args).await,
+        Remote::Create(Create::BlocklistRule(args)) => block_rule::create(client, output, *args).await,
+        Remote::Create(Create::BulkBlocklistRules(args)) if args.show_example => {
             block_rule::show_example(output)
         }
-        Command::Create(Create::BulkBlocklistRules(args)) => {
+        Remote::Create(Create::BulkBlocklistRules(args)) => {
             block_rule::create_bulk(client, output, args).await
         }
-        Command::Create(Create::NameGuard(args)) => name_guard::create(client, output, args).await,
-        Command::Edit(Edit::NameGuard(args)) => name_guard::edit(client, output, args).await,
-        Command::Delete(Delete::NameGuard(args)) => name_guard::delete(client, output, args).await,
-        Command::List { list: Some(List::NameGuards) } => name_guard::list(client, output).await,
-        Command::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
-        Command::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
-        Command::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
-        Command::List { list: Some(List::Storage) } => storage::report(client, output).await,
-        Command::List { list: Some(List::Blocked(args)) } => blocked::list(client, output, args).await,
-        Command::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
-        Command::Verify => token::verify(client, output).await,
-        Command::Audit(command) => audit::run(client, output, command).await,
-        Command::List { list: None } => list::overview(client, output).await,
-        Command::List { list: Some(List::Repos(args)) } => list::repos(client, output, args).await,
-        Command::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,
-        Command::List { list: Some(List::Packages(args)) } => list::packages(client, output, args).await,
-        Command::List { list: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
-        Command::List { list: Some(List::LicenseTypes(args)) } => {
-            license_types::list(client, output, args).await
+        Remote::Create(Create::NameGuard(args)) => name_guard::create(client, output, args).await,
+        Remote::Edit(Edit::NameGuard(args)) => name_guard::edit(client, output, args).await,
+        Remote::Delete(Delete::NameGuard(args)) => name_guard::delete(client, output, args).await,
+        Remote::List { list: Some(List::NameGuards) } => name_guard::list(client, output).await,
+        Remote::Edit(Edit::BlocklistRule(args)) => block_rule::edit(client, output, *args).await,
+        Remote::Delete(Delete::BlocklistRule(args)) => block_rule::delete(client, output, args).await,
+        Remote::List { list: Some(List::BlocklistRules) } => block_rule::list(client, output).await,
+        Remote::List { list: Some(List::Storage) } => storage::report(client, output).await,
+        Remote::List { list: Some(List::Blocked(args)) } => {
+            block_rule::list_blocked(client, output, args).await
         }
-        Command::List { list: Some(List::Distributions) } => list::distributions(client, output).await,
-        Command::List { list: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
+        Remote::Test(Test::BlocklistRules(args)) => block_rule::test(client, output, args).await,
+        Remote::Verify => token::verify(client, output).await,
+        Remote::Audit(command) => audit::run(client, output, command).await,
+        Remote::List { list: None } => list::overview(client, output).await,
+        Remote::List { list: Some(List::Repos(args)) } => list::repos(client, output, args).await,
+        Remote::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,
+        Remote::List { list: Some(List::Packages(args)) } => list::packages(client, output, args).await,
+        Remote::List { list: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
+        Remote::List { list: Some(List::LicenseTypes(args)) } => {
+            list::license_types(client, output, args).await
+        }
+        Remote::List { list: Some(List::Distributions) } => list::distributions(client, output).await,
+        Remote::List { list: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
             list::bioconductor_versions(client, output).await
         }
-        Command::Info(args) => list::info(client, output, args).await,
-        Command::Explain(args) => explain::explain(client, output, args).await,
-        Command::Subscribe(args) => repo::subscribe(client, output, args).await,
-        Command::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
-        Command::Reorder(args) => repo::reorder(client, output, args).await,
-        Command::Promote(args) => promote::promote(client, output, args).await,
-        Command::List { list: Some(List::Promotions(args)) } => promote::list(client, output, args).await,
-        Command::Add(args) => package::add(client, output, args).await,
-        Command::Update(args) => curated::update(client, output, args).await,
-        Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
-        Command::Yank(args) => yank::yank(client, output, args).await,
-        Command::Unyank(args) => yank::unyank(client, output, args).await,
-        Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
-        Command::Sync(args) => sync::run(client, output, args).await,
-        Command::Backfill(args) => backfill::run(client, output, args).await,
-        Command::Backup(BackupCommand::Create(args)) => backup::create(client, output, args).await,
-        Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
-        Command::Logs(command) => logs::run(client, output, command).await,
-        Command::Url(command) => url::run(client, output, command).await,
-        Command::Clear(args) => clear::run(client, output, args).await,
-        Command::Evict(args) => evict::run(client, output, args).await,
-        Command::Prefetch(args) => prefetch::run(client, output, args).await,
-        Command::Scrub(args) => scrub::run(client, output, args).await,
-        Command::Storage(command) => storage::run(client, output, command).await,
-        Command::Status => control::status(client, output).await,
-        Command::Offline(args) => control::offline(client, output, args).await,
-        Command::Online => control::online(client, output).await,
-        Command::Hup(_) => control::hup(client, output).await,
-        Command::Cluster(ClusterCommand::Nodes(args)) => cluster::nodes(client, output, args).await,
-        Command::Cluster(ClusterCommand::Offline(args)) => {
-            cluster::change_mode(client, output, args.nodes, args.timeout, "offline").await
+        Remote::Info(args) => list::info(client, output, args).await,
+        Remote::Explain(args) => explain::explain(client, output, args).await,
+        Remote::Subscribe(args) => repo::subscribe(client, output, args).await,
+        Remote::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
+        Remote::Reorder(args) => repo::reorder(client, output, args).await,
+        Remote::Promote(args) => promote::promote(client, output, args).await,
+        Remote::List { list: Some(List::Promotions(args)) } => promote::list(client, output, args).await,
+        Remote::Add(args) => package::add(client, output, args).await,
+        Remote::Update(args) => curated::update(client, output, args).await,
+        Remote::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
+        Remote::Yank(args) => {
+            package::yank(client, output, &args.name, &args.source, Some(args.reason)).await
         }
-        Command::Cluster(ClusterCommand::Online(args)) => {
-            cluster::change_mode(client, output, args.nodes, args.timeout, "online").await
+        Remote::Unyank(args) => package::yank(client, output, &args.name, &args.source, None).await,
+        Remote::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
+        Remote::Sync(args) => job::sync(client, output, args).await,
+        Remote::Backfill(args) => backfill::run(client, output, args).await,
+        Remote::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
+        Remote::Logs(command) => git::logs(client, output, command).await,
+        Remote::Url(command) => url::run(client, output, command).await,
+        Remote::Clear(args) => job::clear(client, output, args).await,
+        Remote::Evict(args) => job::evict(client, output, args).await,
+        Remote::Prefetch(args) => prefetch::run(client, output, args).await,
+        Remote::Scrub(args) => scrub::run(client, output, args).await,
+        Remote::Storage(command) => storage::run(client, output, command).await,
+        Remote::Status => control::status(client, output).await,
+        Remote::Offline(args) => control::offline(client, output, args).await,
+        Remote::Online => control::online(client, output).await,
+        Remote::Hup(_) => control::hup(client, output).await,
+        Remote::Cluster(ClusterCommand::Nodes(args)) => cluster::nodes(client, output, args).await,
+        Remote::Cluster(ClusterCommand::Offline(args)) => {
+            cluster::change_mode(client, output, args, "offline").await
         }
-        Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
-        Command::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
-        // These commands are handled in `run`: they need no server, or connect to it in another way.
-        Command::CheckConfig
-        | Command::Login(_)
-        | Command::Logout
-        | Command::Encrypt(_)
-        | Command::License(_)
-        | Command::Migrate(_)
-        | Command::Backup(_)
-        | Command::Bootstrap(_)
-        | Command::Completion { .. } => Ok(()),
+        Remote::Cluster(ClusterCommand::Online(args)) => {
+            cluster::change_mode(client, output, args, "online").await
+        }
+        Remote::Config(Config::Log(args)) => control::log_level(client, output, args).await,
+        Remote::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
     }
 }

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use super::args::{Info, ListPackages};
-use super::binary_args::ListBinaries;
+use super::args::{Info, ListBinaries, ListPackages};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
+use super::repo::changes;
 use api::binary::{self, Binary};
 use api::bioconductor::BioconductorVersion;
+use api::license::{LicenseType, ListLicenseTypes};
 use api::operations::admin as operations;
 use api::repo::{ListRepos, Repo, Subscription};
 use api::source::{ListSources, Source};
@@ -55,7 +56,7 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
                 vec![d.name.clone(), url, d.display.clone(), arch, aliases, notes]
             })
             .collect();
-        table(&["Name", "In URLs", "Distribution", "Architectures", "Also", "Notes"], &rows)
+        table(&["Name", "In URLs", "Distribution", "Architectures", "Also", "Notes"], rows)
     })
 }
 
@@ -71,8 +72,7 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
             let (version, r) = (v.version.clone(), v.r_version.clone());
             vec![version, r, v.status.clone(), v.cran_snapshot.clone(), packages, change_time]
         };
-        let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
-        table(&["Version", "R", "Status", "CRAN", "Packages", "Last change"], &rows)
+        table(&["Version", "R", "Status", "CRAN", "Packages", "Last change"], versions.iter().map(row))
     })
 }
 
@@ -89,8 +89,7 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
             let sha256 = b.sha256.as_deref().unwrap_or_default().chars().take(16).collect();
             vec![b.version.clone(), b.platform.clone(), b.arch.clone(), publication_date, sha256]
         };
-        let rows: Vec<Vec<String>> = binaries.iter().map(row).collect();
-        table(&["Version", "Platform", "Architecture", "Published", "SHA-256"], &rows)
+        table(&["Version", "Platform", "Architecture", "Published", "SHA-256"], binaries.iter().map(row))
     })
 }
 
@@ -117,7 +116,7 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
             (0, 0) => "No packages.".to_owned(),
             (0, 1) => format!("Page {} is past the end: there is 1 package.", page.page),
             (0, _) => format!("Page {} is past the end: there are {total} packages.", page.page),
-            _ => format!("{}\n{count} of {total}", table(&["Name", "Version", "Source", "Published"], &rows)),
+            _ => format!("{}\n{count} of {total}", table(&["Name", "Version", "Source", "Published"], rows)),
         }
     })
 }
@@ -128,12 +127,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         return output.print(&repo, || {
             let state_at =
                 repo.state_at.as_deref().map(|at| format!("; serves the state of {}", format_time(at)));
-            let changes = match repo.changes.as_str() {
-                "any" => String::new(),
-                "two-persons" => "by promotion, approved by a second person".to_owned(),
-                _ => "by promotion".to_owned(),
-            };
-            let changes = changes + &state_at.unwrap_or_default();
+            let changes = changes(&repo).to_owned() + &state_at.unwrap_or_default();
             let sources: Vec<String> = repo
                 .sources
                 .iter()
@@ -235,7 +229,7 @@ fn repo_table(repos: &[Repo]) -> String {
             vec![r.name.clone(), r.kind.clone(), sources.join(", "), r.description.clone(), hidden]
         })
         .collect();
-    table(&["Name", "Type", "Sources", "Description", ""], &rows)
+    table(&["Name", "Type", "Sources", "Description", ""], rows)
 }
 
 fn source_table(sources: &[Source]) -> String {
@@ -246,5 +240,24 @@ fn source_table(sources: &[Source]) -> String {
             vec![s.name.clone(), s.type_label.clone(), format_count(s.packages), last]
         })
         .collect();
-    table(&["Name", "Type", "Packages", "Last change"], &rows)
+    table(&["Name", "Type", "Packages", "Last change"], rows)
+}
+
+pub async fn license_types(client: &Client, output: &Output, args: ListLicenseTypes) -> Result<(), CliError> {
+    let types = client.call::<operations::LicenseTypes>([], &args).await?;
+    output.print(&types, || {
+        if types.is_empty() {
+            return "No packages.".to_owned();
+        }
+        let row = |license: &LicenseType| {
+            let packages =
+                license.packages.map(|count| format_count(i64::try_from(count).unwrap_or(i64::MAX)));
+            [Some(license.id.clone()), packages, Some(license.name.clone())].into_iter().flatten().collect()
+        };
+        let rows: Vec<Vec<String>> = types.iter().map(row).collect();
+        match args.current {
+            true => table(&["Type", "Packages", "License"], rows),
+            false => table(&["Type", "License"], rows),
+        }
+    })
 }

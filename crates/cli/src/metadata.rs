@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::client::Client;
 use super::error::CliError;
@@ -22,24 +22,9 @@ const MAX_FILE: u64 = 12 << 20;
 
 #[derive(Debug, Args)]
 pub struct CreateMetadata {
-    /// The package
-    #[arg(long)]
-    pub package_name: String,
-    /// Only this version (default: every version)
-    #[arg(long)]
-    pub version: Option<String>,
-    /// Only in this source (default: in every source)
-    #[arg(long)]
-    pub source: Option<String>,
-    /// Only in this repository (default: in every repository)
-    #[arg(long)]
-    pub repo: Option<String>,
-    /// The key; web pages show the key 'status' first
-    #[arg(long)]
-    pub key: String,
-    /// The value
-    #[arg(long)]
-    pub value: String,
+    /// The value.
+    #[command(flatten)]
+    pub record: MetadataRecord,
     /// What happens if the package has the key.
     #[command(flatten)]
     pub existing: ExistingFlags,
@@ -85,10 +70,8 @@ pub struct DeleteMetadataArgs {
 
 /// `rspm create metadata`.
 pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadata) -> Result<(), CliError> {
-    let CreateMetadata { package_name, version, source, repo, key, value, existing } = args;
-    let record = json!({
-        "package_name": package_name, "version": version, "source": source, "repo": repo, "key": key, "value": value
-    });
+    let CreateMetadata { record, existing } = args;
+    let record = serde_json::to_value(record).map_err(|error| CliError::Output(error.into()))?;
     let body = SetMetadata {
         records: vec![record.into()],
         fail_all: true,
@@ -223,8 +206,7 @@ pub(super) async fn list(client: &Client, output: &Output, args: ListMetadata) -
                 one_line(&row.value),
             ]
         };
-        let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
-        table(&["Id", "Package", "Version", "Source", "Repository", "Key", "Value"], &rows)
+        table(&["Id", "Package", "Version", "Source", "Repository", "Key", "Value"], rows.iter().map(row))
     })
 }
 
@@ -305,6 +287,8 @@ fn parse_csv(text: &str) -> Result<Vec<Result<Value, String>>, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

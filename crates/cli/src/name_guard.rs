@@ -138,8 +138,8 @@ fn describe_changes(changes: &[NameChange], is_dry_run: bool) -> String {
             listed(change.to_version.as_ref(), change.to_source.as_ref()),
         ]
     };
-    let rows: Vec<Vec<String>> = changes.iter().take(MAX_ROWS).map(row).collect();
-    let mut text = table(&["Repository", "Package", "Before", "After"], &rows);
+    let mut text =
+        table(&["Repository", "Package", "Before", "After"], changes.iter().take(MAX_ROWS).map(row));
     if let Some(more) = changes.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
         text += &format!("and {more} more; -o json shows all");
     }
@@ -164,8 +164,10 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
                 guard.description.clone(),
             ]
         };
-        let rows: Vec<Vec<String>> = guards.iter().map(row).collect();
-        table(&["ID", "Name", "Language", "Source", "Kind", "State", "Since", "Description"], &rows)
+        table(
+            &["ID", "Name", "Language", "Source", "Kind", "State", "Since", "Description"],
+            guards.iter().map(row),
+        )
     })
 }
 
@@ -182,8 +184,7 @@ pub async fn audit(client: &Client, output: &Output, args: &AuditNames) -> Resul
         if names.is_empty() {
             return "No name is guarded, and no uploaded name is listed by another source.".to_owned();
         }
-        let rows: Vec<Vec<String>> = names.iter().map(|name| cells(name, format_time)).collect();
-        table(&HEADER, &rows)
+        table(&HEADER, names.iter().map(|name| cells(name, format_time)))
     })
 }
 

@@ -100,8 +100,9 @@ const INDENTATION: u16 = 4;
 /// Formats an aligned table without borders. On a terminal it has a bold header, and is not wider than the terminal: the
 /// cells of its widest column are wrapped. If this is the last one, and the others leave little room for it, its cells have
 /// lines of their own, below those of their rows. Otherwise each row is one line.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    table_of_width(header, rows, Term::stdout().size_checked().map(|(_, columns)| columns))
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    table_of_width(header, &rows, Term::stdout().size_checked().map(|(_, columns)| columns))
 }
 
 fn table_of_width(header: &[&str], rows: &[Vec<String>], max_width: Option<u16>) -> String {

@@ -1,20 +1,43 @@
-//! `rspm add` and `rspm remove`.
+//! `rspm add`, `rspm remove`, `rspm yank` and `rspm unyank`.
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Add, RemovePackage};
-use super::binary_args::{AddBinary, AddKind, RemoveBinary};
+use clap::Args;
+
+use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
 use super::client::Client;
 use super::curated;
 use super::error::CliError;
 use super::output::{Output, note, shortened, warn};
-use super::package_scope::name_and_scope;
 use api::binary::{self, AddedBinaries, RemovedBinary};
 use api::error::Code;
 use api::operations::admin as operations;
 use api::source::{self, AddOutcome, AddedPackages};
 use base::model::language::Language;
 use base::model::source::{SourceKind, Supply};
+
+#[derive(Debug, Args)]
+pub struct Yank {
+    /// The package and its files: name@1.2.3, name@all, name@current or the name of a file: name@name-1.2.3.tar.gz
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source of Python packages
+    #[arg(long)]
+    pub source: String,
+    /// The reason, which installers show
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Unyank {
+    /// The package and its files, as for yank
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source of Python packages
+    #[arg(long)]
+    pub source: String,
+}
 
 async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
     let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
@@ -58,7 +81,9 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
             client,
             output,
             source,
-            (&args.packages, file_in, args.include_suggests),
+            &args.packages,
+            file_in,
+            args.include_suggests,
             &args.definition,
         )
         .await;
@@ -195,11 +220,8 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
 /// The name has no scope, or the server refuses.
 pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Result<(), CliError> {
     let (name, scope) = name_and_scope(&args.name, "remove")?;
-    let body = source::RemovePackage {
-        name: name.to_owned(),
-        scope: scope.to_owned(),
-        comment: args.comment.clone(),
-    };
+    let body =
+        source::RemovePackage { name: name.to_owned(), scope: scope.to_owned(), comment: args.comment };
     let result = client.send::<operations::RemovePackage>([&args.source], &body).await?;
     output.print(&result, || {
         if result.versions.is_empty() {
@@ -222,6 +244,39 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
             format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)
         };
         result.binaries.iter().map(line).collect()
+    })
+}
+
+/// `rspm yank` with the reason, `rspm unyank` without.
+///
+/// # Errors
+/// The name has no scope, or the server refuses.
+pub async fn yank(
+    client: &Client,
+    output: &Output,
+    name: &str,
+    source: &str,
+    reason: Option<String>,
+) -> Result<(), CliError> {
+    let (imperative, verb) = if reason.is_some() { ("yank", "Yanked") } else { ("unyank", "Unyanked") };
+    let (name, scope) = name_and_scope(name, imperative)?;
+    let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), reason };
+    let result = client.send::<operations::YankFiles>([source], &body).await?;
+    output.print(&result, || match result.transaction {
+        Some(_) => result.files.iter().map(|file| format!("{verb} {file} in source '{source}'.\n")).collect(),
+        None => {
+            format!("Nothing changed: the files of {name} {scope} in source '{source}' are as requested.\n")
+        }
+    })
+}
+
+/// Splits `name@1.2.3`, `name@all` or `name@current` into its two parts; `verb` is the verb of the error message.
+fn name_and_scope<'a>(text: &'a str, verb: &str) -> Result<(&'a str, &'a str), CliError> {
+    text.split_once('@').filter(|(name, scope)| !name.is_empty() && !scope.is_empty()).ok_or_else(|| {
+        CliError::refused(format!(
+            "'{0}' does not select what to {verb}: use {0}@current, {0}@all or {0}@<version>",
+            text.trim_end_matches('@')
+        ))
     })
 }
 

@@ -68,7 +68,7 @@ fn describe(prefetch: &Prefetch) -> String {
     if rows.is_empty() {
         return prefetch.message.clone();
     }
-    format!("{}\n{}", table(&["Name", "Versions", "Files", "Bytes"], &rows), prefetch.message)
+    format!("{}\n{}", table(&["Name", "Versions", "Files", "Bytes"], rows), prefetch.message)
 }
 
 fn count(number: u64) -> String {

@@ -1,13 +1,19 @@
-//! The installed programs, for commands that need no running server, and the environment of a running one.
+//! `rspm check-config` and `rspm migrate`, which are installed programs; how commands run these, and the environment of a
+//! running server.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
 
 use super::client::{ParseMode, socket_path};
 use super::error::CliError;
+use super::output::Format;
+use api::suggested_values::SuggestedValues;
+use base::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
 /// Returns a command that runs another installed program with this configuration: the program in the directory of
 /// `rspm`, otherwise the program on `PATH`.
@@ -63,6 +69,62 @@ fn variables(environ: &[u8], is_selected: fn(&[u8]) -> bool) -> Vec<(OsString, O
             is_selected(name).then(|| (OsStr::from_bytes(name).to_owned(), OsString::from_vec(value)))
         })
         .collect()
+}
+
+/// Replaces this process with `rstudio-pm --check-config`, so that the daemon itself validates its configuration.
+pub(super) fn check_config(config: Option<&Path>, format: Format) -> Result<ExitCode, CliError> {
+    let mut command = program_command("rstudio-pm", config);
+    command.arg("--check-config");
+    if format == Format::Json {
+        command.args(["--output-format", "json"]);
+    }
+    for (callers_names, is_selected) in CREDENTIALS {
+        if !callers_names.iter().any(|name| std::env::var_os(name).is_some()) {
+            let server = server_variables(config, *is_selected).into_iter();
+            command.envs(server.filter(|(name, _)| std::env::var_os(name).is_none()));
+        }
+    }
+    Err(exec(command))
+}
+
+/// A predicate on the name of a variable.
+type NamePredicate = fn(&[u8]) -> bool;
+
+/// Kinds of credentials. Each row has variables, and a predicate on names: if the caller has set none of the
+/// variables, the variables of the running server that meet the predicate are used.
+const CREDENTIALS: &[(&[&str], NamePredicate)] = &[
+    (&["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"], |name| name.starts_with(b"AWS_")),
+    (&[KEY_VARIABLE, CREDENTIALS_VARIABLE], is_key),
+];
+
+/// Returns whether a variable may contain the encryption key or name its directory.
+pub(super) fn is_key(name: &[u8]) -> bool {
+    name == KEY_VARIABLE.as_bytes() || name == CREDENTIALS_VARIABLE.as_bytes()
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// The database to fill (default: the one that Database.Provider does not name)
+    #[arg(long, value_name = "PROVIDER", value_parser = SuggestedValues(&["sqlite", "postgres"]))]
+    pub to: Option<String>,
+    /// Read everything and report sizes and problems, but write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Replaces this process with `migrate`, because only the programs of the server use its database.
+pub(super) fn migrate(config: Option<&Path>, format: Format, args: &Migrate) -> Result<ExitCode, CliError> {
+    let mut command = program_command("migrate", config);
+    if let Some(to) = &args.to {
+        command.arg("--to").arg(to);
+    }
+    if args.dry_run {
+        command.arg("--dry-run");
+    }
+    if format == Format::Json {
+        command.args(["--output-format", "json"]);
+    }
+    Err(exec(command))
 }
 
 #[cfg(test)]

@@ -97,8 +97,7 @@ pub async fn list(client: &Client, output: &Output, args: ListPromotions) -> Res
                 decided_by,
             ]
         };
-        let rows: Vec<Vec<String>> = promotions.iter().map(row).collect();
-        table(&["ID", "Promotion", "State", "Requested", "By", "Decided by"], &rows)
+        table(&["ID", "Promotion", "State", "Requested", "By", "Decided by"], promotions.iter().map(row))
     })
 }
 
@@ -163,8 +162,7 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
             describe_state(source.after.as_ref()),
         ]
     };
-    let sources: Vec<Vec<String>> = plan.sources.iter().map(source).collect();
-    let mut text = table(&["Source", "Before", "After"], &sources);
+    let mut text = table(&["Source", "Before", "After"], plan.sources.iter().map(source));
     let package = |package: &PromotedPackage| {
         // A package that has a source before and afterwards, but no version, comes from an index.
         let version = |version: &Option<String>| match (version, &package.from_source) {
@@ -186,7 +184,7 @@ fn describe_plan(plan: &PromotionPlan, repositories: Option<(&String, &String)>)
     };
     let packages: Vec<Vec<String>> = plan.packages.iter().take(MAX_ROWS).map(package).collect();
     if !packages.is_empty() {
-        text += &format!("\n{}", table(&["Package", "Change", "From", "To", "Source"], &packages));
+        text += &format!("\n{}", table(&["Package", "Change", "From", "To", "Source"], packages));
     }
     if let Some(more) = plan.packages.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
         text += &format!("and {more} more; -o json shows all\n");

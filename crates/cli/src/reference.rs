@@ -40,7 +40,9 @@ fn globals(root: &Command, page: &mut String) {
 }
 
 fn commands(command: &Command, path: &str, page: &mut String) {
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    let mut subcommands: Vec<&Command> = command.get_subcommands().collect();
+    subcommands.sort_by_key(|sub| sub.get_display_order());
+    for sub in subcommands.into_iter().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name());
         // A command with optional subcommands, such as `add`, also has its own section.
         if !sub.is_subcommand_required_set() {

@@ -7,6 +7,7 @@ use super::list::version_suffix;
 use super::output::{Output, warn};
 use api::operations::admin as operations;
 use api::repo::{self, Repo};
+use base::model::repository::ChangePolicy;
 
 /// Formats the line that Posit Package Manager prints for a repository.
 pub fn describe(repo: &Repo) -> String {
@@ -14,12 +15,20 @@ pub fn describe(repo: &Repo) -> String {
         if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
     let hidden = if repo.hidden { " - hidden" } else { "" };
     let authenticated = if repo.authenticated { " - authenticated" } else { "" };
-    let changes = match repo.changes.as_str() {
-        "any" => "",
-        "two-persons" => " - changes by promotion, approved by a second person",
-        _ => " - changes by promotion",
+    let changes = match changes(repo) {
+        "" => String::new(),
+        text => format!(" - changes {text}"),
     };
     format!("Repository: {}{description} - {}{hidden}{authenticated}{changes}\n", repo.name, repo.kind)
+}
+
+/// Returns how the repository is changed, if not by every administrator.
+pub(super) fn changes(repo: &Repo) -> &'static str {
+    match ChangePolicy::parse(&repo.changes) {
+        Some(ChangePolicy::Any) => "",
+        Some(ChangePolicy::TwoPersons) => "by promotion, approved by a second person",
+        Some(ChangePolicy::Promotion) | None => "by promotion",
+    }
 }
 
 /// Formats the lines that Posit Package Manager prints after a change of subscriptions.

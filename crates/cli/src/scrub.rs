@@ -124,7 +124,7 @@ fn describe(scrub: &Scrub) -> String {
     }
     if !rows.is_empty() {
         let header = ["Problem", "Outcome", "File", "Source", "Package", "Version", "Added by", "Added"];
-        text += &format!("\n{}", table(&header, &rows.into_iter().map(row).collect::<Vec<_>>()));
+        text += &format!("\n{}", table(&header, rows.into_iter().map(row)));
     }
     let rest = (scrub.bad + scrub.repaired).saturating_sub(MAX_ROWS as u64);
     if rest > 0 {

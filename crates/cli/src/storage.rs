@@ -79,7 +79,7 @@ pub async fn report(client: &Client, output: &Output) -> Result<(), CliError> {
         let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
         let header = ["Class", "Files", "Bytes", "In trash", "Bytes in trash", "Location"];
         let total: u64 = storage.classes.iter().map(|state| state.bytes).sum();
-        let (table, total) = (table(&header, &rows), count_of(total, "byte", "bytes"));
+        let (table, total) = (table(&header, rows), count_of(total, "byte", "bytes"));
         format!("{table}\n{}Total: {total}", problems(&storage))
     })
 }
@@ -126,7 +126,7 @@ fn describe(storage: &Storage) -> String {
     format!(
         "Database: {}\n\n{}\n{}Objects in the trash are deleted after {} days.",
         storage.database,
-        table(&header, &rows),
+        table(&header, rows),
         problems(storage),
         storage.grace_days
     )

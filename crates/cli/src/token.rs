@@ -2,14 +2,14 @@
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, note};
 use api::operations::admin as operations;
 use api::suggested_values::SuggestedValues;
-use api::token::{self, Scope, Token};
+use api::token::{self, ListTokens, Scope, Token};
 
 /// `rspm revoke …`
 #[derive(Debug, Subcommand)]
@@ -29,44 +29,12 @@ pub struct CreateToken {
     /// Repositories of the scopes repos:read and repos:promote, comma separated; '*' for all
     #[arg(long, value_delimiter = ',', value_name = "REPOS")]
     pub repos: Vec<String>,
-    /// Purpose of the token, at most 500 characters
-    #[arg(long)]
-    pub description: String,
-    /// The person or service that uses it: an e-mail address or a name
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub user: String,
-    /// Lifetime: a number with s, m, h or d, or never
-    #[arg(long, default_value = "never", value_parser = lifetime)]
-    pub expires: Lifetime,
+    /// The request.
+    #[command(flatten)]
+    pub request: token::CreateToken,
     /// Print the token alone, without notes on standard error
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ListTokens {
-    /// Only expired tokens (yes) or only others (no)
-    #[arg(long, value_enum)]
-    pub expired: Option<YesNo>,
-    /// Only revoked tokens (yes) or only others (no)
-    #[arg(long, value_enum)]
-    pub revoked: Option<YesNo>,
-}
-
-/// The value of a filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum YesNo {
-    /// Only tokens with the property.
-    Yes,
-    /// Only tokens without the property.
-    No,
-}
-
-impl YesNo {
-    /// Returns whether the value is `yes`.
-    pub fn is_yes(self) -> bool {
-        self == YesNo::Yes
-    }
 }
 
 /// The note of Posit Package Manager after the creation of a token.
@@ -76,10 +44,9 @@ const NOTE: &str = "Generated an access token. Be sure to record this token imme
 /// `rspm create token`: prints the token on standard output, and notes on standard error.
 pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Result<(), CliError> {
     let scopes = scopes(&args)?;
+    let body = token::CreateToken { scopes, ..args.request };
     let is_permanent_admin =
-        args.expires.0.is_none() && scopes.iter().any(|scope| scope.scope == "global:admin");
-    let expires_in = args.expires.0.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
-    let body = token::CreateToken { scopes, description: args.description, user: args.user, expires_in };
+        body.expires_in.is_none() && body.scopes.iter().any(|scope| scope.scope == "global:admin");
     let new_token = client.send::<operations::CreateToken>([], &body).await?;
     if !args.quiet {
         // The token is valid even if the note cannot be written.
@@ -113,11 +80,7 @@ fn scopes(args: &CreateToken) -> Result<Vec<Scope>, CliError> {
 }
 
 pub async fn list(client: &Client, output: &Output, args: ListTokens) -> Result<(), CliError> {
-    let query = token::ListTokens {
-        expired: args.expired.map(YesNo::is_yes),
-        revoked: args.revoked.map(YesNo::is_yes),
-    };
-    let tokens = client.call::<operations::Tokens>([], &query).await?;
+    let tokens = client.call::<operations::Tokens>([], &args).await?;
     output.print(&tokens, || {
         if tokens.is_empty() {
             return "There is no such token.\n".to_owned();
@@ -237,57 +200,4 @@ pub async fn verify(client: &Client, output: &Output) -> Result<(), CliError> {
         }
         text
     })
-}
-
-/// Parses the value of `--expires`.
-///
-/// # Errors
-/// The text is not a lifetime; the message describes the accepted form.
-pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
-    let syntax_error = || "give a number with s, m, h or d, or never: 12h, 90d".to_owned();
-    if text == "never" {
-        return Ok(Lifetime(None));
-    }
-    let (length, unit) = text.char_indices().last().ok_or_else(syntax_error)?;
-    let unit = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(syntax_error()),
-    };
-    let number: u64 = text[..length].parse().map_err(|_| syntax_error())?;
-    number
-        .checked_mul(unit)
-        .filter(|seconds| *seconds > 0)
-        .map(|seconds| Lifetime(Some(seconds)))
-        .ok_or_else(syntax_error)
-}
-
-/// The lifetime of a token in seconds; `None` if it never expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetime(pub Option<u64>);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lifetime_is_a_number_with_a_unit_or_never() {
-        let seconds = |text: &str| lifetime(text).map(|lifetime| lifetime.0);
-        for (text, expected) in [
-            ("never", None),
-            ("1s", Some(1)),
-            ("5m", Some(300)),
-            ("2h", Some(7_200)),
-            ("90d", Some(7_776_000)),
-        ] {
-            assert_eq!(seconds(text), Ok(expected), "{text}");
-        }
-        for bad in
-            ["", "0s", "5", "5w", "-1d", "d", "1.5h", "99999999999999999999d", "18446744073709551615d", "5é"]
-        {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
-    }
 }

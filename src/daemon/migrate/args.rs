@@ -50,7 +50,6 @@ pub enum ProviderName {
 }
 
 impl ProviderName {
-    /// Returns the provider.
     pub fn provider(self) -> Provider {
         match self {
             ProviderName::Sqlite => Provider::Sqlite,

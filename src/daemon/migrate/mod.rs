@@ -24,7 +24,7 @@ use tasks::backup::migrate::{MigrateError, migrate};
 
 /// An error of the program.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum MigrationFailure {
     #[error("{0}")]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -41,9 +41,9 @@ enum Failure {
     Output(std::io::Error),
 }
 
-impl From<DbError> for Failure {
-    fn from(error: DbError) -> Failure {
-        Failure::Migrate(error.into())
+impl From<DbError> for MigrationFailure {
+    fn from(error: DbError) -> MigrationFailure {
+        MigrationFailure::Migrate(error.into())
     }
 }
 
@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
     local_command::exit_code(run(&Args::parse()))
 }
 
-fn run(args: &Args) -> Result<ExitCode, Failure> {
+fn run(args: &Args) -> Result<ExitCode, MigrationFailure> {
     umask(Mode::from_bits_truncate(0o077));
     let loaded = configuration::load(&args.config)?;
     let config = &*loaded.config;
@@ -83,12 +83,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         OutputFormat::Human => local_command::print(&text),
         OutputFormat::Json => local_command::print_json(&text),
     }
-    .map_err(Failure::Output)?;
+    .map_err(MigrationFailure::Output)?;
     Ok(code)
 }
 
 /// Refuses a user without access to the directory of SQLite, before any other error suggests another owner.
-fn refuse_inaccessible(dir: &Path) -> Result<(), Failure> {
+fn refuse_inaccessible(dir: &Path) -> Result<(), MigrationFailure> {
     use std::os::unix::fs::MetadataExt;
     let existing_path = dir.ancestors().find(|part| match metadata(part) {
         Ok(_) => true,
@@ -102,7 +102,7 @@ fn refuse_inaccessible(dir: &Path) -> Result<(), Failure> {
     let readable_metadata = path.ancestors().find_map(|part| metadata(part).ok());
     let owner = readable_metadata.map(|metadata| nix::unistd::Uid::from_raw(metadata.uid()));
     let owner = owner.and_then(|uid| nix::unistd::User::from_uid(uid).ok().flatten());
-    Err(Failure::Access {
+    Err(MigrationFailure::Access {
         user: user_name(),
         path: path.display().to_string(),
         owner: owner.map_or_else(|| "rstudio-pm".to_owned(), |user| user.name),

@@ -1,5 +1,5 @@
 //! Shared handle of the newest catalog: read at start and again after each publish. It detects that the database was
-//! reset to an earlier state; `daemon::rewind` then reopens the app.
+//! reset to an earlier state; `daemon::running` then reopens the app.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,13 +14,11 @@ pub enum Provider {
     /// A file in `SQLite.Dir`.
     #[default]
     Sqlite,
-    /// `Postgres.URL`.
     Postgres,
 }
 
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// `sqlite` or `postgres`.
     pub provider: Provider,
     /// Maximum wait for a connection.
     pub connection_timeout: Duration,

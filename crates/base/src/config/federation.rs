@@ -68,7 +68,6 @@ impl Federation {
     }
 
     fn read(reader: &mut Reader<'_>, name: &str) -> Federation {
-        let section = (SECTION, name);
         let issuer = required_text(
             reader,
             name,
@@ -89,16 +88,20 @@ impl Federation {
             reader.error(ProblemCategory::Settings, SECTION, Some(name), "Issuer", message);
         }
         let subject =
-            reader.text_in(section, "Subject").and_then(|text| pattern(reader, name, "Subject", &text));
-        let claims: Vec<Claim> =
-            reader.texts_in(section, "Claim").iter().filter_map(|text| claim(reader, name, text)).collect();
-        let authorized_party = reader.text_in(section, "AuthorizedParty");
-        let is_unrestricted =
-            reader.text_in(section, "Subject").is_none() && authorized_party.is_none() && claims.is_empty();
+            reader.text_in(SECTION, name, "Subject").and_then(|text| pattern(reader, name, "Subject", &text));
+        let claims: Vec<Claim> = reader
+            .texts_in(SECTION, name, "Claim")
+            .iter()
+            .filter_map(|text| claim(reader, name, text))
+            .collect();
+        let authorized_party = reader.text_in(SECTION, name, "AuthorizedParty");
+        let is_unrestricted = reader.text_in(SECTION, name, "Subject").is_none()
+            && authorized_party.is_none()
+            && claims.is_empty();
         if is_unrestricted && !issuer.is_empty() {
             report_unrestricted(reader, name, &issuer);
         }
-        let lifetime = reader.value_in(section, "TokenLifetime", value::duration);
+        let lifetime = reader.value_in(SECTION, name, "TokenLifetime", value::duration);
         if lifetime < Duration::from_secs(1) || lifetime > MAX_LIFETIME {
             let message = "must be between 1s and 30d";
             reader.error(ProblemCategory::Settings, SECTION, Some(name), "TokenLifetime", message);
@@ -110,10 +113,10 @@ impl Federation {
             authorized_party,
             claims,
             scopes: scopes(reader, name),
-            unique_id_claim: reader.value_in(section, "UniqueIdClaim", non_empty),
-            username_claim: reader.value_in(section, "UsernameClaim", non_empty),
+            unique_id_claim: reader.value_in(SECTION, name, "UniqueIdClaim", non_empty),
+            username_claim: reader.value_in(SECTION, name, "UsernameClaim", non_empty),
             token_lifetime: lifetime,
-            logging: reader.value_in(section, "Logging", value::boolean),
+            logging: reader.value_in(SECTION, name, "Logging", value::boolean),
             issuer,
         }
     }
@@ -126,7 +129,7 @@ fn non_empty(text: &str) -> Result<String, String> {
 /// Returns the value of a property that a section must have. If it is missing, reports an error with this message
 /// and returns an empty text.
 fn required_text(reader: &mut Reader<'_>, name: &str, property: &str, message: &str) -> String {
-    reader.text_in((SECTION, name), property).unwrap_or_else(|| {
+    reader.text_in(SECTION, name, property).unwrap_or_else(|| {
         reader.error(ProblemCategory::Settings, SECTION, Some(name), property, message);
         String::new()
     })
@@ -151,7 +154,7 @@ fn claim(reader: &mut Reader<'_>, section: &str, text: &str) -> Option<Claim> {
 
 fn scopes(reader: &mut Reader<'_>, name: &str) -> Vec<NamedScope> {
     let mut scopes = Vec::new();
-    let texts = reader.texts_in((SECTION, name), "Scope");
+    let texts = reader.texts_in(SECTION, name, "Scope");
     for scope in texts.iter().flat_map(|text| named_scopes(text)) {
         match scope {
             Ok(scope) => scopes.push(scope),

@@ -41,14 +41,12 @@ pub struct Git {
     pub r: Option<PathBuf>,
 }
 
-/// `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxChoice {
     /// The first sandbox that works.
     Auto,
     Systemd,
     Bubblewrap,
-    /// No sandbox.
     None,
 }
 

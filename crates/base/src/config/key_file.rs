@@ -21,7 +21,6 @@ const CREDENTIAL: &str = "rstudio-pm.key";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// The variable [`KEY_VARIABLE`].
     Environment,
     Credential(PathBuf),
     /// The file at this path, `Server.EncryptionKeyPath`.

@@ -20,7 +20,6 @@ pub struct Https {
     pub key: Option<PathBuf>,
     /// Whether `Strict-Transport-Security` is sent, with a maximum age of 30 days.
     pub permanent: bool,
-    /// Oldest accepted protocol version.
     pub minimum_tls: MinimumTls,
 }
 

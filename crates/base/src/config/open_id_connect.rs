@@ -82,7 +82,7 @@ impl OpenIdConnect {
             .subsections(MAPPING)
             .into_iter()
             .map(|group| {
-                let texts = reader.texts_in((MAPPING, &group), "Scope");
+                let texts = reader.texts_in(MAPPING, &group, "Scope");
                 GroupScopes { scopes: scopes(reader, MAPPING, Some(&group), &texts), group }
             })
             .collect();

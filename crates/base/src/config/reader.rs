@@ -116,7 +116,8 @@ impl<'a> Reader<'a> {
     /// Returns the effective value of a property of a subsection; the default if the value is invalid.
     pub(super) fn value_in<T>(
         &self,
-        (section, sub): (&str, &str),
+        section: &str,
+        sub: &str,
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> T {
@@ -128,15 +129,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the non-empty texts that a property of a subsection is set to.
-    pub(super) fn texts_in(&self, (section, sub): (&str, &str), name: &str) -> Vec<String> {
+    pub(super) fn texts_in(&self, section: &str, sub: &str, name: &str) -> Vec<String> {
         let setting = self.settings.get(section, Some(sub), name);
         let values = setting.map(|setting| setting.values.as_slice()).unwrap_or_default();
         values.iter().map(|value| value.text.clone()).filter(|text| !text.is_empty()).collect()
     }
 
     /// Returns the last non-empty text that a property of a subsection is set to.
-    pub(super) fn text_in(&self, section: (&str, &str), name: &str) -> Option<String> {
-        self.texts_in(section, name).pop()
+    pub(super) fn text_in(&self, section: &str, sub: &str, name: &str) -> Option<String> {
+        self.texts_in(section, sub, name).pop()
     }
 
     /// Returns whether a property is set, even to an empty value.

@@ -2,11 +2,9 @@
 //!
 //! A row has two lines: name, type and default of a property; then its description and flags.
 
-mod federation;
 mod git;
-mod local_python;
-mod open_id_connect;
-mod pypi;
+mod python;
+mod sign_in;
 
 use super::address::UrlPurpose;
 use super::debug_region::DebugRegion;
@@ -253,8 +251,8 @@ section("Bioconductor", Never, "The source `bioconductor`.", &[
     property("SyncSchedule", Schedule, "0 2 * * *",
       "Schedule of the sync with the mirror, which runs only while a repository serves Bioconductor.").reloadable(),
 ]),
-section("PyPI", Never, "The source `pypi`.", pypi::PROPERTIES),
-section("LocalPython", Never, "Sources of type `local-python`.", local_python::PROPERTIES),
+section("PyPI", Never, "The source `pypi`.", python::PYPI),
+section("LocalPython", Never, "Sources of type `local-python`.", python::LOCAL_PYTHON),
 section("Manifest", Never, "One location for all upstream data.", &[
     property("URL", Url(UrlPurpose::Mirror), "",
       "A mirror or a directory with a bundle.").not_yet(),
@@ -316,9 +314,9 @@ section("Authentication", Never, "Sessions and tokens.", &[
     property("CookieSweepDuration", Duration, "1h",
       "Interval between removals of ended sessions from the database.").reloadable(),
 ]),
-section("OpenIDConnect", Never, "Sign-in with the company's identity provider, for browsers and for devices without one. It needs `Server.Address`; the redirect URI to register at the provider is `Address` followed by `/__login__/callback`. At least one of `Scope`, `RoleClaim` and `[GroupToScopeMapping]` decides what users may do.", open_id_connect::PROPERTIES),
-section("GroupToScopeMapping", Free, "What the members of a group of the identity provider may do; the name of the section is that of the group, byte for byte.", open_id_connect::MAPPING),
-section("IdentityFederation", Free, "Tokens of other issuers, such as those of CI jobs and of a cluster's service accounts, that clients exchange for tokens of this server. A token that matches several sections gets the scopes of all of them.", federation::PROPERTIES),
+section("OpenIDConnect", Never, "Sign-in with the company's identity provider, for browsers and for devices without one. It needs `Server.Address`; the redirect URI to register at the provider is `Address` followed by `/__login__/callback`. At least one of `Scope`, `RoleClaim` and `[GroupToScopeMapping]` decides what users may do.", sign_in::OPEN_ID_CONNECT),
+section("GroupToScopeMapping", Free, "What the members of a group of the identity provider may do; the name of the section is that of the group, byte for byte.", sign_in::MAPPING),
+section("IdentityFederation", Free, "Tokens of other issuers, such as those of CI jobs and of a cluster's service accounts, that clients exchange for tokens of this server. A token that matches several sections gets the scopes of all of them.", sign_in::IDENTITY_FEDERATION),
 section("Bootstrap", Never, "The first token.", &[
     property("PublicKey", Text, "",
       "RSA public key, or the path of its PEM file: a request that is signed with the private key creates a token with the scope `global:admin`, without access to the server's machine. `rspm bootstrap keys` creates a pair.").reloadable(),

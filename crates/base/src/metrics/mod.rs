@@ -40,7 +40,7 @@ struct Metrics {
     registry: Registry,
     /// Serializes [`text`], which resets process counters before it sets them.
     text_lock: Mutex<()>,
-    process: Process,
+    process: ProcessFamilies,
     requests: [[IntCounter; STATUSES.len()]; METHODS.len()],
     durations: [Histogram; METHODS.len()],
     response_bytes: IntCounter,
@@ -75,7 +75,7 @@ struct Metrics {
     tokens: TokenCounters,
 }
 
-struct Process {
+struct ProcessFamilies {
     cpu: Counter,
     resident_memory: IntGauge,
     virtual_memory: IntGauge,
@@ -120,7 +120,7 @@ impl Metrics {
         let source = &["source"];
         Metrics {
             text_lock: Mutex::new(()),
-            process: Process {
+            process: ProcessFamilies {
                 cpu: registrar.register(Counter::new(
                     "process_cpu_seconds_total",
                     "User and system CPU time spent, in seconds.",

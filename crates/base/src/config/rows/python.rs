@@ -1,13 +1,13 @@
-//! The rows of `[PyPI]`.
+//! The rows of `[PyPI]` and `[LocalPython]`.
 
-use super::property;
+use super::{MAX_UPLOAD, property};
 use crate::config::address::UrlPurpose;
-use crate::config::table::Kind::{Boolean, Choice, Duration, Host, Integer, Schedule, Text, Url};
+use crate::config::table::Kind::{Boolean, Choice, Duration, Host, Integer, Schedule, Size, Text, Url};
 use crate::config::table::Property;
 
-/// The properties, in the order of the reference page.
+/// The properties of `[PyPI]`, in the order of the reference page.
 #[rustfmt::skip]
-pub(super) const PROPERTIES: &[Property] = &[
+pub(super) const PYPI: &[Property] = &[
     property("URL", Url(UrlPurpose::Mirror), "https://pypi.org",
       "An index of Python packages, with or without `/simple` at its end: `https://`, `http://` or `file:///` of a directory that contains `simple/`.").reloadable(),
     property("FileHosts", Host, "",
@@ -26,4 +26,13 @@ pub(super) const PROPERTIES: &[Property] = &[
       "Maximum number of pages that are requested from the index at the same time."),
     property("Follow", Boolean, "true",
       "Whether pages of projects that were requested before are read again after a sync if they changed, so that the next request does not wait for the index.").reloadable(),
+];
+
+/// The properties of `[LocalPython]`, in the order of the reference page.
+#[rustfmt::skip]
+pub(super) const LOCAL_PYTHON: &[Property] = &[
+    property("MaxUploadSize", Size(1, MAX_UPLOAD), "2GB",
+      "Maximum size of a file that twine and other clients upload; `rspm add` has no such limit.").reloadable(),
+    property("Strict", Boolean, "false",
+      "Whether defects that are otherwise accepted with a notice are errors: metadata that PyPI's validator refuses, what pip or uv cannot read, a `RECORD` that does not describe the files, a file name that is not normalized.").reloadable(),
 ];

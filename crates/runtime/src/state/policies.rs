@@ -522,7 +522,7 @@ mod tests {
         let in_force = || policies.of_repo(&inputs, repo.id).expect("rules");
         let indexes = policies.indexes(&inputs, Language::R);
         let prepared =
-            |indexes: &RuleIndexes| policies.of_indexes(&inputs, repo, (indexes, &guards)).expect("rules");
+            |indexes: &RuleIndexes| policies.of_indexes(&inputs, repo, indexes, &guards).expect("rules");
         assert!(Arc::ptr_eq(&prepared(&indexes), &in_force()));
         let before = in_force();
         let new = rule(9, RuleEffect::Block, criteria("two"));
@@ -531,7 +531,7 @@ mod tests {
         assert!(before.set.compared("two", None).is_empty() && with.number != before.number);
         let mut without = indexes.clone();
         without.update(std::slice::from_ref(&stored.rule), &[]);
-        assert!(policies.of_indexes(&inputs, repo, (&without, &guards)).is_none());
+        assert!(policies.of_indexes(&inputs, repo, &without, &guards).is_none());
         assert!(Arc::ptr_eq(&before, &in_force()), "the rules in force are the same");
     }
 }

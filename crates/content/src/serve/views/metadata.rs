@@ -115,7 +115,7 @@ mod tests {
                 name: "tally".to_owned(),
                 version: version.to_owned(),
             };
-            applicable(&rows, (language, RepoId(repo)), &served).remove("status")
+            applicable(&rows, language, RepoId(repo), &served).remove("status")
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(value(Language::R, 1, 2, "1.0"), some("version"));
@@ -128,7 +128,8 @@ mod tests {
         assert_eq!(
             applicable(
                 &[],
-                (Language::R, RepoId(1)),
+                Language::R,
+                RepoId(1),
                 &ServedVersion { source: SourceId(1), name: String::new(), version: String::new() }
             )
             .len(),

@@ -648,6 +648,41 @@ fn retired_names_do_not_come_back() {
     assert!(wrong.is_empty(), "retired names:\n{}", wrong.join("\n"));
 }
 
+/// Returns the patterns of the parameters in `code` that are tuples of names, such as `(a, b)` in `f(x: X, (a, b): (A, B))`.
+fn tuple_parameters(code: &str) -> Vec<&str> {
+    let is_names = |text: &str| {
+        text.contains(',')
+            && text
+                .split(',')
+                .all(|name| name.trim().chars().all(|c| c.is_alphanumeric() || "_ ".contains(c)))
+    };
+    let mut found = Vec::new();
+    for (end, _) in code.match_indices("): (") {
+        let Some(start) = code[..end].rfind('(') else { continue };
+        let before = code[..start].trim_end();
+        if before.ends_with(['(', ',']) && is_names(&code[start + 1..end]) {
+            found.push(&code[start..=end]);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_parameter_is_a_tuple() {
+    assert_eq!(
+        tuple_parameters("fn f(x: X, (a, mut b): (A, B)) { let (c, d): (C, D) = g((1, 2)); }"),
+        ["(a, mut b)"]
+    );
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let code = source.code.join(" ");
+        for parameter in tuple_parameters(&code) {
+            wrong.push(format!("{}: {parameter}", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "parameters that need names of their own:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_file_has_unfinished_code() {
     let marks = ["todo!(", "unimplemented!(", "FIXME", "XXX"];

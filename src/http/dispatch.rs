@@ -145,7 +145,7 @@ pub(super) async fn read(
             if let (Route::UploadPython { .. }, Principal::Token(token)) = (&route, head.principal) {
                 let address = app.site.load().client_address(head.peer, &parts.headers);
                 let request = format!("{} {path}", parts.method);
-                admin::record_refusal(app, (token, address), &request, &failure).await;
+                admin::record_refusal(app, token, address, &request, &failure).await;
             }
             if let Some(redirect) = login::redirect_to_start(app, &route, head, &failure) {
                 return redirect;

@@ -23,8 +23,8 @@ fn value(package: &str, repo: &str, value: &str) -> NewMetadata {
 }
 
 async fn set(backend: &Backend, record: NewMetadata) -> MetadataStatus {
-    let options = (OnExisting::Replace, true);
-    let results = metadata::set(&backend.state, vec![Ok(record)], options, &actor()).await.expect("set");
+    let results = metadata::set(&backend.state, vec![Ok(record)], OnExisting::Replace, true, &actor()).await;
+    let results = results.expect("set");
     results.into_iter().next().expect("a result").expect("accepted").1
 }
 
@@ -77,14 +77,14 @@ async fn if_all_values_must_be_set_one_refused_value_changes_nothing() {
     backend.create_repository("prod", &["team"]).await;
     set(&backend, value("alpha", "", "known")).await;
     let records = vec![Ok(value("beta", "", "new")), Ok(value("alpha", "", "other"))];
-    let all = metadata::set(&backend.state, records.clone(), (OnExisting::Fail, true), &actor()).await;
+    let all = metadata::set(&backend.state, records.clone(), OnExisting::Fail, true, &actor()).await;
     let error = all.expect_err("alpha has the key").to_string();
     assert!(error.starts_with("record 2: the key 'status' of 'alpha' exists already"), "{error}");
     assert_eq!(status(&backend, Language::R, "prod", "beta").await, None);
-    let some = metadata::set(&backend.state, records, (OnExisting::Fail, false), &actor()).await;
+    let some = metadata::set(&backend.state, records, OnExisting::Fail, false, &actor()).await;
     let some: Vec<bool> = some.expect("rows").iter().map(Result::is_ok).collect();
     assert_eq!(some, [true, false]);
     assert_eq!(status(&backend, Language::R, "prod", "beta").await.as_deref(), Some("new"));
     let many = vec![Ok(value("beta", "", "new")); metadata::MAX_RECORDS + 1];
-    assert!(metadata::set(&backend.state, many, (OnExisting::Fail, false), &actor()).await.is_err());
+    assert!(metadata::set(&backend.state, many, OnExisting::Fail, false, &actor()).await.is_err());
 }

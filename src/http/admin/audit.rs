@@ -72,7 +72,8 @@ fn time(text: Option<&str>, name: &str) -> Result<Option<i64>, Failure> {
 /// Records a request for a change that a token does not permit, up to a limit of such rows for each token.
 pub(in crate::http) async fn record_refusal(
     app: &App,
-    (token, address): (&Token, Option<IpAddr>),
+    token: &Token,
+    address: Option<IpAddr>,
     request: &str,
     failure: &Failure,
 ) {

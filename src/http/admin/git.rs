@@ -86,7 +86,7 @@ async fn require_administrator(app: &App, principal: &Principal, reason: &str) -
     let failure = Failure { phrase: format!("{}: {reason}", failure.phrase), ..failure };
     if let (Principal::Token(token), Some(author)) = (principal, author::of_task()) {
         let address = author.address.parse().ok();
-        audit::record_refusal(app, (token, address), "create or edit git builder", &failure).await;
+        audit::record_refusal(app, token, address, "create or edit git builder", &failure).await;
     }
     Err(failure)
 }

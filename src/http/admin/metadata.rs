@@ -62,7 +62,7 @@ pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> Answer<MetadataRes
         value: record.value,
     };
     let records = body.records.into_iter().map(|row| read_row(row).map(new)).collect();
-    let results = metadata::set(&app.state, records, (existing, body.fail_all), &actor).await?;
+    let results = metadata::set(&app.state, records, existing, body.fail_all, &actor).await?;
     let catalog = app.state.catalog.get();
     let mut result = MetadataResult::default();
     for (index, row) in results.into_iter().enumerate() {

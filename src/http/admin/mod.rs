@@ -145,7 +145,7 @@ pub(super) async fn answer_on_network(
         if let (Principal::Token(token), false) =
             (&principal, matches!(parts.method, Method::GET | Method::HEAD))
         {
-            record_refusal(&app, (token, address), &format!("{} {path}", parts.method), &failure).await;
+            record_refusal(&app, token, address, &format!("{} {path}", parts.method), &failure).await;
         }
         return refuse(failure);
     }

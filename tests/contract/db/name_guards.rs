@@ -61,7 +61,7 @@ impl Follower<'_> {
         }
         let (source, publish) = (self.team, Publish::new(TxKind::Add, now, now, "test"));
         self.db.write(move |c| {
-            publish_step(c, (source, tree), &publish, |_, _| {
+            publish_step(c, source, tree, &publish, |_, _| {
                 let (changes, counts) = (changes.clone(), Counts::default());
                 Ok::<_, WriteError<Infallible>>(EditPlan { changes, counts, result: () })
             })
@@ -162,7 +162,7 @@ fn only_a_publish_of_a_mirror_reads_its_source(db: &mut TestDb) {
     let own = db.write(move |c| {
         let mut counting = Counting { inner: c, table: "tree t", count: 0 };
         let publish = Publish::new(TxKind::Add, at(2), at(2), "test");
-        publish_step(&mut counting, (team, tree), &publish, |_, _| {
+        publish_step(&mut counting, team, tree, &publish, |_, _| {
             let changes = vec![introduce("new", "1.0", LifeState::Listed)];
             Ok::<_, WriteError<Infallible>>(EditPlan { changes, counts: Counts::default(), result: () })
         })?;

@@ -131,7 +131,8 @@ pub struct EditPlan<T, C = Change> {
 /// Those of `plan`; database errors.
 pub fn publish_step<T, R, C: TreeChange>(
     c: &mut dyn Conn,
-    (source, tree): (SourceId, TreeId),
+    source: SourceId,
+    tree: TreeId,
     publish: &Publish,
     plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<EditPlan<T, C>, WriteError<R>>,
 ) -> Result<(Option<TxId>, T), WriteError<R>> {

@@ -86,11 +86,11 @@ async fn make(
     requested_at: Timestamp,
 ) -> Result<(String, u64), BackupError> {
     let start_time = Instant::now();
-    let open_folder = open(state, &place, options, reporter, requested_at).await?;
+    let (folder, lock) = open(state, &place, options, reporter, requested_at).await?;
     // The backup begins after the wait for the folder, which may have been long.
     let created_at = (state.clock)();
     let hold = RenewedHold::take(state).await?;
-    let result = write(state, open_folder, options, reporter, &hold, created_at).await;
+    let result = write(state, folder, lock, options, reporter, &hold, created_at).await;
     hold.release().await;
     let (manifest, copied) = result?;
     let missing_count = manifest.missing.len() as u64;
@@ -217,7 +217,8 @@ fn check_database(
 /// Writes all parts of the backup.
 async fn write(
     state: &Arc<State>,
-    (folder, lock): (Folder, FolderLock),
+    folder: Folder,
+    lock: FolderLock,
     options: &CreateOptions,
     reporter: &Reporter,
     hold: &RenewedHold,

@@ -151,11 +151,13 @@ pub(super) struct Addition {
 
 impl Addition {
     fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
-        let tree = (self.source.id, self.source.tree);
-        match self.source.kind.language() {
-            Language::R => publish_step(c, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged)),
+        let EditedSource { id, tree, kind, .. } = self.source;
+        match kind.language() {
+            Language::R => {
+                publish_step(c, id, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged))
+            }
             Language::Python => {
-                publish_step(c, tree, &self.publish, |c, pending| self.plan_python(c, pending, staged))
+                publish_step(c, id, tree, &self.publish, |c, pending| self.plan_python(c, pending, staged))
             }
         }
     }

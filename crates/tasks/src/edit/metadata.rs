@@ -58,7 +58,8 @@ pub type SetMetadata = (Metadata, MetadataStatus);
 pub async fn set(
     state: &State,
     records: Vec<Result<NewMetadata, String>>,
-    (existing, is_atomic): (OnExisting, bool),
+    existing: OnExisting,
+    is_atomic: bool,
     actor: &Actor,
 ) -> Result<Vec<Result<SetMetadata, String>>, RepoError> {
     if records.len() > MAX_RECORDS {

@@ -46,7 +46,7 @@ struct RemoveTransaction {
 
 impl RemoveTransaction {
     fn write(&self, c: &mut dyn Conn) -> Write<RemoveResult> {
-        publish_step(c, (self.source.id, self.source.tree), &self.publish, |c, pending| self.plan(c, pending))
+        publish_step(c, self.source.id, self.source.tree, &self.publish, |c, pending| self.plan(c, pending))
     }
 
     fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Write<EditPlan<Vec<String>>> {

@@ -35,8 +35,9 @@ pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec
         let indexes = match kind {
             BinaryServerKind::Mirror => mirror(url_index, platforms),
             BinaryServerKind::Linux { distribution, arch, r } => {
-                let parts = (distribution.as_deref(), arch.as_deref(), r.as_deref());
-                linux(url_index, platforms, parts).unwrap_or_else(|error| {
+                let indexes =
+                    linux(url_index, platforms, distribution.as_deref(), arch.as_deref(), r.as_deref());
+                indexes.unwrap_or_else(|error| {
                     errors.push(error);
                     Vec::new()
                 })
@@ -91,7 +92,9 @@ fn mirror(url_index: usize, platforms: &Platforms) -> Vec<Index> {
 fn linux(
     url_index: usize,
     platforms: &Platforms,
-    (distribution, arch, r): (Option<&str>, Option<&str>, Option<&str>),
+    distribution: Option<&str>,
+    arch: Option<&str>,
+    r: Option<&str>,
 ) -> Result<Vec<Index>, String> {
     let distributions: Vec<(&str, &Distribution)> = match distribution {
         Some(name) => {

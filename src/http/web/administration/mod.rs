@@ -82,7 +82,7 @@ async fn permitted(
         if let (Principal::Token(token), true) = (head.principal, parts.method == Method::POST) {
             let address = app.site.load().client_address(head.peer, &parts.headers);
             let request = format!("{} {}", parts.method, head.path);
-            admin::record_refusal(app, (token, address), &request, &failure).await;
+            admin::record_refusal(app, token, address, &request, &failure).await;
         }
         return Err(Refused(login::redirect_to_start(app, &route, head, &failure), Box::new(failure)));
     }

@@ -32,7 +32,7 @@ pub async fn remove(
     let publish =
         Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
     let removal = apply(state, move |c| {
-        publish_step(c, (source.id, source.tree), &publish, |c, pending| {
+        publish_step(c, source.id, source.tree, &publish, |c, pending| {
             let (files, count) = selection::select(c, &source, pending, &project, &selection)?;
             let mut labels: Vec<String> = match &selection {
                 Selection::File(name) => vec![name.clone()],

@@ -62,7 +62,7 @@ pub async fn set(
         ..publish(TxKind::Yank, (state.clock)(), actor)
     };
     let edit = apply(state, move |c| {
-        publish_step(c, (source.id, source.tree), &publish, |c, pending| {
+        publish_step(c, source.id, source.tree, &publish, |c, pending| {
             let (files, _) = selection::select(c, &source, pending, &project, &selection)?;
             let mut changes = Vec::new();
             for file in files.iter().filter(|file| file.yanked != reason) {

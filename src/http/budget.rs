@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::body::Body;
 use super::error::Failure;
 use super::peer::{Client, client_network};
-use base::model::guarded::guarded;
+use base::model::owned_bytes::bytes_with;
 use content::serve::package_files::MAX_FIGURE;
 
 /// The budget of a process. Clones share it.
@@ -121,7 +121,7 @@ impl Reservation {
         if !share.resize(bytes.len()) {
             return Err(too_many_responses());
         }
-        Ok(guarded(bytes, share))
+        Ok(bytes_with(bytes, share))
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::body::Body as _;
 
 use super::error::Failure;
 use super::request_body::Incoming;
-use base::model::guarded::guarded;
+use base::model::owned_bytes::bytes_with;
 
 /// `Retry-After` in seconds when the budget of request bodies is used up.
 const RETRY_AFTER: u64 = 5;
@@ -61,7 +61,7 @@ pub async fn read(body: Incoming, limit: usize, timeout: Duration) -> Result<Byt
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok(guarded(bytes, share))
+    Ok(bytes_with(bytes, share))
 }
 
 /// Returns the failure for an error of [`stream`].

@@ -129,7 +129,7 @@ async fn no_name_guard_is_of_a_source_that_was_just_deleted(backend: Backend) {
     let idle = state.db.write(move |c| {
         let mut rows = guard_rows::list(c)?;
         rows.retain(|row| row.id == guard.id);
-        let row = guard_rows::NameGuardRow { state: guard_rows::LISTED_BEFORE, ..rows.remove(0) };
+        let row = guard_rows::NameGuardRow { state: guard_rows::GuardState::ListedBefore, ..rows.remove(0) };
         guard_rows::update(c, &row)
     });
     assert!(idle.await.expect("changed"));

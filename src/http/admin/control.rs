@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call::{Answer, ControlCall};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::plain_text;
+use crate::http::unencrypted;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use api::backup::LastBackupResult;
@@ -96,12 +96,12 @@ async fn node(switch: &Switch) -> Node {
             let notification_warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
             let problems = results::problems(&backups, (app.state.clock)());
-            let plain_text_warning = plain_text::warning(&app.state.config.load(), &app.state.catalog.get());
+            let unencrypted_warning = unencrypted::warning(&app.state.config.load(), &app.state.catalog.get());
             (
                 jobs,
                 warnings
                     .chain(notification_warning)
-                    .chain(plain_text_warning)
+                    .chain(unencrypted_warning)
                     .chain(problems.into_iter().map(backup_warning))
                     .collect(),
             )

@@ -10,7 +10,7 @@ use base::model::language::Language;
 use content::serve::guard_effects::{NameChange, ProvidedPackage};
 use content::serve::name_audit;
 use runtime::catalog::Catalog;
-use store::db::name_guard::{self, NameGuardRow};
+use store::db::name_guard::{self, GuardState, NameGuardRow};
 use tasks::edit;
 use tasks::edit::name_guard::{ChangedGuard, NameGuardChanges, NewNameGuard};
 
@@ -24,10 +24,10 @@ pub(super) async fn list(call: Call<'_>) -> Answer<Vec<wire::NameGuard>> {
 fn wire_of_row(app: &App, catalog: &Catalog, row: NameGuardRow) -> wire::NameGuard {
     let is_automatic = app.state.config.load().server.automatic_name_guard;
     let state = match row.state {
-        name_guard::IN_FORCE if row.automatic && !is_automatic => "off",
-        name_guard::IN_FORCE => "in force",
-        name_guard::LISTED_BEFORE => "listed before",
-        _ => "ended",
+        GuardState::InForce if row.automatic && !is_automatic => "off",
+        GuardState::InForce => "in force",
+        GuardState::ListedBefore => "listed before",
+        GuardState::Ended => "ended",
     };
     wire::NameGuard {
         id: (row.id != 0).then_some(row.id),
@@ -103,7 +103,7 @@ pub(super) async fn delete(
         Some(_) => return Err(Failure::bad_request("the parameter dry_run is true or false")),
     };
     let deleted = edit::name_guard::delete(&app.repositories, &app.state, id, is_dry_run).await?;
-    let row = NameGuardRow { state: name_guard::ENDED, ..deleted.row };
+    let row = NameGuardRow { state: GuardState::Ended, ..deleted.row };
     Ok(wire_of_change(app, ChangedGuard { row, ..deleted }))
 }
 

@@ -19,7 +19,7 @@ use crate::http::read_body;
 use crate::http::request_body::Incoming;
 use crate::http::site::SiteSettings;
 use api::error::Code;
-use base::model::guarded::guarded;
+use base::model::owned_bytes::bytes_with;
 use base::model::language::Language;
 use base::model::locked_version::{Interval, LockedState};
 use base::model::repository::RepoKind;
@@ -108,7 +108,7 @@ fn decode(form: &[u8], mut share: Option<Share>) -> Result<(Bytes, Option<String
     file.extend(field(form, FIELD).into_iter().flatten());
     let day = field(form, DAY_FIELD).map(|day| day.take(MAX_DAY).collect::<Vec<u8>>());
     let day = day.map(|day| String::from_utf8_lossy(&day).into_owned());
-    Ok((guarded(file, share), day))
+    Ok((bytes_with(file, share), day))
 }
 
 /// Returns the decoded bytes of a field of a form, with line feeds as line ends: a form has carriage returns and line

@@ -1,7 +1,7 @@
 //! Publishing: one order of ids, times and commits, independent of the publishers' clocks.
 
 use rstudio_pm::db::clock_repair;
-use rstudio_pm::db::name_guard::{self, NameGuardRow};
+use rstudio_pm::db::name_guard::{self, GuardState, NameGuardRow};
 use rstudio_pm::db::skew::{self, Skew};
 use rstudio_pm::db::{DbError, blob, clock, lease, repo, step, tree, tx, upstream};
 use rstudio_pm::model::digest::Sha256;
@@ -205,7 +205,7 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
         pattern: "alpha".to_owned(),
         source: SourceId(9),
         automatic: true,
-        state: name_guard::IN_FORCE,
+        state: GuardState::InForce,
         description: String::new(),
         created_by: String::new(),
         created_at: later(400),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use rstudio_pm::catalog::{Catalog, CatalogHandle};
-use rstudio_pm::db::name_guard::{self, NameGuardRow};
+use rstudio_pm::db::name_guard::{self, GuardState, NameGuardRow};
 use rstudio_pm::db::tree::{self, Axis, Role};
 use rstudio_pm::db::tx::{Publish, TxKind};
 use rstudio_pm::db::{DbError, WriteError, clock, pypi, source};
@@ -119,7 +119,7 @@ fn a_catalog_reads_only_the_guards_of_added_names(db: &mut TestDb) {
     assert_eq!(follower.guard("own7"), Some((team, true)));
     follower.publish(follower.tree, 7, &["other"]);
     assert_eq!((follower.refresh(), follower.guard("other")), (1, None), "CRAN listed the name before");
-    let ended = NameGuardRow { state: name_guard::ENDED, ..follower.row(9) };
+    let ended = NameGuardRow { state: GuardState::Ended, ..follower.row(9) };
     let name = ended.pattern.clone();
     db.write(move |c| {
         clock::bump_catalog(c)?;
@@ -186,7 +186,7 @@ fn a_discovered_project_reads_only_the_guards_of_its_name(db: &mut TestDb) {
             pattern,
             source: team,
             automatic,
-            state: name_guard::IN_FORCE,
+            state: GuardState::InForce,
             description: String::new(),
             created_by: String::new(),
             created_at: NEW_YEAR,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ReadExtent;
 use base::model::language::Language;
 use formats::policy::{NameGuard, NameGuards, NamePattern};
-use store::db::name_guard::{self, GuardChanges, NameGuardRow, Overlap};
+use store::db::name_guard::{self, GuardChanges, GuardState, NameGuardRow, Overlap};
 use store::db::{Conn, DbError};
 
 /// All name guards in force.
@@ -64,7 +64,7 @@ fn in_force(rows: Vec<NameGuardRow>, overlaps: Vec<Overlap>) -> Vec<Arc<NameGuar
     let overlaps: HashSet<(String, String)> =
         overlaps.into_iter().map(|overlap| (overlap.language, overlap.name)).collect();
     let mut guards = Vec::new();
-    for row in rows.into_iter().filter(|row| row.state == name_guard::IN_FORCE) {
+    for row in rows.into_iter().filter(|row| row.state == GuardState::InForce) {
         let Some(language) = Language::parse(&row.language) else { continue };
         // An automatic guard is for exactly one name, which was validated when the package was added.
         let pattern = match row.pattern.strip_suffix('*') {

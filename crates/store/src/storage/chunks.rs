@@ -3,7 +3,7 @@
 //! opened again for each chunk, so that memory and descriptors are bounded.
 
 use super::{Content, StorageError};
-use base::model::guarded::guarded;
+use base::model::owned_bytes::bytes_with;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use nix::sys::resource::{Resource, getrlimit};
@@ -162,7 +162,7 @@ pub(super) fn open_body() -> Option<OpenBody> {
 /// Counts bytes received from another server as a chunk that waits to be sent.
 pub(super) fn count_chunk(bytes: Bytes) -> Bytes {
     let reservation = CHUNK_BYTES.add(bytes.len());
-    guarded(bytes, reservation)
+    bytes_with(bytes, reservation)
 }
 
 /// Reads a range within an open file into memory that `reservation` counts. Blocking.
@@ -176,7 +176,7 @@ pub fn read_to_memory(
     let length = usize::try_from(range.end - range.start).map_err(|e| to_error(io::Error::other(e)))?;
     let mut bytes = vec![0; length].into_boxed_slice();
     file.read_exact_at(&mut bytes, range.start).map_err(to_error)?;
-    Ok(guarded(bytes, reservation))
+    Ok(bytes_with(bytes, reservation))
 }
 
 /// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.

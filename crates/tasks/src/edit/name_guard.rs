@@ -8,7 +8,7 @@ use content::serve::{RepoError, Repositories, find};
 use formats::policy::NamePattern;
 use runtime::catalog::{Catalog, Source};
 use runtime::state::State;
-use store::db::name_guard::{self, NameGuardRow};
+use store::db::name_guard::{self, GuardState, NameGuardRow};
 use store::db::{Conn, DbError, audit, clock, name_overlap, source};
 
 /// Maximum length of a description, in characters.
@@ -73,7 +73,7 @@ pub async fn create(
         pattern: pattern(&new.name, source)?.to_string(),
         source: source.id,
         automatic: false,
-        state: name_guard::IN_FORCE,
+        state: GuardState::InForce,
         description: description(&new.description)?,
         created_by: actor.0.clone(),
         created_at: now,
@@ -152,7 +152,7 @@ pub async fn update(
         return Err(conflict_error(&catalog, &row, &other));
     }
     let is_same = (&row.pattern, row.source) == (&current.pattern, current.source);
-    let name_changes = match is_same || current.state != name_guard::IN_FORCE {
+    let name_changes = match is_same || current.state != GuardState::InForce {
         true => Vec::new(),
         false => guard_effects::of_change(repositories, &current, Some(&row)).await?,
     };
@@ -197,8 +197,8 @@ pub async fn delete(
 ) -> Result<ChangedGuard, RepoError> {
     let known = state.db.read(move |c| deletable(c, id)).await?.ok_or_else(|| unknown(id))?;
     let changes = match known.state {
-        name_guard::IN_FORCE => guard_effects::of_change(repositories, &known, None).await?,
-        _ => Vec::new(),
+        GuardState::InForce => guard_effects::of_change(repositories, &known, None).await?,
+        GuardState::ListedBefore | GuardState::Ended => Vec::new(),
     };
     if is_dry_run {
         return Ok(ChangedGuard { row: known, changes });
@@ -210,7 +210,7 @@ pub async fn delete(
         }
         clock::bump_catalog(c)?;
         if row.automatic {
-            name_guard::update(c, &NameGuardRow { state: name_guard::ENDED, ..row.clone() })?;
+            name_guard::update(c, &NameGuardRow { state: GuardState::Ended, ..row.clone() })?;
         } else {
             name_guard::delete(c, id)?;
         }
@@ -223,7 +223,7 @@ pub async fn delete(
 /// Returns a guard, unless it was ended.
 fn deletable(c: &mut dyn Conn, id: i64) -> Result<Option<NameGuardRow>, DbError> {
     let known = name_guard::list(c)?;
-    Ok(known.into_iter().find(|row| row.id == id && row.state != name_guard::ENDED))
+    Ok(known.into_iter().find(|row| row.id == id && row.state != GuardState::Ended))
 }
 
 fn changed_meanwhile(id: i64) -> RepoError {

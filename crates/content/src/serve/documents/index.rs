@@ -24,7 +24,7 @@ use crate::serve::r::render;
 use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, task};
 use base::model::digest::Sha256;
-use base::model::guarded::guarded;
+use base::model::owned_bytes::bytes_with;
 use base::model::point::Point;
 use store::db::{self, rendered::RenderedRow};
 use store::storage::{Key, StorageError, memory_cache};
@@ -158,7 +158,7 @@ fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<E
     let kibibytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
     let permit = Arc::clone(budget).try_acquire_many_owned(kibibytes);
     let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
-    Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
+    Ok(EncodedDocument { content, bytes: bytes_with(bytes, permit) })
 }
 
 /// Returns the cache entry of a compressed form of a document, which is not stored.

@@ -12,7 +12,7 @@ use base::words;
 use formats::policy::{NamePattern, comparison_key};
 use formats::python::name::normalize;
 use runtime::state::State;
-use store::db::name_guard::{self, NameGuardRow};
+use store::db::name_guard::{self, GuardState, NameGuardRow};
 use store::db::{Conn, DbError, name_audit};
 
 /// The highest first number of a version that is not suspicious.
@@ -109,18 +109,18 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
 }
 
 fn is_in_force(row: &NameGuardRow, has_automatic: bool) -> bool {
-    row.state == name_guard::IN_FORCE && (has_automatic || !row.automatic)
+    row.state == GuardState::InForce && (has_automatic || !row.automatic)
 }
 
 fn guard_finding(row: &NameGuardRow, has_automatic: bool) -> Finding {
     let (kind, note) = match (row.automatic, row.state) {
         (false, _) => (FindingKind::Pattern, row.description.as_str()),
-        (true, name_guard::IN_FORCE) if has_automatic => (FindingKind::Automatic, row.description.as_str()),
-        (true, name_guard::IN_FORCE) => (FindingKind::Unguarded, "Server.AutomaticNameGuard is off"),
-        (true, name_guard::LISTED_BEFORE) => {
+        (true, GuardState::InForce) if has_automatic => (FindingKind::Automatic, row.description.as_str()),
+        (true, GuardState::InForce) => (FindingKind::Unguarded, "Server.AutomaticNameGuard is off"),
+        (true, GuardState::ListedBefore) => {
             (FindingKind::Unguarded, "a mirror listed the name before the first upload")
         }
-        (true, _) => (FindingKind::Unguarded, "an administrator ended the guard"),
+        (true, GuardState::Ended) => (FindingKind::Unguarded, "an administrator ended the guard"),
     };
     Finding {
         kind,

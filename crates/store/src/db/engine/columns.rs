@@ -51,6 +51,37 @@ macro_rules! column {
 }
 pub(in crate::db) use column;
 
+/// Declares an enumeration whose values are stored as numbers.
+macro_rules! numbers {
+    ($(#[$attribute:meta])* pub enum $Name:ident: $expected:literal {
+        $($(#[$value_attribute:meta])* $Value:ident = $number:literal,)+
+    }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $Name {
+            $($(#[$value_attribute])* $Value,)+
+        }
+
+        impl $Name {
+            pub fn as_i64(self) -> i64 {
+                match self {
+                    $($Name::$Value => $number,)+
+                }
+            }
+        }
+
+        impl $crate::db::engine::conn::Columns for $Name {
+            fn decode(cells: &mut $crate::db::engine::conn::Cells) -> Result<$Name, $crate::db::DbError> {
+                match i64::decode(cells)? {
+                    $($number => Ok($Name::$Value),)+
+                    _ => Err(cells.shape("another number", $expected)),
+                }
+            }
+        }
+    };
+}
+pub(in crate::db) use numbers;
+
 fn number<T: TryFrom<i64>>(row: &mut Row, column: usize) -> Result<T, DbError> {
     let shape = |_| DbError::Shape { column, found: "another number", expected: "a smaller number" };
     T::try_from(row.int(column)?).map_err(shape)

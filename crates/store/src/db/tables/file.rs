@@ -1,40 +1,20 @@
 //! Files of releases: the state, digest and size of their bytes.
 
 use super::{Conn, DbError, Value};
-use crate::db::engine::columns::{row, select};
-use crate::db::engine::conn::{Cells, Columns};
+use crate::db::engine::columns::{numbers, row, select};
+use crate::db::engine::conn::Columns;
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, ReleaseId, SourceId};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FileState {
-    /// Upstream has it; it was never fetched.
-    Known,
-    Stored,
-    /// The blob was removed to save space; upstream still has it.
-    Evicted,
-    /// The bytes from upstream failed the checks.
-    Refused,
-}
-
-impl FileState {
-    const ALL: [FileState; 4] = [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Refused];
-
-    pub fn as_i64(self) -> i64 {
-        match self {
-            FileState::Known => 0,
-            FileState::Stored => 1,
-            FileState::Evicted => 2,
-            FileState::Refused => 3,
-        }
-    }
-}
-
-impl Columns for FileState {
-    fn decode(cells: &mut Cells) -> Result<FileState, DbError> {
-        let number = i64::decode(cells)?;
-        let state = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
-        state.ok_or_else(|| cells.shape("another number", "a file state"))
+numbers! {
+    pub enum FileState: "a file state" {
+        /// Upstream has it; it was never fetched.
+        Known = 0,
+        Stored = 1,
+        /// The blob was removed to save space; upstream still has it.
+        Evicted = 2,
+        /// The bytes from upstream failed the checks.
+        Refused = 3,
     }
 }
 

@@ -7,16 +7,21 @@ use std::collections::BTreeSet;
 use super::ids::{self, Sequence};
 use super::source::is_mirror;
 use super::{Conn, DbError, Value};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{numbers, row, select};
+use crate::db::engine::conn::Columns;
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::time::Timestamp;
 
-pub const IN_FORCE: i64 = 0;
-/// An automatic guard without effect: another source listed the name before.
-pub const LISTED_BEFORE: i64 = 1;
-/// An automatic guard that an administrator ended. The row prevents a new automatic guard for the name.
-pub const ENDED: i64 = 2;
+numbers! {
+    pub enum GuardState: "the state of a name guard" {
+        InForce = 0,
+        /// An automatic guard without effect: another source listed the name before.
+        ListedBefore = 1,
+        /// An automatic guard that an administrator ended. The row prevents a new automatic guard for the name.
+        Ended = 2,
+    }
+}
 
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +36,7 @@ row! {
         pub source: SourceId = "source_id",
         /// Whether it was created by the first upload of the name.
         pub automatic: bool,
-        /// [`IN_FORCE`], [`LISTED_BEFORE`] or [`ENDED`].
-        pub state: i64,
+        pub state: GuardState,
         pub description: String,
         pub created_by: String,
         pub created_at: Timestamp,
@@ -99,7 +103,7 @@ pub fn alarms(c: &mut dyn Conn, after: Timestamp) -> Result<Vec<Overlap>, DbErro
         return Ok(found);
     }
     let mut guards = list(c)?;
-    guards.retain(|guard| guard.state == IN_FORCE);
+    guards.retain(|guard| guard.state == GuardState::InForce);
     found.retain(|overlap| {
         let is_match = |guard: &NameGuardRow| {
             let (first, end) = range(&guard.pattern);
@@ -154,7 +158,7 @@ pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError>
             guard.pattern.as_str().into(),
             guard.source.into(),
             i64::from(guard.automatic).into(),
-            guard.state.into(),
+            guard.state.as_i64().into(),
             guard.description.as_str().into(),
             guard.created_by.as_str().into(),
             guard.created_at.into(),
@@ -172,7 +176,7 @@ pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
     let params: [Value; 5] = [
         guard.pattern.as_str().into(),
         guard.source.into(),
-        guard.state.into(),
+        guard.state.as_i64().into(),
         guard.description.as_str().into(),
         guard.id.into(),
     ];
@@ -219,7 +223,7 @@ pub(in crate::db) fn guard_names(
             pattern: name.clone(),
             source,
             automatic: true,
-            state: if listed.is_some() { LISTED_BEFORE } else { IN_FORCE },
+            state: if listed.is_some() { GuardState::ListedBefore } else { GuardState::InForce },
             description: String::new(),
             created_by: String::new(),
             created_at: at,

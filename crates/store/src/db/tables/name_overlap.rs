@@ -1,7 +1,7 @@
 //! Records guarded names that a mirror lists. The transaction of a publish does so for the names of its trees.
 
 use super::name_guard::{
-    IN_FORCE, LISTED_BEFORE, NameGuardRow, count_change, list, of_name, present, range, update,
+    GuardState, NameGuardRow, count_change, list, of_name, present, range, update,
 };
 use super::{Conn, DbError, Value, audit};
 use base::model::ids::{Seq, SourceId, TreeId};
@@ -94,12 +94,12 @@ fn record_overlaps(
     let mut found = Vec::new();
     for guard in guards {
         let is_other = guard.language == published.language && guard.source != published.source;
-        if !is_other || guard.state != IN_FORCE {
+        if !is_other || guard.state != GuardState::InForce {
             continue;
         }
         for name in listed_names(c, published, only.unwrap_or(&guard.pattern))? {
             if guard.automatic && published.is_first && is_older(c, published, &name, guard.created_at)? {
-                update(c, &NameGuardRow { state: LISTED_BEFORE, ..guard.clone() })?;
+                update(c, &NameGuardRow { state: GuardState::ListedBefore, ..guard.clone() })?;
             } else if !found.iter().any(|(known, _)| *known == name) {
                 found.push((name, guard.id));
             }

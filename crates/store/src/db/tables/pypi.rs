@@ -1,7 +1,7 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
-use super::name_guard::{self, NameGuardRow};
+use super::name_guard::{self, GuardState, NameGuardRow};
 use super::{Conn, DbError, Value, clock, name_overlap};
 use crate::db::engine::columns::{row, select};
 use base::model::digest::Sha256;
@@ -205,7 +205,7 @@ pub fn add_unlisted(
     }
     clock::bump_catalog(c)?;
     let mut guards = name_guard::of_name(c, Language::Python.as_str(), normalized_name)?;
-    guards.retain(|guard| guard.state == name_guard::IN_FORCE);
+    guards.retain(|guard| guard.state == GuardState::InForce);
     Ok(Some(guards))
 }
 

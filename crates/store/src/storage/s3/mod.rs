@@ -12,7 +12,7 @@ use super::{
 use base::config::S3Location;
 use base::model::digest::Sha256;
 use base::model::error_chain::error_chain;
-use base::model::guarded::guarded;
+use base::model::owned_bytes::bytes_with;
 use base::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
@@ -109,7 +109,7 @@ impl S3 {
             && size <= memory_cache::MAX_OBJECT_SIZE
             && let Some(reservation) = chunks::reserve_memory(size)
         {
-            return Ok(BackendObject::Whole(guarded(collect(size, body).await?, reservation)));
+            return Ok(BackendObject::Whole(bytes_with(collect(size, body).await?, reservation)));
         }
         Ok(BackendObject::Part(Blob { size, content: Content::Stream(body) }))
     }

@@ -14,7 +14,7 @@ impl<B: AsRef<[u8]>, G> AsRef<[u8]> for Guarded<B, G> {
 }
 
 /// Returns `bytes` without a copy; `guard` is dropped with the last clone or slice of the result.
-pub fn guarded<B, G>(bytes: B, guard: G) -> Bytes
+pub fn bytes_with<B, G>(bytes: B, guard: G) -> Bytes
 where
     B: AsRef<[u8]> + Send + 'static,
     G: Send + 'static,
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn the_guard_is_dropped_with_the_last_clone_or_slice() {
         let guard = Arc::new(());
-        let bytes = guarded(vec![1, 2, 3], Arc::clone(&guard));
+        let bytes = bytes_with(vec![1, 2, 3], Arc::clone(&guard));
         let slice = bytes.slice(1..);
         drop(bytes);
         assert_eq!((slice.as_ref(), Arc::strong_count(&guard)), (&[2, 3][..], 2));

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
 use super::{audit_file, clock, node};
-use crate::http::{App, ServerContext, unencrypted};
+use crate::http::{App, ServerContext, summary};
 use base::metrics;
 use base::model::time::Clock;
 use runtime::catalog::Rewind;
@@ -39,7 +39,9 @@ pub(super) struct RunningApp {
 impl RunningApp {
     /// Wraps an app and starts its background tasks.
     pub(super) fn start(app: Arc<App>, predecessor: Predecessor, context: &ServerContext) -> RunningApp {
-        if let Some(warning) = unencrypted::warning(&app.state.config.load(), &app.state.catalog.get()) {
+        if let Some(warning) =
+            summary::unencrypted_warning(&app.state.config.load(), &app.state.catalog.get())
+        {
             tracing::warn!("{warning}");
         }
         let (leadership, control) = (context.cluster.leadership(), context.control.clone());

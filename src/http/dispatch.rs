@@ -10,7 +10,6 @@ use http::{Method, Response, StatusCode};
 use super::app::App;
 use super::base_url::RequestHead;
 use super::body::Body;
-use super::client_kind::client_kind;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::permission::{Principal, is_unknown_repository, repository_access};
@@ -259,7 +258,7 @@ fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Times
         rule: blocked.rule,
         package: &blocked.package,
         version: &blocked.version,
-        client: client_kind(platform_request::user_agent(parts)),
+        client: platform_request::client_kind(platform_request::user_agent(parts)),
     });
 }
 

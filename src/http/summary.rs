@@ -1,14 +1,18 @@
-//! The state of the server in one line: its mode, and what it serves or why it cannot serve.
+//! The state of the server in one line: its mode, and what it serves or why it cannot serve; the warning that tokens of
+//! authenticated repositories cross the network unencrypted.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::app::App;
 use super::switch::Switch;
+use base::config::{Config, Listen};
 use base::model::count::count_of;
 use base::model::one_line::{joined_lines, one_line};
 use base::model::time::Timestamp;
 use content::serve;
+use runtime::catalog::Catalog;
 use runtime::control::Mode;
 use store::db::DbError;
 
@@ -116,6 +120,26 @@ fn minute(at: Timestamp) -> String {
         (Some(day), Some(time)) => format!("{day} {time} UTC"),
         _ => text,
     }
+}
+
+/// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
+/// not state that a proxy encrypts.
+pub fn unencrypted_warning(config: &Config, catalog: &Catalog) -> Option<String> {
+    let listen = config.http.listen.as_ref().filter(|listen| !is_loopback(listen))?;
+    let is_https = config.server.address.as_deref().is_some_and(|address| {
+        address.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+    });
+    let repo = catalog.repos.iter().find(|repo| repo.authenticated).filter(|_| !is_https)?;
+    Some(format!(
+        "authenticated repositories, such as '{}', are served without encryption on {listen}: anyone on the network path can \
+         read their tokens. Configure [HTTPS], or name the https address of a proxy in Server.Address and listen on a \
+         loopback address",
+        repo.name
+    ))
+}
+
+fn is_loopback(listen: &Listen) -> bool {
+    listen.host == "localhost" || listen.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

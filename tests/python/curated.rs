@@ -2,7 +2,8 @@
 
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
-use rstudio_pm::edit::python::curated::{self, Input, Update, UpdateRequest};
+use rstudio_pm::edit::curation::Input;
+use rstudio_pm::edit::python::curated::{self, Update, UpdateRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;

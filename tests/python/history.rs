@@ -31,7 +31,7 @@ async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
     let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
     let upload =
         edit::package::receive(&backend.uploads, name, body, UploadKind::Python, &actor()).await.unwrap();
-    edit::package::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
+    edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 
 async fn yank(backend: &Backend, file: &str, reason: Option<&str>) {

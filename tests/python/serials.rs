@@ -67,7 +67,7 @@ async fn add(backend: &Backend, name: &str) {
     let file = package.wheel_name();
     let upload =
         edit::package::receive(&backend.uploads, &file, body, UploadKind::Python, &actor()).await.unwrap();
-    edit::package::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
+    edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 
 /// The clock of the test stands still, so that transactions are one microsecond apart, as after a clock was set back.

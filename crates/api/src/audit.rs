@@ -73,7 +73,6 @@ pub struct AuditRow {
     pub sha256: String,
 }
 
-/// Response to `GET /audit/verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditVerification {
     /// Number of rows.

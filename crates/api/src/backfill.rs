@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `POST /backfill`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartBackfill {
     /// The source's name: `cran`.
@@ -18,7 +17,6 @@ pub struct StartBackfill {
     pub dry_run: bool,
 }
 
-/// Response to `DELETE /backfill/{source}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoppedBackfill {
     /// The result as a sentence.

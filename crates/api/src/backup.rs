@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use crate::units::{bytes, seconds};
 
-/// `POST /backups`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct StartBackup {
@@ -65,7 +64,6 @@ pub struct RecordBackupTest {
     pub error: Option<String>,
 }
 
-/// Response to `POST /backups/tests`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordedBackupTest {
     /// Whether the result was recorded; false if this server has made no backup in the folder.

@@ -61,7 +61,6 @@ pub struct AddedBinary {
     pub outcome: AddOutcome,
 }
 
-/// Response to [`AddBinaries`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedBinaries {
     /// The transaction; absent if nothing changed.
@@ -93,7 +92,6 @@ pub struct RemoveBinary {
     pub comment: String,
 }
 
-/// Response to [`RemoveBinary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedBinary {
     /// The package.

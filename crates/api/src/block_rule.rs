@@ -145,7 +145,6 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
 /// Maximum number of rules in a request for which the packages that they match are counted.
 pub const MAX_COUNTED_RULES: usize = 20;
 
-/// `POST /block-rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreateBlockRules {
     /// The rules; at least one. A rule that cannot be read is refused like one that is not valid.
@@ -159,7 +158,6 @@ pub struct CreateBlockRules {
     pub dry_run: bool,
 }
 
-/// Response to `POST /block-rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedBlockRules {
     /// The created rules; in a dry run the valid ones.
@@ -263,7 +261,6 @@ pub struct EditBlockRule {
     pub changes: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `POST /block-rules/delete`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct DeleteBlockRules {
@@ -272,14 +269,12 @@ pub struct DeleteBlockRules {
     pub id: String,
 }
 
-/// Response to `POST /block-rules/delete`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeletedBlockRules {
     /// The number of deleted rules.
     pub deleted: u64,
 }
 
-/// `POST /block-rules/test`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct TestBlockRules {
@@ -299,7 +294,6 @@ pub struct TestBlockRules {
     pub bioc_version: Option<String>,
 }
 
-/// Response to `POST /block-rules/test`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BlockRulesTest {
     pub package_name: String,

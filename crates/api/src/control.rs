@@ -71,7 +71,6 @@ pub struct Schedule {
     pub next: Option<String>,
 }
 
-/// `POST /offline`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct GoOffline {
@@ -91,7 +90,6 @@ pub struct Change {
     pub to: String,
 }
 
-/// Response to `POST /reload`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reload {
     /// Applied changes.
@@ -104,7 +102,6 @@ pub struct Reload {
     pub warnings: Vec<String>,
 }
 
-/// `PUT /log/regions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SetDebugRegions {
     /// Names of regions.

@@ -19,7 +19,6 @@ pub enum EvictionKind {
     Clear,
 }
 
-/// `POST /evict`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct StartEviction {
@@ -33,7 +32,6 @@ pub struct StartEviction {
     pub dry_run: bool,
 }
 
-/// Response to `GET /evict/{job}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Eviction {
     /// The result, as a sentence.

@@ -94,7 +94,6 @@ pub struct ServedFile {
     pub sha256: Option<String>,
 }
 
-/// Response to `GET /repos/{name}/explain?package=`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The requested repository.

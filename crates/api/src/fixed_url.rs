@@ -6,7 +6,6 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `POST /repos/{name}/urls`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateUrl {
@@ -58,7 +57,6 @@ impl FromStr for SourceSnapshot {
     }
 }
 
-/// Response to `POST /repos/{name}/urls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FixedUrl {
     /// The URL of the repository.

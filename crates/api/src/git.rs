@@ -44,7 +44,6 @@ query! {
     }
 }
 
-/// `POST /sources/{name}/git-builders`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateGitBuilder {

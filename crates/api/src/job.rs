@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use crate::suggested_values::SuggestedValues;
 
-/// `POST /sync`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct StartSync {
@@ -31,7 +30,6 @@ pub struct StartSync {
     pub accept_serial: bool,
 }
 
-/// `POST /clear`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct ClearSource {

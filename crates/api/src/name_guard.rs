@@ -88,7 +88,6 @@ pub struct ChangedNameGuard {
     pub changes: Vec<NameChange>,
 }
 
-/// `POST /name-guards`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +112,6 @@ pub struct CreateNameGuard {
     pub dry_run: bool,
 }
 
-/// Response to `POST /name-guards`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedNameGuard {
     pub guard: NameGuard,

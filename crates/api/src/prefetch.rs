@@ -8,7 +8,6 @@ use super::definition::DefinitionFile;
 
 use crate::suggested_values::SuggestedValues;
 
-/// `POST /prefetch`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct StartPrefetch {
@@ -50,7 +49,6 @@ pub struct StartPrefetch {
     pub dry_run: bool,
 }
 
-/// Response to `GET /prefetch/{job}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Prefetch {
     /// The result, as a sentence.

@@ -56,7 +56,6 @@ pub struct DecidePromotion {
     pub comment: String,
 }
 
-/// A promotion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Promotion {
     /// Its number.

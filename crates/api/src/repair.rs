@@ -22,7 +22,6 @@ pub struct RepairClock {
     pub dry_run: bool,
 }
 
-/// Response to [`RepairClock`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepairedClock {
     /// The result as a sentence.

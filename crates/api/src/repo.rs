@@ -64,7 +64,6 @@ pub struct Repo {
     pub warnings: Vec<String>,
 }
 
-/// One subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
     /// The source; its number if it was deleted.
@@ -77,7 +76,6 @@ pub struct Subscription {
     pub version: Option<String>,
 }
 
-/// `POST /repos`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateRepo {
@@ -135,7 +133,6 @@ pub struct EditRepo {
     pub changes: Option<String>,
 }
 
-/// `POST /repos/{name}/sources`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct Subscribe {

@@ -45,7 +45,6 @@ pub struct ScrubPart {
     pub of: u16,
 }
 
-/// `POST /scrub`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct StartScrub {

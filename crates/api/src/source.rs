@@ -22,7 +22,6 @@ query! {
     }
 }
 
-/// A source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
     /// Row id; CRAN is 1.
@@ -77,7 +76,6 @@ pub struct Transaction {
     pub removed: i64,
 }
 
-/// `POST /sources`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateSource {
@@ -114,7 +112,6 @@ fn default_type() -> String {
     "local".to_owned()
 }
 
-/// `PATCH /sources/{name}`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct EditSource {
@@ -177,7 +174,6 @@ pub struct AddedPackage {
     pub outcome: AddOutcome,
 }
 
-/// Response to [`AddPackages`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedPackages {
     /// The transaction; absent if nothing changed.
@@ -189,7 +185,6 @@ pub struct AddedPackages {
     pub warnings: Vec<String>,
 }
 
-/// `POST /sources/{name}/packages/remove`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovePackage {
     pub name: String,
@@ -200,7 +195,6 @@ pub struct RemovePackage {
     pub comment: String,
 }
 
-/// Response to [`RemovePackage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedPackage {
     pub name: String,
@@ -219,7 +213,6 @@ pub struct YankFiles {
     pub reason: Option<String>,
 }
 
-/// Response to [`YankFiles`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct YankedFiles {
     /// The transaction; absent if nothing changed.

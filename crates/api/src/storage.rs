@@ -12,7 +12,6 @@ fn classes() -> PossibleValuesParser {
     PossibleValuesParser::new(StorageClass::ALL.map(StorageClass::as_str))
 }
 
-/// Response to `GET /storage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Storage {
     /// Identity of this server's database.
@@ -99,14 +98,12 @@ pub struct StorageSelection {
     pub classes: Vec<String>,
 }
 
-/// Response to `POST /storage/adopt`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AdoptedStorage {
     /// Classes newly adopted by this database.
     pub classes: Vec<String>,
 }
 
-/// `POST /storage/sweep`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct SweepStorage {

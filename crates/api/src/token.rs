@@ -32,7 +32,6 @@ pub struct Scope {
     pub objects: Vec<String>,
 }
 
-/// `POST /tokens`.
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct CreateToken {

@@ -9,13 +9,11 @@ use super::block_rule::{CreateBulk, CreateRule, EditRule, Test};
 use super::cluster::ClusterCommand;
 use super::curated::{DefinitionFlags, Update};
 use super::debug_log::DebugCommand;
-use super::job::JobFlags;
 use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs};
 use super::output::Format;
-use super::package::{Unyank, Yank};
 use super::token::{CreateToken, Revoke};
 use super::{git_args, name_guard};
-use api::{block_rule, control, git, job, license, metadata, package, promotion, repo, source, token};
+use api::{block_rule, control, git, license, metadata, package, promotion, repo, source, token};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -135,7 +133,7 @@ pub enum Remote {
     /// Remove the mark of yanked files
     Unyank(Unyank),
     /// Synchronize a source with its mirror
-    Sync(Sync),
+    Sync(super::job::Sync),
     /// Store files of PyPI before clients request them
     Prefetch(super::prefetch::PrefetchArgs),
     /// Remove all packages of CRAN from its newest state
@@ -484,13 +482,26 @@ pub struct RemovePackage {
 }
 
 #[derive(Debug, Args)]
-pub struct Sync {
-    /// The request.
-    #[command(flatten)]
-    pub request: job::StartSync,
-    /// Wait and progress flags.
-    #[command(flatten)]
-    pub job_flags: JobFlags,
+pub struct Yank {
+    /// The package and its files: name@1.2.3, name@all, name@current or the name of a file: name@name-1.2.3.tar.gz
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source of Python packages
+    #[arg(long)]
+    pub source: String,
+    /// The reason, which installers show
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Unyank {
+    /// The package and its files, as for yank
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source of Python packages
+    #[arg(long)]
+    pub source: String,
 }
 
 /// `rspm add …`

@@ -6,15 +6,24 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::Sync;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, note};
 use api::error::Code;
 use api::eviction::StartEviction;
-use api::job::{ClearSource, Job, JobStatus};
+use api::job::{ClearSource, Job, JobStatus, StartSync};
 use api::operations::admin as operations;
 use base::model::visible::for_terminal;
+
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// The request.
+    #[command(flatten)]
+    pub request: StartSync,
+    /// Wait and progress flags.
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
 
 /// Flags of commands that start a job.
 #[derive(Debug, Args)]

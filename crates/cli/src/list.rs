@@ -6,12 +6,12 @@ use super::args::{Info, ListBinaries, ListPackages};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
-use super::repo::changes;
+use super::repo::{changes, version_suffix};
 use api::binary::{self, Binary};
 use api::bioconductor::BioconductorVersion;
 use api::license::{LicenseType, ListLicenseTypes};
 use api::operations::admin as operations;
-use api::repo::{ListRepos, Repo, Subscription};
+use api::repo::{ListRepos, Repo};
 use api::source::{ListSources, Source};
 use base::model::count::count_of;
 use base::model::language::Language;
@@ -209,11 +209,6 @@ fn fields(pairs: &[(&str, String)]) -> String {
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{:<width$}  {value}\n", format!("{name}:")))
         .collect()
-}
-
-/// Returns `@3.20` for a subscription to one version of Bioconductor, otherwise an empty text.
-pub(super) fn version_suffix(subscription: &Subscription) -> String {
-    subscription.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default()
 }
 
 fn repo_table(repos: &[Repo]) -> String {

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-
 use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
 use super::client::Client;
 use super::curated;
@@ -15,29 +13,6 @@ use api::operations::admin as operations;
 use api::source::{self, AddOutcome, AddedPackages};
 use base::model::language::Language;
 use base::model::source::{SourceKind, Supply};
-
-#[derive(Debug, Args)]
-pub struct Yank {
-    /// The package and its files: name@1.2.3, name@all, name@current or the name of a file: name@name-1.2.3.tar.gz
-    #[arg(long, value_name = "NAME@SCOPE")]
-    pub name: String,
-    /// The local source of Python packages
-    #[arg(long)]
-    pub source: String,
-    /// The reason, which installers show
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub reason: String,
-}
-
-#[derive(Debug, Args)]
-pub struct Unyank {
-    /// The package and its files, as for yank
-    #[arg(long, value_name = "NAME@SCOPE")]
-    pub name: String,
-    /// The local source of Python packages
-    #[arg(long)]
-    pub source: String,
-}
 
 async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
     let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;

@@ -3,10 +3,9 @@
 use super::args::{EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
 use super::client::Client;
 use super::error::CliError;
-use super::list::version_suffix;
 use super::output::{Output, warn};
 use api::operations::admin as operations;
-use api::repo::{self, Repo};
+use api::repo::{self, Repo, Subscription};
 use base::model::repository::ChangePolicy;
 
 /// Formats the line that Posit Package Manager prints for a repository.
@@ -29,6 +28,11 @@ pub(super) fn changes(repo: &Repo) -> &'static str {
         Some(ChangePolicy::TwoPersons) => "by promotion, approved by a second person",
         Some(ChangePolicy::Promotion) | None => "by promotion",
     }
+}
+
+/// Returns `@3.20` for a subscription to one version of Bioconductor, otherwise an empty text.
+pub(super) fn version_suffix(subscription: &Subscription) -> String {
+    subscription.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default()
 }
 
 /// Formats the lines that Posit Package Manager prints after a change of subscriptions.

@@ -17,11 +17,12 @@ use api::block_rule as wire;
 use api::error::Code;
 use base::model::refused_rows::refused_rows;
 use base::model::rule_effect::RuleEffect;
-use base::model::time::Timestamp;
+use base::model::time::{Day, SECOND, Timestamp};
 use content::serve::rule_matches::{RuleMatch, RuleMatches};
 use content::serve::{block_rules, rule_matches};
 use formats::policy::{Criteria, Rule};
 use runtime::catalog::{Catalog, StoredRule};
+use store::db::blocked_request;
 use tasks::edit::block_rule;
 
 /// Maximum number of rules in a request.
@@ -281,6 +282,40 @@ pub(super) async fn test(call: Call<'_>, body: wire::TestBlockRules) -> Answer<w
         allowed_is_listed: result.allowed.as_ref().is_some_and(|allowed| allowed.is_listed),
         allowed: result.allowed.map(|allowed| allowed.version),
         microseconds: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Default number of days of a report, if the parameter `since` is absent.
+const DEFAULT_DAYS: i64 = 7;
+
+pub(super) async fn blocked(call: Call<'_>, query: wire::CountBlocked) -> Answer<wire::BlockedRequests> {
+    let app = call.app;
+    let since: Day = match query.since {
+        Some(text) => text.parse().map_err(|_| {
+            let excerpt: String = text.chars().take(60).collect();
+            Failure::bad_request(format!("'{excerpt}' is not a day (YYYY-MM-DD)"))
+        })?,
+        None => Timestamp((app.state.clock)().0 - (DEFAULT_DAYS - 1) * 86_400 * SECOND).day(),
+    };
+    let report = app.usage.blocked(since).await.map_err(|error| {
+        tracing::warn!(%error, "could not read the counts of refused requests");
+        Failure::unavailable("the database of usage data is not available", 10)
+    })?;
+    let report = report.ok_or_else(|| {
+        Failure::not_found("refused requests are not counted, because Server.UsageDataEnabled is false")
+    })?;
+    let row = |count: blocked_request::BlockedCount| wire::BlockedCount {
+        rule: count.rule,
+        package: count.package,
+        version: count.version,
+        client: count.client,
+        count: count.count,
+        last: Timestamp(count.day.saturating_mul(86_400 * SECOND)).day().to_string(),
+    };
+    Ok(wire::BlockedRequests {
+        since: since.to_string(),
+        total: report.total,
+        requests: report.totals.into_iter().map(row).collect(),
     })
 }
 

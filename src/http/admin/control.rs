@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::call::{Answer, ControlCall};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::unencrypted;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use api::backup::LastBackupResult;
@@ -96,7 +95,8 @@ async fn node(switch: &Switch) -> Node {
             let notification_warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
             let problems = results::problems(&backups, (app.state.clock)());
-            let unencrypted_warning = unencrypted::warning(&app.state.config.load(), &app.state.catalog.get());
+            let unencrypted_warning =
+                summary::unencrypted_warning(&app.state.config.load(), &app.state.catalog.get());
             (
                 jobs,
                 warnings

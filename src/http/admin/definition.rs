@@ -17,7 +17,8 @@ use formats::r::closure::Kinds;
 use formats::r::curated::parse_include;
 use store::db::curation;
 use tasks::edit::curated::snapshot::{self, SnapshotChange};
-use tasks::edit::python::curated::{self, Input, Update, UpdateRequest};
+use tasks::edit::curation::{Input, require_snapshot};
+use tasks::edit::python::curated::{self, Update, UpdateRequest};
 use tasks::edit::{Actor, curated as r_curated};
 
 /// Returns a file of a request as it is stored.
@@ -103,7 +104,7 @@ async fn update_r(
                 "the source '{name}' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot"
             )));
         }
-        curated::require_snapshot(commit, *snapshot)?;
+        require_snapshot(commit, *snapshot)?;
         let snapshot = snapshot.unwrap_or(Snapshot::Latest);
         let change = SnapshotChange { source: name, snapshot, include: None };
         snapshot::set(&app.repositories, &app.state, change, commit, comment, actor).await?

@@ -5,23 +5,18 @@ mod audit;
 mod backfill;
 mod backup;
 mod binary;
-mod bioconductor;
 mod block_rule;
 mod block_rule_form;
-mod blocked;
 mod call;
-mod clear;
-mod client_version;
+mod choices;
+mod client;
 mod cluster;
 mod control;
 mod definition;
-mod distribution;
-mod eviction;
 pub(in crate::http) mod explain;
 mod fixed_url;
 mod git;
 mod job;
-mod license;
 mod log;
 mod metadata;
 pub mod name_guard;
@@ -33,7 +28,6 @@ mod repair;
 mod repo;
 mod scrub;
 mod source;
-mod state_of_client;
 mod storage;
 mod token;
 mod upload;
@@ -137,7 +131,7 @@ pub(super) async fn answer_on_network(
     // SECURITY: the catalog is updated before the permission check, which must not use an older catalog than the
     // handler. Clients without a token are refused below, without a wait.
     if principal != Principal::Anonymous
-        && let Err(failure) = state_of_client::wait(&app, &parts.headers).await
+        && let Err(failure) = client::wait(&app, &parts.headers).await
     {
         return refuse(failure);
     }
@@ -151,7 +145,7 @@ pub(super) async fn answer_on_network(
     }
     let received_at = (switch.context().clock)();
     let head = RequestHead { peer, parts, path, received_at, principal: &principal };
-    if let Some((major, minor)) = client_version::other(&parts.headers) {
+    if let Some((major, minor)) = client::other_version(&parts.headers) {
         let base = base_url::base_url(&app.site.load(), &head);
         return refuse(Failure::new(
             StatusCode::CONFLICT,
@@ -171,7 +165,7 @@ pub(super) async fn answer_on_network(
     let mut response = answer(switch, request).await;
     response::restrict_to_client(&mut response);
     if let Some(app) = switch.app() {
-        state_of_client::set(&app, &mut response);
+        client::set(&app, &mut response);
     }
     response
 }
@@ -241,44 +235,30 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let actor = if writes { actor(&principal, peer).await } else { Actor(String::new()) };
     let actor_name = actor.0.clone();
     let author = author(&principal, &actor, address, (switch.context().clock)());
+    let refuse = |failure| failure_response(failure, &principal);
     let work = async {
         match route {
-            AdminRoute::Control(route) => match route {
-                Ok(route) => {
-                    let call = ControlCall { switch, principal: &principal, actor: &actor_name };
-                    let result = dispatch_control(call, &route, &query, body).await;
-                    result.unwrap_or_else(|failure| failure_response(failure, &principal))
-                }
-                Err(failure) => failure_response(failure, &principal),
-            },
-            AdminRoute::Data(route) => match switch.app() {
-                Some(app) => {
-                    let result = match route {
-                        Ok(route) => {
-                            let received_at = (switch.context().clock)();
-                            let head = RequestHead {
-                                peer,
-                                parts: &parts,
-                                path: &path,
-                                received_at,
-                                principal: &principal,
-                            };
-                            let base = known_base(&app, &head);
-                            let call =
-                                Call { app: &app, actor, principal: &principal, is_confidential, base };
-                            dispatch_data(call, &route, &query, body).await
-                        }
-                        Err(failure) => Err(failure),
-                    };
-                    let mut response = result.unwrap_or_else(|failure| failure_response(failure, &principal));
-                    response.body_mut().set_owner(app);
-                    response
-                }
-                None => {
-                    let mode = switch.context().control.mode();
-                    failure_response(switch::unavailable(&mode, &principal), &principal)
-                }
-            },
+            AdminRoute::Control(Err(failure)) => refuse(failure),
+            AdminRoute::Control(Ok(route)) => {
+                let call = ControlCall { switch, principal: &principal, actor: &actor_name };
+                dispatch_control(call, &route, &query, body).await.unwrap_or_else(refuse)
+            }
+            AdminRoute::Data(route) => {
+                let Some(app) = switch.app() else {
+                    return refuse(switch::unavailable(&switch.context().control.mode(), &principal));
+                };
+                let result = async {
+                    let received_at = (switch.context().clock)();
+                    let head =
+                        RequestHead { peer, parts: &parts, path: &path, received_at, principal: &principal };
+                    let base = known_base(&app, &head);
+                    let call = Call { app: &app, actor, principal: &principal, is_confidential, base };
+                    dispatch_data(call, &route?, &query, body).await
+                };
+                let mut response = result.await.unwrap_or_else(refuse);
+                response.body_mut().set_owner(app);
+                response
+            }
         }
     };
     let response = author::scope(author, work).await;

@@ -57,7 +57,7 @@ async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> Result<Pac
 pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer<AddedPackages> {
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
-    let (tx, added) = edit::package::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
+    let (tx, added) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, status)| AddedPackage {
         file: upload.file,
         name: upload.package,

@@ -1,12 +1,12 @@
-//! Storage classes: state, adoption by this database, sweep, and restoring from the trash.
+//! Storage classes: state, adoption by this database, sweep, restoring from the trash, and evictions.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::call::{Answer, Call, WithStatus};
+use super::call::{Answer, Call};
 use super::job::{Started, start_response};
 use crate::http::error::Failure;
-use api::job::Job;
+use api::eviction::{Eviction, EvictionKind, StartEviction};
 use api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
@@ -17,6 +17,7 @@ use content::serve::RepoError;
 use store::db;
 use store::storage::{GRACE, Key, Ownership};
 use tasks::upkeep;
+use tasks::upkeep::evict;
 use tasks::upkeep::sweep::SweepOptions;
 use tasks::upkeep::sweep::trash::TrashSummary;
 
@@ -119,7 +120,7 @@ pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> Started {
     start_response(app, &started).await
 }
 
-pub(super) async fn restore(call: Call<'_>, body: StorageSelection) -> Answer<WithStatus<Job>> {
+pub(super) async fn restore(call: Call<'_>, body: StorageSelection) -> Started {
     let app = call.app;
     let classes = classes_or_all(&body.classes)?;
     let key = format!("storage:restore:{}", body.classes.join(","));
@@ -152,4 +153,35 @@ pub(super) fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failu
         })
     };
     names.iter().map(class).collect()
+}
+
+pub(super) async fn evict(call: Call<'_>, body: StartEviction) -> Started {
+    let app = call.app;
+    let kind = match body.kind {
+        EvictionKind::Normal => evict::EvictionKind::Normal,
+        EvictionKind::Sweep => evict::EvictionKind::Sweep,
+        EvictionKind::Packages => evict::EvictionKind::Packages,
+        EvictionKind::Clear => evict::EvictionKind::Clear,
+    };
+    start_response(app, &evict::start(&app.upkeep, kind, body.dry_run)).await
+}
+
+pub(super) async fn eviction(call: Call<'_>, job: &str) -> Answer<Eviction> {
+    let result = job.parse().ok().and_then(|job| evict::result(&call.app.upkeep, job));
+    let result = result
+        .ok_or_else(|| Failure::not_found("there is no result of this eviction; the last eight are kept"))?;
+    Ok(Eviction {
+        message: result.summary(),
+        kind: match result.kind {
+            evict::EvictionKind::Normal => EvictionKind::Normal,
+            evict::EvictionKind::Sweep => EvictionKind::Sweep,
+            evict::EvictionKind::Packages => EvictionKind::Packages,
+            evict::EvictionKind::Clear => EvictionKind::Clear,
+        },
+        dry_run: result.dry_run,
+        files: result.files,
+        bytes: result.bytes,
+        in_use: result.in_use,
+        notes: result.notes.clone(),
+    })
 }

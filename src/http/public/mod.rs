@@ -17,7 +17,6 @@ mod sources;
 mod status;
 mod swagger;
 pub(super) mod sysreqs;
-mod url;
 mod usage;
 pub(super) mod vulnerabilities;
 mod webhook;

@@ -3,7 +3,7 @@
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::curated::{self, Update, UpdateRequest, snapshot};
-use rstudio_pm::edit::python::curated::Input;
+use rstudio_pm::edit::curation::Input;
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::pypi::PageReads;

@@ -228,7 +228,7 @@ macro_rules! data_operations {
             /// Start the sync of a built-in source, or attach to it
             StartSync: POST ["sync"] Administer => job::sync { body(job::StartSync), response(job::Job) }
             /// Remove all packages of CRAN from its newest state; earlier snapshots still serve them
-            ClearSource: POST ["clear"] Administer => clear::start { body(job::ClearSource), response(job::Job) }
+            ClearSource: POST ["clear"] Administer => job::clear { body(job::ClearSource), response(job::Job) }
             /// Make a backup, or attach to the running one
             StartBackup: POST ["backups"] Administer => backup::create {
                 body(backup::StartBackup), response(job::Job)
@@ -246,13 +246,13 @@ macro_rules! data_operations {
                 response(backfill::StoppedBackfill)
             }
             /// List Bioconductor versions, newest first
-            BioconductorVersions: GET ["bioconductor", "versions"] Inspect => bioconductor::versions {
+            BioconductorVersions: GET ["bioconductor", "versions"] Inspect => choices::bioconductor_versions {
                 response([bioconductor::BioconductorVersion])
             }
             // Authors of rules need the types of licenses; their counts are those of a dry run of a rule.
             /// List types of licenses; with the parameter current, those of R packages that sources list now, with the
             /// number of packages
-            LicenseTypes: GET ["license-types"] ChangeBlocklist => license::types {
+            LicenseTypes: GET ["license-types"] ChangeBlocklist => choices::license_types {
                 query(license::ListLicenseTypes), response([license::LicenseType])
             }
             /// List metadata of packages; the parameters package, key, source and repo select
@@ -282,11 +282,11 @@ macro_rules! data_operations {
                 body(storage::StorageSelection), response(job::Job)
             }
             /// Remove stored files that are fetched again on request; attaches to a running eviction of the same files
-            StartEviction: POST ["evict"] Administer => eviction::start {
+            StartEviction: POST ["evict"] Administer => storage::evict {
                 body(eviction::StartEviction), response(job::Job)
             }
             /// Show the result of the eviction that ran as this job; the last eight results are kept
-            Eviction(job): GET ["evict", job] Administer => eviction::result { response(eviction::Eviction) }
+            Eviction(job): GET ["evict", job] Administer => storage::eviction { response(eviction::Eviction) }
             /// Store the files of PyPI that a requirements file or a lock file names; attaches to a running job with the
             /// same request
             StartPrefetch: POST ["prefetch"] Administer => prefetch::start {
@@ -304,7 +304,7 @@ macro_rules! data_operations {
             /// Show a job, up to an hour after its end
             Job(id): GET ["jobs", id] Administer => job::get { response(job::Job) }
             /// List distributions that binaries can be served for
-            Distributions: GET ["distributions"] Inspect => distribution::list {
+            Distributions: GET ["distributions"] Inspect => choices::distributions {
                 response([distribution::Distribution])
             }
             /// List block rules in the order in which they are compared
@@ -329,7 +329,7 @@ macro_rules! data_operations {
                 body(block_rule::TestBlockRules), response(block_rule::BlockRulesTest)
             }
             /// Count the requests that block rules refused; the parameter since is the first day
-            BlockedRequests: GET ["blocked"] ReadBlocklist => blocked::list {
+            BlockedRequests: GET ["blocked"] ReadBlocklist => block_rule::blocked {
                 query(block_rule::CountBlocked), response(block_rule::BlockedRequests)
             }
             /// List name guards, also those that uploads created

@@ -94,7 +94,7 @@ macro_rules! public_operations {
             }
             // The body names the repository, which the handler checks.
             /// The snapshot at a given time
-            Url: POST ["url"] ReadPublic => url::find { body(url::SnapshotQuery), response(url::Snapshot) }
+            Url: POST ["url"] ReadPublic => repos::snapshot_at { body(url::SnapshotQuery), response(url::Snapshot) }
             // The handler verifies the signature.
             /// A token with the scope global:admin for the owner of the key in Bootstrap.PublicKey
             Bootstrap: POST ["bootstrap"] Notify => bootstrap::create {

@@ -18,7 +18,6 @@ pub struct BootstrapRequest {
     pub signature: String,
 }
 
-/// Response to `POST /bootstrap`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BootstrapToken {
     /// The identifier of the token, for `revoke`.

@@ -15,7 +15,6 @@ query! {
     }
 }
 
-/// A source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
     /// Row id; CRAN is 1.

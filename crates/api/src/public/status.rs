@@ -17,7 +17,6 @@ query! {
     }
 }
 
-/// Response to `GET /status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Status {

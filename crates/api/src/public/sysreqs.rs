@@ -130,7 +130,6 @@ pub struct DescriptionRequirements {
     pub unknown: Vec<String>,
 }
 
-/// Response to `GET /repos/{r}/packages/{name}/sysreqs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PackageRequirements {
     /// The R package.

@@ -11,7 +11,6 @@ pub struct SnapshotQuery {
     pub snapshot: String,
 }
 
-/// Response to `POST /url`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
     /// The snapshot segment of the URL.

@@ -3,7 +3,7 @@
 use super::edited_source::EditedSource;
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::{StagedUpload, Uploads};
-use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish};
+use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish, python};
 use base::model::change::{Counts, NewFile, NewRelease};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TxId};
@@ -156,9 +156,9 @@ impl Addition {
             Language::R => {
                 publish_step(c, id, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged))
             }
-            Language::Python => {
-                publish_step(c, id, tree, &self.publish, |c, pending| self.plan_python(c, pending, staged))
-            }
+            Language::Python => publish_step(c, id, tree, &self.publish, |c, pending| {
+                python::add::plan(self, c, pending, staged)
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ pub mod add;
 pub mod add_binary;
 pub mod block_rule;
 pub mod curated;
-mod curation;
+pub mod curation;
 mod durability;
 mod edited_source;
 pub mod fixed_url;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-pub use super::add::add;
 use super::uploads::{Upload, Uploads};
 use super::{Actor, RemoveScope, UploadKind, curated, python, remove, upload};
 use base::model::language::Language;

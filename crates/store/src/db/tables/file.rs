@@ -2,7 +2,6 @@
 
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{numbers, row, select};
-use crate::db::engine::conn::Columns;
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, ReleaseId, SourceId};
 

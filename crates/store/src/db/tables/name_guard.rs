@@ -8,7 +8,6 @@ use super::ids::{self, Sequence};
 use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{numbers, row, select};
-use crate::db::engine::conn::Columns;
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::time::Timestamp;

@@ -1,8 +1,6 @@
 //! Records guarded names that a mirror lists. The transaction of a publish does so for the names of its trees.
 
-use super::name_guard::{
-    GuardState, NameGuardRow, count_change, list, of_name, present, range, update,
-};
+use super::name_guard::{GuardState, NameGuardRow, count_change, list, of_name, present, range, update};
 use super::{Conn, DbError, Value, audit};
 use base::model::ids::{Seq, SourceId, TreeId};
 use base::model::language::Language;

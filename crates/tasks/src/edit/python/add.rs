@@ -42,156 +42,153 @@ impl Project {
     }
 }
 
-impl Addition {
-    pub(in crate::edit) fn plan_python(
-        &self,
-        c: &mut dyn Conn,
-        pending: Seq,
-        staged: &[StagedUpload],
-    ) -> Write<EditPlan<Vec<AddStatus>, FileChange>> {
-        let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
-        let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
-        let mut new_uploads: Vec<&StagedUpload> = Vec::new();
-        for upload in staged {
-            let name = upload.upload.package.as_str();
-            if !projects.contains_key(name) {
-                projects.insert(name, Project::read(c, &self.source, pending, name)?);
-            }
-            let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
-                continue;
-            };
-            let (status, file_changes) = self.plan_file(c, project, upload, python)?;
-            outcomes.push(status);
-            if !file_changes.is_empty() {
-                let Upload { file, version, sha256, .. } = &upload.upload;
-                project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
-                new_uploads.push(upload);
-            }
-            changes.extend(file_changes);
+/// Plans the addition of staged files.
+pub(in crate::edit) fn plan(
+    addition: &Addition,
+    c: &mut dyn Conn,
+    pending: Seq,
+    staged: &[StagedUpload],
+) -> Write<EditPlan<Vec<AddStatus>, FileChange>> {
+    let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
+    let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
+    let mut new_uploads: Vec<&StagedUpload> = Vec::new();
+    for upload in staged {
+        let name = upload.upload.package.as_str();
+        if !projects.contains_key(name) {
+            projects.insert(name, Project::read(c, &addition.source, pending, name)?);
         }
-        if self.replaces_versions {
-            let versions: Vec<Version> =
-                staged.iter().map(|upload| Version::lenient(&upload.upload.version)).collect();
-            let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
-            for project in projects.values().filter(|project| !project.added.is_empty()) {
-                let replaced = project.files.iter().filter(|file| {
-                    !is_staged(&file.name) && versions.contains(&Version::lenient(&file.version))
-                });
-                let ends = replaced.map(|file| FileChange::EndLife(file.key.clone()));
-                // A file of the same distribution as an added one has ended already.
-                let ends: Vec<FileChange> = ends.filter(|end| !changes.contains(end)).collect();
-                changes.extend(ends);
-            }
+        let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
+            continue;
+        };
+        let (status, file_changes) = plan_file(addition, c, project, upload, python)?;
+        outcomes.push(status);
+        if !file_changes.is_empty() {
+            let Upload { file, version, sha256, .. } = &upload.upload;
+            project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
+            new_uploads.push(upload);
         }
-        for upload in new_uploads {
-            insert_blobs(c, upload, self.publish.now)?;
-        }
-        let mut counts = Counts::default();
-        for project in projects.values().filter(|project| !project.added.is_empty()) {
-            if project.files.is_empty() {
-                counts.added += 1;
-            } else {
-                counts.updated += 1;
-            }
-        }
-        Ok(EditPlan { changes, counts, result: outcomes })
+        changes.extend(file_changes);
     }
-
-    fn plan_file(
-        &self,
-        c: &mut dyn Conn,
-        project: &Project,
-        staged: &StagedUpload,
-        python: &StagedPython,
-    ) -> Write<(AddStatus, Vec<FileChange>)> {
-        let Upload { file, sha256, version, .. } = &staged.upload;
-        let distribution = Distribution::of_file(file, version);
-        if project.added.get(file).is_some_and(|(_, other)| other == sha256) {
-            return Ok((AddStatus::Existing, Vec::new()));
+    if addition.replaces_versions {
+        let versions: Vec<Version> =
+            staged.iter().map(|upload| Version::lenient(&upload.upload.version)).collect();
+        let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
+        for project in projects.values().filter(|project| !project.added.is_empty()) {
+            let replaced = project
+                .files
+                .iter()
+                .filter(|file| !is_staged(&file.name) && versions.contains(&Version::lenient(&file.version)));
+            let ends = replaced.map(|file| FileChange::EndLife(file.key.clone()));
+            // A file of the same distribution as an added one has ended already.
+            let ends: Vec<FileChange> = ends.filter(|end| !changes.contains(end)).collect();
+            changes.extend(ends);
         }
-        let is_other_name = |name: &&String| *name != file;
-        let mut added =
-            project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
-        if let Some((name, _)) = added.next() {
-            return Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
-                None => {
-                    format!("two of the files are named '{file}' and have different bytes; add one of them")
-                }
-                Some(name) => format!(
-                    "the files '{name}' and '{file}' stand for one distribution, of which installers would choose different \
-                     ones; add one of them"
-                ),
-            })
+    }
+    for upload in new_uploads {
+        insert_blobs(c, upload, addition.publish.now)?;
+    }
+    let mut counts = Counts::default();
+    for project in projects.values().filter(|project| !project.added.is_empty()) {
+        if project.files.is_empty() {
+            counts.added += 1;
+        } else {
+            counts.updated += 1;
+        }
+    }
+    Ok(EditPlan { changes, counts, result: outcomes })
+}
+
+fn plan_file(
+    addition: &Addition,
+    c: &mut dyn Conn,
+    project: &Project,
+    staged: &StagedUpload,
+    python: &StagedPython,
+) -> Write<(AddStatus, Vec<FileChange>)> {
+    let Upload { file, sha256, version, .. } = &staged.upload;
+    let distribution = Distribution::of_file(file, version);
+    if project.added.get(file).is_some_and(|(_, other)| other == sha256) {
+        return Ok((AddStatus::Existing, Vec::new()));
+    }
+    let is_other_name = |name: &&String| *name != file;
+    let mut added = project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
+    if let Some((name, _)) = added.next() {
+        return Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
+            None => {
+                format!("two of the files are named '{file}' and have different bytes; add one of them")
+            }
+            Some(name) => format!(
+                "the files '{name}' and '{file}' stand for one distribution, of which installers would choose different \
+                 ones; add one of them"
+            ),
+        })
+        .into());
+    }
+    let earlier_files: Vec<&KnownFile> = project
+        .known
+        .iter()
+        .filter(|(other, known)| known.name == *file || *other == distribution)
+        .map(|(_, known)| known)
+        .collect();
+    let is_earlier = |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
+    let listed_files: Vec<&ListedFile> = project.files.iter().filter(is_earlier).collect();
+    let listed_file = listed_files.iter().find(|listed| listed.name == *file);
+    if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {
+        let changes = attach(c, listed_file, python)?;
+        return Ok((AddStatus::Existing, changes));
+    }
+    if !listed_files.is_empty() && addition.existing == OnExisting::Succeed {
+        return Ok((AddStatus::Existing, Vec::new()));
+    }
+    let is_same_name = |known: &&&KnownFile| known.name == *file;
+    let same_bytes = earlier_files.iter().filter(is_same_name).find(|known| known.sha256 == *sha256).copied();
+    if addition.existing != OnExisting::Replace {
+        let existing = listed_file.or(listed_files.first()).map(|listed| (&listed.name, listed.sha256));
+        let removed = earlier_files.iter().find(is_same_name).or(earlier_files.first());
+        let removed = removed.filter(|_| same_bytes.is_none()).map(|known| (&known.name, known.sha256));
+        if let Some((name, sha256)) = existing.or(removed) {
+            return Err(RepoError::FileExists(Box::new(ExistingFile {
+                source_name: addition.source.name.clone(),
+                file: name.clone(),
+                new_file: file.clone(),
+                sha256,
+                is_listed: existing.is_some(),
+            }))
             .into());
         }
-        let earlier_files: Vec<&KnownFile> = project
-            .known
-            .iter()
-            .filter(|(other, known)| known.name == *file || *other == distribution)
-            .map(|(_, known)| known)
-            .collect();
-        let is_earlier =
-            |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
-        let listed_files: Vec<&ListedFile> = project.files.iter().filter(is_earlier).collect();
-        let listed_file = listed_files.iter().find(|listed| listed.name == *file);
-        if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {
-            let changes = attach(c, listed_file, python)?;
-            return Ok((AddStatus::Existing, changes));
-        }
-        if !listed_files.is_empty() && self.existing == OnExisting::Succeed {
-            return Ok((AddStatus::Existing, Vec::new()));
-        }
-        let is_same_name = |known: &&&KnownFile| known.name == *file;
-        let same_bytes =
-            earlier_files.iter().filter(is_same_name).find(|known| known.sha256 == *sha256).copied();
-        if self.existing != OnExisting::Replace {
-            let existing = listed_file.or(listed_files.first()).map(|listed| (&listed.name, listed.sha256));
-            let removed = earlier_files.iter().find(is_same_name).or(earlier_files.first());
-            let removed = removed.filter(|_| same_bytes.is_none()).map(|known| (&known.name, known.sha256));
-            if let Some((name, sha256)) = existing.or(removed) {
-                return Err(RepoError::FileExists(Box::new(ExistingFile {
-                    source_name: self.source.name.clone(),
-                    file: name.clone(),
-                    new_file: file.clone(),
-                    sha256,
-                    is_listed: existing.is_some(),
-                }))
-                .into());
-            }
-        }
-        let yanked = match listed_file.or(listed_files.first()) {
-            Some(file) => file.yanked.clone(),
-            None => yank_of_version(&project.files, version),
-        };
-        let mut changes: Vec<FileChange> =
-            listed_files.iter().map(|file| FileChange::EndLife(file.key.clone())).collect();
-        match same_bytes.zip(project.id) {
-            Some((file, package)) => {
-                let NewFacts { variant, changes: fact_changes } = new_facts(c, file.file, python)?;
-                changes.extend(fact_changes);
-                let (release, file) = (file.release, file.file);
-                changes.push(FileChange::BeginLife { package, release, file, variant, yanked });
-            }
-            None => changes.push(FileChange::Introduce {
-                file: Box::new(NewPythonFile {
-                    project: staged.upload.package.clone(),
-                    version: version.clone(),
-                    revision: earlier_files.iter().find(is_same_name).map_or(0, |newest| newest.revision + 1),
-                    name: file.clone(),
-                    size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
-                    sha256: *sha256,
-                    facts: python.facts.clone().uploaded_at(self.publish.now).write(),
-                    metadata: python
-                        .metadata
-                        .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),
-                    attached: python.attached,
-                }),
-                yanked,
-            }),
-        }
-        let status = if listed_files.is_empty() { AddStatus::New } else { AddStatus::Replaced };
-        Ok((status, changes))
     }
+    let yanked = match listed_file.or(listed_files.first()) {
+        Some(file) => file.yanked.clone(),
+        None => yank_of_version(&project.files, version),
+    };
+    let mut changes: Vec<FileChange> =
+        listed_files.iter().map(|file| FileChange::EndLife(file.key.clone())).collect();
+    match same_bytes.zip(project.id) {
+        Some((file, package)) => {
+            let NewFacts { variant, changes: fact_changes } = new_facts(c, file.file, python)?;
+            changes.extend(fact_changes);
+            let (release, file) = (file.release, file.file);
+            changes.push(FileChange::BeginLife { package, release, file, variant, yanked });
+        }
+        None => changes.push(FileChange::Introduce {
+            file: Box::new(NewPythonFile {
+                project: staged.upload.package.clone(),
+                version: version.clone(),
+                revision: earlier_files.iter().find(is_same_name).map_or(0, |newest| newest.revision + 1),
+                name: file.clone(),
+                size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
+                sha256: *sha256,
+                facts: python.facts.clone().uploaded_at(addition.publish.now).write(),
+                metadata: python
+                    .metadata
+                    .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),
+                attached: python.attached,
+            }),
+            yanked,
+        }),
+    }
+    let status = if listed_files.is_empty() { AddStatus::New } else { AddStatus::Replaced };
+    Ok((status, changes))
 }
 
 /// Returns the changes after which a listed file has the files that were uploaded with it now; none if it has them.

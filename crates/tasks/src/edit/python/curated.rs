@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use super::definition::{self, CurrentDefinition};
 use super::remove::parse_project;
-pub use crate::edit::curation::{Input, require_snapshot};
 use crate::edit::curation::{
-    PlannedStep, SelectedState, curated_source, require_all_versions, snapshot_name,
+    Input, PlannedStep, SelectedState, curated_source, require_all_versions, require_snapshot, snapshot_name,
 };
 use crate::edit::last_plan::Selected;
 use crate::edit::{Actor, RemoveScope, publish};

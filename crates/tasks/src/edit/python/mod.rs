@@ -1,7 +1,7 @@
 //! Edits of Python sources: receives, adds, removes and yanks files of local sources, and changes the definitions
 //! of curated sources.
 
-mod add;
+pub(super) mod add;
 pub mod curated;
 pub(super) mod definition;
 pub mod receive;

@@ -1,5 +1,5 @@
-//! The version of the catalog that a client requires. A load balancer may send the next request of a client to a server
-//! that has not read the client's last change yet; the request waits until the server has read it.
+//! What a client requires: its version of `rspm`, and the version of the catalog. A load balancer may send the next request
+//! of a client to a server that has not read the client's last change yet; the request waits until the server has read it.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use api::CATALOG_HEADER;
+use api::{CATALOG_HEADER, VERSION_HEADER};
 
 const HEADER: HeaderName = HeaderName::from_static(CATALOG_HEADER);
 /// Maximum time that a request waits.
@@ -47,4 +47,15 @@ pub(super) async fn wait(app: &App, headers: &HeaderMap) -> Result<(), Failure> 
 /// Adds the catalog version of this server to a response.
 pub(super) fn set(app: &App, response: &mut Response<Body>) {
     response.headers_mut().insert(HEADER, HeaderValue::from(app.state.catalog.get().version));
+}
+
+/// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Clients other
+/// than `rspm` send none.
+pub(super) fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
+    let release = |text: &str| -> Option<(u32, u32)> {
+        let mut numbers = text.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    };
+    let version = release(headers.get(VERSION_HEADER)?.to_str().ok()?)?;
+    (Some(version) != release(env!("CARGO_PKG_VERSION"))).then_some(version)
 }

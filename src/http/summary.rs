@@ -2,13 +2,13 @@
 //! authenticated repositories cross the network unencrypted.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::app::App;
 use super::switch::Switch;
-use base::config::{Config, Listen};
+use base::config::Config;
 use base::model::count::count_of;
+use base::model::loopback::is_loopback_host;
 use base::model::one_line::{joined_lines, one_line};
 use base::model::time::Timestamp;
 use content::serve;
@@ -125,7 +125,7 @@ fn minute(at: Timestamp) -> String {
 /// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
 /// not state that a proxy encrypts.
 pub fn unencrypted_warning(config: &Config, catalog: &Catalog) -> Option<String> {
-    let listen = config.http.listen.as_ref().filter(|listen| !is_loopback(listen))?;
+    let listen = config.http.listen.as_ref().filter(|listen| !is_loopback_host(&listen.host))?;
     let is_https = config.server.address.as_deref().is_some_and(|address| {
         address.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
     });
@@ -136,10 +136,6 @@ pub fn unencrypted_warning(config: &Config, catalog: &Catalog) -> Option<String>
          loopback address",
         repo.name
     ))
-}
-
-fn is_loopback(listen: &Listen) -> bool {
-    listen.host == "localhost" || listen.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::spelling::nearest;
+use crate::model::time::crontab;
 
 /// An address to listen on: `:4242` (every address, IPv6 and IPv4) or `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,8 +240,7 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
         return Err("must have weekdays from 0 (Sunday) to 6 (Saturday)".to_owned());
     }
     let normalized = fields.join(" ");
-    cronexpr::parse_crontab(&format!("{normalized} UTC"))
-        .map_err(|error| format!("is not a schedule: {error}"))?;
+    crontab(&normalized).map_err(|error| format!("is not a schedule: {error}"))?;
     Ok(normalized)
 }
 

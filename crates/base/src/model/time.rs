@@ -157,6 +157,11 @@ impl fmt::Display for Day {
     }
 }
 
+/// Parses a schedule: five cron fields, in UTC.
+pub fn crontab(text: &str) -> Result<cronexpr::Crontab, cronexpr::Error> {
+    cronexpr::parse_crontab(&format!("{text} UTC"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

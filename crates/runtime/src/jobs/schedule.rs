@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cronexpr::{Crontab, MakeTimestamp};
 
-use base::model::time::{Clock, Timestamp};
+use base::model::time::{Clock, Timestamp, crontab};
 
 /// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is detected.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ impl std::str::FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Schedule, InvalidSchedule> {
         let invalid = |reason: String| InvalidSchedule { text: text.chars().take(80).collect(), reason };
-        let cron = cronexpr::parse_crontab(&format!("{text} UTC")).map_err(|e| invalid(e.to_string()))?;
+        let cron = crontab(text).map_err(|e| invalid(e.to_string()))?;
         Ok(Schedule { cron })
     }
 }

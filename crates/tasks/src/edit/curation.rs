@@ -151,7 +151,7 @@ impl<D: Send + 'static> NewDefinition<D> {
 
 /// Returns the digest of a definition: that of its only file, or that of the lines that `sha256sum` prints for several
 /// files.
-pub(super) fn digest(files: &[DefinitionFile]) -> Sha256 {
+fn digest(files: &[DefinitionFile]) -> Sha256 {
     let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
     match files {
         [file] => sha256(&file.content),

@@ -72,7 +72,7 @@ macro_rules! numbers {
 
         impl $crate::db::engine::conn::Columns for $Name {
             fn decode(cells: &mut $crate::db::engine::conn::Cells) -> Result<$Name, $crate::db::DbError> {
-                match i64::decode(cells)? {
+                match <i64 as $crate::db::engine::conn::Columns>::decode(cells)? {
                     $($number => Ok($Name::$Value),)+
                     _ => Err(cells.shape("another number", $expected)),
                 }

@@ -189,7 +189,7 @@ pub(crate) fn attempts(targets: &Targets) -> Vec<Attempt> {
         attack("load a kernel module", system_call(313, "\"\\0\"", "0, $p, 0"), PRIVILEGES),
         attack("create a BPF map", system_call(321, "pack(\"L16\", 2, 4, 4, 1)", "0, $p, 64"), PRIVILEGES),
         attack("change what Ctrl-Alt-Del does", system_call(169, "0", "0xfee1dead, 672274793, 0x89abcdef, 0"), PRIVILEGES),
-        attack("raise its priority", "nice -n -5 sh -c '[ $(nice) -lt 0 ]'", PRIVILEGES),
+        attack("raise its priority", "[ $(nice -n -5 nice) -lt $(nice) ]", PRIVILEGES),
         attack("end process 1", "kill -9 1 && sleep 1 && [ ! -e /proc/self ]", PRIVILEGES),
         attack("write to /etc", "echo x > /etc/canary", READ_ONLY),
         attack("write to /usr", "echo x > /usr/canary", READ_ONLY),

@@ -13,7 +13,7 @@ pub(super) fn all_attempts_fail(sandbox: &Sandbox, targets: &Targets) {
     let script = script(&attempts);
     let tar =
         package(&[("configure", 0o755, &script), ("R/f.R", 0o644, "f <- 1\n"), ("man/f.Rd", 0o644, page)]);
-    let outcome = build(sandbox, &tar, Limits { seconds: 300, ..Limits::default() });
+    let outcome = build(sandbox, &tar, Limits::default());
     outcome.success();
     check(&attempts, &member(&outcome.content, "tested/attempts.txt"));
 }

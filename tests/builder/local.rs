@@ -175,7 +175,7 @@ fn an_unreachable_repository_may_be_reachable_later() {
 #[test]
 fn a_build_that_fails_has_its_reason() {
     let (_directory, sandbox) = sandbox();
-    let limits = Limits { seconds: 60, ..Limits::default() };
+    let limits = Limits::default();
     let outcome =
         build(&sandbox, &package(&[("DESCRIPTION2", 0o644, ""), ("R/x.R", 0o644, "f <- (")]), limits);
     outcome.success();

@@ -15,6 +15,8 @@ use super::message::{BuildRPackage, Cause, DetectPython, Event, Failure, Job, Li
 
 /// The command that enables the sockets of the systemd units.
 const ENABLE_SOCKETS: &str = "systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket";
+/// Time limit of a trial of a sandbox: seconds suffice, unless the processors are busy with other work.
+const PROBE_SECONDS: u64 = 300;
 
 /// The administrator's choice: the value of `Git.Sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -254,7 +256,7 @@ impl Sandbox {
         let readable_paths: Vec<_> = python.iter().map(PathBuf::from).collect();
         let mut connection = self.start(Role::Build, &readable_paths)?;
         let job = Job::DetectPython(DetectPython { python: python.map(str::to_owned) });
-        let limits = self.limits(Limits { seconds: 60, ..Limits::default() });
+        let limits = self.limits(Limits { seconds: PROBE_SECONDS, ..Limits::default() });
         connection.start(job, limits, &[(Purpose::Log, log_writer.as_fd())])?;
         drop(log_writer);
         // The log is read to its end, so that the builder does not block.
@@ -290,7 +292,7 @@ impl Sandbox {
         let readable_paths: Vec<_> = r.iter().map(PathBuf::from).collect();
         let mut connection = self.start(Role::Build, &readable_paths)?;
         let job = Job::BuildRPackage(BuildRPackage { r: r.map(str::to_owned), ..BuildRPackage::default() });
-        let limits = self.limits(Limits { seconds: 120, ..Limits::default() });
+        let limits = self.limits(Limits { seconds: PROBE_SECONDS, ..Limits::default() });
         let descriptors = [
             (Purpose::Log, log_writer.as_fd()),
             (Purpose::Result, result.as_fd()),

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::http::admin::audit_row;
+use crate::http::api::admin::audit_row;
 use api::audit::AuditRow;
 use store::db::audit::{self, Filter};
 use store::db::{Db, DbError};

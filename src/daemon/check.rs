@@ -18,7 +18,7 @@ use super::{
     bind, clock, encryption, federation_check, files, local_command, notifications, owners, report,
     sign_in_check, sockets, stores,
 };
-use crate::http::tls::{Tls, TlsError};
+use crate::http::net::tls::{Tls, TlsError};
 use base::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,

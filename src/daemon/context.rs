@@ -8,7 +8,7 @@ use super::listeners::Listeners;
 use super::logging::Logs;
 use super::notify::Notifier;
 use crate::http::Switch;
-use crate::http::tls::Tls;
+use crate::http::net::tls::Tls;
 use base::config::{Config, Listen};
 use runtime::jobs::Jobs;
 

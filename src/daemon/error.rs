@@ -4,7 +4,7 @@ use super::bind::SocketError;
 use super::encryption::compare::KeyMismatch;
 use super::files::FileError;
 use super::privileges::PrivilegeError;
-use crate::http::tls::TlsError;
+use crate::http::net::tls::TlsError;
 use base::config::ConfigError;
 use runtime::cluster::storage::SharingError;
 use runtime::control::BrokenReason;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::budget::ResponseBudget;
-use super::download_log::DownloadRecorder;
-use super::limits::Limits;
-use super::peer::{Client, Peer};
-use super::resolve_cache::ResolveCache;
-use super::site::SiteSettings;
+use crate::http::net::budget::ResponseBudget;
+use crate::http::net::limits::Limits;
+use crate::http::net::peer::{Client, Peer};
+use crate::http::repo::download_log::DownloadRecorder;
+use crate::http::repo::resolve_cache::ResolveCache;
+use crate::http::site::SiteSettings;
 use content::fetch::Fetches;
 use content::serve::Repositories;
 use runtime::auth::provider::Providers;

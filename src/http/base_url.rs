@@ -5,9 +5,9 @@ use http::header::{HOST, HeaderMap};
 use http::request::Parts;
 use http::uri::{Authority, Scheme, Uri};
 
-use super::peer::Peer;
-use super::permission::Principal;
-use super::site::SiteSettings;
+use crate::http::login::permission::Principal;
+use crate::http::net::peer::Peer;
+use crate::http::site::SiteSettings;
 use base::model::time::Timestamp;
 
 /// The absolute URL that the client requested; proxies configured for Posit Package Manager send it.

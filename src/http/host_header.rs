@@ -3,7 +3,7 @@
 use http::header::{HOST, HeaderValue};
 use http::{Request, Version};
 
-use super::error::Failure;
+use crate::http::error::Failure;
 
 /// Checks `Host` and the authority of the target. Sets `Host` to the authority, where the target has one.
 ///

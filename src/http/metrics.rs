@@ -2,15 +2,15 @@
 
 use http::{Method, Request, Response};
 
-use super::body::Body;
-use super::error::Failure;
-use super::handler::Service;
-use super::host_header;
-use super::listener::HttpServer;
-use super::peer::Peer;
-use super::request_body::Incoming;
-use super::response::{self, ErrorFormat};
-use super::switch::Switch;
+use crate::http::error::Failure;
+use crate::http::host_header;
+use crate::http::net::body::Body;
+use crate::http::net::handler::Service;
+use crate::http::net::listener::HttpServer;
+use crate::http::net::peer::Peer;
+use crate::http::net::request_body::Incoming;
+use crate::http::response::{self, ErrorFormat};
+use crate::http::switch::Switch;
 use base::metrics;
 
 /// Serves the metrics of the process. Clones share it.

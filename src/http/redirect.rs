@@ -6,14 +6,14 @@ use arc_swap::ArcSwap;
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
-use super::body::Body;
-use super::error::Failure;
-use super::handler::Service;
-use super::host_header::{host_name, normalize_host};
-use super::peer::Peer;
-use super::request_body::Incoming;
-use super::response::{self, ErrorFormat};
-use super::site::SiteSettings;
+use crate::http::error::Failure;
+use crate::http::host_header::{host_name, normalize_host};
+use crate::http::net::body::Body;
+use crate::http::net::handler::Service;
+use crate::http::net::peer::Peer;
+use crate::http::net::request_body::Incoming;
+use crate::http::response::{self, ErrorFormat};
+use crate::http::site::SiteSettings;
 
 /// Answers every request with a redirect. Clones share the settings.
 #[derive(Clone)]

@@ -8,8 +8,8 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{Method, Response, Uri, Version};
 
-use super::body::Body;
-use super::peer::Peer;
+use crate::http::net::body::Body;
+use crate::http::net::peer::Peer;
 use base::metrics;
 use store::logs::{AccessEntry, AccessLog, MAX_FIELD};
 

@@ -7,9 +7,9 @@ use http::{Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::body::Body;
-use super::conditional::{self, Precondition, Validators};
-use super::error::{Failure, Payload};
+use crate::http::error::{Failure, Payload};
+use crate::http::net::body::Body;
+use crate::http::repo::conditional::{self, Precondition, Validators};
 
 /// The serial of the last change of a page of a Python repository, or of all its projects: mirrors refuse a page whose
 /// serial is lower than that in their list of projects.

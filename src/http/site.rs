@@ -9,8 +9,8 @@ use http::Response;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::body::Body;
-use super::peer::{Client, Peer, client_network};
+use crate::http::net::body::Body;
+use crate::http::net::peer::{Client, Peer, client_network};
 use base::config::Config;
 
 /// Parses an element of `X-Forwarded-For`; some proxies add the port.

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::app::App;
-use super::switch::Switch;
+use crate::http::app::App;
+use crate::http::switch::Switch;
 use base::config::Config;
 use base::model::count::count_of;
 use base::model::loopback::is_loopback_host;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::app::App;
-use super::error::Failure;
-use super::limits::Limits;
-use super::permission::Principal;
-use super::site::SiteSettings;
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::login::permission::Principal;
+use crate::http::net::limits::Limits;
+use crate::http::site::SiteSettings;
 use base::model::time::Clock;
 use runtime::cluster::Cluster;
 use runtime::control::{Control, Mode};

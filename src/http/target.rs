@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use super::error::Failure;
+use crate::http::error::Failure;
 use api::query::{ParameterValue, Parameters};
 use base::model::snapshot::Snapshot;
 

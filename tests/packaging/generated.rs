@@ -48,13 +48,13 @@ fn the_page_of_rspm() {
 
 #[test]
 fn the_description_of_the_admin_api() {
-    let document = serde_json::to_string_pretty(&http::admin::openapi::document()).unwrap();
+    let document = serde_json::to_string_pretty(&http::api::admin::openapi::document()).unwrap();
     assert_file("docs/api/admin.json", &format!("{document}\n"));
 }
 
 #[test]
 fn the_description_of_the_public_api() {
-    let document = serde_json::to_string_pretty(&http::public::openapi::document()).unwrap();
+    let document = serde_json::to_string_pretty(&http::api::public::openapi::document()).unwrap();
     assert_file("docs/api/public.json", &format!("{document}\n"));
 }
 

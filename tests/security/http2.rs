@@ -19,7 +19,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::tls::Pair;
 use rstudio_pm::http::Limits;
-use rstudio_pm::http::tls::Tls;
+use rstudio_pm::http::net::tls::Tls;
 
 pub(super) const HTTPS: &str =
     "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";

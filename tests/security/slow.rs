@@ -10,11 +10,11 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response};
-use rstudio_pm::http::body::Body;
-use rstudio_pm::http::handler::Service;
-use rstudio_pm::http::request_body::Incoming;
+use rstudio_pm::http::net::body::Body;
+use rstudio_pm::http::net::handler::Service;
+use rstudio_pm::http::net::request_body::Incoming;
+use rstudio_pm::http::net::tls::Tls;
 use rstudio_pm::http::site::SiteSettings;
-use rstudio_pm::http::tls::Tls;
 use rstudio_pm::http::{HttpServer, Limits, Peer};
 
 use crate::support::fixtures::until;

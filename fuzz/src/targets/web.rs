@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use rstudio_pm::api::public::filter::Filter;
 use rstudio_pm::api::public::package::ListPackages;
 use rstudio_pm::api::public::url::SnapshotQuery;
-use rstudio_pm::http::conditional::{self, Extent, Validators};
+use rstudio_pm::http::repo::conditional::{self, Extent, Validators};
 use rstudio_pm::http::route::repo_path::RepoPath;
 use rstudio_pm::http::route::{self, Route};
 use rstudio_pm::http::target::segments;

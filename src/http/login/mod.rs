@@ -7,23 +7,25 @@ mod device;
 mod device_page;
 pub(super) mod origin;
 mod page;
+pub(super) mod permission;
 mod provider;
+pub(super) mod refused_proof;
 mod token;
 
 use std::sync::Arc;
 
 use http::{Method, Response, StatusCode};
 
-use super::app::App;
-use super::base_url::RequestHead;
-use super::body::Body;
-use super::error::Failure;
-use super::read_body;
-use super::request_body::Incoming;
-use super::response;
-use super::route::Route;
-use super::route::login::LoginRoute;
-use super::target::Query;
+use crate::http::app::App;
+use crate::http::base_url::RequestHead;
+use crate::http::error::Failure;
+use crate::http::net::body::Body;
+use crate::http::net::read_body;
+use crate::http::net::request_body::Incoming;
+use crate::http::response;
+use crate::http::route::Route;
+use crate::http::route::login::LoginRoute;
+use crate::http::target::Query;
 use base::config::OpenIdConnect;
 use runtime::auth::provider::ProviderError;
 
@@ -132,7 +134,7 @@ fn too_many(noun: &str, seconds: u64) -> Failure {
     Failure::too_many_requests(phrase, seconds)
 }
 
-/// Checks that a form comes from a page of this server. SECURITY: `http::permission` checks this only for a client
+/// Checks that a form comes from a page of this server. SECURITY: `http::login::permission` checks this only for a client
 /// that is determined by its session, and a browser may send a password in `Authorization` in addition to the
 /// cookie.
 ///

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use maud::{Markup, html};
 
 use super::origin::origin_of;
-use crate::http::body::Body;
+use crate::http::net::body::Body;
 use crate::http::response;
 use pages::assets;
 use pages::frame::{Frame, Root};

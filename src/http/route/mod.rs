@@ -19,9 +19,9 @@ use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath, SIMPLE};
 use web::{WEB, WebPath};
 
-use super::error::Failure;
-use super::response::ErrorFormat;
-use super::target::{Query, segments};
+use crate::http::error::Failure;
+use crate::http::response::ErrorFormat;
+use crate::http::target::{Query, segments};
 use base::access::Action;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use pages::text::segment;

@@ -5,11 +5,11 @@ use http::{Response, StatusCode};
 use sha2::Digest as _;
 
 use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
-use crate::http::conditional::{self, Precondition, Validators};
-use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
-use crate::http::etag;
+use crate::http::net::body::Body;
+use crate::http::repo::conditional::{self, Precondition, Validators};
+use crate::http::repo::content_coding::accepts_gzip;
+use crate::http::repo::etag;
 use crate::http::response::{self, ErrorFormat, header_value};
 use base::model::digest::Sha256;
 use pages::assets;

@@ -4,10 +4,10 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
-use crate::http::conditional::{self, Precondition, Validators};
-use crate::http::content_coding::accepts_gzip;
 use crate::http::error::Failure;
+use crate::http::net::body::Body;
+use crate::http::repo::conditional::{self, Precondition, Validators};
+use crate::http::repo::content_coding::accepts_gzip;
 use crate::http::response::{self, header_value};
 use pages::assets::{self, Asset, assets};
 

@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use super::project;
+use crate::http::api::wire_binary;
 use crate::http::error::Failure;
-use crate::http::wire_binary;
 use content::serve;
 use pages::binaries::{BinaryLine, MAX_ROWS, page};
 use pages::text::segment;

@@ -4,10 +4,10 @@ use http::Response;
 
 use super::context::Context;
 use super::{answer, packages};
+use crate::http::api::csv;
 use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
-use crate::http::csv;
 use crate::http::error::Failure;
+use crate::http::net::body::Body;
 use base::model::ids::SourceId;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;

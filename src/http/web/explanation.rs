@@ -2,7 +2,7 @@
 
 use super::choice;
 use super::context::Context;
-use crate::http::admin::explain::decision;
+use crate::http::api::admin::explain::decision;
 use crate::http::error::Failure;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;

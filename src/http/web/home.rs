@@ -4,11 +4,11 @@ use http::Response;
 
 use super::answer;
 use super::context::root;
+use crate::http::api::public::alerts;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::public::alerts;
+use crate::http::net::body::Body;
 use crate::http::target::Query;
 use base::model::one_line::one_line;
 use base::model::point::Point;

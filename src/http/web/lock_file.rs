@@ -12,11 +12,11 @@ use tokio::sync::Semaphore;
 use super::context::Context;
 use crate::http::app::App;
 use crate::http::base_url::{RequestHead, base_url, requested_url};
-use crate::http::budget::Share;
 use crate::http::error::Failure;
 use crate::http::login::origin;
-use crate::http::read_body;
-use crate::http::request_body::Incoming;
+use crate::http::net::budget::Share;
+use crate::http::net::read_body;
+use crate::http::net::request_body::Incoming;
 use crate::http::site::SiteSettings;
 use api::error::Code;
 use base::model::language::Language;
@@ -354,8 +354,8 @@ fn exact_version(constraint: &Constraint) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::budget::MemoryBudget;
-    use crate::http::peer::Client;
+    use crate::http::net::budget::MemoryBudget;
+    use crate::http::net::peer::Client;
     use formats::python::requirement::Requirement;
 
     #[test]

@@ -6,8 +6,8 @@ use super::answer;
 use super::context;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
-use crate::http::body::Body;
 use crate::http::error::Failure;
+use crate::http::net::body::Body;
 use pages::manual::{Page, contents};
 
 /// Answers with the page `name`, or with the list of all pages if `name` is empty.

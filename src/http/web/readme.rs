@@ -9,9 +9,9 @@ use sha2::Digest as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::markdown_process;
-use crate::http::budget::MemoryBudget;
 use crate::http::error::Failure;
-use crate::http::peer::Client;
+use crate::http::net::budget::MemoryBudget;
+use crate::http::net::peer::Client;
 use base::model::digest::Sha256;
 use pages::readme::{Format, Html, HtmlTemplate, Links, convert_with};
 use store::storage::memory_cache;

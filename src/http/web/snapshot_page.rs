@@ -10,8 +10,8 @@ use super::{
 };
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
-use crate::http::body::Body;
 use crate::http::error::Failure;
+use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
 use crate::http::route::web::WebPath;
 use crate::http::target::Query;

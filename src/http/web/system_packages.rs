@@ -2,8 +2,8 @@
 
 use super::choice;
 use super::context::Context;
+use crate::http::api::public::sysreqs::wire;
 use crate::http::error::Failure;
-use crate::http::public::sysreqs::wire;
 use base::config::platforms::{Distribution, Os};
 use content::serve::{RepoError, requirements};
 use formats::r::sysreqs::MatchedRule;

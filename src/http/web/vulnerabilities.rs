@@ -1,8 +1,8 @@
 //! The page of the known vulnerabilities of a snapshot.
 
 use super::context::Context;
+use crate::http::api::public::vulnerabilities::rows;
 use crate::http::error::Failure;
-use crate::http::public::vulnerabilities::rows;
 use base::model::repository::RepoKind;
 use content::serve;
 use pages::vulnerabilities::Vulnerabilities;

@@ -8,13 +8,13 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::change::Change;
-use crate::http::admin::{self, AdminRequest};
+use crate::http::api::admin::{self, AdminRequest};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::{Failure, Payload};
-use crate::http::peer::Peer;
-use crate::http::permission::Principal;
-use crate::http::request_body::Incoming;
+use crate::http::login::permission::Principal;
+use crate::http::net::peer::Peer;
+use crate::http::net::request_body::Incoming;
 use crate::http::route::{self, Route};
 use crate::http::switch::Switch;
 use api::ADMIN_PREFIX;

@@ -1,5 +1,5 @@
 //! The author of a write, for the audit trail. The author is a task-local value, which applies to everything that the
-//! task awaits; each write copies it to the thread that runs the write. For a request, `http::admin` sets it.
+//! task awaits; each write copies it to the thread that runs the write. For a request, `http::api::admin` sets it.
 
 use std::cell::RefCell;
 

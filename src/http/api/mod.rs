@@ -1,0 +1,9 @@
+//! The JSON APIs: the calls of the handlers from the tables of operations, and what both APIs share.
+
+pub mod admin;
+pub(super) mod csv;
+mod openapi;
+mod operation;
+mod platforms;
+pub mod public;
+pub(super) mod wire_binary;

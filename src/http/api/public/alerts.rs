@@ -1,0 +1,217 @@
+//! `GET /alerts`: current problems that need an administrator.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Answer, Call};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::login::permission::Principal;
+use api::public::alert::Alert;
+use base::model::storage_class::StorageClass;
+use base::model::time::{SECOND, Timestamp};
+use content::serve::RepoError;
+use runtime::jobs::{Job, JobState};
+use store::db::backup::RecordedCommand;
+use store::db::{self, DbError};
+use store::storage::condition::Warning;
+use store::storage::space::FULL_PERCENT;
+use tasks::backup::results::{self, BackupProblem};
+
+/// Time for which a guarded name that appeared in a mirror is an alert, in microseconds: 30 days.
+const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
+
+pub(super) async fn list(call: Call<'_>) -> Answer<Vec<Alert>> {
+    current(call.app, call.head.principal).await
+}
+
+/// Returns all current problems; empty if there are none.
+///
+/// SECURITY: open to all clients. Addresses, paths and reasons are disclosed only by the log and `rspm`.
+pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result<Vec<Alert>, Failure> {
+    let recorded_failures = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
+    let mut alerts = failures(&app.state.jobs.list(), recorded_failures);
+    if app.state.config.load().storage_alerts.is_enabled {
+        alerts.extend(app.state.storage.full_file_systems().iter().map(|classes| full_alert(classes)));
+    }
+    let warnings = app.state.storage.condition().warnings();
+    alerts.extend(warnings.into_iter().map(|Warning { kind, name, message }| Alert {
+        kind: kind.to_owned(),
+        name,
+        message,
+        since: None,
+    }));
+    let now = (app.state.clock)();
+    let backups = app.state.db.read(db::backup::results).await.map_err(RepoError::from)?;
+    alerts.extend(results::problems(&backups, now).into_iter().map(backup_alert));
+    alerts.extend(database_alert(app.state.db.check_usable(now).await)?);
+    let catalog = app.state.catalog.get();
+    let skews = [("publish", catalog.skew(now)), ("sync:pypi", catalog.index_skew(now))];
+    alerts.extend(skews.into_iter().filter_map(|(name, skew)| {
+        let message = skew?.to_string();
+        Some(Alert { kind: "clock".to_owned(), name: name.to_owned(), message, since: None })
+    }));
+    let withheld =
+        app.state.db.read(move |c| db::withheld_alarm::list(c, now)).await.map_err(RepoError::from)?;
+    alerts.extend(withheld.into_iter().filter_map(|alarm| {
+        // SECURITY: not the names of repositories that the client may not read.
+        let repo = catalog.repo_by_id(alarm.repo).filter(|repo| principal.may_read(repo))?;
+        Some(Alert {
+            kind: "promoted-repository".to_owned(),
+            name: repo.name.to_string(),
+            message: alarm.message,
+            since: Some(alarm.at.to_string()),
+        })
+    }));
+    // SECURITY: the list of guarded names would help attackers.
+    if principal.is_administrator() {
+        let since = Timestamp(now.0.saturating_sub(NAME_ALERT_DURATION));
+        let overlaps =
+            app.state.db.read(move |c| db::name_guard::alarms(c, since)).await.map_err(RepoError::from)?;
+        alerts.extend(overlaps.into_iter().map(|overlap| Alert {
+            kind: "name-guard".to_owned(),
+            message: format!(
+                "the source {} lists the guarded name '{}'; it is hidden; see rspm audit names",
+                catalog.source_name(overlap.source),
+                overlap.name
+            ),
+            name: overlap.name,
+            since: Some(overlap.seen_at.to_string()),
+        }));
+    }
+    let rules = app.state.rules.get();
+    let unsupported_count = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
+    if unsupported_count > 0 {
+        alerts.push(Alert {
+            kind: "system-requirements".to_owned(),
+            name: "rules".to_owned(),
+            message: format!(
+                "{unsupported_count} patterns of the system requirements rules are not supported by this version"
+            ),
+            since: None,
+        });
+    }
+    Ok(alerts)
+}
+
+/// Returns the alert of a database that answers but accepts no publish.
+fn database_alert(result: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
+    let alert = |kind: &str, name: &str, message: String| Alert {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        message,
+        since: None,
+    };
+    match result {
+        Ok(()) => Ok(None),
+        // SECURITY: the text of the error has the address of the server.
+        Err(DbError::ReadOnly { .. }) => {
+            let message =
+                "the database is read-only: nothing can be added, removed or synced; see rspm status";
+            Ok(Some(alert("database", "read-only", message.to_owned())))
+        }
+        Err(error @ DbError::ClockAhead { .. }) => Ok(Some(alert("clock", "publish", error.to_string()))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the alert of a failed backup, or of backups that are no longer made.
+///
+/// SECURITY: only `rspm status` discloses the folder and the reason.
+fn backup_alert(problem: BackupProblem) -> Alert {
+    let (name, message, since) = match problem {
+        BackupProblem::Failed(result) => {
+            let message = match result.command {
+                RecordedCommand::Create => "the last backup failed; see rspm status",
+                RecordedCommand::Test => "the last test of a backup failed; see rspm status",
+            };
+            (result.command.as_str(), message, result.at)
+        }
+        BackupProblem::Old(command, _, at) => {
+            let message = match command {
+                RecordedCommand::Create => "no backup was made for more than a week; see rspm status",
+                RecordedCommand::Test => "no backup was tested for more than two weeks; see rspm status",
+            };
+            (command.as_str(), message, at)
+        }
+    };
+    Alert {
+        kind: "backup".to_owned(),
+        name: name.to_owned(),
+        message: message.to_owned(),
+        since: Some(since.to_string()),
+    }
+}
+
+/// Returns the alert of a full file system, named by its storage classes.
+fn full_alert(classes: &[StorageClass]) -> Alert {
+    let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
+    Alert {
+        kind: "storage".to_owned(),
+        message: format!("the file system of the storage classes {names} is over {FULL_PERCENT} % full"),
+        name: names,
+        since: None,
+    }
+}
+
+/// Returns the alerts of jobs that failed and have not succeeded since, by name: syncs from the recorded failures,
+/// other jobs from the job registry, except backups, which have their own alerts.
+fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
+    let mut newest: HashMap<&str, &Job> = HashMap::new();
+    for job in jobs {
+        let is_recorded = job.key.starts_with("sync:") || job.key.starts_with("backup:");
+        if !is_recorded && !matches!(*job.state.borrow(), JobState::Running(_)) {
+            newest.insert(&job.key, job);
+        }
+    }
+    let failed = newest.into_values().filter(|job| matches!(*job.state.borrow(), JobState::Failed(_)));
+    let mut failed_since: BTreeMap<String, Timestamp> =
+        failed.map(|job| (job.key.clone(), job.started_at)).collect();
+    failed_since.extend(recorded);
+    let alert = |(name, since): (String, Timestamp)| Alert {
+        kind: "job".to_owned(),
+        message: format!("{name} failed; the last good state is served; see the server log for the reason"),
+        name,
+        since: Some(since.to_string()),
+    };
+    failed_since.into_iter().map(alert).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::jobs::Jobs;
+
+    #[tokio::test]
+    async fn a_failed_job_is_an_alert_until_it_succeeds() {
+        let jobs = Jobs::default();
+        let run = async |key: &str, outcome: Result<String, String>| {
+            let started = jobs.start(key, Timestamp(0), |_| async move { outcome });
+            let _ = started.job().wait_end().await;
+        };
+        run("backfill:cran", Err("mirror http://secret.example is gone".to_owned())).await;
+        run("other", Err("gone".to_owned())).await;
+        run("other", Ok("fine".to_owned())).await;
+        run("sync:pypi", Err("another server does it".to_owned())).await;
+        run("backup:/srv/backups", Err("no space".to_owned())).await;
+        let alerts = failures(&jobs.list(), Vec::new());
+        assert_eq!(alerts.iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>(), ["backfill:cran"]);
+        assert!(!alerts[0].message.contains("secret"), "{alerts:?}");
+        assert_eq!(alerts[0].since.as_deref(), Some("1970-01-01T00:00:00Z"));
+        let since = |alerts: Vec<Alert>| -> Vec<String> {
+            alerts
+                .into_iter()
+                .map(|alert| format!("{} {}", alert.name, alert.since.expect("known")))
+                .collect()
+        };
+        let recorded =
+            vec![("sync:cran".to_owned(), Timestamp(-1_000_000)), ("sync:vulns".to_owned(), Timestamp(0))];
+        assert_eq!(
+            since(failures(&jobs.list(), recorded)),
+            [
+                "backfill:cran 1970-01-01T00:00:00Z",
+                "sync:cran 1969-12-31T23:59:59Z",
+                "sync:vulns 1970-01-01T00:00:00Z"
+            ]
+        );
+    }
+}

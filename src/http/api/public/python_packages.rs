@@ -1,0 +1,110 @@
+//! Python packages in the public API: rows of lists and searches, and details in the form of PyPI's JSON API.
+
+use serde_json::json;
+
+use super::Call;
+use super::vulnerabilities::wire;
+use crate::http::error::Failure;
+use crate::http::repo::python::project::{self, Base};
+use api::public::package::{Downloads, KeyValue, Package, Release};
+use base::model::language::Language;
+use base::model::point::Point;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use content::serve;
+use content::serve::metadata::ServedVersion;
+use content::serve::python::detail::{self, ProjectRelease};
+use content::serve::python::metadata;
+use content::serve::source_rules;
+use formats::python::facts::FileFacts;
+use formats::python::version::Version;
+
+/// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
+pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
+    let name = facts.name.unwrap_or(name);
+    Package {
+        title: facts.summary.clone(),
+        info: Some(json!({ "name": name, "summary": facts.summary })),
+        name,
+        version,
+        ..package
+    }
+}
+
+/// Returns one project of the repository `requested`: the version that installers prefer, or another one.
+pub(super) async fn package(
+    call: &Call<'_>,
+    requested: &str,
+    snapshot: Snapshot,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Package, Failure> {
+    let (app, catalog) = (call.app, &call.catalog);
+    let detail = detail::project(&app.repositories, point, name, version).await?;
+    let metadata = metadata::of_release(&app.repositories, point, &detail.release).await;
+    let licenses = metadata
+        .as_ref()
+        .map(|metadata| formats::python::license_types::licenses(metadata))
+        .unwrap_or_default();
+    let project = detail.project.as_str();
+    let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
+    let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
+    let release = &detail.release;
+    let repo = catalog.repo_by_id(point.repo).map_or(requested, |repo| repo.response_name(requested).0);
+    let base = Base { server: call.base(), repository: format!("{repo}/{snapshot}") };
+    let info = project::info(&detail, metadata.as_deref(), &base);
+    let text = |key: &str| info[key].as_str().map(str::to_owned);
+    let size = release.files.first().map_or(0, |file| file.size.max(0));
+    let sha256 = release.files.first().map(|file| file.sha256.to_string());
+    let served =
+        ServedVersion { source: detail.source, name: project.to_owned(), version: release.version.clone() };
+    let custom = serve::metadata::of_one(&app.repositories, Language::Python, point.repo, served).await?;
+    Ok(Package {
+        metadata: Some(KeyValue::list(custom)),
+        source: call.head.principal.source_name(catalog, detail.source),
+        source_id: detail.source.0,
+        repo_id: point.repo.0,
+        repo_type: RepoKind::Python.label().to_owned(),
+        repository: "RSPM".to_owned(),
+        name: detail.display_name.clone(),
+        version: release.version.clone(),
+        checksum: sha256.unwrap_or_default(),
+        package_size: size,
+        title: text("summary"),
+        description: text("description"),
+        author: text("author").or_else(|| text("author_email")),
+        maintainer: text("maintainer").or_else(|| text("maintainer_email")),
+        license: metadata.as_ref().and_then(|metadata| metadata.license_summary()),
+        license_expression: licenses.expression().map(str::to_owned),
+        license_types: licenses.types().to_vec(),
+        url: text("home_page"),
+        date_publication: release.uploaded_at().map(|at| at.to_string()),
+        downloads: Downloads { count },
+        vulns: vulnerabilities.of(detail.source, project, &release.version).iter().map(wire).collect(),
+        releases: Some(project::releases(&detail.releases, &base)),
+        info: Some(info),
+        ..Package::default()
+    })
+}
+
+/// Returns all versions of a project of a source, the highest first. Size and digest are those of the first file.
+pub(super) async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Result<Vec<Release>, Failure> {
+    let repositories = &call.app.repositories;
+    let detail = detail::project(repositories, point, name, None).await?;
+    let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();
+    let blocked = source_rules::blocked_versions(repositories, point, detail.source, files).await?;
+    let reason = |release: &ProjectRelease| blocked.get(&Version::lenient(&release.version)).cloned();
+    let wire = |release: &ProjectRelease| Release {
+        source_id: detail.source.0,
+        name: detail.display_name.clone(),
+        version: release.version.clone(),
+        is_archived: false,
+        date_publication: release.uploaded_at().map(|at| at.to_string()),
+        package_size: release.files.first().map_or(0, |file| file.size.max(0)),
+        checksum: release.files.first().map(|file| file.sha256.to_string()).unwrap_or_default(),
+        blocked: reason(release).is_some(),
+        blocking_rule: reason(release),
+    };
+    Ok(detail.releases.iter().map(wire).collect())
+}

@@ -1,0 +1,9 @@
+//! Repositories as the clients of R and Python use them: indexes and package files, with conditional requests and ranges.
+
+pub mod conditional;
+pub(super) mod content_coding;
+pub mod download_log;
+pub(super) mod etag;
+pub(super) mod python;
+pub(super) mod r;
+pub mod resolve_cache;

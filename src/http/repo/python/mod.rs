@@ -1,0 +1,221 @@
+//! Responses at the addresses of a Python repository: pages of the simple API, files, provenance objects, documents of
+//! the JSON API and redirects.
+
+pub(crate) mod json;
+pub(crate) mod project;
+mod provenance;
+pub(crate) mod trusted_publishing;
+pub(crate) mod upload;
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use crate::http::app::App;
+use crate::http::error::{Failure, truncate};
+use crate::http::login::permission::repository_access;
+use crate::http::net::body::Body;
+use crate::http::repo::r::answer;
+use crate::http::repo::r::document::ResolvedDocument;
+use crate::http::repo::r::package_file::ResolvedFile;
+use crate::http::repo::r::platform_request::PlatformRequest;
+use crate::http::repo::resolve_cache::{Entry, EntryKey, Resource, Validity};
+use crate::http::response::{self, header_value};
+use crate::http::target::Query;
+use base::model::repository::RepoKind;
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use content::serve;
+use content::serve::python::detail;
+use content::serve::python::document::PythonDocument;
+use formats::python::accept::{self, SimpleFormat};
+use formats::python::file_name::FileName;
+use formats::python::layout::{self, FileId, FilePart, PythonPath, json_link};
+use formats::python::name::NormalName;
+
+/// A parsed address inside a Python repository.
+pub(crate) struct Address<'a> {
+    pub(crate) repo: &'a str,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) path: &'a PythonPath,
+    pub(crate) raw: &'a str,
+}
+
+/// Answers a GET or HEAD.
+///
+/// # Errors
+/// 404 if the address does not exist, or if the repository has another language.
+pub(crate) async fn answer(
+    app: &App,
+    address: &Address<'_>,
+    query: &Query,
+    parts: &Parts,
+    received_at: Timestamp,
+) -> Result<Response<Body>, Failure> {
+    require_python(app, address.repo)?;
+    let format = match address.path {
+        PythonPath::Redirect(target) => return Ok(redirect(address, target, parts)),
+        PythonPath::File { id: FileId::Sha256(sha256), file, part: FilePart::Provenance } => {
+            return provenance::answer(app, address, *sha256, file, parts).await;
+        }
+        PythonPath::Named { project, file } => return find_named(app, address, project, file).await,
+        PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
+        PythonPath::File { .. } | PythonPath::Json { .. } => None,
+    };
+    // `dispatch` has looked up the entries of requests without a query, before it parsed the address.
+    let key = EntryKey { path: address.raw, format };
+    let entry = match app.resolve_cache.get(&app.state, received_at, key, None) {
+        Some(entry) => entry,
+        None => {
+            // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
+            let validity = Validity::of(&app.state, received_at);
+            let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
+            let access = repository_access(app, address.repo);
+            app.resolve_cache.insert(key, Entry { validity, access, resource })
+        }
+    };
+    Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)
+}
+
+/// Returns the format that a client gets at a raw path that may be the address of a page of the simple API; `None` for
+/// other paths and for a request with a query, which may name the format.
+pub(crate) fn page_format(path: &str, query: Option<&str>, parts: &Parts) -> Option<SimpleFormat> {
+    let is_page = query.is_none() && path.ends_with('/') && path.contains("/simple/");
+    is_page.then(|| accept::negotiate(accept_values(parts), None))
+}
+
+/// Refuses a path of a Python repository in a repository of another language.
+///
+/// # Errors
+/// 404 that names both languages.
+fn require_python(app: &App, repo: &str) -> Result<(), Failure> {
+    let kind = serve::find::repo(&app.state.catalog.get(), repo)?.kind;
+    if kind == RepoKind::Python {
+        return Ok(());
+    }
+    Err(Failure::not_found(format!(
+        "the repository '{repo}' is of type {}; those of type {} have simple/",
+        kind.label(),
+        RepoKind::Python.label()
+    )))
+}
+
+/// Refuses a path of an R repository in a Python repository.
+///
+/// # Errors
+/// 404 that names the addresses of Python packages.
+pub(crate) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
+    let catalog = app.state.catalog.get();
+    match catalog.repo_by_name_or_id(requested) {
+        Some(repo) if repo.kind == RepoKind::Python => Err(Failure::not_found(format!(
+            "the repository '{0}' is of type {1}; its packages are at /{0}/latest/simple/",
+            // SECURITY: the text that the client sent: a number must not disclose the name of a hidden repository.
+            truncate(requested),
+            repo.kind.label()
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Returns the format that the client gets.
+fn format(query: &Query, parts: &Parts) -> SimpleFormat {
+    // In a query, an unencoded + is a space.
+    let format = query.get("format").map(|format| format.replace(' ', "+"));
+    accept::negotiate(accept_values(parts), format.as_deref())
+}
+
+/// Returns the values of all `Accept` fields.
+fn accept_values(parts: &Parts) -> impl Iterator<Item = &str> {
+    parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok())
+}
+
+/// Returns a redirect: 308 to the address with a trailing slash, 301 to the normalized name. The location is
+/// relative, because a proxy may have removed a prefix of the path.
+fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
+    let last = address.raw.rsplit('/').next().unwrap_or_default();
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let name = match target {
+        PythonPath::Json { project, version } => {
+            // The segments below /{repository}/{snapshot}/pypi/.
+            let depth = address.raw.split('/').count().saturating_sub(5);
+            let location =
+                format!("{}{}{query}", "../".repeat(depth), json_link(project, version.as_deref()));
+            return response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(location));
+        }
+        PythonPath::Project(name) => name.as_str(),
+        PythonPath::Root | PythonPath::Redirect(_) | PythonPath::Named { .. } | PythonPath::File { .. } => {
+            "simple"
+        }
+    };
+    let (prefix, status) = match last {
+        "" => ("../", StatusCode::MOVED_PERMANENTLY),
+        last if last == name => ("", StatusCode::PERMANENT_REDIRECT),
+        _ => ("", StatusCode::MOVED_PERMANENTLY),
+    };
+    response::redirect(status, header_value(format!("{prefix}{name}/{query}")))
+}
+
+/// Redirects to the address of a listed file with its digest. It is not permanent: `rspm add --replace` changes the digest.
+async fn find_named(
+    app: &App,
+    address: &Address<'_>,
+    project: &NormalName,
+    file: &FileName,
+) -> Result<Response<Body>, Failure> {
+    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let found = detail::releases_within(&app.repositories, &point, project.as_str(), None).await?;
+    let mut files = found.releases.iter().flat_map(|release| &release.files);
+    if let Some(listed) = files.find(|listed| listed.name == file.as_str()) {
+        let link = layout::link(FileId::Sha256(listed.sha256), file);
+        return Ok(response::redirect(StatusCode::FOUND, header_value(format!("../../{link}"))));
+    }
+    let version = file.version(project, None).unwrap_or_default();
+    Err(match found.blocked(&version) {
+        Some(blocked) => Failure::blocked(blocked),
+        None => Failure::not_found(format!("the project '{project}' has no file '{file}' in this snapshot")),
+    })
+}
+
+async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
+    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let point = if matches!(address.path, PythonPath::Root) {
+        serve::python::file::list_point(&app.repositories, point).await?
+    } else {
+        point
+    };
+    let document = |point, document: PythonDocument| {
+        let catalog = app.state.catalog.get();
+        Resource::Document(Box::new(ResolvedDocument::new(&catalog, point, document.into())))
+    };
+    Ok(match address.path {
+        PythonPath::Root if point.open => {
+            let serial = serve::python::file::last_serial(&app.state.catalog.get(), &point);
+            document(point, PythonDocument::LatestRoot(format, serial))
+        }
+        PythonPath::Root => document(point, PythonDocument::Root(format)),
+        PythonPath::Project(project) => {
+            let page = serve::python::file::locate_page(&app.repositories, &point, project).await?;
+            let catalog = app.state.catalog.get();
+            let links = provenance::links(app, &page.point, address);
+            let document = page.document(project.clone(), format, links);
+            let resolved = ResolvedDocument::new(&catalog, page.point, document.into());
+            Resource::Document(Box::new(if page.is_cacheable { resolved } else { resolved.not_cacheable() }))
+        }
+        PythonPath::File { id: FileId::Sha256(sha256), file, part } => {
+            // `provenance` answers requests for these objects.
+            if *part == FilePart::Provenance {
+                return Err(Failure::no_such_address());
+            }
+            let located =
+                serve::python::file::locate(&app.repositories, &point, *sha256, file, *part).await?;
+            Resource::File(Box::new(ResolvedFile::of_python(located, *part)))
+        }
+        // Not resolved to a resource: `json` answers documents of the JSON API, and `answer` the others.
+        PythonPath::File { id: FileId::Row(_), .. }
+        | PythonPath::Named { .. }
+        | PythonPath::Redirect(_)
+        | PythonPath::Json { .. } => {
+            return Err(Failure::no_such_address());
+        }
+    })
+}

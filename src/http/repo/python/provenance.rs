@@ -1,0 +1,82 @@
+//! Provenance objects of files (PEP 740): their addresses on pages, and the responses at them.
+
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Response};
+use sha2::Digest;
+
+use super::Address;
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::net::body::Body;
+use crate::http::repo::etag;
+use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use base::model::digest::Sha256;
+use base::model::loopback::is_https_or_loopback;
+use base::model::point::Point;
+use content::serve;
+use content::serve::python::document::ProvenanceLinks;
+use content::serve::python::provenance;
+use formats::python::file_name::FileName;
+use formats::python::provenance::MEDIA_TYPE;
+
+/// Returns the base URL of the provenance objects for the page at `address`. `None` without `Server.Address`, or if that
+/// is not a secure origin, which the specification requires.
+pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
+    let site = app.site.load();
+    let server = site.address.as_deref().filter(|server| is_https_or_loopback(server))?;
+    let base = provenance::link_base(&app.repositories, point, address.repo, address.snapshot);
+    Some(format!("{server}/packages/{base}").into())
+}
+
+/// Answers a GET or HEAD.
+///
+/// # Errors
+/// 404 if the repository does not have the file, or if the index states no provenance of it; 502 if the object that the
+/// index sends is not valid; 503 if the index does not answer.
+pub(super) async fn answer(
+    app: &App,
+    address: &Address<'_>,
+    sha256: Sha256,
+    file: &FileName,
+    parts: &Parts,
+) -> Result<Response<Body>, Failure> {
+    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
+    let bytes = provenance::object(&app.repositories, &point, sha256, file).await?;
+    let content = Sha256(sha2::Sha256::digest(&bytes).into());
+    let representation = Representation {
+        etag: Some(etag::of_content(content, false)),
+        previous_etag: None,
+        modified: None,
+        vary: Vary::Nothing,
+        kind: RepresentationKind::Document {
+            media_type: HeaderValue::from_static(MEDIA_TYPE),
+            // The index may add attestations.
+            open: true,
+            accept_ranges: false,
+            encoded: false,
+            last_serial: None,
+        },
+    };
+    if let Some(response) = response::check_preconditions(&representation, None, parts) {
+        return Ok(response);
+    }
+    let size = bytes.len() as u64;
+    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
+    Ok(response::whole(&representation, Some(size), body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tls_and_loopback_are_secure_origins() {
+        for secure in ["https://h/prefix", "http://localhost:4242", "http://127.0.0.1", "http://[::1]:80"] {
+            assert!(is_https_or_loopback(secure), "{secure}");
+        }
+        for other in ["http://h", "http://192.0.2.1", "http://localhost.example.org", "h"] {
+            assert!(!is_https_or_loopback(other), "{other}");
+        }
+    }
+}

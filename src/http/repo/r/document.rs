@@ -1,0 +1,137 @@
+//! A generated document at an address, and its headers.
+
+use std::sync::OnceLock;
+
+use http::header::{HeaderMap, HeaderValue};
+
+use crate::http::repo::content_coding::accepts_gzip;
+use crate::http::repo::etag;
+use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use base::model::digest::Sha256;
+use base::model::point::Point;
+use content::serve::document::{Document, DocumentRequest};
+use content::serve::r::document::RDocument;
+use formats::python::accept::SimpleFormat;
+use formats::r::layout::IndexFormat;
+use runtime::catalog::Catalog;
+
+/// The form in which the bytes of a document are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TransferForm {
+    Plain,
+    /// Compressed for the transfer, with `Content-Encoding: gzip`.
+    Gzip,
+}
+
+/// A generated document of a point. Its bytes are only in the bounded index cache.
+pub struct ResolvedDocument {
+    pub(super) document: DocumentRequest,
+    /// Seconds since the epoch.
+    pub(super) modified: Option<i64>,
+    representation: OnceLock<Representation>,
+    /// The representation of the compressed form, for pages of Python projects.
+    compressed_representation: OnceLock<Representation>,
+    /// Whether the address resolves to the same document until the next publish.
+    is_cacheable: bool,
+}
+
+impl ResolvedDocument {
+    pub(in crate::http) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
+        // The index also depends on lists of binaries, which may change while the packages of the point do not.
+        let further_trees = document.further_trees().iter();
+        let changes = further_trees.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
+        let modified = changes.chain(point.modified).max().map(|at| catalog.modified(at));
+        // Package details are added without a publish.
+        let modified = modified.filter(|_| !document.has_details());
+        ResolvedDocument {
+            document: DocumentRequest::new(point, document),
+            modified,
+            representation: OnceLock::new(),
+            compressed_representation: OnceLock::new(),
+            is_cacheable: true,
+        }
+    }
+
+    /// Marks the document as one that may change without a publish.
+    pub(in crate::http) fn not_cacheable(self) -> ResolvedDocument {
+        ResolvedDocument { is_cacheable: false, ..self }
+    }
+
+    /// Returns false for a document that may change without a publish, such as package details.
+    pub(in crate::http) fn is_cacheable(&self) -> bool {
+        self.is_cacheable && !self.document.document().has_details()
+    }
+
+    /// Returns the serial that a list or page of Python projects states.
+    fn last_serial(&self) -> Option<u64> {
+        match self.document.document() {
+            Document::Python(document) => document.last_serial(),
+            Document::R(_) => None,
+        }
+    }
+
+    /// Returns the form that a client gets: compressed for the transfer if it is a page of a Python repository and the
+    /// client accepts gzip. Documents of R repositories are never compressed for the transfer: their compressed forms
+    /// have separate URLs.
+    pub(super) fn transfer_form(&self, request: &HeaderMap) -> TransferForm {
+        match self.document.document() {
+            Document::Python(_) if accepts_gzip(request) => TransferForm::Gzip,
+            Document::Python(_) | Document::R(_) => TransferForm::Plain,
+        }
+    }
+
+    /// Returns the headers of a form for the digest of the decoded content.
+    pub(super) fn representation(&self, form: TransferForm, content: Sha256) -> &Representation {
+        self.cell(form).get_or_init(|| representation(self, form, content))
+    }
+
+    /// Returns the headers of a form, if the digest is known.
+    pub(super) fn known_representation(&self, form: TransferForm) -> Option<&Representation> {
+        self.cell(form).get()
+    }
+
+    fn cell(&self, form: TransferForm) -> &OnceLock<Representation> {
+        match form {
+            TransferForm::Plain => &self.representation,
+            TransferForm::Gzip => &self.compressed_representation,
+        }
+    }
+}
+
+fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha256) -> Representation {
+    let ResolvedDocument { document, modified, .. } = resolved;
+    let encoded = form == TransferForm::Gzip;
+    let (etag, vary, media_type, accept_ranges) = match document.document() {
+        Document::R(document) => {
+            let (media, compressed) = match document.format() {
+                IndexFormat::Text if matches!(document, RDocument::Listing(_)) => {
+                    ("text/html; charset=utf-8", false)
+                }
+                IndexFormat::Text => ("text/plain; charset=utf-8", false),
+                IndexFormat::Gz => ("application/gzip", true),
+                IndexFormat::Rds => ("application/octet-stream", true),
+            };
+            (etag::of_content(content, compressed), Vary::Nothing, media, !compressed)
+        }
+        Document::Python(document) => {
+            let media = match document.format() {
+                SimpleFormat::TextHtml => "text/html; charset=utf-8",
+                format => format.media_type(),
+            };
+            (etag::of_page(content, document.format(), encoded), Vary::AcceptAndEncoding, media, !encoded)
+        }
+    };
+    Representation {
+        etag: Some(etag),
+        previous_etag: None,
+        modified: response::last_modified(*modified),
+        vary,
+        kind: RepresentationKind::Document {
+            media_type: HeaderValue::from_static(media_type),
+            open: document.point().open,
+            accept_ranges,
+            encoded,
+            last_serial: resolved.last_serial().map(HeaderValue::from),
+        },
+    }
+}

@@ -3,30 +3,26 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
-use super::checked_server::CheckedServer;
 use super::files::table::PathKind;
-use super::pid_file::user_name;
 use super::privileges::PrivilegeError;
-use super::{
-    bind, clock, encryption, federation_check, files, local_command, notifications, owners, report,
-    sign_in_check, sockets, stores,
-};
+use super::service_user::{ServiceUser, user_name};
+use super::{bind, clock, encryption, files, local_command, owners, report, sign_in_check, sockets, stores};
 use crate::http::net::tls::{Tls, TlsError};
 use base::config::{
-    Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
+    Check, ClassLocation, Config, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
 };
 use base::model::error_chain::error_chain;
 use base::model::one_line::joined_lines;
 use base::model::storage_class::StorageClass;
-use store::db::{Db, DbError};
+use store::db::{Db, DbError, before_start};
 use store::storage::{Storage, virtual_file_system};
 use tasks::sync::directories::{Report, examine};
 use upstream::Upstream;
@@ -60,12 +56,11 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
                 database(&server).map(|findings| Check::from_findings(DATABASE_TITLE, findings));
             results.push(database_check.unwrap_or_else(|error| failure(DATABASE_TITLE, error)));
             results.extend(server.user.run(|| clock::check(&loaded.config)).ok().flatten());
-            results.extend(server.user.run(|| notifications::check(&loaded.config)).ok().flatten());
+            results.extend(server.user.run(|| notification_queue(&loaded.config)).ok().flatten());
             results.extend(encryption::check::run(loaded));
             results.extend(server.user.run(|| sign_in_check::provider(&loaded.config)).ok().flatten());
-            results.extend(server.user.run(|| federation_check::issuers(&loaded.config)).ok().flatten());
-            results
-                .extend(server.user.run(|| federation_check::bootstrap_key(&loaded.config)).ok().flatten());
+            results.extend(server.user.run(|| sign_in_check::issuers(&loaded.config)).ok().flatten());
+            results.extend(server.user.run(|| sign_in_check::bootstrap_key(&loaded.config)).ok().flatten());
         }
         Err(error) => {
             let findings_of = |category| {
@@ -442,4 +437,48 @@ fn location_properties(class: StorageClass, location: &ClassLocation) -> [Proper
         ClassLocation::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
     };
     [(section, Some(class.as_str()), name), (section, Some(fallback), name), default_property]
+}
+
+/// The check reports the queue if at least this part of it is used, in per mille.
+const NOTIFICATION_THRESHOLD: i64 = 5;
+
+/// Reports a notification queue of PostgreSQL that fills, because a session that listens remains in a transaction. `None` with SQLite, if little of the queue is used, and if the database
+/// does not answer, which another check reports.
+fn notification_queue(config: &Config) -> Option<Check> {
+    let usage = before_start::notification_queue_usage(config).ok()??;
+    (usage >= NOTIFICATION_THRESHOLD).then(|| {
+        let finding = format!(
+            "{}.{} % of PostgreSQL's notification queue is used; if it is full, no change can be saved. A session that \
+             listens and stays in a transaction prevents its clean-up; list them: SELECT pid, application_name, \
+             xact_start FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY xact_start",
+            usage / 10,
+            usage % 10
+        );
+        Check { title: "Notifications", verdict: Verdict::Info, findings: vec![finding] }
+    })
+}
+
+/// A server with a valid configuration, the subject of the checks.
+struct CheckedServer<'a> {
+    file: &'a Path,
+    loaded: &'a Loaded,
+    user: ServiceUser,
+    /// The error if the sandbox of the service could not be recreated for the checks.
+    sandbox_error: Option<String>,
+    /// Missing paths that root creates for the user.
+    root_created_paths: Vec<PathBuf>,
+}
+
+impl<'a> CheckedServer<'a> {
+    fn new(file: &'a Path, loaded: &'a Loaded) -> CheckedServer<'a> {
+        let user = ServiceUser::find(file);
+        let sandbox_error = user.enter_sandbox(&loaded.config);
+        let root_created_paths = user.root_created_paths(file, &loaded.config);
+        CheckedServer { file, loaded, user, sandbox_error, root_created_paths }
+    }
+
+    /// Returns true if root creates a path, or a directory above it, before the server uses it.
+    fn creates(&self, path: &Path) -> bool {
+        self.root_created_paths.iter().any(|parent| path.starts_with(parent))
+    }
 }

@@ -9,17 +9,14 @@
 
 pub mod args;
 mod audit;
-mod audit_file;
 mod backup;
 pub mod bind;
 pub mod check;
-mod checked_server;
 mod clock;
 mod configuration;
 mod context;
 mod encryption;
 pub mod error;
-mod federation_check;
 pub mod files;
 pub mod handover;
 mod leader_tasks;
@@ -29,10 +26,8 @@ mod logging;
 pub mod migrate;
 mod modes;
 mod node;
-mod notifications;
 mod notify;
 mod owners;
-mod pid_file;
 pub mod predecessors;
 mod privileges;
 mod process;

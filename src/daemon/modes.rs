@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::audit;
 use super::error::log_lines;
-use super::stores;
 use super::supervisor::Supervisor;
+use super::{audit, stores};
 use crate::http::App;
 use runtime::cluster;
 use runtime::control::{ActiveWork, CommandError, Mode, PendingCommand};

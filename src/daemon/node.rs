@@ -1,13 +1,15 @@
-//! This process as a server of a cluster: its host name, its address, and the id of the process before it.
+//! This process as a server of a cluster: its host name, its address, the id of the process before it, and its files in the
+//! directory of its socket.
 //!
 //! `<SockFileDir>/rstudio-pm.node` contains the id of the process that started last, so a starting process finds the id
 //! of its predecessor there. Only one process at a time owns the admin socket in that directory, so the predecessor has
 //! ended, and its leases need not expire first.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use super::pid_file;
 use super::sockets::Sockets;
 use base::config::{Config, Provider};
 use base::model::identity::Identity;
@@ -50,16 +52,40 @@ pub(super) fn previous_id(config: &Config) -> Option<Identity> {
 
 /// Writes the id of this process and returns the path of the file. `None` with SQLite, where there are no other
 /// servers, and after an error, which is logged.
-pub(super) fn write(config: &Config, id: Identity) -> Option<PathBuf> {
+pub(super) fn write_id(config: &Config, id: Identity) -> Option<PathBuf> {
     match config.database.provider {
         Provider::Sqlite => None,
-        Provider::Postgres => pid_file::write(path(config), &id),
+        Provider::Postgres => write_file(path(config), &id),
     }
 }
 
 /// The path of the file.
 pub(super) fn path(config: &Config) -> PathBuf {
     config.server.sock_file_dir.join(FILE)
+}
+
+/// Writes `<SockFileDir>/rstudio-pm.pid` and returns its path; `None` after an error, which is logged.
+pub(super) fn write_pid(config: &Config) -> Option<PathBuf> {
+    write_file(config.server.sock_file_dir.join("rstudio-pm.pid"), &std::process::id())
+}
+
+/// Replaces a file by one with this line and returns its path; `None` after an error, which is logged.
+fn write_file(path: PathBuf, line: &dyn std::fmt::Display) -> Option<PathBuf> {
+    let result = match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => {
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(0o600).open(&path);
+            file.and_then(|mut file| std::io::Write::write_fmt(&mut file, format_args!("{line}\n")))
+        }
+    };
+    match result {
+        Ok(()) => Some(path),
+        Err(error) => {
+            tracing::warn!("could not write {}: {error}", path.display());
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +104,7 @@ mod tests {
         assert_eq!(previous_id(&config), None);
         std::fs::create_dir_all(&config.server.sock_file_dir).unwrap();
         for id in [Identity([1; 16]), Identity([2; 16])] {
-            let path = write(&config, id).unwrap();
+            let path = write_id(&config, id).unwrap();
             assert_eq!(previous_id(&config), Some(id));
             assert!(path.ends_with(FILE));
         }

@@ -22,7 +22,7 @@ use super::sockets::Sockets;
 use super::stores::SharedStores;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, ProbeAddresses};
-use super::{node, pid_file, status, stores};
+use super::{node, status, stores};
 use crate::http::HttpServer;
 use crate::http::Limits;
 use crate::http::ServerContext;
@@ -238,8 +238,8 @@ impl Process {
 
     /// Writes the files of the process and notifies systemd.
     fn report_ready(&mut self, config: &Config, start: SystemTime) {
-        self.files.extend(pid_file::write_pid(config));
-        self.files.extend(node::write(config, self.cluster.id()));
+        self.files.extend(node::write_pid(config));
+        self.files.extend(node::write_id(config, self.cluster.id()));
         let duration = start.elapsed().unwrap_or_default();
         if self.control.mode() == Mode::Online {
             tracing::info!(

@@ -1,10 +1,12 @@
-//! The part of `--check-config` about `[OpenIDConnect]`.
+//! The parts of `--check-config` about `[OpenIDConnect]`, `[IdentityFederation]` and `[Bootstrap]`.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::stores;
 use base::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secret};
+use runtime::auth;
 use runtime::auth::provider::Providers;
 
 /// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
@@ -13,16 +15,16 @@ use runtime::auth::provider::Providers;
 pub(super) fn provider(config: &Config) -> Option<Check> {
     const TITLE: &str = "Sign-in";
     let settings = config.open_id_connect.as_ref()?;
-    store::storage::install_tls_provider();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (runtime, providers) = match (runtime, Providers::new(&config.proxy)) {
-        (Ok(runtime), Ok(providers)) => (runtime, providers),
-        (Err(error), _) => return Some(Check::from_findings(TITLE, vec![error.to_string()])),
-        (_, Err(error)) => return Some(Check::from_findings(TITLE, vec![error.to_string()])),
-    };
     let mut findings = Vec::new();
     let mut device_codes = "of this server";
-    match runtime.block_on(providers.document(&settings.issuer, stores::system_clock()())) {
+    let document = with_providers(config, async |providers| {
+        providers.document(&settings.issuer, stores::system_clock()()).await
+    });
+    let document = match document {
+        Ok(document) => document,
+        Err(error) => return Some(Check::from_findings(TITLE, vec![error])),
+    };
+    match document {
         Err(error) => findings.push(format!(
             "the provider {} cannot be used: {error}; check OpenIDConnect.Issuer and the network",
             settings.issuer
@@ -97,6 +99,66 @@ fn secret_file(path: &Path, config: &Config) -> Option<String> {
              rspm encrypt into it",
             path.display()
         )
+    })
+}
+
+/// Checks that the keys of each issuer can be loaded; `None` if no section names one. An issuer that cannot be reached
+/// does not prevent a start, but its tokens are refused until it can be reached.
+pub(super) fn issuers(config: &Config) -> Option<Check> {
+    const TITLE: &str = "Identity federation";
+    if config.federations.is_empty() {
+        return None;
+    }
+    let names: BTreeSet<&str> = config.federations.iter().map(|section| section.issuer.as_str()).collect();
+    let now = stores::system_clock()();
+    let findings = with_providers(config, async |providers| {
+        let mut findings = Vec::new();
+        for name in names {
+            if let Err(error) = providers.document(name, now).await {
+                findings.push(format!("the keys of the issuer {name} cannot be loaded: {error}"));
+            }
+        }
+        findings
+    });
+    let mut findings = findings.unwrap_or_else(|error| vec![error]);
+    if config.encryption_key.is_none() {
+        findings.push(
+            "there is no encryption key, with which issued tokens are signed; create one: rspm encrypt"
+                .to_owned(),
+        );
+    }
+    if findings.is_empty() {
+        let count = config.federations.len();
+        let finding = format!("{count} sections; the keys of all issuers can be loaded");
+        return Some(Check { title: TITLE, verdict: Verdict::Pass, findings: vec![finding] });
+    }
+    Some(Check::from_findings(TITLE, findings))
+}
+
+/// Runs requests to identity providers.
+fn with_providers<T>(config: &Config, requests: impl AsyncFnOnce(&Providers) -> T) -> Result<T, String> {
+    store::storage::install_tls_provider();
+    let providers = Providers::new(&config.proxy).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| error.to_string())?.block_on(requests(&providers)))
+}
+
+/// Checks `Bootstrap.PublicKey`; `None` if it is not set.
+pub(super) fn bootstrap_key(config: &Config) -> Option<Check> {
+    let key = config.bootstrap.public_key.as_deref()?;
+    Some(match auth::public_key(key) {
+        Ok(_) => Check {
+            title: "Bootstrap key",
+            verdict: Verdict::Info,
+            findings: vec![
+                "the owner of the private key can create tokens for every change; remove the property when it is no \
+                 longer needed"
+                    .to_owned(),
+            ],
+        },
+        Err(error) => {
+            Check::from_findings("Bootstrap key", vec![format!("[Bootstrap] PublicKey: {error}")])
+        }
     })
 }
 

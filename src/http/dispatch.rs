@@ -1,6 +1,5 @@
 //! Dispatch of a request to its handler, once it has the permission that its route requires.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::HeaderValue;
@@ -13,25 +12,21 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::login;
-use crate::http::login::permission::{Principal, is_unknown_repository, repository_access};
+use crate::http::login::permission::{Principal, is_unknown_repository};
 use crate::http::net::body::Body;
 use crate::http::net::request_body::Incoming;
-use crate::http::repo::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
-use crate::http::repo::python;
 use crate::http::repo::r::platform_request::{self, PlatformRequest};
-use crate::http::repo::r::{answer, bioconductor, choose_platform, resolve};
-use crate::http::repo::resolve_cache::{Entry, EntryKey, Validity};
+use crate::http::repo::r::{self, bioconductor};
+use crate::http::repo::resolve_cache::{Entry, EntryKey};
+use crate::http::repo::{answer, python};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::route::repo_path::RepoPath;
-use crate::http::route::web::WebPath;
+use crate::http::route::web::{PackagePage, WebPath};
 use crate::http::route::{self, Route};
 use crate::http::target::Query;
 use crate::http::web;
-use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use formats::python::layout::PythonPath;
-use formats::r::bioconductor::PartName;
-use formats::r::layout::RPath;
 use tasks::usage::BlockedRequest;
 
 /// Handles a request from the network.
@@ -48,10 +43,10 @@ pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incomi
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => {
-            let is_page = route::page::is_page_path(path);
+            let is_page = route::web::is_page_path(path);
             let mut response = if is_page {
                 web::answer::failure_page(head, &failure)
-            } else if route::page::is_repository_path(path) {
+            } else if route::web::is_repository_path(path) {
                 repository_failure(head, &failure)
             } else {
                 response::failure(&failure, ErrorFormat::of_path(path))
@@ -208,7 +203,9 @@ async fn serve(
             };
             let client = app.client(head.peer);
             let reservation = match path {
-                WebPath::File(..) => app.response_budget.reserve_for_file(client).await?,
+                WebPath::Package(_, PackagePage::File(_)) => {
+                    app.response_budget.reserve_for_file(client).await?
+                }
                 _ => app.response_budget.reserve(client)?,
             };
             let page = web::snapshot_page::answer(app, repo, *snapshot, path, query, head, posted);
@@ -225,13 +222,19 @@ async fn serve(
                 python::answer(app, &address, query, parts, received_at).await
             }
             RepoPath::R { linux, path } => {
-                let address =
-                    Address { repo, snapshot: *snapshot, linux: linux.as_deref(), part: None, path };
-                r_path(app, &address, query, head).await
+                let linux = linux.as_deref();
+                r::answer(
+                    app,
+                    &r::Address { repo, snapshot: *snapshot, linux, part: None, path },
+                    query,
+                    head,
+                )
+                .await
             }
             RepoPath::Bioconductor { linux, part, path } => {
                 let (linux, part) = (linux.as_deref(), Some(*part));
-                r_path(app, &Address { repo, snapshot: *snapshot, linux, part, path }, query, head).await
+                r::answer(app, &r::Address { repo, snapshot: *snapshot, linux, part, path }, query, head)
+                    .await
             }
         },
         Route::UploadPython { source } => python::upload::answer(app, source, head, body).await,
@@ -279,107 +282,4 @@ async fn answer_within_budget(
 ) -> Result<Response<Body>, Failure> {
     let reservation = app.response_budget.reserve(app.client(head.peer))?;
     reservation.charge(response.await?)
-}
-
-/// A parsed address inside a repository of R packages.
-struct Address<'a> {
-    repo: &'a str,
-    snapshot: Snapshot,
-    /// The segment after `__linux__`.
-    linux: Option<&'a str>,
-    part: Option<PartName>,
-    path: &'a RPath,
-}
-
-/// Returns a document or a file of a repository of R packages, or the redirect to a directory.
-async fn r_path(
-    app: &App,
-    address: &Address<'_>,
-    query: &Query,
-    head: &RequestHead<'_>,
-) -> Result<Response<Body>, Failure> {
-    let Address { repo, linux, path, .. } = *address;
-    let RequestHead { parts, received_at, .. } = *head;
-    python::refuse_r_path(app, repo)?;
-    if let Some(name) = path.directory_without_slash() {
-        let location = HeaderValue::try_from(name + "/").map_err(|_| Failure::no_such_address())?;
-        return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, location));
-    }
-    // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
-    let validity = Validity::of(&app.state, received_at);
-    let platform = choose_platform::choose(app, linux, path, parts, query).inspect_err(|failure| {
-        let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
-        record_failure(app, path, binary, failure, parts, received_at);
-    })?;
-    repository(app, address, validity, &platform, head).await.inspect_err(|failure| {
-        record_failure(app, path, platform.requested_binary(parts), failure, parts, received_at);
-    })
-}
-
-/// Returns a document or a file of a repository. `validity` are the versions that the resolution depends on.
-async fn repository(
-    app: &App,
-    address: &Address<'_>,
-    validity: Validity,
-    platform: &PlatformRequest<'_>,
-    head: &RequestHead<'_>,
-) -> Result<Response<Body>, Failure> {
-    let Address { repo, snapshot, part, path: r_path, .. } = *address;
-    let RequestHead { parts, path, received_at, .. } = *head;
-    // `network` has looked up the entries that depend on the address alone, before it parsed the address.
-    let (key, cached) = match platform.cache_key() {
-        None => (Cow::Borrowed(path), None),
-        Some(platform_key) => {
-            let key = format!("{path} {platform_key}");
-            let cached = app.resolve_cache.get(&app.state, received_at, EntryKey::of_path(&key), None);
-            (Cow::Owned(key), cached)
-        }
-    };
-    let entry = match cached {
-        Some(entry) => entry,
-        None => {
-            let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
-            let resource = resolve::resolve(app, repo, part, snapshot, r_path, platform).await?;
-            let entry = Entry { validity, access: repository_access(app, repo), resource };
-            app.resolve_cache.insert(EntryKey::of_path(&key), entry)
-        }
-    };
-    app.resolve_cache.insert_negotiated(
-        validity,
-        path,
-        platform_request::user_agent(parts),
-        platform,
-        &entry,
-    );
-    Ok(answer::answer(app, &entry.resource, platform, parts, received_at).await)
-}
-
-/// Records a request for a package file that failed before a file was found.
-fn record_failure(
-    app: &App,
-    path: &RPath,
-    requested_binary: Option<RequestedBinary<'_>>,
-    failure: &Failure,
-    parts: &Parts,
-    received_at: Timestamp,
-) {
-    let Some(package_path) = download_log::package_path(path).filter(|_| parts.method == Method::GET) else {
-        return;
-    };
-    let PackagePath { package, version, archived } = package_path;
-    let is_service_failure = failure.status.is_server_error();
-    let error = failure.detail.as_deref().unwrap_or(&failure.phrase);
-    let outcome = Completion::Failed { is_service_failure, error };
-    app.recorder.record(
-        &PackageRequest {
-            received_at,
-            package,
-            version,
-            archived,
-            requested_binary,
-            missing_binary: None,
-            outcome,
-        },
-        false,
-    );
 }

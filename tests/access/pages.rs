@@ -31,12 +31,17 @@ fn every_page_and_address_of_sign_in_has_a_row() {
     let mut addresses = documented("mod.rs", "Route", "");
     let pages = documented("web.rs", "WebPath", "/private/latest/web/");
     addresses.extend(pages.iter().map(|page| page.replace("{name}", "alpha")));
+    addresses.extend(documented("web.rs", "PackagePage", "/private/latest/web/packages/alpha/"));
     let pages = documented("administration.rs", "AdministrationPage", "/__ui__/admin/");
     addresses.extend(pages.iter().map(|page| page.replace("{name}", "private")));
     addresses.extend(documented("login.rs", "LoginRoute", ""));
-    for known in
-        ["/private", "/private/latest/web/packages/alpha/news/", "/__ui__/admin/tokens/", "POST /__logout__"]
-    {
+    for known in [
+        "/private",
+        "/private/latest/web/changes/",
+        "/private/latest/web/packages/alpha/news/",
+        "/__ui__/admin/tokens/",
+        "POST /__logout__",
+    ] {
         assert!(addresses.iter().any(|address| address == known), "{known}: {addresses:#?}");
     }
     let has_row = |address: &String| {

@@ -125,6 +125,20 @@ fn the_query_selects_without_a_user_agent() {
     }
     let answer = get(&server, &format!("{base}?r_version={r}&arch=x86_64"), None);
     assert_eq!(answer.header("vary"), None, "the address is sufficient");
+    // SECURITY: without `Vary`, a proxy would give the binary to clients of every other R. The same file was just sent
+    // without it.
+    for (agent, expected) in
+        [(x86(), format!("binary {r}-noble")), ("curl/8".to_owned(), "source".to_owned())]
+    {
+        for path in [base, &format!("{base}?r_version={r}&arch=x86_64"), base] {
+            let answer = get(&server, path, Some(&agent));
+            let is_plain = path == base;
+            assert_eq!(answer.header("vary"), is_plain.then_some("User-Agent"), "{agent} {path}");
+            if is_plain {
+                assert_eq!(kind(&answer), expected, "{agent}");
+            }
+        }
+    }
 }
 
 #[test]

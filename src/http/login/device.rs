@@ -10,8 +10,8 @@ use super::{Problem, Provider, provider, unavailable_failure};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
+use crate::http::login;
 use crate::http::login::permission::token_issuer;
-use crate::http::login::refused_proof;
 use crate::http::net::body::Body;
 use crate::http::response;
 use crate::http::target::Query;
@@ -144,11 +144,11 @@ pub(super) async fn poll(
     let verifier = form.get("code_verifier").unwrap_or_default();
     let answer = match app.device_logins.poll(code, verifier, head.received_at).await? {
         DevicePoll::Expired => {
-            refused_proof::count(app, head)?;
+            login::count_refused_proof(app, head)?;
             error("expired_token", "the device code is not valid any more; begin again")
         }
         DevicePoll::WrongVerifier => {
-            refused_proof::count(app, head)?;
+            login::count_refused_proof(app, head)?;
             error("invalid_grant", "code_verifier is not that of the challenge")
         }
         DevicePoll::SlowDown => error("slow_down", "increase the polling interval by 5 seconds"),

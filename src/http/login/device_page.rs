@@ -11,8 +11,8 @@ use super::page;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
+use crate::http::login;
 use crate::http::login::permission::session_limits;
-use crate::http::login::refused_proof;
 use crate::http::net::body::Body;
 use crate::http::response;
 use crate::http::target::Query;
@@ -45,7 +45,7 @@ pub(super) async fn show(
     }
     count_code(app, &session, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        refused_proof::count_code(app, head)?;
+        login::count_wrong_code(app, head)?;
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let body = html! {
@@ -87,7 +87,7 @@ pub(super) async fn decide(
     let code = form.get("user_code").unwrap_or_default();
     count_code(app, &session, head)?;
     let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        refused_proof::count_code(app, head)?;
+        login::count_wrong_code(app, head)?;
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);

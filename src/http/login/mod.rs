@@ -1,17 +1,6 @@
 //! Sign-in with an identity provider: browsers (OpenID Connect, code flow with PKCE), devices (RFC 8628), and the
 //! exchange of tokens (RFC 8693).
 
-mod browser;
-pub(super) mod cookie;
-mod device;
-mod device_page;
-pub(super) mod origin;
-mod page;
-pub(super) mod permission;
-mod provider;
-pub(super) mod refused_proof;
-mod token;
-
 use std::sync::Arc;
 
 use http::{Method, Response, StatusCode};
@@ -27,7 +16,18 @@ use crate::http::route::Route;
 use crate::http::route::login::LoginRoute;
 use crate::http::target::Query;
 use base::config::OpenIdConnect;
+use base::metrics::{self, RefusedToken};
 use runtime::auth::provider::ProviderError;
+
+mod browser;
+pub(super) mod cookie;
+mod device;
+mod device_page;
+pub(super) mod origin;
+mod page;
+pub(super) mod permission;
+mod provider;
+mod token;
 
 /// Maximum length of a form, in bytes.
 const FORM_LIMIT: usize = 64 << 10;
@@ -189,4 +189,24 @@ pub(super) fn is_configured(app: &App) -> bool {
 /// Returns a 503 without details; the reason is in the log.
 fn unavailable_failure() -> Failure {
     Failure::unavailable("the identity provider is unavailable; the server log has the reason", RETRY_AFTER)
+}
+
+/// Counts a refused proof as a credential that is not valid.
+///
+/// # Errors
+/// 429 after too many refused proofs of a client.
+pub(crate) fn count_refused_proof(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
+    metrics::tokens().count_refused(RefusedToken::Proof);
+    let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
+    app.tokens.count_failure(client, None, (app.state.clock)()).map_err(Failure::too_many_failures)
+}
+
+/// Counts a wrong code of a device (RFC 8628 section 5.1).
+///
+/// # Errors
+/// 429 after ten wrong codes of a client in a minute.
+pub(crate) fn count_wrong_code(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
+    metrics::tokens().count_refused(RefusedToken::DeviceCode);
+    let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
+    app.tokens.count_wrong_code(client, (app.state.clock)()).map_err(Failure::too_many_failures)
 }

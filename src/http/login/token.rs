@@ -11,8 +11,8 @@ use super::{Problem, Provider, RETRY_AFTER, browser, provider, unavailable_failu
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
+use crate::http::login;
 use crate::http::login::permission::token_issuer;
-use crate::http::login::refused_proof;
 use crate::http::net::body::Body;
 use crate::http::response;
 use crate::http::target::Query;
@@ -52,7 +52,7 @@ pub(super) async fn exchange(
     }
     let subject_token = form.get("subject_token").unwrap_or_default();
     let Some(issuer) = auth::unverified_issuer(subject_token) else {
-        refused_proof::count(app, head)?;
+        login::count_refused_proof(app, head)?;
         return Ok(error("invalid_grant", "subject_token is not a JSON Web Token with an issuer"));
     };
     if issuer == token_issuer(app) {
@@ -94,7 +94,7 @@ async fn exchange_federated_token(
             Err(Failure::unavailable(error.to_string(), RETRY_AFTER))
         }
         Err(refusal) => {
-            refused_proof::count(app, head)?;
+            login::count_refused_proof(app, head)?;
             Ok(error("invalid_grant", &refusal.to_string()))
         }
     }
@@ -150,7 +150,7 @@ async fn exchange_id_token(
     if user.has_no_scope() {
         let groups = if user.groups.is_empty() { "none".to_owned() } else { user.groups.join(" ") };
         Problem::refused(format!("{} has no scope; groups: {groups}", user.user)).log();
-        refused_proof::count(app, head)?;
+        login::count_refused_proof(app, head)?;
         browser::record_refusal(app, &user, head).await?;
         return Ok(error("access_denied", "no group of the user has access to this server"));
     }
@@ -219,7 +219,7 @@ fn refuse(app: &App, problem: &VerifyError, head: &RequestHead<'_>) -> Result<Re
         }
         VerifyError::Invalid(reason) => {
             Problem::refused(format!("subject_token: {reason}")).log();
-            refused_proof::count(app, head)?;
+            login::count_refused_proof(app, head)?;
             Ok(error("invalid_grant", &format!("subject_token: {reason}")))
         }
     }

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    self, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    RANGE,
 };
 
 /// The validators of the current state of a resource.
@@ -190,9 +191,22 @@ pub fn http_date(seconds: i64) -> Option<String> {
     Some(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
+/// Returns true if the client accepts gzip (RFC 9110, 12.5.3). The wildcard `*` does not count.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = fields.flat_map(|field| field.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.to_ascii_lowercase().strip_prefix("q=")?.parse::<f32>().ok());
+        is_gzip && weight.is_none_or(|weight| weight > 0.0)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::HeaderValue;
 
     const STRONG: &[u8] = b"\"abc\"";
     const WEAK: &[u8] = b"W/\"abc\"";
@@ -328,5 +342,20 @@ mod tests {
         assert_eq!(http_date(MODIFIED).as_deref(), Some(MODIFIED_TEXT));
         assert_eq!(http_date(-1), None);
         assert_eq!(http_date(i64::MAX), None);
+    }
+
+    #[test]
+    fn gzip_is_sent_only_to_those_who_accept_it() {
+        let accepts = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            accepts_gzip(&headers)
+        };
+        for yes in ["gzip", "br, GZIP;q=0.5", "deflate, gzip ; q=1"] {
+            assert!(accepts(yes), "{yes}");
+        }
+        for no in ["", "br", "*", "gzip;q=0", "gzip; Q=0.000", "x-gzipped"] {
+            assert!(!accepts(no), "{no}");
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 
-use crate::http::repo::r::document::ResolvedDocument;
-use crate::http::repo::r::package_file::ResolvedFile;
+use crate::http::repo::document::ResolvedDocument;
+use crate::http::repo::package_file::ResolvedFile;
 use crate::http::repo::r::platform_request::PlatformRequest;
 use crate::http::response::Vary;
 use crate::http::route::access::RepositoryAccess;
@@ -81,7 +81,7 @@ impl Entry {
 /// The request for an entry. Compared with stored keys without an allocation, because each request has one.
 #[derive(Clone, Copy, Debug, Hash)]
 pub struct EntryKey<'a> {
-    /// The raw path, or the path followed by a space and the name of a platform.
+    /// The raw path, or the path followed by a space and [`PlatformRequest::cache_key`].
     pub path: &'a str,
     /// The format that the client gets, at the address of a page of the simple API.
     pub format: Option<SimpleFormat>,

@@ -4,7 +4,6 @@ pub mod access;
 pub mod admin;
 pub mod administration;
 pub mod login;
-pub mod page;
 pub mod public;
 pub mod repo_path;
 mod table;
@@ -350,6 +349,7 @@ fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::web::PackagePage;
     use super::*;
     use formats::r::bioconductor::{self, PartName};
     use formats::r::layout;
@@ -453,7 +453,7 @@ mod tests {
             ("/cran/latest", page("cran", "latest")),
             ("/cran/latest/", page("cran", "latest")),
             ("/cran/__linux__/noble/latest/", linux_page("cran", "latest", Some("noble"))),
-            ("/cran/5/web/packages/a3/", web("cran", "5", WebPath::Package(s("a3")))),
+            ("/cran/5/web/packages/a3/", web("cran", "5", WebPath::Package(s("a3"), PackagePage::Summary))),
             ("/cran/__linux__/noble/latest/web/packages/", web("cran", "latest", WebPath::Packages)),
             ("/__docs__/", Route::Manual(String::new())),
             ("/__docs__", Route::Manual(String::new())),
@@ -518,7 +518,7 @@ mod tests {
         ] {
             assert_eq!(route(path), Ok(Route::Public(PublicRoute::Repos)), "{path}");
         }
-        let file = WebPath::File("a".to_owned(), "__api__/repos".to_owned());
+        let file = WebPath::Package("a".to_owned(), PackagePage::File("__api__/repos".to_owned()));
         assert_eq!(route("/cran/5/web/packages/a/files/__api__/repos"), Ok(web("cran", "5", file)));
         assert_eq!(route("/cran/__api__/sources"), Err(404));
     }

@@ -1,5 +1,6 @@
-//! The addresses of pages below `web/`, as on CRAN: `web/packages/{name}/`. No I/O.
+//! The addresses of web pages: those below `web/`, as on CRAN (`web/packages/{name}/`), and the form of all others. No I/O.
 
+use super::repo_path::{PACKAGES, SIMPLE};
 use crate::http::error::Failure;
 
 /// The folder of the pages of a snapshot.
@@ -20,34 +21,41 @@ pub enum WebPath {
     Vulnerabilities,
     /// `vulnerabilities.atom`: the last changed vulnerabilities as a feed.
     VulnerabilityFeed,
-    /// `packages/{name}/`: a package.
-    Package(String),
-    /// `packages/{name}/versions/`: the versions of a package.
-    Versions(String),
-    /// `packages/{name}/history/`: the days on which the versions of a package were listed.
-    History(String),
-    /// `packages/{name}/dependents/`: the packages that depend on a package.
-    Dependents(String),
-    /// `packages/{name}/dependencies/`: all packages that the installation of a package requires.
-    Dependencies(String),
-    /// `packages/{name}/binaries/`: the binaries of a package.
-    Binaries(String),
-    /// `packages/{name}/why/`: the file that a client gets, and the reasons.
-    Explanation(String),
-    /// `packages/{name}/versions.atom`: the versions of a package as a feed.
-    VersionFeed(String),
-    /// `packages/{name}/downloads/`: the downloads of a package.
-    Downloads(String),
-    /// `packages/{name}/news/`: what changed in the versions of a package.
-    News(String),
-    /// `packages/{name}/license/`: the text of the license of a package.
-    License(String),
-    /// `packages/{name}/files/`: the files of a package.
-    Files(String),
-    /// `packages/{name}/files/{path}`: a file of a package.
-    File(String, String),
-    /// `packages/{name}/DESCRIPTION`: the metadata of a package, as text.
-    Description(String),
+    /// `packages/{name}/`: a page of the package with this name.
+    Package(String, PackagePage),
+}
+
+/// A page below `web/packages/{name}/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackagePage {
+    /// The newest version, or the one of the parameter `version`.
+    Summary,
+    /// `versions/`: the versions.
+    Versions,
+    /// `history/`: the days on which the versions were listed.
+    History,
+    /// `dependents/`: the packages that depend on the package.
+    Dependents,
+    /// `dependencies/`: all packages that the installation requires.
+    Dependencies,
+    /// `binaries/`: the binaries.
+    Binaries,
+    /// `why/`: the file that a client gets, and the reasons.
+    Explanation,
+    /// `versions.atom`: the versions as a feed.
+    VersionFeed,
+    /// `downloads/`: the downloads.
+    Downloads,
+    /// `news/`: what changed in the versions.
+    News,
+    /// `license/`: the text of the license.
+    License,
+    /// `files/`: the files.
+    Files,
+    /// `files/{path}`: a file.
+    File(String),
+    /// `DESCRIPTION`: the metadata, as text.
+    Description,
 }
 
 impl WebPath {
@@ -57,35 +65,75 @@ impl WebPath {
         if let ["packages", package, "files", path @ ..] = rest
             && path.iter().any(|part| !part.is_empty())
         {
-            return Ok(WebPath::File((*package).to_owned(), path.join("/")));
+            return Ok(WebPath::Package((*package).to_owned(), PackagePage::File(path.join("/"))));
         }
         let rest = match rest {
             [before @ .., "" | "index.html"] => before,
             rest => rest,
         };
-        match rest {
-            [] | ["packages"] => Ok(WebPath::Packages),
-            ["changes"] => Ok(WebPath::Changes),
-            ["changes.atom"] => Ok(WebPath::Feed),
-            ["lockfile"] => Ok(WebPath::LockFile),
-            ["vulnerabilities"] => Ok(WebPath::Vulnerabilities),
-            ["vulnerabilities.atom"] => Ok(WebPath::VulnerabilityFeed),
-            ["packages", package] => Ok(WebPath::Package((*package).to_owned())),
-            ["packages", package, "versions"] => Ok(WebPath::Versions((*package).to_owned())),
-            ["packages", package, "history"] => Ok(WebPath::History((*package).to_owned())),
-            ["packages", package, "dependents"] => Ok(WebPath::Dependents((*package).to_owned())),
-            ["packages", package, "dependencies"] => Ok(WebPath::Dependencies((*package).to_owned())),
-            ["packages", package, "binaries"] => Ok(WebPath::Binaries((*package).to_owned())),
-            ["packages", package, "why"] => Ok(WebPath::Explanation((*package).to_owned())),
-            ["packages", package, "versions.atom"] => Ok(WebPath::VersionFeed((*package).to_owned())),
-            ["packages", package, "downloads"] => Ok(WebPath::Downloads((*package).to_owned())),
-            ["packages", package, "news"] => Ok(WebPath::News((*package).to_owned())),
-            ["packages", package, "license"] => Ok(WebPath::License((*package).to_owned())),
-            ["packages", package, "files"] => Ok(WebPath::Files((*package).to_owned())),
-            ["packages", package, "DESCRIPTION"] => Ok(WebPath::Description((*package).to_owned())),
-            _ => Err(Failure::no_such_address()),
-        }
+        let page = match rest {
+            [] | ["packages"] => return Ok(WebPath::Packages),
+            ["changes"] => return Ok(WebPath::Changes),
+            ["changes.atom"] => return Ok(WebPath::Feed),
+            ["lockfile"] => return Ok(WebPath::LockFile),
+            ["vulnerabilities"] => return Ok(WebPath::Vulnerabilities),
+            ["vulnerabilities.atom"] => return Ok(WebPath::VulnerabilityFeed),
+            ["packages", _] => PackagePage::Summary,
+            ["packages", _, page] => PackagePage::parse(page).ok_or_else(Failure::no_such_address)?,
+            _ => return Err(Failure::no_such_address()),
+        };
+        Ok(WebPath::Package(rest[1].to_owned(), page))
     }
+}
+
+impl PackagePage {
+    fn parse(name: &str) -> Option<PackagePage> {
+        Some(match name {
+            "versions" => PackagePage::Versions,
+            "history" => PackagePage::History,
+            "dependents" => PackagePage::Dependents,
+            "dependencies" => PackagePage::Dependencies,
+            "binaries" => PackagePage::Binaries,
+            "why" => PackagePage::Explanation,
+            "versions.atom" => PackagePage::VersionFeed,
+            "downloads" => PackagePage::Downloads,
+            "news" => PackagePage::News,
+            "license" => PackagePage::License,
+            "files" => PackagePage::Files,
+            "DESCRIPTION" => PackagePage::Description,
+            _ => return None,
+        })
+    }
+}
+
+/// First segments of addresses that are neither in a repository nor pages.
+const NON_PAGE_SEGMENTS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
+
+/// Returns true if a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query
+/// that is malformed or too long, are then displayed as pages.
+pub fn is_page_path(path: &str) -> bool {
+    let mut segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
+    if segments.last() == Some(&"") {
+        segments.pop();
+    }
+    match segments[..] {
+        [] | ["client" | "__docs__", ..] => true,
+        [first, ..] if NON_PAGE_SEGMENTS.contains(&first) => false,
+        [repo, "__linux__", _, _] => !repo.starts_with("__"),
+        [first, ..] if first.starts_with("__") => false,
+        // Programs request these.
+        [_, "config.yaml" | PACKAGES | SIMPLE | "__linux__"] => false,
+        [_, _] => true,
+        [_, _, WEB, ref rest @ ..] => rest != ["packages", "packages.rds"],
+        _ => false,
+    }
+}
+
+/// Returns true if a raw path is the address of a repository without a snapshot: `/prod`, `/prod/`.
+pub fn is_repository_path(path: &str) -> bool {
+    let name = path.strip_prefix('/').unwrap_or_default();
+    let name = name.strip_suffix('/').unwrap_or(name);
+    !name.is_empty() && !name.contains('/') && !name.starts_with("__") && !NON_PAGE_SEGMENTS.contains(&name)
 }
 
 #[cfg(test)]
@@ -94,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_page_has_one_address_with_and_without_a_slash() {
-        let package = || "ggplot2".to_owned();
+        let package = |page: PackagePage| WebPath::Package("ggplot2".to_owned(), page);
         for (path, expected) in [
             ("", Some(WebPath::Packages)),
             ("packages", Some(WebPath::Packages)),
@@ -103,34 +151,78 @@ mod tests {
             ("changes/", Some(WebPath::Changes)),
             ("changes.atom", Some(WebPath::Feed)),
             ("changes/other", None),
-            ("packages/ggplot2", Some(WebPath::Package(package()))),
-            ("packages/ggplot2/", Some(WebPath::Package(package()))),
-            ("packages/ggplot2/index.html", Some(WebPath::Package(package()))),
-            ("packages/ggplot2/versions/", Some(WebPath::Versions(package()))),
-            ("packages/ggplot2/history/", Some(WebPath::History(package()))),
-            ("packages/ggplot2/dependents/", Some(WebPath::Dependents(package()))),
-            ("packages/ggplot2/dependencies/", Some(WebPath::Dependencies(package()))),
-            ("packages/ggplot2/binaries/", Some(WebPath::Binaries(package()))),
-            ("packages/ggplot2/why/", Some(WebPath::Explanation(package()))),
+            ("packages/ggplot2", Some(package(PackagePage::Summary))),
+            ("packages/ggplot2/", Some(package(PackagePage::Summary))),
+            ("packages/ggplot2/index.html", Some(package(PackagePage::Summary))),
+            ("packages/ggplot2/versions/", Some(package(PackagePage::Versions))),
+            ("packages/ggplot2/history/", Some(package(PackagePage::History))),
+            ("packages/ggplot2/dependents/", Some(package(PackagePage::Dependents))),
+            ("packages/ggplot2/dependencies/", Some(package(PackagePage::Dependencies))),
+            ("packages/ggplot2/binaries/", Some(package(PackagePage::Binaries))),
+            ("packages/ggplot2/why/", Some(package(PackagePage::Explanation))),
             ("lockfile/", Some(WebPath::LockFile)),
             ("vulnerabilities/", Some(WebPath::Vulnerabilities)),
             ("vulnerabilities.atom", Some(WebPath::VulnerabilityFeed)),
-            ("packages/ggplot2/versions.atom", Some(WebPath::VersionFeed(package()))),
-            ("packages/ggplot2/downloads/", Some(WebPath::Downloads(package()))),
-            ("packages/ggplot2/news/", Some(WebPath::News(package()))),
-            ("packages/ggplot2/license", Some(WebPath::License(package()))),
-            ("packages/ggplot2/files/", Some(WebPath::Files(package()))),
-            ("packages/ggplot2/files", Some(WebPath::Files(package()))),
+            ("packages/ggplot2/versions.atom", Some(package(PackagePage::VersionFeed))),
+            ("packages/ggplot2/downloads/", Some(package(PackagePage::Downloads))),
+            ("packages/ggplot2/news/", Some(package(PackagePage::News))),
+            ("packages/ggplot2/license", Some(package(PackagePage::License))),
+            ("packages/ggplot2/files/", Some(package(PackagePage::Files))),
+            ("packages/ggplot2/files", Some(package(PackagePage::Files))),
             (
                 "packages/ggplot2/files/inst/index.html",
-                Some(WebPath::File(package(), "inst/index.html".to_owned())),
+                Some(package(PackagePage::File("inst/index.html".to_owned()))),
             ),
-            ("packages/ggplot2/DESCRIPTION", Some(WebPath::Description(package()))),
+            ("packages/ggplot2/DESCRIPTION", Some(package(PackagePage::Description))),
             ("packages/ggplot2/other", None),
             ("checks/", None),
         ] {
             let segments: Vec<&str> = path.split('/').collect();
             assert_eq!(WebPath::parse(&segments).ok(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_programs_request_are_no_pages() {
+        for page in [
+            "/",
+            "/client/",
+            "/__docs__/x/",
+            "/prod/2026-13-01",
+            "/prod/2026-13-01/",
+            "/prod/LATEST/web/packages/a/versions/",
+            "/prod/latest/web/packages/a/files/x/y/z",
+            "/prod/__linux__/noble/x/",
+        ] {
+            assert!(is_page_path(page), "{page}");
+        }
+        for other in [
+            "/prod",
+            "/prod/",
+            "/assets/ui.css",
+            "/upload/pypi/",
+            "/__api__/repos",
+            "/__api__/admin",
+            "/prod/config.yaml",
+            "/py/simple/",
+            "/bioc/packages/",
+            "/prod/x/src/contrib/PACKAGES",
+            "/prod/x/src",
+            "/prod/latest/web/packages/packages.rds",
+            "/prod/__linux__/noble/x/src/contrib/PACKAGES",
+            "/_/oidc/audience",
+        ] {
+            assert!(!is_page_path(other), "{other}");
+        }
+        for (path, is_repository) in [
+            ("/prod", true),
+            ("/prod/", true),
+            ("/", false),
+            ("/assets", false),
+            ("/__api__/", false),
+            ("/a/b", false),
+        ] {
+            assert_eq!(is_repository_path(path), is_repository, "{path}");
         }
     }
 }

@@ -6,8 +6,7 @@ use http::{Response, StatusCode};
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use crate::http::repo::conditional::{self, Precondition, Validators};
-use crate::http::repo::content_coding::accepts_gzip;
+use crate::http::repo::conditional::{self, Precondition, Validators, accepts_gzip};
 use crate::http::response::{self, header_value};
 use pages::assets::{self, Asset, assets};
 

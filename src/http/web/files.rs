@@ -7,7 +7,7 @@ use super::{answer, project, readme};
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use crate::http::route::web::WebPath;
+use crate::http::route::web::PackagePage;
 use content::serve::info::PackageDetail;
 use content::serve::package_files::{self, PackageFiles, StoredArchive};
 use content::serve::python;
@@ -35,7 +35,11 @@ const LICENSE: [&str; 8] = [
 /// # Errors
 /// 404, also while the server does not have the archive; 403 for a blocked version, 400 for an archive that is too
 /// large; failures of the database or storage.
-pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) -> Result<String, Failure> {
+pub(super) async fn page(
+    context: Context<'_>,
+    requested: &PackagePage,
+    package: &str,
+) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let archive = archive(&detail)?;
     let repositories = &context.app.repositories;
@@ -45,14 +49,14 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
         version: detail.release.version.clone(),
         distribution: None,
     };
-    let (page, paths, missing) = match path {
-        WebPath::News(_) => ("NEWS", owned(&NEWS), "the package has no file NEWS"),
-        WebPath::License(_) => (
+    let (page, paths, missing) = match requested {
+        PackagePage::News => ("NEWS", owned(&NEWS), "the package has no file NEWS"),
+        PackagePage::License => (
             "LICENSE",
             owned(&LICENSE),
             "the package has no file with the text of its license; its DESCRIPTION names the license",
         ),
-        WebPath::File(_, path) => ("Files", vec![path.clone()], "the package has no such file"),
+        PackagePage::File(path) => ("Files", vec![path.clone()], "the package has no such file"),
         _ => {
             let all = package_files::list(repositories, archive).await?;
             let rows: Vec<(String, u64)> = all.files.into_iter().map(|file| (file.path, file.size)).collect();
@@ -68,7 +72,7 @@ pub(super) async fn page(context: Context<'_>, path: &WebPath, package: &str) ->
     let file = file.ok_or_else(|| Failure::not_found(missing))?;
     // Of a longer file, the beginning is displayed as text.
     let is_whole = file.size <= package_files::MAX_TEXT;
-    let is_markdown = is_whole && file.path.ends_with(".md") && !matches!(path, WebPath::File(..));
+    let is_markdown = is_whole && file.path.ends_with(".md") && !matches!(requested, PackagePage::File(_));
     let contents = match file.text {
         None => Contents::Other,
         Some(text) if is_markdown => {
@@ -113,7 +117,7 @@ const PYTHON_PAGES: [(&str, &[&str]); 2] =
 /// 404; 400 for an archive that is too large; failures of the database or storage.
 pub(super) async fn of_project(
     context: Context<'_>,
-    path: &WebPath,
+    requested: &PackagePage,
     project: &str,
 ) -> Result<String, Failure> {
     let repositories = &context.app.repositories;
@@ -143,7 +147,7 @@ pub(super) async fn of_project(
         version: detail.release.version.clone(),
         distribution: selected.as_ref().map(|(name, _)| name.clone()),
     };
-    let WebPath::File(_, path) = path else {
+    let PackagePage::File(path) = requested else {
         let row = |distribution: &python::distributions::Distribution| Distribution {
             name: distribution.name.clone(),
             size: distribution.size,

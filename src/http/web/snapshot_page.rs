@@ -13,7 +13,7 @@ use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
-use crate::http::route::web::WebPath;
+use crate::http::route::web::{PackagePage, WebPath};
 use crate::http::target::Query;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
@@ -56,7 +56,8 @@ pub(in crate::http) async fn answer(
         client: app.client(head.peer),
         base: &base,
     };
-    let package = match path {
+    let (package, page) = match path {
+        WebPath::Package(package, page) => (package, page),
         WebPath::Packages => return packages::answer(context, head).await,
         WebPath::Changes => return changes::answer(context, snapshot, part, head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
@@ -70,20 +71,6 @@ pub(in crate::http) async fn answer(
             return Ok(answer::page(head, vulnerabilities::list(context).await?, false));
         }
         WebPath::VulnerabilityFeed => return feed::of_vulnerabilities(&context, head).await,
-        WebPath::Package(package)
-        | WebPath::Versions(package)
-        | WebPath::History(package)
-        | WebPath::Dependents(package)
-        | WebPath::Dependencies(package)
-        | WebPath::Binaries(package)
-        | WebPath::Explanation(package)
-        | WebPath::VersionFeed(package)
-        | WebPath::Downloads(package)
-        | WebPath::News(package)
-        | WebPath::License(package)
-        | WebPath::Files(package)
-        | WebPath::File(package, _)
-        | WebPath::Description(package) => package,
     };
     if repo.kind == RepoKind::Python {
         // A Python project has one address, that of its normalized name, as on the pages of the simple API.
@@ -96,48 +83,48 @@ pub(in crate::http) async fn answer(
             return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
         }
     }
-    if let WebPath::File(_, file) = path
+    if let PackagePage::File(file) = page
         && repo.kind != RepoKind::Python
         && let Some(response) = files::figure(&context, package.as_str(), file.as_str(), head).await?
     {
         return Ok(response);
     }
-    let html = match (path, repo.kind) {
-        (WebPath::Versions(_), RepoKind::Python) => versions::of_project(context, package).await?,
-        (WebPath::Versions(_), _) => versions::of_package(context, package).await?,
-        (WebPath::History(_), RepoKind::Python) => {
+    let html = match (page, repo.kind) {
+        (PackagePage::Versions, RepoKind::Python) => versions::of_project(context, package).await?,
+        (PackagePage::Versions, _) => versions::of_package(context, package).await?,
+        (PackagePage::History, RepoKind::Python) => {
             return Err(Failure::not_found(
                 "there is no history page for Python projects; the page of their versions shows the day of each upload",
             ));
         }
-        (WebPath::History(_), _) => versions::history(context, package).await?,
-        (WebPath::Explanation(_), _) => explanation::page(context, package, snapshot, part).await?,
-        (WebPath::Dependents(_) | WebPath::Dependencies(_) | WebPath::Binaries(_), RepoKind::Python) => {
+        (PackagePage::History, _) => versions::history(context, package).await?,
+        (PackagePage::Explanation, _) => explanation::page(context, package, snapshot, part).await?,
+        (PackagePage::Dependents | PackagePage::Dependencies | PackagePage::Binaries, RepoKind::Python) => {
             return Err(Failure::not_found("pages of dependencies and binaries are for R packages"));
         }
-        (WebPath::Dependents(_), _) => dependencies::dependents(context, package).await?,
-        (WebPath::Dependencies(_), _) => dependencies::closure(context, package).await?,
-        (WebPath::Binaries(_), _) => binaries::list(context, package).await?,
-        (WebPath::Downloads(_), _) => downloads::page(context, package).await?,
-        (WebPath::VersionFeed(_), RepoKind::Python) => {
+        (PackagePage::Dependents, _) => dependencies::dependents(context, package).await?,
+        (PackagePage::Dependencies, _) => dependencies::closure(context, package).await?,
+        (PackagePage::Binaries, _) => binaries::list(context, package).await?,
+        (PackagePage::Downloads, _) => downloads::page(context, package).await?,
+        (PackagePage::VersionFeed, RepoKind::Python) => {
             return Err(Failure::not_found("feeds of versions are for R packages"));
         }
-        (WebPath::VersionFeed(_), _) => return feed::of_package(&context, package, head).await,
-        (WebPath::News(_) | WebPath::License(_), RepoKind::Python) => {
+        (PackagePage::VersionFeed, _) => return feed::of_package(&context, package, head).await,
+        (PackagePage::News | PackagePage::License, RepoKind::Python) => {
             return Err(Failure::not_found("NEWS and LICENSE of a Python package are among its files"));
         }
-        (WebPath::Files(_) | WebPath::File(..), RepoKind::Python) => {
-            files::of_project(context, path, package).await?
+        (PackagePage::Files | PackagePage::File(_), RepoKind::Python) => {
+            files::of_project(context, page, package).await?
         }
-        (WebPath::News(_) | WebPath::License(_) | WebPath::Files(_) | WebPath::File(..), _) => {
-            files::page(context, path, package).await?
+        (PackagePage::News | PackagePage::License | PackagePage::Files | PackagePage::File(_), _) => {
+            files::page(context, page, package).await?
         }
-        (WebPath::Description(_), RepoKind::Python) => {
+        (PackagePage::Description, RepoKind::Python) => {
             return Err(Failure::not_found("Python packages have no DESCRIPTION"));
         }
-        (WebPath::Description(_), _) => return description(&context, package, head).await,
-        (_, RepoKind::Python) => project::python_project(context, package).await?,
-        (_, _) => project::r_package(context, package, &base).await?,
+        (PackagePage::Description, _) => return description(&context, package, head).await,
+        (PackagePage::Summary, RepoKind::Python) => project::python_project(context, package).await?,
+        (PackagePage::Summary, _) => project::r_package(context, package, &base).await?,
     };
     Ok(answer::page(head, html, false))
 }

@@ -70,7 +70,13 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer
     let names = packages.iter().filter(|package| package.outcome == AddOutcome::Added);
     let names = names.map(|package| package.name.clone()).collect();
     let warnings = match app.state.catalog.get().source(name).map(|source| source.id) {
-        Some(source) => serve::name_audit::warnings(&app.state, source, names).await?,
+        // The packages are added, so that the request has not failed.
+        Some(source) => {
+            serve::name_audit::warnings(&app.state, source, names).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, source = name, "could not compare the names of the added packages");
+                Vec::new()
+            })
+        }
         None => Vec::new(),
     };
     Ok(AddedPackages { transaction: tx.map(|id| id.0), packages, warnings })

@@ -104,7 +104,6 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> Answer<WithSta
             SourceKind::CranSnapshot
         )));
     }
-    let existed = app.state.catalog.get().source(name.as_str()).is_some();
     // Before the first sync, a curated source is created without a state.
     let has_state = is_snapshot || snapshot.is_some() || include.is_some();
     let has_state = has_state || (kind == SourceKind::CuratedCran && snapshot::is_synced(&app.state));
@@ -113,7 +112,8 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> Answer<WithSta
         snapshot::check(&app.repositories, state).await?;
     }
     edit::source::create(&app.state, &name, kind, on_existing(body.succeed_on_existing)).await?;
-    if has_state && !existed {
+    // A source may exist without its state, if setting it failed after the source was created.
+    if has_state && !snapshot::has_state(&app.state, name.as_str()) {
         let change = SnapshotChange { source: name.as_str(), snapshot: state, include };
         snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
     }
@@ -128,17 +128,22 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> Answer<
     let Call { app, actor, .. } = call;
     let new = body.new_name.as_deref().map(name).transpose()?;
     let state = parse_snapshot(body.snapshot.as_deref())?;
-    if new.is_none() && state.is_none() {
-        return Err(Failure::bad_request("nothing to change: give a new name or a snapshot"));
+    match (new, state) {
+        (None, None) => Err(Failure::bad_request("nothing to change: give a new name or a snapshot")),
+        // Two writes, of which the second could be refused.
+        (Some(_), Some(_)) => Err(Failure::bad_request(
+            "set the new name and the snapshot in two requests, one after the other",
+        )),
+        (Some(new), None) => {
+            edit::source::rename(&app.state, old, &new).await?;
+            show(app, new.as_str()).await
+        }
+        (None, Some(snapshot)) => {
+            let change = SnapshotChange { source: old, snapshot, include: None };
+            snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
+            show(app, old).await
+        }
     }
-    if let Some(state) = state {
-        let change = SnapshotChange { source: old, snapshot: state, include: None };
-        snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
-    }
-    if let Some(new) = &new {
-        edit::source::rename(&app.state, old, new).await?;
-    }
-    show(app, new.as_ref().map_or(old, |new| new.as_str())).await
 }
 
 pub(super) async fn delete(call: Call<'_>, name: &str) -> Answer<serde_json::Value> {

@@ -53,8 +53,8 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
     let withheld =
         app.state.db.read(move |c| db::withheld_alarm::list(c, now)).await.map_err(RepoError::from)?;
     alerts.extend(withheld.into_iter().filter_map(|alarm| {
-        // SECURITY: not the names of repositories that the client may not read.
-        let repo = catalog.repo_by_id(alarm.repo).filter(|repo| principal.may_read(repo))?;
+        // SECURITY: not the names of repositories that the client may not read, or that are hidden from it.
+        let repo = catalog.repo_by_id(alarm.repo).filter(|repo| principal.may_list(repo))?;
         Some(Alert {
             kind: "promoted-repository".to_owned(),
             name: repo.name.to_string(),

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{Answer, Call, WithStatus};
 use crate::http::api::admin;
 use crate::http::error::Failure;
-use crate::http::login::refused_proof;
+use crate::http::login;
 use api::error::Code;
 use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
 use base::metrics::{self, IssuedToken};
@@ -67,7 +67,7 @@ pub(super) async fn create(call: Call<'_>, request: BootstrapRequest) -> Answer<
         Err(error) => {
             tracing::warn!(%address, "refused a request with the bootstrap key: {error}");
             if matches!(error, BootstrapRefusal::Signature | BootstrapRefusal::Used) {
-                refused_proof::count(app, head)?;
+                login::count_refused_proof(app, head)?;
             }
             Err(refusal(&error))
         }

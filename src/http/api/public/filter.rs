@@ -143,6 +143,8 @@ impl PendingRows {
         if chunk.is_empty() {
             return Ok(None);
         }
+        // The semaphore is never closed.
+        let _permit = CHUNK_PERMITS.acquire().await.ok();
         let (mut requests, mut lines) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
         for result in chunk {
             match result {
@@ -163,8 +165,6 @@ impl PendingRows {
             lines.extend(rows.into_iter().map(|row| Line::Package(Box::new(row))));
             return encode(&lines).map(Some).map_err(|error| not_serialized(&error));
         }
-        // The semaphore is never closed.
-        let _permit = CHUNK_PERMITS.acquire().await.ok();
         let packages = serve::info::packages(&self.state, &self.point, requests).await?;
         let packages: Vec<PackageDetail> = packages.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {

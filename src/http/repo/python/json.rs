@@ -15,7 +15,7 @@ use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use crate::http::repo::content_coding::accepts_gzip;
+use crate::http::repo::conditional::accepts_gzip;
 use crate::http::repo::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::error::Code;

@@ -12,8 +12,8 @@ use crate::http::api::admin;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
+use crate::http::login;
 use crate::http::login::permission::token_issuer;
-use crate::http::login::refused_proof;
 use crate::http::net::body::Body;
 use crate::http::net::read_body;
 use crate::http::net::request_body::Incoming;
@@ -121,7 +121,7 @@ pub(in crate::http) async fn mint(
             Err(Failure::unavailable(error.to_string(), RETRY_AFTER))
         }
         Err(error) => {
-            refused_proof::count(app, head)?;
+            login::count_refused_proof(app, head)?;
             Ok(refusal_response(code(&error), &error.to_string()))
         }
     }

@@ -2,9 +2,9 @@
 //! fallback.
 
 use super::choose_platform;
-use super::package_file::{FileWithHeaders, MissingBinary, ResolvedFile};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
+use crate::http::repo::package_file::{FileWithHeaders, MissingBinary, ResolvedFile};
 use base::model::digest;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;

@@ -37,15 +37,18 @@ pub enum PlatformRequest<'a> {
 }
 
 impl<'a> PlatformRequest<'a> {
-    /// Returns the part of the cache key that is added to the address; `None` if the result depends only on the
-    /// address.
+    /// Returns the part of the cache key that is added to the address: the platform, and whether the query selected it,
+    /// because then the response has no `Vary`. `None` if the result depends only on the address.
     pub(in crate::http) fn cache_key(&self) -> Option<String> {
         match self {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
-            PlatformRequest::BinaryOrSource { choice, .. } => Some(match &choice.platform {
-                Err(_) => "source".to_owned(),
-                Ok((platform, _)) => platform.to_string(),
-            }),
+            PlatformRequest::BinaryOrSource { choice, vary, .. } => {
+                let platform = match &choice.platform {
+                    Err(_) => "source".to_owned(),
+                    Ok((platform, _)) => platform.to_string(),
+                };
+                Some(if *vary == Vary::Nothing { platform + " of the query" } else { platform })
+            }
         }
     }
 

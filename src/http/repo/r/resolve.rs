@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::document::ResolvedDocument;
 use super::platform_request::PlatformRequest;
 use super::{bioconductor, choose_platform, locate};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::repo::document::ResolvedDocument;
 use crate::http::repo::resolve_cache::Resource;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;

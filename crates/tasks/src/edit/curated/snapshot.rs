@@ -20,6 +20,13 @@ pub fn is_synced(state: &State) -> bool {
     state.catalog.get().source_package_trees(SourceId::CRAN).any(|tree| !tree.steps.is_empty())
 }
 
+/// Returns whether a source has a published step.
+pub fn has_state(state: &State, source: &str) -> bool {
+    let catalog = state.catalog.get();
+    let source = catalog.source(source);
+    source.is_some_and(|source| catalog.source_package_trees(source.id).any(|tree| !tree.steps.is_empty()))
+}
+
 /// Checks that a snapshot names a state of CRAN, before a source is created with it.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use http::header::HeaderValue;
 
-use crate::http::repo::etag;
+use super::etag;
 use crate::http::response::{
     self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, reason_value,
 };

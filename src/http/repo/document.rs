@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use http::header::{HeaderMap, HeaderValue};
 
-use crate::http::repo::content_coding::accepts_gzip;
-use crate::http::repo::etag;
+use super::conditional::accepts_gzip;
+use super::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use base::model::digest::Sha256;
 use base::model::point::Point;

@@ -462,6 +462,29 @@ fn no_file_uses_super_super_or_re_exports_items_of_other_rooms() {
     );
 }
 
+/// The paths in the table "Three operations, file by file" of the documentation.
+#[test]
+fn documented_files_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/architecture.md")).expect("the page");
+    let table = text.split("## Three operations").nth(1).expect("the section");
+    let documented: Vec<&str> = table
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.ends_with(".rs") && word.contains('/'))
+        .collect();
+    assert!(documented.len() > 15, "{documented:?}");
+    let sources = sources();
+    let paths: Vec<String> =
+        sources.iter().map(|source| format!("/{}", source.path.display()).replace("/src/", "/")).collect();
+    let missing: Vec<&&str> = documented
+        .iter()
+        .filter(|file| !paths.iter().any(|path| path.ends_with(&format!("/{file}"))))
+        .collect();
+    assert!(missing.is_empty(), "files that docs/architecture.md names do not exist: {missing:?}");
+}
+
 #[test]
 fn files_have_a_module_comment_few_lines_and_a_specific_name() {
     let mut wrong = Vec::new();

@@ -53,9 +53,9 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
         Some(row) => row,
         None => {
             let path = sink.path().to_owned();
-            let last = tokio::task::spawn_blocking(move || last_row(&path)).await.ok().flatten();
+            let last = tokio::task::spawn_blocking(move || last_copied_row(&path)).await.ok().flatten();
             let newest = newest(db).await?;
-            // An empty file begins with the next new row. A number above the newest row was written by another
+            // Without an earlier file, an empty one begins with the next new row. A number above the newest row was written by another
             // database.
             last.filter(|row| *row <= newest).unwrap_or(newest)
         }
@@ -103,6 +103,12 @@ async fn newest(db: &Db) -> Result<i64, DbError> {
         Filter { since: i64::MIN, until: i64::MAX, limit: 1, newest_first: true, ..Filter::default() };
     let rows = db.read(move |c| audit::list(c, &filter)).await?;
     Ok(rows.first().map_or(0, |row| row.id))
+}
+
+/// Returns the number of the last row that was copied to the file at this path, or, if it has none because it was rotated, to
+/// the file before it.
+fn last_copied_row(path: &Path) -> Option<i64> {
+    last_row(path).or_else(|| last_row(&path.with_added_extension("1")))
 }
 
 /// Returns the number of the last complete row of a file.
@@ -213,5 +219,12 @@ mod tests {
             assert_eq!(last_row(&path), expected, "{} bytes", text.len());
         }
         assert_eq!(last_row(Path::new("/dev/zero")), None);
+        std::fs::write(&path, row(1) + &row(2)).expect("written");
+        std::fs::rename(&path, directory.path().join("audit.log.1")).expect("rotated");
+        assert_eq!(last_copied_row(&path), Some(2));
+        std::fs::write(&path, "").expect("written");
+        assert_eq!(last_copied_row(&path), Some(2), "an empty file continues the rotated one");
+        std::fs::write(&path, row(3)).expect("written");
+        assert_eq!(last_copied_row(&path), Some(3));
     }
 }

@@ -437,7 +437,7 @@ fn a_minimum_severity_counts_vulnerabilities_without_a_score_unless_the_rule_sta
         let bytes = Tarball::new(package, "1.0").bytes();
         Entry { package: package.to_owned(), version: "1.0".to_owned(), bytes }
     };
-    let mirror = Mirror::of(&["critical", "medium", "safe", "unscored"].map(entry), &[]);
+    let mirror = Mirror::of(&["both", "critical", "medium", "safe", "unscored"].map(entry), &[]);
     let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     server.sync().expect("a mirror");
@@ -451,6 +451,8 @@ fn a_minimum_severity_counts_vulnerabilities_without_a_score_unless_the_rule_sta
         scored("x_OWN-1", "critical", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"),
         scored("x_OWN-2", "medium", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:L/I:N/A:N"),
         record("x_OWN-3", "CRAN", "unscored", "2.0"),
+        scored("x_OWN-4", "both", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:L/I:N/A:N"),
+        record("x_OWN-5", "CRAN", "both", "2.0"),
     ];
     folder(&server.dir().join("own"), &records);
     server.sync_of("vulns").expect("advisories");
@@ -472,21 +474,23 @@ fn a_minimum_severity_counts_vulnerabilities_without_a_score_unless_the_rule_sta
     );
     let created = server.rspm_stdout("create blocklist-rule --min-severity=7.0");
     assert!(created.contains("  - Without a score: match\n"), "{created}");
-    assert_served(&["medium", "safe"], &[critical, unscored]);
+    // The reason is a vulnerability that matches, not the one with the highest score.
+    let both = ("both", "x_OWN-5, without a score");
+    assert_served(&["medium", "safe"], &[critical, unscored, both]);
     let edited = server.rspm_stdout("edit blocklist-rule --id=1 --block-unscored=false");
     assert!(edited.contains("  - Without a score: do not match\n"), "{edited}");
-    assert_served(&["medium", "safe", "unscored"], &[critical]);
+    assert_served(&["both", "medium", "safe", "unscored"], &[critical]);
     server.rspm_stdout("edit blocklist-rule --id=1 --min-severity=5.3");
-    assert_served(&["safe", "unscored"], &[critical, medium]);
+    assert_served(&["safe", "unscored"], &[critical, medium, ("both", "x_OWN-4, severity 5.3")]);
     server.rspm_stdout("edit blocklist-rule --id=1 --min-severity=9.9");
-    assert_served(&["critical", "medium", "safe", "unscored"], &[]);
+    assert_served(&["both", "critical", "medium", "safe", "unscored"], &[]);
     server.rspm_stdout("edit blocklist-rule --id=1 --block-unscored");
-    assert_served(&["critical", "medium", "safe"], &[unscored]);
+    assert_served(&["critical", "medium", "safe"], &[unscored, both]);
     server.rspm_stdout("delete blocklist-rule --id=1");
     server.rspm_stdout("create blocklist-rule --package-name=other");
     server.rspm_stdout("create blocklist-rule --min-severity=7.0 --block-unscored=false");
-    assert_eq!(index(&server, BASE), ["medium 1.0", "safe 1.0", "unscored 1.0"]);
-    assert_served(&["medium", "safe", "unscored"], &[]);
+    assert_eq!(index(&server, BASE), ["both 1.0", "medium 1.0", "safe 1.0", "unscored 1.0"]);
+    assert_served(&["both", "medium", "safe", "unscored"], &[]);
 }
 
 #[test]

@@ -136,6 +136,10 @@ fn a_snapshot_has_all_packages_of_its_day_and_is_moved_by_edit_and_update() {
             "the source 'pin' is a snapshot of CRAN: it has a state but no definition; name the state with --snapshot",
         ),
         ("edit source --name=pin --snapshot=2999-01-01".to_owned(), "--snapshot=2999-01-01 is in the future"),
+        (
+            "edit source --name=pin --new-name=other --snapshot=2025-10-12".to_owned(),
+            "set the new name and the snapshot in two requests",
+        ),
     ] {
         let refused = server.refused(&line);
         assert!(refused.starts_with(reason), "{line}: {refused}");

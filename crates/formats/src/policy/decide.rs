@@ -216,10 +216,13 @@ fn is_vulnerable(
     release: &ReleaseFacts,
     clock: Clock,
 ) -> bool {
-    package.findings(&release.version, clock).iter().any(|finding| match criteria.min_severity {
-        None => true,
-        Some(least) => score(finding).map_or(criteria.block_unscored, |score| score >= least),
-    })
+    package.findings(&release.version, clock).iter().any(|finding| is_severe(criteria, finding))
+}
+
+fn is_severe(criteria: &Criteria, finding: &Finding<'_>) -> bool {
+    criteria
+        .min_severity
+        .is_none_or(|least| score(finding).map_or(criteria.block_unscored, |score| score >= least))
 }
 
 /// Returns the highest base score of a vulnerability, from 0 to 10.
@@ -244,8 +247,8 @@ pub(super) fn evidence(
     }
     if criteria.needs_advisories() {
         let findings = package.findings(&release.version, clock);
-        let worst =
-            findings.iter().max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
+        let matching = findings.iter().filter(|finding| is_severe(criteria, finding));
+        let worst = matching.max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
         evidence.extend(worst.map(|finding| match score(finding) {
             Some(score) => format!("{}, severity {score:.1}", finding.id),
             None => format!("{}, without a score", finding.id),

@@ -11,7 +11,6 @@ use crate::http::target::Query;
 use base::model::ids::SourceId;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use content::serve::history::ListingScope;
 use formats::r::bioconductor::Part;
@@ -19,7 +18,7 @@ use pages::first_packages::FirstPackages;
 use pages::frame::{Account, Location, Root};
 use pages::printed::Printed;
 use pages::text::segment;
-use runtime::catalog::{Catalog, Repository};
+use runtime::catalog::{Catalog, Repository, Source};
 
 /// Returns the root of the server for the page of a request, with the link to sign in or out.
 pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {
@@ -66,23 +65,18 @@ pub(super) struct Context<'a> {
 
 /// Returns the sources with these numbers that a client may read, in their order. SECURITY: a source that was subscribed
 /// once may be private now.
-pub(super) fn readable_sources(
-    catalog: &Catalog,
+pub(super) fn readable_sources<'a>(
+    catalog: &'a Catalog,
     principal: &Principal,
     ids: &[SourceId],
-) -> Vec<(SourceId, SourceKind, String)> {
+) -> Vec<&'a Source> {
     let known = ids.iter().filter_map(|id| catalog.source_by_id(*id));
-    let readable = known.filter(|source| principal.may_read_source(catalog, source));
-    readable.map(|source| (source.id, source.kind, source.name.to_string())).collect()
+    known.filter(|source| principal.may_read_source(catalog, source)).collect()
 }
 
 /// Returns the command by which a repository gets its first packages; `sources` are those that the client may read.
-pub(super) fn first_packages(
-    repo: &Repository,
-    name: &str,
-    sources: &[(SourceId, SourceKind, String)],
-) -> FirstPackages {
-    let source = sources.first().map(|(_, kind, source)| (*kind, source.clone()));
+pub(super) fn first_packages(repo: &Repository, name: &str, sources: &[&Source]) -> FirstPackages {
+    let source = sources.first().map(|source| (source.kind, source.name.to_string()));
     FirstPackages { repo: name.to_owned(), kind: repo.kind, changes: repo.changes, source }
 }
 

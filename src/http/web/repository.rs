@@ -27,7 +27,7 @@ use pages::repository::{Overview, Stability};
 use pages::setup::{Setup, System};
 use pages::text::{number, segment};
 use runtime::catalog::resolve::today;
-use runtime::catalog::{Catalog, Repository, Subscription};
+use runtime::catalog::{Catalog, Repository, Source, Subscription};
 use store::db::tx::Tx;
 
 /// Maximum number of changes on the page.
@@ -118,8 +118,8 @@ pub(in crate::http) async fn answer(
         example: first.packages.first().map(|row| (row.name.clone(), row.version.clone())),
         uploads: sources
             .iter()
-            .filter(|(_, kind, _)| *kind == SourceKind::LocalPython)
-            .map(|(_, _, source)| format!("{base}/upload/pypi/{source}"))
+            .filter(|source| source.kind == SourceKind::LocalPython)
+            .map(|source| format!("{base}/upload/pypi/{}", source.name))
             .collect(),
     };
     let days: BTreeSet<Day> = serve::info::repository_days(&app.state, requested)?.into_iter().collect();
@@ -146,7 +146,7 @@ pub(in crate::http) async fn answer(
         },
         // The API discloses the name of a hidden repository, so it has none under the number.
         has_json: !repo.hidden || repo.name.as_str() == name || head.principal.is_administrator(),
-        sources: sources.iter().map(|(_, _, name)| name.clone()).collect(),
+        sources: sources.iter().map(|source| source.name.to_string()).collect(),
         bioconductor: versions,
         calendar: Calendar {
             repo: name,
@@ -178,13 +178,13 @@ fn stability(point: &Point, snapshot: Snapshot, today: Day) -> Stability {
 
 /// Returns the sources of a snapshot, in order: for `latest` the subscribed ones, for an earlier time those that had
 /// packages then.
-pub(super) fn sources(
-    catalog: &Catalog,
+pub(super) fn sources<'a>(
+    catalog: &'a Catalog,
     repo: &Repository,
     point: &Point,
     snapshot: Snapshot,
     head: &RequestHead<'_>,
-) -> Vec<(SourceId, SourceKind, String)> {
+) -> Vec<&'a Source> {
     let ids = match snapshot {
         Snapshot::Latest => repo.sources(),
         Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => {
@@ -205,7 +205,7 @@ pub(super) fn sources(
 pub(super) async fn newest_events(
     app: &App,
     repo: &Repository,
-    sources: &[(SourceId, SourceKind, String)],
+    sources: &[&Source],
     principal: &Principal,
     limit: usize,
 ) -> Result<Vec<RepositoryEvent>, Failure> {
@@ -217,13 +217,13 @@ pub(super) async fn newest_events(
             None => source.name.to_string(),
         })
     });
-    for (id, _, name) in sources {
-        let changes = serve::info::newest_transactions(&app.state, repo, *id, limit).await?;
+    for source in sources {
+        let changes = serve::info::newest_transactions(&app.state, repo, source.id, limit).await?;
         events.extend(changes.into_iter().map(|change| RepositoryEvent {
             transaction: change.tx.id,
             snapshot: change.snapshot,
             at: change.at,
-            subject: name.clone(),
+            subject: source.name.to_string(),
             summary: summary(&change.tx),
         }));
     }
